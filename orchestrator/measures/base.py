@@ -1,0 +1,76 @@
+"""What a measure is, and what it yields."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from orchestrator.data.dataset import Split
+
+if TYPE_CHECKING:
+    from orchestrator.measures.context import MeasureContext
+
+Direction = Literal["higher", "lower", "neutral"]
+
+
+@dataclass(frozen=True)
+class CatalogEntry:
+    """What a reader must know of one measure; one row of the table ``measure_catalog``.
+
+    Attributes:
+        measure: Name, as in the column ``measures.measure``.
+        family: ``margin``, ``flatness``, ``norm`` …
+        symbol: Short mathematical notation, plain text.
+        unit: Unit of the value, ``"1"`` if it has none.
+        direction: Whether ``higher`` or ``lower`` values mean larger margins, flatter minima or
+            lower complexity, and so are expected to generalize better; ``neutral`` otherwise.
+        citation: Paper, with arXiv id and equation where there is one.
+        cost: In forward passes (F) and gradients (G) over the examples measured.
+    """
+
+    measure: str
+    family: str
+    symbol: str
+    unit: str
+    direction: Direction
+    citation: str
+    cost: str
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number that a measure found.
+
+    Attributes:
+        measure: Name of the measure, as in the catalog.
+        value: The number; infinities and NaN are allowed and recorded as ``nonfinite``.
+        standard_error: Of a stochastic value; None if the value is exact.
+        variant: Canonical short text of what distinguishes it, for example ``spectral``.
+        split: Which examples it was computed on; None if the value is free of data.
+        n_examples: How many of them; None if the value is free of data.
+    """
+
+    measure: str
+    value: float
+    standard_error: float | None = None
+    variant: str = ""
+    split: Split | None = "train"
+    n_examples: int | None = None
+
+
+class Measure(ABC):
+    """Something that can be computed of a network and its data.
+
+    A subclass takes its parameters (an options object of the study file) in its constructor.
+    ``version`` is raised when a change of the code changes values; snapshots are then
+    measured again.
+    """
+
+    entries: ClassVar[tuple[CatalogEntry, ...]]
+    version: ClassVar[int] = 1
+
+    @abstractmethod
+    def compute(self, context: MeasureContext) -> Iterable[Value]:
+        """Yield the values; whatever several measures need comes from ``context``."""

@@ -1,0 +1,73 @@
+"""What learns: the networks a study file can ask for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag
+
+from orchestrator.study.options import CustomOptions, Options, component_tag, name_to_mapping
+
+Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu"]
+Normalization = Literal["none", "batch", "group"]
+Dropout = Annotated[float, Field(ge=0, lt=1, description="Probability of dropping a unit.")]
+
+
+class MlpOptions(Options):
+    """A multilayer perceptron: ``depth`` hidden layers of ``width`` units."""
+
+    name: Literal["mlp"] = "mlp"
+    width: PositiveInt = Field(128, description="Units in each hidden layer.")
+    depth: int = Field(2, ge=0, description="Number of hidden layers; 0 is linear.")
+    activation: Activation = "relu"
+    normalization: Normalization = "none"
+    dropout: Dropout = 0.0
+    bias: bool = True
+
+
+class CnnOptions(Options):
+    """A plain convolutional network: ``depth`` blocks of convolution, activation, max-pooling."""
+
+    name: Literal["cnn"] = "cnn"
+    width: PositiveInt = Field(32, description="Channels of the first block; doubled in each next.")
+    depth: PositiveInt = Field(2, description="Number of blocks; each halves the image.")
+    activation: Activation = "relu"
+    normalization: Normalization = "none"
+    dropout: Dropout = 0.0
+
+
+class ResnetOptions(Options):
+    """A residual network in the CIFAR style of He et al. (arXiv:1512.03385, section 4.2)."""
+
+    name: Literal["resnet"] = "resnet"
+    depth: int = Field(20, ge=8, description="Weighted layers, 6n + 2: 8, 14, 20, 32, 44, 56 …")
+    width: PositiveInt = Field(16, description="Channels of the first stage; doubled twice.")
+    activation: Activation = "relu"
+    normalization: Normalization = "batch"
+    dropout: Dropout = 0.0
+
+
+class VggOptions(Options):
+    """A VGG network (arXiv:1409.1556) with one linear layer after the convolutions."""
+
+    name: Literal["vgg"] = "vgg"
+    depth: Literal[11, 13, 16, 19] = Field(11, description="Weighted layers of the original.")
+    width: PositiveInt = Field(64, description="Channels of the first stage.")
+    activation: Activation = "relu"
+    normalization: Normalization = "batch"
+    dropout: Dropout = 0.0
+
+
+def _model_tag(value: Any) -> str | None:
+    return component_tag(value, "models")
+
+
+ModelOptions = Annotated[
+    Annotated[MlpOptions, Tag("mlp")]
+    | Annotated[CnnOptions, Tag("cnn")]
+    | Annotated[ResnetOptions, Tag("resnet")]
+    | Annotated[VggOptions, Tag("vgg")]
+    | Annotated[CustomOptions, Tag("custom")],
+    Discriminator(_model_tag),
+    BeforeValidator(name_to_mapping),
+]

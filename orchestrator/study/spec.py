@@ -1,0 +1,141 @@
+"""The typed study: exactly what a study file can say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+
+from orchestrator.study.data_options import DataOptions
+from orchestrator.study.measure_options import MeasureRequest, MeasuringOptions
+from orchestrator.study.model_options import ModelOptions
+from orchestrator.study.options import Options
+from orchestrator.study.training_options import TrainingOptions
+
+BuiltinClaim = Literal["flatness_tracks_margin", "margin_is_cheaper", "large_batch_needs_time"]
+
+
+class Every(Options):
+    """``{every: 5}``: at 5, 10, 15 …"""
+
+    every: PositiveInt
+
+
+class LogSpaced(Options):
+    """``{log_spaced: 8}``: eight points from 1 to the end, equally spaced on a log scale."""
+
+    log_spaced: PositiveInt
+
+
+Positions = tuple[Annotated[int, Field(ge=0)], ...] | Every | LogSpaced
+
+
+class CheckpointOptions(Options):
+    """When a snapshot is taken for measuring. The final network is always one.
+
+    Checkpoints do not decide the science: taking them never changes the training.
+    """
+
+    train_loss: tuple[PositiveFloat, ...] = Field(
+        (), description="The first update found at which the full training loss is at most this."
+    )
+    epochs: Positions = ()
+    updates: Positions = ()
+
+
+class TrialResources(Options):
+    """What one training process may use."""
+
+    cpus: NonNegativeFloat = 1
+    gpus: NonNegativeFloat = 0
+
+
+class MeasurerResources(Options):
+    """What one measuring process may use, and how many of them are reserved from the start."""
+
+    cpus: NonNegativeFloat = 1
+    gpus: NonNegativeFloat = 0
+    count: PositiveInt = Field(1, description="Measurers reserved before the first trial starts.")
+
+
+class ResourcesOptions(Options):
+    """Resources of the two kinds of process, and the bound between them."""
+
+    trial: TrialResources = TrialResources()
+    measurer: MeasurerResources = MeasurerResources()
+    unmeasured_snapshots: PositiveInt = Field(
+        64, description="Training waits while more snapshots than this wait to be measured."
+    )
+
+
+class TrialConfig(Options):
+    """What decides the science of a trial, besides its seed."""
+
+    data: DataOptions
+    model: ModelOptions
+    training: TrainingOptions
+
+    def canonical(self) -> dict[str, Any]:
+        """The configuration without defaults and without what does not decide the science."""
+        content = self.model_dump(mode="json", exclude_defaults=True)
+        for part in ("data", "model"):  # a discriminating name may be its class's default
+            content[part]["name"] = getattr(self, part).name
+        content["data"].pop("data_dir", None)
+        return content
+
+    def condition_id(self) -> str:
+        """Twelve hexadecimal digits that name this configuration whatever its seed."""
+        return _digest(self.canonical())
+
+    def trial_id(self, seed: int) -> str:
+        """Twelve hexadecimal digits that name this configuration with this seed."""
+        return _digest({**self.canonical(), "seed": seed})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Study(Options):
+    """One question, one grid of trials, the measures and the claims."""
+
+    study: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name; also the results folder's."
+    )
+    question: str = Field("", description="What the study is to find out, in one sentence.")
+    data: DataOptions
+    model: ModelOptions
+    training: TrainingOptions
+    sweep: dict[str, tuple[Any, ...]] = Field(
+        default_factory=dict,
+        description="Cartesian product over dotted paths; 'a, b' couples two axes.",
+    )
+    seeds: PositiveInt | tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        1, description="A number n (seeds 0 … n−1) or an explicit list."
+    )
+    checkpoints: CheckpointOptions = CheckpointOptions()
+    measures: tuple[MeasureRequest, ...] = ()
+    measuring: MeasuringOptions = MeasuringOptions()
+    claims: tuple[BuiltinClaim, ...] = ()
+    resources: ResourcesOptions = ResourcesOptions()
+
+    @field_validator("seeds")
+    @classmethod
+    def _distinct(cls, seeds: int | tuple[int, ...]) -> int | tuple[int, ...]:
+        if isinstance(seeds, tuple) and (not seeds or len(set(seeds)) != len(seeds)):
+            raise ValueError("a list of seeds needs at least one, each only once")
+        return seeds
+
+    @property
+    def seed_list(self) -> tuple[int, ...]:
+        """The seeds, spelled out."""
+        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    @property
+    def requests(self) -> dict[str, Any]:
+        """What each snapshot is to be measured for: canonical request → measure options."""
+        suffix = self.measuring.suffix
+        return {options.request + suffix: options for options in self.measures}
