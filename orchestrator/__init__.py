@@ -1,0 +1,1 @@
+"""Study orchestrator: grids of networks, measures on their checkpoints, and evidence."""

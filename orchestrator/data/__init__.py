@@ -1,0 +1,1 @@
+"""What is learned: data sets as pairs of resident tensors."""

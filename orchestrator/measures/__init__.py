@@ -1,0 +1,1 @@
+"""What is measured: margins, flatness, sharpness and norms of a network."""

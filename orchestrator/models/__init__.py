@@ -1,0 +1,1 @@
+"""What learns: networks built from the options of a study file."""

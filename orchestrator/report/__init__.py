@@ -1,0 +1,1 @@
+"""What is shown: the only room that knows Altair."""

@@ -1,0 +1,1 @@
+"""What is kept: Parquet parts, and DuckDB over them."""

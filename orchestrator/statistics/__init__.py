@@ -1,0 +1,1 @@
+"""What follows: estimates with intervals, and verdicts on claims."""

@@ -24,6 +24,8 @@ Normalizer = Literal["raw", "spectral", "frobenius", "logit_norm", "total_variat
 class MeasureOptions(Options):
     """Base of every measure's options."""
 
+    name: str
+
     @property
     def request(self) -> str:
         """Canonical text of what was asked, ``name`` or ``name(parameter=value, …)``.
@@ -32,11 +34,11 @@ class MeasureOptions(Options):
         parameters without asking for anything to be measured again.
         """
         given = self.model_dump(mode="json", exclude_defaults=True)
-        name = given.pop("name", None) or getattr(self, "name")
+        given.pop("name", None)
         arguments = ", ".join(
             f"{key}={json.dumps(value, sort_keys=True)}" for key, value in sorted(given.items())
         )
-        return f"{name}({arguments})" if arguments else str(name)
+        return f"{self.name}({arguments})" if arguments else self.name
 
 
 class MarginOptions(MeasureOptions):

@@ -18,7 +18,7 @@ BuiltinClaim = Literal["flatness_tracks_margin", "margin_is_cheaper", "large_bat
 
 
 class Every(Options):
-    """``{every: 5}``: at 5, 10, 15 …"""
+    """``{every: 5}``: at 5, 10, 15 and so on."""
 
     every: PositiveInt
 

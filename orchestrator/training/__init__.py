@@ -1,0 +1,1 @@
+"""How it learns: one network, trained in plain PyTorch."""
