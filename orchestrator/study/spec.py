@@ -55,7 +55,11 @@ class TrialResources(Options):
 class MeasurerResources(Options):
     """What one measuring process may use, and how many of them are reserved from the start."""
 
-    cpus: NonNegativeFloat = 1
+    cpus: NonNegativeFloat | None = Field(
+        None,
+        description="Cores of its own. By default 1; 0, sharing the trials', where there are "
+        "fewer than four.",
+    )
     gpus: NonNegativeFloat = 0
     count: PositiveInt = Field(1, description="Measurers reserved before the first trial starts.")
 
