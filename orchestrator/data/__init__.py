@@ -1,1 +1,7 @@
 """What is learned: data sets as pairs of resident tensors."""
+
+from orchestrator.data.dataset import Dataset, Split
+from orchestrator.data.load import load_dataset
+from orchestrator.data.stratification import stratified_order, subset
+
+__all__ = ["Dataset", "Split", "load_dataset", "stratified_order", "subset"]

@@ -1,0 +1,124 @@
+"""Reading pickles of byte arrays and lists, in which nothing else can come to life.
+
+A pickle is a program: it may name any function and have it called. Here every name it may use
+stands for an inert substitute of this module, so not even NumPy's own constructors, which take
+buffers and strides, are within its reach.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.errors import DataError
+
+
+class _Type:
+    """Stands for ``numpy.dtype``; remembers what it was made with."""
+
+    def __init__(self, code: object = None, *_: object) -> None:
+        if code not in ("u1", b"u1"):
+            raise pickle.UnpicklingError(f"an array of type {code!r}; only unsigned bytes may be")
+
+    def __setstate__(self, state: object) -> None:
+        """Byte order and fields, without meaning for single bytes."""
+
+
+class _Array:
+    """Stands for ``numpy.ndarray``; becomes one when all is read."""
+
+    def __init__(self, *_: object) -> None:
+        self.value: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, _, column_major, content = state
+        self.value = _make_array(content, shape, "F" if column_major else "C")
+
+
+def _make_array(content: Any, shape: Any, order: Any) -> NDArray[np.uint8]:
+    if not isinstance(content, bytes | bytearray) or not isinstance(shape, tuple):
+        raise pickle.UnpicklingError("an array without bytes or without a shape")
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise pickle.UnpicklingError(f"an array of shape {shape!r}")
+    if len(content) != math.prod(shape):
+        raise pickle.UnpicklingError(f"{len(content)} bytes for an array of shape {shape}")
+    return np.frombuffer(bytes(content), dtype=np.uint8).reshape(
+        shape, order="F" if order == "F" else "C"
+    )
+
+
+def _reconstruct(*_: object) -> _Array:
+    """Stands for ``numpy.core.multiarray._reconstruct``."""
+    return _Array()
+
+
+def _from_buffer(content: Any, _: object, shape: Any, order: Any) -> _Array:
+    """Stands for ``numpy.core.numeric._frombuffer``, which pickles of protocol 5 use."""
+    array = _Array()
+    array.value = _make_array(content, shape, order)
+    return array
+
+
+def _encode(text: Any, encoding: Any = None) -> bytes:
+    """Stands for ``_codecs.encode``, by which Python 3 writes bytes for Python 2."""
+    if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
+        raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}")
+    return text.encode("latin1")
+
+
+_SUBSTITUTES: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Type,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
+    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
+    ("_codecs", "encode"): _encode,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return _SUBSTITUTES[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, but only arrays are let in"
+            ) from None
+
+
+def load_array_pickle(content: bytes, where: str) -> Any:
+    """Unpickle numbers, text, containers and arrays of unsigned bytes; nothing else.
+
+    Args:
+        content: The pickle, of any protocol, from Python 2 or 3.
+        where: The file, for messages.
+
+    Returns:
+        What was pickled. If that is a dictionary, its keys are text and the arrays directly in
+        it are NumPy arrays.
+
+    Raises:
+        DataError: If it is broken or asks for anything else.
+    """
+    try:
+        # A hostile pickle can raise anything from the substitutes; none of it may pass as ours.
+        result = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
+    except Exception as error:
+        raise DataError(
+            f"{where}: cannot be unpickled: {error}",
+            "get the binary version of the data set, or the original file",
+        ) from error
+    if not isinstance(result, dict):
+        return result
+    return {
+        key.decode("latin1") if isinstance(key, bytes) else key: value.value
+        if isinstance(value, _Array)
+        else value
+        for key, value in result.items()
+    }

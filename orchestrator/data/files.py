@@ -1,0 +1,158 @@
+"""Where the files of a data set may lie, and reading them there."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from orchestrator.errors import DataError
+
+DATA_VARIABLE = "ORCHESTRATOR_DATA"
+SYSTEM_ROOTS = (Path("/usr/share/datasets"),)
+_USER_ROOTS = (
+    "data",
+    "datasets",
+    "~/data",
+    "~/datasets",
+    "~/.cache/torch",
+    "~/.cache/torch/datasets",
+    "~/.cache/torchvision",
+    "~/.keras/datasets",
+)
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which the files of a data set lie together.
+
+    Attributes:
+        format: What reads them, for example ``"binary"``.
+        files: Names of the files, all of them needed; each may carry ``.gz`` as well.
+        folders: Folders, below a root, in which they usually lie.
+        archive: Name of an archive (tar or zip) that holds them instead.
+    """
+
+    format: str
+    files: tuple[str, ...]
+    folders: tuple[str, ...]
+    archive: str | None = None
+
+
+@dataclass(frozen=True)
+class Located:
+    """Files that were found.
+
+    Attributes:
+        layout: Which of the layouts.
+        place: The folder, or the archive.
+    """
+
+    layout: Layout
+    place: Path
+
+    def read(self) -> dict[str, bytes]:
+        """The contents by name, decompressed.
+
+        Raises:
+            DataError: If a file cannot be read or is a broken archive.
+        """
+        try:
+            contents = dict(_members(self.place, self.layout))
+        except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+            raise DataError(
+                f"{self.place}: cannot be read: {error}", "remove it and get it again"
+            ) from error
+        missing = [name for name in self.layout.files if name not in contents]
+        if missing:
+            raise DataError(f"{self.place}: holds no {missing[0]}", "remove it and get it again")
+        return contents
+
+
+def search_roots(data_dir: str | None, cache: Path) -> list[Path]:
+    """The folders to look in, first choice first.
+
+    That is ``data_dir``, ``$ORCHESTRATOR_DATA``, the cache, the folders that other tools use,
+    and those of the operating system.
+
+    Raises:
+        DataError: If ``data_dir`` is given and is no folder.
+    """
+    roots = []
+    if data_dir is not None:
+        roots.append(Path(data_dir).expanduser())
+        if not roots[0].is_dir():
+            raise DataError(
+                f"data.data_dir: got {data_dir}, which is no folder "
+                f"(relative paths start at {Path.cwd()})"
+            )
+    if variable := os.environ.get(DATA_VARIABLE):
+        roots.append(Path(variable).expanduser())
+    return [*roots, cache, *(Path(root).expanduser() for root in _USER_ROOTS), *SYSTEM_ROOTS]
+
+
+def find(layouts: tuple[Layout, ...], roots: list[Path], data_dir: str | None) -> Located | None:
+    """The first place that has all files of a layout.
+
+    Files directly in a root count only in ``data_dir``: names such as ``train.bin`` or
+    ``train-images-idx3-ubyte`` are used by several data sets, and elsewhere only the name of
+    their folder tells which it is.
+
+    Args:
+        layouts: The layouts, preferred ones first.
+        roots: See :func:`search_roots`.
+        data_dir: As the study gives it; the first root if not None.
+    """
+    for index, root in enumerate(roots):
+        direct = ("",) if data_dir is not None and index == 0 else ()
+        for layout in layouts:
+            for folder in (*layout.folders, *direct):
+                place = root / folder / (layout.archive or "")
+                if place.is_file() if layout.archive else _holds_all(place, layout.files):
+                    return Located(layout, place)
+    return None
+
+
+def _holds_all(folder: Path, files: tuple[str, ...]) -> bool:
+    return all(_variant(folder, name) is not None for name in files)
+
+
+def _variant(folder: Path, name: str) -> Path | None:
+    """The file as it is or with ``.gz``."""
+    for candidate in (folder / name, folder / f"{name}.gz"):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _members(place: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
+    """The wanted files of a folder or archive, decompressed, by plain name."""
+    if layout.archive is None:
+        for name in layout.files:
+            path = _variant(place, name)
+            if path is not None:
+                yield name, _decompressed(path.read_bytes())
+    elif zipfile.is_zipfile(place):
+        with zipfile.ZipFile(place) as archive:
+            for member in archive.namelist():
+                name = PurePosixPath(member).name.removesuffix(".gz")
+                if name in layout.files:
+                    yield name, _decompressed(archive.read(member))
+    else:
+        with tarfile.open(place) as tar:
+            for entry in tar:
+                name = PurePosixPath(entry.name).name
+                stream = tar.extractfile(entry) if name in layout.files else None
+                if stream is not None:
+                    yield name, _decompressed(stream.read())
+
+
+def _decompressed(content: bytes) -> bytes:
+    # By content, not by name: neither idx files nor CIFAR batches can begin like gzip.
+    return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content

@@ -1,0 +1,100 @@
+"""From the options of a study file to a data set ready to learn from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orchestrator.data.cifar import load_cifar
+from orchestrator.data.custom import load_custom
+from orchestrator.data.dataset import Dataset
+from orchestrator.data.digits import load_digits
+from orchestrator.data.idx import load_idx
+from orchestrator.data.label_noise import noisy_labels
+from orchestrator.data.mnist1d import load_mnist1d
+from orchestrator.data.npz import load_npz
+from orchestrator.data.source import SourceArrays, check_source
+from orchestrator.data.standardization import standardize
+from orchestrator.data.stratification import stratified_order
+from orchestrator.errors import DataError
+from orchestrator.study.data_options import BuiltinData, CustomData, NpzData
+
+if TYPE_CHECKING:
+    from orchestrator.study.data_options import DataOptions
+
+
+def load_dataset(options: DataOptions) -> Dataset:
+    """Read (or generate, or download) a data set and make it ready.
+
+    In this order: the source is read and checked; labels are replaced along the stratified
+    order (``label_noise``); the beginning of that order is kept (``train_size``), so a smaller
+    training split is a part of a larger one, wrong labels included; both splits are
+    standardized by the training split as it then is. Examples stay in the source's order.
+    The test split is always whole and its labels are always right.
+
+    Args:
+        options: The ``data`` part of a study file.
+
+    Returns:
+        The data set, on the CPU, float32.
+
+    Raises:
+        DataError: If it cannot be had, or nothing can be learned from it as asked.
+        ImportPathError: If the user's own data set cannot be imported.
+    """
+    source = _read(options)
+    classes = check_source(source, options.name)
+    available = len(source.train_y)
+    if options.train_size is not None and options.train_size > available:
+        raise DataError(
+            f"data.train_size: got {options.train_size}, but {options.name} has "
+            f"{available} examples to train on"
+        )
+    train_y = torch.from_numpy(source.train_y.astype(np.int64))
+    kept = torch.arange(available)
+    if options.train_size is not None or options.label_noise > 0:
+        order = stratified_order(train_y, options.seed)
+        train_y = noisy_labels(train_y, classes, options.label_noise, order, options.seed)
+        kept = order[: options.train_size].sort().values
+    train_x = _scaled(source.train_x[kept.numpy()], source.scale)
+    test_x = _scaled(source.test_x, source.scale)
+    if options.standardize:
+        standardize(train_x, test_x)
+    return Dataset(
+        name=options.name,
+        train_x=train_x,
+        train_y=train_y[kept],
+        test_x=test_x,
+        test_y=torch.from_numpy(source.test_y.astype(np.int64)),
+        classes=classes,
+        content_hash=source.content_hash(),
+    )
+
+
+def _read(options: DataOptions) -> SourceArrays:
+    if isinstance(options, CustomData):
+        return load_custom(options)
+    if isinstance(options, NpzData):
+        return load_npz(options.path)
+    return _read_builtin(options)
+
+
+def _read_builtin(options: BuiltinData) -> SourceArrays:
+    match options.name:
+        case "mnist1d":
+            return load_mnist1d(options.seed)
+        case "digits":
+            return load_digits()
+        case "cifar10" | "cifar100":
+            return load_cifar(options.name, options.data_dir)
+        case "mnist" | "fashion_mnist" | "kmnist" | "emnist":
+            return load_idx(options.name, options.data_dir)
+
+
+def _scaled(array: np.ndarray, scale: float) -> Tensor:
+    """A float32 tensor of its own, whatever the array's type, order of axes or owner."""
+    copied = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
+    return copied if scale == 1.0 else copied.div_(scale)

@@ -1,0 +1,22 @@
+"""A machine on which no data set lies anywhere, unless the test puts it there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder that is also the working directory; no cache, no system folders, no net."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
+    monkeypatch.delenv("ORCHESTRATOR_DATA", raising=False)
+    monkeypatch.setattr("orchestrator.data.files.SYSTEM_ROOTS", (tmp_path / "system",))
+    monkeypatch.setattr(
+        "orchestrator.data.obtain.fetch",
+        lambda downloads, folder: [f"{downloads[0].urls[0]}: network is unreachable"],
+    )
+    return tmp_path
