@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag
+from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag, field_validator
 
 from orchestrator.study.options import CustomOptions, Options, component_tag, name_to_mapping
 
@@ -45,6 +45,14 @@ class ResnetOptions(Options):
     activation: Activation = "relu"
     normalization: Normalization = "batch"
     dropout: Dropout = 0.0
+
+    @field_validator("depth")
+    @classmethod
+    def _whole_blocks(cls, depth: int) -> int:
+        if (depth - 2) % 6:
+            lower = depth - (depth - 2) % 6
+            raise ValueError(f"a depth is 6n + 2; the nearest are {lower} and {lower + 6}")
+        return depth
 
 
 class VggOptions(Options):

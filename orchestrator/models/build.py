@@ -1,0 +1,88 @@
+"""From the options of a study file to an initialized network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from orchestrator.models.cnn import build_cnn
+from orchestrator.models.custom import build_custom
+from orchestrator.models.initialization import initialize
+from orchestrator.models.mlp import build_mlp
+from orchestrator.models.resnet import build_resnet
+from orchestrator.models.vgg import build_vgg
+from orchestrator.random_streams import stream_seed
+from orchestrator.study.model_options import CnnOptions, MlpOptions, ResnetOptions, VggOptions
+from orchestrator.study.options import CustomOptions
+
+if TYPE_CHECKING:
+    from orchestrator.study.model_options import ModelOptions
+
+
+def build_model(
+    options: ModelOptions, input_shape: tuple[int, ...], classes: int, seed: int
+) -> nn.Module:
+    """Build a network with the weights that a trial's seed gives it.
+
+    Args:
+        options: The ``model`` part of a study file.
+        input_shape: Shape of one example.
+        classes: Number of logits.
+        seed: The trial's seed; weights come from its stream ``initialization``. PyTorch's own
+            random numbers are as before when this returns.
+
+    Returns:
+        A network in training mode, on the CPU, in float32, that maps ``(n, *input_shape)`` to
+        logits ``(n, classes)``.
+
+    Raises:
+        ModelError: If the network does not fit the data or its options.
+        ImportPathError: If the user's own network cannot be imported.
+    """
+    stream = stream_seed(seed, "initialization")
+    with _construction(stream):
+        if isinstance(options, CustomOptions):
+            return build_custom(options, input_shape, classes)
+        model = _build_builtin(options, input_shape, classes)
+        # Of its own, so that what PyTorch's constructors draw and discard plays no part.
+        initialize(model, options.activation, torch.Generator().manual_seed(stream))
+        return model
+
+
+def parameter_count(model: nn.Module) -> int:
+    """How many numbers training can change; shared ones count once."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _build_builtin(
+    options: MlpOptions | CnnOptions | ResnetOptions | VggOptions,
+    input_shape: tuple[int, ...],
+    classes: int,
+) -> nn.Module:
+    match options:
+        case MlpOptions():
+            return build_mlp(options, input_shape, classes)
+        case CnnOptions():
+            return build_cnn(options, input_shape, classes)
+        case ResnetOptions():
+            return build_resnet(options, input_shape, classes)
+        case VggOptions():
+            return build_vgg(options, input_shape, classes)
+
+
+@contextmanager
+def _construction(seed: int) -> Iterator[None]:
+    """CPU, float32 and seeded random numbers, whatever the process is otherwise set to."""
+    dtype = torch.get_default_dtype()
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.set_default_dtype(torch.float32)
+        # Not torch.manual_seed: it would seed the GPUs' generators too.
+        torch.default_generator.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
