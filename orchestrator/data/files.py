@@ -94,7 +94,8 @@ def search_roots(data_dir: str | None, cache: Path) -> list[Path]:
             )
     if variable := os.environ.get(DATA_VARIABLE):
         roots.append(Path(variable).expanduser())
-    return [*roots, cache, *(Path(root).expanduser() for root in _USER_ROOTS), *SYSTEM_ROOTS]
+    roots += [cache, *(Path(root).expanduser() for root in _USER_ROOTS), *SYSTEM_ROOTS]
+    return list(dict.fromkeys(root.absolute() for root in roots))
 
 
 def find(layouts: tuple[Layout, ...], roots: list[Path], data_dir: str | None) -> Located | None:

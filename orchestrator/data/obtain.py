@@ -54,16 +54,16 @@ def obtain(source: FileSource, data_dir: str | None = None) -> Located:
 
 def _not_found(source: FileSource, roots: list[Path], failures: list[str]) -> DataError:
     lines = [f"data set {source.name!r}: its files are not on this machine; looked in"]
-    lines += [f"    {root.absolute()}" for root in roots]
-    lines.append("  for any of")
+    lines += [f"    {root}" for root in roots]
+    lines.append("  for any of these, plain or .gz")
     for layout in source.layouts:
-        folders = " or ".join(sorted({folder for folder in layout.folders if folder != "."}))
+        folders = ["itself" if folder == "." else folder for folder in layout.folders]
         wanted = layout.archive or ", ".join(layout.files)
-        lines.append(f"    {wanted} (in {folders})")
+        lines.append(f"    {wanted} (in {' or '.join(folders)})")
     lines.append("  and downloading failed:")
     lines += [f"    {failure}" for failure in failures]
     commands = "\n".join(
-        f"    curl -fL --create-dirs --output-dir data/{source.name} -O {download.urls[-1]}"
+        f"    curl -fL --create-dirs --output-dir data/{source.name} -O {download.urls[0]}"
         for download in source.downloads
     )
     hint = (

@@ -150,7 +150,7 @@ def test_when_nothing_works_the_message_says_all(server: str, with_network: Path
     assert message.startswith("data set 'set': its files are not on this machine; looked in")
     for place in (given, with_network / ".cache/orchestrator", with_network / "system"):
         assert f"    {place}\n" in message
-    assert "images, labels (in Set/raw or set)" in message
+    assert "images, labels (in set or Set/raw)" in message
     assert f"{server}/no/images.gz: 404" in message
     assert f"curl -fL --create-dirs --output-dir data/set -O {server}/no/images.gz" in message
     assert "data.data_dir" in message
