@@ -1,1 +1,114 @@
-"""Study orchestrator: grids of networks, measures on their checkpoints, and evidence."""
+"""Study orchestrator: grids of networks, measures on their checkpoints, and evidence.
+
+The public face, for scripts and notebooks::
+
+    import orchestrator
+
+    study = orchestrator.load_study("studies/quickstart.yaml")
+    orchestrator.run("studies/quickstart.yaml")
+    database = orchestrator.connect("results/quickstart")
+    database.sql("SELECT batch_size, avg(error_gap) FROM final GROUP BY ALL").df()
+
+Every function imports what it needs when it is called: ``connect`` and ``report`` load
+neither torch nor ray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.cluster.driver import RunSummary
+    from orchestrator.study.plan import Plan
+    from orchestrator.study.spec import Study
+
+__version__ = "0.1.0"
+__all__ = ["connect", "load_study", "plan", "report", "run"]
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read and check a study file.
+
+    Args:
+        path: The YAML file.
+        overrides: ``path=value`` texts, applied before checking, as ``--set`` does.
+
+    Raises:
+        StudyFileError: With every problem of the file, each with its line and column.
+    """
+    from orchestrator.study.study_file import load_study as load
+
+    return load(path, overrides)
+
+
+def plan(
+    path: str | Path, results: str | Path | None = None, overrides: Sequence[str] = ()
+) -> Plan:
+    """What running a study would train and measure, and about how long that takes here.
+
+    Args:
+        path: The study file.
+        results: Its results folder; ``results/<study>`` by default. Need not exist.
+        overrides: As for :func:`load_study`.
+    """
+    from orchestrator.cluster.planning import plan_study
+
+    study = load_study(path, overrides)
+    return plan_study(study, _results_folder(study, results))
+
+
+def run(
+    path: str | Path,
+    results: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    quiet: bool = False,
+) -> RunSummary:
+    """Train and measure what is missing of a study. Run again to resume, retry or extend.
+
+    Args:
+        path: The study file.
+        results: Where results go; ``results/<study>`` by default.
+        overrides: As for :func:`load_study`.
+        address: A Ray cluster, ``"auto"`` or ``host:port``; None runs on this machine.
+        quiet: Show no progress.
+
+    Raises:
+        UserError: If the study, its data, its resources or its results folder are wrong.
+    """
+    from orchestrator.cluster.driver import run_study
+    from orchestrator.measures import catalog_rows
+    from orchestrator.results import ResultsFolder, collect_provenance, code_diff, write_part
+
+    study = load_study(path, overrides)
+    location = _results_folder(study, results)
+    raise NotImplementedError(location)
+
+
+def connect(results: str | Path) -> Any:
+    """A DuckDB connection over a results folder, with every table, view and macro.
+
+    Raises:
+        ResultsError: If there are no results at that path.
+    """
+    from orchestrator.results import connect as open_results
+
+    return open_results(results)
+
+
+def report(results: str | Path) -> Path:
+    """Write the report of a results folder and return its path.
+
+    Raises:
+        ResultsError: If there are no results at that path.
+    """
+    from orchestrator.report import write_report
+
+    return write_report(Path(results))
+
+
+def _results_folder(study: Study, results: str | Path | None) -> Path:
+    return Path("results") / study.study if results is None else Path(results)

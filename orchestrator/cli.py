@@ -1,0 +1,198 @@
+"""The commands: parse, call, print. Whatever a command decides is decided elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+app = typer.Typer(
+    name="orchestrator",
+    help="Train a grid of networks, measure their checkpoints, report margin vs flatness vs gap.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
+Results = Annotated[Path, typer.Argument(help="A results folder.", metavar="RESULTS")]
+Overrides = Annotated[
+    Optional[list[str]],  # noqa: UP007, UP045 - typer reads it
+    typer.Option("--set", metavar="PATH=VALUE", help="Override one value; may be repeated."),
+]
+ResultsOption = Annotated[
+    Optional[Path],  # noqa: UP007, UP045
+    typer.Option("--results", metavar="DIR", help="Results folder (default: results/<study>)."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+class Format(StrEnum):
+    """Formats of ``query``."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+    markdown = "markdown"
+    parquet = "parquet"
+
+
+@app.callback()
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if version:
+        import orchestrator
+
+        print(orchestrator.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def validate(study: StudyFile, set_: Overrides = None) -> None:
+    """Check a study file; exit code 2 and every mistake with its place if it is wrong."""
+    from orchestrator.study.study_file import load_study
+    from orchestrator.study.trials import expand_trials
+
+    checked = load_study(study, set_ or ())
+    trials = expand_trials(checked)
+    conditions = len({trial.condition_id for trial in trials})
+    print(
+        f"{study}: fine. {len(trials)} trials ({conditions} conditions × "
+        f"{len(checked.seed_list)} seeds), {len(checked.measures)} measures per snapshot."
+    )
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    results: ResultsOption = None,
+    set_: Overrides = None,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Print the study with every default instead.")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option(help="Train and measure for some seconds to estimate the time.")
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
+    """What `run` would do: trials, checkpoints, disk and time."""
+    from orchestrator.study.study_file import load_study, resolved_yaml
+
+    checked = load_study(study, set_ or ())
+    if resolved:
+        print(resolved_yaml(checked), end="")
+        return
+    from orchestrator.cluster.planning import plan_study
+    from orchestrator.study.plan import plan_text
+
+    planned = plan_study(checked, results or Path("results") / checked.study, probe=probe)
+    print(json.dumps(planned.to_dict(), indent=2) if as_json else plan_text(planned))
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    results: ResultsOption = None,
+    set_: Overrides = None,
+    address: Annotated[
+        Optional[str],  # noqa: UP007, UP045
+        typer.Option(help="A Ray cluster: 'auto' or host:port. Default: this machine."),
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+) -> None:
+    """Train and measure what is missing, then write the report. Run again to resume."""
+    import orchestrator
+    from orchestrator.study.study_file import load_study
+
+    folder = results or Path("results") / load_study(study, set_ or ()).study
+    try:
+        summary = orchestrator.run(
+            study, folder, overrides=set_ or (), address=address, quiet=quiet
+        )
+    except KeyboardInterrupt:
+        again = " ".join(["python -m orchestrator", *sys.argv[1:]])
+        print(
+            f"\ninterrupted; nothing that was finished is lost. Go on with:\n  {again}",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130) from None
+    print(summary.text())
+    print(f"report: {orchestrator.report(folder)}")
+    if not summary.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def status(results: Results, as_json: AsJson = False) -> None:
+    """How far a study is: trials, snapshots, measures, last failures. Needs no Ray."""
+    from orchestrator.results.status import status_text, study_status
+
+    current = study_status(results)
+    print(json.dumps(current.to_dict(), indent=2) if as_json else status_text(current))
+
+
+@app.command()
+def query(
+    results: Results,
+    sql: Annotated[str, typer.Argument(help="SQL, a file that ends in .sql, or - for stdin.")],
+    format_: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
+) -> None:
+    """Ask the results a question in SQL (DuckDB). Read-only."""
+    from orchestrator.results.query import query as run_query
+    from orchestrator.results.query import write_result
+
+    write_result(run_query(results, _sql_text(sql)), format_.value, sys.stdout)
+
+
+@app.command()
+def report(
+    results: Results,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit code 1 unless every claim of the study holds.")
+    ] = False,
+) -> None:
+    """Write report.html, one self-contained file, and print its path."""
+    from orchestrator.report import check_claims, write_report
+
+    print(write_report(results))
+    if check:
+        claims = check_claims(results)
+        for claim in claims:
+            print(f"{claim.verdict}: {claim.name}: {claim.explanation}")
+        if any(claim.verdict != "holds" for claim in claims):
+            raise typer.Exit(1)
+
+
+@app.command()
+def compact(results: Results) -> None:
+    """Join the small Parquet parts of a results folder into large ones."""
+    from orchestrator.results import compact as join_parts
+
+    join_parts(results)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of study files, for editors."""
+    from orchestrator.study.schema import json_schema
+
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _sql_text(sql: str) -> str:
+    if sql == "-":
+        return sys.stdin.read()
+    if sql.endswith(".sql"):
+        from orchestrator.errors import QueryError
+
+        try:
+            return Path(sql).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise QueryError(f"{sql}: cannot be read: {error}") from error
+    return sql

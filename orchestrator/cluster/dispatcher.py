@@ -1,0 +1,267 @@
+"""Keeps the measurers busy: finds committed snapshots, hands them out, replaces the dead."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+from ray.exceptions import RayActorError, RayTaskError
+
+from orchestrator.cluster.measurer import Measured, MeasureOrder, Measurer, part_name
+from orchestrator.errors import OrchestratorError
+from orchestrator.results import ResultsFolder, write_part
+
+logger = logging.getLogger(__name__)
+
+MOST_ATTEMPTS = 3
+QUEUED_PER_MEASURER = 2  # One running, one waiting: no idling between two orders.
+LOOK_SECONDS = 1.0
+
+FindOrders = Callable[[], list[MeasureOrder]]
+NewMeasurer = Callable[[], Any]
+
+
+@dataclass
+class _Worker:
+    """One measurer and the orders it was given, oldest first.
+
+    It is given none before it runs: a measurer may wait long for a slot to become free.
+    """
+
+    actor: Any
+    starting: Any
+    ready: bool = False
+    orders: deque[tuple[Any, MeasureOrder]] = field(default_factory=deque)
+    since: float = field(default_factory=time.monotonic)
+
+
+class Dispatcher:
+    """Runs in a thread of the driver from before the first trial until all is measured.
+
+    Correctness never depends on being told of a snapshot: ``find_orders`` looks at the store.
+    A measurer that dies is replaced here, and only the order it was working on is charged an
+    attempt; one that killed three measurers gets a row that says so.
+
+    Args:
+        folder: Where rows about orders that could not be measured go.
+        find_orders: Lists the orders for all snapshots that lack rows; called every second.
+        new_measurer: Starts one measurer.
+        reserved: Measurers to keep from the start.
+        most: Measurers there may ever be.
+        timeout: Seconds that one order may take.
+    """
+
+    def __init__(
+        self,
+        folder: ResultsFolder,
+        find_orders: FindOrders,
+        new_measurer: NewMeasurer,
+        *,
+        reserved: int,
+        most: int,
+        timeout: float,
+    ) -> None:
+        self.folder, self.find_orders, self.new_measurer = folder, find_orders, new_measurer
+        self.most, self.timeout = most, timeout
+        self.reserved = self.allowed = reserved
+        self.measured = 0
+        self.failures: list[str] = []
+        self.error: BaseException | None = None
+        self._workers: list[_Worker] = []
+        self._queue: deque[MeasureOrder] = deque()
+        self._attempts: dict[str, int] = {}
+        self._failed_starts = 0
+        self._seen: set[str] = set()
+        self._draining = threading.Event()
+        self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
+
+    def start(self) -> None:
+        """Start the reserved measurers, wait until they are there, and begin."""
+        self._grow()
+        ray.get([worker.starting for worker in self._workers])
+        self._thread.start()
+
+    def allow(self, measurers: int) -> None:
+        """Let the pool grow to ``measurers``, as trials free their slots."""
+        self.allowed = min(max(self.allowed, measurers), self.most)
+
+    def wake(self) -> None:
+        """Look at the store now instead of within a second."""
+        self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """Snapshots that were found and are not measured yet."""
+        return len(self._queue) + sum(len(worker.orders) for worker in list(self._workers))
+
+    @property
+    def alive(self) -> bool:
+        """Whether the dispatcher still works."""
+        return self._thread.is_alive() and not self._stop.is_set()
+
+    def drain(self) -> None:
+        """Wait until every snapshot in the store is measured or given up.
+
+        Raises:
+            BaseException: Whatever ended the dispatcher's thread, if anything did.
+        """
+        self._draining.set()
+        self.wake()
+        while self._thread.is_alive():
+            self._thread.join(0.2)  # In short steps, so that Ctrl-C gets through.
+        if self.error is not None:
+            raise self.error
+
+    def stop(self) -> None:
+        """Stop at once; what is being measured is lost and found missing by the next run."""
+        self._stop.set()
+        self.wake()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                draining = self._draining.is_set()  # Before looking: nothing is missed.
+                self._find()
+                self._grow()
+                self._hand_out()
+                self._collect()
+                if draining and not self.waiting:
+                    break
+        except BaseException as error:  # Handed to the driver by ``drain``.
+            if not self._stop.is_set():
+                self.error = error
+        finally:
+            for worker in self._workers:
+                ray.kill(worker.actor)
+            self._workers.clear()
+
+    def _find(self) -> None:
+        for order in self.find_orders():
+            if order.checkpoint_id not in self._seen:
+                self._seen.add(order.checkpoint_id)
+                self._queue.append(order)
+
+    def _grow(self) -> None:
+        # Beyond the reserved ones, no more measurers than there is work for.
+        wanted = self.allowed if not self._thread.is_alive() else min(
+            self.allowed, max(len(self._workers), self.waiting)
+        )
+        while len(self._workers) < wanted:
+            actor = self.new_measurer()
+            self._workers.append(_Worker(actor, starting=actor.ready.remote()))
+
+    def _check_started(self) -> None:
+        for worker in list(self._workers):
+            if worker.ready or not ray.wait([worker.starting], timeout=0)[0]:
+                continue
+            try:
+                ray.get(worker.starting)
+                worker.ready = True
+            except RayActorError:
+                self._workers.remove(worker)
+                self._failed_starts += 1
+                if self._failed_starts >= MOST_ATTEMPTS:
+                    raise
+
+    def _hand_out(self) -> None:
+        self._check_started()
+        for depth in range(1, QUEUED_PER_MEASURER + 1):
+            for worker in self._workers:
+                if self._queue and worker.ready and len(worker.orders) < depth:
+                    order = self._queue.popleft()
+                    if not worker.orders:
+                        worker.since = time.monotonic()
+                    worker.orders.append((worker.actor.measure.remote(order), order))
+
+    def _collect(self) -> None:
+        references = [reference for worker in self._workers for reference, _ in worker.orders]
+        if not references:
+            self._wake.wait(LOOK_SECONDS)
+            self._wake.clear()
+            return
+        ready, _ = ray.wait(references, num_returns=1, timeout=LOOK_SECONDS)
+        for worker in list(self._workers):
+            self._collect_from(worker, set(ready))
+
+    def _collect_from(self, worker: _Worker, ready: set[Any]) -> None:
+        while worker.orders and worker.orders[0][0] in ready:
+            reference, order = worker.orders[0]
+            try:
+                measured: Measured = ray.get(reference)
+            except RayActorError as error:
+                self._replace(worker, f"its measurer died: {_first_line(error)}", "error")
+                return
+            except RayTaskError as error:
+                self._give_up(order, _first_line(error.cause or error), "error")
+            else:
+                self.measured += 1
+                self.failures += [f"{order.checkpoint_id}: {text}" for text in measured.failures]
+            worker.orders.popleft()
+            worker.since = time.monotonic()
+        if worker.orders and time.monotonic() - worker.since > self.timeout:
+            self._replace(worker, f"took longer than {self.timeout:g} s", "timeout")
+
+    def _replace(self, worker: _Worker, reason: str, status: str) -> None:
+        """Put a new measurer in the place of ``worker``; charge only what it was working on."""
+        ray.kill(worker.actor)
+        self._workers.remove(worker)
+        orders = [order for _, order in worker.orders]
+        head = orders.pop(0)
+        attempts = self._attempts[head.checkpoint_id] = (
+            self._attempts.get(head.checkpoint_id, 0) + 1
+        )
+        logger.warning("%s: %s (attempt %d)", head.checkpoint_id, reason, attempts)
+        if attempts < MOST_ATTEMPTS:
+            orders.append(head)
+        else:
+            self._give_up(head, f"given up after {attempts} attempts: {reason}", status)
+        self._queue.extendleft(reversed(orders))
+
+    def _give_up(self, order: MeasureOrder, reason: str, status: str) -> None:
+        checkpoint = order.checkpoint
+        rows = [
+            {
+                "trial_id": checkpoint["trial_id"],
+                "checkpoint_id": order.checkpoint_id,
+                "step": checkpoint["step"],
+                "request": request,
+                "measure": request.partition("(")[0],
+                "variant": "",
+                "status": status,
+                "error": reason,
+                "written_at": datetime.now(UTC),
+            }
+            for request in order.requests
+        ]
+        write_part(self.folder, "measures", rows, part_name(order))
+        self.failures.append(f"{order.checkpoint_id}: {reason}")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error) if isinstance(error, OrchestratorError) else f"{type(error).__name__}: {error}"
+    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
+
+
+def measurer_factory(
+    folder: ResultsFolder, study_json: str, data: Any, *, cpus: float, gpus: float
+) -> NewMeasurer:
+    """How this study's measurers are started."""
+    threads = max(1, int(cpus))
+
+    def start() -> Any:
+        return Measurer.options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD").remote(
+            str(folder.path), study_json, data, threads
+        )
+
+    return start

@@ -1,0 +1,256 @@
+"""One run of a study: train and measure what is missing, until nothing is.
+
+Ray Tune is a scheduler here and the results folder is the only memory. Each round looks at
+what the study expects and what is stored, starts a fresh Tuner over the unfinished trials (each
+resumes itself) and drains the measurers. A run that finds nothing missing starts nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+from ray import tune
+
+from orchestrator.cluster.backlog import Backlog, missing_measures, read_backlog, snapshots_of
+from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
+from orchestrator.cluster.progress import show_progress
+from orchestrator.cluster.run_state import RunCallback, RunState, watch
+from orchestrator.cluster.session import Slots, ray_session
+from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
+from orchestrator.results import ResultsFolder, compact, write_part
+from orchestrator.study.spec import Study
+from orchestrator.study.trials import Trial, expand_trials, hyperparameters
+
+MOST_ROUNDS = 3
+TRIAL_FAILURES = 2  # Restarts of a trial within one round, after whatever killed it.
+COMPACT_FROM_PARTS = 2000
+
+
+@dataclass
+class RunSummary:
+    """What a run did.
+
+    Attributes:
+        trials: Trials of the study.
+        completed: How many of them are completed now.
+        trained: How many this run trained to their end.
+        measured: Snapshots that this run measured.
+        failed_trials: Id → reason of trials that are not completed.
+        failed_measures: What could not be measured, and why.
+        seconds: Wall time.
+    """
+
+    trials: int
+    completed: int = 0
+    trained: int = 0
+    measured: int = 0
+    failed_trials: dict[str, str] = field(default_factory=dict)
+    failed_measures: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial is completed and every snapshot measured."""
+        return self.completed == self.trials and not self.failed_measures
+
+
+def run_study(
+    study: Study, folder: ResultsFolder, *, address: str | None = None, quiet: bool = False
+) -> RunSummary:
+    """Train and measure whatever of ``study`` is missing in ``folder``.
+
+    Args:
+        study: The study.
+        folder: Its results folder, created and locked by the caller.
+        address: A Ray cluster; None starts Ray on this machine.
+        quiet: Show no progress.
+
+    Returns:
+        What was done and what failed.
+
+    Raises:
+        ResourcesError: If the trials can never be scheduled.
+        UserError: If a data set cannot be read.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything was stopped.
+    """
+    started = time.monotonic()
+    trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    summary = RunSummary(trials=len(trials))
+    backlog = read_backlog(folder, study)
+    todo, orders = _missing(study, folder, trials, backlog)
+    if todo or orders:
+        with ray_session(address, study.resources) as slots:
+            data = SharedData(trial.config.data for trial in trials.values())
+            for _ in range(MOST_ROUNDS):
+                _round(study, folder, trials, backlog, data, slots, summary, quiet)
+                backlog = read_backlog(folder, study)
+                todo, orders = _missing(study, folder, trials, backlog)
+                # What failed by itself would only fail again; what was lost is tried again.
+                todo = [id_ for id_ in todo if id_ not in summary.failed_trials]
+                if not todo and (not orders or summary.failed_measures):
+                    break
+        _compact_if_many(folder)
+    summary.completed = sum(trial_id in backlog.completed for trial_id in trials)
+    for trial_id in trials:
+        if trial_id not in backlog.completed:
+            reason = backlog.failures.get(trial_id) or "did not finish"
+            summary.failed_trials.setdefault(trial_id, reason)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _missing(
+    study: Study, folder: ResultsFolder, trials: dict[str, Trial], backlog: Backlog
+) -> tuple[list[str], list[Any]]:
+    todo = [trial_id for trial_id in trials if trial_id not in backlog.completed]
+    return todo, missing_measures(study, trials, backlog, snapshots_of(folder, trials))
+
+
+def _round(
+    study: Study,
+    folder: ResultsFolder,
+    trials: dict[str, Trial],
+    backlog: Backlog,
+    data: SharedData,
+    slots: Slots,
+    summary: RunSummary,
+    quiet: bool,
+) -> None:
+    todo = {id_: trial for id_, trial in trials.items() if id_ not in backlog.completed}
+    state = RunState(
+        trials=todo,
+        total=len(trials),
+        completed=len(trials) - len(todo),
+        limit=study.resources.unmeasured_snapshots,
+        slots=slots.trials,
+        seconds=dict(backlog.seconds),
+    )
+    dispatcher = _dispatcher(study, folder, trials, backlog, data, slots)
+    state.dispatcher = dispatcher
+    watch(state)
+    try:
+        # Measurers before trials: training takes all the slots that it finds.
+        dispatcher.start()
+        with show_progress(state, quiet=quiet):
+            if todo:
+                _train(study, folder, todo, backlog, data, slots, state)
+            dispatcher.allow(slots.most_measurers)
+            dispatcher.drain()
+    finally:
+        dispatcher.stop()
+        watch(None)
+    summary.trained += len(todo.keys() & state.ended) - len(state.failed)
+    summary.measured += dispatcher.measured
+    summary.failed_trials = {**summary.failed_trials, **state.failed}
+    summary.failed_measures = dispatcher.failures
+
+
+def _dispatcher(
+    study: Study,
+    folder: ResultsFolder,
+    trials: dict[str, Trial],
+    backlog: Backlog,
+    data: SharedData,
+    slots: Slots,
+) -> Dispatcher:
+    return Dispatcher(
+        folder,
+        lambda: missing_measures(study, trials, backlog, snapshots_of(folder, trials)),
+        measurer_factory(
+            folder,
+            study.model_dump_json(),
+            data,
+            cpus=slots.measurer_cpus,
+            gpus=study.resources.measurer.gpus,
+        ),
+        reserved=slots.measurers,
+        most=slots.most_measurers,
+        timeout=study.measuring.timeout,
+    )
+
+
+def _train(
+    study: Study,
+    folder: ResultsFolder,
+    todo: dict[str, Trial],
+    backlog: Backlog,
+    data: SharedData,
+    slots: Slots,
+    state: RunState,
+) -> None:
+    """Train the unfinished trials under one fresh Tuner; note those that failed for good."""
+    orders = {
+        trial_id: TrialOrder(
+            trial_id,
+            trial.seed,
+            trial.config.model_dump_json(),
+            hyperparameters(study, trial),
+            backlog.attempts.get(trial_id, 0),
+        )
+        for trial_id, trial in todo.items()
+    }
+    needs = study.resources.trial
+    trainable = tune.with_parameters(
+        TrialTrainable,
+        orders=orders,
+        folder=str(folder.path),
+        checkpoints=study.checkpoints.model_dump_json(),
+        data=data,
+        threads=max(1, int(needs.cpus)),
+        device="cuda" if needs.gpus else "cpu",
+    )
+    bundle = {"CPU": needs.cpus, "GPU": needs.gpus}
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
+        param_space={"trial_id": tune.grid_search(list(todo))},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            max_concurrent_trials=slots.trials,
+            trial_dirname_creator=_trial_name,
+            trial_name_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=datetime.now(UTC).strftime("%Y%m%dT%H%M%S"),
+            storage_path=str(folder.path / "tune"),
+            failure_config=tune.FailureConfig(max_failures=TRIAL_FAILURES),
+            callbacks=[RunCallback()],
+            verbose=0,
+        ),
+    )
+    for result in tuner.fit():
+        if result.error is not None and result.config is not None:
+            trial_id = result.config["trial_id"]
+            reason = _reason(result.error)
+            state.failed[trial_id] = reason
+            row = {
+                **orders[trial_id].columns,
+                "status": "failed",
+                "error": reason,
+                "attempt": orders[trial_id].attempt + TRIAL_FAILURES + 1,
+                "written_at": datetime.now(UTC),
+            }
+            write_part(folder, "trials", [row], f"{trial_id}-failed-{time.time_ns()}")
+
+
+def _reason(error: BaseException) -> str:
+    """The user's part of a remote error: the last line of its traceback."""
+    if isinstance(error, ray.exceptions.RayActorError):
+        return "its process died again and again (killed, or out of memory?)"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["trial_id"])
+
+
+def _compact_if_many(folder: ResultsFolder) -> None:
+    tables = ("trials", "epochs", "checkpoints", "measures")
+    parts = sum(1 for table in tables for _ in (folder.path / table).glob("*.parquet"))
+    if parts > COMPACT_FROM_PARTS:
+        compact(folder.path)

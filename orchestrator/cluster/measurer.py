@@ -1,0 +1,127 @@
+"""A measurer: a process that holds data sets and networks, and measures snapshots."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+import torch
+
+from orchestrator.cluster.shared_data import SharedData
+from orchestrator.measures import MeasureContext, measure_snapshot
+from orchestrator.models import build_model
+from orchestrator.results import ResultsFolder, write_part
+from orchestrator.study.measure_options import MeasuringOptions
+from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.training import build_loss, read_snapshot
+
+PROBE_SEED = 0  # The same probes for every snapshot, so that differences are not the probes'.
+
+
+@dataclass(frozen=True)
+class MeasureOrder:
+    """One snapshot and the requests that its rows are missing for.
+
+    Attributes:
+        checkpoint: The snapshot's row of the table ``checkpoints``.
+        seed: Seed of its trial; rebuilds the network as it was initialized.
+        config: The trial's :class:`TrialConfig`, as JSON.
+        requests: Canonical requests, as :attr:`Study.requests` names them.
+    """
+
+    checkpoint: dict[str, Any]
+    seed: int
+    config: str
+    requests: tuple[str, ...]
+
+    @property
+    def checkpoint_id(self) -> str:
+        """The snapshot's name."""
+        return str(self.checkpoint["checkpoint_id"])
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of one order: how many rows, and the requests that failed."""
+
+    checkpoint_id: str
+    rows: int
+    failures: tuple[str, ...]
+    pid: int
+
+
+def measure(
+    order: MeasureOrder, folder: ResultsFolder, study: Study, data: SharedData, device: str
+) -> Measured:
+    """Measure one snapshot and store the rows as one part.
+
+    Raises:
+        ResultsError: If the snapshot is missing or does not match its hash.
+    """
+    config = TrialConfig.model_validate_json(order.config)
+    settings: MeasuringOptions = study.measuring
+    dataset = data.load(config.data, device)
+    model = build_model(config.model, dataset.input_shape, dataset.classes, order.seed)
+    initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    checkpoint = order.checkpoint
+    state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
+    model.load_state_dict(state)
+    context = MeasureContext(
+        model,
+        dataset,
+        build_loss(config.training.loss),
+        device=device,
+        dtype=getattr(torch, settings.dtype),
+        seed=PROBE_SEED,
+        examples=settings.examples,
+        examples_per_pass=settings.examples_per_pass,
+        initial_state=initial_state,
+    )
+    identity = {
+        "trial_id": checkpoint["trial_id"],
+        "checkpoint_id": checkpoint["checkpoint_id"],
+        "step": checkpoint["step"],
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "host": socket.gethostname(),
+    }
+    requests = {request: study.requests[request] for request in order.requests}
+    rows = [
+        {**row, **identity, "written_at": datetime.now(UTC)}
+        for row in measure_snapshot(context, requests)
+    ]
+    write_part(folder, "measures", rows, part_name(order))
+    failures = tuple(
+        f"{row['request']}: {row['error']}" for row in rows if row["status"] == "error"
+    )
+    return Measured(order.checkpoint_id, len(rows), failures, os.getpid())
+
+
+def part_name(order: MeasureOrder) -> str:
+    """Name of the order's part: a retry writes over what an earlier attempt wrote."""
+    digest = hashlib.sha256("\n".join(order.requests).encode()).hexdigest()[:8]
+    return f"{order.checkpoint_id}-{digest}"
+
+
+@ray.remote(max_restarts=0)
+class Measurer:
+    """The actor around :func:`measure`."""
+
+    def __init__(self, folder: str, study: str, data: SharedData, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self.folder = ResultsFolder.open(folder)
+        self.study = Study.model_validate_json(study)
+        self.data = data
+        self.device = "cuda" if ray.get_gpu_ids() else "cpu"
+
+    def ready(self) -> int:
+        """The process id, once the process is there."""
+        return os.getpid()
+
+    def measure(self, order: MeasureOrder) -> Measured:
+        """Measure one snapshot."""
+        return measure(order, self.folder, self.study, self.data, self.device)

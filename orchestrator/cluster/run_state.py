@@ -1,0 +1,128 @@
+"""How far a run is: what the progress display shows and Tune's callback fills in."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray import tune
+
+from orchestrator.cluster.dispatcher import Dispatcher
+from orchestrator.study.trials import Trial
+
+BACK_PRESSURE_LOOK_SECONDS = 0.2
+
+
+@dataclass
+class RunState:
+    """What is known of the running trials.
+
+    Attributes:
+        trials: The trials to train in this run, by id.
+        total: Trials of the whole study.
+        completed: Trials of the study that are completed, those of earlier runs included.
+        dispatcher: The measurers' dispatcher, once there is one.
+        limit: Training waits while more snapshots than this wait to be measured.
+        slots: Trials that train at the same time.
+        seconds: Training seconds of completed trials, by id.
+    """
+
+    trials: dict[str, Trial]
+    total: int
+    completed: int
+    limit: int
+    slots: int = 1
+    dispatcher: Dispatcher | None = None
+    measured_before: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    running: dict[str, dict[str, Any]] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    started_at: float = field(default_factory=time.monotonic)
+
+    def report(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Take in what a trial reported."""
+        if not result.get("done"):
+            self.running[trial_id] = result
+            return
+        self.end(trial_id)
+        if result.get("status") == "failed":
+            self.failed[trial_id] = result["error"]
+        elif result.get("status") == "completed":
+            self.completed += 1
+            self.seconds[trial_id] = result["train_seconds"]
+
+    def end(self, trial_id: str) -> None:
+        """Note that a trial's slot is free."""
+        self.running.pop(trial_id, None)
+        self.ended.add(trial_id)
+        if self.dispatcher is not None:
+            left = len(self.trials) - len(self.ended)
+            self.dispatcher.allow(self.dispatcher.reserved + max(0, self.slots - left))
+            self.dispatcher.wake()
+
+    def wait_for_measurers(self) -> None:
+        """Back-pressure: hold the trials while too many snapshots wait to be measured."""
+        dispatcher = self.dispatcher
+        while dispatcher is not None and dispatcher.alive and dispatcher.waiting > self.limit:
+            time.sleep(BACK_PRESSURE_LOOK_SECONDS)
+
+    def seconds_left(self) -> float | None:
+        """Time until the last trial ends, from measured trial times; None if none is known.
+
+        A trial that has not started is expected to take as long as the completed ones of its
+        condition, else of its batch size, else as all.
+        """
+        left = [trial for id_, trial in self.trials.items() if id_ not in self.ended]
+        estimates = [self._expected(trial) for trial in left]
+        if not left:
+            return 0.0
+        if any(estimate is None for estimate in estimates):
+            return None
+        work = sum(
+            max(0.0, (estimate or 0.0) - self.running.get(t.trial_id, {}).get("train_seconds", 0.0))
+            for t, estimate in zip(left, estimates, strict=True)
+        )
+        return work / max(1, min(self.slots, len(left)))
+
+    def _expected(self, trial: Trial) -> float | None:
+        known = [(self.trials.get(id_), seconds) for id_, seconds in self.seconds.items()]
+        kinds = (
+            lambda other: other.condition_id == trial.condition_id,
+            lambda other: other.config.training.batch_size == trial.config.training.batch_size,
+            lambda other: True,
+        )
+        for alike in kinds:
+            times = [seconds for other, seconds in known if other is not None and alike(other)]
+            if times:
+                return sum(times) / len(times)
+        return None
+
+
+_current: RunState | None = None
+
+
+def watch(state: RunState | None) -> None:
+    """Make ``state`` the one that the callback of this process fills in."""
+    global _current  # noqa: PLW0603 - Tune pickles its callbacks, so they can't hold it.
+    _current = state
+
+
+class RunCallback(tune.Callback):  # type: ignore[misc]
+    """Passes Tune's news on to the current :class:`RunState`."""
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial reported; hold everything if the measurers are too far behind."""
+        if _current is not None:
+            _current.report(trial.config["trial_id"], result)
+            _current.wait_for_measurers()
+
+    def on_trial_error(
+        self, iteration: int, trials: list[Any], trial: Any, **info: Any
+    ) -> None:
+        """A trial failed for good."""
+        if _current is not None:
+            _current.end(trial.config["trial_id"])

@@ -1,0 +1,260 @@
+"""One trial as Ray Tune sees it: a process that trains one network after another."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from ray import tune
+
+from orchestrator.cluster.shared_data import SharedData
+from orchestrator.errors import UserError
+from orchestrator.models import build_model, parameter_count
+from orchestrator.results import ResultsFolder, commit_snapshot, write_part
+from orchestrator.study.spec import CheckpointOptions, TrialConfig
+from orchestrator.training import (
+    Checkpoint,
+    EpochEnd,
+    Finished,
+    read_resume_state,
+    train,
+    write_resume_state,
+    write_snapshot,
+)
+
+REPORT_SECONDS = 2.0
+RESUME_SHARE = 0.05  # Of the time, at most, goes into writing resume states …
+RESUME_SECONDS = 5.0  # … and they are written no more often than this.
+
+
+@dataclass(frozen=True)
+class TrialOrder:
+    """All that a process needs to train one trial.
+
+    Attributes:
+        trial_id: The trial's name.
+        seed: Its seed.
+        config: Its :class:`TrialConfig`, as JSON.
+        columns: Its hyperparameters, as columns of the table ``trials``.
+        attempt: How often it had been started before this run.
+    """
+
+    trial_id: str
+    seed: int
+    config: str
+    columns: dict[str, Any]
+    attempt: int
+
+
+class TrialTrainable(tune.Trainable):  # type: ignore[misc]
+    """Trains one trial, writes its rows and snapshots, and resumes it by itself.
+
+    Tune's own checkpoints are not used: a restarted trial goes on from the newest resume
+    state in the results folder, whoever restarted it and for whatever reason.
+    """
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        orders: dict[str, TrialOrder],
+        folder: str,
+        checkpoints: str,
+        data: SharedData,
+        threads: int,
+        device: str,
+    ) -> None:
+        """Prepare the process once; ``reset_config`` prepares it for each further trial."""
+        torch.set_num_threads(threads)
+        self.folder = ResultsFolder.open(folder)
+        self.checkpoints = CheckpointOptions.model_validate_json(checkpoints)
+        self.orders, self.data, self.device = orders, data, device
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Begin another trial in the same process."""
+        order = self.orders[new_config["trial_id"]]
+        self.work = run_trial(
+            order, self.folder, self.checkpoints, self.data, device=self.device
+        )
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train for about two seconds, or to the end, and report how far the trial is."""
+        deadline = time.monotonic() + REPORT_SECONDS
+        report: dict[str, Any] = {}
+        for report in self.work:
+            if report["done"] or time.monotonic() > deadline:
+                break
+        return report
+
+
+def run_trial(
+    order: TrialOrder,
+    folder: ResultsFolder,
+    checkpoints: CheckpointOptions,
+    data: SharedData,
+    *,
+    device: str = "cpu",
+) -> Iterator[dict[str, Any]]:
+    """Train one trial and store what comes of it, going on from its resume state if it has one.
+
+    Yields:
+        How far the trial is after each event: ``trial_id``, ``epoch``, ``updates``,
+        ``train_seconds`` and ``done``; at the end also ``status`` and ``error``.
+    """
+    config = TrialConfig.model_validate_json(order.config)
+    attempt = _next_attempt(folder, order)
+    identity = {
+        **order.columns,
+        "attempt": attempt,
+        "host": socket.gethostname(),
+        "device": _device_name(device),
+    }
+    _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
+    try:
+        yield from _train(order, config, identity, folder, checkpoints, data, device)
+    except UserError as error:  # The user's to mend: trying again would change nothing.
+        _write_trial(folder, identity, f"{attempt:04d}-failed", status="failed", error=str(error))
+        yield {"trial_id": order.trial_id, "done": True, "status": "failed", "error": str(error)}
+
+
+def _train(
+    order: TrialOrder,
+    config: TrialConfig,
+    identity: dict[str, Any],
+    folder: ResultsFolder,
+    checkpoints: CheckpointOptions,
+    data: SharedData,
+    device: str,
+) -> Iterator[dict[str, Any]]:
+    trial_id = order.trial_id
+    dataset = data.load(config.data, device)
+    model = build_model(config.model, dataset.input_shape, dataset.classes, order.seed)
+    identity |= {"n_parameters": parameter_count(model), "dataset_hash": dataset.content_hash}
+    resume_path = folder.resume_state(trial_id)
+    buffered: dict[str, list[dict[str, Any]]] = {"epochs": [], "checkpoints": []}
+    saved, save_seconds = time.monotonic(), 0.0
+    for event in train(
+        config,
+        order.seed,
+        dataset,
+        checkpoints,
+        device=device,
+        resume=read_resume_state(resume_path),
+    ):
+        if isinstance(event, Checkpoint):
+            row = _store_snapshot(folder, trial_id, event)
+            buffered["checkpoints"].append(row)
+        elif isinstance(event, EpochEnd):
+            buffered["epochs"] += _epoch_rows(trial_id, event)
+            since = time.monotonic() - saved
+            if since > max(RESUME_SECONDS, save_seconds / RESUME_SHARE):
+                # Rows first: what a resume state is past must already be stored.
+                _flush(folder, trial_id, buffered, event.step)
+                started = time.monotonic()
+                write_resume_state(resume_path, event.resume())
+                saved = time.monotonic()
+                save_seconds = saved - started
+            yield {
+                "trial_id": trial_id,
+                "epoch": event.epoch,
+                "updates": event.step,
+                "train_seconds": event.seconds,
+                "done": False,
+            }
+        elif isinstance(event, Finished):
+            _flush(folder, trial_id, buffered, event.updates)
+            _write_trial(
+                folder,
+                identity,
+                f"{identity['attempt']:04d}-completed",
+                status="completed",
+                stop_reason=event.stop_reason,
+                epochs=event.epochs,
+                updates=event.updates,
+                examples_seen=event.examples_seen,
+                train_seconds=event.train_seconds,
+                evaluation_seconds=event.evaluation_seconds,
+            )
+            folder.discard_resume_state(trial_id)
+            yield {
+                "trial_id": trial_id,
+                "epoch": event.epochs,
+                "updates": event.updates,
+                "train_seconds": event.train_seconds,
+                "done": True,
+                "status": "completed",
+                "error": "",
+            }
+
+
+def _store_snapshot(folder: ResultsFolder, trial_id: str, event: Checkpoint) -> dict[str, Any]:
+    path = folder.snapshot(trial_id, event.step)
+    file = write_snapshot(path, event.state)
+    row = {
+        "checkpoint_id": f"{trial_id}-{event.step}",
+        "trial_id": trial_id,
+        "step": event.step,
+        "epoch": event.epoch,
+        "examples_seen": event.examples_seen,
+        "reason": event.reason,
+        "milestones": list(event.milestones),
+        "train_loss": event.train_loss,
+        "train_error": event.train_error,
+        "test_loss": event.test_loss,
+        "test_error": event.test_error,
+        "path": str(path.relative_to(folder.path)),
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "written_at": datetime.now(UTC),
+    }
+    commit_snapshot(folder, row)
+    return row
+
+
+def _epoch_rows(trial_id: str, event: EpochEnd) -> list[dict[str, Any]]:
+    common = {
+        "trial_id": trial_id,
+        "epoch": event.epoch,
+        "step": event.step,
+        "examples_seen": event.examples_seen,
+        "seconds": event.seconds,
+        "learning_rate": event.learning_rate,
+        "written_at": datetime.now(UTC),
+    }
+    return [
+        {**common, "split": "train", "loss": event.train_loss, "error": event.train_error},
+        {**common, "split": "test", "loss": event.test_loss, "error": event.test_error},
+    ]
+
+
+def _flush(
+    folder: ResultsFolder, trial_id: str, buffered: dict[str, list[dict[str, Any]]], step: int
+) -> None:
+    for table, rows in buffered.items():
+        write_part(folder, table, rows, f"{trial_id}-{step}")
+        rows.clear()
+
+
+def _write_trial(
+    folder: ResultsFolder, identity: dict[str, Any], name: str, **columns: Any
+) -> None:
+    row = {**identity, **columns, "written_at": datetime.now(UTC)}
+    write_part(folder, "trials", [row], f"{identity['trial_id']}-{name}")
+
+
+def _next_attempt(folder: ResultsFolder, order: TrialOrder) -> int:
+    """One more than the attempts known: those before this run, and those on disk."""
+    pattern = f"{order.trial_id}-*-running.parquet"
+    on_disk = [int(path.name.split("-")[1]) for path in (folder.path / "trials").glob(pattern)]
+    return max([order.attempt, *on_disk]) + 1
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device

@@ -1,0 +1,53 @@
+"""A small study, and one Ray for the whole test session."""
+
+import os
+from pathlib import Path
+
+import pytest
+import ray
+from ruamel.yaml import YAML
+
+SMALL_STUDY = {
+    "study": "small",
+    "data": {"name": "digits", "train_size": 200},
+    "model": {"name": "mlp", "width": 16, "depth": 1},
+    "training": {
+        "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+        "stop": {"epochs": 4},
+    },
+    "sweep": {"training.batch_size": [20, 100]},
+    "seeds": 2,
+    "checkpoints": {"train_loss": [1.0], "epochs": [1, 2]},
+    "measures": ["margin", "hessian_trace", "norms"],
+    "claims": ["flatness_tracks_margin"],
+}
+
+
+@pytest.fixture(scope="session")
+def local_ray():
+    """One Ray on this machine, with this folder importable in its workers."""
+    here = str(Path(__file__).parent)
+    path = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        _node_ip_address="127.0.0.1",
+        runtime_env={"env_vars": {"PYTHONPATH": path}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def small_study(tmp_path):
+    """Write the small study, changed by keywords, and return its path."""
+
+    def write(**changes):
+        path = tmp_path / "small.yaml"
+        with path.open("w") as file:
+            YAML().dump({**SMALL_STUDY, **changes}, file)
+        return path
+
+    return write

@@ -1,0 +1,63 @@
+"""Measures and models that fail on purpose, named by import path in the tests' studies."""
+
+import os
+import signal
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+def weight_sum(context):
+    """A user's measure, as the README shows one."""
+    yield "weight_sum", sum(float(p.sum()) for p in context.model.parameters())
+
+
+def raises(context):
+    """A measure with a defect."""
+    raise RuntimeError("this measure is broken")
+
+
+def kills_once(context, marker):
+    """Kill the measurer the first time, work afterwards."""
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    yield "survived", 1.0
+
+
+def kills_always(context):
+    """Poison: no measurer survives it."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    yield "never", 0.0
+
+
+class KillsOnce(nn.Module):
+    """A network whose process is killed in the middle of training, once."""
+
+    def __init__(self, input_shape, classes, marker, calls):
+        super().__init__()
+        self.linear = nn.Linear(int(torch.tensor(input_shape).prod()), classes)
+        self.marker, self.calls = Path(marker), calls
+
+    def forward(self, x):
+        self.calls -= 1
+        if self.training and self.calls < 0 and not self.marker.exists():
+            self.marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.linear(x.flatten(1))
+
+
+class Raises(nn.Module):
+    """A network with a defect that shows after some updates."""
+
+    def __init__(self, input_shape, classes, calls=0):
+        super().__init__()
+        self.linear = nn.Linear(int(torch.tensor(input_shape).prod()), classes)
+        self.calls = calls
+
+    def forward(self, x):
+        self.calls -= 1
+        if self.training and self.calls < 0:
+            raise ValueError("this model is broken")
+        return self.linear(x.flatten(1))

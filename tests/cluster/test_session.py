@@ -1,0 +1,40 @@
+import pytest
+
+from orchestrator.cluster.session import slots
+from orchestrator.errors import ResourcesError
+from orchestrator.study.spec import ResourcesOptions
+
+
+def resources(**content):
+    return ResourcesOptions.model_validate(content)
+
+
+def test_on_two_cores_trials_take_both_and_the_measurer_shares_them():
+    found = slots({"CPU": 2.0}, resources())
+    assert (found.trials, found.measurers, found.most_measurers) == (2, 1, 2)
+    assert found.measurer_cpus == 0
+
+
+def test_from_four_cores_on_the_measurer_has_a_core_of_its_own():
+    found = slots({"CPU": 8.0}, resources())
+    assert (found.trials, found.measurers, found.most_measurers) == (7, 1, 8)
+    assert found.measurer_cpus == 1
+
+
+def test_gpus_are_shared_as_asked():
+    asked = resources(trial={"gpus": 0.4}, measurer={"gpus": 0.2, "cpus": 1})
+    found = slots({"CPU": 16.0, "GPU": 1.0}, asked)
+    assert found.trials == 2
+    assert found.most_measurers == 5
+
+
+def test_what_can_never_fit_is_refused_with_what_there_is():
+    asked = resources(trial={"gpus": 1}, measurer={"gpus": 0.2})
+    with pytest.raises(ResourcesError, match=r"1 GPU.*0\.2 GPU each.*the 1 GPU there are") as error:
+        slots({"CPU": 8.0, "GPU": 1.0}, asked)
+    assert "gpus: 0.8" in error.value.hint
+
+
+def test_a_trial_of_more_cores_than_there_are_is_refused():
+    with pytest.raises(ResourcesError, match=r"64 CPU"):
+        slots({"CPU": 2.0}, resources(trial={"cpus": 64}))

@@ -1,0 +1,83 @@
+"""The rooms import one way, heavy libraries stay in theirs, and files stay short."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "orchestrator"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+MAY_IMPORT = {
+    "study": set(),
+    "data": {"study"},
+    "models": {"study"},
+    "training": {"study", "data", "models"},
+    "measures": {"study", "data", "models", "training"},
+    "results": {"study"},
+    "statistics": set(),
+    "report": {"study", "results", "statistics"},
+    "cluster": {"study", "data", "models", "training", "measures", "results"},
+}
+HEAVY = {
+    "ray": {"cluster"},
+    "torch": {"data", "models", "training", "measures", "cluster"},
+    "altair": {"report"},
+    "vl_convert": {"report"},
+    "duckdb": {"results"},
+    "pyarrow": {"results"},
+}
+
+
+def room_of(path: Path) -> str | None:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else None
+
+
+def imported_names(path: Path) -> set[str]:
+    """Every module imported anywhere in the file, function bodies included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    room = room_of(path)
+    if room is None:
+        return  # The public face and the command line stand above all rooms.
+    for name in imported_names(path):
+        parts = name.split(".")
+        if parts[0] == "orchestrator" and len(parts) > 1 and parts[1] in MAY_IMPORT:
+            assert parts[1] == room or parts[1] in MAY_IMPORT[room], f"{room} imports {name}"
+        elif parts[0] in HEAVY:
+            assert room in HEAVY[parts[0]], f"{room} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_is_over_400_lines(path):
+    assert len(path.read_text().splitlines()) <= 400
+
+
+@pytest.mark.parametrize(
+    "modules",
+    [
+        "orchestrator.study.study_file",
+        "orchestrator.study.trials",
+        "orchestrator.results",
+        "orchestrator.statistics",
+        "orchestrator.report",
+        "orchestrator.cli",
+    ],
+)
+def test_light_rooms_start_without_torch_and_ray(modules):
+    code = f"import sys, {modules}; print(sorted({{'torch', 'ray'}} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
