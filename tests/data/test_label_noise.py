@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.data.label_noise import noisy_labels
 from orchestrator.data.stratification import stratified_order
 
 
+@settings(deadline=None)
 @given(
     st.integers(2, 6),
     st.integers(1, 80),

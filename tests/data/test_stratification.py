@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.data import Dataset, stratified_order, subset
@@ -14,6 +14,7 @@ label_lists = st.lists(st.integers(0, 6), min_size=1, max_size=60)
 seeds = st.integers(0, 2**31)
 
 
+@settings(deadline=None)
 @given(label_lists, seeds)
 def test_every_beginning_is_stratified(labels: list[int], seed: int) -> None:
     order = stratified_order(torch.tensor(labels), seed)
@@ -26,6 +27,7 @@ def test_every_beginning_is_stratified(labels: list[int], seed: int) -> None:
     assert np.abs(counts - ideal).max() < 1
 
 
+@settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 8), seeds)
 def test_equal_classes_take_turns(classes: int, rounds: int, seed: int) -> None:
     labels = torch.arange(classes).repeat(rounds)
