@@ -1,1 +1,26 @@
 """What is kept: Parquet parts, and DuckDB over them."""
+
+from __future__ import annotations
+
+from orchestrator.results.compaction import compact as compact
+
+# Questions to them
+from orchestrator.results.database import connect as connect
+
+# The folder and its files
+from orchestrator.results.folder import ResultsFolder as ResultsFolder
+from orchestrator.results.formats import format_result as format_result
+from orchestrator.results.formats import write_result as write_result
+from orchestrator.results.lock import LockHolder as LockHolder
+from orchestrator.results.provenance import code_diff as code_diff
+from orchestrator.results.provenance import collect_provenance as collect_provenance
+from orchestrator.results.query import query as query
+from orchestrator.results.schema import swept_columns as swept_columns
+from orchestrator.results.schema import table_schema as table_schema
+from orchestrator.results.schema import trials_schema as trials_schema
+from orchestrator.results.snapshots import commit_snapshot as commit_snapshot
+from orchestrator.results.snapshots import committed_snapshots as committed_snapshots
+from orchestrator.results.status import StudyStatus as StudyStatus
+from orchestrator.results.status import study_status as study_status
+from orchestrator.results.writer import sweep_temporary as sweep_temporary
+from orchestrator.results.writer import write_part as write_part

@@ -1,0 +1,96 @@
+"""Turns many parts of a table into one sorted file.
+
+At every moment, and after a crash at any, each fact is stored at least once: first the new
+file appears, then the parts whose rows it holds go.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.results.atomic import replacing, sync_directory
+from orchestrator.results.database import connect
+from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
+from orchestrator.results.schema import KEYS, SCHEMA_VERSION
+from orchestrator.results.tables import compaction_number, quote
+from orchestrator.results.writer import COMPRESSION, COMPRESSION_LEVEL, ROW_GROUP_SIZE
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Compacted:
+    """What was done to one table.
+
+    Attributes:
+        table: Which.
+        parts: Files that were merged.
+        path: The file they became.
+    """
+
+    table: str
+    parts: int
+    path: Path
+
+
+def compact(path: str | Path | ResultsFolder, *, least_parts: int = 2) -> list[Compacted]:
+    """Merge the parts of every table that has at least ``least_parts`` files.
+
+    Facts stored more than once are kept once, as the views show them. Queries that are running
+    meanwhile may fail and have to be repeated; those that start meanwhile are right.
+
+    Args:
+        path: The results folder. Whoever holds its lock passes the :class:`ResultsFolder`.
+        least_parts: Fewer files are left as they are.
+
+    Returns:
+        What was done, table by table.
+
+    Raises:
+        ResultsError: If there are no results, or another process works on them.
+    """
+    folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
+    with folder.lock():
+        done = (_compact_table(folder, table, least_parts) for table in KEYS)
+        return [compacted for compacted in done if compacted is not None]
+
+
+def _compact_table(folder: ResultsFolder, table: str, least_parts: int) -> Compacted | None:
+    directory = folder.table(table)
+    # Before the rows are read: what comes or changes later is not this compaction's to remove.
+    read = {
+        part: _version(part) for part in directory.glob("[!.]*.parquet") if part.name != SCHEMA_FILE
+    }
+    if len(read) < max(least_parts, 2):
+        return None
+    number = max(map(compaction_number, read)) + 1
+    target = directory / f"compact-{number}.parquet"
+    _write_merged(folder, table, target)
+    _remove(read)
+    sync_directory(directory)
+    return Compacted(table, len(read), target)
+
+
+def _write_merged(folder: ResultsFolder, table: str, target: Path) -> None:
+    order = ", ".join(KEYS[table].sort)
+    with connect(folder, measure_columns=False) as database, replacing(target) as temporary:
+        database.execute(
+            f"COPY (FROM parts.{table}_latest ORDER BY {order}) TO {quote(temporary)} "
+            f"(FORMAT parquet, COMPRESSION {COMPRESSION}, COMPRESSION_LEVEL {COMPRESSION_LEVEL}, "
+            f"ROW_GROUP_SIZE {ROW_GROUP_SIZE}, KV_METADATA {{schema_version: '{SCHEMA_VERSION}'}})"
+        )
+
+
+def _remove(read: dict[Path, tuple[int, int]]) -> None:
+    for part, version in read.items():
+        if _version(part) == version:
+            part.unlink()
+        else:
+            logger.info("%s was written again meanwhile and is kept", part)
+
+
+def _version(part: Path) -> tuple[int, int]:
+    stat = part.stat()
+    return stat.st_ino, stat.st_mtime_ns

@@ -1,0 +1,103 @@
+"""Draws rows as a table for terminals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+LONGEST_CELL = 60
+_GAP = "  "
+
+
+def draw_table(
+    names: Sequence[str],
+    numeric: Sequence[bool],
+    rows: Iterable[Sequence[Any]],
+    *,
+    width: int | None,
+    most_rows: int,
+) -> tuple[list[str], int]:
+    """Draw the first rows, and count them all.
+
+    Columns that do not fit are named below the table, long cells are cut with ``…``.
+
+    Args:
+        names: Of the columns.
+        numeric: Which columns are set to the right.
+        rows: As many as there are.
+        width: Characters of a line; None for any number.
+        most_rows: Rows to draw.
+
+    Returns:
+        The lines, and the number of rows.
+    """
+    iterator = iter(rows)
+    cells = [[_cell(value) for value in row] for row in islice(iterator, most_rows)]
+    count = len(cells) + sum(1 for _ in iterator)
+    sizes = [
+        max(len(name), *(len(line) for row in cells for line in row[index]), 0)
+        for index, name in enumerate(names)
+    ]
+    shown = _fitting(sizes, width)
+    columns = list(zip(range(shown), sizes, numeric, strict=False))
+    lines = [
+        _line([names[index] for index in range(shown)], columns),
+        _GAP.join("─" * size for _, size, _ in columns),
+    ]
+    for row in cells:
+        for part in range(max((len(row[index]) for index, _, _ in columns), default=0)):
+            lines.append(
+                _line([row[i][part] if part < len(row[i]) else "" for i, _, _ in columns], columns)
+            )
+    lines = [line if width is None else _cut(line, width) for line in lines]
+    rows_text = f"{count:,} row" + ("" if count == 1 else "s")
+    lines.append(rows_text if count <= most_rows else f"first {most_rows} of {rows_text}")
+    if shown < len(names):
+        lines.append(f"{len(names) - shown} more columns: {', '.join(names[shown:])}")
+    return lines, count
+
+
+def _fitting(sizes: Sequence[int], width: int | None) -> int:
+    """How many columns fit; at least one."""
+    if width is None:
+        return len(sizes)
+    used, shown = -len(_GAP), 0
+    for size in sizes:
+        used += size + len(_GAP)
+        if used > width:
+            break
+        shown += 1
+    return max(shown, 1)
+
+
+def _line(cells: Sequence[str], columns: Sequence[tuple[int, int, bool]]) -> str:
+    padded = (
+        cell.rjust(size) if right else cell.ljust(size)
+        for cell, (_, size, right) in zip(cells, columns, strict=True)
+    )
+    return _GAP.join(padded).rstrip()
+
+
+def _cell(value: Any) -> list[str]:
+    """The lines of one cell. Only a plan of EXPLAIN has several."""
+    if value is None:
+        return ["NULL"]
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    if isinstance(value, float):
+        return [f"{value:.6g}"]
+    if isinstance(value, list | dict):
+        return [_cut(json.dumps(value, default=str), LONGEST_CELL)]
+    lines = [_printable(line) for line in str(value).splitlines()] or [""]
+    return lines if len(lines) > 1 else [_cut(lines[0], LONGEST_CELL)]
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which could move the terminal's cursor."""
+    return "".join(c if c.isprintable() else "�" for c in text.expandtabs(4))
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: max(length - 1, 0)] + "…"

@@ -1,0 +1,244 @@
+"""The results folder of one study: where everything is, and whose it is."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from orchestrator.errors import ResultsError
+from orchestrator.results.atomic import replacing, write_atomically
+from orchestrator.results.lock import FolderLock
+from orchestrator.results.provenance import archive_diff, record_run
+from orchestrator.results.schema import (
+    SCHEMA_VERSION,
+    TABLES,
+    VERSION_KEY,
+    merge_swept,
+    swept_columns_of,
+    table_schema,
+)
+
+RESOLVED = "study.resolved.json"
+SCHEMA_FILE = "_schema.parquet"
+
+
+class ResultsFolder:
+    """Paths of a results folder, and its tables' schemas.
+
+    The constructor looks at nothing; :meth:`create` and :meth:`open` check the folder.
+
+    Args:
+        path: The folder; its name is usually that of the study.
+
+    Attributes:
+        path: Absolute path, symbolic links resolved.
+        lock: ``with folder.lock():`` keeps every other process from running on the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).resolve()
+        if set(str(self.path)) & set("*?[]"):
+            # They are wildcards in the paths that DuckDB reads.
+            raise ResultsError(f"{self.path}: the path of results can't contain any of * ? [ ]")
+        self.lock = FolderLock(self.path)
+        self._schemas: dict[str, tuple[int, pa.Schema]] = {}
+        self.snapshot_cache: dict[str, Any] = {}
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        study_json: str,
+        study_text: str,
+        provenance: Mapping[str, Any],
+        diff: str,
+        *,
+        swept: Mapping[str, type] | None = None,
+    ) -> ResultsFolder:
+        """Make the folder for a study, or take up the one it has.
+
+        The same study may come again, also with a larger grid: its file is replaced, columns
+        are added, and the run is appended to the provenance.
+
+        Args:
+            path: Where; need not exist.
+            study_json: The resolved study, JSON with at least ``study``, its name.
+            study_text: The study file as the user wrote it.
+            provenance: Of this run; see :func:`collect_provenance`.
+            diff: What is uncommitted; see :func:`code_diff`.
+            swept: The study's own columns of ``trials``; see :func:`swept_columns`.
+
+        Raises:
+            ResultsError: If the folder is another study's, in use, newer, or something else.
+        """
+        folder = cls(path)
+        name = json.loads(study_json)["study"]
+        folder._refuse_foreign(name)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        with folder.lock():
+            # First of all: from here on the folder is known as this study's.
+            write_atomically(folder.resolved, study_json.rstrip() + "\n")
+            write_atomically(folder.study_file, study_text)
+            for directory in (folder.snapshots, folder.resume, folder.tune):
+                directory.mkdir(exist_ok=True)
+            for table in TABLES:
+                folder._prepare_table(table, swept or {})
+            archive_diff(folder.diff, diff)
+            record_run(folder.provenance, provenance)
+        return folder
+
+    @classmethod
+    def open(cls, path: str | Path) -> ResultsFolder:
+        """The results folder at ``path``.
+
+        Raises:
+            ResultsError: If there is none, or a newer version of this package wrote it.
+        """
+        folder = cls(path)
+        if not folder.resolved.is_file():
+            what = "is not a results folder" if folder.path.exists() else "does not exist"
+            raise ResultsError(f"{path}: {what}", _nearby(folder.path))
+        for table in TABLES:
+            if not (folder.table(table) / SCHEMA_FILE).is_file():
+                raise ResultsError(
+                    f"{path}: incomplete, {table}/{SCHEMA_FILE} is missing",
+                    "run the study again: the run that began it did not get far",
+                )
+        folder.schema("trials")
+        return folder
+
+    @property
+    def study_name(self) -> str:
+        """Name of the study whose results these are."""
+        return str(json.loads(self.resolved.read_text(encoding="utf-8"))["study"])
+
+    @property
+    def study_file(self) -> Path:
+        """The study file as the user wrote it."""
+        return self.path / "study.yaml"
+
+    @property
+    def resolved(self) -> Path:
+        """The study with every default and override, as JSON."""
+        return self.path / RESOLVED
+
+    @property
+    def provenance(self) -> Path:
+        """Who, when, with what: one entry a run, as JSON."""
+        return self.path / "provenance.json"
+
+    @property
+    def diff(self) -> Path:
+        """What was uncommitted when the newest run began."""
+        return self.path / "code.diff"
+
+    @property
+    def report(self) -> Path:
+        """The report, once written."""
+        return self.path / "report.html"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the networks to be measured, one folder a trial."""
+        return self.path / "snapshots"
+
+    @property
+    def resume(self) -> Path:
+        """Folder of the states from which unfinished trials go on."""
+        return self.path / "resume"
+
+    @property
+    def tune(self) -> Path:
+        """Ray Tune's own logs; nothing is read from it."""
+        return self.path / "tune"
+
+    def table(self, table: str) -> Path:
+        """Folder of a table's parts."""
+        return self.path / table
+
+    def snapshot(self, trial_id: str, step: int) -> Path:
+        """The network of a trial after ``step`` updates."""
+        return self.snapshots / trial_id / f"{step}.safetensors"
+
+    def resume_state(self, trial_id: str) -> Path:
+        """The state from which a trial goes on."""
+        return self.resume / f"{trial_id}.safetensors"
+
+    def discard_resume_state(self, trial_id: str) -> None:
+        """Remove the resume state of a trial that is finished, and what was kept beside it."""
+        for path in self.resume.glob(f"{trial_id}.*"):
+            path.unlink(missing_ok=True)
+
+    def schema(self, table: str) -> pa.Schema:
+        """Arrow schema of a table as stored, the study's own columns included.
+
+        Raises:
+            ResultsError: If there is no such table, or its schema is newer than this package.
+        """
+        if table not in TABLES:
+            raise ResultsError(f"no table {table!r}", f"the tables are {', '.join(TABLES)}")
+        path = self.table(table) / SCHEMA_FILE
+        modified = path.stat().st_mtime_ns
+        if table not in self._schemas or self._schemas[table][0] != modified:
+            schema = pq.read_schema(path)
+            version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
+            if version > SCHEMA_VERSION:
+                raise ResultsError(
+                    f"{self.path}: results of schema version {version}, "
+                    f"but this package knows versions up to {SCHEMA_VERSION}",
+                    "use the newer version of the package that wrote them",
+                )
+            self._schemas[table] = (modified, schema)
+        return self._schemas[table][1]
+
+    def _refuse_foreign(self, name: str) -> None:
+        if self.resolved.is_file():
+            if self.study_name != name:
+                raise ResultsError(
+                    f"{self.path}: holds the results of study {self.study_name!r}, not {name!r}",
+                    "choose another folder with --results, or name the study as before",
+                )
+        elif self.path.exists() and (
+            not self.path.is_dir() or any(not p.name.startswith(".") for p in self.path.iterdir())
+        ):
+            raise ResultsError(
+                f"{self.path}: exists, but is not a results folder",
+                "choose an empty or new folder with --results",
+            )
+
+    def _prepare_table(self, table: str, swept: Mapping[str, type]) -> None:
+        directory = self.table(table)
+        directory.mkdir(exist_ok=True)
+        path = directory / SCHEMA_FILE
+        stored = self.schema(table) if path.is_file() else None
+        if table == "trials" and stored is not None:
+            swept = merge_swept(swept_columns_of(stored), swept)
+        schema = table_schema(table, swept)
+        if stored is None or not stored.equals(schema, check_metadata=False):
+            with replacing(path) as temporary:
+                pq.write_table(schema.empty_table(), temporary)
+
+
+def _nearby(path: Path) -> str:
+    """A hint that names results folders near ``path``."""
+    places = (path.parent, Path.cwd() / "results", Path.cwd())
+    found = {
+        resolved.parent
+        for place in places
+        if place.is_dir()
+        for resolved in place.glob(f"*/{RESOLVED}")
+    }
+    if not found:
+        return "`orchestrator run STUDY` makes one; none is near here"
+    by_name = {str(folder): folder.name for folder in found}
+    close = difflib.get_close_matches(path.name, by_name.values(), n=1)
+    ranked = sorted(by_name, key=lambda text: (by_name[text] not in close, text))[:5]
+    shown = [re.sub(f"^{re.escape(str(Path.cwd()))}/", "", text) for text in ranked]
+    return f"results folders near here: {', '.join(shown)}"

@@ -1,0 +1,104 @@
+"""Questions in SQL from outside: one statement, that only reads, only these results."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import duckdb
+
+from orchestrator.errors import QueryError
+from orchestrator.results.database import connect
+from orchestrator.results.folder import ResultsFolder
+from orchestrator.results.reading import check_only_reads
+from orchestrator.results.schema import TABLES
+from orchestrator.results.tables import quote
+
+ResultFormat = Literal["table", "csv", "json", "markdown", "parquet"]
+
+# Only then is it worth looking at all measures for the columns of these views.
+_NEEDS_MEASURE_COLUMNS = re.compile(
+    r"wide|by_condition|parts|show|duckdb_|information_schema|pg_catalog|describe", re.IGNORECASE
+)
+_MISSING_TABLE = re.compile(r"Table with name \"?(\w+)\"? does not exist")
+
+
+def query(path: str | Path, sql: str) -> duckdb.DuckDBPyRelation:
+    """Ask the results a question.
+
+    The statement runs on a connection of its own that can read the Parquet files of the
+    tables, and nothing else on the machine or the network; it can't write, and can't change
+    these settings. Memory and time are not limited.
+
+    Args:
+        path: The results folder.
+        sql: One statement: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN.
+
+    Returns:
+        A relation, with ``.df()``, ``.pl()``, ``.to_arrow_table()``, ``.fetchall()``; see also
+        :func:`write_result`.
+
+    Raises:
+        ResultsError: If ``path`` holds no results.
+        QueryError: If the SQL is wrong, or would do anything but read.
+    """
+    folder = ResultsFolder.open(path)
+    connection = connect(folder, measure_columns=_NEEDS_MEASURE_COLUMNS.search(sql) is not None)
+    try:
+        with sql_errors(connection):
+            check_only_reads(connection, sql)
+            _lock_down(connection, folder)
+            relation = connection.sql(sql)
+    except BaseException:
+        connection.close()
+        raise
+    return relation
+
+
+def _lock_down(connection: duckdb.DuckDBPyConnection, folder: ResultsFolder) -> None:
+    # Not the whole folder: should anything find a way to write, snapshots are out of its reach.
+    tables = ", ".join(quote(folder.table(table)) for table in TABLES)
+    for setting in (
+        f"SET allowed_directories = [{tables}]",
+        "SET python_enable_replacements = false",
+        "SET enable_external_access = false",
+        "SET lock_configuration = true",
+    ):
+        connection.execute(setting)
+
+
+@contextmanager
+def sql_errors(connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[None]:
+    """Turn DuckDB's errors into :class:`QueryError`, with its message and position.
+
+    Args:
+        connection: Whose tables to suggest when a name is wrong.
+    """
+    try:
+        yield
+    except duckdb.IOException as error:
+        raise QueryError(
+            str(error), "if the results were compacted meanwhile, run the query again"
+        ) from error
+    except duckdb.PermissionException as error:
+        raise QueryError(str(error), "a query reads only the tables of these results") from error
+    except duckdb.Error as error:
+        missing = _MISSING_TABLE.search(str(error))
+        hint = _similar(connection, missing[1]) if connection and missing else None
+        message = re.sub(r'\nDid you mean "[^"]*"\?', "", str(error)) if hint else str(error)
+        raise QueryError(message.strip(), hint) from error
+
+
+def _similar(connection: duckdb.DuckDBPyConnection, name: str) -> str:
+    views = connection.execute(
+        "SELECT view_name FROM duckdb_views() "
+        "WHERE schema_name = 'main' AND NOT internal ORDER BY view_name"
+    ).fetchall()
+    names = [row[0] for row in views]
+    close = difflib.get_close_matches(name, names, n=1)
+    known = f"the tables and views are {', '.join(names)}"
+    return f"did you mean {close[0]}? {known}" if close else known

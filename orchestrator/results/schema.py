@@ -1,0 +1,212 @@
+"""The five tables: their columns, types and keys.
+
+Within one ``SCHEMA_VERSION`` columns are only ever added, and added columns may be null, so
+that older parts stay readable by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from orchestrator.errors import ResultsError
+
+SCHEMA_VERSION = 1
+VERSION_KEY = b"schema_version"
+
+_COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+TIME = pa.timestamp("us", tz="UTC")
+FLOATS = pa.list_(pa.field("element", pa.float64()))  # As Parquet names the element.
+_ARROW_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
+_PYTHON_TYPES = {arrow: python for python, arrow in _ARROW_TYPES.items()}
+
+
+def _fields(text: str) -> list[pa.Field]:
+    """Fields from ``name type`` pairs; a name that ends in ``!`` may not be null."""
+    types = {
+        "bool": pa.bool_(),
+        "int": pa.int64(),
+        "float": pa.float64(),
+        "str": pa.string(),
+        "floats": FLOATS,
+        "time": TIME,
+    }
+    words = text.split()
+    return [
+        pa.field(name.rstrip("!"), types[kind], nullable=not name.endswith("!"))
+        for name, kind in zip(words[::2], words[1::2], strict=True)
+    ]
+
+
+_TRIAL_FIELDS = _fields("""
+    trial_id! str  condition_id! str  study! str  seed! int  status! str  stop_reason str
+    error str  attempt int  epochs float  updates int  examples_seen int  train_seconds float
+    evaluation_seconds float  n_parameters int  dataset str  model str  width int  depth int
+    activation str  normalization str  dropout float  loss str  label_smoothing float
+    optimizer str  batch_size int  learning_rate float  momentum float  weight_decay float
+    rho float  schedule str  train_size int  label_noise float
+""")
+_TRIAL_FIELDS_AFTER_SWEPT = _fields("""
+    params_json str  dataset_hash str  host str  device str  python_version str
+    torch_version str  orchestrator_version str  written_at! time
+""")
+
+_SCHEMAS = {
+    "trials": pa.schema(_TRIAL_FIELDS + _TRIAL_FIELDS_AFTER_SWEPT),
+    "epochs": pa.schema(
+        _fields("""
+            trial_id! str  epoch! int  step int  examples_seen int  seconds float  split! str
+            loss float  error float  learning_rate float  written_at! time
+        """)
+    ),
+    "checkpoints": pa.schema(
+        _fields("""
+            checkpoint_id! str  trial_id! str  step! int  epoch float  examples_seen int
+            reason str  milestones floats  train_loss float  train_error float
+            test_loss float  test_error float  path str  bytes int  sha256 str
+            written_at! time
+        """)
+    ),
+    "measures": pa.schema(
+        _fields("""
+            trial_id! str  checkpoint_id! str  step! int  request! str  measure! str
+            variant! str  split str  n_examples int  value float  standard_error float
+            status! str  error str  seconds float  device str  dtype str
+            batch_norm_mode str  seed int  measure_version int  host str  written_at! time
+        """)
+    ),
+    "measure_catalog": pa.schema(
+        _fields("""
+            measure! str  family str  symbol str  unit str  direction str  citation str  cost str
+        """)
+    ),
+}
+
+TABLES = tuple(_SCHEMAS)
+
+
+@dataclass(frozen=True)
+class TableKey:
+    """How rows of one table are told apart, and which of several with one key counts.
+
+    Attributes:
+        key: Columns that name one fact; stored more than once, it counts once.
+        group: The column by which rows are looked at together when newer parts may replace
+            them; every key lies within one group.
+        preference: SQL order; the first row of each key counts.
+        sort: Order of rows in a compacted file.
+    """
+
+    key: tuple[str, ...]
+    group: str
+    preference: str
+    sort: tuple[str, ...]
+
+
+MEASURED = "status IN ('ok', 'nonfinite')"
+
+KEYS = {
+    "trials": TableKey(
+        ("trial_id",),
+        "trial_id",
+        "status = 'completed' DESC, attempt DESC NULLS LAST, written_at DESC",
+        ("condition_id", "seed"),
+    ),
+    "epochs": TableKey(
+        ("trial_id", "epoch", "split"),
+        "trial_id",
+        "written_at DESC",
+        ("trial_id", "split", "epoch"),
+    ),
+    "checkpoints": TableKey(
+        ("checkpoint_id",), "checkpoint_id", "written_at DESC", ("trial_id", "step")
+    ),
+    "measures": TableKey(
+        ("checkpoint_id", "request", "measure", "variant", "split"),
+        "checkpoint_id",
+        f"{MEASURED} DESC, written_at DESC",
+        ("measure", "trial_id", "step", "variant", "split"),
+    ),
+}
+
+
+def table_schema(table: str, swept: Mapping[str, type] | None = None) -> pa.Schema:
+    """Arrow schema of ``table``, with ``schema_version`` in its metadata.
+
+    Args:
+        table: One of :data:`TABLES`.
+        swept: For ``trials``, the study's own columns; see :func:`trials_schema`.
+
+    Raises:
+        KeyError: If there is no such table.
+    """
+    if table == "trials":
+        return trials_schema(swept or {})
+    return _SCHEMAS[table].with_metadata({VERSION_KEY: str(SCHEMA_VERSION)})
+
+
+def trials_schema(extra: Mapping[str, type]) -> pa.Schema:
+    """Arrow schema of ``trials`` with a study's own swept columns.
+
+    Args:
+        extra: Column → ``bool``, ``int``, ``float`` or ``str``; see :func:`swept_columns`.
+
+    Raises:
+        ResultsError: If a name is no identifier, or is taken; SQL does not see upper case.
+    """
+    taken = set(_SCHEMAS["trials"].names)
+    for name in extra:
+        if not _COLUMN_NAME.fullmatch(name):
+            raise ResultsError(f"{name!r} can't be a column: expected letters, digits and _")
+        if name.lower() in taken:
+            raise ResultsError(f"{name!r} can't be a column of trials: there is one already")
+        taken.add(name.lower())
+    swept = [pa.field(name, _ARROW_TYPES[kind]) for name, kind in extra.items()]
+    return pa.schema(
+        _TRIAL_FIELDS + swept + _TRIAL_FIELDS_AFTER_SWEPT,
+        metadata={VERSION_KEY: str(SCHEMA_VERSION)},
+    )
+
+
+def swept_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, type]:
+    """The columns of ``rows`` that are not standard ones of ``trials``, typed from their values.
+
+    Numbers of both kinds make ``float``; any other mixture, lists and mappings make ``str``,
+    as do columns without any value.
+
+    >>> swept_columns([{"seed": 0, "beta1": 1}, {"seed": 1, "beta1": 0.9}])
+    {'beta1': <class 'float'>}
+    """
+    found: dict[str, type | None] = {}
+    for row in rows:
+        for name, value in row.items():
+            if name not in _SCHEMAS["trials"].names:
+                kind = None if value is None else type(value)
+                if kind not in (None, bool, int, float):
+                    kind = str
+                found[name] = _common_type(found.get(name), kind)
+    return {name: kind or str for name, kind in found.items()}
+
+
+def swept_columns_of(schema: pa.Schema) -> dict[str, type]:
+    """The study's own columns in a stored schema of ``trials``."""
+    standard = _SCHEMAS["trials"].names
+    return {f.name: _PYTHON_TYPES[f.type] for f in schema if f.name not in standard}
+
+
+def merge_swept(stored: Mapping[str, type], added: Mapping[str, type]) -> dict[str, type]:
+    """The union of two sets of swept columns, each with a type that holds both."""
+    merged: dict[str, type] = dict(stored)
+    for name, kind in added.items():
+        merged[name] = _common_type(merged.get(name), kind) or str
+    return merged
+
+
+def _common_type(one: type | None, other: type | None) -> type | None:
+    if one is None or other is None or one is other:
+        return one or other
+    return float if {one, other} == {int, float} else str

@@ -1,0 +1,138 @@
+"""Commit records: a snapshot counts once the record beside it is there.
+
+``snapshots/<trial_id>/<step>.json`` holds the snapshot's whole row of ``checkpoints``, and is
+written after ``<step>.safetensors``. What was taken is thus known without waiting for the part
+in which the row will be stored.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from orchestrator.errors import ResultsError
+from orchestrator.results.atomic import write_atomically
+from orchestrator.results.folder import ResultsFolder
+
+logger = logging.getLogger(__name__)
+
+# A folder read this soon after its last change may change again within the same clock tick.
+SETTLED_NANOSECONDS = 2_000_000_000
+
+
+@dataclass
+class _TrialSnapshots:
+    """What was last seen in one trial's folder of snapshots."""
+
+    modified: int = -1
+    settled: bool = False
+    rows: dict[str, tuple[tuple[int, int], dict[str, Any] | None]] = field(default_factory=dict)
+
+
+def commit_snapshot(folder: ResultsFolder, row: Mapping[str, Any]) -> Path:
+    """Record that a snapshot is complete.
+
+    Args:
+        folder: The study's results.
+        row: Its row of ``checkpoints``, all columns.
+
+    Returns:
+        The record, beside the snapshot.
+
+    Raises:
+        ResultsError: If the snapshot's file is missing or the row's columns are not those of
+            ``checkpoints``.
+    """
+    schema = folder.schema("checkpoints")
+    if set(row) != set(schema.names):
+        differing = ", ".join(sorted(set(row) ^ set(schema.names)))
+        raise ResultsError(
+            f"the record of a snapshot differs from a row of checkpoints: {differing}"
+        )
+    snapshot = folder.snapshot(row["trial_id"], row["step"])
+    if not snapshot.is_file():
+        raise ResultsError(f"{snapshot}: missing; a snapshot is recorded after it was written")
+    record = snapshot.with_suffix(".json")
+    text = json.dumps(dict(row), default=_encode, allow_nan=True)
+    write_atomically(record, text + "\n")
+    return record
+
+
+def committed_snapshots(
+    folder: ResultsFolder, trial_ids: Collection[str] | None = None
+) -> list[dict[str, Any]]:
+    """The rows of all committed snapshots, ordered by trial and step.
+
+    Records read before are remembered with ``folder``: looking again costs one ``stat`` a
+    trial. A record whose snapshot is gone, or that can't be read, does not count.
+
+    Args:
+        folder: The study's results.
+        trial_ids: Only these trials; by default all.
+    """
+    if trial_ids is None:
+        if not folder.snapshots.is_dir():
+            return []
+        trial_ids = [entry.name for entry in os.scandir(folder.snapshots) if entry.is_dir()]
+    rows = [row for id_ in sorted(trial_ids) for row in _rows_of(folder, id_)]
+    return [dict(row) for row in rows]
+
+
+def _rows_of(folder: ResultsFolder, trial_id: str) -> list[dict[str, Any]]:
+    directory = folder.snapshots / trial_id
+    try:
+        modified = directory.stat().st_mtime_ns
+    except FileNotFoundError:
+        return []
+    known: _TrialSnapshots = folder.snapshot_cache.setdefault(trial_id, _TrialSnapshots())
+    if not (known.settled and known.modified == modified):
+        known.settled = time.time_ns() - modified > SETTLED_NANOSECONDS
+        known.modified = modified
+        _read_records(directory, known, folder.schema("checkpoints"))
+    rows = [row for _, row in known.rows.values() if row is not None]
+    return sorted(rows, key=lambda row: int(row["step"]))
+
+
+def _read_records(directory: Path, known: _TrialSnapshots, schema: pa.Schema) -> None:
+    entries = {entry.name: entry for entry in os.scandir(directory)}
+    for name in known.rows.keys() - entries.keys():
+        del known.rows[name]
+    for name, entry in entries.items():
+        stem, dot, suffix = name.rpartition(".")
+        if not dot or suffix != "json" or name.startswith("."):
+            continue
+        if f"{stem}.safetensors" not in entries:
+            known.rows.pop(name, None)
+            continue
+        stat = entry.stat()
+        version = (stat.st_ino, stat.st_mtime_ns)
+        if name not in known.rows or known.rows[name][0] != version:
+            known.rows[name] = (version, _read_record(Path(entry.path), schema))
+
+
+def _read_record(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+        written = {f.name for f in schema if pa.types.is_timestamp(f.type)}
+        return {
+            name: datetime.fromisoformat(value) if name in written else value
+            for name, value in row.items()
+        }
+    except (ValueError, AttributeError, TypeError) as error:
+        logger.warning("%s: not a record of a snapshot, left out (%s)", path, error)
+        return None
+
+
+def _encode(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} in the record of a snapshot")

@@ -1,0 +1,217 @@
+"""How far a study is: read from its results alone, from any terminal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from pydantic import ValidationError
+
+from orchestrator.errors import ResultsError
+from orchestrator.results.database import connect
+from orchestrator.results.folder import ResultsFolder
+from orchestrator.results.lock import LockHolder
+from orchestrator.results.snapshots import committed_snapshots
+from orchestrator.study.spec import Study
+
+
+@dataclass(frozen=True)
+class RequestStatus:
+    """One request of the study's ``measures``, counted in snapshots.
+
+    Attributes:
+        request: Its canonical text.
+        ok: Snapshots whose values are all finite.
+        nonfinite: Snapshots with a value that is not.
+        failed: Snapshots on which it failed.
+        missing: Snapshots it was not computed on yet.
+    """
+
+    request: str
+    ok: int
+    nonfinite: int
+    failed: int
+    missing: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial or a measure that failed.
+
+    Attributes:
+        kind: ``trial`` or ``measure``.
+        name: The trial's id, or the checkpoint's with the request.
+        reason: Why.
+        at: When, in UTC.
+    """
+
+    kind: str
+    name: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class StudyStatus:
+    """How far a study is.
+
+    Attributes:
+        study: Its name.
+        path: Its results.
+        running: The process that works on it now, if any.
+        trials_expected: Trials of the grid as the newest run knew it.
+        trials_completed: Those that ended by themselves.
+        trials_running: Those that began and have not ended; without a running process they
+            were interrupted.
+        trials_failed: Those whose last attempt failed.
+        snapshots: Checkpoints whose networks are stored, of all trials.
+        snapshots_measured: Those on which every request has values.
+        snapshots_failed: Those on which every request was tried and some failed.
+        snapshots_pending: The others.
+        requests: Each request by itself.
+        failures: The newest failures, newest first.
+    """
+
+    study: str
+    path: Path
+    running: LockHolder | None
+    trials_expected: int
+    trials_completed: int
+    trials_running: int
+    trials_failed: int
+    snapshots: int
+    snapshots_measured: int
+    snapshots_failed: int
+    snapshots_pending: int
+    requests: tuple[RequestStatus, ...]
+    failures: tuple[Failure, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain values, fit for JSON."""
+        content = asdict(self)
+        content["path"] = str(self.path)
+        for failure in content["failures"]:
+            failure["at"] = failure["at"].isoformat(timespec="seconds") + "Z"
+        return content
+
+
+def study_status(path: str | Path | ResultsFolder, *, most_failures: int = 5) -> StudyStatus:
+    """Count what is stored against what the study asks for.
+
+    Args:
+        path: The results folder.
+        most_failures: How many failures to list.
+
+    Raises:
+        ResultsError: If there are no results, or their study can't be read.
+    """
+    folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
+    study = _read_study(folder)
+    snapshots = [row["checkpoint_id"] for row in committed_snapshots(folder)]
+    with connect(folder, measure_columns=False) as database:
+        trials: dict[str, int] = dict(
+            database.execute("SELECT status, count(*) FROM trials GROUP BY status").fetchall()
+        )
+        states = _request_states(database)
+        failures = _failures(database, most_failures)
+    requests = tuple(study.requests)
+    of_snapshots = [[states.get((id_, request)) for request in requests] for id_ in snapshots]
+    pending = sum(None in row for row in of_snapshots)
+    failed = sum(None not in row and "failed" in row for row in of_snapshots)
+    return StudyStatus(
+        study=study.study,
+        path=folder.path,
+        running=folder.lock.holder(),
+        trials_expected=math.prod(map(len, study.sweep.values())) * len(study.seed_list),
+        trials_completed=trials.get("completed", 0),
+        trials_running=trials.get("running", 0),
+        trials_failed=trials.get("failed", 0),
+        snapshots=len(snapshots),
+        snapshots_measured=len(snapshots) - pending - failed,
+        snapshots_failed=failed,
+        snapshots_pending=pending,
+        requests=tuple(
+            _request_status(request, [row[index] for row in of_snapshots])
+            for index, request in enumerate(requests)
+        ),
+        failures=failures,
+    )
+
+
+def _read_study(folder: ResultsFolder) -> Study:
+    try:
+        return Study.model_validate_json(folder.resolved.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        raise ResultsError(
+            f"{folder.resolved}: not a study this version can read: {error.errors()[0]['msg']}",
+            "use the version of the package that wrote it",
+        ) from error
+
+
+def _request_states(database: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:
+    rows = database.execute("""
+        SELECT checkpoint_id, request, CASE
+            WHEN bool_or(status NOT IN ('ok', 'nonfinite')) THEN 'failed'
+            WHEN bool_or(status = 'nonfinite') THEN 'nonfinite'
+            ELSE 'ok' END
+        FROM measures GROUP BY checkpoint_id, request
+    """).fetchall()
+    return {(checkpoint_id, request): state for checkpoint_id, request, state in rows}
+
+
+def _request_status(request: str, states: list[str | None]) -> RequestStatus:
+    return RequestStatus(
+        request,
+        ok=states.count("ok"),
+        nonfinite=states.count("nonfinite"),
+        failed=states.count("failed"),
+        missing=states.count(None),
+    )
+
+
+def _failures(database: duckdb.DuckDBPyConnection, most: int) -> tuple[Failure, ...]:
+    rows: list[tuple[Any, ...]] = database.execute(
+        """
+        SELECT 'trial', trial_id, coalesce(error, ''), written_at FROM trials
+        WHERE status = 'failed'
+        UNION ALL
+        SELECT 'measure', checkpoint_id || ' ' || request, coalesce(error, status), written_at
+        FROM measures WHERE status NOT IN ('ok', 'nonfinite')
+        ORDER BY written_at DESC LIMIT ?
+        """,
+        [most],
+    ).fetchall()
+    return tuple(Failure(*row) for row in rows)
+
+
+def status_text(status: StudyStatus) -> str:
+    """A :class:`StudyStatus` for people, in a few lines."""
+    waiting = max(
+        0,
+        status.trials_expected
+        - status.trials_completed
+        - status.trials_running
+        - status.trials_failed,
+    )
+    begun = "running" if status.running else "interrupted"
+    lines = [
+        f"{status.study}: {status.running or 'no run is working on it'}",
+        f"trials     {status.trials_completed} of {status.trials_expected} completed, "
+        f"{status.trials_running} {begun}, {status.trials_failed} failed, {waiting} not begun",
+        f"snapshots  {status.snapshots_measured} of {status.snapshots} measured, "
+        f"{status.snapshots_pending} pending, {status.snapshots_failed} with failures",
+    ]
+    width = max((len(request.request) for request in status.requests), default=0)
+    for request in status.requests:
+        lines.append(
+            f"  {request.request.ljust(width)}  {request.ok} ok, {request.nonfinite} nonfinite, "
+            f"{request.failed} failed, {request.missing} missing"
+        )
+    for failure in status.failures:
+        reason = failure.reason.strip().splitlines()[0] if failure.reason.strip() else "no reason"
+        lines.append(f"failed {failure.at:%Y-%m-%d %H:%M} {failure.kind} {failure.name}: {reason}")
+    return "\n".join(lines)

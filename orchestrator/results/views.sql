@@ -1,0 +1,172 @@
+-- The views and macros of a connection over results, besides those of the tables themselves.
+-- $placeholders are filled in by database.py.
+
+-- Rank correlations of two lists of equal length, as kendall(list(x), list(y)).
+-- Pairs in which either value is NULL or NaN are left out; infinities rank as such. NULL when
+-- fewer than two pairs remain or one side has no two different values.
+
+CREATE MACRO parts.complete_pairs(x, y) AS
+    CASE WHEN len(x) <> len(y) THEN error('kendall and spearman need lists of equal length') ELSE
+        list_transform(
+            [list_filter(
+                list_zip(x::DOUBLE[], y::DOUBLE[]),
+                lambda p: p[1] IS NOT NULL AND p[2] IS NOT NULL AND NOT isnan(p[1]) AND NOT isnan(p[2])
+            )],
+            lambda pairs: {
+                'x': list_transform(pairs, lambda p: p[1]),
+                'y': list_transform(pairs, lambda p: p[2])
+            }
+        )[1]
+    END;
+
+-- Ordered pairs of different values: n² − Σ (size of each group of ties)².
+CREATE MACRO parts.untied_pairs(v) AS
+    len(v) * len(v)
+    - list_sum(list_transform(map_values(list_histogram(v)), lambda size: size * size));
+
+-- Mid-ranks less their mean: the first and the last place of each value in order, averaged.
+CREATE MACRO parts.centered_ranks(v) AS list_transform(
+    [{'up': list_sort(v), 'down': list_reverse_sort(v)}],
+    -- Not s and a: arguments are put in as text, and the callers' lambdas have those names.
+    lambda ordered: list_transform(
+        v,
+        lambda one:
+            (list_position(ordered.up, one) - list_position(ordered.down, one))::DOUBLE / 2
+    )
+)[1];
+
+-- Kendall's tau-b: (concordant − discordant) / √(pairs untied in x · pairs untied in y).
+-- Time and memory grow with the square of the length.
+CREATE MACRO kendall(x, y) AS list_transform(
+    [parts.complete_pairs(x, y)],
+    lambda s: CASE WHEN len(list_distinct(s.x)) > 1 AND len(list_distinct(s.y)) > 1 THEN
+        list_sum(list_transform(s.x, lambda a, i: list_sum(list_transform(s.x, lambda b, j:
+            ((a > b)::TINYINT - (a < b)::TINYINT)
+            * ((s.y[i] > s.y[j])::TINYINT - (s.y[i] < s.y[j])::TINYINT)
+        ))))
+        / sqrt(parts.untied_pairs(s.x)::DOUBLE * parts.untied_pairs(s.y))
+    END
+)[1];
+
+-- Spearman's rho: Pearson's correlation of mid-ranks.
+CREATE MACRO spearman(x, y) AS list_transform(
+    [parts.complete_pairs(x, y)],
+    lambda s: CASE WHEN len(list_distinct(s.x)) > 1 AND len(list_distinct(s.y)) > 1 THEN
+        list_cosine_similarity(parts.centered_ranks(s.x), parts.centered_ranks(s.y))
+    END
+)[1];
+
+-- Upper 2.5 % point of Student's t distribution. Beyond the table: Abramowitz and Stegun
+-- (1964), 26.7.5, with errors below 2e-7 there.
+CREATE MACRO student_t_975(degrees) AS CASE
+    WHEN degrees < 1 THEN NULL
+    WHEN degrees <= 20 THEN ([
+        12.706204736174694, 4.302652729749462, 3.1824463052837078, 2.7764451051977934,
+        2.5705818356363146, 2.4469118511449786, 2.364624251592784, 2.306004135204166,
+        2.262157162798205, 2.228138851986274, 2.200985160091639, 2.1788128296672284,
+        2.1603686564627913, 2.144786687917804, 2.131449545559776, 2.1199052992212546,
+        2.1098155778333156, 2.1009220402410382, 2.0930240544083087, 2.085963447265864
+    ]::DOUBLE[])[degrees]
+    ELSE 1.959963984540054
+        + 2.372271230299 / degrees
+        + 2.822498615740 / degrees ^ 2
+        + 2.555849679508 / degrees ^ 3
+        + 1.589534053393 / degrees ^ 4
+END;
+
+-- Every checkpoint with its trial, and how far test lies above train: in loss and in error,
+-- which can disagree in sign.
+CREATE VIEW gap AS
+SELECT
+    checkpoints.* EXCLUDE (written_at),
+    $trial_columns,
+    test_loss - train_loss AS loss_gap,
+    test_error - train_error AS error_gap
+FROM checkpoints LEFT JOIN trials USING (trial_id);
+
+-- The last checkpoint of every completed trial.
+CREATE VIEW final AS
+SELECT * FROM gap WHERE status = 'completed'
+QUALIFY row_number() OVER (PARTITION BY trial_id ORDER BY step DESC) = 1;
+
+-- The losses at which checkpoints were asked for: one row each, where a trial reached it.
+CREATE VIEW milestones AS
+SELECT trial_id, checkpoint_id, step, train_loss_milestone
+FROM (
+    SELECT trial_id, checkpoint_id, step, unnest(milestones) AS train_loss_milestone
+    FROM checkpoints
+);
+
+-- What is measured, under the name of its column in wide. Where requests differ in how they
+-- measure the same thing on one checkpoint, the exact value is preferred, then the one on most
+-- examples, then the newest.
+CREATE VIEW parts.measured AS
+SELECT
+    measures.*,
+    column_name,
+    ((measures.variant = 'exact')::UTINYINT, coalesce(measures.n_examples, 0), measures.written_at) AS preference
+FROM measures
+JOIN parts.wide_columns
+    ON measures.measure = wide_columns.measure
+    AND measures.variant = wide_columns.variant
+    AND measures.split IS NOT DISTINCT FROM wide_columns.split
+WHERE measures.status IN ('ok', 'nonfinite');
+
+-- One row a checkpoint, one column a measure. NaN and infinities stay; NULL is not measured.
+CREATE VIEW wide AS
+SELECT gap.*$wide_columns
+FROM gap LEFT JOIN (
+    SELECT checkpoint_id$wide_aggregates
+    FROM parts.measured GROUP BY checkpoint_id
+) USING (checkpoint_id);
+
+-- Means over the seeds of a condition, of the final checkpoints, with 95 % t-intervals.
+-- Completed trials without a finite value are counted in n_excluded.
+CREATE VIEW by_condition AS
+WITH quantities AS (
+    SELECT trial_id, quantity, value
+    FROM final UNPIVOT (
+        value FOR quantity IN (train_loss, test_loss, train_error, test_error, loss_gap, error_gap)
+    )
+    UNION ALL
+    SELECT trial_id, column_name, value
+    FROM parts.measured SEMI JOIN final USING (checkpoint_id)
+    QUALIFY row_number() OVER (PARTITION BY checkpoint_id, column_name ORDER BY preference DESC) = 1
+),
+scaled AS (
+    SELECT
+        condition_id, quantity, value,
+        -- Squares of large values would overflow.
+        max(abs(value)) OVER (PARTITION BY condition_id, quantity) AS scale
+    FROM quantities JOIN trials USING (trial_id)
+    WHERE isfinite(value)
+),
+summaries AS (
+    SELECT
+        condition_id, quantity,
+        count(*) AS n,
+        avg(value) AS mean,
+        CASE WHEN any_value(scale) = 0 AND count(*) > 1 THEN 0
+            ELSE any_value(scale) * stddev_samp(value / nullif(scale, 0)) END AS sd
+    FROM scaled GROUP BY condition_id, quantity
+),
+conditions AS (
+    SELECT condition_id, count(*) AS trials, any_value(COLUMNS(* EXCLUDE (
+        trial_id, condition_id, seed, status, stop_reason, error, attempt, epochs, updates,
+        examples_seen, train_seconds, evaluation_seconds, params_json, host, device,
+        python_version, torch_version, orchestrator_version, written_at
+    )))
+    FROM trials WHERE status = 'completed' GROUP BY condition_id
+)
+SELECT
+    conditions.* EXCLUDE (trials),
+    quantity,
+    coalesce(n, 0) AS n,
+    trials - coalesce(n, 0) AS n_excluded,
+    mean,
+    sd,
+    mean - student_t_975(n - 1) * sd / sqrt(n) AS low,
+    mean + student_t_975(n - 1) * sd / sqrt(n) AS high
+FROM conditions
+CROSS JOIN (SELECT DISTINCT quantity FROM quantities)
+LEFT JOIN summaries USING (condition_id, quantity);
