@@ -1,1 +1,30 @@
 """How it learns: one network, trained in plain PyTorch."""
+
+from orchestrator.training.checkpoint import (
+    SnapshotFile,
+    read_resume_state,
+    read_snapshot,
+    write_resume_state,
+    write_snapshot,
+)
+from orchestrator.training.events import Checkpoint, EpochEnd, Event, Finished, StopReason
+from orchestrator.training.loop import train
+from orchestrator.training.losses import Loss, build_loss
+from orchestrator.training.resume_state import ResumeState
+
+__all__ = [
+    "Checkpoint",
+    "EpochEnd",
+    "Event",
+    "Finished",
+    "Loss",
+    "ResumeState",
+    "SnapshotFile",
+    "StopReason",
+    "build_loss",
+    "read_resume_state",
+    "read_snapshot",
+    "train",
+    "write_resume_state",
+    "write_snapshot",
+]

@@ -1,0 +1,185 @@
+"""The two kinds of file a trial leaves: snapshots to measure, and its newest resume state.
+
+Both are safetensors: nothing in them is ever executed when they are read. Both are written
+under a hidden name in the same folder, flushed to disk and renamed, so a file that has its name
+is whole. Damage after that is found by SHA-256: a snapshot's is kept by whoever wrote it, a
+resume state carries its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from orchestrator.errors import ResultsError
+from orchestrator.training.nested import put_together, take_apart
+from orchestrator.training.resume_state import ResumeState
+
+_logger = logging.getLogger(__name__)
+
+_NO_HASH = "0" * 64
+_NETWORK, _OPTIMIZER = "network.", "optimizer."
+
+
+@dataclass(frozen=True)
+class SnapshotFile:
+    """A snapshot that was written.
+
+    Attributes:
+        bytes: Its size.
+        sha256: Its hash, 64 hexadecimal digits.
+    """
+
+    bytes: int
+    sha256: str
+
+
+def write_snapshot(path: Path | str, state: dict[str, Tensor]) -> SnapshotFile:
+    """Write a state dict, replacing what is there.
+
+    Args:
+        path: Its folder is made if need be.
+        state: Tensors that share no memory, on any device.
+
+    Raises:
+        OSError: If it cannot be written; nothing is left behind then.
+    """
+    content = safetensors.torch.save(state)
+    _write(Path(path), content)
+    return SnapshotFile(len(content), hashlib.sha256(content).hexdigest())
+
+
+def read_snapshot(path: Path | str, sha256: str | None = None) -> dict[str, Tensor]:
+    """Read a state dict, on the CPU.
+
+    Args:
+        path: What :func:`write_snapshot` has written.
+        sha256: The hash it must have.
+
+    Raises:
+        ResultsError: If it is not there, or not what was written.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise ResultsError(f"snapshot {path}: there is no such file") from error
+    found = hashlib.sha256(content).hexdigest()
+    if sha256 is not None and found != sha256:
+        raise ResultsError(
+            f"snapshot {path}: damaged: got SHA-256 {found}, expected {sha256}",
+            "delete it and run the study again",
+        )
+    try:
+        return safetensors.torch.load(content)
+    except safetensors.SafetensorError as error:
+        raise ResultsError(
+            f"snapshot {path}: damaged, or no safetensors file: {error}",
+            "delete it and run the study again",
+        ) from error
+
+
+def write_resume_state(path: Path | str, state: ResumeState) -> None:
+    """Write a resume state; the one before it is kept under another name.
+
+    Args:
+        path: ``<name>.safetensors``; the one before becomes ``<name>.previous.safetensors``.
+        state: What to keep.
+
+    Raises:
+        UserError: If the optimizer keeps something that cannot be stored.
+        OSError: If it cannot be written; the one before stays in place then.
+    """
+    path = Path(path)
+    optimizer, tensors = take_apart(state.optimizer, "the optimizer's state")
+    plain = {
+        entry.name: getattr(state, entry.name)
+        for entry in fields(state)
+        if entry.name not in ("network", "optimizer")
+    }
+    named = {_NETWORK + name: value for name, value in state.network.items()}
+    named |= {f"{_OPTIMIZER}{index}": value for index, value in enumerate(tensors)}
+    metadata = {"state": json.dumps({**plain, "optimizer": optimizer}), "sha256": _NO_HASH}
+    unsigned = safetensors.torch.save(named, metadata)
+    digest = hashlib.sha256(unsigned).hexdigest()
+    _write(path, unsigned.replace(_NO_HASH.encode(), digest.encode(), 1), _previous(path))
+
+
+def read_resume_state(path: Path | str) -> ResumeState | None:
+    """Read the newest resume state that is whole.
+
+    Damaged ones are set aside under ``<name>.damaged``, with a warning in the log.
+
+    Args:
+        path: As for :func:`write_resume_state`.
+
+    Returns:
+        None if there is none.
+    """
+    path = Path(path)
+    for candidate in (path, _previous(path)):
+        try:
+            return _parse(candidate.read_bytes())
+        except FileNotFoundError:
+            continue
+        except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+            aside = candidate.with_name(candidate.name + ".damaged")
+            os.replace(candidate, aside)
+            _logger.warning("resume state %s: damaged (%s); set aside as %s", path, error, aside)
+    return None
+
+
+def _parse(content: bytes) -> ResumeState:
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    unsigned = content.replace(metadata["sha256"].encode(), _NO_HASH.encode(), 1)
+    if hashlib.sha256(unsigned).hexdigest() != metadata["sha256"]:
+        raise ValueError("its SHA-256 is not the one it was written with")
+    named = safetensors.torch.load(content)
+    plain: dict[str, Any] = json.loads(metadata["state"])
+    network = {
+        name.removeprefix(_NETWORK): value
+        for name, value in named.items()
+        if name.startswith(_NETWORK)
+    }
+    count = len(named) - len(network)
+    tensors = [named[f"{_OPTIMIZER}{index}"] for index in range(count)]
+    optimizer = put_together(plain.pop("optimizer"), tensors)
+    return ResumeState(**plain, network=network, optimizer=optimizer)
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _write(path: Path, content: bytes, previous: Path | None = None) -> None:
+    """Write a whole file or none; what was there goes to ``previous``, if that is given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # By a process that was killed.
+        abandoned.unlink(missing_ok=True)
+    descriptor, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            os.replace(path, previous)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,83 @@
+"""What is minimized: losses on logits, per example and averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from orchestrator.errors import UserError
+from orchestrator.study.import_path import resolve_import_path
+from orchestrator.study.options import CustomOptions
+from orchestrator.study.training_options import CrossEntropyOptions, MseOptions, MultiMarginOptions
+
+if TYPE_CHECKING:
+    from orchestrator.study.training_options import LossOptions
+
+LossFunction = Callable[[Tensor, Tensor], Tensor]
+
+
+class Loss:
+    """A loss on logits ``(n, classes)`` and labels ``(n,)``.
+
+    Args:
+        per_example: Gives the loss of each example, of shape ``(n,)``.
+        mean: Gives their mean, where there is a faster way to it.
+    """
+
+    def __init__(self, per_example: LossFunction, mean: LossFunction | None = None) -> None:
+        self.per_example = per_example
+        self._mean = mean
+
+    def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss, of shape ``()``."""
+        if self._mean is not None:
+            return self._mean(logits, labels)
+        return self.per_example(logits, labels).mean()
+
+
+def build_loss(options: LossOptions) -> Loss:
+    """Build what the ``training.loss`` part of a study file asks for.
+
+    Raises:
+        ImportPathError: If the user's own loss cannot be imported.
+    """
+    match options:
+        case CrossEntropyOptions(label_smoothing=smoothing):
+            return _of_torch(partial(F.cross_entropy, label_smoothing=smoothing))
+        case MseOptions():
+            return Loss(squared_error)
+        case MultiMarginOptions(margin=margin, p=p):
+            return _of_torch(partial(F.multi_margin_loss, p=p, margin=margin))
+        case CustomOptions():
+            function = resolve_import_path(options.name, kind="losses")
+            return Loss(partial(_checked, options.name, partial(function, **options.arguments)))
+
+
+def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """Squared distance of logits ``(n, classes)`` to one-hot labels, averaged over classes.
+
+    Returns:
+        ``Σ_c (z_c − [c = y])² / C``, of shape ``(n,)``.
+    """
+    one_hot = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    return (logits - one_hot).square().mean(dim=1)
+
+
+def _of_torch(function: Callable[..., Tensor]) -> Loss:
+    return Loss(partial(function, reduction="none"), partial(function, reduction="mean"))
+
+
+def _checked(name: str, function: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:
+    value = function(logits, labels)
+    if not isinstance(value, Tensor) or value.shape != labels.shape:
+        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise UserError(
+            f"loss {name!r}: gave {got}, expected one number per example: a tensor of shape "
+            f"{tuple(labels.shape)}",
+            "return the loss of each example, not their mean (reduction='none')",
+        )
+    return value

@@ -1,0 +1,71 @@
+"""What PyTorch keeps per process: borrowed for training, and left as it was found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class RandomStream:
+    """A random stream for what otherwise draws from PyTorch's global random numbers.
+
+    Dropout layers do, and a user's network may. While the stream is borrowed, they draw from
+    it; at any other time the process has its own numbers, and training sees none of what
+    others draw meanwhile.
+
+    Args:
+        device: Where the network is; on a GPU the stream is that GPU's, and the CPU's.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._globals = [torch.default_generator]
+        if device.type == "cuda":
+            torch.cuda.init()  # type: ignore[no-untyped-call]
+            index = torch.cuda.current_device() if device.index is None else device.index
+            self._globals.append(torch.cuda.default_generators[index])
+        self._own = [torch.Generator(generator.device) for generator in self._globals]
+
+    def seed(self, seed: int) -> None:
+        """Begin the stream anew."""
+        for generator in self._own:
+            generator.manual_seed(seed)
+
+    def state(self) -> list[Tensor]:
+        """Where the stream is."""
+        return [generator.get_state() for generator in self._own]
+
+    def load_state(self, state: list[Tensor]) -> None:
+        """Go back to where the stream was."""
+        for generator, before in zip(self._own, state, strict=True):
+            generator.set_state(before)
+
+    @contextmanager
+    def borrowed(self) -> Iterator[None]:
+        """Put the stream in the place of PyTorch's global random numbers."""
+        found = [generator.get_state() for generator in self._globals]
+        for generator, own in zip(self._globals, self._own, strict=True):
+            generator.set_state(own.get_state())
+        try:
+            yield
+        finally:
+            for generator, own, before in zip(self._globals, self._own, found, strict=True):
+                own.set_state(generator.get_state())
+                generator.set_state(before)
+
+
+@contextmanager
+def reproducible_kernels(device: torch.device) -> Iterator[None]:
+    """Have cuDNN choose the same deterministic kernels every time; nothing to do on a CPU."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    found = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    finally:
+        cudnn.benchmark, cudnn.deterministic = found
