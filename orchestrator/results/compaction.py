@@ -10,6 +10,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
+
 from orchestrator.results.atomic import replacing, sync_directory
 from orchestrator.results.database import connect
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
@@ -52,12 +54,14 @@ def compact(path: str | Path | ResultsFolder, *, least_parts: int = 2) -> list[C
         ResultsError: If there are no results, or another process works on them.
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
-    with folder.lock():
-        done = (_compact_table(folder, table, least_parts) for table in KEYS)
+    with folder.lock(), connect(folder, measure_columns=False) as database:
+        done = (_compact_table(database, folder, table, least_parts) for table in KEYS)
         return [compacted for compacted in done if compacted is not None]
 
 
-def _compact_table(folder: ResultsFolder, table: str, least_parts: int) -> Compacted | None:
+def _compact_table(
+    database: duckdb.DuckDBPyConnection, folder: ResultsFolder, table: str, least_parts: int
+) -> Compacted | None:
     directory = folder.table(table)
     # Before the rows are read: what comes or changes later is not this compaction's to remove.
     read = {
@@ -65,22 +69,17 @@ def _compact_table(folder: ResultsFolder, table: str, least_parts: int) -> Compa
     }
     if len(read) < max(least_parts, 2):
         return None
-    number = max(map(compaction_number, read)) + 1
-    target = directory / f"compact-{number}.parquet"
-    _write_merged(folder, table, target)
+    target = directory / f"compact-{max(map(compaction_number, read)) + 1}.parquet"
+    with replacing(target) as temporary:
+        database.execute(
+            f"COPY (FROM parts.{table}_latest ORDER BY {', '.join(KEYS[table].sort)}) "
+            f"TO {quote(temporary)} (FORMAT parquet, COMPRESSION {COMPRESSION}, "
+            f"COMPRESSION_LEVEL {COMPRESSION_LEVEL}, ROW_GROUP_SIZE {ROW_GROUP_SIZE}, "
+            f"KV_METADATA {{schema_version: '{SCHEMA_VERSION}'}})"
+        )
     _remove(read)
     sync_directory(directory)
     return Compacted(table, len(read), target)
-
-
-def _write_merged(folder: ResultsFolder, table: str, target: Path) -> None:
-    order = ", ".join(KEYS[table].sort)
-    with connect(folder, measure_columns=False) as database, replacing(target) as temporary:
-        database.execute(
-            f"COPY (FROM parts.{table}_latest ORDER BY {order}) TO {quote(temporary)} "
-            f"(FORMAT parquet, COMPRESSION {COMPRESSION}, COMPRESSION_LEVEL {COMPRESSION_LEVEL}, "
-            f"ROW_GROUP_SIZE {ROW_GROUP_SIZE}, KV_METADATA {{schema_version: '{SCHEMA_VERSION}'}})"
-        )
 
 
 def _remove(read: dict[Path, tuple[int, int]]) -> None:

@@ -1,5 +1,7 @@
 """DuckDB over a results folder: tables, views and macros, always up to date."""
 
+# ruff: noqa: S608 - all names in the SQL are this package's own; paths are quoted.
+
 from __future__ import annotations
 
 import re
@@ -12,8 +14,8 @@ from string import Template
 import duckdb
 
 from orchestrator.results.folder import ResultsFolder
-from orchestrator.results.schema import MEASURED
-from orchestrator.results.tables import table_views
+from orchestrator.results.schema import MEASURED, TABLES
+from orchestrator.results.tables import TableViews, table_views
 from orchestrator.results.wide import (
     columns_view,
     select_list,
@@ -63,17 +65,32 @@ def connect(
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("CREATE SCHEMA parts")
-        for statement in table_views(folder):
-            connection.execute(statement)
-        _create_views(connection, measure_columns)
+        _create_views(connection, folder, measure_columns)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _create_views(connection: duckdb.DuckDBPyConnection, measure_columns: bool) -> None:
+def _create_views(
+    connection: duckdb.DuckDBPyConnection, folder: ResultsFolder, measure_columns: bool
+) -> None:
+    tables = {table: table_views(folder, table) for table in TABLES}
+    connection.execute("CREATE SCHEMA parts")
+    for table in tables.values():
+        for source, sql in table.empty.items():
+            connection.execute(f"CREATE VIEW {source} AS {sql}")
+        for statement in table.views:
+            connection.execute(statement)
+    _create_further_views(connection, tables["measures"] if measure_columns else None)
+    for table in tables.values():
+        for source, sql in table.sources.items():
+            connection.execute(f"CREATE OR REPLACE VIEW {source} AS {sql}")
+
+
+def _create_further_views(
+    connection: duckdb.DuckDBPyConnection, measures: TableViews | None
+) -> None:
     checkpoints = _columns(connection, "checkpoints")
     trials = [name for name in _columns(connection, "trials") if name not in _NOT_IN_GAP]
     taken = {*checkpoints, *_GAPS}
@@ -82,22 +99,31 @@ def _create_views(connection: duckdb.DuckDBPyConnection, measure_columns: bool) 
         "trial_columns": ", ".join(f'trials."{name}" AS "{s}"' for name, s in shown.items())
     }
     statements = _statements()
-    if measure_columns:
-        keys = connection.execute(
-            f"SELECT DISTINCT measure, variant, split FROM parts.measures WHERE {MEASURED}"  # noqa: S608
-        ).fetchall()
-        columns = wide_columns(keys, {*taken, *shown.values()})
+    if measures is None:
+        needs_columns = re.compile(r"parts\.wide_columns|parts\.measured")
+        statements = [sql for sql in statements if not needs_columns.search(sql)]
+    else:
+        columns = wide_columns(_measure_keys(connection, measures), {*taken, *shown.values()})
         aggregates = wide_aggregates(columns)
         connection.execute(columns_view(columns))
         substitutes["wide_columns"] = select_list(list(aggregates))
         substitutes["wide_aggregates"] = select_list(
             [f"{aggregate} AS {name}" for name, aggregate in aggregates.items()]
         )
-    else:
-        needs_columns = re.compile(r"parts\.wide_columns|parts\.measured")
-        statements = [sql for sql in statements if not needs_columns.search(sql)]
     for statement in statements:
         connection.execute(Template(statement).substitute(substitutes))
+
+
+def _measure_keys(
+    connection: duckdb.DuckDBPyConnection, measures: TableViews
+) -> list[tuple[str, str, str | None]]:
+    # Straight from the files: whether a value is repeated does not matter here.
+    rows = " UNION ALL ".join(
+        f"({sql})" for sql in measures.sources.values() if not sql.startswith("FROM")
+    )
+    return connection.execute(
+        f"SELECT DISTINCT measure, variant, split FROM ({rows}) WHERE {MEASURED}"
+    ).fetchall()
 
 
 def _columns(connection: duckdb.DuckDBPyConnection, view: str) -> list[str]:

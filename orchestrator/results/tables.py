@@ -10,13 +10,13 @@ gigabytes where this needs neither.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
-from orchestrator.results.schema import FLOATS, KEYS, MEASURED, TABLES, TIME
+from orchestrator.results.schema import FLOATS, KEYS, MEASURED, TIME
 
 _COMPACTED = re.compile(r"compact-(\d+)\.parquet")
 _SQL_TYPES = {
@@ -35,47 +35,65 @@ def compaction_number(path: Path) -> int:
     return int(match[1]) if match else 0
 
 
-def table_views(folder: ResultsFolder) -> Iterator[str]:
-    """Statements that create, for each table, its view and those it is made of.
+@dataclass(frozen=True)
+class TableViews:
+    """The views of one table.
 
-    ``parts.<table>`` has the rows as stored, repetitions included; ``parts.<table>_latest``
-    each fact once; ``<table>`` the same, with times in UTC without their zone.
+    DuckDB looks into every file a view reads when the view is created, and again for each
+    view upon it. So ``views`` are created upon ``empty`` sources, which are then replaced.
+
+    Attributes:
+        empty: Source → SQL that has its columns and no rows.
+        views: Statements that create ``parts.<table>_latest``, each fact once, and ``<table>``,
+            the same with times in UTC without their zone.
+        sources: Source → SQL of its rows. ``parts.<table>`` is every row as stored,
+            repetitions included.
     """
-    for table in TABLES:
-        yield from _views(folder, table)
+
+    empty: dict[str, str]
+    views: tuple[str, ...]
+    sources: dict[str, str]
 
 
-def _views(folder: ResultsFolder, table: str) -> Iterator[str]:
+def table_views(folder: ResultsFolder, table: str) -> TableViews:
+    """The SQL of one table's views over the files there are now; later parts are seen too."""
     directory = folder.table(table)
     schema = folder.schema(table)
     columns = ", ".join(f'"{f.name}"::{_SQL_TYPES[f.type]} AS "{f.name}"' for f in schema)
-    everything = f"read_parquet({quote(directory / '*.parquet')}, union_by_name = true)"
-    yield f"CREATE VIEW parts.{table} AS SELECT {columns} FROM {everything}"
-    if table not in KEYS:
-        yield f"CREATE VIEW {table} AS SELECT DISTINCT ON (measure) * FROM parts.{table}"
-        return
+    pinned = quote(directory / SCHEMA_FILE)
+    everything = quote(directory / "*.parquet")
     compacted = max(directory.glob("compact-*.parquet"), key=compaction_number, default=None)
-    if compacted is None:
-        yield f"CREATE VIEW parts.{table}_latest AS {_once(table, f'parts.{table}')}"
+    if table not in KEYS or compacted is None:
+        sources = {
+            f"parts.{table}": f"SELECT {columns} "
+            f"FROM read_parquet({everything}, union_by_name=true)"
+        }
+        latest = _once(table, f"parts.{table}")
     else:
-        files = f"[{quote(directory / SCHEMA_FILE)}, {quote(compacted)}]"
-        yield (
-            f"CREATE VIEW parts.{table}_compacted AS "
-            f"SELECT {columns} FROM read_parquet({files}, union_by_name = true)"
-        )
-        named = everything.removesuffix(")") + ", filename = true)"
-        yield (
-            f"CREATE VIEW parts.{table}_fresh AS "
-            f"SELECT {columns} FROM {named} WHERE filename <> {quote(compacted)}"
-        )
-        yield f"CREATE VIEW parts.{table}_latest AS {_merged(table)}"
+        sources = {
+            f"parts.{table}_compacted": f"SELECT {columns} "
+            f"FROM read_parquet([{pinned}, {quote(compacted)}], union_by_name=true)",
+            f"parts.{table}_fresh": f"SELECT {columns} "
+            f"FROM read_parquet({everything}, union_by_name=true, filename=true) "
+            f"WHERE filename <> {quote(compacted)}",
+            f"parts.{table}": f"FROM parts.{table}_compacted UNION ALL FROM parts.{table}_fresh",
+        }
+        latest = _merged(table)
     times = ", ".join(
         # DuckDB's Python client needs pytz for times with a zone.
         f'make_timestamp(epoch_us("{f.name}")) AS "{f.name}"'
         for f in schema
         if pa.types.is_timestamp(f.type)
     )
-    yield f"CREATE VIEW {table} AS SELECT * REPLACE ({times}) FROM parts.{table}_latest"
+    public = f"SELECT * REPLACE ({times})" if times else "SELECT *"
+    return TableViews(
+        empty=dict.fromkeys(sources, f"SELECT {columns} FROM read_parquet({pinned})"),
+        views=(
+            f"CREATE VIEW parts.{table}_latest AS {latest}",
+            f"CREATE VIEW {table} AS {public} FROM parts.{table}_latest",
+        ),
+        sources=sources,
+    )
 
 
 def _merged(table: str) -> str:
@@ -91,6 +109,8 @@ def _merged(table: str) -> str:
 
 
 def _once(table: str, rows: str) -> str:
+    if table not in KEYS:
+        return f"SELECT DISTINCT ON (measure) * FROM {rows}"
     keys = KEYS[table]
     sql = (
         f"SELECT * FROM {rows} QUALIFY row_number() OVER "

@@ -5,18 +5,25 @@
 -- Pairs in which either value is NULL or NaN are left out; infinities rank as such. NULL when
 -- fewer than two pairs remain or one side has no two different values.
 
+-- Lambdas over a list of one element stand for local variables. Lists of lists, not structs:
+-- DuckDB 2.0 fails on structs in lambdas under HAVING.
+
+-- [x, y] without the pairs that are left out.
 CREATE MACRO parts.complete_pairs(x, y) AS
-    CASE WHEN len(x) <> len(y) THEN error('kendall and spearman need lists of equal length') ELSE
+    CASE WHEN len(x) = len(y) THEN
         list_transform(
             [list_filter(
                 list_zip(x::DOUBLE[], y::DOUBLE[]),
                 lambda p: p[1] IS NOT NULL AND p[2] IS NOT NULL AND NOT isnan(p[1]) AND NOT isnan(p[2])
             )],
-            lambda pairs: {
-                'x': list_transform(pairs, lambda p: p[1]),
-                'y': list_transform(pairs, lambda p: p[2])
-            }
+            lambda pairs: [
+                list_transform(pairs, lambda p: p[1]),
+                list_transform(pairs, lambda p: p[2])
+            ]
         )[1]
+    WHEN len(x) <> len(y) THEN
+        -- A cast that fails: error() counts as a side effect, which ORDER BY an alias refuses.
+        [[concat('not lists of equal length: ', len(x), ' and ', len(y))::DOUBLE], []]
     END;
 
 -- Ordered pairs of different values: n² − Σ (size of each group of ties)².
@@ -25,13 +32,12 @@ CREATE MACRO parts.untied_pairs(v) AS
     - list_sum(list_transform(map_values(list_histogram(v)), lambda size: size * size));
 
 -- Mid-ranks less their mean: the first and the last place of each value in order, averaged.
+-- Arguments are put in as text, so no lambda here may be called as one of the callers'.
 CREATE MACRO parts.centered_ranks(v) AS list_transform(
-    [{'up': list_sort(v), 'down': list_reverse_sort(v)}],
-    -- Not s and a: arguments are put in as text, and the callers' lambdas have those names.
+    [[list_sort(v), list_reverse_sort(v)]],
     lambda ordered: list_transform(
         v,
-        lambda one:
-            (list_position(ordered.up, one) - list_position(ordered.down, one))::DOUBLE / 2
+        lambda one: (list_position(ordered[1], one) - list_position(ordered[2], one))::DOUBLE / 2
     )
 )[1];
 
@@ -39,20 +45,22 @@ CREATE MACRO parts.centered_ranks(v) AS list_transform(
 -- Time and memory grow with the square of the length.
 CREATE MACRO kendall(x, y) AS list_transform(
     [parts.complete_pairs(x, y)],
-    lambda s: CASE WHEN len(list_distinct(s.x)) > 1 AND len(list_distinct(s.y)) > 1 THEN
-        list_sum(list_transform(s.x, lambda a, i: list_sum(list_transform(s.x, lambda b, j:
-            ((a > b)::TINYINT - (a < b)::TINYINT)
-            * ((s.y[i] > s.y[j])::TINYINT - (s.y[i] < s.y[j])::TINYINT)
-        ))))
-        / sqrt(parts.untied_pairs(s.x)::DOUBLE * parts.untied_pairs(s.y))
-    END
+    lambda s: list_transform([s[1]], lambda us: list_transform([s[2]], lambda vs:
+        CASE WHEN len(list_distinct(us)) > 1 AND len(list_distinct(vs)) > 1 THEN
+            list_sum(list_transform(us, lambda a, i: list_sum(list_transform(us, lambda b, j:
+                ((a > b)::TINYINT - (a < b)::TINYINT)
+                * ((vs[i] > vs[j])::TINYINT - (vs[i] < vs[j])::TINYINT)
+            ))))
+            / sqrt(parts.untied_pairs(us)::DOUBLE * parts.untied_pairs(vs))
+        END
+    ))[1][1]
 )[1];
 
 -- Spearman's rho: Pearson's correlation of mid-ranks.
 CREATE MACRO spearman(x, y) AS list_transform(
     [parts.complete_pairs(x, y)],
-    lambda s: CASE WHEN len(list_distinct(s.x)) > 1 AND len(list_distinct(s.y)) > 1 THEN
-        list_cosine_similarity(parts.centered_ranks(s.x), parts.centered_ranks(s.y))
+    lambda s: CASE WHEN len(list_distinct(s[1])) > 1 AND len(list_distinct(s[2])) > 1 THEN
+        list_cosine_similarity(parts.centered_ranks(s[1]), parts.centered_ranks(s[2]))
     END
 )[1];
 
