@@ -1,1 +1,18 @@
 """What follows: estimates with intervals, and verdicts on claims."""
+
+from __future__ import annotations
+
+from orchestrator.statistics.bootstrap import Groups as Groups
+from orchestrator.statistics.claim import Claim as Claim
+from orchestrator.statistics.claim import Verdict as Verdict
+from orchestrator.statistics.claims import flatness_tracks_margin as flatness_tracks_margin
+from orchestrator.statistics.claims import large_batch_needs_time as large_batch_needs_time
+from orchestrator.statistics.claims import margin_is_cheaper as margin_is_cheaper
+from orchestrator.statistics.correlation import partial_pearson as partial_pearson
+from orchestrator.statistics.correlation import pearson as pearson
+from orchestrator.statistics.estimate import Estimate as Estimate
+from orchestrator.statistics.median import median as median
+from orchestrator.statistics.ranking import kendall as kendall
+from orchestrator.statistics.ranking import spearman as spearman
+from orchestrator.statistics.resampling import Resampling as Resampling
+from orchestrator.statistics.variance import variance_share as variance_share

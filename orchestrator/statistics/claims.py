@@ -1,0 +1,214 @@
+"""Claims: a statement, a statistic with its interval, a threshold, and a verdict.
+
+A claim *holds* if the whole interval lies beyond the threshold, *fails* if the whole interval
+lies on the other side, and is *unclear* otherwise. The claims are those of Lengyel, Jennings,
+Parpas and Kantas, "On Flat Minima, Large Margins and Generalizability".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from orchestrator.statistics.bootstrap import LOGARITHMIC, Groups
+from orchestrator.statistics.claim import (
+    Claim,
+    counted,
+    decide,
+    left_out,
+    percent,
+    with_interval,
+)
+from orchestrator.statistics.correlation import partial_pearson, pearson
+from orchestrator.statistics.estimate import FloatArray, positive_log10
+from orchestrator.statistics.matched_time import MatchedTime, Pair, compare_matched_times
+from orchestrator.statistics.median import median
+
+CORRELATION_THRESHOLD = -0.8
+TRAIN_ERROR_THRESHOLD = 0.1
+COST_RATIO_THRESHOLD = 10.0
+FEWEST_SNAPSHOTS = 10
+FEWEST_CONDITIONS = 2
+
+
+def flatness_tracks_margin(
+    hessian_trace: FloatArray,
+    margin: FloatArray,
+    train_loss: FloatArray,
+    train_error: FloatArray,
+    groups: Groups,
+) -> Claim:
+    """Pearson's r between log₁₀ trace and mean margin, where training error is at most 0.1.
+
+    Training loss is the known confounder: for a binary logistic loss tr H / (ℓ‖x‖²) tends to 1
+    as margins grow. So the explanation also gives the correlation with log loss held fixed.
+
+    Args:
+        hessian_trace: Shape (n,), one value a snapshot; NaN where it was not measured.
+        margin: Shape (n,), mean training margin.
+        train_loss: Shape (n,).
+        train_error: Shape (n,), in [0, 1].
+        groups: The trial and condition of each snapshot.
+    """
+    small = train_error <= TRAIN_ERROR_THRESHOLD
+    inner = groups.select(small)
+    trace, log_trace = hessian_trace[small], positive_log10(hessian_trace[small])
+    estimate = pearson(log_trace, margin[small], inner)
+    partial = partial_pearson(log_trace, margin[small], [positive_log10(train_loss[small])], inner)
+    used = inner.select(np.isfinite(log_trace) & np.isfinite(margin[small]))
+    sentences = [
+        f"{counted(estimate.n, 'snapshot')} of {counted(used.trials, 'trial')} in "
+        f"{counted(used.conditions, 'condition')} have a training error of at most "
+        f"{TRAIN_ERROR_THRESHOLD:g}.",
+        left_out(
+            ("trace not positive", np.isfinite(trace) & (trace <= 0)),
+            ("trace missing or not finite", ~np.isfinite(trace)),
+            ("margin missing or not finite", ~np.isfinite(margin[small])),
+        ),
+        f"With the logarithm of the training loss held fixed r is {with_interval(partial)}; "
+        "loss is the known confounder, because both measures follow it.",
+    ]
+    verdict = decide(estimate, CORRELATION_THRESHOLD, below=True)
+    if estimate.n < FEWEST_SNAPSHOTS or used.conditions < FEWEST_CONDITIONS:
+        verdict = "unclear"
+        sentences.append(
+            f"A verdict needs at least {FEWEST_SNAPSHOTS} snapshots "
+            f"from {FEWEST_CONDITIONS} conditions."
+        )
+    elif not estimate.has_interval:
+        sentences.append(f"No verdict: {estimate.reason}.")
+    return Claim(
+        "flatness_tracks_margin",
+        "Once training error is small, flat minima are large margins: "
+        "the lower the Hessian trace, the larger the mean margin",
+        "Pearson r between log10 Hessian trace and mean margin on the training set",
+        estimate,
+        CORRELATION_THRESHOLD,
+        verdict,
+        _join(sentences),
+    )
+
+
+def margin_is_cheaper(
+    trace_seconds: FloatArray,
+    margin_seconds: FloatArray,
+    groups: Groups,
+    methods: Sequence[str],
+) -> Claim:
+    """Median over snapshots of seconds for the Hessian trace over seconds for the margins.
+
+    Args:
+        trace_seconds: Shape (n,), of snapshots on which both were measured.
+        margin_seconds: Shape (n,).
+        groups: The trial and condition of each snapshot.
+        methods: Shape (n,), how each trace was found: ``exact`` or ``hutchinson``.
+    """
+    timed = (margin_seconds > 0) & (trace_seconds > 0)
+    ratio = np.where(timed, trace_seconds / np.where(timed, margin_seconds, 1), np.nan)
+    estimate = median(ratio, groups, LOGARITHMIC)
+    counts = {method: sum(m == method for m in methods) for method in sorted(set(methods))}
+    traces = " and ".join(
+        f"{_METHODS.get(m, m)} on {counted(k, 'snapshot')}" for m, k in counts.items()
+    )
+    sentences = [
+        f"The trace was {traces}." if traces else "No snapshot has both measures.",
+        left_out(("seconds missing or zero", ~timed)),
+        "Seconds are those of one request for all margins and one for the trace; what several "
+        "requests share is charged to the first, and everything ran beside training.",
+    ]
+    if not estimate.has_interval:
+        sentences.append(f"No verdict: {estimate.reason}.")
+    return Claim(
+        "margin_is_cheaper",
+        "Margins cost far less than flatness: at least ten times less time than a Hessian trace",
+        "Median ratio of seconds, Hessian trace over margins, per snapshot",
+        estimate,
+        COST_RATIO_THRESHOLD,
+        decide(estimate, COST_RATIO_THRESHOLD, below=False),
+        _join(sentences),
+    )
+
+
+_METHODS = {"exact": "exact", "hutchinson": "estimated by Hutchinson's method"}
+
+
+def large_batch_needs_time(
+    margin: FloatArray,
+    gaps: Mapping[str, FloatArray],
+    updates: FloatArray,
+    epochs: FloatArray,
+    batch_size: Sequence[float],
+    groups: Groups,
+) -> Claim:
+    """How much more of the margins batch size explains at equal epochs than at equal updates.
+
+    Args:
+        margin: Shape (n,), mean training margin of snapshots along training.
+        gaps: Name → shape (n,), for the explanation: the loss gap and the error gap.
+        updates: Shape (n,), updates made before each snapshot.
+        epochs: Shape (n,), epochs seen before each snapshot.
+        batch_size: Shape (n,).
+        groups: The trial and condition of each snapshot.
+    """
+    matched = compare_matched_times(margin, updates, epochs, batch_size, groups)
+    estimate = matched.difference
+    sentences = []
+    if matched.at_epochs is not None and matched.at_updates is not None:
+        sentences.append(
+            f"Batch size explains {percent(matched.at_epochs)} of the variance of the mean "
+            f"margin along training when networks are compared at the same epoch, and "
+            f"{percent(matched.at_updates)} at the same number of updates."
+        )
+        sentences += [
+            _gap_sentence(name, compare_matched_times(gap, updates, epochs, batch_size, groups))
+            for name, gap in gaps.items()
+        ]
+    sentences.append(_ranges(matched.pairs))
+    sentences.append(
+        left_out(("snapshots without a finite margin or neighbour", estimate.n_excluded))
+    )
+    if not estimate.has_interval:
+        sentences.append(f"No verdict: {estimate.reason}.")
+    return Claim(
+        "large_batch_needs_time",
+        "Large batches lack updates, not flat minima: at the same number of updates batch size "
+        "explains less of the margin than at the same epoch",
+        "Share of the variance of the mean margin that batch size explains, "
+        "at matched epochs minus at matched updates",
+        estimate,
+        0.0,
+        decide(estimate, 0.0, below=False),
+        _join(sentences),
+    )
+
+
+def _gap_sentence(name: str, matched: MatchedTime) -> str:
+    if matched.at_epochs is None or matched.at_updates is None:
+        return f"For the {name} there is no comparison: {matched.difference.reason}."
+    return (
+        f"For the {name} the shares are {percent(matched.at_epochs)} and "
+        f"{percent(matched.at_updates)}, difference {with_interval(matched.difference, 2)}."
+    )
+
+
+def _ranges(pairs: Sequence[Pair]) -> str:
+    compared = [
+        f"{_levels(pair)} over {pair.updates[0]:,.0f} to {pair.updates[1]:,.0f} updates "
+        f"and {pair.epochs[0]:.3g} to {pair.epochs[1]:.3g} epochs"
+        for pair in pairs
+        if pair.comparable and pair.updates is not None and pair.epochs is not None
+    ]
+    without = [_levels(pair) for pair in pairs if not pair.comparable]
+    text = f"Compared: {'; '.join(compared)}." if compared else ""
+    if without:
+        text += f" Without common snapshots, so not compared: {', '.join(without)}."
+    return text.strip()
+
+
+def _levels(pair: Pair) -> str:
+    return f"{pair.levels[0]:g} and {pair.levels[1]:g}"
+
+
+def _join(sentences: Sequence[str]) -> str:
+    return " ".join(sentence for sentence in sentences if sentence)

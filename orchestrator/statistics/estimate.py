@@ -1,0 +1,55 @@
+"""A number with its uncertainty, and with everything that was left out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One statistic, its interval, and what it rests on.
+
+    Attributes:
+        value: The statistic over all rows used, or None where it is undefined.
+        low: Lower end of the interval, or None if there is no interval.
+        high: Upper end of the interval, or None if there is no interval.
+        level: Confidence level of the interval, for example 0.95.
+        n: Rows used.
+        n_groups: Independent groups (trials) that the rows come from.
+        n_excluded: Rows given but not used, because a value was not finite.
+        reason: Why the value or the interval is missing, or "".
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    level: float
+    n: int
+    n_groups: int
+    n_excluded: int
+    reason: str = ""
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends of the interval are known."""
+        return self.low is not None and self.high is not None
+
+
+def all_finite(*columns: FloatArray) -> BoolArray:
+    """Tell which rows are finite in every one of ``columns``, each of shape (n,) or (n, k)."""
+    parts = [np.isfinite(column).all(axis=tuple(range(1, column.ndim))) for column in columns]
+    kept: BoolArray = np.logical_and.reduce(parts)
+    return kept
+
+
+def positive_log10(values: FloatArray) -> FloatArray:
+    """Decimal logarithm; NaN where the value is not positive or not finite."""
+    positive = np.isfinite(values) & (values > 0)
+    return np.where(positive, np.log10(np.where(positive, values, 1)), np.nan)

@@ -1,0 +1,133 @@
+"""Whether networks differ less at the same number of updates than at the same epoch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.statistics.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    Groups,
+    student_interval,
+    why_no_interval,
+)
+from orchestrator.statistics.curves import Curves, log_spaced
+from orchestrator.statistics.estimate import Estimate, FloatArray
+from orchestrator.statistics.variance import level_codes, shares
+
+POINTS = 16
+_FEWEST_SNAPSHOTS = 2
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two levels, and the updates and epochs at which all their trials can be compared.
+
+    Attributes:
+        levels: The two levels.
+        updates: First and last common number of updates; None if there is none.
+        epochs: First and last common epoch; None if there is none.
+    """
+
+    levels: tuple[float, float]
+    updates: tuple[float, float] | None
+    epochs: tuple[float, float] | None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether more than a single point of both times is common."""
+        ranges = (self.updates, self.epochs)
+        return all(covered is not None and covered[0] < covered[1] for covered in ranges)
+
+
+@dataclass(frozen=True)
+class MatchedTime:
+    """Shares of variance between levels at matched epochs and at matched updates.
+
+    Each is the mean over the comparable pairs of levels.
+
+    Attributes:
+        difference: Share at matched epochs minus share at matched updates.
+        at_epochs: Share at matched epochs, in [0, 1]; None if no pair is comparable.
+        at_updates: Share at matched updates, in [0, 1]; None if no pair is comparable.
+        pairs: Every pair of levels, comparable or not.
+    """
+
+    difference: Estimate
+    at_epochs: float | None
+    at_updates: float | None
+    pairs: tuple[Pair, ...]
+
+
+def compare_matched_times(
+    value: FloatArray,
+    updates: FloatArray,
+    epochs: FloatArray,
+    level: Sequence[float],
+    groups: Groups,
+    seed: int = 0,
+) -> MatchedTime:
+    """Compare how much a hyperparameter explains at equal epochs and at equal updates.
+
+    Levels far apart (batch sizes 16 and 1,024) may share no number of updates at all, so levels
+    are compared in pairs, each over the whole range that all trials of the pair cover, at
+    ``POINTS`` times equally far apart in logarithm. Only pairs comparable both ways count.
+
+    Args:
+        value: Shape (n,), one value a snapshot. Snapshots before the first update don't count.
+        updates: Shape (n,), updates made.
+        epochs: Shape (n,), epochs seen.
+        level: Shape (n,), the level of the hyperparameter, batch size for one.
+        groups: The trial and condition of each snapshot. Snapshots without a
+            finite value are left out and counted, as are all of a trial with fewer than two.
+        seed: Of the bootstrap.
+    """
+    usable = np.isfinite(value) & (updates > 0) & (epochs > 0)
+    enough = np.bincount(groups.trial[usable], minlength=groups.trials) >= _FEWEST_SNAPSHOTS
+    kept = usable & enough[groups.trial]
+    excluded = int(np.sum((updates > 0) & ~kept))
+    inner = groups.select(kept)
+    by_updates = Curves(inner.trial, updates[kept], value[kept])
+    by_epochs = Curves(inner.trial, epochs[kept], value[kept])
+    level_of = np.zeros(inner.trials)
+    level_of[inner.trial] = np.asarray(level, dtype=np.float64)[kept]
+    n = int(np.sum(kept))
+
+    weights = np.vstack([np.ones((1, inner.trials)), inner.weights(RESAMPLES, seed)])
+    pairs, found = [], []
+    for first, second in itertools.combinations(np.unique(level_of).tolist(), 2):
+        trials = np.flatnonzero((level_of == first) | (level_of == second))
+        pair = Pair((first, second), by_updates.covered(trials), by_epochs.covered(trials))
+        pairs.append(pair)
+        if pair.comparable and pair.updates is not None and pair.epochs is not None:
+            codes = level_codes(level_of[trials].tolist())
+            found.append(
+                [
+                    shares(
+                        curves.at(log_spaced(*covered, POINTS), trials), codes, weights[:, trials]
+                    )
+                    for curves, covered in ((by_epochs, pair.epochs), (by_updates, pair.updates))
+                ]
+            )
+    if not found:
+        reason = _why_nothing(pairs)
+        nothing = Estimate(None, None, None, LEVEL, n, inner.trials, excluded, reason)
+        return MatchedTime(nothing, None, None, tuple(pairs))
+    at_epochs, at_updates = np.mean(found, axis=0)
+    difference = at_epochs - at_updates
+    reason = why_no_interval(inner)
+    ends: tuple[float | None, float | None] = (None, None)
+    if not reason:
+        ends = student_interval(float(difference[0]), difference[1:], inner.degrees_of_freedom)
+    estimate = Estimate(float(difference[0]), *ends, LEVEL, n, inner.trials, excluded, reason)
+    return MatchedTime(estimate, float(at_epochs[0]), float(at_updates[0]), tuple(pairs))
+
+
+def _why_nothing(pairs: Sequence[Pair]) -> str:
+    if not pairs:
+        return "fewer than two batch sizes have trials with two measured snapshots"
+    return "no two batch sizes were measured over a common range of updates and of epochs"

@@ -1,0 +1,96 @@
+"""What all correlations share: leaving out rows, the value, and its interval.
+
+Rows that are not finite are left out and counted. With groups the interval comes from the
+bootstrap over trials (:mod:`.bootstrap`); without, rows are taken as independent and the
+classical interval on Fisher's z scale is used.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from orchestrator.statistics.bootstrap import (
+    FISHER,
+    LEVEL,
+    RESAMPLES,
+    Groups,
+    student_interval,
+    why_no_interval,
+)
+from orchestrator.statistics.estimate import Estimate, FloatArray, all_finite
+
+_FEWEST_ROWS = 3
+_RESAMPLED_CELLS = 4_000_000
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How an interval is made: its level, how many resamples, and their seed."""
+
+    level: float = LEVEL
+    resamples: int = RESAMPLES
+    seed: int = 0
+
+
+DEFAULT = Resampling()
+
+Resampled = Callable[[FloatArray], FloatArray]
+Statistic = Callable[[FloatArray, Groups], tuple[float, Resampled]]
+
+
+def correlation_estimate(
+    columns: FloatArray,
+    groups: Groups | None,
+    resampling: Resampling,
+    statistic: Statistic,
+    standard_error: Callable[[float, int], float],
+) -> Estimate:
+    """Leave out what is not finite, then the value, then its interval."""
+    kept = all_finite(columns.T)
+    table = columns[:, kept]
+    n, excluded = table.shape[1], int(np.sum(~kept))
+    rows = [str(row) for row in range(n)]
+    inner = Groups.of(rows, rows) if groups is None else groups.select(kept)
+    level = resampling.level
+
+    def missing(reason: str) -> Estimate:
+        return Estimate(None, None, None, level, n, inner.trials, excluded, reason)
+
+    if n < _FEWEST_ROWS:
+        return missing(f"{n} row{'s' * (n != 1)}; a correlation needs at least {_FEWEST_ROWS}")
+    if any(_is_constant(column) for column in table):
+        return missing("a column is constant")
+    value, resampled = statistic(table, inner)
+    if not math.isfinite(value):
+        return missing("a column is a linear function of the controls")
+    if groups is None:
+        error = standard_error(value, n)
+        half_width = float(stats.norm.ppf((1 + level) / 2)) * error
+        centre = math.atanh(max(-1 + 1e-15, min(1 - 1e-15, value)))
+        low, high = math.tanh(centre - half_width), math.tanh(centre + half_width)
+        return Estimate(value, low, high, level, n, inner.trials, excluded)
+    if reason := why_no_interval(inner):
+        return Estimate(value, None, None, level, n, inner.trials, excluded, reason)
+    weights = inner.weights(resampling.resamples, resampling.seed)
+    step = max(1, _RESAMPLED_CELLS // n)
+    values = np.concatenate(
+        [resampled(weights[start : start + step]) for start in range(0, len(weights), step)]
+    )
+    ends = student_interval(value, values, inner.degrees_of_freedom, FISHER, level)
+    reason = "" if ends[0] is not None else "too many resamples leave it undefined"
+    return Estimate(value, *ends, level, n, inner.trials, excluded, reason)
+
+
+def z_error(freedom: int) -> float:
+    """Standard error 1/√freedom on Fisher's z scale; infinite where nothing is free."""
+    return 1 / math.sqrt(freedom) if freedom > 0 else math.inf
+
+
+def _is_constant(column: FloatArray) -> bool:
+    # Beyond this the spread is rounding error, not signal.
+    return float(np.std(column)) <= 1e-13 * float(np.max(np.abs(column)))

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.matched_time import compare_matched_times
+
+EPOCHS = np.array([1.0, 2, 4, 8, 16, 32])
+
+
+def study(margin, batch_sizes=(16, 64, 256), seeds=3, examples=1024, noise=0.05):
+    """Snapshots at fixed epochs; ``margin(updates, epochs, batch_size)`` plus noise."""
+    generator = np.random.default_rng(0)
+    rows = [
+        (size, seed, epoch, epoch * examples / size)
+        for size in batch_sizes
+        for seed in range(seeds)
+        for epoch in EPOCHS
+    ]
+    size, seed, epochs, updates = np.array(rows).T
+    values = margin(updates, epochs, size) + generator.normal(size=len(rows)) * noise
+    groups = Groups.of(list(zip(size, seed, strict=True)), size.tolist())
+    return {
+        "value": values,
+        "updates": updates,
+        "epochs": epochs,
+        "level": size.tolist(),
+        "groups": groups,
+    }
+
+
+def test_margins_that_grow_with_updates_differ_at_matched_epochs_only():
+    matched = compare_matched_times(**study(lambda updates, epochs, size: np.log(updates)))
+    assert matched.at_updates < 0.02
+    assert matched.at_epochs > 0.3
+    assert matched.difference.low > 0
+    assert matched.difference.value == pytest.approx(matched.at_epochs - matched.at_updates)
+
+
+def test_margins_that_grow_with_epochs_differ_at_matched_updates_only():
+    matched = compare_matched_times(**study(lambda updates, epochs, size: np.log(epochs)))
+    assert matched.at_epochs < 0.02
+    assert matched.difference.high < 0
+
+
+def test_pairs_without_common_updates_are_named_and_do_not_count():
+    far = study(lambda updates, epochs, size: np.log(updates), batch_sizes=(16, 64, 4096))
+    matched = compare_matched_times(**far)
+    comparable = {pair.levels: pair.comparable for pair in matched.pairs}
+    assert comparable == {(16, 64): True, (16, 4096): False, (64, 4096): False}
+    (pair,) = (pair for pair in matched.pairs if pair.comparable)
+    assert pair.updates == (64, 512)
+    assert pair.epochs == (1, 32)
+
+
+def test_without_any_overlap_nothing_is_compared():
+    far = study(lambda updates, epochs, size: np.log(updates), batch_sizes=(16, 4096))
+    matched = compare_matched_times(**far)
+    assert matched.at_epochs is None
+    assert "common range of updates" in matched.difference.reason
+    alone = study(lambda updates, epochs, size: np.log(updates), batch_sizes=(16,))
+    assert "fewer than two batch sizes" in compare_matched_times(**alone).difference.reason
+
+
+def test_trials_with_a_single_finite_snapshot_are_left_out_and_counted():
+    broken = study(lambda updates, epochs, size: np.log(updates))
+    broken["value"][1:6] = np.nan
+    matched = compare_matched_times(**broken)
+    assert matched.difference.n_excluded == 6
+    assert matched.difference.n_groups == 8
+    assert matched.difference.low > 0
+
+
+def test_snapshots_before_the_first_update_do_not_count():
+    early = study(lambda updates, epochs, size: np.log(updates))
+    early["updates"][::6] = 0
+    matched = compare_matched_times(**early)
+    assert matched.difference.n_excluded == 0
+    assert matched.difference.n == 9 * 5

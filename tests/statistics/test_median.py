@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+
+from orchestrator.statistics.bootstrap import LOGARITHMIC, Groups
+from orchestrator.statistics.median import median
+
+
+def test_median_of_odd_and_even_numbers_of_rows():
+    groups = Groups.of(range(5), [0] * 5)
+    assert median([5, 1, 9, 3, 7], groups).value == 5
+    assert median([5, 1, 9, 3, np.nan], groups).value == 4
+
+
+def test_interval_covers_the_median_and_grows_with_the_spread_of_trials():
+    generator = np.random.default_rng(0)
+    groups = Groups.of(np.repeat(range(12), 8).tolist(), np.repeat(range(4), 24).tolist())
+    effects = np.repeat(generator.normal(size=12), 8)
+    ratios = np.exp(3 + 0.1 * effects)
+    narrow, wide = median(ratios, groups, LOGARITHMIC), median(ratios**5, groups, LOGARITHMIC)
+    assert narrow.low < narrow.value < narrow.high
+    assert wide.high / wide.low == pytest.approx((narrow.high / narrow.low) ** 5, rel=0.02)
+
+
+def test_what_is_not_finite_is_counted():
+    groups = Groups.of(range(4), [0] * 4)
+    estimate = median([1, np.nan, np.inf, 3], groups)
+    assert (estimate.n, estimate.n_excluded, estimate.value) == (2, 2, 2)
+    assert estimate.reason == "no interval from 2 trials"
+    assert median([np.nan] * 4, groups).reason == "no finite value"
