@@ -108,6 +108,8 @@ class Learner:
         Returns:
             The seconds it took.
         """
+        if self.step >= step:
+            return 0.0
         started = time.perf_counter()
         self.model.train()
         with self._dropout.borrowed(), reproducible_kernels(self._device):

@@ -64,7 +64,7 @@ def train(
     stop = config.training.stop
     n, batch_size = len(dataset.train_y), config.training.batch_size
     learner = Learner(config, seed, dataset, torch.device(device))
-    last_epoch = learner.last_step // learner.updates_per_epoch
+    last_epoch = learner.last_step / learner.updates_per_epoch
     planned_epochs = _planned(checkpoints.epochs, last_epoch, "epochs")
     planned_updates = _planned(checkpoints.updates, learner.last_step, "updates")
     state = ResumeState(config.trial_id(seed))

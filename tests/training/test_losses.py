@@ -1,0 +1,88 @@
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from orchestrator.errors import ImportPathError, UserError
+from orchestrator.study.training_options import LossOptions
+from orchestrator.training.losses import Loss, build_loss
+from tests.training.cases import HERE
+
+LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]], dtype=torch.float64)
+LABELS = torch.tensor([0, 1])
+
+
+def loss(options) -> Loss:
+    return build_loss(TypeAdapter(LossOptions).validate_python(options))
+
+
+def per_example(options) -> list[float]:
+    return loss(options).per_example(LOGITS, LABELS).tolist()
+
+
+def test_cross_entropy_by_hand():
+    expected = [
+        math.log(math.exp(2) + math.exp(-1) + math.exp(0.5)) - 2,
+        math.log(1 + 1 + math.exp(3)) - 0,
+    ]
+    assert per_example("cross_entropy") == pytest.approx(expected, rel=1e-14)
+
+
+@given(st.floats(0, 0.99))
+def test_label_smoothing_mixes_the_label_with_the_uniform_distribution(smoothing):
+    log_p = LOGITS.log_softmax(1)
+    target = (1 - smoothing) * F.one_hot(LABELS, 3).double() + smoothing / 3
+    expected = (-(target * log_p).sum(1)).tolist()
+    found = per_example({"name": "cross_entropy", "label_smoothing": smoothing})
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_mse_by_hand():
+    expected = [((2 - 1) ** 2 + 1 + 0.25) / 3, (0 + 1 + 9) / 3]
+    assert per_example("mse") == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize("p", [1, 2])
+@pytest.mark.parametrize("margin", [0.5, 1.0, 4.0])
+def test_multi_margin_by_brute_force(p, margin):
+    expected = []
+    for logits, label in zip(LOGITS.tolist(), LABELS.tolist(), strict=True):
+        others = [z for j, z in enumerate(logits) if j != label]
+        expected.append(sum(max(0, margin - logits[label] + z) ** p for z in others) / 3)
+    found = per_example({"name": "multi_margin", "margin": margin, "p": p})
+    assert found == pytest.approx(expected, rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "cross_entropy",
+        {"name": "cross_entropy", "label_smoothing": 0.1},
+        "mse",
+        {"name": "multi_margin", "p": 2},
+        f"{HERE}:hinge",
+    ],
+)
+def test_the_mean_is_that_of_the_examples(options):
+    built = loss(options)
+    mean = built(LOGITS, LABELS)
+    assert mean.shape == ()
+    assert mean.item() == pytest.approx(built.per_example(LOGITS, LABELS).mean().item(), rel=1e-14)
+
+
+def test_own_loss_gets_its_arguments():
+    assert per_example({"name": f"{HERE}:hinge", "width": 3.0}) == [1.0, 3.0]
+
+
+def test_own_loss_must_tell_examples_apart():
+    with pytest.raises(UserError, match=r"averaged.*gave \(\), expected .* shape \(2,\)"):
+        loss(f"{HERE}:averaged")(LOGITS, LABELS)
+
+
+def test_own_loss_must_exist():
+    with pytest.raises(ImportPathError, match="did you mean 'hinge'"):
+        loss(f"{HERE}:hing")
