@@ -1,0 +1,332 @@
+"""What several measures of one snapshot need, computed once and shared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, Literal, Protocol, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from orchestrator.data.dataset import Dataset, Split
+from orchestrator.data.stratification import stratified_order
+from orchestrator.errors import MeasureError
+from orchestrator.random_streams import stream_seed
+
+T = TypeVar("T")
+
+
+class PerExampleLoss(Protocol):
+    """What a measure needs of a training loss."""
+
+    def per_example(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss of each example, shape ``(n,)``, from logits ``(n, classes)``."""
+        ...
+
+
+class MeasureContext:
+    """One network and its data, with everything that measures share.
+
+    The network is copied, put into eval mode and converted to ``dtype``; the caller's own is
+    never touched. The loss is the mean over all measured examples of a split, however they are
+    divided into passes. Flat vectors run over the trainable parameters in the order of
+    ``parameters``; a parameter that takes no part in the logits counts as zero.
+
+    Args:
+        model: Maps inputs ``(n, *input_shape)`` to logits ``(n, classes)``.
+        dataset: Train and test split.
+        loss: Loss the network was trained with.
+        device: Where to compute.
+        dtype: Precision to compute in, ``torch.float64`` or ``torch.float32``.
+        seed: Seed of the trial. Probes depend on it, never on the checkpoint, so that the
+            same ones are used along a training run.
+        examples: Measure on this many examples of each split, a stratified subset that is the
+            same for every network of that data set; all by default.
+        examples_per_pass: Most examples in one forward or backward pass; bounds the memory.
+        initial_state: State of the network before training, by parameter name.
+
+    Attributes:
+        model: The copy, in eval mode.
+        parameters: Its trainable parameters by name, tied ones once.
+
+    Raises:
+        MeasureError: If a split has no examples, or the network no trainable parameters.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        dataset: Dataset,
+        loss: PerExampleLoss,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+        examples: int | None = None,
+        examples_per_pass: int = 1000,
+        initial_state: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        if examples_per_pass < 1:
+            raise MeasureError(f"examples_per_pass must be at least 1, got {examples_per_pass}")
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.seed = seed
+        self.loss = loss
+        self.classes = dataset.classes
+        self.examples_per_pass = examples_per_pass
+        self.initial_state = initial_state
+        self.model = deepcopy(model).to(device=self.device, dtype=dtype).eval()
+        self.parameters: dict[str, nn.Parameter] = {
+            name: parameter
+            for name, parameter in self.model.named_parameters()
+            if parameter.requires_grad
+        }
+        if not self.parameters:
+            raise MeasureError("the network has no trainable parameters, so nothing to measure")
+        splits: tuple[Split, ...] = ("train", "test")
+        self._data = {split: _measured(dataset, split, examples, self.device) for split in splits}
+        self._shared: dict[Hashable, Any] = {}
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of trainable scalars: the length of every flat vector."""
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    def shared(self, key: Hashable, compute: Callable[[], T]) -> T:
+        """Return what ``compute`` found for ``key``, computing it at the first call only.
+
+        Args:
+            key: Identifies the result among all that measures of this snapshot share.
+            compute: Called at most once for each key.
+        """
+        if key not in self._shared:
+            self._shared[key] = compute()
+        return cast(T, self._shared[key])
+
+    # Data and logits
+
+    def n_examples(self, split: Split) -> int:
+        """Number of measured examples of ``split``."""
+        return len(self._data[split][1])
+
+    def labels(self, split: Split) -> Tensor:
+        """Labels of the measured examples, shape ``(n,)``, int64."""
+        return self._data[split][1]
+
+    def batches(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs (in ``dtype``) and labels, in passes of at most ``examples_per_pass``."""
+        inputs, labels = self._data[split]
+        for x, y in zip(
+            torch.split(inputs, self.examples_per_pass),
+            torch.split(labels, self.examples_per_pass),
+            strict=True,
+        ):
+            yield x.to(self.dtype), y
+
+    def fits_in_one_pass(self, split: Split) -> bool:
+        """Whether all measured examples of ``split`` make a single pass."""
+        return self.n_examples(split) <= self.examples_per_pass
+
+    def forward(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Logits ``(n, classes)`` of ``inputs``, differentiable.
+
+        Args:
+            inputs: Shape ``(n, *input_shape)``, in ``dtype``.
+            parameters: Values to use instead of the network's own, by name.
+
+        Raises:
+            MeasureError: If the network doesn't return a matrix with one row per example.
+        """
+        if parameters is None:
+            logits = self.model(inputs)
+        else:
+            logits = functional_call(self.model, dict(parameters), (inputs,))
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(inputs):
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise MeasureError(
+                f"the network must map {len(inputs)} examples to logits of shape "
+                f"({len(inputs)}, classes), got {got}"
+            )
+        return logits
+
+    def logits(self, split: Split) -> Tensor:
+        """Logits of all measured examples, shape ``(n, classes)``, without gradient."""
+
+        def compute() -> Tensor:
+            with torch.no_grad():
+                return torch.cat([self.forward(x) for x, _ in self.batches(split)])
+
+        return self.shared(("logits", split), compute)
+
+    # Loss and its derivatives
+
+    def loss_value(self, split: Split) -> float:
+        """Mean loss over ``split``, from the shared logits."""
+
+        def compute() -> float:
+            logits, labels = self.logits(split), self.labels(split)
+            total = 0.0
+            for z, y in zip(
+                torch.split(logits, self.examples_per_pass),
+                torch.split(labels, self.examples_per_pass),
+                strict=True,
+            ):
+                total += self.loss.per_example(z, y).sum(dtype=torch.float64).item()
+            return total / self.n_examples(split)
+
+        return self.shared(("loss_value", split), compute)
+
+    def loss_at(self, displacement: Tensor, split: Split = "train") -> float:
+        """Mean loss at the parameters moved by ``displacement``, L(θ + δ).
+
+        Args:
+            displacement: Flat vector δ of length ``n_parameters``.
+            split: Which examples.
+        """
+        moved = {
+            name: parameter.detach() + delta
+            for (name, parameter), delta in zip(
+                self.parameters.items(), self.unflatten(displacement), strict=True
+            )
+        }
+        total = 0.0
+        with torch.no_grad():
+            for x, y in self.batches(split):
+                per_example = self.loss.per_example(self.forward(x, moved), y)
+                total += per_example.sum(dtype=torch.float64).item()
+        return total / self.n_examples(split)
+
+    def gradient(self, split: Split) -> Tensor:
+        """Gradient of the mean loss over ``split``, flat, shape ``(n_parameters,)``."""
+
+        def compute() -> Tensor:
+            if split == "train" and self.fits_in_one_pass(split):
+                return self.flatten([g.detach() for g in self._gradient_graph()])
+            total = torch.zeros(self.n_parameters, dtype=self.dtype, device=self.device)
+            for x, y in self.batches(split):
+                total += self.flatten(self._pass_gradient(x, y, split, create_graph=False))
+            return total
+
+        return self.shared(("gradient", split), compute)
+
+    def hessian_vector_product(self, vector: Tensor) -> Tensor:
+        """H v of the mean training loss, exactly, by differentiating ⟨∇L, v⟩ (Pearlmutter 1994).
+
+        When all examples make one pass, the gradient's graph is built once and kept; otherwise
+        it is rebuilt pass by pass, so that memory stays that of one pass.
+
+        Args:
+            vector: Flat vector of length ``n_parameters``.
+
+        Returns:
+            Flat vector of the same length, detached.
+        """
+        if self.fits_in_one_pass("train"):
+            return self._differentiate(self._gradient_graph(), vector, retain_graph=True)
+        total = torch.zeros_like(vector)
+        for x, y in self.batches("train"):
+            gradient = self._pass_gradient(x, y, "train", create_graph=True)
+            total += self._differentiate(gradient, vector, retain_graph=False)
+        return total
+
+    def _gradient_graph(self) -> list[Tensor]:
+        def compute() -> list[Tensor]:
+            ((x, y),) = self.batches("train")
+            return self._pass_gradient(x, y, "train", create_graph=True)
+
+        return self.shared("gradient_graph", compute)
+
+    def _pass_gradient(
+        self, x: Tensor, y: Tensor, split: Split, *, create_graph: bool
+    ) -> list[Tensor]:
+        """This pass's share of the gradient of the mean over the whole split."""
+        with torch.enable_grad():
+            loss = self.loss.per_example(self.forward(x), y).sum() / self.n_examples(split)
+            return _gradients([loss], None, self._tensors(), create_graph=create_graph)
+
+    def _differentiate(
+        self, gradient: Sequence[Tensor], vector: Tensor, *, retain_graph: bool
+    ) -> Tensor:
+        pairs = zip(gradient, self.unflatten(vector), strict=True)
+        used = [(g, v) for g, v in pairs if g.requires_grad]
+        products = _gradients(
+            [g for g, _ in used], [v for _, v in used], self._tensors(), retain_graph=retain_graph
+        )
+        return self.flatten(products)
+
+    # Flat vectors and random streams
+
+    def _tensors(self) -> list[Tensor]:
+        return list(self.parameters.values())
+
+    def parameter_vector(self) -> Tensor:
+        """The parameters θ as one flat vector, detached."""
+        return self.flatten([parameter.detach() for parameter in self._tensors()])
+
+    def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Concatenate one tensor per parameter into a flat vector."""
+        return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+    def unflatten(self, vector: Tensor) -> list[Tensor]:
+        """Divide a flat vector into views of the parameters' shapes.
+
+        Raises:
+            MeasureError: If its length isn't ``n_parameters``.
+        """
+        if vector.shape != (self.n_parameters,):
+            raise MeasureError(
+                f"a flat vector over the parameters must have shape ({self.n_parameters},), "
+                f"got {tuple(vector.shape)}"
+            )
+        parts = torch.split(vector, [parameter.numel() for parameter in self._tensors()])
+        return [part.view_as(p) for part, p in zip(parts, self._tensors(), strict=True)]
+
+    def generator(self, purpose: str, *keys: str | int) -> torch.Generator:
+        """A CPU generator of its own for ``purpose``, the same for every checkpoint of a trial."""
+        return torch.Generator().manual_seed(stream_seed(self.seed, purpose, *keys))
+
+    def probe(
+        self, index: int, distribution: Literal["rademacher", "gaussian"] = "rademacher"
+    ) -> Tensor:
+        """The random flat vector number ``index``, with independent entries of variance 1.
+
+        It depends on the trial's seed, the index, the distribution and ``n_parameters`` alone:
+        it is the same at every checkpoint (common random numbers), on every device and in
+        every precision up to rounding.
+        """
+        generator = self.generator("probes", distribution, index)
+        if distribution == "rademacher":
+            bits = torch.randint(0, 2, (self.n_parameters,), generator=generator)
+            vector = bits.to(torch.float64) * 2 - 1
+        else:
+            vector = torch.randn(self.n_parameters, generator=generator, dtype=torch.float64)
+        return vector.to(device=self.device, dtype=self.dtype)
+
+
+def _gradients(
+    outputs: list[Tensor], vectors: list[Tensor] | None, inputs: list[Tensor], **options: bool
+) -> list[Tensor]:
+    """``torch.autograd.grad`` with zeros for what the outputs don't depend on."""
+    differentiable = any(output.requires_grad for output in outputs)
+    found = (
+        torch.autograd.grad(outputs, inputs, vectors, allow_unused=True, **options)
+        if differentiable
+        else [None] * len(inputs)
+    )
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, inputs, strict=True)]
+
+
+def _measured(
+    dataset: Dataset, split: Split, examples: int | None, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    inputs, labels = dataset.split(split)
+    if len(labels) == 0:
+        raise MeasureError(f"the {split} split of {dataset.name} has no examples to measure on")
+    if examples is not None and examples < len(labels):
+        # The same examples for every trial, so that values of different trials compare.
+        chosen = stratified_order(labels, stream_seed(0, "measured_examples", split))[:examples]
+        chosen = chosen.sort().values.to(labels.device)
+        inputs, labels = inputs[chosen], labels[chosen]
+    return inputs.to(device), labels.to(device)
