@@ -113,6 +113,18 @@ def peculiar(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     return Peculiar(input_shape[0], classes)
 
 
+class Noisy(nn.Linear):
+    """Draws random numbers in eval mode too."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = super().forward(inputs)
+        return logits + torch.rand_like(logits)
+
+
+def noisy(input_shape: tuple[int, ...], classes: int) -> nn.Module:
+    return Noisy(input_shape[0], classes)
+
+
 def exploding(input_shape: tuple[int, ...], classes: int) -> nn.Module:
     """A network whose cube of a product outgrows float32 at once."""
     return nn.Sequential(nn.Linear(input_shape[0], 16), Cube(), nn.Linear(16, classes))

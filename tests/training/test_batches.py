@@ -4,6 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import DataError
+from orchestrator.random_streams import stream_seed
+from orchestrator.training.augmentation import Augmentation
 from orchestrator.training.batches import EpochBatches, examples_after, updates_per_epoch
 
 sizes = st.integers(1, 40)
@@ -59,6 +61,9 @@ def test_augmentation_has_a_stream_of_its_own():
         for image, found in zip(one, other, strict=True):
             assert torch.equal(found, image) or torch.equal(found, image.flip(2))
     assert not torch.equal(plain[0][0], changed[0][0])
+    generator = torch.Generator().manual_seed(stream_seed(0, "augmentation", 1))
+    expected = Augmentation(("flip",), 20, (1, 4, 4), generator)
+    assert torch.equal(changed[2][0], expected(plain[2][0], 12))
 
 
 def test_augmentation_needs_images():

@@ -82,6 +82,15 @@ def test_evaluations_leave_training_alone():
     assert_same_tensors(plain.snapshot(), watched.snapshot())
 
 
+def test_evaluations_of_a_noisy_network_repeat_and_leave_the_process_alone():
+    made = learner(f"{HERE}:noisy")
+    before = torch.get_rng_state()
+    first = made.evaluate("train")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    assert made.evaluate("train") == first
+
+
 def test_learning_rate_is_scaled_and_scheduled():
     made = learner(
         batch_size=15,

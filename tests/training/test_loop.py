@@ -226,7 +226,7 @@ def test_stop_at_a_train_loss_within_an_epoch():
         optimizer={"name": "sgd", "learning_rate": 0.05},
         stop={"epochs": 20, "train_loss": 0.3},
     )
-    events = run(config, train_loss=[0.3, 0.1, 0.5], updates={"every": 1})
+    events = run(config, train_loss=[0.3, 0.1, 0.5], updates={"every": 1}, epochs={"every": 1})
     finished, last = finish_of(events), checkpoints_of(events)[-1]
     assert finished.stop_reason == "train_loss"
     assert last.step == finished.updates

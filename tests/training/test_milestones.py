@@ -3,6 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.training.evaluation import SplitMetrics
 from orchestrator.training.learner import Learner
 from orchestrator.training.milestones import EpochReplay, find_crossing
 from tests.training.cases import assert_same_tensors, blobs, configuration
@@ -93,18 +94,29 @@ def test_metrics_are_computed_once_and_timed(monkeypatch):
     assert replay.seconds > 0
 
 
-def test_a_search_makes_again_at_most_the_epochs_updates(monkeypatch):
+def with_losses(curve, monkeypatch):
+    """A replay of an epoch of 20 updates whose losses are made up; counts updates."""
     learner, replay = replay_of_an_epoch()
     learner.train_until(20)
-    loss = replay.metrics(20, "train").loss
+    monkeypatch.setattr(
+        learner, "evaluate", lambda split: SplitMetrics(curve(learner.step), error=0.0)
+    )
     made = []
     update = learner._optimizer.update
     monkeypatch.setattr(
         learner._optimizer, "update", lambda *given: made.append(learner.step) or update(*given)
     )
-    step = replay.find(loss / 0.89, 20)
-    assert step < 20
+    return replay, made
+
+
+@pytest.mark.parametrize("crossing", range(1, 21))
+def test_a_search_makes_again_at_most_the_epochs_updates(crossing, monkeypatch):
+    replay, made = with_losses(lambda step: 1.0 if step < crossing else 0.0, monkeypatch)
+    assert replay.find(0.5, 20) == crossing
     assert len(made) <= 20
-    again = len(made)
-    assert replay.find(loss / 0.89, 20) == step
-    assert len(made) == again
+
+
+def test_a_target_has_one_place_even_if_training_ends_there(monkeypatch):
+    replay, _ = with_losses(lambda step: 0.0 if step in (8, *range(16, 21)) else 1.0, monkeypatch)
+    assert replay.find(0.5, 20) == 16
+    assert replay.find(0.5, 16) == 16

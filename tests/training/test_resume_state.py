@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.study.spec import CheckpointOptions
@@ -83,3 +85,11 @@ def test_checkpoints_asked_for_later_are_taken_from_there_on():
         (10, "update"),
         (16, "final"),
     ]
+
+
+def test_seconds_count_from_the_beginning():
+    config = configuration(stop={"seconds": 100.0})
+    state = next(train(config, 0, blobs(), CheckpointOptions())).resume()
+    nearly_over = replace(state, train_seconds=100.0 - 1e-9)
+    events = list(train(config, 0, blobs(), CheckpointOptions(), resume=nearly_over))
+    assert (events[-1].stop_reason, events[-1].updates) == ("seconds", 1)
