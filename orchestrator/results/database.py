@@ -25,6 +25,7 @@ from orchestrator.results.wide import (
 
 # Of the trial, not of the checkpoint: the checkpoint's own count stays.
 _NOT_IN_GAP = ("trial_id", "examples_seen", "written_at")
+MEASURE_COLUMN_VIEWS = ("by_condition", "wide")
 _GAPS = ("loss_gap", "error_gap")
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any
 
 LONGEST_CELL = 60
+SHORTEST_PART = 24  # A column of which less than this fits is not begun.
 _GAP = "  "
 
 
@@ -60,14 +61,14 @@ def draw_table(
 
 
 def _fitting(sizes: Sequence[int], width: int | None) -> int:
-    """How many columns fit; at least one."""
+    """How many columns are shown, the last perhaps in part; at least one."""
     if width is None:
         return len(sizes)
-    used, shown = -len(_GAP), 0
+    left, shown = width, 0
     for size in sizes:
-        used += size + len(_GAP)
-        if used > width:
+        if left < min(size, SHORTEST_PART):
             break
+        left -= size + len(_GAP)
         shown += 1
     return max(shown, 1)
 

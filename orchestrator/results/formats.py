@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import Any, BinaryIO, TextIO, get_args
+from typing import Any, BinaryIO, TextIO, cast, get_args
 
 import duckdb
 import pyarrow as pa
@@ -58,7 +58,7 @@ def write_result(
     formats = get_args(ResultFormat)
     if format not in formats:
         raise QueryError(f"no format {format!r}", f"formats are {', '.join(formats)}")
-    binary: BinaryIO = getattr(stream, "buffer", stream)
+    binary = cast(BinaryIO, getattr(stream, "buffer", stream))
     with sql_errors():
         reader = relation.to_arrow_reader(BATCH_ROWS)
         names = _distinct(reader.schema.names)

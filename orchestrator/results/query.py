@@ -12,7 +12,7 @@ from typing import Literal
 import duckdb
 
 from orchestrator.errors import QueryError
-from orchestrator.results.database import connect
+from orchestrator.results.database import MEASURE_COLUMN_VIEWS, connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.reading import check_only_reads
 from orchestrator.results.schema import TABLES
@@ -47,10 +47,11 @@ def query(path: str | Path, sql: str) -> duckdb.DuckDBPyRelation:
         QueryError: If the SQL is wrong, or would do anything but read.
     """
     folder = ResultsFolder.open(path)
+    with sql_errors(), duckdb.connect(":memory:") as bare:
+        check_only_reads(bare, sql)
     connection = connect(folder, measure_columns=_NEEDS_MEASURE_COLUMNS.search(sql) is not None)
     try:
         with sql_errors(connection):
-            check_only_reads(connection, sql)
             _lock_down(connection, folder)
             relation = connection.sql(sql)
     except BaseException:
@@ -95,10 +96,9 @@ def sql_errors(connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[
 
 def _similar(connection: duckdb.DuckDBPyConnection, name: str) -> str:
     views = connection.execute(
-        "SELECT view_name FROM duckdb_views() "
-        "WHERE schema_name = 'main' AND NOT internal ORDER BY view_name"
+        "SELECT view_name FROM duckdb_views() WHERE schema_name = 'main' AND NOT internal"
     ).fetchall()
-    names = [row[0] for row in views]
+    names = sorted({*(row[0] for row in views), *MEASURE_COLUMN_VIEWS})
     close = difflib.get_close_matches(name, names, n=1)
     known = f"the tables and views are {', '.join(names)}"
     return f"did you mean {close[0]}? {known}" if close else known

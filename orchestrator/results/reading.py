@@ -68,28 +68,31 @@ def check_only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
             raise QueryError("an EXPLAIN that is not understood", _HINT)
         check_only_reads(connection, bare[explained.end() :])
         return
+    if kind == duckdb.StatementType.MULTI:  # It would first collect the values in a type.
+        raise QueryError(
+            "PIVOT needs the values that become columns", "write PIVOT … ON column IN (…)"
+        )
     if kind != duckdb.StatementType.SELECT:
-        if re.match(r"\(?\s*PIVOT", _strip_comments(sql), re.IGNORECASE):
-            raise QueryError(
-                "PIVOT needs the values that become columns", "write PIVOT … ON column IN (…)"
-            )
         raise QueryError(f"{kind.name} statements can't be run; a query only reads", _HINT)
     _check_tree(connection, sql)
 
 
 def _check_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     serialized = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()
-    tree = json.loads(serialized[0][0])
+    try:
+        tree = json.loads(serialized[0][0])
+    except RecursionError:
+        raise QueryError("nested too deeply to be checked", "make it of several parts") from None
     if tree["error"]:
         raise QueryError(f"can't be checked: {tree['error_message']}", _HINT)
     for node in _dictionaries(tree["statements"]):
         kind = node.get("type")
-        if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _READING_NODES:
-            what = kind.removesuffix("_NODE").removesuffix("_QUERY")
-            raise QueryError(f"{what} inside a query can't be run; a query only reads", _HINT)
         clause = node.get("query_node")
-        if isinstance(clause, dict) and clause.get("type") not in _READING_NODES:
-            raise QueryError("a WITH clause that does not only read", _HINT)
+        what = clause.get("type") if isinstance(clause, dict) else kind
+        is_query = isinstance(clause, dict) or str(kind).endswith("_NODE")
+        if is_query and what not in _READING_NODES:
+            what = str(what).removesuffix("_NODE").removesuffix("_QUERY")
+            raise QueryError(f"{what} inside a query can't be run; a query only reads", _HINT)
         if kind == "TABLE_FUNCTION":
             name = str(node["function"].get("function_name")).lower()
             if name not in _TABLE_FUNCTIONS:
@@ -100,7 +103,6 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
 
 
 def _dictionaries(value: Any) -> Iterator[dict[str, Any]]:
-    # Not recursive: deep expressions would exceed Python's limit.
     waiting = [value]
     while waiting:
         item = waiting.pop()

@@ -137,5 +137,5 @@ def _column(table: str, field: pa.Field, values: list[Any]) -> pa.Array:
             )
     try:
         return pa.array(values, field.type)
-    except (pa.ArrowException, OverflowError) as error:
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError) as error:
         raise ResultsError(f"{table}.{field.name}: {error}") from error

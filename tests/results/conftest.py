@@ -38,7 +38,7 @@ def at(minutes: float) -> datetime:
     return START + timedelta(minutes=minutes)
 
 
-def trial_row(trial_id: str, **columns: Any) -> dict[str, Any]:
+def trial_row(trial_id: str, /, **columns: Any) -> dict[str, Any]:
     condition, seed, batch_size, _ = TRIALS[trial_id]
     return {
         "trial_id": trial_id,
@@ -53,7 +53,7 @@ def trial_row(trial_id: str, **columns: Any) -> dict[str, Any]:
     }
 
 
-def checkpoint_row(trial_id: str, step: int, **columns: Any) -> dict[str, Any]:
+def checkpoint_row(trial_id: str, step: int, /, **columns: Any) -> dict[str, Any]:
     losses = dict(zip((10, 20), TRIALS[trial_id][3], strict=True)).get(step, (1.0,) * 4)
     names = ("train_loss", "test_loss", "train_error", "test_error")
     return {
@@ -74,7 +74,7 @@ def checkpoint_row(trial_id: str, step: int, **columns: Any) -> dict[str, Any]:
 
 
 def measure_row(
-    trial_id: str, step: int, measure: str, value: Any, **columns: Any
+    trial_id: str, step: int, measure: str, value: Any, /, **columns: Any
 ) -> dict[str, Any]:
     return {
         "trial_id": trial_id,

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.errors import ResultsError
+from orchestrator.results import ResultsFolder, compact, compaction, connect, write_part
+from orchestrator.results.schema import KEYS
+
+from .conftest import at, measure_row, trial_row
+
+
+def rows(folder: ResultsFolder) -> dict[str, list[tuple[Any, ...]]]:
+    with connect(folder) as database:
+        return {
+            view: database.sql(f"FROM {view} ORDER BY ALL").fetchall()
+            for view in (*KEYS, "wide", "by_condition")
+        }
+
+
+def parts(folder: ResultsFolder, table: str) -> list[str]:
+    return sorted(name for name in os.listdir(folder.table(table)) if name != "_schema.parquet")
+
+
+def test_every_view_says_the_same_before_and_after(filled: ResultsFolder) -> None:
+    before = rows(filled)
+    done = compact(filled.path)
+    assert [(each.table, each.parts) for each in done] == [
+        ("trials", 4),
+        ("epochs", 4),
+        ("checkpoints", 4),
+        ("measures", 8),
+    ]
+    assert rows(filled) == before
+    for each in done:
+        assert each.path == filled.table(each.table) / "compact-1.parquet"
+        assert parts(filled, each.table) == ["compact-1.parquet"]
+
+
+def test_the_file_is_sorted_typed_and_says_its_version(filled: ResultsFolder) -> None:
+    compact(filled)
+    path = filled.table("measures") / "compact-1.parquet"
+    table = pq.read_table(path)
+    keys = [
+        tuple(row[name] for name in ("measure", "trial_id", "step")) for row in table.to_pylist()
+    ]
+    assert keys == sorted(keys)
+    stored = filled.schema("measures")
+    assert table.schema.names == stored.names
+    assert [field.type for field in table.schema] == [field.type for field in stored]
+    metadata = pq.read_metadata(path)
+    assert metadata.metadata[b"schema_version"] == b"1"
+    assert metadata.row_group(0).column(0).compression == "ZSTD"
+
+
+def test_repetitions_are_dropped(folder: ResultsFolder) -> None:
+    for name in "abc":
+        write_part(folder, "trials", [trial_row("a0"), trial_row("a1")], name)
+    (done,) = compact(folder)
+    assert pq.read_metadata(done.path).num_rows == 2
+
+
+def test_nothing_to_do(filled: ResultsFolder) -> None:
+    assert compact(filled, least_parts=100) == []
+    compact(filled)
+    assert compact(filled) == []
+
+
+def test_again_with_new_parts(filled: ResultsFolder) -> None:
+    compact(filled)
+    write_part(filled, "measures", [measure_row("b1", 20, "margin_mean", 1.0)], "more")
+    before = rows(filled)
+    (done,) = compact(filled)
+    assert (done.path.name, done.parts) == ("compact-2.parquet", 2)
+    assert parts(filled, "measures") == ["compact-2.parquet"]
+    assert rows(filled) == before
+
+
+class Crash(BaseException):
+    """As a kill: nothing that catches errors sees it."""
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["before the rename", "after the rename", "after the first removal", "after the removals"],
+)
+def test_a_crash_at_any_point_loses_nothing(
+    filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    compact(filled)
+    write_part(filled, "measures", [measure_row("b1", 20, "margin_mean", 1.0)], "more")
+    before = rows(filled)
+    replace, unlink, removed = Path.replace, Path.unlink, []
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise Crash
+
+    def crash_before(self: Path, target: Path) -> Path:
+        if target.name == "compact-2.parquet":
+            raise Crash
+        return replace(self, target)
+
+    def crash_second(self: Path, missing_ok: bool = False) -> None:
+        if self.suffix == ".parquet":
+            if removed:
+                raise Crash
+            removed.append(self)
+        unlink(self, missing_ok)
+
+    if point == "before the rename":
+        monkeypatch.setattr(Path, "replace", crash_before)
+    elif point == "after the rename":
+        monkeypatch.setattr(compaction, "_remove", crash)
+    elif point == "after the first removal":
+        monkeypatch.setattr(Path, "unlink", crash_second)
+    else:
+        monkeypatch.setattr(compaction, "sync_directory", crash)
+    with pytest.raises(Crash):
+        compact(filled)
+    monkeypatch.undo()
+    left = parts(filled, "measures")
+    assert ("compact-2.parquet" in left) == (point != "before the rename")
+    assert len(left) == (
+        1 if point == "after the removals" else 2 if "first" in point else len(left)
+    )
+    assert rows(filled) == before
+    compact(filled)
+    assert rows(filled) == before
+    assert len(parts(filled, "measures")) == 1
+
+
+def test_what_comes_meanwhile_is_kept(
+    filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = compaction._remove
+
+    def write_first(read: Any) -> None:
+        if any(path.parent.name == "measures" for path in read):
+            new = measure_row("b1", 20, "margin_mean", 1.0)
+            write_part(filled, "measures", [new], "new")
+            changed = measure_row("a0", 10, "margin_mean", 5.0, variant="raw", written_at=at(7))
+            write_part(filled, "measures", [changed], "a0-10-x")
+        original(read)
+
+    monkeypatch.setattr(compaction, "_remove", write_first)
+    compact(filled)
+    assert parts(filled, "measures") == [
+        "a0-10-x.parquet",
+        "compact-1.parquet",
+        "new.parquet",
+    ]
+    with connect(filled) as database:
+        assert database.sql(
+            "SELECT checkpoint_id, hessian_trace, margin_mean FROM wide "
+            "WHERE checkpoint_id IN ('a0-10', 'b1-20') ORDER BY 1"
+        ).fetchall() == [("a0-10", 1.0, 5.0), ("b1-20", 8.0, 1.0)]
+
+
+def test_only_whoever_holds_the_lock_compacts(filled: ResultsFolder) -> None:
+    with filled.lock():
+        with pytest.raises(ResultsError, match="in use by process"):
+            compact(filled.path)
+        assert compact(filled)

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import sys
+from decimal import Decimal
+from typing import Any
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from orchestrator.errors import QueryError
+from orchestrator.results import ResultsFolder, format_result, query, write_result
+
+SQL = """
+    SELECT * FROM (VALUES
+        (1, 0.1::DOUBLE, 'plain', true, [1, 2], DATE '2026-11-01', 1.5::DECIMAL(3, 1)),
+        (-20, 'nan'::DOUBLE, 'a "b", c' || chr(10) || 'd|e', false, [], NULL, 2),
+        (NULL, '-inf'::DOUBLE, NULL, NULL, NULL, NULL, NULL)
+    ) t(number, value, words, flag, items, day, price)
+"""
+
+
+@pytest.fixture
+def relation() -> duckdb.DuckDBPyRelation:
+    return duckdb.connect().sql(SQL)
+
+
+def test_csv_is_rfc_4180(relation: duckdb.DuckDBPyRelation) -> None:
+    text = format_result(relation, "csv")
+    assert text.split("\r\n")[:2] == [
+        "number,value,words,flag,items,day,price",
+        '1,0.1,plain,true,"[1, 2]",2026-11-01,1.5',
+    ]
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert rows[2] == ["-20", "nan", 'a "b", c\nd|e', "false", "[]", "", "2.0"]
+    assert rows[3] == ["", "-inf", "", "", "", "", ""]
+    assert len(rows) == 4
+
+
+def test_csv_keeps_every_digit() -> None:
+    value = 0.1 + 0.2
+    relation = duckdb.connect().sql(f"SELECT {value!r}::DOUBLE AS x")
+    assert float(format_result(relation, "csv").split("\r\n")[1]) == value
+
+
+def test_json_is_strict(relation: duckdb.DuckDBPyRelation) -> None:
+    def refuse(text: str) -> None:
+        raise AssertionError(text)
+
+    records = json.loads(format_result(relation, "json"), parse_constant=refuse)
+    assert records[0] == {
+        "number": 1,
+        "value": 0.1,
+        "words": "plain",
+        "flag": True,
+        "items": [1, 2],
+        "day": "2026-11-01",
+        "price": 1.5,
+    }
+    assert records[1]["words"] == 'a "b", c\nd|e'
+    assert records[1]["value"] is None
+    assert set(records[2].values()) == {None}
+
+
+def test_json_of_big_sums_and_nested_values() -> None:
+    relation = duckdb.connect().sql(
+        "SELECT sum(1) AS n, {'a': [1.5::DOUBLE, 'inf'::DOUBLE]} AS s, map {'k': 1} AS m "
+        "FROM range(3)"
+    )
+    (record,) = json.loads(format_result(relation, "json"))
+    assert record["n"] == 3
+    assert record["s"] == {"a": [1.5, None]}
+
+
+def test_markdown(relation: duckdb.DuckDBPyRelation) -> None:
+    assert format_result(relation, "markdown").splitlines() == [
+        "| number | value | words | flag | items | day | price |",
+        "| ---: | ---: | --- | --- | --- | --- | ---: |",
+        "| 1 | 0.1 | plain | true | [1, 2] | 2026-11-01 | 1.5 |",
+        '| -20 | nan | a "b", c<br>d\\|e | false | [] |  | 2.0 |',
+        "|  | -inf |  |  |  |  |  |",
+    ]
+
+
+def test_parquet_loses_nothing(relation: duckdb.DuckDBPyRelation) -> None:
+    stream = io.BytesIO()
+    assert write_result(relation, "parquet", stream) == 3
+    stream.seek(0)
+    rows = pq.read_table(stream).to_pylist()
+    assert rows[0]["price"] == Decimal("1.5")
+    assert math.isnan(rows[1]["value"])
+    assert rows[1]["items"] == []
+    assert rows[2]["items"] is None
+
+
+def test_parquet_through_a_pipe(relation: duckdb.DuckDBPyRelation) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as stream:
+        write_result(relation, "parquet", stream)
+        assert not stream.closed
+    with os.fdopen(reader, "rb") as stream:
+        assert pq.read_table(io.BytesIO(stream.read())).num_rows == 3
+
+
+def test_standard_output_is_taken_and_left_open(
+    relation: duckdb.DuckDBPyRelation, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    assert write_result(relation, "csv", sys.stdout) == 3
+    print("after", flush=True)
+    output = capfdbinary.readouterr().out
+    assert output.startswith(b"number,value")
+    assert output.endswith(b"after\n")
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "markdown", "table", "parquet"])
+def test_no_rows(form: Any) -> None:
+    stream = io.BytesIO()
+    relation = duckdb.connect().sql("SELECT 1 AS a, 'x' AS b WHERE false")
+    assert write_result(relation, form, stream) == 0
+    text = stream.getvalue()
+    expected = {
+        "csv": b"a,b\r\n",
+        "json": b"[]\n",
+        "markdown": b"| a | b |\n| ---: | --- |\n",
+        "table": "a  b\n─  ─\n0 rows\n".encode(),
+    }
+    if form == "parquet":
+        assert pq.read_table(io.BytesIO(text)).schema.names == ["a", "b"]
+    else:
+        assert text == expected[form]
+
+
+def test_more_rows_than_a_batch() -> None:
+    relation = duckdb.connect().sql("SELECT range AS n FROM range(70000)")
+    text = format_result(relation, "csv")
+    assert text.split("\r\n")[-2] == "69999"
+    assert len(json.loads(format_result(relation, "json"))) == 70_000
+    assert format_result(relation, "table", most_rows=1).endswith("first 1 of 70,000 rows\n")
+
+
+def test_repeated_names_are_told_apart() -> None:
+    relation = duckdb.connect().sql("SELECT 1 AS a, 2 AS a, 3 AS a_1")
+    (record,) = json.loads(format_result(relation, "json"))
+    assert list(record.values()) == [1, 2, 3]
+    assert "a" in record
+
+
+def test_unknown_formats_and_late_errors_are_the_user_s(small_results: ResultsFolder) -> None:
+    relation = query(small_results.path, "SELECT CAST(trial_id AS INTEGER) FROM trials")
+    with pytest.raises(QueryError, match="Could not convert string 'a0'"):
+        format_result(relation, "json")
+    with pytest.raises(QueryError, match="no format 'xml'"):
+        format_result(relation, "xml")  # type: ignore[arg-type]
+    with pytest.raises(QueryError, match="parquet is no text"):
+        format_result(relation, "parquet")
+
+
+def test_a_plan_can_be_read(small_results: ResultsFolder) -> None:
+    text = format_result(query(small_results.path, "EXPLAIN FROM trials"), "table", width=100)
+    assert len(text.splitlines()) > 5
+    assert all(len(line) <= 100 for line in text.splitlines())

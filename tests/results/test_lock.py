@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import ResultsError
+from orchestrator.results.lock import FolderLock
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from orchestrator.results.lock import FolderLock
+with FolderLock(Path(sys.argv[1]))():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_another_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+    first, second = FolderLock(tmp_path), FolderLock(tmp_path)
+    assert second.holder() is None
+    with first():
+        holder = second.holder()
+        assert holder is not None
+        assert (holder.pid, holder.host) == (os.getpid(), socket.gethostname())
+        assert first.holder() == holder
+        message = f"in use by process {os.getpid()} on {socket.gethostname()}, since {holder.since}"
+        with pytest.raises(ResultsError, match=re.escape(message)), second():
+            pytest.fail("entered")
+    with second():
+        pass
+    assert second.holder() is None
+
+
+def test_the_same_lock_may_be_entered_again(tmp_path: Path) -> None:
+    lock = FolderLock(tmp_path)
+    with lock():
+        with lock():
+            pass
+        assert lock.holder() is not None
+        with pytest.raises(ResultsError, match="in use"), FolderLock(tmp_path)():
+            pytest.fail("entered")
+    assert lock.holder() is None
+
+
+def test_it_is_released_when_its_holder_fails(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), FolderLock(tmp_path)():
+        raise ZeroDivisionError
+    with FolderLock(tmp_path)():
+        pass
+
+
+def test_a_killed_holder_leaves_it_free(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(ResultsError, match=f"process {process.pid} on"), FolderLock(tmp_path)():
+            pytest.fail("entered")
+        process.kill()
+        process.wait()
+    # It could not clear its name away, which then counts for nothing.
+    assert json.loads((tmp_path / ".lock-holder.json").read_text())["pid"] == process.pid
+    lock = FolderLock(tmp_path)
+    assert lock.holder() is None
+    with lock():
+        holder = lock.holder()
+        assert holder is not None
+        assert holder.pid == os.getpid()

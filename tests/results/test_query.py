@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from orchestrator.errors import QueryError, ResultsError
+from orchestrator.results import ResultsFolder, compact, query
+
+
+def content(folder: ResultsFolder) -> dict[Path, str]:
+    """Hash of every file."""
+    files = (path for path in folder.path.rglob("*") if path.is_file())
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT count(*) FROM trials",
+        "FROM wide SELECT count(*);",
+        "-- a remark\nWITH t AS (FROM final) SELECT * FROM t /* another; one */",
+        "(SELECT 1) UNION ALL (SELECT 2)",
+        "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) FROM t",
+        "VALUES (1), (2)",
+        "DESCRIBE by_condition",
+        "SHOW TABLES",
+        "SUMMARIZE trials",
+        "EXPLAIN SELECT * FROM gap",
+        "EXPLAIN ANALYZE SELECT * FROM gap",
+        "EXPLAIN (FORMAT json) SELECT * FROM gap",
+        "/* why */ EXPLAIN /* so */ SELECT 1",
+        "PIVOT measures ON measure IN ('hessian_trace') USING avg(value) GROUP BY trial_id",
+        "SELECT kendall(list(hessian_trace), list(error_gap)) FROM wide",
+        "SELECT quantity, mean FROM by_condition",
+        "SELECT (SELECT max(step) FROM checkpoints), unnest([1, 2]), ';'",
+        "SELECT * FROM duckdb_views()",
+        "SELECT count(*) FROM parts.measures",
+        "SELECT a.step FROM gap a POSITIONAL JOIN range(3)",
+        "SELECT ' COPY t TO ''x'' ' AS t",
+    ],
+)
+def test_what_only_reads_is_answered(small_results: ResultsFolder, sql: str) -> None:
+    assert query(small_results.path, sql).fetchall()
+
+
+# {folder}, {snapshot}, {part}: in the results; {outside}: a file beside them.
+ATTACKS = {
+    "overwrite": "COPY (SELECT 1) TO '{snapshot}'",
+    "overwrite a part": "COPY (SELECT 1) TO '{part}' (FORMAT parquet)",
+    "overwrite in WITH": "WITH x AS (COPY (SELECT 1) TO '{snapshot}' (FORMAT csv)) FROM x",
+    "overwrite a part in WITH": "WITH x AS (COPY (SELECT 1) TO '{part}' (FORMAT csv)) FROM x",
+    "WITH in WITH": "WITH y AS (WITH x AS (COPY (SELECT 1) TO '{part}') FROM x) FROM y",
+    "WITH in a subquery": "SELECT (WITH x AS (COPY (SELECT 1) TO '{part}') SELECT 1 FROM x)",
+    "explain analyze": "EXPLAIN ANALYZE COPY (SELECT 1) TO '{snapshot}' (FORMAT csv)",
+    "explain analyze, hidden": "/* */ EXPLAIN ANALYZE -- \n COPY (SELECT 1) TO '{snapshot}'",
+    "explain analyze, options": "EXPLAIN (ANALYZE) COPY (SELECT 1) TO '{snapshot}'",
+    "explain WITH": "EXPLAIN ANALYZE WITH x AS (COPY (SELECT 1) TO '{part}') FROM x",
+    "second statement": "SELECT 1; COPY (SELECT 1) TO '{snapshot}'",
+    "prepared": "PREPARE x AS COPY (SELECT 1) TO '{snapshot}'",
+    "profile": "FROM enable_profiling(save_location = '{snapshot}')",
+    "log": "FROM enable_logging(storage = 'file', storage_path = '{folder}')",
+    "query()": "FROM query('SELECT 1')",
+    "serialized": "FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))",
+    "pointer": "FROM arrow_scan(1::UBIGINT, 2::UBIGINT, 3::UBIGINT)",
+    "attach": "ATTACH '{folder}/new.db'",
+    "read a database": "FROM read_duckdb('{folder}/new.db')",
+    "export": "EXPORT DATABASE '{folder}/export'",
+    "import": "IMPORT DATABASE '{folder}/export'",
+    "create": "CREATE TABLE t AS SELECT 1",
+    "drop": "DROP VIEW trials",
+    "replace a view": "CREATE OR REPLACE VIEW trials AS SELECT 1",
+    "insert": "INSERT INTO trials VALUES (1)",
+    "insert in WITH": "WITH x AS (INSERT INTO trials VALUES (1) RETURNING *) FROM x",
+    "install": "INSTALL httpfs",
+    "load": "LOAD '{folder}/x.duckdb_extension'",
+    "unlock": "SET enable_external_access = true",
+    "reset": "RESET allowed_directories",
+    "allow": "SET allowed_directories = ['/']",
+    "pragma": "PRAGMA database_list",
+    "call": "CALL enable_profiling()",
+    "use": "USE memory",
+    "checkpoint": "FROM checkpoint()",
+    "secret": "CREATE SECRET (TYPE s3)",
+    "text outside": "FROM read_text('{outside}')",
+    "text inside": "FROM read_text('{folder}/provenance.json')",
+    "csv outside": "FROM read_csv('{outside}')",
+    "sniff outside": "FROM sniff_csv('{outside}')",
+    "csv by name": "FROM '{outside}'",
+    "parquet outside": "FROM read_parquet('{outside}')",
+    "around": "FROM read_parquet('{folder}/trials/../../outside.csv')",
+    "snapshots": "FROM read_parquet('{snapshot}')",
+    "list outside": "FROM glob('/etc/*')",
+    "list inside": "FROM glob('{folder}/*')",
+    "describe outside": "DESCRIBE (FROM read_text('{outside}'))",
+    "summarize outside": "SUMMARIZE '{outside}'",
+    "network": "FROM 'https://example.com/x.parquet'",
+    "environment": "SELECT getenv('HOME')",
+    "secrets": "FROM duckdb_secrets()",
+    "python": "FROM caller_variable",
+    "nothing": "  -- only a remark",
+    "no sql": "hello",
+}
+
+
+@pytest.fixture(scope="module")
+def victim(small_results: ResultsFolder, tmp_path_factory: pytest.TempPathFactory) -> ResultsFolder:
+    path = tmp_path_factory.mktemp("victim") / "small"
+    return ResultsFolder.open(shutil.copytree(small_results.path, path))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_nothing_else_is(victim: ResultsFolder, name: str) -> None:
+    caller_variable = duckdb.sql("SELECT 1 AS a").to_arrow_table()
+    outside = victim.path.parent / "outside.csv"
+    outside.write_text("a,b\n1,2\n")
+    before = content(victim)
+    sql = ATTACKS[name].format(
+        folder=victim.path,
+        snapshot=victim.snapshot("a0", 10),
+        part=victim.table("trials") / "a0-1.parquet",
+        outside=outside,
+    )
+    with pytest.raises(QueryError):
+        query(victim.path, sql).fetchall()
+    assert content(victim) == before
+    assert outside.read_text() == "a,b\n1,2\n"
+    assert caller_variable.num_rows == 1
+
+
+def test_should_the_check_miss_something_snapshots_are_out_of_reach(
+    filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The package's function of the same name hides the module.
+    module = sys.modules["orchestrator.results.query"]
+    monkeypatch.setattr(module, "check_only_reads", lambda *_: None)
+    snapshot = filled.snapshot("a0", 10)
+    sql = f"WITH x AS (COPY (SELECT 1) TO '{snapshot}' (FORMAT csv)) FROM x"
+    with pytest.raises(QueryError, match="disabled by configuration"):
+        query(filled.path, sql).fetchall()
+    assert snapshot.read_bytes() == b"weights!"
+
+
+def test_the_relation_cannot_write_either(filled: ResultsFolder) -> None:
+    relation = query(filled.path, "FROM trials")
+    with pytest.raises(duckdb.PermissionException):
+        relation.write_csv(str(filled.snapshot("a0", 10)))
+    assert filled.snapshot("a0", 10).read_bytes() == b"weights!"
+
+
+def test_the_tables_can_be_read_as_files(small_results: ResultsFolder) -> None:
+    pattern = small_results.table("trials") / "*.parquet"
+    assert query(small_results.path, f"SELECT count(*) FROM '{pattern}'").fetchall() == [(4,)]
+
+
+def test_compacted_results_are_answered(filled: ResultsFolder) -> None:
+    compact(filled)
+    assert query(filled.path, "SELECT count(*), sum(hessian_trace) FROM wide").fetchall() == [
+        (8, 36.0)
+    ]
+
+
+def test_errors_have_the_position_and_suggestions(small_results: ResultsFolder) -> None:
+    with pytest.raises(QueryError, match=r"LINE 1: SELECT batch_size FORM final[\s\S]*\^"):
+        query(small_results.path, "SELECT batch_size FORM final")
+    with pytest.raises(QueryError) as caught:
+        query(small_results.path, "SELECT * FROM trails")
+    assert "trails" in caught.value.message
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith(
+        "did you mean trials? the tables and views are by_condition"
+    )
+    with pytest.raises(QueryError, match=r'Candidate bindings: .*"batch_size"'):
+        query(small_results.path, "SELECT batchsize FROM trials")
+
+
+def test_refusals_say_what_and_what_instead(small_results: ResultsFolder) -> None:
+    for sql, message in {
+        "PIVOT measures ON measure USING avg(value)": r"PIVOT … ON column IN",
+        "SELECT 1; SELECT 2": "2 statements",
+        "SET threads = 1": "SET statements can't be run",
+        "WITH x AS (COPY (SELECT 1) TO 'y') FROM x": "COPY inside a query can't be run",
+        "FROM read_text('x')": "the table function read_text can't be used",
+        "": "no SQL to run",
+    }.items():
+        with pytest.raises(QueryError, match=message):
+            query(small_results.path, sql)
+
+
+def test_deep_expressions_are_checked_or_refused(small_results: ResultsFolder) -> None:
+    def ones(number: int) -> str:
+        return "SELECT " + " + ".join(["1"] * number)
+
+    assert query(small_results.path, ones(100)).fetchall() == [(100,)]
+    with pytest.raises(QueryError):
+        query(small_results.path, ones(5000))
+
+
+def test_results_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="does not exist"):
+        query(tmp_path / "none", "SELECT 1")

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.results import ResultsFolder, connect, write_part
+from orchestrator.results.tables import compaction_number, quote, table_views
+
+from .conftest import trial_row
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("compact-12.parquet", 12),
+        ("compact-1.parquet.tmp", 0),
+        ("a0-1.parquet", 0),
+        ("xcompact-3.parquet", 0),
+    ],
+)
+def test_compaction_number(name: str, number: int) -> None:
+    assert compaction_number(Path("folder") / name) == number
+
+
+def test_quotes() -> None:
+    assert quote(Path("it's")) == "'it''s'"
+
+
+def test_the_newest_compacted_file_is_trusted_the_others_are_looked_through(
+    folder: ResultsFolder,
+) -> None:
+    directory = folder.table("trials")
+    for number in (9, 10):  # As a crash between writing and removing leaves them.
+        row = trial_row("a0", attempt=number)
+        path = write_part(folder, "trials", [row], "part")
+        assert path is not None
+        path.rename(directory / f"compact-{number}.parquet")
+    assert "compact-10.parquet" in table_views(folder, "trials").sources["parts.trials_compacted"]
+    with connect(folder) as database:
+        assert database.sql("SELECT attempt FROM trials").fetchall() == [(10,)]
+        assert database.sql("SELECT count(*) FROM parts.trials").fetchall() == [(2,)]
