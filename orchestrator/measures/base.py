@@ -49,7 +49,8 @@ class Value:
         standard_error: Of a stochastic value; None if the value is exact.
         variant: Canonical short text of what distinguishes it, for example ``spectral``.
         split: Which examples it was computed on; None if the value is free of data.
-        n_examples: How many of them; None if the value is free of data.
+        n_examples: How many of them; None means all measured examples of ``split``, if any.
+        reason: Why the value isn't finite, where that is known.
     """
 
     measure: str
@@ -58,17 +59,22 @@ class Value:
     variant: str = ""
     split: Split | None = "train"
     n_examples: int | None = None
+    reason: str | None = None
 
 
 class Measure(ABC):
     """Something that can be computed of a network and its data.
 
     A subclass takes its parameters (an options object of the study file) in its constructor.
-    ``version`` is raised when a change of the code changes values; snapshots are then
-    measured again.
+
+    Attributes:
+        entries: One for each measure it can yield; where these depend on its parameters, its
+            constructor sets them.
+        version: Raised when a change of the code changes values; snapshots are then measured
+            again.
     """
 
-    entries: ClassVar[tuple[CatalogEntry, ...]]
+    entries: tuple[CatalogEntry, ...]
     version: ClassVar[int] = 1
 
     @abstractmethod
