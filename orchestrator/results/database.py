@@ -17,6 +17,7 @@ from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import MEASURED, TABLES
 from orchestrator.results.tables import TableViews, table_views
 from orchestrator.results.wide import (
+    columns_of_several,
     columns_view,
     select_list,
     wide_aggregates,
@@ -104,8 +105,9 @@ def _create_further_views(
         needs_columns = re.compile(r"parts\.wide_columns|parts\.measured")
         statements = [sql for sql in statements if not needs_columns.search(sql)]
     else:
-        columns = wide_columns(_measure_keys(connection, measures), {*taken, *shown.values()})
-        aggregates = wide_aggregates(columns)
+        stored = _stored_measures(connection, measures)
+        columns = wide_columns({key[:3] for key in stored}, {*taken, *shown.values()})
+        aggregates = wide_aggregates(columns, columns_of_several(columns, stored))
         connection.execute(columns_view(columns))
         substitutes["wide_columns"] = select_list(list(aggregates))
         substitutes["wide_aggregates"] = select_list(
@@ -115,15 +117,15 @@ def _create_further_views(
         connection.execute(Template(statement).substitute(substitutes))
 
 
-def _measure_keys(
+def _stored_measures(
     connection: duckdb.DuckDBPyConnection, measures: TableViews
-) -> list[tuple[str, str, str | None]]:
+) -> list[tuple[str, str, str | None, str]]:
     # Straight from the files: whether a value is repeated does not matter here.
     rows = " UNION ALL ".join(
         f"({sql})" for sql in measures.sources.values() if not sql.startswith("FROM")
     )
     return connection.execute(
-        f"SELECT DISTINCT measure, variant, split FROM ({rows}) WHERE {MEASURED}"
+        f"SELECT DISTINCT measure, variant, split, request FROM ({rows}) WHERE {MEASURED}"
     ).fetchall()
 
 

@@ -7,7 +7,8 @@ measures that are stored when the connection is made.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestrator.results.tables import quote
 
@@ -46,7 +47,7 @@ def wide_columns(keys: Iterable[MeasureKey], taken: Collection[str]) -> dict[Mea
     return {key: column_name(*key, taken) for key in ordered}
 
 
-def columns_view(columns: dict[MeasureKey, str]) -> str:
+def columns_view(columns: Mapping[MeasureKey, str]) -> str:
     """SQL of ``parts.wide_columns``: measure, variant, split → column_name."""
     head = "CREATE VIEW parts.wide_columns AS SELECT * FROM (VALUES "
     names = " AS t(measure, variant, split, column_name)"
@@ -60,17 +61,39 @@ def columns_view(columns: dict[MeasureKey, str]) -> str:
     return f"{head}{', '.join(rows)}){names}"
 
 
-def wide_aggregates(columns: dict[MeasureKey, str]) -> dict[str, str]:
-    """Column → the aggregate over a checkpoint's measured rows that fills it."""
+def wide_aggregates(columns: Mapping[MeasureKey, str], several: Collection[str]) -> dict[str, str]:
+    """Column → the aggregate over a checkpoint's measured rows that fills it.
+
+    Args:
+        columns: From :func:`wide_columns`.
+        several: Columns for which a checkpoint may have several rows; see
+            :func:`columns_of_several`. To choose among them takes ten times as long.
+    """
     aggregates = {}
     for name in dict.fromkeys(columns.values()):
-        only = f"FILTER (WHERE column_name = {quote(name)})"
-        aggregates[name] = f"arg_max(value, preference) {only}"
-        if name in WITH_STANDARD_ERROR:
-            aggregates[f"{name}_standard_error"] = (
-                f"arg_max_null(standard_error, preference) {only}"
-            )
+        where = f"column_name = {quote(name)}"
+        for column, content in ((name, "value"), (f"{name}_standard_error", "standard_error")):
+            if column != name and name not in WITH_STANDARD_ERROR:
+                continue
+            if name in several:
+                # Also where it is null: the error of the value that is shown, or none.
+                aggregates[column] = f"arg_max_null({content}, preference) FILTER (WHERE {where})"
+            else:
+                aggregates[column] = f"max(CASE WHEN {where} THEN {content} END)"
     return aggregates
+
+
+def columns_of_several(
+    columns: Mapping[MeasureKey, str], stored: Iterable[tuple[str, str, str | None, str]]
+) -> set[str]:
+    """The columns that several requests, variants or measures share.
+
+    Args:
+        columns: From :func:`wide_columns`.
+        stored: Each measure, variant, split and request there is, once.
+    """
+    counts = Counter(columns[measure, variant, split] for measure, variant, split, _ in stored)
+    return {name for name, count in counts.items() if count > 1}
 
 
 def select_list(expressions: Sequence[str]) -> str:

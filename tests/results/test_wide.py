@@ -5,7 +5,13 @@ import re
 import duckdb
 import pytest
 
-from orchestrator.results.wide import column_name, columns_view, wide_aggregates, wide_columns
+from orchestrator.results.wide import (
+    column_name,
+    columns_of_several,
+    columns_view,
+    wide_aggregates,
+    wide_columns,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,10 +43,19 @@ def test_the_columns_have_one_order_whatever_that_of_the_rows() -> None:
     assert list(wide_columns(reversed(keys), ()).values()) == expected
 
 
-def test_measures_of_one_name_share_a_column() -> None:
+def test_measures_of_one_name_share_a_column_and_are_chosen_from() -> None:
     keys = [("hessian_trace", "exact", "train"), ("hessian_trace", "hutchinson", "train")]
-    aggregates = wide_aggregates(wide_columns(keys, ()))
-    assert list(aggregates) == ["hessian_trace", "hessian_trace_standard_error"]
+    columns = wide_columns([*keys, ("m", "", "train"), ("n", "", "train")], ())
+    stored = [(*key, "r") for key in columns] + [("n", "", "train", "r(examples=10)")]
+    several = columns_of_several(columns, stored)
+    assert several == {"hessian_trace", "n"}
+    aggregates = wide_aggregates(columns, several)
+    assert list(aggregates) == ["hessian_trace", "hessian_trace_standard_error", "m", "n"]
+    assert {name for name, sql in aggregates.items() if "preference" in sql} == {
+        "hessian_trace",
+        "hessian_trace_standard_error",
+        "n",
+    }
 
 
 @pytest.mark.parametrize("keys", [[], [("it's", "a'b", None), ("m", "", "test")]])
