@@ -51,7 +51,10 @@ def build_loss(options: LossOptions) -> Loss:
         case MseOptions():
             return Loss(squared_error)
         case MultiMarginOptions(margin=margin, p=p):
-            return _of_torch(partial(F.multi_margin_loss, p=p, margin=margin))
+            return Loss(
+                partial(multi_margin, p=p, margin=margin),
+                partial(F.multi_margin_loss, p=p, margin=margin),
+            )
         case CustomOptions():
             function = resolve_import_path(options.name, kind="losses")
             return Loss(partial(_checked, options.name, partial(function, **options.arguments)))
@@ -65,6 +68,20 @@ def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
     """
     one_hot = F.one_hot(labels, logits.shape[1]).to(logits.dtype)
     return (logits - one_hot).square().mean(dim=1)
+
+
+def multi_margin(logits: Tensor, labels: Tensor, *, p: int, margin: float) -> Tensor:
+    """Multi-class hinge loss, averaged over classes.
+
+    As ``torch.nn.functional.multi_margin_loss``, which has no second derivative to measure
+    curvature with.
+
+    Returns:
+        ``Σ_{j ≠ y} max(0, margin − z_y + z_j)^p / C``, of shape ``(n,)``.
+    """
+    true = labels[:, None]
+    hinges = F.relu(margin - logits.gather(1, true) + logits).pow(p)
+    return hinges.scatter(1, true, 0).mean(dim=1)
 
 
 def _of_torch(function: Callable[..., Tensor]) -> Loss:
