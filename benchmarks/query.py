@@ -145,10 +145,10 @@ def main() -> None:
         size = sum(file.stat().st_size for file in files) / 2**20
         print(f"{arguments.rows:.0e} rows of measures, {len(files)} files, {size:.0f} MiB")
         for question in QUESTIONS:
-            print(f"{question:32}", step("ask", path, question), flush=True)
-        print(f"{'compaction':32}", step("compact", path), flush=True)
+            print(f"{question:42}", step("ask", path, question), flush=True)
+        print(f"{'compaction':42}", step("compact", path), flush=True)
         for question in list(QUESTIONS)[1:]:
-            print(f"{question + ' (compacted)':32}", step("ask", path, question), flush=True)
+            print(f"{question + ' (compacted)':42}", step("ask", path, question), flush=True)
 
 
 if __name__ == "__main__":

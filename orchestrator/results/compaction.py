@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from orchestrator.results.atomic import replacing, sync_directory
+from orchestrator.results.atomic import TEMPORARY_SUFFIX, replacing, sync_directory
 from orchestrator.results.database import connect
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
 from orchestrator.results.schema import KEYS, SCHEMA_VERSION
@@ -20,6 +20,9 @@ from orchestrator.results.tables import compaction_number, quote
 from orchestrator.results.writer import COMPRESSION, COMPRESSION_LEVEL, ROW_GROUP_SIZE
 
 logger = logging.getLogger(__name__)
+
+MEMORY_LIMIT = "2GB"
+SPILL_DIRECTORY = f".compaction{TEMPORARY_SUFFIX}"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,10 @@ def compact(path: str | Path | ResultsFolder, *, least_parts: int = 2) -> list[C
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
     with folder.lock(), connect(folder, measure_columns=False) as database:
+        # Sorting beyond that goes to disk, here, for /tmp may be small or memory itself; it is
+        # no slower, and whatever else runs keeps its memory.
+        database.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+        database.execute(f"SET temp_directory = {quote(folder.path / SPILL_DIRECTORY)}")
         done = (_compact_table(database, folder, table, least_parts) for table in KEYS)
         return [compacted for compacted in done if compacted is not None]
 

@@ -40,6 +40,7 @@ _TABLE_FUNCTIONS = {
 }
 
 _EXPLAIN = re.compile(r"\s*EXPLAIN\s+(ANALYZE\s+)?(\([^)]*\)\s*)?", re.IGNORECASE)
+_PIVOT = re.compile(r"\bPIVOT\b", re.IGNORECASE)
 _COMMENT = re.compile(r"\s*(--[^\n]*(\n|$)|/\*.*?\*/)", re.DOTALL)
 
 _HINT = (
@@ -57,9 +58,15 @@ def check_only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     statements = connection.extract_statements(sql)
     if not statements:
         raise QueryError("no SQL to run", "for example: SELECT * FROM final LIMIT 5")
-    if len(statements) > 1:
-        raise QueryError(f"{len(statements)} statements; a query is one statement", _HINT)
     kind = statements[0].type
+    several = len(statements) > 1
+    if (several or kind == duckdb.StatementType.MULTI) and _PIVOT.search(sql):
+        # DuckDB makes several statements of it: the first collects the values, as a type.
+        raise QueryError(
+            "PIVOT needs the values that become columns", "write PIVOT … ON column IN (…)"
+        )
+    if several:
+        raise QueryError(f"{len(statements)} statements; a query is one statement", _HINT)
     if kind == duckdb.StatementType.EXPLAIN:
         # EXPLAIN ANALYZE runs what it explains.
         bare = _strip_comments(sql)
@@ -68,10 +75,6 @@ def check_only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
             raise QueryError("an EXPLAIN that is not understood", _HINT)
         check_only_reads(connection, bare[explained.end() :])
         return
-    if kind == duckdb.StatementType.MULTI:  # It would first collect the values in a type.
-        raise QueryError(
-            "PIVOT needs the values that become columns", "write PIVOT … ON column IN (…)"
-        )
     if kind != duckdb.StatementType.SELECT:
         raise QueryError(f"{kind.name} statements can't be run; a query only reads", _HINT)
     _check_tree(connection, sql)

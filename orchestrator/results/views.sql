@@ -31,15 +31,22 @@ CREATE MACRO parts.untied_pairs(v) AS
     len(v) * len(v)
     - list_sum(list_transform(map_values(list_histogram(v)), lambda size: size * size));
 
--- Mid-ranks less their mean: the first and the last place of each value in order, averaged.
--- Arguments are put in as text, so no lambda here may be called as one of the callers'.
-CREATE MACRO parts.centered_ranks(v) AS list_transform(
-    [[list_sort(v), list_reverse_sort(v)]],
-    lambda ordered: list_transform(
-        v,
-        lambda one: (list_position(ordered[1], one) - list_position(ordered[2], one))::DOUBLE / 2
+-- Mid-ranks: the places of each value in order, once with ties in the order of the list, once
+-- in its reverse, averaged. Arguments are put in as text, so no lambda here may be called as one
+-- of the callers'.
+CREATE MACRO parts.ranks(v) AS list_transform(
+    [[
+        list_grade_up(list_grade_up(list_transform(v, lambda one, place: [one, place]))),
+        list_grade_up(list_grade_up(list_transform(v, lambda one, place: [one, -place])))
+    ]],
+    lambda orders: list_transform(
+        orders[1], lambda one, place: (one + orders[2][place])::DOUBLE / 2
     )
 )[1];
+
+-- Less their mean, so that their cosine is Pearson's correlation.
+CREATE MACRO parts.centered_ranks(v) AS
+    list_transform(parts.ranks(v), lambda one: one - (len(v) + 1) / 2);
 
 -- Kendall's tau-b: (concordant − discordant) / √(pairs untied in x · pairs untied in y).
 -- Time and memory grow with the square of the length.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from numbers import Integral, Real
@@ -72,7 +73,10 @@ def sweep_temporary(folder: ResultsFolder) -> int:
     """
     strays = [path for path in folder.path.rglob(".*") if is_temporary(path.name)]
     for path in strays:
-        path.unlink(missing_ok=True)
+        if path.is_dir():  # What a compaction sorted on disk.
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
     return len(strays)
 
 

@@ -132,6 +132,7 @@ def test_nothing_else_is(victim: ResultsFolder, name: str) -> None:
     assert caller_variable.num_rows == 1
 
 
+@pytest.mark.skipif(duckdb.__version__ < "2", reason="no COPY in WITH before DuckDB 2.0")
 def test_should_the_check_miss_something_snapshots_are_out_of_reach(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +184,6 @@ def test_refusals_say_what_and_what_instead(small_results: ResultsFolder) -> Non
         "PIVOT measures ON measure USING avg(value)": r"PIVOT … ON column IN",
         "SELECT 1; SELECT 2": "2 statements",
         "SET threads = 1": "SET statements can't be run",
-        "WITH x AS (COPY (SELECT 1) TO 'y') FROM x": "COPY inside a query can't be run",
         "FROM read_text('x')": "the table function read_text can't be used",
         "": "no SQL to run",
     }.items():

@@ -9,12 +9,17 @@ from orchestrator.errors import QueryError
 from orchestrator.results.reading import check_only_reads
 
 
+# Before 2.0 there were no statements that write in WITH: the parser itself refuses them.
+writing_in_with = pytest.mark.skipif(duckdb.__version__ < "2", reason="new in DuckDB 2.0")
+
+
 def refusal(sql: str) -> str:
     with duckdb.connect() as connection, pytest.raises(QueryError) as caught:
         check_only_reads(connection, sql)
     return str(caught.value)
 
 
+@writing_in_with
 @pytest.mark.parametrize(
     "sql",
     [
@@ -32,12 +37,19 @@ def test_copies_are_found_wherever_they_hide(sql: str) -> None:
     assert "COPY inside a query can't be run" in refusal(sql)
 
 
+@writing_in_with
+@pytest.mark.parametrize(
+    "clause",
+    ["INSERT INTO t VALUES (1) RETURNING *", "DELETE FROM t RETURNING *", "UPDATE t SET a = 1"],
+)
+def test_so_are_changes_of_tables(clause: str) -> None:
+    what = clause.partition(" ")[0]
+    assert f"{what} inside a query can't be run" in refusal(f"WITH x AS ({clause}) FROM x")
+
+
 @pytest.mark.parametrize(
     ("sql", "what"),
     [
-        ("WITH x AS (INSERT INTO t VALUES (1) RETURNING *) FROM x", "INSERT inside"),
-        ("WITH x AS (DELETE FROM t RETURNING *) FROM x", "DELETE inside"),
-        ("WITH x AS (UPDATE t SET a = 1 RETURNING *) FROM x", "UPDATE inside"),
         ("COPY t TO 'x'", "COPY statements"),
         ("EXPLAIN ANALYZE COPY t TO 'x'", "COPY statements"),
         ("EXPLAIN (ANALYZE, FORMAT json) COPY t TO 'x'", "COPY statements"),

@@ -169,6 +169,8 @@ def test_sweeping_leaves_all_else(filled: ResultsFolder) -> None:
     (filled.resume / ".a0.safetensors.1.tmp").touch()
     (filled.path / ".lock").touch()
     before = {path for path in filled.path.rglob("*") if not path.name.endswith(".tmp")}
-    assert sweep_temporary(filled) == 2
+    (filled.path / ".compaction.tmp").mkdir()
+    (filled.path / ".compaction.tmp" / "duckdb_temp_storage-0.tmp").touch()
+    assert sweep_temporary(filled) == 3
     assert set(filled.path.rglob("*")) == before
     assert sweep_temporary(filled) == 0
