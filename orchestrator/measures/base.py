@@ -50,7 +50,7 @@ class Value:
         variant: Canonical short text of what distinguishes it, for example ``spectral``.
         split: Which examples it was computed on; None if the value is free of data.
         n_examples: How many of them; None means all measured examples of ``split``, if any.
-        reason: Why the value isn't finite, where that is known.
+        reason: Why the value isn't finite or not to be trusted, where that is known.
     """
 
     measure: str
