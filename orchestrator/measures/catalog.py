@@ -1,0 +1,34 @@
+"""All measures with what a reader must know of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import get_args
+
+from orchestrator.measures.base import CatalogEntry
+from orchestrator.measures.build import BUILT_IN, build_measure
+from orchestrator.study.measure_options import MeasureOptions
+
+
+def catalog(requests: Iterable[MeasureOptions] = ()) -> list[CatalogEntry]:
+    """Entries of every built-in measure with default options, and of further ``requests``.
+
+    Args:
+        requests: What a study asks for, where that can bring measures that the defaults don't
+            have: more eigenvalues, or the user's own.
+
+    Returns:
+        One entry for each name, in the order of first appearance.
+
+    Raises:
+        ImportPathError: If the user's own measure cannot be imported or called.
+    """
+    defaults = [
+        options.model_validate({"name": get_args(options.model_fields["name"].annotation)[0]})
+        for options in BUILT_IN
+    ]
+    entries: dict[str, CatalogEntry] = {}
+    for options in [*defaults, *requests]:
+        for entry in build_measure(options).entries:
+            entries.setdefault(entry.measure, entry)
+    return list(entries.values())

@@ -1,0 +1,61 @@
+"""The user's own measure: a function of the context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import Measure, Value
+from orchestrator.measures.context import MeasureContext
+
+
+class FunctionMeasure(Measure):
+    """A callable ``(context, **arguments)``, as a measure.
+
+    It returns or yields :class:`Value` objects, pairs ``(name, value)`` or triples
+    ``(name, value, standard_error)``; only a :class:`Value` can say on which split it is.
+
+    Args:
+        name: Import path or entry point, for messages.
+        function: The callable.
+        arguments: Its keyword arguments, from the study file.
+    """
+
+    entries = ()
+
+    def __init__(
+        self, name: str, function: Callable[..., Iterable[Any]], arguments: dict[str, Any]
+    ) -> None:
+        self.name = name
+        self.function = function
+        self.arguments = arguments
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield what the function finds.
+
+        Raises:
+            MeasureError: If that is something else than values, pairs or triples.
+        """
+        found = self.function(context, **self.arguments)
+        if isinstance(found, str) or not isinstance(found, Iterable):
+            raise self._unusable(found)
+        for item in found:
+            yield item if isinstance(item, Value) else self._value(item)
+
+    def _value(self, item: Any) -> Value:
+        if not isinstance(item, tuple) or len(item) not in (2, 3) or not isinstance(item[0], str):
+            raise self._unusable(item)
+        name, *numbers = item
+        try:
+            value, *error = map(float, numbers)
+        except (TypeError, ValueError) as problem:
+            raise self._unusable(item) from problem
+        return Value(name, value, error[0] if error else None, split=None)
+
+    def _unusable(self, got: object) -> MeasureError:
+        return MeasureError(
+            f"measure {self.name!r}: gave {got!r}, expected (name, value) or "
+            f"(name, value, standard_error)",
+            'write "yield name, value" in it',
+        )

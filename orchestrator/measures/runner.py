@@ -1,0 +1,127 @@
+"""Measure one snapshot: every request, each in a row of its own or with the reason why not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from math import isfinite
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.measures.base import Measure, Value
+from orchestrator.measures.build import build_measure
+from orchestrator.measures.context import MeasureContext
+from orchestrator.study.measure_options import MeasureOptions
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, Any]
+
+
+def measure_snapshot(
+    context: MeasureContext, requests: Mapping[str, MeasureOptions]
+) -> Iterator[Row]:
+    """Measure one snapshot for each request, and yield rows of the table ``measures``.
+
+    A request that raises ends in one row with status ``error``, after the rows of what it had
+    found until then; the other requests go on. An exception that isn't meant for the user is
+    logged with its traceback besides. What leaves the process unfit to go on (no memory left,
+    a broken device, an interrupt) is not caught.
+
+    Args:
+        context: The snapshot and its data. Work that several requests share is done once and
+            counts into ``seconds`` of the first of them.
+        requests: Options by the canonical text that the rows carry as ``request``.
+
+    Yields:
+        Rows with the keys request, measure, variant, split, n_examples, value, standard_error,
+        status (``ok``, ``nonfinite`` or ``error``), error, seconds, dtype, batch_norm_mode,
+        seed and measure_version.
+
+    Raises:
+        torch.OutOfMemoryError: If a measure does not fit into memory.
+    """
+    for request, options in requests.items():
+        yield from _measure(context, request, options)
+
+
+def _measure(context: MeasureContext, request: str, options: MeasureOptions) -> list[Row]:
+    started = perf_counter()
+    values: list[Value] = []
+    measure: Measure | None = None
+    failure: str | None = None
+    try:
+        with _repeatable(context.device):
+            measure = build_measure(options)
+            for value in measure.compute(context):
+                values.append(value)
+    except Exception as error:
+        if _is_fatal(error):
+            raise
+        if not isinstance(error, OrchestratorError):
+            logger.exception("measure %s failed", request)
+        failure = f"{type(error).__name__}: {error}"
+    common = {
+        "request": request,
+        "seconds": perf_counter() - started,
+        "dtype": str(context.dtype).removeprefix("torch."),
+        "batch_norm_mode": "eval",
+        "seed": context.seed,
+        "measure_version": None if measure is None else measure.version,
+    }
+    rows = [{**_row(context, value), **common} for value in values]
+    if failure is not None:
+        rows.append({**_failure_row(options.name, failure), **common})
+    return rows
+
+
+def _row(context: MeasureContext, value: Value) -> Row:
+    n_examples = value.n_examples
+    if n_examples is None and value.split is not None:
+        n_examples = context.n_examples(value.split)
+    numbers = (value.value, 0.0 if value.standard_error is None else value.standard_error)
+    return {
+        "measure": value.measure,
+        "variant": value.variant,
+        "split": value.split,
+        "n_examples": n_examples,
+        "value": value.value,
+        "standard_error": value.standard_error,
+        "status": "ok" if all(map(isfinite, numbers)) else "nonfinite",
+        "error": value.reason,
+    }
+
+
+def _failure_row(name: str, failure: str) -> Row:
+    return {
+        "measure": name,
+        "variant": "",
+        "split": None,
+        "n_examples": None,
+        "value": None,
+        "standard_error": None,
+        "status": "error",
+        "error": failure,
+    }
+
+
+def _is_fatal(error: Exception) -> bool:
+    """Whether every later measure in this process would suffer from the same cause."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | torch.AcceleratorError):
+        return True
+    # On a CPU torch reports the lack of memory as a plain RuntimeError.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
+def _repeatable(device: torch.device) -> AbstractContextManager[Any]:
+    """On a GPU: convolutions that give the same bits each time, in full float32 precision."""
+    if device.type != "cuda":
+        return nullcontext()
+    manager: AbstractContextManager[Any] = torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    )
+    return manager

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from pydantic import TypeAdapter
+
+from orchestrator.errors import ImportPathError, MeasureError
+from orchestrator.measures.base import Measure
+from orchestrator.measures.build import BUILT_IN, build_measure
+from orchestrator.measures.custom import FunctionMeasure
+from orchestrator.study.measure_options import CustomMeasure, MeasureRequest
+from tests.measures.user_measures import LogitNorm
+
+REQUEST: TypeAdapter[Any] = TypeAdapter(MeasureRequest)
+MINE = "tests.measures.user_measures"
+
+
+def test_every_measure_a_study_file_can_name_is_built() -> None:
+    union = get_args(MeasureRequest)[0]
+    members = {get_args(member)[0] for member in get_args(union)}
+    assert members - {CustomMeasure} == set(BUILT_IN)
+    for options in BUILT_IN:
+        name = get_args(options.model_fields["name"].annotation)[0]
+        measure = build_measure(REQUEST.validate_python(name))
+        assert isinstance(measure, Measure)
+        assert measure.entries
+        assert measure.version >= 1
+
+
+def test_a_function_by_import_path() -> None:
+    options = REQUEST.validate_python({"name": f"{MINE}:logit_scale", "power": 3})
+    measure = build_measure(options)
+    assert isinstance(measure, FunctionMeasure)
+    assert measure.arguments == {"power": 3}
+    assert (measure.entries, measure.version) == ((), 1)
+
+
+def test_a_measure_of_the_users_own_class() -> None:
+    measure = build_measure(REQUEST.validate_python({"name": f"{MINE}:LogitNorm", "order": 1}))
+    assert isinstance(measure, LogitNorm)
+    assert (measure.order, measure.version) == (1, 3)
+
+
+@pytest.mark.parametrize("name", ["nowhere.at:all", f"{MINE}:absent", f"{MINE}:__name__"])
+def test_what_cannot_be_imported(name: str) -> None:
+    with pytest.raises(ImportPathError, match=name):
+        build_measure(REQUEST.validate_python(name))
+
+
+def test_options_that_cannot_be_met() -> None:
+    with pytest.raises(MeasureError, match="draws is 2"):
+        build_measure(REQUEST.validate_python({"average_sharpness": {"draws": 2}}))

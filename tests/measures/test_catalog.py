@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pytest
+from pydantic import TypeAdapter
+
+from orchestrator.measures import catalog, measure_snapshot
+from orchestrator.measures.build import BUILT_IN
+from orchestrator.study.measure_options import MeasureRequest
+from tests.measures.cases import CASES, Case
+
+REQUEST: TypeAdapter[Any] = TypeAdapter(MeasureRequest)
+FIXED_NAMES = {
+    "margin_mean",
+    "margin_median",
+    "margin_p10",
+    "margin_p25",
+    "margin_min",
+    "margin_negative_share",
+    "hessian_trace",
+    "hessian_eigenvalue_1",
+    "hessian_eigenvalue_5",
+    "hessian_eigenvalue_min",
+    "gradient_norm",
+    "sam_sharpness",
+    "average_sharpness",
+    "weight_norm",
+    "spectral_norm_product",
+    "frobenius_norm_product",
+    "distance_from_initialization",
+    "parameter_count",
+}
+
+
+def all_requests() -> dict[str, Any]:
+    names = [get_args(options.model_fields["name"].annotation)[0] for options in BUILT_IN]
+    return {name: REQUEST.validate_python(name) for name in names}
+
+
+def test_names_are_the_promised_ones_each_once() -> None:
+    names = [entry.measure for entry in catalog()]
+    assert set(names) >= FIXED_NAMES
+    assert len(names) == len(set(names)) == len(FIXED_NAMES) + 3
+
+
+@pytest.mark.parametrize("entry", catalog(), ids=lambda entry: entry.measure)
+def test_an_entry_says_everything(entry: Any) -> None:
+    assert entry.family in {"margin", "flatness", "norm"}
+    assert entry.direction in {"higher", "lower", "neutral"}
+    assert entry.symbol
+    assert entry.unit
+    assert entry.cost
+    assert "arXiv:" in entry.citation
+
+
+def test_directions_are_signed_once_and_right() -> None:
+    directions = {entry.measure: entry.direction for entry in catalog()}
+    higher = {name for name, direction in directions.items() if direction == "higher"}
+    assert higher == {"margin_mean", "margin_median", "margin_p10", "margin_p25", "margin_min"}
+    assert directions["hessian_trace"] == directions["margin_negative_share"] == "lower"
+
+
+@pytest.mark.parametrize("name", ["mlp", "tanh", "cnn"])
+def test_everything_measured_is_in_the_catalog(name: str) -> None:
+    subject: Case = {case.name: case for case in CASES}[name]
+    rows = list(measure_snapshot(subject.context(), all_requests()))
+    assert {row["measure"] for row in rows} == {entry.measure for entry in catalog()}
+
+
+def test_requests_add_what_only_they_bring() -> None:
+    requests = [
+        REQUEST.validate_python({"hessian_spectrum": {"top": 7}}),
+        REQUEST.validate_python("tests.measures.user_measures:LogitNorm"),
+        REQUEST.validate_python("tests.measures.user_measures:logit_scale"),
+    ]
+    added = catalog(requests)[len(catalog()) :]
+    assert [entry.measure for entry in added] == [
+        "hessian_eigenvalue_6",
+        "hessian_eigenvalue_7",
+        "my_logit_norm",
+    ]

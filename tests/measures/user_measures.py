@@ -1,0 +1,53 @@
+"""Measures as a user would write them, named by import path in the tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from orchestrator.measures import CatalogEntry, Measure, MeasureContext, Value
+
+
+def logit_scale(context: MeasureContext, power: float = 1.0) -> Iterator[Any]:
+    logits = context.logits("train")
+    yield "logit_scale", logits.abs().mean().item() ** power
+    yield "logit_spread", logits.std(), 0.5
+    yield Value("logit_scale", 1.0, variant="test", split="test")
+
+
+def fails_late(context: MeasureContext) -> Iterator[Any]:
+    yield "before_it_failed", 1
+    raise ZeroDivisionError("of my own")
+
+
+def runs_out_of_memory(context: MeasureContext) -> Iterator[Any]:
+    yield "before", 1
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def runs_out_of_main_memory(context: MeasureContext) -> Iterator[Any]:
+    torch.empty(2**60, dtype=torch.uint8)
+    yield "never", 1
+
+
+def is_interrupted(context: MeasureContext) -> Iterator[Any]:
+    raise KeyboardInterrupt
+    yield
+
+
+def returns(context: MeasureContext, what: Any) -> Any:
+    return what
+
+
+class LogitNorm(Measure):
+    entries = (CatalogEntry("my_logit_norm", "margin", "‖z‖", "logit", "neutral", "none", "1 F"),)
+    version = 3
+
+    def __init__(self, order: int = 2) -> None:
+        self.order = order
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        norm = torch.linalg.vector_norm(context.logits("train"), ord=self.order)
+        yield Value("my_logit_norm", norm.item())
