@@ -108,7 +108,7 @@ class NormsOptions(MeasureOptions):
     name: Literal["norms"]
 
 
-class CustomMeasure(CustomOptions, MeasureOptions):
+class CustomMeasure(MeasureOptions, CustomOptions):
     """The user's own measure, by import path or entry point."""
 
 
