@@ -8,7 +8,6 @@ import pytest
 from orchestrator.errors import QueryError
 from orchestrator.results.reading import check_only_reads
 
-
 # Before 2.0 there were no statements that write in WITH: the parser itself refuses them.
 writing_in_with = pytest.mark.skipif(duckdb.__version__ < "2", reason="new in DuckDB 2.0")
 
