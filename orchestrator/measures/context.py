@@ -13,9 +13,13 @@ from torch.func import functional_call
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import MeasureError
+from orchestrator.measures.graph_memory import graph_bytes_per_example
 from orchestrator.random_streams import stream_seed
 
 T = TypeVar("T")
+
+GRAPH_BYTES = 2**29
+"""Most memory for the graphs of the training gradient that are kept between products."""
 
 
 class PerExampleLoss(Protocol):
@@ -125,10 +129,6 @@ class MeasureContext:
         ):
             yield x.to(self.dtype), y
 
-    def fits_in_one_pass(self, split: Split) -> bool:
-        """Whether all measured examples of ``split`` make a single pass."""
-        return self.n_examples(split) <= self.examples_per_pass
-
     def forward(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits ``(n, classes)`` of ``inputs``, differentiable.
 
@@ -202,11 +202,10 @@ class MeasureContext:
         """Gradient of the mean loss over ``split``, flat, shape ``(n_parameters,)``."""
 
         def compute() -> Tensor:
-            if split == "train" and self.fits_in_one_pass(split):
-                return self.flatten([g.detach() for g in self._gradient_graph()])
             total = torch.zeros(self.n_parameters, dtype=self.dtype, device=self.device)
-            for x, y in self.batches(split):
-                total += self.flatten(self._pass_gradient(x, y, split, create_graph=False))
+            graphs = self._gradient_graphs() if split == "train" else None
+            for gradient in graphs or self._pass_gradients(split, create_graph=False):
+                total += self.flatten([part.detach() for part in gradient])
             return total
 
         return self.shared(("gradient", split), compute)
@@ -214,8 +213,9 @@ class MeasureContext:
     def hessian_vector_product(self, vector: Tensor) -> Tensor:
         """H v of the mean training loss, exactly, by differentiating ⟨∇L, v⟩ (Pearlmutter 1994).
 
-        When all examples make one pass, the gradient's graph is built once and kept; otherwise
-        it is rebuilt pass by pass, so that memory stays that of one pass.
+        The graphs of the gradients are built once and kept if they take at most
+        ``GRAPH_BYTES`` or there is a single pass; otherwise they are rebuilt pass by pass, so
+        that memory stays that of one pass. The values are the same.
 
         Args:
             vector: Flat vector of length ``n_parameters``.
@@ -223,27 +223,37 @@ class MeasureContext:
         Returns:
             Flat vector of the same length, detached.
         """
-        if self.fits_in_one_pass("train"):
-            return self._differentiate(self._gradient_graph(), vector, retain_graph=True)
         total = torch.zeros_like(vector)
-        for x, y in self.batches("train"):
-            gradient = self._pass_gradient(x, y, "train", create_graph=True)
-            total += self._differentiate(gradient, vector, retain_graph=False)
+        graphs = self._gradient_graphs()
+        for gradient in graphs or self._pass_gradients("train", create_graph=True):
+            total += self._differentiate(gradient, vector, retain_graph=graphs is not None)
         return total
 
-    def _gradient_graph(self) -> list[Tensor]:
-        def compute() -> list[Tensor]:
-            ((x, y),) = self.batches("train")
-            return self._pass_gradient(x, y, "train", create_graph=True)
+    def _gradient_graphs(self) -> list[list[Tensor]] | None:
+        """The training gradient of each pass with its graph; None if that is too much to keep."""
 
-        return self.shared("gradient_graph", compute)
+        def compute() -> list[list[Tensor]] | None:
+            n = self.n_examples("train")
+            if n > self.examples_per_pass:
+                x, y = next(self.batches("train"))
+                per_example = graph_bytes_per_example(
+                    lambda x, y: self._pass_gradient(x, y, n, create_graph=True), x, y
+                )
+                if n * per_example > GRAPH_BYTES:
+                    return None
+            return list(self._pass_gradients("train", create_graph=True))
 
-    def _pass_gradient(
-        self, x: Tensor, y: Tensor, split: Split, *, create_graph: bool
-    ) -> list[Tensor]:
-        """This pass's share of the gradient of the mean over the whole split."""
+        return self.shared("gradient_graphs", compute)
+
+    def _pass_gradients(self, split: Split, *, create_graph: bool) -> Iterator[list[Tensor]]:
+        """Each pass's share of the gradient of the mean over the whole split."""
+        n = self.n_examples(split)
+        for x, y in self.batches(split):
+            yield self._pass_gradient(x, y, n, create_graph=create_graph)
+
+    def _pass_gradient(self, x: Tensor, y: Tensor, n: int, *, create_graph: bool) -> list[Tensor]:
         with torch.enable_grad():
-            loss = self.loss.per_example(self.forward(x), y).sum() / self.n_examples(split)
+            loss = self.loss.per_example(self.forward(x), y).sum() / n
             return _gradients([loss], None, self._tensors(), create_graph=create_graph)
 
     def _differentiate(

@@ -7,15 +7,26 @@ from torch import nn
 from orchestrator.data import Dataset
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
-from tests.measures.cases import CASES, CROSS_ENTROPY, Case, case, mlp, random_dataset
+from tests.measures.cases import (
+    CASES,
+    CROSS_ENTROPY,
+    Case,
+    Residual,
+    case,
+    mlp,
+    random_dataset,
+)
 from tests.measures.references import dense_gradient, dense_hessian, loss_of
 
 SPLITS = ("train", "test")
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-@pytest.mark.parametrize("examples_per_pass", [1000, 5])
-def test_agrees_with_brute_force(subject: Case, examples_per_pass: int) -> None:
+@pytest.mark.parametrize(("examples_per_pass", "graph_bytes"), [(1000, 0), (5, 2**29), (5, 0)])
+def test_agrees_with_brute_force(
+    subject: Case, examples_per_pass: int, graph_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.measures.context.GRAPH_BYTES", graph_bytes)
     context = subject.context(examples_per_pass=examples_per_pass)
     hessian = dense_hessian(context)
     theta = context.parameter_vector()
@@ -143,12 +154,29 @@ def test_what_is_shared_is_computed_once() -> None:
     assert len(passes) == 2
 
 
-def test_memory_of_a_product_is_that_of_a_pass() -> None:
+@pytest.mark.parametrize(("kept", "passes"), [(2**29, 5), (0, 15)])
+def test_graphs_are_kept_between_products_while_they_are_small(
+    kept: int, passes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.measures.context.GRAPH_BYTES", kept)
     context = Case("many", lambda: mlp(5, 6, 3), examples=40).context(examples_per_pass=8)
     sizes = []
     context.model.register_forward_hook(lambda _, inputs, output: sizes.append(len(inputs[0])))
-    context.hessian_vector_product(context.probe(0))
-    assert sizes == [8] * 5
+    products = [context.hessian_vector_product(context.probe(0)) for _ in range(3)]
+    assert [size for size in sizes if size == 8] == [8] * passes
+    assert torch.equal(products[0], products[1])
+    assert torch.equal(products[0], products[2])
+
+
+def test_keeping_graphs_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Case("many", Residual, (1, 6, 6), examples=20)
+    keeping = subject.context(examples_per_pass=8)
+    found = [keeping.hessian_vector_product(keeping.probe(0)), keeping.gradient("train")]
+    monkeypatch.setattr("orchestrator.measures.context.GRAPH_BYTES", 0)
+    frugal = subject.context(examples_per_pass=8)
+    again = [frugal.hessian_vector_product(frugal.probe(0)), frugal.gradient("train")]
+    assert torch.equal(found[0], again[0])
+    assert torch.equal(found[1], again[1])
 
 
 @pytest.mark.parametrize("distribution", ["rademacher", "gaussian"])
