@@ -1,0 +1,75 @@
+"""The user's own components: import paths and entry points, turned into callables."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from typing import Any
+
+from orchestrator.errors import ImportPathError
+
+
+def resolve_import_path(name: str, kind: str) -> Callable[..., Any]:
+    """Import ``package.module:attribute``, or the entry point ``name`` of a group.
+
+    The working directory is searched too, as ``python -m`` does. Importing runs the code of
+    that module: a study file that names one must be trusted as code is.
+
+    Args:
+        name: The import path or the entry point's name.
+        kind: ``models``, ``datasets``, ``losses``, ``optimizers`` or ``measures``; entry points
+            are those of the group ``orchestrator.<kind>``.
+
+    Raises:
+        ImportPathError: If nothing can be imported there, or it cannot be called.
+    """
+    if ":" in name:
+        component = _import(name)
+    else:
+        found = list(entry_points(group=f"orchestrator.{kind}", name=name))
+        if not found:
+            raise ImportPathError(
+                f"{name!r}: no installed package offers this name among its {kind}",
+                "name your own as package.module:attribute",
+            )
+        component = found[0].load()
+    if not callable(component):
+        raise ImportPathError(
+            f"{name!r}: is a {type(component).__name__}, expected something callable"
+        )
+    return component  # type: ignore[no-any-return]
+
+
+def _import(name: str) -> Any:
+    module_name, _, attributes = name.partition(":")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        target: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module_name + ".").startswith(error.name + "."):
+            raise ImportPathError(
+                f"{name!r}: importing it needs the module {error.name!r}, which is not installed"
+            ) from error
+        raise ImportPathError(
+            f"{name!r}: there is no module {error.name!r}",
+            f"install its package, or run from the folder that holds it (here: {here})",
+        ) from error
+    except Exception as error:
+        raise ImportPathError(
+            f"{name!r}: importing {module_name} failed: {type(error).__name__}: {error}"
+        ) from error
+    for attribute in attributes.split("."):
+        if not hasattr(target, attribute):
+            close = get_close_matches(attribute, dir(target), 1)
+            raise ImportPathError(
+                f"{name!r}: {module_name} has no attribute {attribute!r}",
+                f"did you mean {close[0]!r}?" if close else None,
+            )
+        target = getattr(target, attribute)
+    return target

@@ -1,0 +1,179 @@
+"""From a study to its trials: the grid, their names, and their hyperparameters."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.random_streams import stream_seed
+from orchestrator.study.options import CustomOptions
+from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.study.sweep import base_content, grid, with_values
+from orchestrator.study.training_options import TrainingOptions
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network to train: a condition and a seed.
+
+    Attributes:
+        trial_id: Twelve hexadecimal digits; depends on what decides the science, and only that.
+        condition_id: The same without the seed.
+        seed: The seed.
+        config: Data, model and training.
+        swept: Dotted path → this trial's value, for every swept path.
+    """
+
+    trial_id: str
+    condition_id: str
+    seed: int
+    config: TrialConfig
+    swept: dict[str, Any]
+
+
+def expand_trials(study: Study) -> list[Trial]:
+    """All trials of a study, in an order shuffled once and for all.
+
+    Shuffled, so that a study that is half done already shows the whole picture.
+
+    Raises:
+        pydantic.ValidationError: If a point of the grid is no valid configuration;
+            ``load_study`` has found that out before, with its place in the file.
+    """
+    base = base_content(study)
+    trials = []
+    for swept in grid(study):
+        config = TrialConfig.model_validate(with_values(base, swept))
+        condition_id = config.condition_id()
+        trials += [
+            Trial(config.trial_id(seed), condition_id, seed, config, swept)
+            for seed in study.seed_list
+        ]
+    random.Random(stream_seed(0, "trial order")).shuffle(trials)  # noqa: S311 - no secret
+    return trials
+
+
+def effective_learning_rate(training: TrainingOptions) -> float:
+    """The learning rate after scaling with the batch size (before any schedule).
+
+    ``linear``: proportional to ``batch_size / reference_batch_size`` (arXiv:1706.02677);
+    ``sqrt``: to its square root (arXiv:1404.5997).
+    """
+    ratio = training.batch_size / training.reference_batch_size
+    factor = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[training.learning_rate_scaling]
+    return training.optimizer.learning_rate * factor
+
+
+def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
+    """A trial as columns of the table ``trials``; None where a column does not apply.
+
+    Swept paths that have no column of their own get one, named by the last part of the path,
+    or by the whole path with underscores where that name is taken.
+    """
+    config = trial.config
+    training, optimizer, model, data = (
+        config.training,
+        config.training.optimizer,
+        config.model,
+        config.data,
+    )
+    columns: dict[str, Any] = {
+        "trial_id": trial.trial_id,
+        "condition_id": trial.condition_id,
+        "study": study.study,
+        "seed": trial.seed,
+        "dataset": data.name,
+        "model": model.name,
+        "width": _number(model, "width"),
+        "depth": _number(model, "depth"),
+        "activation": _named(model, "activation"),
+        "normalization": _named(model, "normalization"),
+        "dropout": _number(model, "dropout"),
+        "loss": training.loss.name,
+        "label_smoothing": _number(training.loss, "label_smoothing"),
+        "optimizer": optimizer.name,
+        "batch_size": training.batch_size,
+        "learning_rate": effective_learning_rate(training),
+        "momentum": _number(optimizer, "momentum"),
+        "weight_decay": _number(optimizer, "weight_decay"),
+        "rho": _number(optimizer, "rho"),
+        "schedule": training.schedule.name,
+        "train_size": data.train_size,
+        "label_noise": data.label_noise,
+        "params_json": json.dumps(config.model_dump(mode="json"), sort_keys=True),
+    }
+    for path, column in swept_columns(study).items():
+        columns[column] = _cell(trial.swept.get(path))
+    return columns
+
+
+def swept_columns(study: Study) -> dict[str, str]:
+    """Dotted path → name of its column, for the swept paths that have no column already."""
+    paths = [path for point in grid_paths(study) for path in point]
+    extra = [path for path in paths if path not in _COLUMN_PATHS]
+    last = Counter(path.rpartition(".")[2] for path in extra)
+    taken = {*_COLUMN_PATHS.values(), *_RESERVED}
+    return {
+        path: name
+        if last[name := path.rpartition(".")[2]] == 1 and name not in taken
+        else path.replace(".", "_")
+        for path in extra
+    }
+
+
+def grid_paths(study: Study) -> list[tuple[str, ...]]:
+    """The dotted paths of each axis."""
+    from orchestrator.study.sweep import axis_paths
+
+    return [axis_paths(key) for key in study.sweep]
+
+
+_COLUMN_PATHS = {
+    "model": "model",
+    "model.name": "model",
+    "model.width": "width",
+    "model.depth": "depth",
+    "model.activation": "activation",
+    "model.normalization": "normalization",
+    "model.dropout": "dropout",
+    "data": "dataset",
+    "data.name": "dataset",
+    "data.train_size": "train_size",
+    "data.label_noise": "label_noise",
+    "training.loss": "loss",
+    "training.loss.name": "loss",
+    "training.loss.label_smoothing": "label_smoothing",
+    "training.optimizer": "optimizer",
+    "training.optimizer.name": "optimizer",
+    "training.batch_size": "batch_size",
+    "training.optimizer.learning_rate": "learning_rate",
+    "training.optimizer.momentum": "momentum",
+    "training.optimizer.weight_decay": "weight_decay",
+    "training.optimizer.rho": "rho",
+    "training.schedule": "schedule",
+    "training.schedule.name": "schedule",
+}
+_RESERVED = frozenset(
+    "trial_id condition_id study seed status stop_reason error attempt epochs updates "
+    "examples_seen train_seconds evaluation_seconds n_parameters params_json dataset_hash host "
+    "device written_at".split()
+)
+
+
+def _number(options: Any, name: str) -> Any:
+    value = getattr(options, name, None)
+    if isinstance(options, CustomOptions) and not isinstance(value, int | float):
+        return None  # A user's component may call anything "width".
+    return value
+
+
+def _named(options: Any, name: str) -> str | None:
+    value = getattr(options, name, None)
+    return value if isinstance(value, str) else None
+
+
+def _cell(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str | None) else json.dumps(value)
