@@ -119,6 +119,23 @@ def test_counts_calls_and_not_modules() -> None:
     assert [f.name for f in layer_factors(tied)] == ["first", "second", "head"]
 
 
+def test_a_convolution_at_two_sizes_has_two_norms() -> None:
+    class Pyramid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+            self.pool, self.flatten = nn.AvgPool2d(3), nn.Flatten()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.flatten(self.convolution(self.pool(self.convolution(x))))
+
+    model = Pyramid()
+    large, small = layer_factors(of_model(model, 1, 6, 6))
+    assert large.spectral == pytest.approx(norm(dense(model.convolution, (1, 6, 6)), 2), rel=1e-6)
+    assert small.spectral == pytest.approx(norm(dense(model.convolution, (1, 2, 2)), 2), rel=1e-6)
+    assert large.spectral > 1.01 * small.spectral
+
+
 def test_parametrized_layers_count_with_the_weight_they_use() -> None:
     model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)))
     factor = layer_factors(of_model(model))

@@ -153,6 +153,13 @@ def test_one_example_has_no_variation_and_says_so() -> None:
     assert set(reasons.values()) == {None}
 
 
+def test_norms_of_logits_by_hand() -> None:
+    logits = torch.tensor([[1.0, 2.0, 6.0], [4.0, 4.0, 4.0]])
+    assert logit_norms(logits).tolist() == pytest.approx([14**0.5, 1e-10])
+    torch.testing.assert_close(logit_norms(logits + 100), logit_norms(logits))
+    assert total_variation(logits) == pytest.approx((1.5**2 + 1**2 + 1**2) ** 0.5)
+
+
 def test_equal_logits_have_margin_0_under_the_logit_norm() -> None:
     model = nn.Linear(5, 3)
     nn.init.zeros_(model.weight)

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from orchestrator.measures import MeasureContext, measure_snapshot
+from orchestrator.measures.runner import _repeatable
 from orchestrator.study.measure_options import MeasureRequest
 from tests.measures.cases import CASES, CROSS_ENTROPY, Case, case, random_dataset
 from tests.measures.test_catalog import all_requests
@@ -166,6 +167,24 @@ def test_diverged_weights_are_rows_that_say_so() -> None:
         expected = "ok" if row["measure"] == "parameter_count" else "nonfinite"
         assert row["status"] == expected, row
         assert expected == "ok" or isnan(row["value"]), row
+
+
+def test_a_value_that_is_not_finite_says_why() -> None:
+    rows = run(case("one_example").context(), "margin", "norms")
+    reasons = {(row["measure"], row["variant"], row["split"]): row["error"] for row in rows}
+    assert reasons["margin_mean", "raw", "train"] is None
+    expected = "the logits are the same for all examples"
+    assert reasons["margin_mean", "total_variation", "train"] == expected
+    distance = reasons["distance_from_initialization", "", None]
+    assert distance.startswith("distance_from_initialization needs the network's state before")
+
+
+def test_convolutions_on_a_gpu_are_asked_to_be_repeatable_and_precise() -> None:
+    cudnn = torch.backends.cudnn
+    before = (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark)
+    with _repeatable(torch.device("cuda")):
+        assert (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark) == (True, False, False)
+    assert (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark) == before
 
 
 def test_single_precision_says_so_and_agrees() -> None:
