@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn.modules.conv import _ConvNd
 
 from orchestrator.errors import MeasureError
@@ -46,18 +46,11 @@ def convolution_norm(
     Raises:
         MeasureError: As ``operator_norm``.
     """
-    weight = module.weight.detach().to(torch.float64)
-    if not weight.isfinite().all():
+    layer = deepcopy(module).to(torch.float64).requires_grad_(False)
+    layer.register_parameter("bias", None)
+    if not layer.weight.isfinite().all():
         return float("nan")
-    replaced = {"weight": weight}
-    if module.bias is not None:
-        replaced["bias"] = torch.zeros_like(module.bias, dtype=torch.float64)
-
-    def convolve(x: Tensor) -> Tensor:
-        y: Tensor = functional_call(module, replaced, (x[None],))
-        return y
-
-    return operator_norm(convolve, input_shape, weight.device, tolerance)
+    return operator_norm(lambda x: layer(x[None]), input_shape, layer.weight.device, tolerance)
 
 
 def operator_norm(

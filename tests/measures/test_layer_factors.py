@@ -136,10 +136,16 @@ def test_a_convolution_at_two_sizes_has_two_norms() -> None:
     assert large.spectral > 1.01 * small.spectral
 
 
-def test_parametrized_layers_count_with_the_weight_they_use() -> None:
-    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(5, 3)))
-    factor = layer_factors(of_model(model))
-    assert [f.spectral for f in factor] == pytest.approx([norm(model[0].weight, 2)])
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_parametrized_layers_count_with_the_weight_they_use(kind: str) -> None:
+    parametrize = getattr(nn.utils.parametrizations, kind)
+    model = nn.Sequential(
+        parametrize(nn.Conv2d(1, 3, 2)), nn.Flatten(), parametrize(nn.Linear(3, 3))
+    )
+    context = of_model(model, 1, 2, 2)
+    convolution, linear = layer_factors(context)
+    assert convolution.spectral == pytest.approx(norm(context.model[0].weight.flatten(1), 2))
+    assert linear.spectral == pytest.approx(norm(context.model[2].weight, 2))
 
 
 @pytest.mark.parametrize("kind", ["gain", "functional", "attention"])
