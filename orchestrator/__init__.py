@@ -80,12 +80,16 @@ def run(
         UserError: If the study, its data, its resources or its results folder are wrong.
     """
     from orchestrator.cluster.driver import run_study
-    from orchestrator.measures import catalog_rows
-    from orchestrator.results import ResultsFolder, collect_provenance, code_diff, write_part
 
     study = load_study(path, overrides)
-    location = _results_folder(study, results)
-    raise NotImplementedError(location)
+    return run_study(
+        study,
+        Path(path),
+        _results_folder(study, results),
+        overrides=overrides,
+        address=address,
+        quiet=quiet,
+    )
 
 
 def connect(results: str | Path) -> Any:

@@ -144,10 +144,13 @@ def query(
     format_: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
 ) -> None:
     """Ask the results a question in SQL (DuckDB). Read-only."""
-    from orchestrator.results.query import query as run_query
-    from orchestrator.results.query import write_result
+    import shutil
 
-    write_result(run_query(results, _sql_text(sql)), format_.value, sys.stdout)
+    from orchestrator.results import query as run_query
+    from orchestrator.results import write_result
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    write_result(run_query(results, _sql_text(sql)), format_.value, sys.stdout, width=width)
 
 
 @app.command()

@@ -7,28 +7,42 @@ resumes itself) and drains the measurers. A run that finds nothing missing start
 
 from __future__ import annotations
 
+import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
-from orchestrator.cluster.backlog import Backlog, missing_measures, read_backlog, snapshots_of
+from orchestrator.cluster.backlog import missing_measures, snapshots_of
+from orchestrator.cluster.backlog_reading import Backlog, read_backlog
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
-from orchestrator.cluster.progress import show_progress
+from orchestrator.cluster.progress import duration, show_progress
 from orchestrator.cluster.run_state import RunCallback, RunState, watch
 from orchestrator.cluster.session import Slots, ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
-from orchestrator.results import ResultsFolder, compact, write_part
+from orchestrator.measures import build_measure, catalog
+from orchestrator.results import (
+    ResultsFolder,
+    code_diff,
+    collect_provenance,
+    compact,
+    swept_columns,
+    sweep_temporary,
+    write_part,
+)
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial, expand_trials, hyperparameters
 
 MOST_ROUNDS = 3
 TRIAL_FAILURES = 2  # Restarts of a trial within one round, after whatever killed it.
 COMPACT_FROM_PARTS = 2000
+MOST_FAILURES_SHOWN = 10
 
 
 @dataclass
@@ -58,15 +72,40 @@ class RunSummary:
         """Whether every trial is completed and every snapshot measured."""
         return self.completed == self.trials and not self.failed_measures
 
+    def text(self) -> str:
+        """The summary for people."""
+        lines = [
+            f"{self.completed} of {self.trials} trials completed, {self.trained} trained and "
+            f"{self.measured} snapshots measured in {duration(self.seconds)}"
+        ]
+        lines += [f"  failed trial {id_}: {_one(why)}" for id_, why in self.failed_trials.items()]
+        lines += [f"  failed measure {_one(text)}" for text in self.failed_measures]
+        if len(lines) > MOST_FAILURES_SHOWN + 1:
+            more = len(lines) - 1 - MOST_FAILURES_SHOWN
+            lines[MOST_FAILURES_SHOWN + 1 :] = [f"  and {more} more; see `status`"]
+        return "\n".join(lines)
+
+
+def _one(text: str) -> str:
+    return text.strip().partition("\n")[0]
+
 
 def run_study(
-    study: Study, folder: ResultsFolder, *, address: str | None = None, quiet: bool = False
+    study: Study,
+    study_path: Path,
+    location: Path,
+    *,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    quiet: bool = False,
 ) -> RunSummary:
-    """Train and measure whatever of ``study`` is missing in ``folder``.
+    """Train and measure whatever of ``study`` is missing at ``location``.
 
     Args:
         study: The study.
-        folder: Its results folder, created and locked by the caller.
+        study_path: Its file, of which the results folder keeps a copy.
+        location: The results folder, created if need be, and locked for as long as this runs.
+        overrides: The ``--set`` options, for the provenance.
         address: A Ray cluster; None starts Ray on this machine.
         quiet: Show no progress.
 
@@ -74,26 +113,28 @@ def run_study(
         What was done and what failed.
 
     Raises:
+        ResultsError: If the folder is another study's, or in use.
         ResourcesError: If the trials can never be scheduled.
         UserError: If a data set cannot be read.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything was stopped.
     """
     started = time.monotonic()
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    for options in study.measures:
+        build_measure(options)  # The user's own measures must exist before hours of training.
+    folder = ResultsFolder.create(
+        location.absolute(),
+        study.model_dump_json(indent=2),
+        study_path.read_text(encoding="utf-8"),
+        collect_provenance(study_path, sys.argv, overrides),
+        code_diff(),
+        swept=swept_columns([hyperparameters(study, trial) for trial in trials.values()]),
+    )
     summary = RunSummary(trials=len(trials))
-    backlog = read_backlog(folder, study)
-    todo, orders = _missing(study, folder, trials, backlog)
-    if todo or orders:
-        with ray_session(address, study.resources) as slots:
-            data = SharedData(trial.config.data for trial in trials.values())
-            for _ in range(MOST_ROUNDS):
-                _round(study, folder, trials, backlog, data, slots, summary, quiet)
-                backlog = read_backlog(folder, study)
-                todo, orders = _missing(study, folder, trials, backlog)
-                # What failed by itself would only fail again; what was lost is tried again.
-                todo = [id_ for id_ in todo if id_ not in summary.failed_trials]
-                if not todo and (not orders or summary.failed_measures):
-                    break
+    with folder.lock():
+        sweep_temporary(folder)
+        write_part(folder, "measure_catalog", [asdict(entry) for entry in catalog()], "catalog")
+        backlog = _rounds(study, folder, trials, summary, address, quiet)
         _compact_if_many(folder)
     summary.completed = sum(trial_id in backlog.completed for trial_id in trials)
     for trial_id in trials:
@@ -102,6 +143,32 @@ def run_study(
             summary.failed_trials.setdefault(trial_id, reason)
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def _rounds(
+    study: Study,
+    folder: ResultsFolder,
+    trials: dict[str, Trial],
+    summary: RunSummary,
+    address: str | None,
+    quiet: bool,
+) -> Backlog:
+    """Rounds of training and measuring, until nothing is missing or nothing more can be done."""
+    backlog = read_backlog(folder, study)
+    todo, orders = _missing(study, folder, trials, backlog)
+    if not todo and not orders:
+        return backlog
+    with ray_session(address, study.resources) as slots:
+        data = SharedData(trial.config.data for trial in trials.values())
+        for _ in range(MOST_ROUNDS):
+            _round(study, folder, trials, backlog, data, slots, summary, quiet)
+            backlog = read_backlog(folder, study)
+            todo, orders = _missing(study, folder, trials, backlog)
+            # What failed by itself would only fail again; what was lost is tried again.
+            todo = [trial_id for trial_id in todo if trial_id not in summary.failed_trials]
+            if not todo and (not orders or summary.failed_measures):
+                break
+    return backlog
 
 
 def _missing(
@@ -218,6 +285,7 @@ def _train(
             name=datetime.now(UTC).strftime("%Y%m%dT%H%M%S"),
             storage_path=str(folder.path / "tune"),
             failure_config=tune.FailureConfig(max_failures=TRIAL_FAILURES),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[RunCallback()],
             verbose=0,
         ),
@@ -253,4 +321,4 @@ def _compact_if_many(folder: ResultsFolder) -> None:
     tables = ("trials", "epochs", "checkpoints", "measures")
     parts = sum(1 for table in tables for _ in (folder.path / table).glob("*.parquet"))
     if parts > COMPACT_FROM_PARTS:
-        compact(folder.path)
+        compact(folder)

@@ -46,10 +46,11 @@ class RunState:
         if not result.get("done"):
             self.running[trial_id] = result
             return
+        new = trial_id not in self.ended
         self.end(trial_id)
         if result.get("status") == "failed":
             self.failed[trial_id] = result["error"]
-        elif result.get("status") == "completed":
+        elif new and result.get("status") == "completed":
             self.completed += 1
             self.seconds[trial_id] = result["train_seconds"]
 

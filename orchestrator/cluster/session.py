@@ -68,7 +68,8 @@ def ray_session(address: str | None, resources: ResourcesOptions) -> Iterator[Sl
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     for name in ("ray", "ray.tune", "ray.data", "ray._private"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        # What fails is stored as a row and told at the end.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if ray.is_initialized():
         with _sigterm_interrupts():
             yield slots(ray.cluster_resources(), resources)

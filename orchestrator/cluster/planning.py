@@ -1,0 +1,134 @@
+"""The plan of a study, with times from a short probe on this machine. Needs no Ray."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from orchestrator.cluster.backlog_reading import read_backlog
+from orchestrator.data import load_dataset
+from orchestrator.data.dataset import Dataset
+from orchestrator.measures import MeasureContext, measure_snapshot
+from orchestrator.models import build_model
+from orchestrator.results import ResultsFolder, committed_snapshots
+from orchestrator.study.plan import Plan, make_plan
+from orchestrator.study.spec import CheckpointOptions, Study, TrialConfig
+from orchestrator.study.training_options import StopOptions
+from orchestrator.study.trials import Trial, expand_trials
+from orchestrator.training import Finished, build_loss, train
+
+PROBE_SECONDS = 30.0
+
+
+def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
+    """Count what is left of a study and estimate its time.
+
+    Args:
+        study: The study.
+        results: Its results folder; need not exist.
+        probe: Train and measure for about half a minute, one thread, to estimate the time.
+    """
+    trials = expand_trials(study)
+    done: set[str] = set()
+    partial: set[str] = set()
+    measured = 0
+    if results.exists():
+        folder = ResultsFolder.open(results)
+        backlog = read_backlog(folder, study)
+        ids = {trial.trial_id for trial in trials}
+        done = backlog.completed & ids
+        partial = (backlog.attempts.keys() & ids) - done
+        wanted = set(study.requests)
+        measured = sum(
+            wanted <= backlog.measured.get(row["checkpoint_id"], set())
+            for row in committed_snapshots(folder, ids)
+        )
+    conditions = {trial.condition_id: trial for trial in trials}
+    datasets: dict[str, Dataset] = {}
+    update_seconds: dict[str, float] = {}
+    measure_seconds: dict[str, float] = {}
+    n_train: dict[str, int] = {}
+    snapshot_bytes: dict[str, int] = {}
+    shapes: dict[str, tuple[float, float]] = {}
+    for condition, trial in conditions.items():
+        dataset = _dataset(trial.config, datasets)
+        model = build_model(
+            trial.config.model, dataset.input_shape, dataset.classes, trial.seed
+        )
+        n_train[condition] = len(dataset.train_y)
+        snapshot_bytes[condition] = sum(
+            tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
+        )
+        if probe:
+            shape = _shape(trial.config)
+            if shape not in shapes:
+                budget = PROBE_SECONDS / (2 * len(conditions))
+                shapes[shape] = (
+                    _update_seconds(trial, dataset, budget),
+                    _measure_seconds(study, trial, dataset),
+                )
+            update_seconds[condition], measure_seconds[condition] = shapes[shape]
+    slots = max(1, int((os.cpu_count() or 1) // max(study.resources.trial.cpus, 1)))
+    return make_plan(
+        study,
+        trials,
+        done=done,
+        partial=partial,
+        measured=measured,
+        n_train=n_train,
+        snapshot_bytes=snapshot_bytes,
+        update_seconds=update_seconds,
+        measure_seconds=measure_seconds,
+        slots=slots,
+    )
+
+
+def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
+    key = config.data.model_dump_json()
+    if key not in known:
+        known[key] = load_dataset(config.data)
+    return known[key]
+
+
+def _shape(config: TrialConfig) -> str:
+    """What decides the cost of an update: all but rates, seeds and stopping rules."""
+    training = config.training
+    parts = [config.data.model_dump(), config.model.model_dump()]
+    parts += [training.batch_size, training.optimizer.name, training.augmentation]
+    return json.dumps(parts, default=str)
+
+
+def _update_seconds(trial: Trial, dataset: Dataset, budget: float) -> float:
+    stop = StopOptions(seconds=max(0.2, budget), epochs=10**6)
+    training = trial.config.training.model_copy(update={"stop": stop})
+    config = trial.config.model_copy(update={"training": training})
+    started, updates = time.perf_counter(), 1
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for event in train(config, trial.seed, dataset, CheckpointOptions()):
+            if isinstance(event, Finished):
+                updates = max(1, event.updates)
+    finally:
+        torch.set_num_threads(threads)
+    return (time.perf_counter() - started) / updates
+
+
+def _measure_seconds(study: Study, trial: Trial, dataset: Dataset) -> float:
+    config, settings = trial.config, study.measuring
+    started = time.perf_counter()
+    context = MeasureContext(
+        build_model(config.model, dataset.input_shape, dataset.classes, trial.seed),
+        dataset,
+        build_loss(config.training.loss),
+        dtype=getattr(torch, settings.dtype),
+        examples=settings.examples,
+        examples_per_pass=settings.examples_per_pass,
+    )
+    for _ in measure_snapshot(context, study.requests):
+        pass
+    return time.perf_counter() - started

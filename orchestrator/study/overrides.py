@@ -1,0 +1,76 @@
+"""``--set path=value``: the only override of a study file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
+
+from orchestrator.errors import Problem, StudyFileError
+
+if TYPE_CHECKING:
+    from orchestrator.study.problems import Source
+
+
+def apply_override(source: Source, text: str) -> None:
+    """Set one value in the tree of ``source``.
+
+    Args:
+        source: The study file; remembers what was overridden, for its errors.
+        text: ``path=value``; the value is YAML 1.2.
+
+    Raises:
+        StudyFileError: If it is not ``path=value``, or the path leads through a scalar.
+    """
+    path, equals, value_text = text.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise _refuse(text, "", "expected path=value", "for example --set training.batch_size=32")
+    try:
+        value = YAML().load(value_text) if value_text.strip() else None
+    except (YAMLError, ValueError, AttributeError, TypeError, KeyError) as error:
+        first = str(error).split("\n")[0]
+        raise _refuse(text, path, f"{value_text!r} is not valid YAML: {first}") from None
+    node: Any = source.tree
+    done: tuple[Any, ...] = ()
+    while True:
+        key, keys = _next_key(node, keys, inside_sweep=done == ("sweep",))
+        done += (key,)
+        if not keys:
+            break
+        node = _child(node, key, text, path)
+    if isinstance(node, list) and not (isinstance(key, int) and key < len(node)):
+        raise _refuse(text, path, f"there is no item {key!r} in a list of {len(node)}")
+    node[key] = value
+    source.overrides.append((done, text))
+
+
+def _next_key(node: Any, keys: list[str], *, inside_sweep: bool) -> tuple[Any, list[str]]:
+    if isinstance(node, list):
+        return (int(keys[0]) if keys[0].isdigit() else keys[0]), keys[1:]
+    # Keys of a sweep hold dots themselves.
+    return (".".join(keys), []) if inside_sweep else (keys[0], keys[1:])
+
+
+def _child(node: Any, key: Any, text: str, path: str) -> Any:
+    if isinstance(node, list):
+        if not (isinstance(key, int) and key < len(node)):
+            raise _refuse(text, path, f"there is no item {key!r} in a list of {len(node)}")
+        child = node[key]
+    else:
+        child = node.get(key)
+    if child is None:
+        child = CommentedMap()
+    elif isinstance(child, str):
+        child = CommentedMap({"name": child})  # A short form such as ``model: mlp``.
+    elif not isinstance(child, Mapping | list):
+        raise _refuse(text, path, f"{key} is {child!r}, which has no keys")
+    node[key] = child
+    return child
+
+
+def _refuse(text: str, path: str, what: str, hint: str | None = None) -> StudyFileError:
+    return StudyFileError([Problem(f"--set {text}", path, what, hint)])

@@ -1,0 +1,224 @@
+"""What running a study means: how many trials, updates, snapshots, bytes and seconds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from orchestrator.study.positions import planned_steps
+from orchestrator.study.spec import CheckpointOptions, Study
+from orchestrator.study.training_options import StopOptions
+from orchestrator.study.trials import Trial
+
+
+@dataclass(frozen=True)
+class ConditionCost:
+    """What one trial of a condition costs at most; a train-loss target may end it sooner.
+
+    Attributes:
+        condition_id: The condition.
+        label: Its swept values, as text.
+        trials: Trials of it.
+        to_train: Trials of it that are not completed.
+        updates: Updates of one trial; None if only ``stop.seconds`` bounds it.
+        snapshots: Snapshots of one trial.
+        snapshot_bytes: Bytes of one snapshot.
+        train_seconds: Seconds to train one trial; None if not probed.
+        measure_seconds: Seconds to measure one snapshot; None if not probed.
+    """
+
+    condition_id: str
+    label: str
+    trials: int
+    to_train: int
+    updates: int | None
+    snapshots: int
+    snapshot_bytes: int
+    train_seconds: float | None
+    measure_seconds: float | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of a study.
+
+    Attributes:
+        study: Its name.
+        trials: All trials; ``done``, ``partial`` and ``new`` add up to it.
+        done: Completed trials.
+        partial: Trials that were begun.
+        new: Trials that were not.
+        snapshots: Snapshots of all trials, at most.
+        snapshots_to_measure: Of those, the ones without all rows.
+        disk_bytes: Bytes of all snapshots.
+        slots: Trials that train side by side on this machine.
+        train_seconds: Seconds of training left, over all trials; None if not probed.
+        measure_seconds: Seconds of measuring left.
+        conditions: The costs of each condition.
+    """
+
+    study: str
+    trials: int
+    done: int
+    partial: int
+    new: int
+    snapshots: int
+    snapshots_to_measure: int
+    disk_bytes: int
+    slots: int
+    train_seconds: float | None
+    measure_seconds: float | None
+    conditions: tuple[ConditionCost, ...]
+
+    @property
+    def wall_seconds(self) -> float | None:
+        """Time until everything is trained and measured, with every core busy."""
+        if self.train_seconds is None or self.measure_seconds is None:
+            return None
+        return (self.train_seconds + self.measure_seconds) / max(1, self.slots)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as plain values, for JSON."""
+        return {**asdict(self), "wall_seconds": self.wall_seconds}
+
+
+def most_updates(stop: StopOptions, n_train: int, batch_size: int) -> int | None:
+    """Updates after which training ends whatever its loss; None if only time bounds it."""
+    bounds = []
+    if stop.epochs is not None:
+        bounds.append(stop.epochs * math.ceil(n_train / batch_size))
+    if stop.updates is not None:
+        bounds.append(stop.updates)
+    return min(bounds, default=None)
+
+
+def most_snapshots(
+    checkpoints: CheckpointOptions, stop: StopOptions, n_train: int, batch_size: int
+) -> int:
+    """Snapshots of one trial, at most, the final one included."""
+    per_epoch = math.ceil(n_train / batch_size)
+    updates = most_updates(stop, n_train, batch_size)
+    steps: set[int] = set()
+    if updates is not None:
+        epochs = stop.epochs or updates // per_epoch
+        steps |= {e * per_epoch for e in planned_steps(checkpoints.epochs, epochs)}
+        steps |= set(planned_steps(checkpoints.updates, updates))
+        steps = {step for step in steps if step <= updates} | {updates}
+    return max(1, len(steps)) + len(checkpoints.train_loss)
+
+
+def make_plan(
+    study: Study,
+    trials: list[Trial],
+    *,
+    done: set[str],
+    partial: set[str],
+    measured: int,
+    n_train: Mapping[str, int],
+    snapshot_bytes: Mapping[str, int],
+    update_seconds: Mapping[str, float],
+    measure_seconds: Mapping[str, float],
+    slots: int,
+) -> Plan:
+    """Put a plan together.
+
+    Args:
+        study: The study.
+        trials: Its trials.
+        done: Ids of completed trials.
+        partial: Ids of trials that were begun and are not completed.
+        measured: Snapshots that have all their rows.
+        n_train: Condition id → training examples.
+        snapshot_bytes: Condition id → bytes of a snapshot.
+        update_seconds: Condition id → measured seconds of one update; may lack conditions.
+        measure_seconds: Condition id → measured seconds of one snapshot's measures; likewise.
+        slots: Trials that train side by side.
+    """
+    by_condition: dict[str, list[Trial]] = {}
+    for trial in trials:
+        by_condition.setdefault(trial.condition_id, []).append(trial)
+    costs = []
+    for condition, members in sorted(by_condition.items(), key=lambda item: _label(item[1][0])):
+        training = members[0].config.training
+        updates = most_updates(training.stop, n_train[condition], training.batch_size)
+        per_update = update_seconds.get(condition)
+        seconds = None if per_update is None or updates is None else per_update * updates
+        if seconds is not None and training.stop.seconds is not None:
+            seconds = min(seconds, training.stop.seconds)
+        costs.append(
+            ConditionCost(
+                condition,
+                _label(members[0]),
+                len(members),
+                sum(trial.trial_id not in done for trial in members),
+                updates,
+                most_snapshots(
+                    study.checkpoints, training.stop, n_train[condition], training.batch_size
+                ),
+                snapshot_bytes[condition],
+                seconds if seconds is not None else training.stop.seconds,
+                measure_seconds.get(condition),
+            )
+        )
+    snapshots = sum(cost.trials * cost.snapshots for cost in costs)
+    left = max(0, snapshots - measured) if len(done) < len(trials) else 0
+    per_snapshot = [c.measure_seconds for c in costs if c.measure_seconds is not None]
+    known = all(cost.train_seconds is not None for cost in costs) and bool(update_seconds)
+    return Plan(
+        study=study.study,
+        trials=len(trials),
+        done=len(done),
+        partial=len(partial),
+        new=len(trials) - len(done) - len(partial),
+        snapshots=snapshots,
+        snapshots_to_measure=left,
+        disk_bytes=sum(cost.trials * cost.snapshots * cost.snapshot_bytes for cost in costs),
+        slots=slots,
+        train_seconds=sum(c.to_train * (c.train_seconds or 0) for c in costs) if known else None,
+        measure_seconds=left * sum(per_snapshot) / len(per_snapshot) if per_snapshot else None,
+        conditions=tuple(costs),
+    )
+
+
+def _label(trial: Trial) -> str:
+    def text(value: Any) -> str:
+        if isinstance(value, Mapping):
+            return "{" + ", ".join(f"{k}: {text(v)}" for k, v in value.items()) + "}"
+        return str(value)
+
+    pairs = [f"{path.rpartition('.')[2]} {text(value)}" for path, value in trial.swept.items()]
+    return ", ".join(pairs) or "the only condition"
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan for people."""
+    lines = [
+        f"study {plan.study}: {plan.trials} trials "
+        f"({plan.new} new, {plan.partial} partial, {plan.done} done)",
+        f"snapshots: at most {plan.snapshots}, {plan.snapshots_to_measure} to measure, "
+        f"{plan.disk_bytes / 1e6:.1f} MB",
+    ]
+    width = max(len(cost.label) for cost in plan.conditions)
+    lines.append(f"{'condition':<{width}}  to train  updates  snapshots  s/trial  s/snapshot")
+    for cost in plan.conditions:
+        lines.append(
+            f"{cost.label:<{width}}  {cost.to_train:>8}  {_cell(cost.updates):>7}  "
+            f"{cost.snapshots:>9}  {_cell(cost.train_seconds):>7}  "
+            f"{_cell(cost.measure_seconds):>10}"
+        )
+    if plan.wall_seconds is not None:
+        lines.append(
+            f"time: about {plan.train_seconds:.0f} s of training and "
+            f"{plan.measure_seconds:.0f} s of measuring; {plan.wall_seconds:.0f} s with "
+            f"{plan.slots} cores or slots busy (an upper bound: a train-loss target ends a "
+            "trial sooner)"
+        )
+    return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "?"
+    return str(value) if isinstance(value, int) else f"{value:.3g}"

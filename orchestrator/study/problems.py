@@ -1,0 +1,238 @@
+"""From pydantic's errors to sentences with a place: file, line, column, got, expected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from orchestrator.errors import Problem
+from orchestrator.study.yaml_nodes import Place, place_of_key, place_of_value
+
+_POSITIONS = "a list of whole numbers, {every: n} or {log_spaced: n}"
+_SEEDS = "a whole number of at least 1, or a list of distinct seeds of at least 0"
+_DATA_NAMES = (
+    "mnist1d",
+    "digits",
+    "mnist",
+    "fashion_mnist",
+    "kmnist",
+    "emnist",
+    "cifar10",
+    "cifar100",
+    "npz",
+)
+
+
+@dataclass
+class Source:
+    """A study file being checked.
+
+    Attributes:
+        name: Its path, as the user gave it.
+        text: Its content.
+        tree: What ruamel.yaml read.
+        overrides: Path of keys → the ``--set`` text that set it.
+    """
+
+    name: str
+    text: str
+    tree: Any
+    overrides: list[tuple[tuple[Any, ...], str]] = field(default_factory=list)
+
+    def problem(
+        self, keys: Sequence[Any], what: str, hint: str | None = None, *, at_key: bool = False
+    ) -> Problem:
+        """A problem with the value (or the key) at ``keys``, or with the mapping that lacks it."""
+        path = ".".join(map(str, keys))
+        for overridden, text in reversed(self.overrides):
+            if tuple(keys[: len(overridden)]) == overridden:
+                return Problem(f"--set {text}", path, what, hint)
+        line, column = self._place(keys, at_key)
+        lines = self.text.splitlines()
+        source = lines[line] if line < len(lines) else None
+        where = f"{self.name}:{line + 1}:{column + 1}"
+        return Problem(where, path, what, hint, source, column + 1)
+
+    def _place(self, keys: Sequence[Any], at_key: bool) -> Place:
+        node, place = self.tree, (0, 0)
+        for depth, key in enumerate(keys):
+            if not _holds(node, key):
+                break
+            last = depth == len(keys) - 1
+            found = (
+                place_of_key(node, key) if at_key or not last else place_of_value(node, key)
+            )
+            place = found or place
+            node = node[key]
+        return place
+
+
+def describe(
+    source: Source,
+    error: ValidationError,
+    model: type[BaseModel],
+    prefix: Sequence[Any] = (),
+) -> list[Problem]:
+    """Every problem of a validation, each once, in the order of the file."""
+    problems: dict[tuple[str, str], Problem] = {}
+    for item in _merged(error.errors(include_url=False), source, prefix):
+        problem = _describe_one(source, item, model, prefix)
+        problems.setdefault((problem.where, problem.what), problem)
+    return sorted(problems.values(), key=_order)
+
+
+def _order(problem: Problem) -> tuple[int, int]:
+    match = re.search(r":(\d+):(\d+)$", problem.where)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def _merged(
+    errors: Iterable[Any], source: Source, prefix: Sequence[Any]
+) -> Iterable[dict[str, Any]]:
+    """One error in place of one for each member of a plain union."""
+    seen = set()
+    for error in errors:
+        loc = error["loc"]
+        for union, expected in (
+            (("checkpoints", "epochs"), _POSITIONS),
+            (("checkpoints", "updates"), _POSITIONS),
+            (("seeds",), _SEEDS),
+        ):
+            if not prefix and loc[: len(union)] == union and error["type"] != "value_error":
+                value = _value(source.tree, union)
+                if union not in seen:
+                    seen.add(union)
+                    what = f"expected {expected}, got {short(value)}"
+                    yield {**error, "loc": union, "type": "union", "msg": what}
+                break
+        else:
+            yield dict(error)
+
+
+def _value(tree: Any, keys: Sequence[Any]) -> Any:
+    for key in keys:
+        if not _holds(tree, key):
+            return None
+        tree = tree[key]
+    return tree
+
+
+def _holds(node: Any, key: Any) -> bool:
+    if isinstance(node, Mapping):
+        return key in node
+    return isinstance(node, list) and isinstance(key, int) and key < len(node)
+
+
+def _describe_one(
+    source: Source, error: dict[str, Any], model: type[BaseModel], prefix: Sequence[Any]
+) -> Problem:
+    keys, fields = _keys(source, error["loc"], model, prefix)
+    kind, context, value = error["type"], error.get("ctx", {}), error.get("input")
+    if kind == "union":
+        return source.problem(keys, error["msg"])
+    if kind == "extra_forbidden":
+        hint = did_you_mean(str(keys[-1]), fields)
+        return source.problem(keys, f"unknown key {keys[-1]!r}", hint, at_key=True)
+    if kind == "missing":
+        return source.problem(keys, "is missing", at_key=True)
+    if kind == "union_tag_invalid":
+        names = _names(context["expected_tags"])
+        tag = context["tag"]
+        own = "or your own as package.module:name"
+        hint = did_you_mean(tag, names) or f"expected one of {', '.join(names)}, {own}"
+        return source.problem(keys, f"unknown name {tag!r}, expected {', '.join(names)}", hint)
+    if kind == "union_tag_not_found":
+        return source.problem(keys, f"needs a name, got {short(value)}", "for example {name: …}")
+    if kind == "literal_error":
+        hint = did_you_mean(str(value), re.findall(r"'([^']*)'", context["expected"]))
+        return source.problem(keys, f"got {short(value)}, expected {context['expected']}", hint)
+    if kind == "value_error":
+        return source.problem(keys, str(context["error"]))
+    what = error["msg"].replace("Input should be", "should be")
+    if kind.startswith("int_"):
+        what = "should be a whole number"
+    elif kind.startswith("float_"):
+        what = "should be a number"
+    elif kind in {"tuple_type", "list_type"}:
+        what = "should be a list"
+    elif kind in {"dict_type", "model_type", "model_attributes_type"}:
+        what = "should be a mapping of keys"
+    elif kind == "string_pattern_mismatch":
+        what = "should be letters, digits, '_', '-' and '.', beginning with a letter or digit"
+    return source.problem(keys, f"{what}, got {short(value)}")
+
+
+def _names(expected_tags: str) -> list[str]:
+    names: list[str] = []
+    for tag in re.findall(r"'([^']*)'", expected_tags):
+        names += _DATA_NAMES if tag == "builtin" else [tag]
+    return list(dict.fromkeys(name for name in names if name != "custom"))
+
+
+def _keys(
+    source: Source, loc: Sequence[Any], model: type[BaseModel], prefix: Sequence[Any]
+) -> tuple[list[Any], list[str]]:
+    """The keys of the file that ``loc`` names, without union tags; the fields known there."""
+    keys = list(prefix)
+    node = _value(source.tree, prefix)
+    current: list[type[BaseModel]] = [model]
+    for position, element in enumerate(loc):
+        last = position == len(loc) - 1
+        fields: list[FieldInfo] = [
+            found.model_fields[element]
+            for found in current
+            if isinstance(element, str) and element in found.model_fields
+        ]
+        tagged = [found for found in current if _is_tag(found, element)]
+        if _holds(node, element):
+            node = node[element]
+            keys.append(element)
+        elif not fields and tagged:
+            current = tagged
+            continue
+        elif last or fields:
+            keys.append(element)
+            node = None
+        else:
+            continue
+        if last:
+            break
+        if fields:
+            current = [m for found in fields for m in models_of(found.annotation)]
+        elif tagged:
+            current = tagged  # ``{hessian_trace: {…}}``: a key that is a tag too.
+    known = [name for found in current for name in found.model_fields]
+    return keys, list(dict.fromkeys(known))
+
+
+def _is_tag(model: type[BaseModel], tag: Any) -> bool:
+    name = model.model_fields.get("name")
+    named = name is not None and tag in get_args(name.annotation)
+    return named or (tag == "builtin" and model.__name__ == "BuiltinData")
+
+
+def models_of(annotation: Any) -> list[type[BaseModel]]:
+    """The pydantic models that an annotation allows, those inside unions included."""
+    if isinstance(annotation, type) and get_origin(annotation) is None:
+        return [annotation] if issubclass(annotation, BaseModel) else []
+    return [found for part in get_args(annotation) for found in models_of(part)]
+
+
+def did_you_mean(got: str, known: Iterable[str]) -> str | None:
+    """``did you mean 'epochs'?``, if something known is close."""
+    close = get_close_matches(got, list(known), 1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else None
+
+
+def short(value: Any) -> str:
+    """``value`` for a message, cut if it is long."""
+    from orchestrator.study.yaml_nodes import plain
+
+    text = repr(plain(value)) if value is not None else "nothing"
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,63 @@
+"""The JSON Schema of study files, for completion and checking in editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.study.options import is_import_path
+from orchestrator.study.spec import Study
+
+_SHORT_FORMS = {
+    "Study": ("data", "model"),
+    "TrialConfig": ("data", "model"),
+    "TrainingOptions": ("loss", "optimizer", "schedule"),
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of a study file, short forms included: names for mappings, names of measures."""
+    schema = Study.model_json_schema()
+    definitions = schema["$defs"]
+    for owner, keys in _SHORT_FORMS.items():
+        properties = (schema if owner == "Study" else definitions.get(owner, {})).get("properties")
+        for key in keys if properties else ():
+            properties[key] = _or_name(properties[key], definitions)
+    items = schema["properties"]["measures"]["items"]
+    names = _names(items, definitions)
+    schema["properties"]["measures"]["items"] = {
+        "anyOf": [
+            _name_schema(names),
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "propertyNames": _name_schema(names),
+                "additionalProperties": {"type": ["object", "null"]},
+            },
+            {**items, "type": "object"},
+        ]
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Study",
+        **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def _or_name(part: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    mapping = {key: value for key, value in part.items() if key not in {"default", "description"}}
+    kept = {key: value for key, value in part.items() if key in {"default", "description"}}
+    return {"anyOf": [_name_schema(_names(part, definitions)), mapping], **kept}
+
+
+def _name_schema(names: list[str]) -> dict[str, Any]:
+    return {"anyOf": [{"enum": names}, {"type": "string", "pattern": "^[A-Za-z_][\\w.]*:\\w+"}]}
+
+
+def _names(part: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
+    names: list[str] = []
+    for member in part.get("oneOf", []):
+        definition = definitions[member["$ref"].rpartition("/")[2]]
+        name = definition["properties"]["name"]
+        names += [name["const"]] if "const" in name else name.get("enum", [])
+    return [name for name in names if not is_import_path(name)]

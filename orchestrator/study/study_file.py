@@ -1,0 +1,111 @@
+"""Reading a study file: YAML 1.2, ``--set``, and every mistake with its place."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import AliasEvent
+
+from orchestrator.errors import Problem, StudyFileError
+from orchestrator.study.overrides import apply_override
+from orchestrator.study.problems import Source, describe
+from orchestrator.study.spec import Study
+from orchestrator.study.sweep_check import check_sweep
+from orchestrator.study.yaml_nodes import plain
+
+MOST_BYTES = 1 << 20
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """Read and check a study file.
+
+    Args:
+        path: The YAML file.
+        overrides: ``path=value`` texts, applied before checking, as ``--set`` does.
+
+    Raises:
+        StudyFileError: With every problem found, each with its place.
+    """
+    text = _read(Path(path))
+    tree = _parse(text, str(path))
+    source = Source(str(path), text, tree)
+    for override in overrides:
+        apply_override(source, override)
+    content = plain(tree)
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        raise StudyFileError(describe(source, error, Study)) from None
+    problems = check_sweep(source, study)
+    if problems:
+        raise StudyFileError(problems)
+    return study
+
+
+def resolved_yaml(study: Study) -> str:
+    """The study with every default spelled out, as YAML."""
+    stream = io.StringIO()
+    yaml = YAML()
+    yaml.default_flow_style = False
+    yaml.dump(study.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+def _read(path: Path) -> str:
+    def refuse(what: str, hint: str | None = None) -> StudyFileError:
+        return StudyFileError([Problem(f"{path}:1:1", "", what, hint)])
+
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise refuse(
+            "there is no such file", f"the working directory is {Path.cwd()}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise refuse(f"cannot be read: {error}") from None
+    if len(content) > MOST_BYTES:
+        raise refuse(f"is larger than {MOST_BYTES} bytes, which no study file is")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        problem = Problem(f"{path}:{line}:1", "", "is not UTF-8 text")
+        raise StudyFileError([problem]) from None
+
+
+def _parse(text: str, name: str) -> Any:
+    yaml = YAML()
+    try:
+        for event in YAML().parse(text):
+            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
+                mark = event.start_mark
+                raise _at(name, text, mark, "anchors and aliases are not allowed", "write it out")
+        tree = yaml.load(text)
+    except MarkedYAMLError as error:
+        what = (error.problem or error.context or "is not valid YAML").split("\n")[0]
+        raise _at(name, text, error.problem_mark or error.context_mark, what) from None
+    except (YAMLError, ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
+        what = str(error).split("\n")[0] or type(error).__name__
+        raise StudyFileError([Problem(f"{name}:1:1", "", f"is not valid YAML: {what}")]) from None
+    if not hasattr(tree, "lc") or not hasattr(tree, "keys"):
+        kind = "empty" if tree is None else f"a {type(plain(tree)).__name__}"
+        hint = "begin with `study: my_study`; `orchestrator schema` lists every key"
+        problem = Problem(f"{name}:1:1", "", f"is {kind}, expected a mapping of keys", hint)
+        raise StudyFileError([problem])
+    return tree
+
+
+def _at(name: str, text: str, mark: Any, what: str, hint: str | None = None) -> StudyFileError:
+    line, column = (mark.line, mark.column) if mark is not None else (0, 0)
+    lines = text.splitlines()
+    source = lines[line] if line < len(lines) else None
+    return StudyFileError(
+        [Problem(f"{name}:{line + 1}:{column + 1}", "", what, hint, source, column + 1)]
+    )
