@@ -79,5 +79,7 @@ def test_no_file_is_over_400_lines(path):
 )
 def test_light_rooms_start_without_torch_and_ray(modules):
     code = f"import sys, {modules}; print(sorted({{'torch', 'ray'}} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout.strip() == "[]"

@@ -154,8 +154,10 @@ class Dispatcher:
 
     def _grow(self) -> None:
         # Beyond the reserved ones, no more measurers than there is work for.
-        wanted = self.allowed if not self._thread.is_alive() else min(
-            self.allowed, max(len(self._workers), self.waiting)
+        wanted = (
+            self.allowed
+            if not self._thread.is_alive()
+            else min(self.allowed, max(len(self._workers), self.waiting))
         )
         while len(self._workers) < wanted:
             actor = self.new_measurer()
@@ -249,7 +251,9 @@ class Dispatcher:
 
 
 def _first_line(error: BaseException) -> str:
-    text = str(error) if isinstance(error, OrchestratorError) else f"{type(error).__name__}: {error}"
+    text = (
+        str(error) if isinstance(error, OrchestratorError) else f"{type(error).__name__}: {error}"
+    )
     return text.strip().splitlines()[0] if text.strip() else type(error).__name__
 
 
@@ -260,7 +264,8 @@ def measurer_factory(
     threads = max(1, int(cpus))
 
     def start() -> Any:
-        return Measurer.options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD").remote(
+        actor: Any = Measurer
+        return actor.options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD").remote(
             str(folder.path), study_json, data, threads
         )
 

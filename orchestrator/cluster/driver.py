@@ -32,8 +32,8 @@ from orchestrator.results import (
     code_diff,
     collect_provenance,
     compact,
-    swept_columns,
     sweep_temporary,
+    swept_columns,
     write_part,
 )
 from orchestrator.study.spec import Study

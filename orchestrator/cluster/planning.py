@@ -56,9 +56,7 @@ def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
     shapes: dict[str, tuple[float, float]] = {}
     for condition, trial in conditions.items():
         dataset = _dataset(trial.config, datasets)
-        model = build_model(
-            trial.config.model, dataset.input_shape, dataset.classes, trial.seed
-        )
+        model = build_model(trial.config.model, dataset.input_shape, dataset.classes, trial.seed)
         n_train[condition] = len(dataset.train_y)
         snapshot_bytes[condition] = sum(
             tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
@@ -97,7 +95,7 @@ def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
 def _shape(config: TrialConfig) -> str:
     """What decides the cost of an update: all but rates, seeds and stopping rules."""
     training = config.training
-    parts = [config.data.model_dump(), config.model.model_dump()]
+    parts: list[object] = [config.data.model_dump(), config.model.model_dump()]
     parts += [training.batch_size, training.optimizer.name, training.augmentation]
     return json.dumps(parts, default=str)
 

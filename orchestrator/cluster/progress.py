@@ -86,9 +86,7 @@ def _bars(state: RunState, console: Console, stop: threading.Event) -> None:
         failures = progress.add_task("failures", total=None, note="", visible=False)
         while True:
             ended = stop.is_set()
-            progress.update(
-                trials, completed=state.completed, note=f"{len(state.running)} running"
-            )
+            progress.update(trials, completed=state.completed, note=f"{len(state.running)} running")
             dispatcher = state.dispatcher
             if dispatcher is not None:
                 known = dispatcher.measured + dispatcher.waiting

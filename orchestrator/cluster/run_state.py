@@ -95,7 +95,9 @@ class RunState:
             lambda other: True,
         )
         for alike in kinds:
-            times = [seconds for other, seconds in known if other is not None and alike(other)]
+            times: list[float] = [
+                seconds for other, seconds in known if other is not None and alike(other)
+            ]
             if times:
                 return sum(times) / len(times)
         return None
@@ -121,9 +123,7 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
             _current.report(trial.config["trial_id"], result)
             _current.wait_for_measurers()
 
-    def on_trial_error(
-        self, iteration: int, trials: list[Any], trial: Any, **info: Any
-    ) -> None:
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial failed for good."""
         if _current is not None:
             _current.end(trial.config["trial_id"])

@@ -46,7 +46,9 @@ def _load(reference: ray.ObjectRef[Any], device: str) -> Dataset:
     with warnings.catch_warnings():
         # The object store's memory is read-only, and nothing here writes to a data set.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        tensors = {key: torch.from_numpy(value) for key, value in arrays["tensors"].items()}
+        tensors: dict[str, Any] = {
+            key: torch.from_numpy(value) for key, value in arrays["tensors"].items()
+        }
     return Dataset(**tensors, **arrays["facts"]).to(device)
 
 

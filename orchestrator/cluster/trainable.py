@@ -79,9 +79,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
         order = self.orders[new_config["trial_id"]]
-        self.work = run_trial(
-            order, self.folder, self.checkpoints, self.data, device=self.device
-        )
+        self.work = run_trial(order, self.folder, self.checkpoints, self.data, device=self.device)
         return True
 
     def step(self) -> dict[str, Any]:

@@ -65,9 +65,7 @@ class Source:
             if not _holds(node, key):
                 break
             last = depth == len(keys) - 1
-            found = (
-                place_of_key(node, key) if at_key or not last else place_of_value(node, key)
-            )
+            found = place_of_key(node, key) if at_key or not last else place_of_value(node, key)
             place = found or place
             node = node[key]
         return place

@@ -7,6 +7,7 @@ from typing import Any
 from orchestrator.study.options import is_import_path
 from orchestrator.study.spec import Study
 
+_IMPORT_PATH = r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$"
 _SHORT_FORMS = {
     "Study": ("data", "model"),
     "TrialConfig": ("data", "model"),
@@ -19,8 +20,9 @@ def json_schema() -> dict[str, Any]:
     schema = Study.model_json_schema()
     definitions = schema["$defs"]
     for owner, keys in _SHORT_FORMS.items():
-        properties = (schema if owner == "Study" else definitions.get(owner, {})).get("properties")
-        for key in keys if properties else ():
+        holder = schema if owner == "Study" else definitions.get(owner, {})
+        properties = holder.get("properties", {})
+        for key in properties.keys() & set(keys):
             properties[key] = _or_name(properties[key], definitions)
     items = schema["properties"]["measures"]["items"]
     names = _names(items, definitions)
@@ -37,11 +39,22 @@ def json_schema() -> dict[str, Any]:
             {**items, "type": "object"},
         ]
     }
+    for definition in definitions.values():
+        if definition.get("additionalProperties") is True:  # The user's own components.
+            definition["properties"]["name"]["pattern"] = _IMPORT_PATH
+    schema = _any_of(schema)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Study",
         **{key: value for key, value in schema.items() if key != "title"},
     }
+
+
+def _any_of(part: Any) -> Any:
+    """``part`` with every ``oneOf`` as ``anyOf``: a built-in name may look like the user's own."""
+    if isinstance(part, dict):
+        return {"anyOf" if k == "oneOf" else k: _any_of(v) for k, v in part.items()}
+    return [_any_of(item) for item in part] if isinstance(part, list) else part
 
 
 def _or_name(part: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -51,7 +64,7 @@ def _or_name(part: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any
 
 
 def _name_schema(names: list[str]) -> dict[str, Any]:
-    return {"anyOf": [{"enum": names}, {"type": "string", "pattern": "^[A-Za-z_][\\w.]*:\\w+"}]}
+    return {"anyOf": [{"enum": names}, {"type": "string", "pattern": _IMPORT_PATH}]}
 
 
 def _names(part: dict[str, Any], definitions: dict[str, Any]) -> list[str]:

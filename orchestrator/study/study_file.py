@@ -65,9 +65,7 @@ def _read(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
-        raise refuse(
-            "there is no such file", f"the working directory is {Path.cwd()}"
-        ) from None
+        raise refuse("there is no such file", f"the working directory is {Path.cwd()}") from None
     except (OSError, ValueError) as error:
         raise refuse(f"cannot be read: {error}") from None
     if len(content) > MOST_BYTES:

@@ -67,8 +67,9 @@ def base_content(study: Study) -> dict[str, Any]:
 
 
 def with_values(content: Mapping[str, Any], swept: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of ``content`` with dotted paths set; shorter paths first, so that
-    ``model`` and ``model.width`` can be swept together.
+    """A copy of ``content`` with dotted paths set.
+
+    Shorter paths come first, so that ``model`` and ``model.width`` can be swept together.
     """
     result = dict(content)
     for path, value in sorted(swept.items(), key=lambda item: item[0].count(".")):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter
 from dataclasses import dataclass
@@ -63,8 +64,8 @@ def effective_learning_rate(training: TrainingOptions) -> float:
     ``sqrt``: to its square root (arXiv:1404.5997).
     """
     ratio = training.batch_size / training.reference_batch_size
-    factor = {"none": 1.0, "linear": ratio, "sqrt": ratio**0.5}[training.learning_rate_scaling]
-    return training.optimizer.learning_rate * factor
+    factors: dict[str, float] = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}
+    return training.optimizer.learning_rate * factors[training.learning_rate_scaling]
 
 
 def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
@@ -156,11 +157,12 @@ _COLUMN_PATHS = {
     "training.schedule": "schedule",
     "training.schedule.name": "schedule",
 }
-_RESERVED = frozenset(
-    "trial_id condition_id study seed status stop_reason error attempt epochs updates "
-    "examples_seen train_seconds evaluation_seconds n_parameters params_json dataset_hash host "
-    "device written_at".split()
-)
+_RESERVED = {
+    *("trial_id", "condition_id", "study", "seed", "status", "stop_reason", "error", "attempt"),
+    *("epochs", "updates", "examples_seen", "train_seconds", "evaluation_seconds"),
+    *("n_parameters", "params_json", "dataset_hash", "host", "device", "written_at"),
+    *("python_version", "torch_version", "orchestrator_version", "schema_version"),
+}
 
 
 def _number(options: Any, name: str) -> Any:

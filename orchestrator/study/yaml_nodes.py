@@ -31,7 +31,7 @@ def _scalar(value: Any) -> Any:
 def place_of_key(node: Any, key: Any) -> Place | None:
     """0-based line and column of ``key`` in a mapping, or of an item in a list."""
     try:
-        line, column = node.lc.key(key) if isinstance(node, Mapping) else node.lc.item(key)
+        line, column = node.lc.key(key) if hasattr(node, "keys") else node.lc.item(key)
     except (AttributeError, KeyError, IndexError, TypeError):
         return None
     return line, column
@@ -43,7 +43,7 @@ def place_of_value(node: Any, key: Any) -> Place | None:
     if isinstance(value, Mapping):
         return place_of_key(node, key)
     try:
-        line, column = node.lc.value(key) if isinstance(node, Mapping) else node.lc.item(key)
+        line, column = node.lc.value(key) if hasattr(node, "keys") else node.lc.item(key)
     except (AttributeError, KeyError, IndexError, TypeError):
         return None
     return line, column

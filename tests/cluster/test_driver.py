@@ -85,15 +85,13 @@ def test_a_killed_measurer_is_replaced(run, small_study, tmp_path):
     summary = run(small_study(seeds=1, measures=["margin", measure]))
     assert (tmp_path / "killed").exists()
     assert summary.complete
-    assert rows(
-        tmp_path / "results", "SELECT count(*) FROM measures WHERE status != 'ok'"
-    ) == [(0,)]
+    assert rows(tmp_path / "results", "SELECT count(*) FROM measures WHERE status != 'ok'") == [
+        (0,)
+    ]
 
 
 def test_what_kills_every_measurer_is_given_up_with_a_reason(run, small_study, tmp_path):
-    poison = small_study(
-        seeds=1, sweep={}, checkpoints={}, measures=[f"{FAULTY}:kills_always"]
-    )
+    poison = small_study(seeds=1, sweep={}, checkpoints={}, measures=[f"{FAULTY}:kills_always"])
     summary = run(poison)
     assert not summary.complete
     assert "given up after 3 attempts" in summary.failed_measures[0]
