@@ -22,11 +22,11 @@ app = typer.Typer(
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
 Results = Annotated[Path, typer.Argument(help="A results folder.", metavar="RESULTS")]
 Overrides = Annotated[
-    Optional[list[str]],  # noqa: UP007, UP045 - typer reads it
+    Optional[list[str]],  # noqa: UP045 - typer reads it
     typer.Option("--set", metavar="PATH=VALUE", help="Override one value; may be repeated."),
 ]
 ResultsOption = Annotated[
-    Optional[Path],  # noqa: UP007, UP045
+    Optional[Path],  # noqa: UP045
     typer.Option("--results", metavar="DIR", help="Results folder (default: results/<study>)."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -101,7 +101,7 @@ def run(
     results: ResultsOption = None,
     set_: Overrides = None,
     address: Annotated[
-        Optional[str],  # noqa: UP007, UP045
+        Optional[str],  # noqa: UP045
         typer.Option(help="A Ray cluster: 'auto' or host:port. Default: this machine."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,

@@ -133,7 +133,8 @@ def run_study(
     summary = RunSummary(trials=len(trials))
     with folder.lock():
         sweep_temporary(folder)
-        write_part(folder, "measure_catalog", [asdict(entry) for entry in catalog()], "catalog")
+        entries = catalog(study.requests.values())
+        write_part(folder, "measure_catalog", [asdict(entry) for entry in entries], "catalog")
         backlog = _rounds(study, folder, trials, summary, address, quiet)
         _compact_if_many(folder)
     summary.completed = sum(trial_id in backlog.completed for trial_id in trials)

@@ -1,0 +1,165 @@
+"""Wrong study files: each is refused with its place, and never with a traceback."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from orchestrator.cli import app
+from orchestrator.errors import StudyFileError, UserError
+from orchestrator.study.study_file import load_study
+
+GOOD = """\
+study: good
+data: {name: mnist1d}
+model: {name: mlp, width: 8}
+training:
+  batch_size: 32
+  optimizer: {name: sgd, learning_rate: 0.1}
+  stop: {epochs: 3}
+sweep:
+  training.batch_size: [16, 64]
+  "model.width, model.depth": [[8, 1], [16, 2]]
+seeds: 2
+checkpoints:
+  epochs: {log_spaced: 3}
+measures: [margin, {hessian_trace: {probes: 32}}]
+"""
+
+# What is replaced, by what, and the line:column, path, message and hint that must come.
+WRONG = [
+    ("study: good", "study: good\nsweeep: {}", "2:1", "sweeep", "unknown key", "'sweep'"),
+    ("study: good\n", "", "1:1", "study", "is missing", ""),
+    ("study: good", "study: 'a b'", "1:8", "study", "letters, digits", ""),
+    ("mnist1d", "mnst1d", "2:1", "data", "unknown name 'mnst1d'", "'mnist1d'"),
+    ("name: mnist1d", "name: npz", "2:1", "data.path", "is missing", ""),
+    ("name: mlp", "name: mpl", "3:1", "model", "unknown name 'mpl'", "'mlp'"),
+    ("width: 8}", "widht: 8}", "3:20", "model.widht", "unknown key", "'width'"),
+    ("width: 8}", "width: -8}", "3:27", "model.width", "greater than 0, got -8", ""),
+    ("width: 8}", "width: wide}", "3:27", "model.width", "whole number, got 'wide'", ""),
+    ("width: 8}", "activation: rleu}", "3:32", "model.activation", "expected 'relu'", "'relu'"),
+    ("batch_size: 32", "batch_size: 1.5", "5:15", "training.batch_size", "whole number", ""),
+    ("batch_size: 32", "bach_size: 32", "5:3", "training.bach_size", "unknown key", "'batch_size'"),
+    ("name: sgd", "name: sdg", "6:3", "training.optimizer", "unknown name 'sdg'", "'sgd'"),
+    ("learning_rate: 0.1", "lr: 0.1", "6:26", "training.optimizer.lr", "unknown key", ""),
+    ("learning_rate: 0.1", "nesterov: true", "6:3", "training.optimizer", "momentum", ""),
+    ("{epochs: 3}", "{epoch: 3}", "7:10", "training.stop.epoch", "unknown key", "'epochs'"),
+    ("{epochs: 3}", "{train_loss: 0.1}", "7:3", "training.stop", "may never reach", ""),
+    ("{epochs: 3}", "{epochs: .inf}", "7:18", "training.stop.epochs", "finite number", ""),
+    ("[16, 64]", "[16, x]", "9:29", "sweep.training.batch_size.1", "whole number", ""),
+    ("[16, 64]", "[]", "9:24", "sweep.training.batch_size", "empty list", ""),
+    ("[16, 64]", "[16, 16]", "8:1", "sweep", "comes twice", ""),
+    ("training.batch_size: [", "training.batchsize: [", "9:3", "", "unknown path", "'batch_size'"),
+    ("training.batch_size: [", "seed: [", "9:3", "", "seeds are not swept", "seeds:"),
+    ("[16, 2]]", "[16]]", "10:40", "", "list of 2 values", ""),
+    ("[16, 2]]", "[16, -2]]", "10:45", "", "greater than or equal to 0", ""),
+    ("seeds: 2", "seeds: many", "11:8", "seeds", "whole number of at least 1", ""),
+    ("seeds: 2", "seeds: [1, 1]", "11:8", "seeds", "each only once", ""),
+    ("log_spaced: 3", "logspaced: 3", "13:3", "checkpoints.epochs", "{log_spaced: n}", ""),
+    ("[margin", "[margn", "14:12", "measures.0", "unknown name 'margn'", "'margin'"),
+    ("probes: 32", "probs: 32", "14:37", "probs", "unknown key", "'probes'"),
+    ("seeds: 2", "seeds: 2\nseeds: 3", "12:1", "", "duplicate key", ""),
+    ("seeds: 2", "seeds: &a 2", "11:8", "", "anchors", ""),
+    ("seeds: 2", "seeds: [2", "12:12", "", "expected", ""),
+]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write_text(text):
+        path = tmp_path / "study.yaml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_text
+
+
+def test_the_good_file_is_good(write):
+    study = load_study(write(GOOD))
+    assert study.training.optimizer.learning_rate == 0.1
+
+
+@pytest.mark.parametrize(("old", "new", "place", "path", "what", "hint"), WRONG)
+def test_wrong_files_end_with_exit_code_2_and_the_line(write, old, new, place, path, what, hint):
+    assert GOOD.count(old) >= 1
+    file = write(GOOD.replace(old, new, 1))
+    with pytest.raises(StudyFileError) as caught:
+        load_study(file)
+    first = caught.value.problems[0]
+    assert first.where == f"{file}:{place}", str(caught.value)
+    assert path in first.path
+    assert what in first.what
+    assert hint in (first.hint or "")
+
+    result = CliRunner().invoke(app, ["validate", str(file)])
+    assert isinstance(result.exception, UserError)
+    assert result.exception.exit_code == 2
+
+
+def test_all_mistakes_come_at_once(write):
+    text = GOOD.replace("width: 8}", "widht: 8}").replace("batch_size: 32", "batch_size: x")
+    with pytest.raises(StudyFileError) as caught:
+        load_study(write(text))
+    assert len(caught.value.problems) == 2
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("training.epohcs=5", "unknown key"),
+        ("training.batch_size=x", "whole number"),
+        ("training.batch_size", "expected path=value"),
+        ("=5", "expected path=value"),
+        ("measures.7=margin", "no item 7"),
+        ("study.name=x", "should be a valid string"),
+        ("seeds.first=x", "which has no keys"),
+        ("seeds=[1", "not valid YAML"),
+    ],
+)
+def test_wrong_overrides_name_the_option(write, override, what):
+    with pytest.raises(StudyFileError) as caught:
+        load_study(write(GOOD), [override])
+    assert what in str(caught.value)
+    assert f"--set {override}" in str(caught.value) or "study" in override
+
+
+def test_overrides_reach_everything(write):
+    overrides = [
+        "training.batch_size=1e1",
+        "model=cnn",
+        "sweep.training.batch_size=[8]",
+        "sweep={}",
+        "seeds=[5, 6]",
+        "training.loss.label_smoothing=0.1",
+        "training.loss.name=cross_entropy",
+    ]
+    study = load_study(write(GOOD), overrides)
+    assert study.training.batch_size == 10
+    assert study.model.name == "cnn"
+    assert study.seed_list == (5, 6)
+    assert study.training.loss.label_smoothing == 0.1
+
+
+@pytest.mark.parametrize("content", [b"", b"- 1\n- 2\n", b"3\n", b"\xff\xfe\x00", b"a: [\n", b"\t"])
+def test_what_is_no_study_at_all(tmp_path, content):
+    path = tmp_path / "study.yaml"
+    path.write_bytes(content)
+    with pytest.raises(StudyFileError, match="study.yaml:"):
+        load_study(path)
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(StudyFileError, match="no such file"):
+        load_study(tmp_path / "nowhere.yaml")
+    with pytest.raises(StudyFileError, match="cannot be read"):
+        load_study(tmp_path)
+
+
+@given(st.integers(0, len(GOOD) - 1), st.text(max_size=6), st.integers(0, 8))
+def test_random_edits_never_end_in_anything_but_a_users_error(tmp_path_factory, at, text, cut):
+    path = tmp_path_factory.mktemp("fuzz") / "study.yaml"
+    path.write_text(GOOD[:at] + text + GOOD[at + cut :], encoding="utf-8")
+    try:
+        load_study(path)
+    except UserError as error:
+        assert str(error)
