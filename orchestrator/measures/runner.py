@@ -27,10 +27,10 @@ def measure_snapshot(
 ) -> Iterator[Row]:
     """Measure one snapshot for each request, and yield rows of the table ``measures``.
 
-    A request that raises ends in one row with status ``error``, after the rows of what it had
-    found until then; the other requests go on. An exception that isn't meant for the user is
-    logged with its traceback besides. What leaves the process unfit to go on (no memory left,
-    a broken device, an interrupt) is not caught.
+    A request that raises is one row with status ``error`` and nothing else: what it had found
+    until then would make it look measured. The other requests go on. An exception that
+    isn't meant for the user is logged with its traceback besides. What leaves the process unfit
+    to go on (no memory left, a broken device, an interrupt) is not caught.
 
     Args:
         context: The snapshot and its data. Work that several requests share is done once and
@@ -73,10 +73,9 @@ def _measure(context: MeasureContext, request: str, options: MeasureOptions) -> 
         "seed": context.seed,
         "measure_version": None if measure is None else measure.version,
     }
-    rows = [{**_row(context, value), **common} for value in values]
     if failure is not None:
-        rows.append({**_failure_row(options.name, failure), **common})
-    return rows
+        return [{**_failure_row(options.name, failure), **common}]
+    return [{**_row(context, value), **common} for value in values]
 
 
 def _row(context: MeasureContext, value: Value) -> Row:

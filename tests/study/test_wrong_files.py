@@ -1,5 +1,7 @@
 """Wrong study files: each is refused with its place, and never with a traceback."""
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -144,7 +146,7 @@ def test_overrides_reach_everything(write):
 def test_what_is_no_study_at_all(tmp_path, content):
     path = tmp_path / "study.yaml"
     path.write_bytes(content)
-    with pytest.raises(StudyFileError, match="study.yaml:"):
+    with pytest.raises(StudyFileError, match=r"study\.yaml:"):
         load_study(path)
 
 
@@ -159,7 +161,5 @@ def test_missing_file_and_folder(tmp_path):
 def test_random_edits_never_end_in_anything_but_a_users_error(tmp_path_factory, at, text, cut):
     path = tmp_path_factory.mktemp("fuzz") / "study.yaml"
     path.write_text(GOOD[:at] + text + GOOD[at + cut :], encoding="utf-8")
-    try:
+    with contextlib.suppress(UserError):  # Anything else escapes and fails the test.
         load_study(path)
-    except UserError as error:
-        assert str(error)
