@@ -1,0 +1,109 @@
+"""The study's claims, judged on its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.report.queries import PAIRED_SECONDS, Query, along_training, snapshots
+from orchestrator.report.source import Source, open_source
+from orchestrator.statistics import (
+    Claim,
+    flatness_tracks_margin,
+    large_batch_needs_time,
+    margin_is_cheaper,
+)
+
+MARGIN = "margin_mean"
+TRACE = "hessian_trace"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim with what it rests on.
+
+    Attributes:
+        claim: The claim and its verdict.
+        query: Where its rows come from.
+        figure: Key of the figure that shows it.
+    """
+
+    claim: Claim
+    query: Query
+    figure: str
+
+
+def check_claims(results: str | Path) -> list[Claim]:
+    """Judge the claims that the study names.
+
+    Args:
+        results: The results folder; the study need not be finished.
+
+    Returns:
+        One claim for each name in the study's ``claims``, in that order.
+
+    Raises:
+        ResultsError: If there are no results at that path.
+    """
+    with open_source(results) as source:
+        return [judged.claim for judged in judge_claims(source)]
+
+
+def judge_claims(source: Source) -> list[Judged]:
+    """Judge the claims that the study names, in its order."""
+    return [_JUDGES[name](source) for name in source.study.get("claims", [])]
+
+
+def _flatness_tracks_margin(source: Source) -> Judged:
+    query = snapshots([name for name in (MARGIN, TRACE) if source.has(name)])
+    rows = source.rows(query)
+    claim = flatness_tracks_margin(
+        rows.floats(TRACE),
+        rows.floats(MARGIN),
+        rows.floats("train_loss"),
+        rows.floats("train_error"),
+        rows.groups(),
+    )
+    return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "threshold")
+
+
+def _margin_is_cheaper(source: Source) -> Judged:
+    rows = source.rows(PAIRED_SECONDS)
+    claim = margin_is_cheaper(
+        rows.floats("trace_seconds"),
+        rows.floats("margin_seconds"),
+        rows.groups(),
+        rows["method"],
+    )
+    return Judged(_with_missing(claim, source, MARGIN, TRACE), PAIRED_SECONDS, "cost")
+
+
+def _large_batch_needs_time(source: Source) -> Judged:
+    query = along_training([MARGIN] if source.has(MARGIN) else [], "batch_size")
+    rows = source.rows(query)
+    claim = large_batch_needs_time(
+        rows.floats(MARGIN),
+        {"loss gap": rows.floats("loss_gap"), "error gap": rows.floats("error_gap")},
+        rows.floats("step"),
+        rows.floats("epoch"),
+        rows.floats("batch_size").tolist(),
+        rows.groups(),
+    )
+    return Judged(_with_missing(claim, source, MARGIN), query, "training")
+
+
+def _with_missing(claim: Claim, source: Source, *measures: str) -> Claim:
+    """Say first which measures the study does not have at all."""
+    missing = [name for name in measures if not source.has(name)]
+    if not missing:
+        return claim
+    first = f"No snapshot has a {' or a '.join(missing)} yet, so nothing can be said."
+    return replace(claim, explanation=first, verdict="unclear")
+
+
+_JUDGES: dict[str, Callable[[Source], Judged]] = {
+    "flatness_tracks_margin": _flatness_tracks_margin,
+    "margin_is_cheaper": _margin_is_cheaper,
+    "large_batch_needs_time": _large_batch_needs_time,
+}

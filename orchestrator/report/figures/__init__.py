@@ -1,0 +1,25 @@
+"""The figures of a report, in the order in which they argue."""
+
+from __future__ import annotations
+
+from orchestrator.report.figures.cost import cost_figure
+from orchestrator.report.figures.figure import Figure as Figure
+from orchestrator.report.figures.figure import Table as Table
+from orchestrator.report.figures.flatness_margin import flatness_margin_figure
+from orchestrator.report.figures.gaps import gaps_figure
+from orchestrator.report.figures.threshold import threshold_figure
+from orchestrator.report.figures.training import training_figure
+from orchestrator.report.hue import choose_hue
+from orchestrator.report.source import Source
+
+
+def all_figures(source: Source) -> list[Figure]:
+    """Every figure; those that can't be drawn say why."""
+    hue = choose_hue(source)
+    return [
+        threshold_figure(source),
+        flatness_margin_figure(source, hue),
+        gaps_figure(source, hue),
+        training_figure(source, hue),
+        cost_figure(source),
+    ]

@@ -1,0 +1,136 @@
+"""How all figures look: readable on light and on dark paper, in print, and without colour.
+
+Ink is ``currentColor``, which the page sets, so one drawing serves both modes. Colours are those
+of Okabe and Ito ("Color universal design", 2008) without black, which is ink; more levels than
+that take their colours from viridis, less its ends, which vanish on dark or on light paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from orchestrator.report.hue import MOST_NAMED, Hue
+
+INK = "currentColor"
+OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#B8A900")
+SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
+PANEL_WIDTH = 280
+PANEL_HEIGHT = 230
+WIDE = 700
+
+_AXIS = {
+    "labelColor": INK,
+    "titleColor": INK,
+    "domainColor": INK,
+    "domainOpacity": 0.5,
+    "tickColor": INK,
+    "tickOpacity": 0.5,
+    "gridColor": INK,
+    "gridOpacity": 0.12,
+    "labelFontSize": 11,
+    "titleFontSize": 12,
+    "titleFontWeight": "normal",
+    "labelOverlap": True,
+}
+_LEGEND = {
+    "orient": "bottom",
+    "labelColor": INK,
+    "titleColor": INK,
+    "labelFontSize": 11,
+    "titleFontSize": 12,
+    "titleFontWeight": "normal",
+    "labelLimit": 320,
+    "symbolStrokeWidth": 1.5,
+    "symbolOpacity": 1,
+    "columns": 4,
+}
+CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+    "view": {"stroke": None},
+    # Hundreds of marks with labels of their own help nobody; the table does.
+    "aria": False,
+    "axis": _AXIS,
+    "legend": _LEGEND,
+    "title": {"color": INK, "fontSize": 13, "anchor": "start", "fontWeight": 600},
+    "concat": {"spacing": 28},
+}
+
+
+def themed(chart: Any, room: int = 84) -> dict[str, Any]:
+    """The Vega-Lite specification of a finished chart, with the look of the page.
+
+    Args:
+        chart: An Altair chart whose views have a fixed width.
+        room: Pixels beside each view for its axis; the page uses it to fit narrow screens.
+    """
+    specification: dict[str, Any] = chart.configure(**CONFIG).to_dict()
+    # Vega-Lite knows this, Altair's copy of its schema does not.
+    stacked = {"bottom": {"direction": "vertical", "anchor": "start"}}
+    specification["config"]["legend"]["layout"] = stacked
+    # An address that nothing asks for, but that would look as if the page did.
+    del specification["$schema"]
+    return {**specification, "usermeta": {"room": room}}
+
+
+def data(rows: Sequence[Mapping[str, Any]]) -> alt.Data:
+    """Rows as inline data of a chart."""
+    return alt.Data(values=list(rows))
+
+
+def hue_scale(hue: Hue) -> alt.Scale:
+    """One colour for each level."""
+    levels = list(hue.levels)
+    if len(levels) <= MOST_NAMED:
+        return alt.Scale(domain=levels, range=list(OKABE_ITO[: len(levels)]))
+    scheme = alt.SchemeParams(name="viridis", extent=[0.15, 0.9])
+    return alt.Scale(domain=levels, scheme=scheme)
+
+
+def hue_color(hue: Hue | None, channel: Any = alt.Color) -> Any:
+    """A colour channel, from the field ``hue``; a single colour if nothing is varied."""
+    if hue is None:
+        return alt.value(OKABE_ITO[4])
+    # Sorted by the domain of the scale: as text 1024 would come before 16.
+    return channel(
+        "hue:N",
+        title=hue.title,
+        scale=hue_scale(hue),
+        sort=list(hue.levels),
+        legend=alt.Legend(symbolLimit=30),
+    )
+
+
+def padded(values: Sequence[float], share: float = 0.05) -> list[float]:
+    """A domain a little larger than ``values``, so that no brush makes the axes jump."""
+    low, high = min(values), max(values)
+    room = (high - low) * share or abs(low) * share or 1.0
+    return [low - room, high + room]
+
+
+def padded_log(values: Sequence[float], factor: float = 1.3) -> list[float]:
+    """As :func:`padded`, for a logarithmic axis: values are positive."""
+    return [min(values) / factor, max(values) * factor]
+
+
+def log_axis(values: Sequence[float], form: str = "~g", most: int = 7) -> alt.Axis:
+    """A logarithmic axis with few, round labels and no more lines than labels.
+
+    Args:
+        values: What is drawn, positive.
+        form: Format of the labels.
+        most: About how many labels there is room for.
+    """
+    low, high = math.log10(min(values)) - 0.12, math.log10(max(values)) + 0.12
+    decades = range(math.floor(low), math.ceil(high) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+        inside = [tick for tick in ticks if low <= math.log10(tick) <= high]
+        if len(inside) <= most:
+            break
+    stride = -(-len(inside) // most)
+    return alt.Axis(values=inside[::stride], format=form)

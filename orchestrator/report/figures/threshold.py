@@ -1,0 +1,222 @@
+"""Figure 1: correlation of flatness and margin against the training-error threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.theme import (
+    INK,
+    OKABE_ITO,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    data,
+    themed,
+)
+from orchestrator.report.queries import correlation_by_threshold, snapshots
+from orchestrator.report.source import Rows, Source
+from orchestrator.statistics import Estimate, partial_pearson, pearson
+from orchestrator.statistics.claim import number, with_interval
+from orchestrator.statistics.estimate import positive_log10
+
+THRESHOLDS = (1.0, 0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.005)
+FLATNESS = {
+    "hessian_trace": "Hessian trace",
+    "hessian_eigenvalue_1": "largest eigenvalue λ₁",
+}
+_COLOURS = dict(zip(FLATNESS.values(), (OKABE_ITO[3], OKABE_ITO[4]), strict=True))
+_FEWEST = 6
+_KEY = "threshold"
+_TITLE = "Flatness and margin against the training-error threshold"
+_PANELS = {"r": "Pearson’s r", "partial": "Partial r, training loss held fixed"}
+
+
+@dataclass(frozen=True)
+class _Point:
+    flatness: str
+    threshold: float
+    plain: Estimate
+    partial: Estimate
+
+
+def threshold_figure(source: Source) -> Figure:
+    """The headline: how r(log flatness, mean margin) depends on who is looked at."""
+    measured = [name for name in FLATNESS if source.has(name)]
+    if not source.has("margin_mean") or not measured:
+        wanted = "margin_mean" if measured else "hessian_trace or hessian_eigenvalue_1"
+        return Figure(
+            _KEY, _TITLE, missing=f"No snapshot has a {wanted}, so there is no correlation."
+        )
+    query = snapshots(["margin_mean", *measured])
+    rows = source.rows(query)
+    points = [point for name in measured for point in _points(rows, name)]
+    queries = (query, *(correlation_by_threshold(name, THRESHOLDS) for name in measured))
+    if not points:
+        reason = f"Fewer than {_FEWEST} snapshots have both a margin and a positive flatness."
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=_caption(points),
+        alternative=_alternative(points),
+        queries=queries,
+        table=_table(points),
+        chart=_chart(points),
+    )
+
+
+def _points(rows: Rows, name: str) -> Iterator[_Point]:
+    """One point for each threshold that still has snapshots, and fewer than the one before."""
+    error, margin = rows.floats("train_error"), rows.floats("margin_mean")
+    flatness, loss = positive_log10(rows.floats(name)), positive_log10(rows.floats("train_loss"))
+    groups = rows.groups()
+    before = None
+    for threshold in THRESHOLDS:
+        kept = error <= threshold
+        inner = groups.select(kept)
+        plain = pearson(flatness[kept], margin[kept], inner)
+        if plain.value is None or plain.n < _FEWEST or plain.n == before:
+            continue
+        before = plain.n
+        partial = partial_pearson(flatness[kept], margin[kept], [loss[kept]], inner)
+        yield _Point(FLATNESS[name], threshold, plain, partial)
+
+
+def _records(points: list[_Point], which: str) -> list[dict[str, Any]]:
+    estimates = [(point, point.plain if which == "r" else point.partial) for point in points]
+    return [
+        {
+            "flatness": point.flatness,
+            "threshold": point.threshold,
+            "r": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "snapshots": estimate.n,
+            "trials": estimate.n_groups,
+        }
+        for point, estimate in estimates
+        if estimate.value is not None
+    ]
+
+
+def _chart(points: list[_Point]) -> Any:
+    used = [point.threshold for point in points]
+    domain = [max(used) * 1.25, min(used) / 1.25]
+    panels = [_panel(points, which, domain) for which in _PANELS]
+    return themed(alt.concat(*panels, columns=2))
+
+
+def _panel(points: list[_Point], which: str, domain: list[float]) -> Any:
+    names = list(dict.fromkeys(point.flatness for point in points))
+    base = alt.Chart(data(_records(points, which))).encode(
+        x=alt.X(
+            "threshold:Q",
+            title="snapshots with training error at most",
+            scale=alt.Scale(type="log", domain=domain, nice=False),
+            axis=alt.Axis(values=list(THRESHOLDS), format="~g", grid=False),
+        ),
+        color=alt.Color(
+            "flatness:N",
+            title="logarithm of",
+            scale=alt.Scale(domain=names, range=[_COLOURS[name] for name in names]),
+        ),
+        tooltip=[
+            alt.Tooltip("flatness:N", title="logarithm of"),
+            alt.Tooltip("threshold:Q", title="training error ≤"),
+            alt.Tooltip("r:Q", title="r", format=".3f"),
+            alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+            alt.Tooltip("high:Q", title="95 % to", format=".3f"),
+            alt.Tooltip("snapshots:Q"),
+            alt.Tooltip("trials:Q"),
+        ],
+    )
+    y = alt.Y(
+        "r:Q", title="correlation with mean margin", scale=alt.Scale(domain=[-1, 1], nice=False)
+    )
+    zero = (
+        alt.Chart(data([{"zero": 0}]))
+        .mark_rule(color=INK, opacity=0.6, strokeDash=[2, 3])
+        .encode(y="zero:Q")
+    )
+    band = base.mark_area(opacity=0.22).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
+    line = base.mark_line(strokeWidth=2).encode(y=y)
+    shape = alt.Shape(
+        "flatness:N",
+        title="logarithm of",
+        scale=alt.Scale(domain=names, range=["circle", "square"]),
+    )
+    dots = base.mark_point(filled=True, size=55, opacity=1).encode(y=y, shape=shape)
+    # The numbers of the first measure; those of the others are in the table.
+    counts = (
+        alt.Chart(data([r for r in _records(points, which) if r["flatness"] == names[0]]))
+        .mark_text(color=INK, fontSize=10, opacity=0.8)
+        .encode(x=alt.X("threshold:Q"), y=alt.value(-8), text=alt.Text("snapshots:Q"))
+    )
+    return alt.layer(zero, band, line, dots, counts).properties(
+        width=PANEL_WIDTH, height=PANEL_HEIGHT, title=alt.TitleParams(_PANELS[which], offset=18)
+    )
+
+
+def _caption(points: list[_Point]) -> str:
+    first = points[0].flatness
+    own = [point for point in points if point.flatness == first]
+    loose, tight = own[0], own[-1]
+    return (
+        f"Correlation between the logarithm of flatness and the mean margin on the training set, "
+        f"over snapshots whose training error is at most the threshold: for the {first} it goes "
+        f"from {with_interval(loose.plain, 2)} at {loose.threshold:g} ({loose.plain.n} snapshots) "
+        f"to {with_interval(tight.plain, 2)} at {tight.threshold:g} ({tight.plain.n}). "
+        "Right: the same with the logarithm of the training loss held fixed, which both "
+        "measures follow. Bands: 95 % intervals from a bootstrap over trials within conditions. "
+        "Along the top: number of snapshots."
+    )
+
+
+def _alternative(points: list[_Point]) -> str:
+    values = "; ".join(
+        f"{point.flatness}, training error at most {point.threshold:g}: "
+        f"r {number(point.plain.value, 2)}"
+        for point in points
+        if point.plain.value is not None
+    )
+    return (
+        "Two line charts over the training-error threshold, loose on the left, tight on the "
+        f"right: correlation with the mean margin, plain and partial. {values}."
+    )
+
+
+def _table(points: list[_Point]) -> Table:
+    columns = (
+        "logarithm of",
+        "training error ≤",
+        "r",
+        "from",
+        "to",
+        "partial r",
+        "from",
+        "to",
+        "snapshots",
+        "trials",
+        "left out",
+    )
+    rows = [
+        (
+            point.flatness,
+            point.threshold,
+            point.plain.value,
+            point.plain.low,
+            point.plain.high,
+            point.partial.value,
+            point.partial.low,
+            point.partial.high,
+            point.plain.n,
+            point.plain.n_groups,
+            point.plain.n_excluded,
+        )
+        for point in points
+    ]
+    return Table.of(columns, rows)

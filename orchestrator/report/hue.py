@@ -1,0 +1,59 @@
+"""By which hyperparameter figures are coloured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.report.queries import distinct_values
+from orchestrator.report.source import Source
+
+_COLUMN_OF = {
+    "data": "dataset",
+    "data.name": "dataset",
+    "model.name": "model",
+    "training.loss.name": "loss",
+    "training.optimizer.name": "optimizer",
+    "training.schedule.name": "schedule",
+}
+MOST_NAMED = 7
+"""Beyond this many levels, colours are taken from a continuous scale."""
+
+
+@dataclass(frozen=True)
+class Hue:
+    """A hyperparameter that varies in the study.
+
+    Attributes:
+        column: Its column in ``trials`` and ``wide``.
+        title: How it is called in the figures.
+        levels: Its values as text, in order.
+    """
+
+    column: str
+    title: str
+    levels: tuple[str, ...]
+
+
+def choose_hue(source: Source) -> Hue | None:
+    """Batch size if it varies, else the first swept hyperparameter that does, else None."""
+    for column in ("batch_size", *_swept_columns(source.study)):
+        if source.has(column):
+            values = source.rows(distinct_values(column))["value"]
+            if len(values) > 1:
+                return Hue(column, column.replace("_", " "), tuple(map(level_text, values)))
+    return None
+
+
+def level_text(value: Any) -> str:
+    """A hyperparameter's value as it reads in a legend."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _swept_columns(study: Mapping[str, Any]) -> Iterator[str]:
+    for axis in study.get("sweep", {}):
+        for part in axis.split(","):
+            path = part.strip()
+            yield _COLUMN_OF.get(path, path.rpartition(".")[2])
+            yield path.replace(".", "_")

@@ -1,0 +1,36 @@
+// Puts the interactive chart in the place of the drawing that is shown without scripts.
+"use strict";
+
+const MENU = 38; // pixels that Vega-Embed keeps free for its menu
+
+// One column of panels where two do not fit; axes and legends need the rest of the width.
+function fit(specification, width) {
+  const views = specification.concat || [specification];
+  const columns = specification.concat ? specification.columns : 1;
+  const widest = Math.max(...views.map((view) => view.width));
+  const room = specification.usermeta.room;
+  if (columns * (widest + room) <= width) return;
+  if (specification.concat) specification.columns = 1;
+  for (const view of views) view.width = Math.max(120, Math.min(view.width, width - room));
+  if (width < 500) specification.config.legend.columns = 2;
+}
+
+for (const figure of document.querySelectorAll("figure[data-key]")) {
+  const key = figure.dataset.key;
+  const holder = figure.querySelector(".chart");
+  const drawing = holder.firstElementChild;
+  const specification = JSON.parse(document.getElementById("specification-" + key).textContent);
+  fit(specification, holder.clientWidth - MENU);
+  const chart = document.createElement("div");
+  chart.setAttribute("role", "group");
+  chart.setAttribute("aria-label", drawing.getAttribute("aria-label"));
+  vegaEmbed(chart, specification, {
+    mode: "vega-lite",
+    renderer: "svg",
+    actions: { export: true, source: false, compiled: false, editor: false },
+    downloadFileName: key,
+  }).then(
+    () => holder.replaceChildren(chart),
+    (error) => console.error("Figure " + key + ": " + error.message),
+  );
+}

@@ -1,0 +1,102 @@
+"""The report as one HTML file: no network, and readable without scripts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from orchestrator.report.drawing import embedded_json, scripts, static_svg
+from orchestrator.report.evidence import Judged
+from orchestrator.report.figures import Figure
+from orchestrator.report.methods import Methods
+from orchestrator.report.provenance import Provenance
+from orchestrator.report.queries import Query
+from orchestrator.statistics import Estimate
+from orchestrator.statistics.claim import with_interval
+
+_MARKS = {"holds": "✓", "fails": "✗", "unclear": "?"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything a report says.
+
+    Attributes:
+        name: Name of the study.
+        question: Its question, or "".
+        unfinished: What is missing of it, or "".
+        answer: One paragraph.
+        counts: How many trials, snapshots and values it rests on.
+        claims: Its claims, judged.
+        figures: Its figures, or why they are missing.
+        methods: How it was done.
+        limitations: What must not be concluded.
+        provenance: Where it comes from.
+        queries: Every query asked, each once.
+        written_at: When the report was written.
+    """
+
+    name: str
+    question: str
+    unfinished: str
+    answer: str
+    counts: str
+    claims: Sequence[Judged]
+    figures: Sequence[Figure]
+    methods: Methods
+    limitations: Sequence[str]
+    provenance: Provenance
+    queries: Sequence[Query]
+    written_at: str
+
+
+def render(page: Page) -> str:
+    """The page as HTML. Whatever came from data or study is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        loader=jinja2.FunctionLoader(_resource),
+    )
+    environment.filters["cell"] = cell
+    environment.filters["interval"] = _interval
+    drawn = [figure for figure in page.figures if figure.chart is not None]
+    return environment.get_template("page.html").render(
+        page=page,
+        marks=_MARKS,
+        numbers={figure.key: number for number, figure in enumerate(page.figures, 1)},
+        drawings={
+            figure.key: static_svg(figure.chart or {}, figure.key, figure.alternative)
+            for figure in drawn
+        },
+        specifications={figure.key: embedded_json(figure.chart) for figure in drawn},
+        style=_resource("style.css"),
+        script=_resource("page.js"),
+        bundle=scripts() if drawn else "",
+    )
+
+
+def cell(value: Any) -> str:
+    """A value as text of a table: numbers with four digits, nothing as a dash."""
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "NaN")
+    return f"{value:.4g}".replace("-", "−")
+
+
+def _interval(estimate: Estimate) -> str:
+    return with_interval(estimate)
+
+
+def _resource(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")

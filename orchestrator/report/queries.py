@@ -1,0 +1,276 @@
+"""Every question the report asks of the tables, as SQL that anyone can run again.
+
+Queries select from the views of a results folder (``wide``, ``trials``, ``measures`` …) and
+order their rows, so that equal results give equal reports.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+MOST_POINTS = 1000
+MOST_RANKED = 4000
+
+
+@dataclass(frozen=True)
+class Query:
+    """One named question.
+
+    Attributes:
+        name: Short, unique within the report.
+        about: What it answers, one line.
+        sql: A single SELECT (or DESCRIBE).
+    """
+
+    name: str
+    about: str
+    sql: str
+
+
+def identifier(name: str) -> str:
+    """A column's name, quoted for SQL."""
+    escaped = name.replace('"', '""')
+    return f'"{escaped}"'
+
+
+def columns_of(view: str) -> Query:
+    """Which columns a view has."""
+    sql = f"SELECT column_name FROM (DESCRIBE {view})"  # noqa: S608 - names of our own views
+    return Query("columns", f"columns of {view}", sql)
+
+
+def distinct_values(column: str) -> Query:
+    """The values that a hyperparameter takes."""
+    name = identifier(column)
+    where = "WHERE value IS NOT NULL ORDER BY value"
+    sql = f"SELECT DISTINCT {name} AS value FROM trials {where}"  # noqa: S608 - quoted
+    return Query("levels", f"values of {column}", sql)
+
+
+def snapshots(measures: Iterable[str]) -> Query:
+    """Every snapshot with measures, for correlations and for curves along training."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "snapshots",
+        "every snapshot, with its errors, gaps and measures",
+        "SELECT trial_id, condition_id, step, epoch, status, train_loss, train_error, loss_gap,\n"
+        f"    error_gap{names}\n"
+        "FROM wide WHERE step > 0\n"
+        "ORDER BY trial_id, step",
+    )
+
+
+def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query:
+    """The headline without its intervals, in SQL alone."""
+    values = ", ".join(f"({threshold:g})" for threshold in thresholds)
+    name = identifier(measure)
+    return Query(
+        f"correlation_{measure}",
+        f"correlation of log {measure} and mean margin by training error",
+        "SELECT threshold, count(*) AS snapshots,\n"
+        f"    corr(log10({name}), margin_mean) AS pearson_r\n"
+        f"FROM wide, (VALUES {values}) AS thresholds(threshold)\n"
+        f"WHERE step > 0 AND train_error <= threshold AND {name} > 0\n"
+        f"    AND isfinite({name}) AND isfinite(margin_mean)\n"
+        "GROUP BY threshold ORDER BY threshold DESC",
+    )
+
+
+def scatter(measures: Iterable[str], hue: str | None) -> Query:
+    """Points to draw: all snapshots, or a fixed sample if there are many."""
+    shown = [*measures, *([hue] if hue else [])]
+    names = "".join(f", {identifier(name)}" for name in shown)
+    wanted = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in measures)
+    return Query(
+        "points",
+        f"measured snapshots, at most {MOST_POINTS} of them, chosen by a hash of their name",
+        "SELECT trial_id, seed, step, epoch, milestones, train_loss, train_error,\n"
+        f"    loss_gap, error_gap{names},\n"
+        "    step = max(step) OVER (PARTITION BY trial_id) AND status = 'completed' AS is_final,\n"
+        "    count(*) OVER () AS n_snapshots\n"
+        f"FROM wide WHERE step > 0 AND {wanted}\n"
+        f"QUALIFY row_number() OVER (ORDER BY md5(checkpoint_id)) <= {MOST_POINTS}\n"
+        "ORDER BY trial_id, step",
+    )
+
+
+def final_networks(measures: Iterable[str]) -> Query:
+    """One row a completed trial: its last snapshot, to rank networks by."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "final_networks",
+        "the last snapshot of every completed trial",
+        f"SELECT trial_id, condition_id, loss_gap, error_gap{names}\n"
+        "FROM wide WHERE status = 'completed' AND step > 0\n"
+        "QUALIFY step = max(step) OVER (PARTITION BY trial_id)\n"
+        f"ORDER BY md5(trial_id) LIMIT {MOST_RANKED}",
+    )
+
+
+def along_training(measures: Iterable[str], hue: str | None) -> Query:
+    """Snapshots of completed trials in order of time."""
+    shown = [*measures, *([hue] if hue else [])]
+    names = "".join(f", {identifier(name)}" for name in shown)
+    return Query(
+        "along_training",
+        "snapshots of completed trials in order of time",
+        f"SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}\n"
+        "FROM wide WHERE step > 0 AND status = 'completed'\n"
+        "ORDER BY trial_id, step",
+    )
+
+
+PAIRED_SECONDS = Query(
+    "paired_seconds",
+    "seconds of the Hessian trace and of the margins on the same snapshot",
+    "WITH trace AS (\n"
+    "    SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures\n"
+    "    WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')\n"
+    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY variant, request) = 1\n"
+    "), margin AS (\n"
+    "    SELECT checkpoint_id, seconds FROM measures\n"
+    "    WHERE measure = 'margin_mean' AND variant = 'raw' AND split = 'train'\n"
+    "        AND status IN ('ok', 'nonfinite')\n"
+    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
+    ")\n"
+    "SELECT trial_id, condition_id, trace.variant AS method,\n"
+    "    trace.seconds AS trace_seconds, margin.seconds AS margin_seconds\n"
+    "FROM trace JOIN margin USING (checkpoint_id) JOIN trials USING (trial_id)\n"
+    "ORDER BY trial_id, trace.step",
+)
+
+MEASURE_COST = Query(
+    "measure_cost",
+    "seconds per snapshot and in total of each request",
+    "WITH requests AS (\n"
+    "    SELECT checkpoint_id, request, any_value(seconds) AS seconds\n"
+    "    FROM measures WHERE status IN ('ok', 'nonfinite') GROUP BY checkpoint_id, request\n"
+    ")\n"
+    "SELECT request AS what, 'measure' AS kind, count(*) AS n,\n"
+    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
+    "    quantile_cont(seconds, 0.9) AS high, sum(seconds) AS total\n"
+    "FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what",
+)
+
+TRAINING_COST = Query(
+    "training_cost",
+    "seconds of training per network, per epoch and in total",
+    "WITH spent AS (\n"
+    "    SELECT 'training, whole network' AS what, train_seconds AS seconds FROM trials\n"
+    "    UNION ALL\n"
+    "    SELECT 'training, one epoch', train_seconds / epochs FROM trials WHERE epochs > 0\n"
+    "    UNION ALL\n"
+    "    SELECT 'evaluation, whole network', evaluation_seconds FROM trials\n"
+    ")\n"
+    "SELECT what, 'training' AS kind, count(*) AS n,\n"
+    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
+    "    quantile_cont(seconds, 0.9) AS high,\n"
+    "    CASE WHEN what LIKE '%whole network' THEN sum(seconds) END AS total\n"
+    "FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC",
+)
+
+TRIAL_OUTCOMES = Query(
+    "trial_outcomes",
+    "how trials ended",
+    "SELECT status, coalesce(stop_reason, '') AS stop_reason, count(*) AS trials\n"
+    "FROM trials GROUP BY ALL ORDER BY status, stop_reason",
+)
+
+FAILED_TRIALS = Query(
+    "failed_trials",
+    "the first failed trials and their errors",
+    "SELECT trial_id, error FROM trials WHERE status = 'failed' ORDER BY trial_id LIMIT 5",
+)
+
+SEEDS_PER_CONDITION = Query(
+    "seeds_per_condition",
+    "how many completed trials conditions have",
+    "SELECT min(seeds) AS fewest, max(seeds) AS most, count(*) AS conditions FROM (\n"
+    "    SELECT condition_id, count(*) AS seeds FROM trials\n"
+    "    WHERE status = 'completed' GROUP BY condition_id\n"
+    ")",
+)
+
+MILESTONES_REACHED = Query(
+    "milestones_reached",
+    "how many trials reached each training loss",
+    "SELECT train_loss_milestone AS milestone, count(DISTINCT trial_id) AS trials\n"
+    "FROM milestones GROUP BY milestone ORDER BY milestone DESC",
+)
+
+MEASURE_STATUS = Query(
+    "measure_status",
+    "values that are not finite and requests that failed",
+    "SELECT request, measure, variant, coalesce(split, '') AS split, status,\n"
+    "    count(*) AS n, min(error) AS example\n"
+    "FROM measures WHERE status <> 'ok' GROUP BY ALL ORDER BY ALL",
+)
+
+NOT_POSITIVE_TRACES = Query(
+    "not_positive_traces",
+    "Hessian traces without a logarithm",
+    "SELECT count(*) AS n FROM measures\n"
+    "WHERE measure = 'hessian_trace' AND status = 'ok' AND value <= 0",
+)
+
+UNCONVERGED = Query(
+    "unconverged",
+    "values whose iteration did not converge",
+    "SELECT measure, count(*) AS n, min(error) AS example FROM measures\n"
+    "WHERE variant = 'unconverged' GROUP BY measure ORDER BY measure",
+)
+
+MEASURED_REQUESTS = Query(
+    "measured_requests",
+    "on how many snapshots each request has an answer",
+    "SELECT request, count(DISTINCT checkpoint_id) AS snapshots\n"
+    "FROM measures GROUP BY request ORDER BY request",
+)
+
+SNAPSHOT_COUNT = Query(
+    "snapshot_count",
+    "how many snapshots there are",
+    "SELECT count(*) AS snapshots, count(DISTINCT trial_id) AS trials FROM checkpoints",
+)
+
+STANDARD_ERRORS = Query(
+    "standard_errors",
+    "how far estimates are from exact: median and largest relative standard error",
+    "SELECT measure, variant, count(*) AS n,\n"
+    "    median(standard_error / abs(value)) AS median_relative_error,\n"
+    "    max(standard_error / abs(value)) AS largest_relative_error\n"
+    "FROM measures WHERE status = 'ok' AND standard_error > 0 AND value <> 0\n"
+    "GROUP BY ALL ORDER BY ALL",
+)
+
+CATALOG = Query(
+    "measures_taken",
+    "the measures that were taken, with what the catalog says of them",
+    "SELECT measure, family, symbol, unit, direction, cost, citation\n"
+    "FROM measure_catalog WHERE measure IN (SELECT DISTINCT measure FROM measures)\n"
+    "ORDER BY family, measure",
+)
+
+HOW_MEASURED = Query(
+    "how_measured",
+    "precision, batch-norm mode and examples behind the measures",
+    "SELECT DISTINCT dtype, batch_norm_mode, n_examples, coalesce(split, '') AS split\n"
+    "FROM measures\n"
+    "WHERE status IN ('ok', 'nonfinite') AND n_examples IS NOT NULL ORDER BY ALL",
+)
+
+MACHINES = Query(
+    "machines",
+    "where trials ran",
+    "SELECT host, device, python_version, torch_version, orchestrator_version,\n"
+    "    count(*) AS trials, sum(train_seconds) / 3600 AS training_hours\n"
+    "FROM trials GROUP BY ALL ORDER BY ALL",
+)
+
+DATASETS = Query(
+    "datasets",
+    "the data and its content hash",
+    "SELECT dataset, dataset_hash, train_size, count(*) AS trials\n"
+    "FROM trials GROUP BY ALL ORDER BY ALL",
+)

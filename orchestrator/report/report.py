@@ -1,0 +1,70 @@
+"""From a results folder to ``report.html``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.report.answer import answer
+from orchestrator.report.evidence import judge_claims
+from orchestrator.report.figures import all_figures
+from orchestrator.report.limitations import find_limitations
+from orchestrator.report.methods import describe_methods
+from orchestrator.report.page import Page, render
+from orchestrator.report.progress import Progress, read_progress
+from orchestrator.report.provenance import collect_report_provenance
+from orchestrator.report.source import Source, open_source
+from orchestrator.results.atomic import write_atomically
+from orchestrator.statistics.claim import counted
+
+
+def write_report(results: str | Path) -> Path:
+    """Write the report of a study, finished or not, as one self-contained HTML file.
+
+    Args:
+        results: The results folder.
+
+    Returns:
+        The file, ``report.html`` in the results folder; one that was there is replaced.
+
+    Raises:
+        ResultsError: If there are no results at that path.
+    """
+    with open_source(results) as source:
+        page = compose(source)
+        path = source.folder.report
+    write_atomically(path, render(page))
+    return path
+
+
+def compose(source: Source) -> Page:
+    """Everything the report says, before it becomes HTML."""
+    progress = read_progress(source)
+    claims = judge_claims(source)
+    figures = all_figures(source)
+    methods = describe_methods(source)
+    limitations = find_limitations(source, progress)
+    provenance = collect_report_provenance(source)
+    shown = [query for figure in figures for query in figure.queries]
+    asked = {query.sql: query for query in (*shown, *source.asked)}
+    return Page(
+        name=str(source.study["study"]),
+        question=str(source.study.get("question", "")),
+        unfinished=progress.sentence,
+        answer=answer(claims),
+        counts=_counts(progress),
+        claims=claims,
+        figures=figures,
+        methods=methods,
+        limitations=limitations,
+        provenance=provenance,
+        queries=tuple(asked.values()),
+        written_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _counts(progress: Progress) -> str:
+    return (
+        f"{counted(progress.completed, 'completed trial')}, "
+        f"{counted(progress.snapshots, 'snapshot')}."
+    )

@@ -1,0 +1,109 @@
+"""What a report is made from: the tables, the study, and where they came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.report.queries import Query, columns_of
+from orchestrator.results import ResultsFolder, connect
+from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.estimate import FloatArray
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The answer to a query, column by column.
+
+    Attributes:
+        columns: Name → values, all of one length.
+    """
+
+    columns: Mapping[str, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, column: str) -> Sequence[Any]:
+        return self.columns[column]
+
+    def floats(self, column: str) -> FloatArray:
+        """A column as float64 of shape (n,); NaN for NULL and for columns that are not there."""
+        if column not in self.columns:
+            return np.full(len(self), np.nan)
+        values = self.columns[column]
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+    def groups(self) -> Groups:
+        """Who is independent of whom, from ``trial_id`` and ``condition_id``."""
+        return Groups.of(self["trial_id"], self["condition_id"])
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> Rows:
+        """Only some of the rows."""
+        kept = np.flatnonzero(rows).tolist()
+        return Rows({name: [values[row] for row in kept] for name, values in self.columns.items()})
+
+    def tuples(self) -> list[tuple[Any, ...]]:
+        """Row by row."""
+        return list(zip(*self.columns.values(), strict=True))
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open results folder.
+
+    Attributes:
+        folder: Where it is.
+        connection: DuckDB over its tables.
+        study: The resolved study, as JSON says it.
+        runs: The runs that made the results, oldest first, as ``provenance.json`` has them.
+        columns: The columns of the view ``wide``.
+        asked: Every query run so far, for the report's list.
+    """
+
+    folder: ResultsFolder
+    connection: Any
+    study: Mapping[str, Any]
+    runs: Sequence[Mapping[str, Any]]
+    columns: frozenset[str]
+    asked: list[Query] = field(default_factory=list)
+
+    def rows(self, query: Query) -> Rows:
+        """Run a query, and note that it was asked."""
+        if query not in self.asked:
+            self.asked.append(query)
+        relation = self.connection.sql(query.sql)
+        names = relation.columns
+        fetched = relation.fetchall()
+        values = list(zip(*fetched, strict=True)) if fetched else [() for _ in names]
+        return Rows(dict(zip(names, values, strict=True)))
+
+    def has(self, *columns: str) -> bool:
+        """Whether ``wide`` has all these columns: whether those measures were ever taken."""
+        return self.columns.issuperset(columns)
+
+
+@contextmanager
+def open_source(results: str | Path) -> Iterator[Source]:
+    """Open a results folder for reading; closed at the end of the ``with`` statement.
+
+    Raises:
+        ResultsError: If there are no results at that path.
+    """
+    folder = ResultsFolder.open(results)
+    study = json.loads(folder.resolved.read_text(encoding="utf-8"))
+    recorded = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    connection = connect(folder)
+    try:
+        described = connection.sql(columns_of("wide").sql).fetchall()
+        columns = frozenset(row[0] for row in described)
+        yield Source(folder, connection, study, recorded.get("runs", []), columns)
+    finally:
+        connection.close()
