@@ -43,7 +43,10 @@ def test_a_study_is_trained_measured_and_extended_without_training_anything_agai
         "FROM measures m WHERE m.checkpoint_id = c.checkpoint_id AND m.status = 'ok')"
     )
     assert rows(folder, unmeasured) == [(0,)]
-    losses = rows(folder, "SELECT trial_id, train_loss, written_at FROM final ORDER BY 1")
+    losses = rows(
+        folder,
+        "SELECT f.trial_id, f.train_loss, t.written_at FROM final f JOIN trials t USING (trial_id) ORDER BY 1",
+    )
 
     # Again: nothing is missing, so Ray is not even looked for.
     with monkeypatch.context() as patched:
@@ -57,7 +60,10 @@ def test_a_study_is_trained_measured_and_extended_without_training_anything_agai
     extended = run(small_study(seeds=3, measures=measures))
     assert extended.complete
     assert extended.trained == 2
-    after = rows(folder, "SELECT trial_id, train_loss, written_at FROM final ORDER BY 1")
+    after = rows(
+        folder,
+        "SELECT f.trial_id, f.train_loss, t.written_at FROM final f JOIN trials t USING (trial_id) ORDER BY 1",
+    )
     assert set(losses) <= set(after)
     assert len(after) == 6
     assert rows(
