@@ -91,6 +91,7 @@ class _Prover(fx.Interpreter):
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph, garbage_collect_values=False)
+        self.extra_traceback = False
         self.roles: dict[fx.Node, Role] = {}
         self.uses: Counter[int] = Counter()
 
