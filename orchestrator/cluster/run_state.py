@@ -85,7 +85,7 @@ class RunState:
             max(0.0, (estimate or 0.0) - self.running.get(t.trial_id, {}).get("train_seconds", 0.0))
             for t, estimate in zip(left, estimates, strict=True)
         )
-        return work / max(1, min(self.slots, len(left)))
+        return float(work) / max(1, min(self.slots, len(left)))
 
     def _expected(self, trial: Trial) -> float | None:
         known = [(self.trials.get(id_), seconds) for id_, seconds in self.seconds.items()]

@@ -45,7 +45,8 @@ def test_a_study_is_trained_measured_and_extended_without_training_anything_agai
     assert rows(folder, unmeasured) == [(0,)]
     losses = rows(
         folder,
-        "SELECT f.trial_id, f.train_loss, t.written_at FROM final f JOIN trials t USING (trial_id) ORDER BY 1",
+        "SELECT f.trial_id, f.train_loss, t.written_at "
+        "FROM final f JOIN trials t USING (trial_id) ORDER BY 1",
     )
 
     # Again: nothing is missing, so Ray is not even looked for.
@@ -62,7 +63,8 @@ def test_a_study_is_trained_measured_and_extended_without_training_anything_agai
     assert extended.trained == 2
     after = rows(
         folder,
-        "SELECT f.trial_id, f.train_loss, t.written_at FROM final f JOIN trials t USING (trial_id) ORDER BY 1",
+        "SELECT f.trial_id, f.train_loss, t.written_at "
+        "FROM final f JOIN trials t USING (trial_id) ORDER BY 1",
     )
     assert set(losses) <= set(after)
     assert len(after) == 6
@@ -112,7 +114,7 @@ def test_a_broken_measure_leaves_the_others_alone(run, small_study, tmp_path):
     assert not summary.complete
     found = rows(
         tmp_path / "results",
-        "SELECT request, status, any_value(error) FROM measures GROUP BY ALL ORDER BY 1",
+        "SELECT request, status, any_value(error) FROM measures GROUP BY ALL ORDER BY status",
     )
     assert [(request, status) for request, status, _ in found] == [
         (broken, "error"),
@@ -140,7 +142,8 @@ def test_a_broken_model_fails_its_trials_and_no_others(run, small_study, tmp_pat
 
 
 def test_divergence_is_an_end_with_a_reason(run, small_study, tmp_path):
-    training = {"optimizer": {"name": "sgd", "learning_rate": 1e9}, "stop": {"epochs": 5}}
+    sgd = {"name": "sgd", "learning_rate": 1e6}
+    training = {"loss": "mse", "optimizer": sgd, "stop": {"epochs": 20}}
     summary = run(small_study(training=training, sweep={}, seeds=1, measures=["margin"]))
     assert summary.completed == 1
     assert rows(tmp_path / "results", "SELECT stop_reason FROM trials") == [("diverged",)]
