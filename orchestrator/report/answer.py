@@ -11,36 +11,40 @@ from orchestrator.statistics.claim import with_interval
 _SENTENCES = {
     ("flatness_tracks_margin", "holds"): (
         "Flat minima and large margins tell the same story here: once the training error is at "
-        "most 0.1, the logarithm of the Hessian trace and the mean margin correlate with "
-        "r = {number}."
+        "most 0.1, the logarithm of the Hessian trace and the mean margin correlate with {number}."
     ),
     ("flatness_tracks_margin", "fails"): (
         "Flatness does not track the margin here as strongly as claimed: where the training "
-        "error is at most 0.1, r = {number}, not −0.8 or less."
+        "error is at most 0.1, {number}, not −0.8 or less."
     ),
     ("flatness_tracks_margin", "unclear"): (
-        "Whether flatness tracks the margin remains unclear: r = {number}."
+        "Whether flatness tracks the margin remains unclear: {number}."
     ),
-    ("margin_is_cheaper", "holds"): "A Hessian trace took {number} times as long as the margins.",
+    ("margin_is_cheaper", "holds"): (
+        "Margins are far cheaper than flatness: {number} times the seconds for a Hessian trace."
+    ),
     ("margin_is_cheaper", "fails"): (
-        "Margins were not ten times cheaper: a Hessian trace took {number} times as long."
+        "Margins were not ten times cheaper: {number} times the seconds for a Hessian trace."
     ),
     ("margin_is_cheaper", "unclear"): (
-        "Whether margins are ten times cheaper remains unclear: the ratio is {number}."
+        "Whether margins are ten times cheaper than a Hessian trace remains unclear: {number}."
     ),
     ("large_batch_needs_time", "holds"): (
         "What large batches lack is updates: at the same number of updates, batch size explains "
-        "less of the variance of the margin than at the same epoch, by {number}."
+        "less of the variance of the margin than at the same epoch ({number})."
     ),
     ("large_batch_needs_time", "fails"): (
         "Large batches do not merely lack updates: at the same number of updates, batch size "
-        "explains more of the variance of the margin than at the same epoch, by {number} with "
-        "the opposite sign."
+        "explains more of the variance of the margin than at the same epoch ({number})."
     ),
     ("large_batch_needs_time", "unclear"): (
-        "Whether large batches merely lack updates remains unclear: the difference of explained "
-        "variance is {number}."
+        "Whether large batches merely lack updates remains unclear: {number}."
     ),
+}
+_NUMBERS = {
+    "flatness_tracks_margin": ("r = {}", 3),
+    "margin_is_cheaper": ("{}", 2),
+    "large_batch_needs_time": ("difference of shares {}", 2),
 }
 
 
@@ -52,7 +56,9 @@ def answer(judged: Sequence[Judged]) -> str:
 
 
 def _sentence(claim: Claim) -> str:
-    digits = 3 if claim.name == "flatness_tracks_margin" else 2
-    return _SENTENCES[claim.name, claim.verdict].format(
-        number=with_interval(claim.estimate, digits)
-    )
+    form, digits = _NUMBERS[claim.name]
+    if claim.estimate.value is None:
+        number = claim.estimate.reason
+    else:
+        number = form.format(with_interval(claim.estimate, digits))
+    return _SENTENCES[claim.name, claim.verdict].format(number=number)

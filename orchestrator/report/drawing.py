@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import vl_convert
@@ -42,6 +43,7 @@ def embedded_json(value: Any) -> str:
     return text
 
 
+@cache
 def scripts() -> str:
     """Vega, Vega-Lite and Vega-Embed in one script, fit for a ``<script>`` element."""
     # Its stub asks for a snippet that the function itself does not need.

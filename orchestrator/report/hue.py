@@ -47,7 +47,9 @@ def choose_hue(source: Source) -> Hue | None:
 
 
 def level_text(value: Any) -> str:
-    """A hyperparameter's value as it reads in a legend."""
+    """A hyperparameter's value as it reads in a legend; ``none`` where it does not apply."""
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -43,8 +43,8 @@ def columns_of(view: str) -> Query:
 def distinct_values(column: str) -> Query:
     """The values that a hyperparameter takes."""
     name = identifier(column)
-    where = "WHERE value IS NOT NULL ORDER BY value"
-    sql = f"SELECT DISTINCT {name} AS value FROM trials {where}"  # noqa: S608 - quoted
+    order = "ORDER BY value NULLS LAST"
+    sql = f"SELECT DISTINCT {name} AS value FROM trials {order}"  # noqa: S608 - quoted
     return Query("levels", f"values of {column}", sql)
 
 
@@ -87,7 +87,7 @@ def scatter(measures: Iterable[str], hue: str | None) -> Query:
         f"measured snapshots, at most {MOST_POINTS} of them, chosen by a hash of their name",
         "SELECT trial_id, seed, step, epoch, milestones, train_loss, train_error,\n"
         f"    loss_gap, error_gap{names},\n"
-        "    step = max(step) OVER (PARTITION BY trial_id) AND status = 'completed' AS is_final,\n"
+        "    list_contains(string_split(reason, '; '), 'final') AS is_final,\n"
         "    count(*) OVER () AS n_snapshots\n"
         f"FROM wide WHERE step > 0 AND {wanted}\n"
         f"QUALIFY row_number() OVER (ORDER BY md5(checkpoint_id)) <= {MOST_POINTS}\n"
@@ -102,8 +102,7 @@ def final_networks(measures: Iterable[str]) -> Query:
         "final_networks",
         "the last snapshot of every completed trial",
         f"SELECT trial_id, condition_id, loss_gap, error_gap{names}\n"
-        "FROM wide WHERE status = 'completed' AND step > 0\n"
-        "QUALIFY step = max(step) OVER (PARTITION BY trial_id)\n"
+        "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
         f"ORDER BY md5(trial_id) LIMIT {MOST_RANKED}",
     )
 

@@ -15,8 +15,16 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.results import ResultsFolder, collect_provenance, write_part
+from orchestrator.results import ResultsFolder, write_part
 
+PROVENANCE = {
+    "started_at": "2026-11-01T12:00:00+00:00",
+    "command": ["orchestrator", "run", "study.yaml"],
+    "overrides": [],
+    "git": {"commit": "c0ffee" * 6, "branch": "main", "dirty": False, "diff_sha256": None},
+    "versions": {"python": "3.11.9", "torch": "2.13.0"},
+    "hardware": {"cpu": "Some CPU", "usable_cores": 2, "gpus": []},
+}
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 EPOCHS = (1, 2, 4, 8, 16, 32, 48, 60)
 EXAMPLES = 4096
@@ -81,7 +89,7 @@ def simulate(
         path,
         json.dumps(content),
         f"study: {content['study']}\n",
-        provenance or collect_provenance("study.yaml", ["orchestrator", "run", "study.yaml"]),
+        provenance or PROVENANCE,
         "",
     )
     names = ("measure", "family", "symbol", "unit", "direction", "citation")

@@ -7,7 +7,15 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
-from orchestrator.report.figures.theme import INK, OKABE_ITO, WIDE, data, log_axis, themed
+from orchestrator.report.figures.theme import (
+    INK,
+    OKABE_ITO,
+    WIDE,
+    data,
+    log_axis,
+    six_digits,
+    themed,
+)
 from orchestrator.report.queries import MEASURE_COST, TRAINING_COST
 from orchestrator.report.source import Source
 
@@ -23,7 +31,7 @@ _LETTER_WIDTH = 6
 def cost_figure(source: Source) -> Figure:
     """Seconds per snapshot of each request, and seconds of training."""
     queries = (MEASURE_COST, TRAINING_COST)
-    measuring, training = (source.rows(query).tuples() for query in queries)
+    measuring, training = ([_rounded(r) for r in source.rows(query).tuples()] for query in queries)
     if not measuring:
         reason = "Nothing has been measured yet, so there is no cost to compare."
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
@@ -100,6 +108,10 @@ def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
     height = _ROW_HEIGHT * len(order)
     chart = alt.layer(spread, dots, text).properties(width=WIDE - 300, height=height)
     return themed(chart, room=56 + _LETTER_WIDTH * max(map(len, order)))
+
+
+def _rounded(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(six_digits(value) if isinstance(value, float) else value for value in row)
 
 
 def _shortened(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Table
-from orchestrator.report.figures.theme import SHAPES
+from orchestrator.report.figures.theme import SHAPES, six_digits
 from orchestrator.report.hue import Hue, level_text
 from orchestrator.report.queries import Query, scatter
 from orchestrator.report.source import Rows, Source
@@ -130,8 +130,7 @@ def _record(row: dict[str, Any], hue: Hue | None, names: dict[float, str]) -> di
 
 
 def _rounded(value: Any) -> Any:
-    """Six digits are more than a screen shows, and half the bytes."""
-    return float(f"{value:.6g}") if isinstance(value, float) and math.isfinite(value) else value
+    return six_digits(value) if isinstance(value, float) and math.isfinite(value) else value
 
 
 def tooltips(hue: Hue | None, points: Points) -> list[alt.Tooltip]:

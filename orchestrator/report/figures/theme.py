@@ -134,3 +134,8 @@ def log_axis(values: Sequence[float], form: str = "~g", most: int = 7) -> alt.Ax
             break
     stride = -(-len(inside) // most)
     return alt.Axis(values=inside[::stride], format=form)
+
+
+def six_digits(value: float) -> float:
+    """More digits than a screen shows cost bytes, and sums in SQL differ in the last of them."""
+    return float(f"{value:.6g}")

@@ -18,6 +18,7 @@ from orchestrator.report.figures.theme import (
     log_axis,
     padded,
     padded_log,
+    six_digits,
     themed,
 )
 from orchestrator.report.hue import Hue, level_text
@@ -92,7 +93,7 @@ def _curve_records(
                     "measure": measure,
                     "time": time,
                     "hue": level,
-                    "at": float(f"{point:.6g}"),
+                    "at": six_digits(float(point)),
                     "n": len(found),
                     **_interval(found, logarithmic),
                 }
@@ -116,10 +117,10 @@ def _interval(values: FloatArray, logarithmic: bool) -> dict[str, float | None]:
         half_width = float(stats.t.ppf(0.975, len(values) - 1)) * error
         low, high = mean - half_width, mean + half_width
     ends = {"mean": mean, "low": low, "high": high}
-    return {
-        name: None if end is None else float(f"{10**end if logarithmic else end:.6g}")
-        for name, end in ends.items()
-    }
+    if logarithmic:
+        # Two networks can have an interval beyond all floating-point numbers.
+        ends = {k: None if v is None else 10 ** min(max(v, -300), 300) for k, v in ends.items()}
+    return {name: None if end is None else six_digits(end) for name, end in ends.items()}
 
 
 def _chart(
@@ -153,17 +154,29 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
         ],
     )
     logarithmic = measure == "hessian_trace"
-    ends = [end for r in records for end in (r["low"], r["high"], r["mean"]) if end is not None]
-    if logarithmic:
-        scale, axis = alt.Scale(type="log", domain=padded_log(ends), nice=False), log_axis(ends)
-    else:
-        scale, axis = alt.Scale(domain=padded(ends), nice=False), alt.Axis(tickCount=5)
+    domain = _domain(records, logarithmic)
+    scale = alt.Scale(type="log" if logarithmic else "linear", domain=domain, nice=False)
+    axis = log_axis(domain) if logarithmic else alt.Axis(tickCount=5)
     y = alt.Y("mean:Q", title=_MEASURES[measure], scale=scale, axis=axis)
-    band = base.mark_area(opacity=0.2).encode(
+    band = base.mark_area(opacity=0.2, clip=True).encode(
         y=alt.Y("low:Q", title=_MEASURES[measure], scale=scale, axis=axis), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=18, filled=True))
     return alt.layer(band, line.encode(y=y)).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
+
+
+def _domain(records: list[dict[str, Any]], logarithmic: bool) -> list[float]:
+    """The range of means, and as much of their intervals as leaves the means readable."""
+
+    def scaled(*names: str) -> FloatArray:
+        values = np.array([r[name] for r in records for name in names if r[name] is not None])
+        return np.log10(values) if logarithmic else values
+
+    means, ends = scaled("mean"), scaled("mean", "low", "high")
+    room = max(float(np.ptp(means)), 0.1) / 2
+    low = max(float(ends.min()), float(means.min()) - room)
+    high = min(float(ends.max()), float(means.max()) + room)
+    return padded_log([10**low, 10**high]) if logarithmic else padded([low, high])
 
 
 def _alternative(records: list[dict[str, Any]], measures: Sequence[str], hue: Hue | None) -> str:

@@ -1,0 +1,38 @@
+"""Simulated results folders, written once and only read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from orchestrator.report.source import Source, open_source
+from tests.report.simulated import simulate, study_content
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four batch sizes × three seeds × eight snapshots, finished and fully measured."""
+    return simulate(tmp_path_factory.mktemp("results") / "simulated")
+
+
+@pytest.fixture(scope="session")
+def without_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Margins and norms only, one batch size, nothing swept."""
+    study = study_content(sweep={}, measures=[{"name": "margin"}, {"name": "norms"}])
+    path = tmp_path_factory.mktemp("results") / "plain"
+    return simulate(path, study=study, batch_sizes=[64], requests=["margin", "norms"])
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that was begun, without a single row."""
+    return simulate(tmp_path_factory.mktemp("results") / "empty", batch_sizes=[])
+
+
+@pytest.fixture(scope="session")
+def source(simulated: Path) -> Iterator[Source]:
+    """The finished study, opened."""
+    with open_source(simulated) as opened:
+        yield opened

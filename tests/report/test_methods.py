@@ -1,0 +1,50 @@
+from orchestrator.report.methods import describe_methods
+from orchestrator.report.source import open_source
+from tests.report.simulated import simulate, study_content
+
+
+def paragraphs(source):
+    return dict(describe_methods(source).paragraphs)
+
+
+def test_methods_are_told_from_the_study(source):
+    told = paragraphs(source)
+    assert told["Data"] == "mnist1d: seed 0."
+    assert told["Network"] == "mlp: width 128, depth 2."
+    assert (
+        "loss cross_entropy; optimizer sgd: learning_rate 0.05, momentum 0.9." in told["Training"]
+    )
+    assert (
+        "Training ends at whichever comes first: epochs 60, train_loss 0.001." in told["Training"]
+    )
+    assert told["Grid"] == (
+        "All combinations of training.batch_size: 16, 64, 256, 1024; 3 seeds (0, 1, 2): 12 trials."
+    )
+    assert "at most 0.5, 0.1; at epochs log_spaced 8; of the final network" in told["Snapshots"]
+    assert "hessian_spectrum: top 1" in told["Measures"]
+    assert "train: 4,096 examples, float64, batch norm in eval mode" in told["Measures"]
+    assert "Rao, Wu and Yue 1992" in told["Statistics"]
+
+
+def test_measures_come_with_their_citations(source):
+    measures = describe_methods(source).measures
+    rows = {row[0]: row for row in measures.rows}
+    assert rows["hessian_trace"][-1] == "Hutchinson 1990"
+    assert set(rows) == {"margin_mean", "hessian_trace", "hessian_eigenvalue_1", "weight_norm"}
+
+
+def test_a_single_condition_and_nothing_measured(tmp_path):
+    study = study_content(
+        sweep={},
+        seeds=[7],
+        measures=[],
+        checkpoints={"updates": [10, 20]},
+        data={"name": "npz", "path": "my.npz", "train_size": None},
+    )
+    path = simulate(tmp_path / "r", study=study, batch_sizes=[])
+    with open_source(path) as source:
+        told = paragraphs(source)
+    assert told["Data"] == "npz: path my.npz."
+    assert told["Grid"] == "A single condition; 1 seed (7): 1 trial."
+    assert told["Snapshots"] == "Taken at updates [10, 20]; of the final network."
+    assert told["Measures"] == "No measures were asked for."

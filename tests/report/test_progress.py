@@ -1,0 +1,57 @@
+import pytest
+
+from orchestrator.report.progress import expected_trials, read_progress
+from orchestrator.report.source import open_source
+from tests.report.simulated import simulate, study_content
+
+
+def read(path):
+    with open_source(path) as source:
+        return read_progress(source)
+
+
+def test_a_finished_study(simulated):
+    progress = read(simulated)
+    assert progress.finished
+    assert progress.sentence == ""
+    assert (progress.completed, progress.snapshots) == (12, 96)
+    assert progress.unmeasured == {
+        "margin": 0,
+        "hessian_trace": 0,
+        "hessian_spectrum(top=1)": 0,
+        "norms": 0,
+    }
+
+
+def spoil(rows):
+    rows["trials"][0] |= {"status": "failed", "stop_reason": None, "error": "out of memory"}
+    rows["trials"][1] |= {"status": "running", "stop_reason": None}
+    del rows["trials"][2]
+    rows["measures"] = [row for row in rows["measures"] if row["request"] != "norms"]
+
+
+def test_an_unfinished_study_says_what_is_missing(tmp_path):
+    progress = read(simulate(tmp_path / "r", change=spoil))
+    assert (progress.completed, progress.failed, progress.outstanding) == (9, 1, 2)
+    assert progress.unmeasured["norms"] == 96
+    assert not progress.finished
+    assert "9 of 12 trials are completed, 1 failed" in progress.sentence
+    assert "96 of 384 measurements" in progress.sentence
+
+
+def test_unknown_components_are_not_counted(tmp_path):
+    study = study_content(measures=[{"name": "someones_plug_in"}])
+    progress = read(simulate(tmp_path / "r", study=study, batch_sizes=[64], seeds=2))
+    assert progress.unmeasured is None
+
+
+@pytest.mark.parametrize(
+    ("study", "count"),
+    [
+        ({}, 1),
+        ({"seeds": 3}, 3),
+        ({"seeds": [4, 7], "sweep": {"a": [1, 2, 3], "b, c": [[1, 2], [3, 4]]}}, 12),
+    ],
+)
+def test_points_of_the_grid_times_seeds(study, count):
+    assert expected_trials(study) == count
