@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -120,8 +121,11 @@ def run(
         print(
             f"\ninterrupted; nothing that was finished is lost. Go on with:\n  {again}",
             file=sys.stderr,
+            flush=True,
         )
-        raise typer.Exit(130) from None
+        # All is stopped. An ordinary exit may end as death by SIGINT, which Ray's part of the
+        # process remembers, and the exit code would be lost.
+        os._exit(130)
     print(summary.text())
     print(f"report: {orchestrator.report(folder)}")
     if not summary.complete:

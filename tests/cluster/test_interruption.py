@@ -24,9 +24,9 @@ LONGER = {
     "measures": ["margin", "gradient_norm"],
 }
 VALUES = """
-    SELECT checkpoint_id, step, epoch, reason, train_loss, train_error, test_loss, sha256,
+    SELECT checkpoint_id, c.step, c.epoch, reason, train_loss, train_error, test_loss, sha256,
            measure, variant, split, value, standard_error, m.status
-    FROM checkpoints JOIN measures m USING (checkpoint_id) ORDER BY ALL
+    FROM checkpoints c JOIN measures m USING (checkpoint_id) ORDER BY ALL
 """
 
 
