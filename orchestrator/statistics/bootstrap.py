@@ -136,9 +136,20 @@ class Scale:
     inverse: Transform
 
 
-def _fisher(values: FloatArray) -> FloatArray:
-    inside: FloatArray = np.clip(values, -1 + 1e-12, 1 - 1e-12)
-    return np.arctanh(inside)
+def fisher(finest: float = 1e-12) -> Scale:
+    """Fisher's z, the scale of correlations.
+
+    Args:
+        finest: How close to ±1 a correlation can be told from ±1, where z is infinite. Rank
+            correlations of few rows are often exactly ±1 in a resample; their ``finest`` is half
+            a step of what they can be.
+    """
+
+    def forward(values: FloatArray) -> FloatArray:
+        inside: FloatArray = np.clip(values, -1 + finest, 1 - finest)
+        return np.arctanh(inside)
+
+    return Scale(forward, np.tanh)
 
 
 def _logarithm(values: FloatArray) -> FloatArray:
@@ -146,7 +157,6 @@ def _logarithm(values: FloatArray) -> FloatArray:
 
 
 LINEAR = Scale(np.array, np.array)
-FISHER = Scale(_fisher, np.tanh)
 LOGARITHMIC = Scale(_logarithm, np.exp)
 
 
@@ -176,7 +186,7 @@ def student_interval(
     half_width = quantile * float(np.std(scale.forward(defined), ddof=1))
     centre = scale.forward(np.array([value]))
     low, high = scale.inverse(centre - half_width), scale.inverse(centre + half_width)
-    return float(low[0]), float(high[0])
+    return min(float(low[0]), value), max(float(high[0]), value)
 
 
 def why_no_interval(groups: Groups) -> str:

@@ -48,6 +48,7 @@ def spearman(
         resampling,
         statistic,
         lambda r, n: math.sqrt(1 + r * r / 2) * z_error(n - 3),
+        finest=lambda n: 6 / (n * (n * n - 1)),
     )
 
 
@@ -78,7 +79,12 @@ def kendall(
 
     columns = np.vstack([as_floats(x)[None], as_floats(y)[None]])
     return correlation_estimate(
-        columns, groups, resampling, statistic, lambda r, n: math.sqrt(0.437) * z_error(n - 4)
+        columns,
+        groups,
+        resampling,
+        statistic,
+        lambda r, n: math.sqrt(0.437) * z_error(n - 4),
+        finest=lambda n: 2 / (n * (n - 1)),
     )
 
 

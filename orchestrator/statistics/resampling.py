@@ -15,10 +15,10 @@ import numpy as np
 from scipy import stats
 
 from orchestrator.statistics.bootstrap import (
-    FISHER,
     LEVEL,
     RESAMPLES,
     Groups,
+    fisher,
     student_interval,
     why_no_interval,
 )
@@ -49,8 +49,18 @@ def correlation_estimate(
     resampling: Resampling,
     statistic: Statistic,
     standard_error: Callable[[float, int], float],
+    finest: Callable[[int], float] = lambda n: 1e-12,
 ) -> Estimate:
-    """Leave out what is not finite, then the value, then its interval."""
+    """Leave out what is not finite, then the value, then its interval.
+
+    Args:
+        columns: Shape (d, n); the first two are correlated.
+        groups: The trial and condition of each row; None if rows are independent.
+        resampling: How the interval is made.
+        statistic: The value of finite columns, and what gives it for rows of trial weights.
+        standard_error: Of independent rows, on the z scale, from value and number of rows.
+        finest: How close to ±1 a value of so many rows can be told from ±1.
+    """
     kept = all_finite(columns.T)
     table = columns[:, kept]
     n, excluded = table.shape[1], int(np.sum(~kept))
@@ -81,7 +91,7 @@ def correlation_estimate(
     values = np.concatenate(
         [resampled(weights[start : start + step]) for start in range(0, len(weights), step)]
     )
-    ends = student_interval(value, values, inner.degrees_of_freedom, FISHER, level)
+    ends = student_interval(value, values, inner.degrees_of_freedom, fisher(finest(n)), level)
     reason = "" if ends[0] is not None else "too many resamples leave it undefined"
     return Estimate(value, *ends, level, n, inner.trials, excluded, reason)
 

@@ -3,10 +3,10 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics.bootstrap import (
-    FISHER,
     LINEAR,
     LOGARITHMIC,
     Groups,
+    fisher,
     student_interval,
 )
 from orchestrator.statistics.correlation import pearson
@@ -107,7 +107,7 @@ def test_student_interval_on_its_scales():
     assert (low, high) == pytest.approx(
         (2 * np.exp(-quantile * spread), 2 * np.exp(quantile * spread))
     )
-    low, high = student_interval(0.9, np.array([0.85, 0.9, 1.0]), 4, FISHER)
+    low, high = student_interval(0.9, np.array([0.85, 0.9, 1.0]), 4, fisher())
     assert -1 <= low < 0.9 < high <= 1
 
 
@@ -117,3 +117,10 @@ def test_no_interval_without_freedom_or_with_too_many_undefined_resamples():
     assert student_interval(0.2, resampled[:2], 0) == (None, None)
     mostly = np.append(np.linspace(0, 1, 99), np.nan)
     assert student_interval(0.5, mostly, 3)[0] is not None
+
+
+def test_a_resample_of_exactly_one_does_not_make_the_interval_endless():
+    resampled = np.array([0.7, 0.8, 0.9, 1.0])
+    low, high = student_interval(0.85, resampled, 8, fisher(0.02))
+    assert -0.2 < low < 0.85 < high < 1
+    assert student_interval(1.0, resampled, 8, fisher(0.02))[1] == 1.0
