@@ -1,0 +1,165 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.study.plan import make_plan, most_snapshots, plan_text
+from orchestrator.study.positions import planned_steps
+from orchestrator.study.spec import CheckpointOptions, Every, LogSpaced, Study
+from orchestrator.study.training_options import StopOptions
+from orchestrator.study.trials import expand_trials, hyperparameters, swept_columns
+
+BASE = {
+    "study": "s",
+    "data": "mnist1d",
+    "model": {"name": "mlp"},
+    "training": {"batch_size": 64, "stop": {"epochs": 3}},
+}
+
+
+def study(**changes):
+    return Study.model_validate({**BASE, **changes})
+
+
+def only_id(**changes):
+    (trial,) = expand_trials(study(**changes))
+    return trial.trial_id
+
+
+def test_ids_are_pinned():
+    """A change of this number retrains every study there is."""
+    assert only_id() == "4f1be5aa6c23"
+
+
+def test_ids_depend_on_what_decides_the_science_and_on_nothing_else():
+    same = [
+        {"study": "another", "question": "why?"},
+        {"data": {"name": "mnist1d", "data_dir": "/somewhere"}},
+        {"model": {"name": "mlp", "width": 128, "depth": 2, "activation": "relu"}},
+        {"measures": ["margin"], "checkpoints": {"epochs": [1]}},
+        {"resources": {"trial": {"cpus": 2}}},
+        {"seeds": [0]},
+        {"sweep": {"training.batch_size": [64]}},
+        {
+            "training": {
+                "batch_size": 64,
+                "optimizer": {"name": "sgd", "learning_rate": 1e-1},
+                "stop": {"epochs": 3},
+            }
+        },
+    ]
+    assert {only_id(**changes) for changes in same} == {only_id()}
+    different = [
+        {"data": {"name": "mnist1d", "seed": 1}},
+        {"model": {"name": "mlp", "width": 127}},
+        {"seeds": [1]},
+        {"training": {"batch_size": 64, "stop": {"epochs": 4}}},
+        {"training": {"batch_size": 64, "optimizer": "adamw", "stop": {"epochs": 3}}},
+    ]
+    assert len({only_id(**changes) for changes in different} | {only_id()}) == 6
+
+
+def test_a_grid_is_the_product_of_axes_times_seeds_in_a_shuffled_fixed_order():
+    sweep = {
+        "training.batch_size": [16, 64],
+        "model.width, model.depth": [[8, 1], [16, 2], [32, 3]],
+    }
+    asked = study(sweep=sweep, seeds=[3, 5])
+    trials = expand_trials(asked)
+    assert trials == expand_trials(asked)
+    points = {
+        (t.config.training.batch_size, t.config.model.width, t.config.model.depth, t.seed)
+        for t in trials
+    }
+    shapes = [(8, 1), (16, 2), (32, 3)]
+    assert points == {(b, w, d, s) for b in (16, 64) for w, d in shapes for s in (3, 5)}
+    assert len({trial.trial_id for trial in trials}) == 12
+    assert [trial.seed for trial in trials] != sorted(trial.seed for trial in trials)
+
+
+def test_extending_a_grid_keeps_the_ids_there_were():
+    small = {t.trial_id for t in expand_trials(study(sweep={"training.batch_size": [16]}))}
+    large = expand_trials(study(sweep={"training.batch_size": [16, 32]}, seeds=2))
+    assert small < {trial.trial_id for trial in large}
+
+
+def test_a_whole_model_and_a_part_of_it_can_be_swept_together():
+    sweep = {"model.width": [8, 9], "model": [{"name": "mlp", "depth": 1}, "mlp"]}
+    found = {
+        (t.config.model.width, t.config.model.depth) for t in expand_trials(study(sweep=sweep))
+    }
+    assert found == {(8, 1), (9, 1), (8, 2), (9, 2)}
+
+
+def test_hyperparameters_show_the_learning_rate_that_is_used():
+    training = {
+        "batch_size": 64,
+        "optimizer": {"name": "sam", "learning_rate": 0.4, "rho": 0.1},
+        "learning_rate_scaling": "sqrt",
+        "stop": {"epochs": 3},
+    }
+    asked = study(training=training)
+    columns = hyperparameters(asked, expand_trials(asked)[0])
+    assert columns["learning_rate"] == 0.2
+    assert (columns["optimizer"], columns["rho"], columns["width"]) == ("sam", 0.1, 128)
+    assert columns["momentum"] == 0
+
+
+def test_swept_paths_without_a_column_get_one():
+    sweep = {"training.schedule.warmup_epochs": [0, 1], "data.seed": [0, 1]}
+    asked = study(sweep=sweep)
+    assert swept_columns(asked) == {
+        "training.schedule.warmup_epochs": "warmup_epochs",
+        "data.seed": "data_seed",
+    }
+    found = {hyperparameters(asked, trial)["data_seed"] for trial in expand_trials(asked)}
+    assert found == {0, 1}
+
+
+def test_positions():
+    assert planned_steps((5, 0, 5, 9), 7) == (0, 5)
+    assert planned_steps(Every(every=3), 10) == (3, 6, 9)
+    assert planned_steps(LogSpaced(log_spaced=1), 10) == (10,)
+    assert planned_steps(LogSpaced(log_spaced=3), 0) == ()
+
+
+@given(st.integers(1, 40), st.integers(1, 10**6))
+def test_log_spaced_positions_reach_from_one_to_the_end(count, end):
+    found = planned_steps(LogSpaced(log_spaced=count), end)
+    assert found[-1] == end
+    assert count == 1 or found[0] == 1
+    assert list(found) == sorted(set(found))
+    assert len(found) <= count
+
+
+def test_a_plan_counts_what_is_left():
+    asked = study(
+        sweep={"training.batch_size": [10, 50]},
+        seeds=2,
+        checkpoints={"epochs": [1, 2], "train_loss": [0.5]},
+    )
+    trials = expand_trials(asked)
+    conditions = {trial.condition_id for trial in trials}
+    plan = make_plan(
+        asked,
+        trials,
+        done={trials[0].trial_id},
+        partial={trials[1].trial_id},
+        measured=4,
+        n_train=dict.fromkeys(conditions, 100),
+        snapshot_bytes=dict.fromkeys(conditions, 1000),
+        update_seconds=dict.fromkeys(conditions, 0.5),
+        measure_seconds=dict.fromkeys(conditions, 2.0),
+        slots=2,
+    )
+    assert (plan.trials, plan.done, plan.partial, plan.new) == (4, 1, 1, 2)
+    # Epochs 1, 2 and the end, and one milestone: four snapshots a trial.
+    assert (plan.snapshots, plan.snapshots_to_measure, plan.disk_bytes) == (16, 12, 16000)
+    updates = {10: 30, 50: 6}
+    left = [updates[t.config.training.batch_size] for t in trials[1:]]
+    assert plan.train_seconds == 0.5 * sum(left)
+    assert plan.wall_seconds == (plan.train_seconds + 24) / 2
+    assert "4 trials (2 new, 1 partial, 1 done)" in plan_text(plan)
+
+
+def test_snapshots_that_coincide_count_once():
+    checkpoints = CheckpointOptions(epochs=(1, 3), updates=(10, 20))
+    assert most_snapshots(checkpoints, StopOptions(epochs=3), 100, 10) == 3
