@@ -125,6 +125,8 @@ def _listed(options: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, Mapping):
         return f"({_listed(value)})"
     if isinstance(value, str) or not isinstance(value, Iterable):

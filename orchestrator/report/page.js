@@ -1,4 +1,5 @@
-// Puts the interactive chart in the place of the drawing that is shown without scripts.
+// Puts the interactive chart in the place of the drawing that is shown without scripts. The
+// drawing stays, hidden, for print.
 "use strict";
 
 const MENU = 38; // pixels that Vega-Embed keeps free for its menu
@@ -12,7 +13,7 @@ function fit(specification, width) {
   if (columns * (widest + room) <= width) return;
   if (specification.concat) specification.columns = 1;
   for (const view of views) view.width = Math.max(120, Math.min(view.width, width - room));
-  if (width < 500) specification.config.legend.columns = 2;
+  if (width < 500) specification.config.legend.columns = width < 360 ? 1 : 2;
 }
 
 for (const figure of document.querySelectorAll("figure[data-key]")) {
@@ -30,7 +31,10 @@ for (const figure of document.querySelectorAll("figure[data-key]")) {
     actions: { export: true, source: false, compiled: false, editor: false },
     downloadFileName: key,
   }).then(
-    () => holder.replaceChildren(chart),
+    () => {
+      drawing.setAttribute("hidden", "");
+      holder.append(chart);
+    },
     (error) => console.error("Figure " + key + ": " + error.message),
   );
 }

@@ -10,6 +10,7 @@ from orchestrator.statistics.claims import large_batch_needs_time as large_batch
 from orchestrator.statistics.claims import margin_is_cheaper as margin_is_cheaper
 from orchestrator.statistics.correlation import partial_pearson as partial_pearson
 from orchestrator.statistics.correlation import pearson as pearson
+from orchestrator.statistics.correlation import within_pearson as within_pearson
 from orchestrator.statistics.estimate import Estimate as Estimate
 from orchestrator.statistics.median import median as median
 from orchestrator.statistics.ranking import kendall as kendall

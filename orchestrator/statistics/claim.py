@@ -85,5 +85,6 @@ def percent(share: float) -> str:
 
 def number(value: float, digits: int = 3) -> str:
     """Text with a true minus sign: ``digits`` decimals below 10, else 3 significant digits."""
-    text = f"{value:.{digits}f}" if abs(value) < 10 else f"{value:.3g}"
+    # Adding zero turns −0 into 0.
+    text = f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 10 else f"{value:.3g}"
     return text.replace("-", "−")

@@ -20,7 +20,7 @@ from orchestrator.statistics.claim import (
     percent,
     with_interval,
 )
-from orchestrator.statistics.correlation import partial_pearson, pearson
+from orchestrator.statistics.correlation import partial_pearson, pearson, within_pearson
 from orchestrator.statistics.estimate import FloatArray, positive_log10
 from orchestrator.statistics.matched_time import MatchedTime, Pair, compare_matched_times
 from orchestrator.statistics.median import median
@@ -55,6 +55,7 @@ def flatness_tracks_margin(
     inner = groups.select(small)
     trace, log_trace = hessian_trace[small], positive_log10(hessian_trace[small])
     estimate = pearson(log_trace, margin[small], inner)
+    within = within_pearson(log_trace, margin[small], inner)
     partial = partial_pearson(log_trace, margin[small], [positive_log10(train_loss[small])], inner)
     used = inner.select(np.isfinite(log_trace) & np.isfinite(margin[small]))
     sentences = [
@@ -67,7 +68,8 @@ def flatness_tracks_margin(
             ("margin missing or not finite", ~np.isfinite(margin[small])),
         ),
         f"With the logarithm of the training loss held fixed r is {with_interval(partial)}; "
-        "loss is the known confounder, because both measures follow it.",
+        "loss is the known confounder, because both measures follow it. Inside conditions, with "
+        f"the mean of each removed, r is {with_interval(within)}.",
     ]
     verdict = decide(estimate, CORRELATION_THRESHOLD, below=True)
     if estimate.n < FEWEST_SNAPSHOTS or used.conditions < FEWEST_CONDITIONS:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from orchestrator.statistics.bootstrap import Groups, as_floats
-from orchestrator.statistics.estimate import Estimate, FloatArray
+from orchestrator.statistics.estimate import Estimate, FloatArray, all_finite
 from orchestrator.statistics.resampling import (
     DEFAULT,
     Resampled,
@@ -66,6 +67,32 @@ def partial_pearson(
     return correlation_estimate(
         columns, groups, resampling, statistic, lambda r, n: z_error(n - held - 3)
     )
+
+
+def within_pearson(
+    x: npt.ArrayLike, y: npt.ArrayLike, groups: Groups, resampling: Resampling = DEFAULT
+) -> Estimate:
+    """Pearson's r inside conditions: of what is left when each condition's mean is removed.
+
+    A correlation over all rows can come from differences between conditions alone, and can
+    even have the opposite sign of every correlation inside them (Simpson's paradox).
+
+    Args:
+        x: Shape (n,).
+        y: Shape (n,).
+        groups: The trial and condition of each row.
+        resampling: How the interval is made.
+    """
+    columns = np.stack([as_floats(x), as_floats(y)], axis=1)
+    kept = all_finite(columns)
+    inner = groups.select(kept)
+    _, condition = np.unique(inner.condition[inner.trial], return_inverse=True)
+    left = columns[kept]
+    for index, column in enumerate(left.T):
+        sums = np.bincount(condition, weights=column)
+        left[:, index] = column - (sums / np.bincount(condition))[condition]
+    estimate = pearson(left[:, 0], left[:, 1], inner, resampling)
+    return replace(estimate, n_excluded=int(np.sum(~kept)))
 
 
 def _standardized(table: FloatArray) -> FloatArray:

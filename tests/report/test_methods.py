@@ -39,12 +39,12 @@ def test_a_single_condition_and_nothing_measured(tmp_path):
         seeds=[7],
         measures=[],
         checkpoints={"updates": [10, 20]},
-        data={"name": "npz", "path": "my.npz", "train_size": None},
+        data={"name": "npz", "path": "my.npz", "train_size": None, "standardize": True},
     )
     path = simulate(tmp_path / "r", study=study, batch_sizes=[])
     with open_source(path) as source:
         told = paragraphs(source)
-    assert told["Data"] == "npz: path my.npz."
+    assert told["Data"] == "npz: path my.npz, standardize yes."
     assert told["Grid"] == "A single condition; 1 seed (7): 1 trial."
     assert told["Snapshots"] == "Taken at updates [10, 20]; of the final network."
     assert told["Measures"] == "No measures were asked for."

@@ -35,6 +35,7 @@ def test_numbers_read_as_text():
     )
     assert percent(0.2345) == "23.4 %"
     assert number(-0.5, 1) == "−0.5"
+    assert number(-0.001, 2) == "0.00"
     assert (counted(1, "trial"), counted(1200, "trial")) == ("1 trial", "1,200 trials")
 
 

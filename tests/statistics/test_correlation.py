@@ -3,7 +3,7 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics.bootstrap import Groups
-from orchestrator.statistics.correlation import partial_pearson, pearson
+from orchestrator.statistics.correlation import partial_pearson, pearson, within_pearson
 
 
 def residual(column, controls):
@@ -92,3 +92,24 @@ def test_the_interval_does_not_depend_on_the_order_of_the_rows_within_trials(clu
     blocks = np.arange(96).reshape(12, 8)[:, ::-1].ravel()
     again = pearson(study.x[blocks], study.y[blocks], study.groups)
     assert (once.low, once.high) == pytest.approx((again.low, again.high), abs=1e-12)
+
+
+def test_inside_conditions_the_sign_can_be_the_opposite(clustered):
+    study = clustered(3, np.random.default_rng(4))
+    condition = np.array(study.condition)
+    y = study.y + 9 * condition  # what conditions do now hides what trials and snapshots do
+    assert pearson(study.x, y, study.groups).value > 0.5
+    estimate = within_pearson(study.x, y, study.groups)
+    means = [[np.mean(c[condition == k]) for k in range(4)] for c in (study.x, y)]
+    left = [c - np.array(m)[condition] for c, m in zip((study.x, y), means, strict=True)]
+    assert estimate.value == pytest.approx(stats.pearsonr(*left).statistic, abs=1e-12)
+    assert estimate.high < 0
+
+
+def test_inside_conditions_rows_that_are_not_finite_are_left_out_first():
+    groups = Groups.of(list("aabbcc"), [0, 0, 0, 0, 1, 1])
+    estimate = within_pearson([1, 2, np.nan, 4, 5, 7], [2, 3, 9, 7, 1, 2], groups)
+    x = np.array([1, 2, 4, 5, 7]) - np.array([7 / 3, 7 / 3, 7 / 3, 6, 6])
+    y = np.array([2, 3, 7, 1, 2]) - np.array([4, 4, 4, 1.5, 1.5])
+    assert estimate.value == pytest.approx(stats.pearsonr(x, y).statistic)
+    assert estimate.n_excluded == 1

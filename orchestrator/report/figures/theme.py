@@ -61,7 +61,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-def themed(chart: Any, room: int = 84) -> dict[str, Any]:
+def themed(chart: Any, room: int = 70) -> dict[str, Any]:
     """The Vega-Lite specification of a finished chart, with the look of the page.
 
     Args:

@@ -19,7 +19,7 @@ from orchestrator.report.figures.theme import (
 )
 from orchestrator.report.queries import correlation_by_threshold, snapshots
 from orchestrator.report.source import Rows, Source
-from orchestrator.statistics import Estimate, partial_pearson, pearson
+from orchestrator.statistics import Estimate, partial_pearson, pearson, within_pearson
 from orchestrator.statistics.claim import number, with_interval
 from orchestrator.statistics.estimate import positive_log10
 
@@ -41,6 +41,7 @@ class _Point:
     threshold: float
     plain: Estimate
     partial: Estimate
+    within: Estimate
 
 
 def threshold_figure(source: Source) -> Figure:
@@ -83,7 +84,8 @@ def _points(rows: Rows, name: str) -> Iterator[_Point]:
             continue
         before = plain.n
         partial = partial_pearson(flatness[kept], margin[kept], [loss[kept]], inner)
-        yield _Point(FLATNESS[name], threshold, plain, partial)
+        within = within_pearson(flatness[kept], margin[kept], inner)
+        yield _Point(FLATNESS[name], threshold, plain, partial, within)
 
 
 def _records(points: list[_Point], which: str) -> list[dict[str, Any]]:
@@ -199,6 +201,9 @@ def _table(points: list[_Point]) -> Table:
         "partial r",
         "from",
         "to",
+        "r inside conditions",
+        "from",
+        "to",
         "snapshots",
         "trials",
         "left out",
@@ -213,6 +218,9 @@ def _table(points: list[_Point]) -> Table:
             point.partial.value,
             point.partial.low,
             point.partial.high,
+            point.within.value,
+            point.within.low,
+            point.within.high,
             point.plain.n,
             point.plain.n_groups,
             point.plain.n_excluded,
