@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,7 @@ def collect_report_provenance(source: Source) -> Provenance:
     machine_heads = ("host", "device", "Python", "torch", "orchestrator", "trials", "hours")
     return Provenance(
         items=tuple(_items(source, newest)),
-        command=shlex.join(newest.get("command", [])),
+        command=_repeatable(newest.get("command", [])),
         runs=Table.of(run_heads, [_run(run) for run in source.runs[-_MOST_RUNS:]]),
         machines=Table.of(machine_heads, machines.tuples()),
         diff=shortened,
@@ -75,6 +75,13 @@ def _data(name: str | None, content_hash: str | None, train_size: int | None, tr
     return (
         f"{name}{size}, content hash {content_hash or 'not recorded'} ({counted(trials, 'trial')})"
     )
+
+
+def _repeatable(command: Sequence[str]) -> str:
+    """The command line as one would type it: Python keeps the path of a module it runs."""
+    if command and command[0].endswith("__main__.py"):
+        return shlex.join(["python", "-m", "orchestrator", *command[1:]])
+    return shlex.join(command)
 
 
 def _commit(git: Mapping[str, Any] | None, otherwise: str) -> str:
@@ -105,7 +112,7 @@ def _run(run: Mapping[str, Any]) -> tuple[Any, ...]:
     git = run.get("git") or {}
     return (
         run.get("started_at"),
-        shlex.join(run.get("command", [])),
+        _repeatable(run.get("command", [])),
         str(git.get("commit", ""))[:12],
         "yes" if git.get("dirty") else "no",
     )

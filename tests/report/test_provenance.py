@@ -5,7 +5,7 @@ from tests.report.simulated import simulate
 
 RUN = {
     "started_at": "2026-11-01T12:00:00+00:00",
-    "command": ["python", "-m", "orchestrator", "run", "my study.yaml"],
+    "command": ["/somewhere/orchestrator/__main__.py", "run", "my study.yaml"],
     "overrides": ["seeds=5"],
     "git": {"commit": "c0ffee" * 6, "branch": "main", "dirty": True, "diff_sha256": "d1ff"},
     "package_git": None,
