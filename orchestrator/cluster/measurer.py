@@ -13,6 +13,7 @@ import ray
 import torch
 
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.measures import MeasureContext, measure_snapshot
 from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder, write_part
@@ -112,7 +113,7 @@ class Measurer:
     """The actor around :func:`measure`."""
 
     def __init__(self, folder: str, study: str, data: SharedData, threads: int) -> None:
-        torch.set_num_threads(threads)
+        prepare_process(threads)
         self.folder = ResultsFolder.open(folder)
         self.study = Study.model_validate_json(study)
         self.data = data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import socket
 import time
 from collections.abc import Iterator
@@ -12,7 +13,9 @@ from typing import Any
 import torch
 from ray import tune
 
+from orchestrator import __version__
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import UserError
 from orchestrator.models import build_model, parameter_count
 from orchestrator.results import ResultsFolder, commit_snapshot, write_part
@@ -70,7 +73,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         device: str,
     ) -> None:
         """Prepare the process once; ``reset_config`` prepares it for each further trial."""
-        torch.set_num_threads(threads)
+        prepare_process(threads)
         self.folder = ResultsFolder.open(folder)
         self.checkpoints = CheckpointOptions.model_validate_json(checkpoints)
         self.orders, self.data, self.device = orders, data, device
@@ -113,6 +116,9 @@ def run_trial(
         "attempt": attempt,
         "host": socket.gethostname(),
         "device": _device_name(device),
+        "python_version": platform.python_version(),
+        "torch_version": torch.__version__,
+        "orchestrator_version": __version__,
     }
     _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
     try:
