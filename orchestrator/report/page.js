@@ -3,17 +3,22 @@
 "use strict";
 
 const MENU = 38; // pixels that Vega-Embed keeps free for its menu
+const PHONE = 500; // pixels below which words give way to the panel
+const PHONE_LABELS = 110;
 
 // One column of panels where two do not fit; axes and legends need the rest of the width.
 function fit(specification, width) {
   const views = specification.concat || [specification];
   const columns = specification.concat ? specification.columns : 1;
   const widest = Math.max(...views.map((view) => view.width));
-  const room = specification.usermeta.room;
+  const phone = width < PHONE;
+  const room = Math.min(specification.usermeta.room, phone ? PHONE_LABELS + 56 : Infinity);
   if (columns * (widest + room) <= width) return;
   if (specification.concat) specification.columns = 1;
   for (const view of views) view.width = Math.max(120, Math.min(view.width, width - room));
-  if (width < 500) specification.config.legend.columns = width < 360 ? 1 : 2;
+  if (!phone) return;
+  specification.config.axis.labelLimit = PHONE_LABELS;
+  specification.config.legend.columns = width < 360 ? 1 : 2;
 }
 
 for (const figure of document.querySelectorAll("figure[data-key]")) {

@@ -72,7 +72,7 @@ def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
     ]
     order = [record["what"] for record in records]
     base = alt.Chart(data(records)).encode(
-        y=alt.Y("what:N", title=None, sort=order, axis=alt.Axis(labelLimit=300, grid=True)),
+        y=alt.Y("what:N", title=None, sort=order, axis=alt.Axis(grid=True)),
         color=alt.Color(
             "kind:N",
             title="seconds for",

@@ -35,6 +35,7 @@ _AXIS = {
     "titleFontSize": 12,
     "titleFontWeight": "normal",
     "labelOverlap": True,
+    "labelLimit": 300,
 }
 _LEGEND = {
     "orient": "bottom",
