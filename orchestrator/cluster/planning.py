@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from orchestrator.cluster.backlog_reading import read_backlog
+from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset
 from orchestrator.measures import MeasureContext, measure_snapshot
@@ -53,7 +56,7 @@ def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
     measure_seconds: dict[str, float] = {}
     n_train: dict[str, int] = {}
     snapshot_bytes: dict[str, int] = {}
-    shapes: dict[str, tuple[float, float]] = {}
+    costs: dict[str, float] = {}
     for condition, trial in conditions.items():
         dataset = _dataset(trial.config, datasets)
         model = build_model(trial.config.model, dataset.input_shape, dataset.classes, trial.seed)
@@ -62,14 +65,18 @@ def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
             tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
         )
         if probe:
-            shape = _shape(trial.config)
-            if shape not in shapes:
+            training, measuring = _shapes(trial.config)
+            if training not in costs:
                 budget = PROBE_SECONDS / (2 * len(conditions))
-                shapes[shape] = (
-                    _update_seconds(trial, dataset, budget),
-                    _measure_seconds(study, trial, dataset),
-                )
-            update_seconds[condition], measure_seconds[condition] = shapes[shape]
+                with _one_thread():
+                    costs[training] = _update_seconds(trial, dataset, budget)
+            if measuring not in costs:
+                with _one_thread():
+                    costs[measuring] = _measure_seconds(study, trial, dataset)
+            update_seconds[condition], measure_seconds[condition] = (
+                costs[training],
+                costs[measuring],
+            )
     slots = max(1, int((os.cpu_count() or 1) // max(study.resources.trial.cpus, 1)))
     return make_plan(
         study,
@@ -92,12 +99,24 @@ def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
     return known[key]
 
 
-def _shape(config: TrialConfig) -> str:
-    """What decides the cost of an update: all but rates, seeds and stopping rules."""
+def _shapes(config: TrialConfig) -> tuple[str, str]:
+    """What decides the cost of an update, and of measuring: not rates, seeds or stopping rules."""
     training = config.training
-    parts: list[object] = [config.data.model_dump(), config.model.model_dump()]
-    parts += [training.batch_size, training.optimizer.name, training.augmentation]
-    return json.dumps(parts, default=str)
+    network = [config.data.model_dump(), config.model.model_dump()]
+    of_update = [*network, training.batch_size, training.optimizer.name, training.augmentation]
+    of_measuring = [*network, training.loss.name]
+    return json.dumps(of_update, default=str), json.dumps(of_measuring, default=str)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """As trials and measurers run: one thread, and freed memory is kept."""
+    threads = torch.get_num_threads()
+    prepare_process(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _update_seconds(trial: Trial, dataset: Dataset, budget: float) -> float:
@@ -105,18 +124,22 @@ def _update_seconds(trial: Trial, dataset: Dataset, budget: float) -> float:
     training = trial.config.training.model_copy(update={"stop": stop})
     config = trial.config.model_copy(update={"training": training})
     started, updates = time.perf_counter(), 1
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for event in train(config, trial.seed, dataset, CheckpointOptions()):
-            if isinstance(event, Finished):
-                updates = max(1, event.updates)
-    finally:
-        torch.set_num_threads(threads)
+    for event in train(config, trial.seed, dataset, CheckpointOptions()):
+        if isinstance(event, Finished):
+            updates = max(1, event.updates)
     return (time.perf_counter() - started) / updates
 
 
 def _measure_seconds(study: Study, trial: Trial, dataset: Dataset) -> float:
+    """Seconds of one snapshot's measures; the second time if that is soon, for the first is dear.
+
+    A process loads and compiles what it needs at its first snapshot, and measures many.
+    """
+    first = _measure_once(study, trial, dataset)
+    return first if first > PROBE_SECONDS / 4 else _measure_once(study, trial, dataset)
+
+
+def _measure_once(study: Study, trial: Trial, dataset: Dataset) -> float:
     config, settings = trial.config, study.measuring
     started = time.perf_counter()
     context = MeasureContext(

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.errors import Problem
 from orchestrator.study.options import CustomOptions
 from orchestrator.study.problems import Source, describe, did_you_mean, models_of
-from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.study.spec import LogSpaced, Study, TrialConfig
 from orchestrator.study.sweep import axes, axis_paths, base_content, grid, with_values
 
 
@@ -125,4 +125,23 @@ def _check_grid(source: Source, study: Study) -> list[Problem]:
             what = f"the same condition comes twice: {seen[condition]} and {point}"
             return [source.problem(("sweep",), what, "remove one", at_key=True)]
         seen[condition] = point
+        problems = _check_positions(source, study, config, point)
+        if problems:
+            return problems
     return []
+
+
+def _check_positions(
+    source: Source, study: Study, config: TrialConfig, point: dict[str, Any]
+) -> list[Problem]:
+    """``log_spaced`` divides the way to the end, so there must be one that is known."""
+    stop = config.training.stop
+    if stop.epochs is not None or stop.updates is not None:
+        return []
+    where = f" at {point}" if point else ""
+    what = f"log_spaced needs stop.epochs or stop.updates, and there is neither{where}"
+    return [
+        source.problem(("checkpoints", key), what, f"add one to training.stop, or list the {key}")
+        for key in ("epochs", "updates")
+        if isinstance(getattr(study.checkpoints, key), LogSpaced)
+    ]

@@ -40,6 +40,7 @@ WRONG = [
     ("width: 8}", "width: -8}", "3:27", "model.width", "greater than 0, got -8", ""),
     ("width: 8}", "width: wide}", "3:27", "model.width", "whole number, got 'wide'", ""),
     ("width: 8}", "activation: rleu}", "3:32", "model.activation", "expected 'relu'", "'relu'"),
+    ("{epochs: 3}", "{seconds: 9}", "13:3", "checkpoints.epochs", "stop.epochs or", "list the"),
     ("batch_size: 32", "batch_size: 1.5", "5:15", "training.batch_size", "whole number", ""),
     ("batch_size: 32", "bach_size: 32", "5:3", "training.bach_size", "unknown key", "'batch_size'"),
     ("name: sgd", "name: sdg", "6:3", "training.optimizer", "unknown name 'sdg'", "'sgd'"),

@@ -1,0 +1,71 @@
+"""Plans with times from a probe; no Ray."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from orchestrator.cluster import planning
+from orchestrator.study.study_file import load_study
+
+STUDY = """\
+study: planned
+data: {name: mnist1d, train_size: 200}
+model: {name: mlp, width: 8, depth: 1}
+training:
+  stop: {epochs: 4}
+sweep:
+  training.batch_size: [20, 100]
+  training.optimizer.learning_rate: [0.1, 0.01]
+seeds: 2
+checkpoints:
+  epochs: {every: 2}
+measures: [margin, norms]
+"""
+
+
+@pytest.fixture
+def study_path(tmp_path: Path) -> Path:
+    path = tmp_path / "planned.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+def test_a_plan_counts_what_a_run_would_do(study_path: Path, tmp_path: Path) -> None:
+    plan = planning.plan_study(load_study(study_path), tmp_path / "none", probe=False)
+    assert (plan.trials, plan.new, plan.partial, plan.done) == (8, 8, 0, 0)
+    assert plan.snapshots == plan.snapshots_to_measure == 8 * 2
+    assert plan.train_seconds is None
+    assert plan.measure_seconds is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_probe_measures_each_shape_once(
+    study_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "PROBE_SECONDS", 0.4)
+    measured: list[object] = []
+    once = planning._measure_once
+
+    def counted(*arguments: object) -> float:
+        measured.append(torch.get_num_threads())
+        return once(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(planning, "_measure_once", counted)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        plan = planning.plan_study(load_study(study_path), tmp_path / "none")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    # One network, one data set, one loss; as measurers run, with one thread.
+    assert 1 <= len(measured) <= 2
+    assert set(measured) == {1}
+    assert plan.train_seconds is not None
+    assert plan.train_seconds > 0
+    by_condition = {(cost.label, cost.train_seconds) for cost in plan.conditions}
+    assert len(by_condition) == 4
+    # 200 examples: 10 or 2 updates an epoch; rates do not change what an update costs.
+    rates = {cost.train_seconds for cost in plan.conditions if cost.updates == 40}
+    assert len(rates) == 1
