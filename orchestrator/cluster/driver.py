@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,8 @@ from orchestrator.results import (
     swept_columns,
     write_part,
 )
+from orchestrator.study.import_path import resolve_import_path
+from orchestrator.study.options import CustomOptions
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial, expand_trials, hyperparameters
 
@@ -120,8 +122,7 @@ def run_study(
     """
     started = time.monotonic()
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    for options in study.measures:
-        build_measure(options)  # The user's own measures must exist before hours of training.
+    _import_own_parts(study, trials.values())
     folder = ResultsFolder.create(
         location.absolute(),
         study.model_dump_json(indent=2),
@@ -144,6 +145,25 @@ def run_study(
             summary.failed_trials.setdefault(trial_id, reason)
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def _import_own_parts(study: Study, trials: Iterable[Trial]) -> None:
+    """Whatever the study names of the user's own must exist before hours of training."""
+    for options in study.measures:
+        build_measure(options)
+    parts = {
+        (part.name, kind)
+        for config in (trial.config for trial in trials)
+        for part, kind in (
+            (config.data, "datasets"),
+            (config.model, "models"),
+            (config.training.loss, "losses"),
+            (config.training.optimizer, "optimizers"),
+        )
+        if isinstance(part, CustomOptions)
+    }
+    for name, kind in sorted(parts):
+        resolve_import_path(name, kind)
 
 
 def _rounds(
