@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.cluster.driver import RunSummary
+    from orchestrator.cluster.run_summary import RunSummary
     from orchestrator.study.plan import Plan
     from orchestrator.study.spec import Study
 
 __version__ = "0.1.0"
-__all__ = ["connect", "load_study", "plan", "report", "run"]
+__all__ = ["connect", "load_study", "measure", "plan", "report", "run"]
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -90,6 +90,30 @@ def run(
         address=address,
         quiet=quiet,
     )
+
+
+def measure(
+    results: str | Path,
+    measures: Sequence[str] = (),
+    *,
+    address: str | None = None,
+    quiet: bool = False,
+) -> RunSummary:
+    """Add measures to a study that has been run, from its snapshots, without training.
+
+    Args:
+        results: Its results folder.
+        measures: As a study file lists them, one YAML text each: ``"average_sharpness"``,
+            ``"{sam_sharpness: {rho: 0.1}}"``. None at all finishes what is missing.
+        address: As for :func:`run`.
+        quiet: As for :func:`run`.
+
+    Raises:
+        UserError: If a measure or the results folder is wrong.
+    """
+    from orchestrator.cluster.driver import measure_study
+
+    return measure_study(Path(results), measures, address=address, quiet=quiet)
 
 
 def connect(results: str | Path) -> Any:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -30,6 +33,11 @@ ResultsOption = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("--results", metavar="DIR", help="Results folder (default: results/<study>)."),
 ]
+Address = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option(help="A Ray cluster: 'auto' or host:port. Default: this machine."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -101,23 +109,56 @@ def run(
     study: StudyFile,
     results: ResultsOption = None,
     set_: Overrides = None,
-    address: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="A Ray cluster: 'auto' or host:port. Default: this machine."),
-    ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    address: Address = None,
+    quiet: Quiet = False,
 ) -> None:
     """Train and measure what is missing, then write the report. Run again to resume."""
     import orchestrator
     from orchestrator.study.study_file import load_study
 
     folder = results or Path("results") / load_study(study, set_ or ()).study
-    try:
+    with _told_how_to_go_on():
         summary = orchestrator.run(
             study, folder, overrides=set_ or (), address=address, quiet=quiet
         )
+    print(summary.text())
+    print(f"report: {orchestrator.report(folder)}")
+    if not summary.complete:
+        raise typer.Exit(1)
+
+
+@app.command()
+def measure(
+    results: Results,
+    measures: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Argument(
+            metavar="[MEASURE]...",
+            help="As a study file lists them: average_sharpness, '{sam_sharpness: {rho: 0.1}}'. "
+            "None: finish what is missing.",
+        ),
+    ] = None,
+    address: Address = None,
+    quiet: Quiet = False,
+) -> None:
+    """Add measures to a study that has been run, from its snapshots, without training."""
+    import orchestrator
+
+    with _told_how_to_go_on():
+        summary = orchestrator.measure(results, measures or (), address=address, quiet=quiet)
+    print(summary.text())
+    print(f"report: {orchestrator.report(results)}")
+    if summary.failed_measures:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _told_how_to_go_on() -> Iterator[None]:
+    """Let an interrupted command end with exit code 130 and the command that goes on."""
+    try:
+        yield
     except KeyboardInterrupt:
-        again = " ".join(["python -m orchestrator", *sys.argv[1:]])
+        again = shlex.join(["python", "-m", "orchestrator", *sys.argv[1:]])
         print(
             f"\ninterrupted; nothing that was finished is lost. Go on with:\n  {again}",
             file=sys.stderr,
@@ -126,10 +167,6 @@ def run(
         # All is stopped. An ordinary exit may end as death by SIGINT, which Ray's part of the
         # process remembers, and the exit code would be lost.
         os._exit(130)
-    print(summary.text())
-    print(f"report: {orchestrator.report(folder)}")
-    if not summary.complete:
-        raise typer.Exit(1)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from ray import tune
 from orchestrator.cluster.backlog import missing_measures, snapshots_of
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
-from orchestrator.cluster.progress import duration, show_progress
+from orchestrator.cluster.progress import show_progress
 from orchestrator.cluster.run_state import RunCallback, RunState, watch
+from orchestrator.cluster.run_summary import RunSummary
 from orchestrator.cluster.session import Slots, ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
@@ -32,11 +33,13 @@ from orchestrator.results import (
     code_diff,
     collect_provenance,
     compact,
+    read_study,
     sweep_temporary,
     swept_columns,
     write_part,
 )
 from orchestrator.study.import_path import resolve_import_path
+from orchestrator.study.more_measures import with_measures
 from orchestrator.study.options import CustomOptions
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial, expand_trials, hyperparameters
@@ -44,52 +47,6 @@ from orchestrator.study.trials import Trial, expand_trials, hyperparameters
 MOST_ROUNDS = 3
 TRIAL_FAILURES = 2  # Restarts of a trial within one round, after whatever killed it.
 COMPACT_FROM_PARTS = 2000
-MOST_FAILURES_SHOWN = 10
-
-
-@dataclass
-class RunSummary:
-    """What a run did.
-
-    Attributes:
-        trials: Trials of the study.
-        completed: How many of them are completed now.
-        trained: How many this run trained to their end.
-        measured: Snapshots that this run measured.
-        failed_trials: Id → reason of trials that are not completed.
-        failed_measures: What could not be measured, and why.
-        seconds: Wall time.
-    """
-
-    trials: int
-    completed: int = 0
-    trained: int = 0
-    measured: int = 0
-    failed_trials: dict[str, str] = field(default_factory=dict)
-    failed_measures: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-
-    @property
-    def complete(self) -> bool:
-        """Whether every trial is completed and every snapshot measured."""
-        return self.completed == self.trials and not self.failed_measures
-
-    def text(self) -> str:
-        """The summary for people."""
-        lines = [
-            f"{self.completed} of {self.trials} trials completed, {self.trained} trained and "
-            f"{self.measured} snapshots measured in {duration(self.seconds)}"
-        ]
-        lines += [f"  failed trial {id_}: {_one(why)}" for id_, why in self.failed_trials.items()]
-        lines += [f"  failed measure {_one(text)}" for text in self.failed_measures]
-        if len(lines) > MOST_FAILURES_SHOWN + 1:
-            more = len(lines) - 1 - MOST_FAILURES_SHOWN
-            lines[MOST_FAILURES_SHOWN + 1 :] = [f"  and {more} more; see `status`"]
-        return "\n".join(lines)
-
-
-def _one(text: str) -> str:
-    return text.strip().partition("\n")[0]
 
 
 def run_study(
@@ -134,17 +91,67 @@ def run_study(
     summary = RunSummary(trials=len(trials))
     with folder.lock():
         sweep_temporary(folder)
-        entries = catalog(study.requests.values())
-        write_part(folder, "measure_catalog", [asdict(entry) for entry in entries], "catalog")
+        _write_catalog(folder, study)
         backlog = _rounds(study, folder, trials, summary, address, quiet)
         _compact_if_many(folder)
-    summary.completed = sum(trial_id in backlog.completed for trial_id in trials)
+    summary.completed = len(trials.keys() & backlog.completed)
     for trial_id in trials:
         if trial_id not in backlog.completed:
             reason = backlog.failures.get(trial_id) or "did not finish"
             summary.failed_trials.setdefault(trial_id, reason)
     summary.seconds = time.monotonic() - started
     return summary
+
+
+def measure_study(
+    location: Path,
+    measures: Sequence[str],
+    *,
+    address: str | None = None,
+    quiet: bool = False,
+) -> RunSummary:
+    """Measure more of a study that has been run, from its snapshots; nothing is trained.
+
+    The measures are added to the study that the folder keeps, so calling this again, also
+    without ``measures``, goes on with whatever is missing.
+
+    Args:
+        location: The results folder, locked for as long as this runs.
+        measures: As a study file lists them, one YAML text each.
+        address: A Ray cluster; None starts Ray on this machine.
+        quiet: Show no progress.
+
+    Returns:
+        What was done and what failed.
+
+    Raises:
+        StudyFileError: If a text names no measure, or a parameter is wrong.
+        ImportPathError: If the user's own measure cannot be imported.
+        ResultsError: If there are no results at ``location``, or they are in use.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything was stopped.
+    """
+    started = time.monotonic()
+    folder = ResultsFolder.open(location)
+    study = with_measures(read_study(folder), measures)
+    trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    _import_own_parts(study, trials.values())
+    summary = RunSummary(trials=len(trials))
+    with folder.lock():
+        folder.extend(
+            study.model_dump_json(indent=2), collect_provenance(folder.study_file, sys.argv, ())
+        )
+        sweep_temporary(folder)
+        _write_catalog(folder, study)
+        backlog = _rounds(study, folder, trials, summary, address, quiet, training=False)
+        _compact_if_many(folder)
+    summary.completed = len(trials.keys() & backlog.completed)
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _write_catalog(folder: ResultsFolder, study: Study) -> None:
+    entries = catalog(study.requests.values())
+    write_part(folder, "measure_catalog", [asdict(entry) for entry in entries], "catalog")
 
 
 def _import_own_parts(study: Study, trials: Iterable[Trial]) -> None:
@@ -173,18 +180,20 @@ def _rounds(
     summary: RunSummary,
     address: str | None,
     quiet: bool,
+    *,
+    training: bool = True,
 ) -> Backlog:
     """Rounds of training and measuring, until nothing is missing or nothing more can be done."""
     backlog = read_backlog(folder, study)
-    todo, orders = _missing(study, folder, trials, backlog)
+    todo, orders = _missing(study, folder, trials, backlog, training)
     if not todo and not orders:
         return backlog
     with ray_session(address, study.resources) as slots:
         data = SharedData(trial.config.data for trial in trials.values())
         for _ in range(MOST_ROUNDS):
-            _round(study, folder, trials, backlog, data, slots, summary, quiet)
+            _round(study, folder, trials, todo, backlog, data, slots, summary, quiet)
             backlog = read_backlog(folder, study)
-            todo, orders = _missing(study, folder, trials, backlog)
+            todo, orders = _missing(study, folder, trials, backlog, training)
             # What failed by itself would only fail again; what was lost is tried again.
             todo = [trial_id for trial_id in todo if trial_id not in summary.failed_trials]
             if not todo and (not orders or summary.failed_measures):
@@ -193,9 +202,14 @@ def _rounds(
 
 
 def _missing(
-    study: Study, folder: ResultsFolder, trials: dict[str, Trial], backlog: Backlog
+    study: Study,
+    folder: ResultsFolder,
+    trials: dict[str, Trial],
+    backlog: Backlog,
+    training: bool,
 ) -> tuple[list[str], list[Any]]:
-    todo = [trial_id for trial_id in trials if trial_id not in backlog.completed]
+    """Ids of the trials to train, and the orders for snapshots that are there already."""
+    todo = [id_ for id_ in trials if training and id_ not in backlog.completed]
     return todo, missing_measures(study, trials, backlog, snapshots_of(folder, trials))
 
 
@@ -203,17 +217,18 @@ def _round(
     study: Study,
     folder: ResultsFolder,
     trials: dict[str, Trial],
+    to_train: Iterable[str],
     backlog: Backlog,
     data: SharedData,
     slots: Slots,
     summary: RunSummary,
     quiet: bool,
 ) -> None:
-    todo = {id_: trial for id_, trial in trials.items() if id_ not in backlog.completed}
+    todo = {id_: trials[id_] for id_ in to_train}
     state = RunState(
         trials=todo,
         total=len(trials),
-        completed=len(trials) - len(todo),
+        completed=len(trials.keys() & backlog.completed),
         limit=study.resources.unmeasured_snapshots,
         slots=slots.trials,
         seconds=dict(backlog.seconds),

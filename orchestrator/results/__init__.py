@@ -22,5 +22,6 @@ from orchestrator.results.snapshots import commit_snapshot as commit_snapshot
 from orchestrator.results.snapshots import committed_snapshots as committed_snapshots
 from orchestrator.results.status import StudyStatus as StudyStatus
 from orchestrator.results.status import study_status as study_status
+from orchestrator.results.stored_study import read_study as read_study
 from orchestrator.results.writer import sweep_temporary as sweep_temporary
 from orchestrator.results.writer import write_part as write_part

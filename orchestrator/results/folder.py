@@ -94,6 +94,16 @@ class ResultsFolder:
             record_run(folder.provenance, provenance)
         return folder
 
+    def extend(self, study_json: str, provenance: Mapping[str, Any]) -> None:
+        """Note that more is asked of the same study, under a lock that the caller holds.
+
+        Args:
+            study_json: The resolved study, with what is asked now.
+            provenance: Of this run; see :func:`collect_provenance`.
+        """
+        write_atomically(self.resolved, study_json.rstrip() + "\n")
+        record_run(self.provenance, provenance)
+
     @classmethod
     def open(cls, path: str | Path) -> ResultsFolder:
         """The results folder at ``path``.

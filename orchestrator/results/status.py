@@ -9,14 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from pydantic import ValidationError
 
-from orchestrator.errors import ResultsError
 from orchestrator.results.database import connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.lock import LockHolder
 from orchestrator.results.snapshots import committed_snapshots
-from orchestrator.study.spec import Study
+from orchestrator.results.stored_study import read_study
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def study_status(path: str | Path | ResultsFolder, *, most_failures: int = 5) ->
         ResultsError: If there are no results, or their study can't be read.
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
-    study = _read_study(folder)
+    study = read_study(folder)
     snapshots = [row["checkpoint_id"] for row in committed_snapshots(folder)]
     with connect(folder, measure_columns=False) as database:
         trials: dict[str, int] = dict(
@@ -140,16 +138,6 @@ def study_status(path: str | Path | ResultsFolder, *, most_failures: int = 5) ->
         ),
         failures=failures,
     )
-
-
-def _read_study(folder: ResultsFolder) -> Study:
-    try:
-        return Study.model_validate_json(folder.resolved.read_text(encoding="utf-8"))
-    except ValidationError as error:
-        raise ResultsError(
-            f"{folder.resolved}: not a study this version can read: {error.errors()[0]['msg']}",
-            "use the version of the package that wrote it",
-        ) from error
 
 
 def _request_states(database: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:

@@ -1,0 +1,54 @@
+"""What a run did, for people and for exit codes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.cluster.progress import duration
+
+MOST_FAILURES_SHOWN = 10
+
+
+@dataclass
+class RunSummary:
+    """What a run did.
+
+    Attributes:
+        trials: Trials of the study.
+        completed: How many of them are completed now.
+        trained: How many this run trained to their end.
+        measured: Snapshots that this run measured.
+        failed_trials: Id → reason of trials that are not completed.
+        failed_measures: What could not be measured, and why.
+        seconds: Wall time.
+    """
+
+    trials: int
+    completed: int = 0
+    trained: int = 0
+    measured: int = 0
+    failed_trials: dict[str, str] = field(default_factory=dict)
+    failed_measures: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial is completed and every snapshot measured."""
+        return self.completed == self.trials and not self.failed_measures
+
+    def text(self) -> str:
+        """The summary for people."""
+        lines = [
+            f"{self.completed} of {self.trials} trials completed, {self.trained} trained and "
+            f"{self.measured} snapshots measured in {duration(self.seconds)}"
+        ]
+        lines += [f"  failed trial {id_}: {_one(why)}" for id_, why in self.failed_trials.items()]
+        lines += [f"  failed measure {_one(text)}" for text in self.failed_measures]
+        if len(lines) > MOST_FAILURES_SHOWN + 1:
+            more = len(lines) - 1 - MOST_FAILURES_SHOWN
+            lines[MOST_FAILURES_SHOWN + 1 :] = [f"  and {more} more; see `status`"]
+        return "\n".join(lines)
+
+
+def _one(text: str) -> str:
+    return text.strip().partition("\n")[0]

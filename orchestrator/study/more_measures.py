@@ -1,0 +1,62 @@
+"""Asking more of a study that has been run: further measures, as the command line names them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from orchestrator.errors import Problem, StudyFileError
+from orchestrator.study.problems import Source, describe
+from orchestrator.study.spec import Study
+from orchestrator.study.yaml_nodes import plain
+
+
+def with_measures(study: Study, texts: Sequence[str]) -> Study:
+    """The study with further measures; those it has already are not added again.
+
+    Args:
+        study: The study as it was run.
+        texts: One measure each, as a study file lists them: ``hessian_trace`` or
+            ``{sam_sharpness: {rho: 0.1}}``.
+
+    Raises:
+        StudyFileError: With every text that names no measure or a wrong parameter.
+    """
+    problems: list[Problem] = []
+    for text in texts:
+        try:
+            study = _with_measure(study, text)
+        except StudyFileError as error:
+            problems += error.problems
+    if problems:
+        raise StudyFileError(problems)
+    return study
+
+
+def _with_measure(study: Study, text: str) -> Study:
+    where = f"measure {text!r}"
+    try:
+        asked = plain(YAML().load(text))
+    except (YAMLError, ValueError, AttributeError, TypeError, KeyError) as error:
+        what = f"is not valid YAML: {str(error).splitlines()[0]}"
+        raise StudyFileError([Problem(where, "", what)]) from None
+    content: dict[str, Any] = {**study.model_dump(mode="json"), "measures": [asked]}
+    try:
+        (options,) = Study.model_validate(content).measures
+    except ValidationError as error:
+        found = describe(Source(where, "", {}), error, Study)
+        raise StudyFileError([_located(problem, where) for problem in found]) from None
+    if options in study.measures:
+        return study
+    return study.model_copy(update={"measures": (*study.measures, options)})
+
+
+def _located(problem: Problem, where: str) -> Problem:
+    """The problem of a whole study as one of the single measure that was named."""
+    path = problem.path.removeprefix("measures").lstrip(".")
+    return replace(problem, where=where, path=path)

@@ -1,0 +1,75 @@
+"""Measures that are asked for when the training is long over."""
+
+import pytest
+
+import orchestrator
+from orchestrator.cluster import driver
+from orchestrator.errors import ResultsError, StudyFileError
+from orchestrator.results import study_status
+
+pytestmark = pytest.mark.ray
+
+FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
+VALUES = (
+    "SELECT checkpoint_id, measure, variant, split, value, standard_error FROM measures "
+    "WHERE measure IN ('hessian_trace', 'weight_norm') ORDER BY ALL"
+)
+
+
+def rows(folder, sql):
+    with orchestrator.connect(folder) as database:
+        return database.execute(sql).fetchall()
+
+
+def test_measuring_afterwards_gives_what_measuring_at_once_gives(
+    local_ray, small_study, tmp_path, monkeypatch
+):
+    at_once, later = tmp_path / "at once", tmp_path / "later"
+    path = small_study(seeds=1)
+    assert orchestrator.run(path, at_once, quiet=True).complete
+    path = small_study(seeds=1, measures=["margin"])
+    assert orchestrator.run(path, later, quiet=True).complete
+    trained = rows(later, "SELECT trial_id, written_at FROM trials ORDER BY 1")
+
+    summary = orchestrator.measure(later, ["hessian_trace", "norms"], quiet=True)
+    assert not summary.failed_measures
+    assert (summary.completed, summary.trained) == (2, 0)
+    assert summary.measured == rows(later, "SELECT count(*) FROM checkpoints")[0][0]
+    assert rows(later, VALUES) == rows(at_once, VALUES)
+    assert rows(later, "SELECT trial_id, written_at FROM trials ORDER BY 1") == trained
+    assert study_status(later).snapshots_pending == 0
+    assert "hessian_trace" in rows(later, "SELECT list(measure) FROM measure_catalog")[0][0]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "ray_session", lambda *_: pytest.fail("nothing was missing"))
+        again = orchestrator.measure(later, ["norms"], quiet=True)
+        finish = orchestrator.measure(later, quiet=True)
+    assert again.measured == finish.measured == 0
+
+    # One's own measure, which fails: the others stay, and the summary says so.
+    broken = orchestrator.measure(later, [f"{FAULTY}:raises"], quiet=True)
+    assert broken.failed_measures
+    assert rows(later, VALUES) == rows(at_once, VALUES)
+
+
+def test_wrong_input_changes_nothing(small_study, tmp_path):
+    with pytest.raises(ResultsError, match="does not exist"):
+        orchestrator.measure(tmp_path / "none", ["margin"])
+    assert not (tmp_path / "none").exists()
+    with pytest.raises(StudyFileError, match="did you mean"):
+        orchestrator.measure(_untrained(small_study, tmp_path), ["margn"])
+
+
+def _untrained(small_study, tmp_path):
+    """A results folder whose run went no further than making it."""
+    study = orchestrator.load_study(small_study())
+    folder = driver.ResultsFolder.create(
+        tmp_path / "begun", study.model_dump_json(), "study: small\n", {}, ""
+    )
+    return folder.path
+
+
+def test_a_study_without_snapshots_needs_no_ray(small_study, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "ray_session", lambda *_: pytest.fail("nothing was missing"))
+    summary = orchestrator.measure(_untrained(small_study, tmp_path), ["norms"], quiet=True)
+    assert (summary.completed, summary.measured) == (0, 0)
