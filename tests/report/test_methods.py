@@ -12,7 +12,7 @@ def test_methods_are_told_from_the_study(source):
     assert told["Data"] == "mnist1d: seed 0."
     assert told["Network"] == "mlp: width 128, depth 2."
     assert (
-        "loss cross_entropy; optimizer sgd: learning_rate 0.05, momentum 0.9." in told["Training"]
+        "loss cross_entropy; optimizer sgd: learning_rate 0.05, momentum 0.9; " in told["Training"]
     )
     assert (
         "Training ends at whichever comes first: epochs 60, train_loss 0.001." in told["Training"]
