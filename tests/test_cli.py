@@ -44,7 +44,7 @@ def results(tmp_path_factory):
 def test_help_names_every_command():
     told = fine("--help")
     for command in (
-        "validate plan run measure status query report compact schema".split()  # noqa: SIM905
+        "validate plan run measure audit status query report compact schema".split()  # noqa: SIM905
     ):
         assert re.search(rf"\b{command}\b", told)
 
@@ -104,6 +104,11 @@ def test_report_ends_at_its_path_and_checks_the_claims(results):
 def test_measure_refuses_before_it_starts_anything(results, tmp_path):
     assert "did you mean 'margin'" in refused("measure", results, "margn")
     assert "does not exist" in refused("measure", tmp_path / "none", "margin")
+
+
+def test_audit_needs_snapshots(results, tmp_path):
+    assert "no snapshots yet" in refused("audit", results)
+    assert "does not exist" in refused("audit", tmp_path / "none")
 
 
 def test_compact_keeps_every_row(results):

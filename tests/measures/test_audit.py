@@ -84,7 +84,7 @@ def test_partition_and_duplicates_change_nothing_exact(rows):
         for key, row in rows[change].items():
             # Quantiles between two examples lie elsewhere between four: a property of theirs.
             interpolated = change == "duplicated_data" and key[0] in ("margin_p10", "margin_p25")
-            assert row.relative_change < (0.2 if interpolated else ROUNDING), (change, key)
+            assert row.relative_change < (0.5 if interpolated else ROUNDING), (change, key)
 
 
 def test_precision_changes_little_and_the_seed_only_what_is_drawn(rows):
