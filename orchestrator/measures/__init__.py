@@ -14,6 +14,7 @@ from orchestrator.measures.build import build_measure
 from orchestrator.measures.catalog import catalog
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
 from orchestrator.measures.exact_trace import ExactTrace, exact_trace
+from orchestrator.measures.fisher import Fisher
 from orchestrator.measures.gradient import GradientNorm
 from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
@@ -40,6 +41,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "margins",
     # flatness and sharpness
     "AverageSharpness",
+    "Fisher",
     "GradientNorm",
     "HessianSpectrum",
     "HessianTrace",

@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.measures.average_sharpness import AverageSharpness
 from orchestrator.measures.base import Measure
 from orchestrator.measures.custom import FunctionMeasure
+from orchestrator.measures.fisher import Fisher
 from orchestrator.measures.gradient import GradientNorm
 from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
@@ -18,6 +19,7 @@ from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.measure_options import (
     AverageSharpnessOptions,
     CustomMeasure,
+    FisherOptions,
     GradientNormOptions,
     HessianSpectrumOptions,
     HessianTraceOptions,
@@ -35,6 +37,7 @@ BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {
     SamSharpnessOptions: SamSharpness,
     AverageSharpnessOptions: AverageSharpness,
     NormsOptions: Norms,
+    FisherOptions: Fisher,
 }
 
 

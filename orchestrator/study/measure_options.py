@@ -108,6 +108,12 @@ class NormsOptions(MeasureOptions):
     name: Literal["norms"]
 
 
+class FisherOptions(MeasureOptions):
+    """Traces of the Fisher information, exact and empirical, and the noise of the gradients."""
+
+    name: Literal["fisher"]
+
+
 class CustomMeasure(MeasureOptions, CustomOptions):
     """The user's own measure, by import path or entry point."""
 
@@ -135,6 +141,7 @@ MeasureRequest = Annotated[
     | Annotated[SamSharpnessOptions, Tag("sam_sharpness")]
     | Annotated[AverageSharpnessOptions, Tag("average_sharpness")]
     | Annotated[NormsOptions, Tag("norms")]
+    | Annotated[FisherOptions, Tag("fisher")]
     | Annotated[CustomMeasure, Tag("custom")],
     Discriminator(_measure_tag),
     BeforeValidator(short_form),
