@@ -15,6 +15,7 @@ from orchestrator.measures.catalog import catalog
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
 from orchestrator.measures.exact_trace import ExactTrace, exact_trace
 from orchestrator.measures.fisher import Fisher
+from orchestrator.measures.fisher_rao import FisherRaoNorm
 from orchestrator.measures.gradient import GradientNorm
 from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
@@ -53,4 +54,5 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "prove_piecewise_linear",
     # norms
     "Norms",
+    "FisherRaoNorm",
 ]

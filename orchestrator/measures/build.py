@@ -9,6 +9,7 @@ from orchestrator.measures.average_sharpness import AverageSharpness
 from orchestrator.measures.base import Measure
 from orchestrator.measures.custom import FunctionMeasure
 from orchestrator.measures.fisher import Fisher
+from orchestrator.measures.fisher_rao import FisherRaoNorm
 from orchestrator.measures.gradient import GradientNorm
 from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
@@ -20,6 +21,7 @@ from orchestrator.study.measure_options import (
     AverageSharpnessOptions,
     CustomMeasure,
     FisherOptions,
+    FisherRaoNormOptions,
     GradientNormOptions,
     HessianSpectrumOptions,
     HessianTraceOptions,
@@ -38,6 +40,7 @@ BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {
     AverageSharpnessOptions: AverageSharpness,
     NormsOptions: Norms,
     FisherOptions: Fisher,
+    FisherRaoNormOptions: FisherRaoNorm,
 }
 
 

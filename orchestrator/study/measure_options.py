@@ -114,6 +114,12 @@ class FisherOptions(MeasureOptions):
     name: Literal["fisher"]
 
 
+class FisherRaoNormOptions(MeasureOptions):
+    """Fisher-Rao norm of the parameters, the value θᵀFθ."""
+
+    name: Literal["fisher_rao_norm"]
+
+
 class CustomMeasure(MeasureOptions, CustomOptions):
     """The user's own measure, by import path or entry point."""
 
@@ -142,6 +148,7 @@ MeasureRequest = Annotated[
     | Annotated[AverageSharpnessOptions, Tag("average_sharpness")]
     | Annotated[NormsOptions, Tag("norms")]
     | Annotated[FisherOptions, Tag("fisher")]
+    | Annotated[FisherRaoNormOptions, Tag("fisher_rao_norm")]
     | Annotated[CustomMeasure, Tag("custom")],
     Discriminator(_measure_tag),
     BeforeValidator(short_form),

@@ -34,6 +34,7 @@ FIXED_NAMES = {
     "empirical_fisher_trace",
     "gradient_noise",
     "gradient_noise_scale",
+    "fisher_rao_norm",
 }
 
 
