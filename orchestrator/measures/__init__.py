@@ -21,9 +21,11 @@ from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
 from orchestrator.measures.margins import Margin, margins
 from orchestrator.measures.norms import Norms
+from orchestrator.measures.path_norm import PathNorm
 from orchestrator.measures.piecewise_linear import Proof, prove_piecewise_linear
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sam_sharpness import SamSharpness
+from orchestrator.measures.stable_rank import StableRank
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # measuring a snapshot
@@ -54,5 +56,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "prove_piecewise_linear",
     # norms
     "Norms",
+    "StableRank",
+    "PathNorm",
     "FisherRaoNorm",
 ]

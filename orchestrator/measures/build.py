@@ -15,7 +15,9 @@ from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
 from orchestrator.measures.margins import Margin
 from orchestrator.measures.norms import Norms
+from orchestrator.measures.path_norm import PathNorm
 from orchestrator.measures.sam_sharpness import SamSharpness
+from orchestrator.measures.stable_rank import StableRank
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.measure_options import (
     AverageSharpnessOptions,
@@ -28,7 +30,9 @@ from orchestrator.study.measure_options import (
     MarginOptions,
     MeasureOptions,
     NormsOptions,
+    PathNormOptions,
     SamSharpnessOptions,
+    StableRankOptions,
 )
 
 BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {
@@ -41,6 +45,8 @@ BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {
     NormsOptions: Norms,
     FisherOptions: Fisher,
     FisherRaoNormOptions: FisherRaoNorm,
+    PathNormOptions: PathNorm,
+    StableRankOptions: StableRank,
 }
 
 

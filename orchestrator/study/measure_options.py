@@ -120,6 +120,18 @@ class FisherRaoNormOptions(MeasureOptions):
     name: Literal["fisher_rao_norm"]
 
 
+class PathNormOptions(MeasureOptions):
+    """Path norm of a ReLU network: data-free."""
+
+    name: Literal["path_norm"]
+
+
+class StableRankOptions(MeasureOptions):
+    """Stable rank of the layers' weights, and their sum: data-free."""
+
+    name: Literal["stable_rank"]
+
+
 class CustomMeasure(MeasureOptions, CustomOptions):
     """The user's own measure, by import path or entry point."""
 
@@ -149,6 +161,8 @@ MeasureRequest = Annotated[
     | Annotated[NormsOptions, Tag("norms")]
     | Annotated[FisherOptions, Tag("fisher")]
     | Annotated[FisherRaoNormOptions, Tag("fisher_rao_norm")]
+    | Annotated[PathNormOptions, Tag("path_norm")]
+    | Annotated[StableRankOptions, Tag("stable_rank")]
     | Annotated[CustomMeasure, Tag("custom")],
     Discriminator(_measure_tag),
     BeforeValidator(short_form),

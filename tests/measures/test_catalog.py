@@ -34,6 +34,8 @@ FIXED_NAMES = {
     "empirical_fisher_trace",
     "gradient_noise",
     "gradient_noise_scale",
+    "stable_rank",
+    "path_norm",
     "fisher_rao_norm",
 }
 
