@@ -15,14 +15,18 @@ from orchestrator.measures.build import build_measure
 from orchestrator.measures.catalog import catalog
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
 from orchestrator.measures.exact_trace import ExactTrace, exact_trace
+from orchestrator.measures.fisher import Fisher
+from orchestrator.measures.fisher_rao import FisherRaoNorm
 from orchestrator.measures.gradient import GradientNorm
 from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
 from orchestrator.measures.margins import Margin, margins
 from orchestrator.measures.norms import Norms
+from orchestrator.measures.path_norm import PathNorm
 from orchestrator.measures.piecewise_linear import Proof, prove_piecewise_linear
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sam_sharpness import SamSharpness
+from orchestrator.measures.stable_rank import StableRank
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # measuring a snapshot
@@ -45,6 +49,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "margins",
     # flatness and sharpness
     "AverageSharpness",
+    "Fisher",
     "GradientNorm",
     "HessianSpectrum",
     "HessianTrace",
@@ -56,4 +61,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "prove_piecewise_linear",
     # norms
     "Norms",
+    "StableRank",
+    "PathNorm",
+    "FisherRaoNorm",
 ]

@@ -8,23 +8,31 @@ from typing import Any
 from orchestrator.measures.average_sharpness import AverageSharpness
 from orchestrator.measures.base import Measure
 from orchestrator.measures.custom import FunctionMeasure
+from orchestrator.measures.fisher import Fisher
+from orchestrator.measures.fisher_rao import FisherRaoNorm
 from orchestrator.measures.gradient import GradientNorm
 from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
 from orchestrator.measures.margins import Margin
 from orchestrator.measures.norms import Norms
+from orchestrator.measures.path_norm import PathNorm
 from orchestrator.measures.sam_sharpness import SamSharpness
+from orchestrator.measures.stable_rank import StableRank
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.measure_options import (
     AverageSharpnessOptions,
     CustomMeasure,
+    FisherOptions,
+    FisherRaoNormOptions,
     GradientNormOptions,
     HessianSpectrumOptions,
     HessianTraceOptions,
     MarginOptions,
     MeasureOptions,
     NormsOptions,
+    PathNormOptions,
     SamSharpnessOptions,
+    StableRankOptions,
 )
 
 BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {
@@ -35,6 +43,10 @@ BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {
     SamSharpnessOptions: SamSharpness,
     AverageSharpnessOptions: AverageSharpness,
     NormsOptions: Norms,
+    FisherOptions: Fisher,
+    FisherRaoNormOptions: FisherRaoNorm,
+    PathNormOptions: PathNorm,
+    StableRankOptions: StableRank,
 }
 
 

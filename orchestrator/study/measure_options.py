@@ -108,6 +108,30 @@ class NormsOptions(MeasureOptions):
     name: Literal["norms"]
 
 
+class FisherOptions(MeasureOptions):
+    """Traces of the Fisher information, exact and empirical, and the noise of the gradients."""
+
+    name: Literal["fisher"]
+
+
+class FisherRaoNormOptions(MeasureOptions):
+    """Fisher-Rao norm of the parameters, the value θᵀFθ."""
+
+    name: Literal["fisher_rao_norm"]
+
+
+class PathNormOptions(MeasureOptions):
+    """Path norm of a ReLU network: data-free."""
+
+    name: Literal["path_norm"]
+
+
+class StableRankOptions(MeasureOptions):
+    """Stable rank of the layers' weights, and their sum: data-free."""
+
+    name: Literal["stable_rank"]
+
+
 class CustomMeasure(MeasureOptions, CustomOptions):
     """The user's own measure, by import path or entry point."""
 
@@ -135,6 +159,10 @@ MeasureRequest = Annotated[
     | Annotated[SamSharpnessOptions, Tag("sam_sharpness")]
     | Annotated[AverageSharpnessOptions, Tag("average_sharpness")]
     | Annotated[NormsOptions, Tag("norms")]
+    | Annotated[FisherOptions, Tag("fisher")]
+    | Annotated[FisherRaoNormOptions, Tag("fisher_rao_norm")]
+    | Annotated[PathNormOptions, Tag("path_norm")]
+    | Annotated[StableRankOptions, Tag("stable_rank")]
     | Annotated[CustomMeasure, Tag("custom")],
     Discriminator(_measure_tag),
     BeforeValidator(short_form),

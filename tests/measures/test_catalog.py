@@ -30,6 +30,13 @@ FIXED_NAMES = {
     "frobenius_norm_product",
     "distance_from_initialization",
     "parameter_count",
+    "fisher_trace",
+    "empirical_fisher_trace",
+    "gradient_noise",
+    "gradient_noise_scale",
+    "stable_rank",
+    "path_norm",
+    "fisher_rao_norm",
 }
 
 
