@@ -63,9 +63,22 @@ def test_measures_every_kind_of_network(subject: Case) -> None:
             continue
         assert row["status"] == ("ok" if isfinite(row["value"]) else "nonfinite")
         assert row["n_examples"] == (row["split"] and context.n_examples(row["split"]))
-        one = (subject.name, row["variant"], row["split"])
-        if one not in {("one_example", "total_variation", split) for split in ("train", "test")}:
+        if not undefined(subject, row):
             assert row["status"] == "ok", row
+        else:
+            assert row["error"]
+
+
+def undefined(subject: Case, row: dict[str, Any]) -> bool:
+    """Whether the value has no meaning for that network or those data."""
+    return (
+        (subject.name == "one_example" and row["variant"] == "total_variation")
+        or (subject.name == "single_class" and row["measure"] == "gradient_noise_scale")
+        or (
+            row["measure"] == "path_norm"
+            and (subject.name == "leaky_relu" or not subject.piecewise_linear)
+        )
+    )
 
 
 def test_seconds_are_the_same_on_all_rows_of_a_request() -> None:
@@ -163,7 +176,8 @@ def test_diverged_weights_are_rows_that_say_so() -> None:
     rows = list(measure_snapshot(context, all_requests()))
     assert {row["request"] for row in rows} == set(all_requests())
     for row in rows:
-        expected = "ok" if row["measure"] == "parameter_count" else "nonfinite"
+        unaffected = row["measure"] == "parameter_count" or row["variant"] in ("layer_1", "layer_3")
+        expected = "ok" if unaffected else "nonfinite"
         assert row["status"] == expected, row
         assert expected == "ok" or isnan(row["value"]), row
 
