@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from orchestrator.study.spec import Study
 
 __version__ = "0.1.0"
-__all__ = ["connect", "load_study", "measure", "plan", "report", "run"]
+__all__ = ["audit", "connect", "load_study", "measure", "plan", "report", "run"]
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -114,6 +114,31 @@ def measure(
     from orchestrator.cluster.driver import measure_study
 
     return measure_study(Path(results), measures, address=address, quiet=quiet)
+
+
+def audit(results: str | Path, *, trials_per_condition: int = 1, quiet: bool = False) -> int:
+    """Measure how much each measure changes under what must not matter; fills table ``audit``.
+
+    Args:
+        results: A results folder with snapshots.
+        trials_per_condition: Networks of each condition to audit.
+        quiet: Do not tell on standard error which snapshot is audited.
+
+    Returns:
+        The number of snapshots that were audited.
+
+    Raises:
+        UserError: If there are no results or no snapshots.
+    """
+    import sys
+
+    from orchestrator.cluster.auditing import audit_study
+
+    def tell(text: str) -> None:
+        if not quiet:
+            print(text, file=sys.stderr)
+
+    return audit_study(Path(results), trials_per_condition=trials_per_condition, progress=tell)
 
 
 def connect(results: str | Path) -> Any:

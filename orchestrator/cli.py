@@ -41,6 +41,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+# Two digits tell a change from rounding, and let the table fit a screen.
+_FRAGILITY = """
+    SELECT measure, variant, split, COLUMNS(
+        * EXCLUDE (measure, variant, split, snapshots, excluded)
+    )::DECIMAL(9, 2)
+    FROM fragility ORDER BY measure, variant, split
+"""
+
+
 class Format(StrEnum):
     """Formats of ``query``."""
 
@@ -150,6 +159,27 @@ def measure(
     print(f"report: {orchestrator.report(results)}")
     if summary.failed_measures:
         raise typer.Exit(1)
+
+
+@app.command()
+def audit(
+    results: Results,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials of each condition to audit, by their first seeds.")
+    ] = 1,
+    quiet: Quiet = False,
+) -> None:
+    """How much each measure changes under what must not matter, such as rescaled layers."""
+    import shutil
+
+    import orchestrator
+    from orchestrator.results import query as run_query
+    from orchestrator.results import write_result
+
+    audited = orchestrator.audit(results, trials_per_condition=trials, quiet=quiet)
+    print(f"{audited} snapshots; median relative change under each, from the view fragility:\n")
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    write_result(run_query(results, _FRAGILITY), "table", sys.stdout, width=width)
 
 
 @contextmanager

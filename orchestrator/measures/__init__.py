@@ -8,6 +8,7 @@ In a notebook, without a study::
     rows = list(measure_snapshot(context, study.requests))
 """
 
+from orchestrator.measures.audit import Audited, AuditRow, audit
 from orchestrator.measures.average_sharpness import AverageSharpness
 from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
 from orchestrator.measures.build import build_measure
@@ -34,6 +35,10 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "measure_snapshot",
     "build_measure",
     "catalog",
+    # how fragile a measure is
+    "AuditRow",
+    "Audited",
+    "audit",
     # what a measure is
     "CatalogEntry",
     "Direction",

@@ -119,6 +119,10 @@ class MeasureContext:
         """Labels of the measured examples, shape ``(n,)``, int64."""
         return self._data[split][1]
 
+    def data(self, split: Split) -> tuple[Tensor, Tensor]:
+        """The measured examples of ``split``: inputs as the data set has them, and labels."""
+        return self._data[split]
+
     def batches(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs (in ``dtype``) and labels, in passes of at most ``examples_per_pass``."""
         inputs, labels = self._data[split]

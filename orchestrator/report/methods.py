@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ class Methods:
 
 def describe_methods(source: Source) -> Methods:
     """Tell how data, networks, training, snapshots, measures and statistics were done."""
-    study = source.study
+    study = _with_swept_marked(source.study)
     paragraphs = (
         ("Data", _component(study.get("data"))),
         ("Network", _component(study.get("model"))),
@@ -58,8 +59,27 @@ _STATISTICS = (
 )
 
 
-def _component(options: Mapping[str, Any] | None) -> str:
+_SWEPT = "varied (see Grid)"
+
+
+def _with_swept_marked(study: Mapping[str, Any]) -> dict[str, Any]:
+    """The study with every value that the grid replaces marked, so that none is told as fixed."""
+    marked: dict[str, Any] = deepcopy(dict(study))
+    paths = [path.strip() for key in study.get("sweep", {}) for path in key.split(",")]
+    for path in paths:
+        *parents, last = path.split(".")
+        node: Any = marked
+        for parent in parents:
+            node = node.get(parent) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node[last] = _SWEPT
+    return marked
+
+
+def _component(options: Mapping[str, Any] | str | None) -> str:
     """A named component and its options, as a sentence."""
+    if isinstance(options, str):
+        return f"{options}."
     given = {key: value for key, value in (options or {}).items() if key != "name"}
     name = (options or {}).get("name", "not stated")
     listed = _listed(given)
@@ -70,11 +90,12 @@ def _training(training: Mapping[str, Any]) -> str:
     parts = [
         f"{part} {_component(training[part]).rstrip('.')}"
         for part in ("loss", "optimizer", "schedule")
-        if isinstance(training.get(part), Mapping)
+        if isinstance(training.get(part), Mapping | str)
     ]
     named = ("loss", "optimizer", "schedule", "stop")
     rest = _listed({key: value for key, value in training.items() if key not in named})
-    stop = _listed(training.get("stop", {}))
+    stop = training.get("stop", {})
+    stop = stop if isinstance(stop, str) else _listed(stop)
     ends = f" Training ends at whichever comes first: {stop}." if stop else ""
     return f"{'; '.join([*parts, *([rest] if rest else [])])}.{ends}"
 

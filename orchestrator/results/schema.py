@@ -1,4 +1,4 @@
-"""The five tables: their columns, types and keys.
+"""The six tables: their columns, types and keys.
 
 Within one ``SCHEMA_VERSION`` columns are only ever added, and added columns may be null, so
 that older parts stay readable by name.
@@ -84,6 +84,14 @@ _SCHEMAS = {
             measure! str  family str  symbol str  unit str  direction str  citation str  cost str
         """)
     ),
+    "audit": pa.schema(
+        _fields("""
+            trial_id! str  checkpoint_id! str  change! str  setting str  request! str
+            measure! str  variant! str  split str  original float  changed float
+            relative_change float  standard_error float  status! str  reason str
+            written_at! time
+        """)
+    ),
 }
 
 TABLES = tuple(_SCHEMAS)
@@ -130,6 +138,12 @@ KEYS = {
         "checkpoint_id",
         f"{MEASURED} DESC, written_at DESC",
         ("measure", "trial_id", "step", "variant", "split"),
+    ),
+    "audit": TableKey(
+        ("checkpoint_id", "change", "request", "measure", "variant", "split"),
+        "checkpoint_id",
+        "written_at DESC",
+        ("change", "measure", "variant", "split", "checkpoint_id"),
     ),
 }
 

@@ -185,3 +185,21 @@ SELECT
 FROM conditions
 CROSS JOIN (SELECT DISTINCT quantity FROM quantities)
 LEFT JOIN summaries USING (condition_id, quantity);
+
+-- How fragile each measure is: the median over audited snapshots of |after − before| over the
+-- larger of the two, one column a change. NULL where a change or a value does not exist.
+CREATE VIEW fragility AS
+SELECT
+    measure, variant, split,
+    count(DISTINCT checkpoint_id) AS snapshots,
+    count(*) FILTER (status <> 'ok') AS excluded,
+    median(relative_change) FILTER (change = 'layer_rescaling') AS layer_rescaling,
+    median(relative_change) FILTER (change = 'unit_permutation') AS unit_permutation,
+    median(relative_change) FILTER (change = 'logit_scale') AS logit_scale,
+    median(relative_change) FILTER (change = 'batch_partition') AS batch_partition,
+    median(relative_change) FILTER (change = 'duplicated_data') AS duplicated_data,
+    median(relative_change) FILTER (change = 'float32') AS float32,
+    median(relative_change) FILTER (change = 'data_subset') AS data_subset,
+    median(relative_change) FILTER (change = 'probe_seed') AS probe_seed
+FROM audit WHERE measure <> ''
+GROUP BY measure, variant, split;

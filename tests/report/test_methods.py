@@ -12,7 +12,7 @@ def test_methods_are_told_from_the_study(source):
     assert told["Data"] == "mnist1d: seed 0."
     assert told["Network"] == "mlp: width 128, depth 2."
     assert (
-        "loss cross_entropy; optimizer sgd: learning_rate 0.05, momentum 0.9." in told["Training"]
+        "loss cross_entropy; optimizer sgd: learning_rate 0.05, momentum 0.9; " in told["Training"]
     )
     assert (
         "Training ends at whichever comes first: epochs 60, train_loss 0.001." in told["Training"]
@@ -24,6 +24,21 @@ def test_methods_are_told_from_the_study(source):
     assert "hessian_spectrum: top 1" in told["Measures"]
     assert "train: 4,096 examples, float64, batch norm in eval mode" in told["Measures"]
     assert "Rao, Wu and Yue 1992" in told["Statistics"]
+
+
+def test_what_the_grid_varies_is_not_told_as_fixed(tmp_path):
+    sweep = {
+        "model": [{"name": "mlp"}, {"name": "cnn"}],
+        "training.batch_size, training.optimizer.learning_rate": [[16, 0.1], [64, 0.2]],
+    }
+    study = study_content(sweep=sweep)
+    with open_source(simulate(tmp_path / "r", study=study, batch_sizes=[])) as source:
+        told = paragraphs(source)
+        assert source.study["model"] != told["Network"]
+    assert told["Network"] == "varied (see Grid)."
+    assert "sgd: learning_rate varied (see Grid), momentum 0.9" in told["Training"]
+    assert "batch_size varied (see Grid)" in told["Training"]
+    assert "{" not in told["Training"]
 
 
 def test_measures_come_with_their_citations(source):

@@ -22,6 +22,19 @@ def rows(folder: ResultsFolder) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
+def assert_same(found: dict[str, list[tuple[Any, ...]]], wanted: Any) -> None:
+    """Equal but for the last digits of sums, which DuckDB adds up in any order."""
+    assert found.keys() == wanted.keys()
+    for view, records in found.items():
+        assert len(records) == len(wanted[view]), view
+        for record, expected in zip(records, wanted[view], strict=True):
+            for value, other in zip(record, expected, strict=True):
+                if isinstance(value, float) and isinstance(other, float):
+                    assert value == pytest.approx(other, rel=1e-12, abs=0, nan_ok=True), view
+                else:
+                    assert value == other, view
+
+
 def parts(folder: ResultsFolder, table: str) -> list[str]:
     return sorted(name for name in os.listdir(folder.table(table)) if name != "_schema.parquet")
 
@@ -35,7 +48,7 @@ def test_every_view_says_the_same_before_and_after(filled: ResultsFolder) -> Non
         ("checkpoints", 4),
         ("measures", 8),
     ]
-    assert rows(filled) == before
+    assert_same(rows(filled), before)
     for each in done:
         assert each.path == filled.table(each.table) / "compact-1.parquet"
         assert parts(filled, each.table) == ["compact-1.parquet"]
@@ -77,7 +90,7 @@ def test_again_with_new_parts(filled: ResultsFolder) -> None:
     (done,) = compact(filled)
     assert (done.path.name, done.parts) == ("compact-2.parquet", 2)
     assert parts(filled, "measures") == ["compact-2.parquet"]
-    assert rows(filled) == before
+    assert_same(rows(filled), before)
 
 
 class Crash(BaseException):
@@ -127,9 +140,9 @@ def test_a_crash_at_any_point_loses_nothing(
     assert len(left) == (
         1 if point == "after the removals" else 2 if "first" in point else len(left)
     )
-    assert rows(filled) == before
+    assert_same(rows(filled), before)
     compact(filled)
-    assert rows(filled) == before
+    assert_same(rows(filled), before)
     assert len(parts(filled, "measures")) == 1
 
 

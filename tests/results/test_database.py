@@ -29,10 +29,12 @@ def test_tables_and_views_of_empty_results_can_be_read(empty_folder: ResultsFold
     with connect(empty_folder.path) as database:
         names = [name for (name,) in database.sql("SHOW TABLES").fetchall()]
         assert names == [
+            "audit",
             "by_condition",
             "checkpoints",
             "epochs",
             "final",
+            "fragility",
             "gap",
             "measure_catalog",
             "measures",
@@ -462,3 +464,32 @@ def test_measure_columns_can_be_left_out(small_results: ResultsFolder) -> None:
 def test_connect_refuses_what_is_no_results_folder(tmp_path: Any) -> None:
     with pytest.raises(ResultsError, match="is not a results folder"):
         connect(tmp_path)
+
+
+def audit_row(change: str, relative_change: float | None, **columns: Any) -> dict[str, Any]:
+    return {
+        "trial_id": "a0",
+        "checkpoint_id": "a0-1",
+        "change": change,
+        "request": "norms",
+        "measure": "weight_norm",
+        "relative_change": relative_change,
+        "status": "ok",
+    } | columns
+
+
+def test_fragility_is_the_median_over_snapshots_of_the_newest_audits(
+    empty_folder: ResultsFolder,
+) -> None:
+    rows = [
+        audit_row("layer_rescaling", change, checkpoint_id=f"a0-{step}")
+        for step, change in enumerate((0.1, 0.5, 0.2))
+    ]
+    rows.append(audit_row("float32", None, status="nonfinite"))
+    rows.append(audit_row("unit_permutation", None, status="not_applicable", measure=""))
+    write_part(empty_folder, "audit", rows, "first")
+    write_part(empty_folder, "audit", [audit_row("layer_rescaling", 0.9)], "again")
+    sql = "SELECT measure, split, snapshots, excluded, layer_rescaling, float32 FROM fragility"
+    assert ask(empty_folder, sql) == [("weight_norm", None, 3, 1, 0.2, None)]
+    compact(empty_folder)
+    assert ask(empty_folder, sql) == [("weight_norm", None, 3, 1, 0.2, None)]

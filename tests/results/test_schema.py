@@ -17,7 +17,8 @@ from orchestrator.results.schema import (
 
 
 def test_every_table_says_its_version_and_has_its_keys() -> None:
-    assert set(TABLES) == {"trials", "epochs", "checkpoints", "measures", "measure_catalog"}
+    tables = {"trials", "epochs", "checkpoints", "measures", "measure_catalog", "audit"}
+    assert set(TABLES) == tables
     for table in TABLES:
         schema = table_schema(table)
         assert schema.metadata == {b"schema_version": str(SCHEMA_VERSION).encode()}

@@ -1,0 +1,119 @@
+"""What must not matter, and which measures think that it does."""
+
+import pytest
+import torch
+
+from orchestrator.measures.audit import CHANGES, Audited, audit
+from orchestrator.study.spec import Study
+from tests.measures.cases import case
+
+MEASURES = [
+    {"name": "margin"},
+    {"name": "hessian_trace"},
+    {"name": "sam_sharpness"},
+    {"name": "norms"},
+    {"name": "average_sharpness", "draws": 16},
+]
+STUDY = Study.model_validate(
+    {
+        "study": "audited",
+        "data": {"name": "mnist1d"},
+        "model": {"name": "mlp"},
+        "training": {"stop": {"epochs": 1}},
+        "measures": MEASURES,
+    }
+)
+ROUNDING = 1e-9
+
+
+def subject(name="mlp_without_bias", **options):
+    chosen = case(name)
+    model = chosen.model()
+    initial = {key: torch.zeros_like(value) for key, value in model.state_dict().items()}
+    return Audited(model, chosen.dataset(), chosen.loss, initial_state=initial, **options)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    found = {}
+    for row in audit(subject(), STUDY.requests):
+        found.setdefault(row.change, {})[row.measure, row.variant, row.split] = row
+    return found
+
+
+def relative(rows, change, measure, variant="", split="train"):
+    row = rows[change][measure, variant, split]
+    assert row.status == "ok"
+    return row.relative_change
+
+
+def test_every_change_is_tried_on_every_value(rows):
+    assert tuple(rows) == CHANGES
+    assert len({len(values) for values in rows.values()}) == 1
+
+
+def test_margins_do_not_notice_other_weights_of_the_same_function(rows):
+    variants = ("raw", "spectral", "frobenius", "logit_norm", "total_variation")
+    for change in ("layer_rescaling", "unit_permutation"):
+        for variant in variants:
+            for split in ("train", "test"):
+                assert relative(rows, change, "margin_mean", variant, split) < ROUNDING
+
+
+def test_flatness_and_norms_notice_a_rescaling_but_no_permutation(rows):
+    for measure, variant, split in (
+        ("hessian_trace", "exact", "train"),
+        ("weight_norm", "", None),
+        ("distance_from_initialization", "", None),
+    ):
+        assert relative(rows, "layer_rescaling", measure, variant, split) > 0.1
+        assert relative(rows, "unit_permutation", measure, variant, split) < ROUNDING
+    assert relative(rows, "layer_rescaling", "spectral_norm_product", "", None) < ROUNDING
+
+
+def test_scaled_logits_scale_raw_margins_and_no_normalized_ones(rows):
+    raw = rows["logit_scale"]["margin_mean", "raw", "train"]
+    assert raw.changed == pytest.approx(2 * raw.original)
+    assert raw.relative_change == pytest.approx(0.5)
+    for variant in ("spectral", "frobenius", "logit_norm", "total_variation"):
+        assert relative(rows, "logit_scale", "margin_mean", variant) < ROUNDING
+
+
+def test_partition_and_duplicates_change_nothing_exact(rows):
+    for change in ("batch_partition", "duplicated_data"):
+        for key, row in rows[change].items():
+            # Quantiles between two examples lie elsewhere between four: a property of theirs.
+            interpolated = change == "duplicated_data" and key[0] in ("margin_p10", "margin_p25")
+            assert row.relative_change < (0.5 if interpolated else ROUNDING), (change, key)
+
+
+def test_precision_changes_little_and_the_seed_only_what_is_drawn(rows):
+    for key, row in rows["float32"].items():
+        assert row.relative_change < 1e-3, key
+    for (measure, variant, split), row in rows["probe_seed"].items():
+        drawn = measure.startswith("average_sharpness")
+        assert (row.relative_change > 0) == drawn, (measure, variant, split)
+        assert (row.standard_error is not None) == drawn
+
+
+def test_a_subset_of_the_data_changes_what_depends_on_data(rows):
+    assert relative(rows, "data_subset", "margin_mean", "raw") > 1e-3
+    assert relative(rows, "data_subset", "weight_norm", "", None) == 0
+
+
+def test_what_does_not_exist_for_a_network_is_a_row_with_the_reason():
+    (row,) = audit(subject("linear"), STUDY.requests, ["layer_rescaling"])
+    assert (row.status, row.measure, row.relative_change) == ("not_applicable", "", None)
+    assert "no hidden layer" in row.reason
+    (row,) = audit(subject("one_example"), STUDY.requests, ["data_subset"])
+    assert row.status == "not_applicable"
+
+
+def test_values_that_are_not_finite_are_rows_with_a_reason():
+    requests = {"norms": STUDY.requests["norms"]}
+    bare = Audited(case("mlp").model(), case("mlp").dataset(), case("mlp").loss)
+    rows = {row.measure: row for row in audit(bare, requests, ["unit_permutation"])}
+    missing = rows["distance_from_initialization"]
+    assert (missing.status, missing.relative_change) == ("nonfinite", None)
+    assert "initial_state" in missing.reason
+    assert rows["weight_norm"].status == "ok"

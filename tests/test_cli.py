@@ -1,0 +1,134 @@
+"""The commands as a stranger types them: output, exit codes, and no traceback for a mistake."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.report.simulated import simulate
+
+QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
+
+
+def orchestrator(*arguments, stdin=None):
+    return subprocess.run(
+        [sys.executable, "-m", "orchestrator", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        input=stdin,
+        check=False,
+    )
+
+
+def fine(*arguments, **options):
+    done = orchestrator(*arguments, **options)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def refused(*arguments, **options):
+    done = orchestrator(*arguments, **options)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return simulate(tmp_path_factory.mktemp("cli") / "r")
+
+
+def test_help_names_every_command():
+    told = fine("--help")
+    for command in (
+        "validate plan run measure audit status query report compact schema".split()  # noqa: SIM905
+    ):
+        assert re.search(rf"\b{command}\b", told)
+
+
+def test_validate_counts_what_the_study_asks_for():
+    assert "12 trials (4 conditions × 3 seeds)" in fine("validate", QUICKSTART)
+    assert "8 trials" in fine("validate", QUICKSTART, "--set", "seeds=2")
+
+
+def test_every_mistake_has_its_place(tmp_path):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(QUICKSTART.read_text().replace("momentum:", "momentun:").replace("mlp", "mpl"))
+    told = refused("validate", wrong)
+    lines = wrong.read_text().splitlines()
+    for word in ("momentun:", "name: mpl"):
+        line = 1 + next(n for n, text in enumerate(lines) if word in text)
+        assert f"{wrong}:{line}:" in told
+    assert "did you mean 'momentum'" in told
+    assert "--set seeds=none" in refused("validate", QUICKSTART, "--set", "seeds=none")
+
+
+def test_plan_as_json_and_resolved(tmp_path):
+    at = ("--results", tmp_path / "results")
+    planned = json.loads(fine("plan", QUICKSTART, "--no-probe", "--json", *at))
+    assert (planned["trials"], planned["new"]) == (12, 12)
+    again = tmp_path / "again.yaml"
+    again.write_text(fine("plan", QUICKSTART, "--resolved"))
+    assert "12 trials" in fine("validate", again)
+    assert not (tmp_path / "results").exists()
+
+
+def test_status_tells_people_and_programs(results):
+    assert "of 12 completed" in fine("status", results)
+    assert json.loads(fine("status", results, "--json"))["trials_completed"] == 12
+
+
+def test_queries_come_from_the_line_a_file_or_stdin(results, tmp_path):
+    sql = "SELECT count(*) AS n FROM trials"
+    file = tmp_path / "q.sql"
+    file.write_text(sql)
+    for given, stdin in ((sql, None), (file, None), ("-", sql)):
+        assert fine("query", results, given, "--format", "csv", stdin=stdin) == "n\n12\n"
+    assert "a query only reads" in refused("query", results, "DELETE FROM trials")
+    assert "did you mean trials" in refused("query", results, "SELECT * FROM trails")
+    assert "does not exist" in refused("query", tmp_path / "none", sql)
+
+
+def test_report_ends_at_its_path_and_checks_the_claims(results):
+    path = Path(fine("report", results).strip())
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    checked = orchestrator("report", results, "--check")
+    verdicts = re.findall(r"^(holds|fails|unclear): ", checked.stdout, re.MULTILINE)
+    assert len(verdicts) == 3
+    assert checked.returncode == (0 if set(verdicts) == {"holds"} else 1)
+
+
+def test_measure_refuses_before_it_starts_anything(results, tmp_path):
+    assert "did you mean 'margin'" in refused("measure", results, "margn")
+    assert "does not exist" in refused("measure", tmp_path / "none", "margin")
+
+
+def test_audit_needs_snapshots(results, tmp_path):
+    assert "no snapshots yet" in refused("audit", results)
+    assert "does not exist" in refused("audit", tmp_path / "none")
+
+
+def test_compact_keeps_every_row(results):
+    sql = "SELECT count(*) FROM measures"
+    before = fine("query", results, sql)
+    fine("compact", results)
+    assert fine("query", results, sql) == before
+
+
+def test_the_schema_is_json():
+    assert json.loads(fine("schema"))["title"] == "Study"
+
+
+def test_reading_commands_load_neither_torch_nor_ray(results):
+    code = (
+        "import sys; from orchestrator.cli import app; "
+        f"[app(a, standalone_mode=False) for a in (['status', {str(results)!r}], "
+        f"['query', {str(results)!r}, 'SELECT 1'], ['report', {str(results)!r}])]; "
+        "print(*(m for m in ('torch', 'ray') if m in sys.modules), 'end')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "end"
