@@ -18,6 +18,7 @@ from orchestrator.measures.exact_trace import ExactTrace, exact_trace
 from orchestrator.measures.fisher import Fisher
 from orchestrator.measures.fisher_rao import FisherRaoNorm
 from orchestrator.measures.gradient import GradientNorm
+from orchestrator.measures.hessian_frobenius import HessianFrobeniusNorm
 from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
 from orchestrator.measures.margins import Margin, margins
@@ -51,6 +52,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "AverageSharpness",
     "Fisher",
     "GradientNorm",
+    "HessianFrobeniusNorm",
     "HessianSpectrum",
     "HessianTrace",
     "SamSharpness",
@@ -60,8 +62,8 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "exact_trace",
     "prove_piecewise_linear",
     # norms
-    "Norms",
-    "StableRank",
-    "PathNorm",
     "FisherRaoNorm",
+    "Norms",
+    "PathNorm",
+    "StableRank",
 ]

@@ -11,6 +11,7 @@ from orchestrator.measures.custom import FunctionMeasure
 from orchestrator.measures.fisher import Fisher
 from orchestrator.measures.fisher_rao import FisherRaoNorm
 from orchestrator.measures.gradient import GradientNorm
+from orchestrator.measures.hessian_frobenius import HessianFrobeniusNorm
 from orchestrator.measures.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.hessian_trace import HessianTrace
 from orchestrator.measures.margins import Margin
@@ -25,6 +26,7 @@ from orchestrator.study.measure_options import (
     FisherOptions,
     FisherRaoNormOptions,
     GradientNormOptions,
+    HessianFrobeniusNormOptions,
     HessianSpectrumOptions,
     HessianTraceOptions,
     MarginOptions,
@@ -47,6 +49,7 @@ BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {
     FisherRaoNormOptions: FisherRaoNorm,
     PathNormOptions: PathNorm,
     StableRankOptions: StableRank,
+    HessianFrobeniusNormOptions: HessianFrobeniusNorm,
 }
 
 

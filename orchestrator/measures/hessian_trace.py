@@ -9,7 +9,8 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.exact_trace import exact_trace, proof
-from orchestrator.measures.hutchinson import TraceEstimate, hutchinson
+from orchestrator.measures.hessian_probes import probe_moments
+from orchestrator.measures.hutchinson import TraceEstimate, probe_mean
 from orchestrator.study.measure_options import HessianTraceOptions
 
 
@@ -66,9 +67,8 @@ class HessianTrace(Measure):
 
 def estimated_trace(context: MeasureContext, options: HessianTraceOptions) -> TraceEstimate:
     """Hutchinson's estimate for the Hessian of ``context``, with its common probes."""
-    return hutchinson(
-        context.hessian_vector_product,
-        context.probe,
+    return probe_mean(
+        lambda index: probe_moments(context, index).quadratic_form,
         probes=options.probes,
         relative_error=options.relative_error,
     )

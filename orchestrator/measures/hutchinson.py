@@ -62,20 +62,44 @@ def hutchinson(
     >>> hutchinson(matrix.mv, lambda index: signs[index], probes=2)
     TraceEstimate(value=5.0, standard_error=2.0, probes=2)
     """
+
+    def quadratic_form(index: int) -> float:
+        vector = probe(index)
+        return torch.dot(vector, matvec(vector)).item()
+
+    return probe_mean(quadratic_form, probes=probes, relative_error=relative_error)
+
+
+def probe_mean(
+    sample: Callable[[int], float], *, probes: int = 256, relative_error: float = 0.0
+) -> TraceEstimate:
+    """Mean of independent samples, one per probe, stopped as ``hutchinson`` describes.
+
+    Args:
+        sample: The number that the probe of an index from 0 gives.
+        probes: Most probes to use, at least 2.
+        relative_error: Stop at a standard error of this times the mean; 0 uses all probes,
+            unless they all agree.
+
+    Returns:
+        The mean, NaN from the first sample that is not finite.
+
+    Raises:
+        ValueError: If ``probes`` is below 2, which has no standard error.
+    """
     if probes < 2:
         raise ValueError(f"a standard error needs at least 2 probes, got {probes}")
-    products: list[float] = []
+    found: list[float] = []
     look = FEWEST_PROBES
     for index in range(probes):
-        vector = probe(index)
-        products.append(torch.dot(vector, matvec(vector)).item())
-        if not isfinite(products[-1]):
-            return TraceEstimate(nan, nan, len(products))
-        if len(products) == look:
+        found.append(sample(index))
+        if not isfinite(found[-1]):
+            return TraceEstimate(nan, nan, len(found))
+        if len(found) == look:
             look *= 2
-            if _standard_error(products) <= relative_error * abs(fmean(products)):
+            if _standard_error(found) <= relative_error * abs(fmean(found)):
                 break
-    return TraceEstimate(fmean(products), _standard_error(products), len(products))
+    return TraceEstimate(fmean(found), _standard_error(found), len(found))
 
 
 def _standard_error(values: list[float]) -> float:

@@ -132,6 +132,16 @@ class StableRankOptions(MeasureOptions):
     name: Literal["stable_rank"]
 
 
+class HessianFrobeniusNormOptions(MeasureOptions):
+    """Frobenius norm of the Hessian of the training loss, estimated."""
+
+    name: Literal["hessian_frobenius_norm"]
+    probes: PositiveInt = Field(256, description="Most probes the estimate may use.")
+    relative_error: PositiveFloat = Field(
+        0.05, description="Stop probing at this standard error, relative to the estimate."
+    )
+
+
 class CustomMeasure(MeasureOptions, CustomOptions):
     """The user's own measure, by import path or entry point."""
 
@@ -163,6 +173,7 @@ MeasureRequest = Annotated[
     | Annotated[FisherRaoNormOptions, Tag("fisher_rao_norm")]
     | Annotated[PathNormOptions, Tag("path_norm")]
     | Annotated[StableRankOptions, Tag("stable_rank")]
+    | Annotated[HessianFrobeniusNormOptions, Tag("hessian_frobenius_norm")]
     | Annotated[CustomMeasure, Tag("custom")],
     Discriminator(_measure_tag),
     BeforeValidator(short_form),

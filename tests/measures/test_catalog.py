@@ -34,6 +34,7 @@ FIXED_NAMES = {
     "empirical_fisher_trace",
     "gradient_noise",
     "gradient_noise_scale",
+    "hessian_frobenius_norm",
     "stable_rank",
     "path_norm",
     "fisher_rao_norm",
