@@ -13,6 +13,7 @@ import jinja2
 from orchestrator.report.drawing import embedded_json, scripts, static_svg
 from orchestrator.report.evidence import Judged
 from orchestrator.report.figures import Figure
+from orchestrator.report.fragility import Fragility
 from orchestrator.report.methods import Methods
 from orchestrator.report.provenance import Provenance
 from orchestrator.report.queries import Query
@@ -35,6 +36,7 @@ class Page:
         claims: Its claims, judged.
         figures: Its figures, or why they are missing.
         methods: How it was done.
+        fragility: How much measures change under what must not matter, once audited.
         limitations: What must not be concluded.
         provenance: Where it comes from.
         queries: Every query asked, each once.
@@ -49,6 +51,7 @@ class Page:
     claims: Sequence[Judged]
     figures: Sequence[Figure]
     methods: Methods
+    fragility: Fragility | None
     limitations: Sequence[str]
     provenance: Provenance
     queries: Sequence[Query]

@@ -259,6 +259,15 @@ HOW_MEASURED = Query(
     "WHERE status IN ('ok', 'nonfinite') AND n_examples IS NOT NULL ORDER BY ALL",
 )
 
+FRAGILITY = Query(
+    "fragility",
+    "how much each measure changes under what must not matter",
+    "SELECT measure, variant, split, snapshots, excluded, layer_rescaling, unit_permutation,\n"
+    "    logit_scale, batch_partition, duplicated_data, float32, data_subset, probe_seed\n"
+    "FROM fragility WHERE split IS DISTINCT FROM 'test'\n"
+    "ORDER BY measure, variant, split",
+)
+
 MACHINES = Query(
     "machines",
     "where trials ran",

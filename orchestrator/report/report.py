@@ -8,6 +8,7 @@ from pathlib import Path
 from orchestrator.report.answer import answer
 from orchestrator.report.evidence import judge_claims
 from orchestrator.report.figures import all_figures
+from orchestrator.report.fragility import describe_fragility
 from orchestrator.report.limitations import find_limitations
 from orchestrator.report.methods import describe_methods
 from orchestrator.report.page import Page, render
@@ -43,6 +44,7 @@ def compose(source: Source) -> Page:
     claims = judge_claims(source)
     figures = all_figures(source)
     methods = describe_methods(source)
+    fragility = describe_fragility(source)
     limitations = find_limitations(source, progress)
     provenance = collect_report_provenance(source)
     shown = [query for figure in figures for query in figure.queries]
@@ -56,6 +58,7 @@ def compose(source: Source) -> Page:
         claims=claims,
         figures=figures,
         methods=methods,
+        fragility=fragility,
         limitations=limitations,
         provenance=provenance,
         queries=tuple(asked.values()),

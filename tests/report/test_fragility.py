@@ -1,0 +1,64 @@
+from orchestrator.report import write_report
+from orchestrator.report.fragility import describe_fragility
+from orchestrator.report.source import open_source
+from orchestrator.results import ResultsFolder, write_part
+from tests.report.simulated import simulate
+
+
+def row(checkpoint, measure, change, relative_change, **columns):
+    return {
+        "trial_id": "a",
+        "checkpoint_id": checkpoint,
+        "change": change,
+        "request": measure,
+        "measure": measure,
+        "split": "train",
+        "relative_change": relative_change,
+        "status": "ok",
+    } | columns
+
+
+def audited(path):
+    results = simulate(path)
+    rows = [
+        row("a-1", "hessian_trace", "layer_rescaling", 0.3),
+        row("a-2", "hessian_trace", "layer_rescaling", 0.4),
+        row("a-1", "hessian_trace", "float32", 1e-7),
+        row("a-1", "hessian_trace", "probe_seed", None, status="nonfinite"),
+        row("a-1", "margin_mean", "layer_rescaling", 0.0, variant="spectral"),
+        row("a-1", "margin_mean", "layer_rescaling", 0.9, variant="spectral", split="test"),
+    ]
+    write_part(ResultsFolder.open(results), "audit", rows, "audit")
+    return results
+
+
+def test_without_an_audit_there_is_no_section(source):
+    assert describe_fragility(source) is None
+
+
+def test_the_table_has_a_row_for_each_value_and_a_column_for_each_change(tmp_path):
+    with open_source(audited(tmp_path / "r")) as source:
+        told = describe_fragility(source)
+    columns = told.table.columns
+    trace, margin = (dict(zip(columns, values, strict=True)) for values in told.table.rows)
+    assert (trace["measure"], trace["layer rescaling"], trace["float32"]) == (
+        "hessian_trace",
+        0.35,
+        0,
+    )
+    assert (margin["variant"], margin["layer rescaling"], margin["float32"]) == (
+        "spectral",
+        0,
+        None,
+    )
+    assert told.explanation.startswith("2 networks measured again")
+    assert "1 value could not be compared" in told.explanation
+
+
+def test_the_page_shows_it(tmp_path):
+    results = audited(tmp_path / "r")
+    page = write_report(results).read_text(encoding="utf-8")
+    assert (
+        page.index('id="methods"') < page.index('id="fragility"') < page.index('id="limitations"')
+    )
+    assert "FROM fragility" in page
