@@ -10,15 +10,15 @@ from orchestrator.report.queries import FRAGILITY, Query
 from orchestrator.report.source import Source
 from orchestrator.statistics.claim import counted
 
-_CHANGES = (
-    "layer_rescaling",
-    "unit_permutation",
-    "logit_scale",
-    "batch_partition",
-    "duplicated_data",
+_HEADS = (  # Of the columns of the view, in its order; short, for eight of them side by side.
+    "layers rescaled",
+    "units permuted",
+    "logits scaled",
+    "other passes",
+    "data twice",
     "float32",
-    "data_subset",
-    "probe_seed",
+    "half data",
+    "other probes",
 )
 _LEAST = 0.001  # What is below half of this is shown as no change.
 
@@ -40,7 +40,7 @@ class Fragility:
 
 def describe_fragility(source: Source) -> Fragility | None:
     """The section, or None as long as nothing was audited."""
-    rows = source.rows(FRAGILITY).tuples()
+    rows = source.rows(FRAGILITY).tuples()  # measure, variant, split, snapshots, excluded, …
     if not rows:
         return None
     snapshots = max(row[3] for row in rows)
@@ -54,14 +54,16 @@ def describe_fragility(source: Source) -> Fragility | None:
     explanation = (
         f"{counted(snapshots, 'network')} measured again after changes that must not matter: "
         "layers rescaled and units permuted with the function unchanged, logits multiplied, "
-        "other passes over the data, each example twice, less precision, half of the data, other "
+        "the data in other passes, each example twice, less precision, half of the data, other "
         "probes. Shown is the median of |after − before| relative to the larger of the two; "
         f"0.5 is a factor of two, and below {_LEAST / 2:g} it is 0. A dash: there is no such "
         f"change or value.{missing}"
     )
-    heads = ("measure", "variant", "split", *(name.replace("_", " ") for name in _CHANGES))
-    shown = [(*row[:3], *map(_rounded, row[5:])) for row in rows]
-    return Fragility(explanation, Table.of(heads, shown), FRAGILITY)
+    shown = [
+        (", ".join(filter(None, (measure, variant))), *map(_rounded, changes))
+        for measure, variant, _, _, _, *changes in rows
+    ]
+    return Fragility(explanation, Table.of(("measure", *_HEADS), shown), FRAGILITY)
 
 
 def _rounded(change: Any) -> Any:

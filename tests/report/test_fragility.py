@@ -41,13 +41,13 @@ def test_the_table_has_a_row_for_each_value_and_a_column_for_each_change(tmp_pat
         told = describe_fragility(source)
     columns = told.table.columns
     trace, margin = (dict(zip(columns, values, strict=True)) for values in told.table.rows)
-    assert (trace["measure"], trace["layer rescaling"], trace["float32"]) == (
+    assert (trace["measure"], trace["layers rescaled"], trace["float32"]) == (
         "hessian_trace",
         0.35,
         0,
     )
-    assert (margin["variant"], margin["layer rescaling"], margin["float32"]) == (
-        "spectral",
+    assert (margin["measure"], margin["layers rescaled"], margin["float32"]) == (
+        "margin_mean, spectral",
         0,
         None,
     )
