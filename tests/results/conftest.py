@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.results import ResultsFolder, commit_snapshot, write_part
+from orchestrator.results import ResultsFolder, commit_snapshot, connect, write_part
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -173,3 +173,10 @@ def folder(empty_folder: ResultsFolder, tmp_path: Path) -> ResultsFolder:
 def filled(small_results: ResultsFolder, tmp_path: Path) -> ResultsFolder:
     """The small study's results, of one's own."""
     return ResultsFolder.open(shutil.copytree(small_results.path, tmp_path / "small"))
+
+
+def ask(folder: ResultsFolder, sql: str) -> list[tuple[Any, ...]]:
+    """The rows of a query, on a connection of its own."""
+    with connect(folder.path) as database:
+        rows: list[tuple[Any, ...]] = database.sql(sql).fetchall()
+        return rows

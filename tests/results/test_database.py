@@ -1,14 +1,10 @@
 from __future__ import annotations
 
-import itertools
 import math
-import random
 import statistics
 from collections.abc import Callable
 from typing import Any
 
-import duckdb
-import numpy as np
 import pyarrow as pa
 import pytest
 import scipy.stats
@@ -16,13 +12,7 @@ import scipy.stats
 from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, compact, connect, write_part
 
-from .conftest import at, checkpoint_row, measure_row, trial_row
-
-
-def ask(folder: ResultsFolder, sql: str) -> list[tuple[Any, ...]]:
-    with connect(folder.path) as database:
-        rows: list[tuple[Any, ...]] = database.sql(sql).fetchall()
-        return rows
+from .conftest import ask, at, checkpoint_row, measure_row, trial_row
 
 
 def test_tables_and_views_of_empty_results_can_be_read(empty_folder: ResultsFolder) -> None:
@@ -182,211 +172,6 @@ def test_by_condition_counts_what_is_missing_or_not_finite(filled: ResultsFolder
     assert rows[3] == ("B", "norm", 0, 2, None, None, None)
 
 
-def test_student_t_agrees_with_scipy(empty_folder: ResultsFolder) -> None:
-    degrees = [1, 2, 5, 19, 20, 21, 22, 30, 100, 10_000]
-    rows = ask(empty_folder, f"SELECT student_t_975(unnest({degrees}))")
-    expected = scipy.stats.t.ppf(0.975, degrees)
-    assert [value for (value,) in rows] == pytest.approx(expected, rel=1e-7)
-    assert ask(empty_folder, "SELECT student_t_975(0)") == [(None,)]
-
-
-def test_rank_correlations_agree_with_scipy(empty_folder: ResultsFolder) -> None:
-    with connect(empty_folder.path, measure_columns=False) as database:
-        for size, decimals in itertools.product((2, 3, 40, 300), (0, 1, 12)):
-            generator = np.random.default_rng(size + decimals)
-            x = generator.normal(size=size).round(decimals)
-            y = (x + generator.normal(size=size)).round(decimals)
-            x[:2] = 3.0, math.inf  # Never constant; infinities rank as the largest.
-            y[:2] = -3.0, 3.0
-            database.register("pairs", pa.table({"x": x, "y": y}))
-            ((kendall, spearman),) = database.sql(
-                "SELECT kendall(list(x), list(y)), spearman(list(x), list(y)) FROM pairs"
-            ).fetchall()
-            assert kendall == pytest.approx(scipy.stats.kendalltau(x, y).statistic, abs=1e-12)
-            assert spearman == pytest.approx(scipy.stats.spearmanr(x, y).statistic, abs=1e-12)
-
-
-def test_rank_correlations_leave_out_null_and_nan_pairs(empty_folder: ResultsFolder) -> None:
-    lists = "[1, 2, NULL, 'nan'::DOUBLE, 5, 4], [1, 3, 9, 2, NULL, 2]"
-    x, y = [1, 2, 4], [1, 3, 2]
-    ((kendall, spearman),) = ask(empty_folder, f"SELECT kendall({lists}), spearman({lists})")
-    assert kendall == pytest.approx(scipy.stats.kendalltau(x, y).statistic)
-    assert spearman == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
-
-
-def test_rank_correlations_without_two_different_values_are_null(
-    empty_folder: ResultsFolder,
-) -> None:
-    for lists in ("[], []", "[1], [2]", "[1, 1], [1, 2]", "[1, NULL], [1, 2]", "NULL, NULL"):
-        sql = f"SELECT kendall({lists}), spearman({lists})"
-        assert ask(empty_folder, sql) == [(None, None)]
-
-
-def test_rank_correlations_refuse_lists_of_different_length(empty_folder: ResultsFolder) -> None:
-    with connect(empty_folder.path) as database:
-        for macro in ("kendall", "spearman"):
-            with pytest.raises(duckdb.Error, match="equal length"):
-                database.sql(f"SELECT {macro}([1, 2], [1])").fetchall()
-
-
-def test_rank_correlations_work_in_groups_and_with_any_column_names(
-    empty_folder: ResultsFolder,
-) -> None:
-    # The macros' own variables are called s, a, b, i, j, p.
-    sql = """
-        SELECT g, kendall(list(s.a), list(b)) AS tau, spearman(list(i), list(p)) AS rho
-        FROM (SELECT (r % 2) AS g, {'a': r} AS s, -r AS b, r AS i, r * r AS p FROM range(20) t(r))
-        GROUP BY ALL HAVING kendall(list(s.a), list(b)) < 0 ORDER BY g, abs(tau)
-    """
-    rows = ask(empty_folder, sql)
-    assert [row[0] for row in rows] == [0, 1]
-    assert [row[1:] for row in rows] == [pytest.approx((-1, 1))] * 2
-
-
-class TestRepetitions:
-    """Each fact counts once, before and after compaction."""
-
-    @pytest.fixture(params=["parts", "compacted", "half compacted"])
-    def stored(self, folder: ResultsFolder, request: pytest.FixtureRequest) -> Callable[..., None]:
-        """Stores lists of rows, one part each, compacted altogether, not at all, or halfway."""
-
-        def store(table: str, *parts: list[dict[str, Any]]) -> None:
-            half = len(parts) // 2
-            for number, rows in enumerate(parts):
-                if request.param == "half compacted" and number == half:
-                    write_part(folder, table, parts[0], "again")
-                    compact(folder)
-                write_part(folder, table, rows, f"part-{number}")
-            if request.param == "compacted":
-                compact(folder)
-
-        return store
-
-    def test_newest_checkpoint(self, folder: ResultsFolder, stored: Callable[..., None]) -> None:
-        stored(
-            "checkpoints",
-            [checkpoint_row("a0", 10, sha256="old", written_at=at(1)), checkpoint_row("a1", 10)],
-            [checkpoint_row("a0", 10, sha256="new", written_at=at(2))],
-            [checkpoint_row("a0", 10, sha256="older", written_at=at(0))],
-            [checkpoint_row("b0", 10)],
-        )
-        assert ask(folder, "SELECT checkpoint_id, sha256 FROM checkpoints ORDER BY 1") == [
-            ("a0-10", "new"),
-            ("a1-10", "00"),
-            ("b0-10", "00"),
-        ]
-
-    def test_completed_trials_win_then_the_newest_attempt(
-        self, folder: ResultsFolder, stored: Callable[..., None]
-    ) -> None:
-        stored(
-            "trials",
-            [trial_row("a0", status="running", written_at=at(0))],
-            [trial_row("a0", written_at=at(1)), trial_row("a1", status="failed", attempt=1)],
-            [trial_row("a0", status="failed", attempt=2, written_at=at(2))],
-            # Another machine's clock may be behind.
-            [trial_row("a1", status="running", attempt=2, written_at=at(-9))],
-        )
-        assert ask(folder, "SELECT trial_id, status, attempt FROM trials ORDER BY 1") == [
-            ("a0", "completed", 1),
-            ("a1", "running", 2),
-        ]
-
-    def test_epochs(self, folder: ResultsFolder, stored: Callable[..., None]) -> None:
-        def row(epoch: int, split: str, loss: float, minutes: float) -> dict[str, Any]:
-            return {
-                "trial_id": "a0",
-                "epoch": epoch,
-                "split": split,
-                "loss": loss,
-                "written_at": at(minutes),
-            }
-
-        stored(
-            "epochs",
-            [row(1, "train", 1.0, 1), row(1, "test", 2.0, 1)],
-            [row(1, "train", 3.0, 2)],
-            [row(2, "train", 4.0, 3)],
-        )
-        assert ask(folder, "SELECT epoch, split, loss FROM epochs ORDER BY ALL") == [
-            (1, "test", 2.0),
-            (1, "train", 3.0),
-            (2, "train", 4.0),
-        ]
-
-    def test_measures_prefer_success_then_the_newest(
-        self, folder: ResultsFolder, stored: Callable[..., None]
-    ) -> None:
-        stored(
-            "measures",
-            [measure_row("a0", 10, "x", 1.0, request="x", written_at=at(1))],
-            [measure_row("a0", 10, "x", None, request="x", status="error", written_at=at(3))],
-            [measure_row("a0", 10, "x", 2.0, request="x", split=None)],
-            [measure_row("a0", 10, "x", 3.0, request="x", written_at=at(2))],
-        )
-        assert ask(folder, "SELECT split, value, status FROM measures ORDER BY ALL") == [
-            ("train", 3.0, "ok"),
-            (None, 2.0, "ok"),
-        ]
-
-    def test_failures_vanish_once_their_request_succeeded(
-        self, folder: ResultsFolder, stored: Callable[..., None]
-    ) -> None:
-        def failure(trial_id: str) -> dict[str, Any]:
-            return measure_row(
-                trial_id, 10, "margin", None, status="error", error="!", request="margin"
-            )
-
-        stored(
-            "measures",
-            [failure("a0"), failure("a1")],
-            [failure("b0")],
-            [measure_row("a0", 10, "margin_mean", 1.0, request="margin")],
-            [measure_row("a1", 10, "norm", 1.0, request="norms")],
-        )
-        assert ask(folder, "SELECT trial_id, measure, status FROM measures ORDER BY ALL") == [
-            ("a0", "margin_mean", "ok"),
-            ("a1", "margin", "error"),
-            ("a1", "norm", "ok"),
-            ("b0", "margin", "error"),
-        ]
-
-    def test_catalog_has_each_measure_once(self, folder: ResultsFolder) -> None:
-        for part in ("one", "two"):
-            write_part(folder, "measure_catalog", [{"measure": "m", "unit": "1"}], part)
-        assert ask(folder, "SELECT measure, unit FROM measure_catalog") == [("m", "1")]
-
-
-def test_any_order_of_parts_and_compactions_gives_the_same_rows(
-    make_folder: Callable[..., ResultsFolder],
-) -> None:
-    generator = random.Random(3)
-    rows = [
-        measure_row(
-            generator.choice(["a0", "a1"]),
-            generator.choice([10, 20]),
-            generator.choice(["x", "y", "request"]),
-            float(number),
-            request="request",
-            status=generator.choice(["ok", "error", "nonfinite"]),
-            written_at=at(number),
-        )
-        for number in range(40)
-    ]
-    answers = []
-    for attempt in range(2):
-        folder = make_folder(f"try {attempt}")
-        generator.shuffle(rows)
-        for number in range(0, 40, 5):
-            write_part(folder, "measures", rows[number : number + 5], f"part-{number}")
-            if generator.random() < 0.4 * attempt:
-                compact(folder)
-        sql = "SELECT * EXCLUDE written_at FROM measures ORDER BY ALL"
-        answers.append(ask(folder, sql))
-    assert answers[0] == answers[1]
-    assert len(answers[0]) > 4
-
-
 def test_new_rows_are_seen_by_an_open_connection(filled: ResultsFolder) -> None:
     compact(filled)
     with connect(filled.path) as database:
@@ -464,32 +249,3 @@ def test_measure_columns_can_be_left_out(small_results: ResultsFolder) -> None:
 def test_connect_refuses_what_is_no_results_folder(tmp_path: Any) -> None:
     with pytest.raises(ResultsError, match="is not a results folder"):
         connect(tmp_path)
-
-
-def audit_row(change: str, relative_change: float | None, **columns: Any) -> dict[str, Any]:
-    return {
-        "trial_id": "a0",
-        "checkpoint_id": "a0-1",
-        "change": change,
-        "request": "norms",
-        "measure": "weight_norm",
-        "relative_change": relative_change,
-        "status": "ok",
-    } | columns
-
-
-def test_fragility_is_the_median_over_snapshots_of_the_newest_audits(
-    empty_folder: ResultsFolder,
-) -> None:
-    rows = [
-        audit_row("layer_rescaling", change, checkpoint_id=f"a0-{step}")
-        for step, change in enumerate((0.1, 0.5, 0.2))
-    ]
-    rows.append(audit_row("float32", None, status="nonfinite"))
-    rows.append(audit_row("unit_permutation", None, status="not_applicable", measure=""))
-    write_part(empty_folder, "audit", rows, "first")
-    write_part(empty_folder, "audit", [audit_row("layer_rescaling", 0.9)], "again")
-    sql = "SELECT measure, split, snapshots, excluded, layer_rescaling, float32 FROM fragility"
-    assert ask(empty_folder, sql) == [("weight_norm", None, 3, 1, 0.2, None)]
-    compact(empty_folder)
-    assert ask(empty_folder, sql) == [("weight_norm", None, 3, 1, 0.2, None)]

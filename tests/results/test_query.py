@@ -173,7 +173,7 @@ def test_errors_have_the_position_and_suggestions(small_results: ResultsFolder) 
     assert "trails" in caught.value.message
     assert caught.value.hint is not None
     assert caught.value.hint.startswith(
-        "did you mean trials? the tables and views are by_condition"
+        "did you mean trials? the tables and views are audit, by_condition"
     )
     with pytest.raises(QueryError, match=r'Candidate bindings: .*"batch_size"'):
         query(small_results.path, "SELECT batchsize FROM trials")
