@@ -37,8 +37,8 @@ from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset
 from orchestrator.measures import MeasureContext, exact_trace
-from orchestrator.measures.hutchinson import hutchinson
-from orchestrator.measures.lanczos import lanczos
+from orchestrator.measures.curvature.hutchinson import hutchinson
+from orchestrator.measures.curvature.lanczos import lanczos
 from orchestrator.models import build_model
 from orchestrator.study.model_options import CnnOptions, MlpOptions, ModelOptions, ResnetOptions
 from orchestrator.study.training_options import CrossEntropyOptions

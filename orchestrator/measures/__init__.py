@@ -9,25 +9,25 @@ In a notebook, without a study::
 """
 
 from orchestrator.measures.audit import Audited, AuditRow, audit
-from orchestrator.measures.average_sharpness import AverageSharpness
 from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.catalog import catalog
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
-from orchestrator.measures.exact_trace import ExactTrace, exact_trace
-from orchestrator.measures.fisher import Fisher
-from orchestrator.measures.fisher_rao import FisherRaoNorm
-from orchestrator.measures.gradient import GradientNorm
-from orchestrator.measures.hessian_frobenius import HessianFrobeniusNorm
-from orchestrator.measures.hessian_spectrum import HessianSpectrum
-from orchestrator.measures.hessian_trace import HessianTrace
-from orchestrator.measures.margins import Margin, margins
-from orchestrator.measures.norms import Norms
-from orchestrator.measures.path_norm import PathNorm
-from orchestrator.measures.piecewise_linear import Proof, prove_piecewise_linear
+from orchestrator.measures.curvature.exact_trace import ExactTrace, exact_trace
+from orchestrator.measures.curvature.fisher import Fisher
+from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
+from orchestrator.measures.curvature.gradient import GradientNorm
+from orchestrator.measures.curvature.hessian_frobenius import HessianFrobeniusNorm
+from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
+from orchestrator.measures.curvature.hessian_trace import HessianTrace
+from orchestrator.measures.curvature.piecewise_linear import Proof, prove_piecewise_linear
+from orchestrator.measures.margins.output_margins import Margin, margins
+from orchestrator.measures.norms.path_norm import PathNorm
+from orchestrator.measures.norms.stable_rank import StableRank
+from orchestrator.measures.norms.weight_norms import Norms
 from orchestrator.measures.runner import measure_snapshot
-from orchestrator.measures.sam_sharpness import SamSharpness
-from orchestrator.measures.stable_rank import StableRank
+from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
+from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # measuring a snapshot

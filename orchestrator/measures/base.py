@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from orchestrator.data.dataset import Split
+from orchestrator.study.measure_options import MeasureOptions
 
 if TYPE_CHECKING:
     from orchestrator.measures.context import MeasureContext
@@ -80,3 +81,7 @@ class Measure(ABC):
     @abstractmethod
     def compute(self, context: MeasureContext) -> Iterable[Value]:
         """Yield the values; whatever several measures need comes from ``context``."""
+
+
+MeasureFamily: TypeAlias = dict[type[MeasureOptions], Callable[[Any], Measure]]
+"""The measures of one family, by the class of the options that they are built from."""

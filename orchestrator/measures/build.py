@@ -2,55 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from orchestrator.measures.average_sharpness import AverageSharpness
-from orchestrator.measures.base import Measure
+from orchestrator.measures.base import Measure, MeasureFamily
+from orchestrator.measures.curvature.family import CURVATURE
 from orchestrator.measures.custom import FunctionMeasure
-from orchestrator.measures.fisher import Fisher
-from orchestrator.measures.fisher_rao import FisherRaoNorm
-from orchestrator.measures.gradient import GradientNorm
-from orchestrator.measures.hessian_frobenius import HessianFrobeniusNorm
-from orchestrator.measures.hessian_spectrum import HessianSpectrum
-from orchestrator.measures.hessian_trace import HessianTrace
-from orchestrator.measures.margins import Margin
-from orchestrator.measures.norms import Norms
-from orchestrator.measures.path_norm import PathNorm
-from orchestrator.measures.sam_sharpness import SamSharpness
-from orchestrator.measures.stable_rank import StableRank
+from orchestrator.measures.margins.family import MARGINS
+from orchestrator.measures.norms.family import NORMS
+from orchestrator.measures.sharpness.family import SHARPNESS
 from orchestrator.study.import_path import resolve_import_path
-from orchestrator.study.measure_options import (
-    AverageSharpnessOptions,
-    CustomMeasure,
-    FisherOptions,
-    FisherRaoNormOptions,
-    GradientNormOptions,
-    HessianFrobeniusNormOptions,
-    HessianSpectrumOptions,
-    HessianTraceOptions,
-    MarginOptions,
-    MeasureOptions,
-    NormsOptions,
-    PathNormOptions,
-    SamSharpnessOptions,
-    StableRankOptions,
-)
+from orchestrator.study.measure_options import CustomMeasure, MeasureOptions
 
-BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {
-    MarginOptions: Margin,
-    HessianTraceOptions: HessianTrace,
-    HessianSpectrumOptions: HessianSpectrum,
-    GradientNormOptions: GradientNorm,
-    SamSharpnessOptions: SamSharpness,
-    AverageSharpnessOptions: AverageSharpness,
-    NormsOptions: Norms,
-    FisherOptions: Fisher,
-    FisherRaoNormOptions: FisherRaoNorm,
-    PathNormOptions: PathNorm,
-    StableRankOptions: StableRank,
-    HessianFrobeniusNormOptions: HessianFrobeniusNorm,
-}
+BUILT_IN: MeasureFamily = {**MARGINS, **CURVATURE, **SHARPNESS, **NORMS}
 
 
 def build_measure(options: MeasureOptions) -> Measure:

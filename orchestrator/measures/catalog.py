@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import get_args
 
 from orchestrator.measures.base import CatalogEntry
-from orchestrator.measures.build import BUILT_IN, build_measure
-from orchestrator.study.measure_options import MeasureOptions
+from orchestrator.measures.build import build_measure
+from orchestrator.study.measure_options import BUILT_IN_OPTIONS, MeasureOptions, name_of
 
 
 def catalog(requests: Iterable[MeasureOptions] = ()) -> list[CatalogEntry]:
@@ -23,10 +22,7 @@ def catalog(requests: Iterable[MeasureOptions] = ()) -> list[CatalogEntry]:
     Raises:
         ImportPathError: If the user's own measure cannot be imported or called.
     """
-    defaults = [
-        options.model_validate({"name": get_args(options.model_fields["name"].annotation)[0]})
-        for options in BUILT_IN
-    ]
+    defaults = [options.model_validate({"name": name_of(options)}) for options in BUILT_IN_OPTIONS]
     entries: dict[str, CatalogEntry] = {}
     for options in [*defaults, *requests]:
         for entry in build_measure(options).entries:

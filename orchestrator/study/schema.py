@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from orchestrator.study.options import is_import_path
@@ -74,3 +75,7 @@ def _names(part: dict[str, Any], definitions: dict[str, Any]) -> list[str]:
         name = definition["properties"]["name"]
         names += [name["const"]] if "const" in name else name.get("enum", [])
     return [name for name in names if not is_import_path(name)]
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,89 @@
+"""The exact trace of the Hessian of a piecewise linear network, for a few gradients.
+
+With J_i the Jacobian of example i's logits and A_i = ∂²ℓ_i/∂z² = Σ_r s_r v_r v_rᵀ,
+
+    H = 1/n Σ_i J_iᵀ A_i J_i + 1/n Σ_i Σ_k (∂ℓ_i/∂z_k) ∇²z_k .
+
+Where logits are affine in each single parameter tensor and the pattern of open units is locally
+constant (``piecewise_linear`` proves it), ∂²z_k/∂θ_a² = 0 for every scalar parameter θ_a. The
+second sum has entries off the diagonal only, where two layers meet, so that almost everywhere
+
+    tr H = 1/n Σ_i tr(J_iᵀ A_i J_i) = 1/n Σ_i Σ_r s_r ‖∇_θ ⟨v_r, z_i⟩‖² ,
+
+exactly, for every loss on the logits. For softmax cross-entropy A_i = diag(p) − ppᵀ and C − 1
+terms suffice (``loss_hessian``), so that this is C − 1 backward passes, and these need neither
+gradients with respect to weights nor those of single examples (``example_gradients``).
+
+That the diagonal blocks of Hessian and Gauss-Newton matrix agree for piecewise linear networks:
+Botev, Ritter and Barber, arXiv:1706.03662. "Almost everywhere" means what automatic
+differentiation sees: kinks carry no curvature here, as in any Hessian-vector product.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.example_gradients import squared_gradient_norms
+from orchestrator.measures.curvature.loss_hessian import loss_hessian
+from orchestrator.measures.curvature.piecewise_linear import Proof, prove_piecewise_linear
+
+
+@dataclass(frozen=True)
+class ExactTrace:
+    """The trace of the Hessian of the mean training loss, and what it is made of.
+
+    Attributes:
+        total: tr H.
+        per_parameter: The trace of each parameter's diagonal block, by name; sums to ``total``.
+        per_example: tr ∇²ℓ_i of each example, shape ``(n,)``, float64; averages to ``total``.
+    """
+
+    total: float
+    per_parameter: dict[str, float]
+    per_example: Tensor
+
+
+def proof(context: MeasureContext) -> Proof:
+    """Whether the exact trace applies to the network of ``context``, and if not, why."""
+
+    def prove() -> Proof:
+        inputs, _ = next(context.batches("train"))
+        return prove_piecewise_linear(context.model, inputs)
+
+    return context.shared("piecewise_linear_proof", prove)
+
+
+def exact_trace(context: MeasureContext) -> ExactTrace:
+    """Compute tr H of the mean training loss without an estimate.
+
+    Args:
+        context: Its network must be proven piecewise linear in each parameter.
+
+    Raises:
+        MeasureError: If it is not.
+    """
+    outcome = proof(context)
+    if not outcome.proven:
+        raise MeasureError(
+            f"the exact Hessian trace needs a network that is piecewise linear in each "
+            f"parameter: {outcome.reason}",
+            "use method: hutchinson, or auto, which chooses it where it must",
+        )
+    return context.shared("exact_trace", lambda: _compute(context))
+
+
+def _compute(context: MeasureContext) -> ExactTrace:
+    by_name = squared_gradient_norms(context, partial(loss_hessian, context.loss))
+    n = context.n_examples("train")
+    per_example = torch.stack(list(by_name.values())).sum(0)
+    return ExactTrace(
+        total=per_example.sum().item() / n,
+        per_parameter={name: values.sum().item() / n for name, values in by_name.items()},
+        per_example=per_example.cpu(),
+    )

@@ -1,0 +1,143 @@
+"""Squared gradient norms of single examples, for every network, without storing gradients.
+
+Linear layers, convolutions and batch normalizations that are called once give theirs from what
+they saw and what arrives at their output (``gradient_norms``); that takes one backward pass for
+all examples. Parameters of any other kind (layer normalization, a weight used twice, a plain
+``nn.Parameter``) get them from gradients of single examples by ``torch.func.vmap``: dearer, but
+right for all of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.func import grad, vmap
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.layer_taps import Tap, mixing_layers, tapped, usable_taps
+from orchestrator.measures.curvature.loss_hessian import LossHessian
+
+# Numbers held at a time: about what the caches keep on a CPU, and enough to be busy elsewhere.
+_NUMBERS_ON_CPU = 2**21
+_NUMBERS_ON_DEVICE = 2**27
+
+Columns = Callable[[Tensor, Tensor], LossHessian]
+
+
+def squared_gradient_norms(context: MeasureContext, columns: Columns) -> dict[str, Tensor]:
+    """Σ_r s_ri ‖∇_θ ⟨v_ri, z_i⟩‖² of each training example i, parameter by parameter.
+
+    Args:
+        context: The network and its data.
+        columns: From logits ``(n, classes)``, detached, and labels ``(n,)`` of a few examples
+            to the vectors v, shape ``(r, n, classes)``, and their signs s.
+
+    Returns:
+        For each name in ``context.parameters`` a tensor of shape ``(n,)``, float64. Parameters
+        that take no part in the logits have zeros.
+
+    Raises:
+        MeasureError: If logits of one example depend on others, or a parameter needs gradients
+            of single examples that ``torch.func`` cannot compute.
+    """
+    mixing_layers(context)  # first, as it says what is wrong with networks that mix examples
+    sums: defaultdict[str, list[Tensor]] = defaultdict(list)
+    limit = _examples_at_a_time(context)
+    for inputs, labels in context.batches("train"):
+        for x, y in zip(torch.split(inputs, limit), torch.split(labels, limit), strict=True):
+            for name, of_examples in _norms(context, x, y, columns).items():
+                sums[name].append(of_examples.to(torch.float64))
+    return {name: torch.cat(sums[name]) for name in context.parameters}
+
+
+def _norms(context: MeasureContext, x: Tensor, y: Tensor, columns: Columns) -> dict[str, Tensor]:
+    """The sums for a few examples, by parameter name."""
+    mixing = mixing_layers(context)
+    with torch.enable_grad(), tapped(context.model) as taps:
+        logits = context.forward(x)
+    chosen = columns(logits.detach(), y)
+    used = [tap for tap in usable_taps(logits, taps) if id(tap.module) not in mixing]
+    found = {name: logits.new_zeros(len(x)) for name in context.parameters}
+    loose = _loose_parameters(context, logits, used)
+    if loose:
+        found |= _of_loose_parameters(context, x, chosen, loose)
+    norms = [tap.norms() for tap in used]
+    edges = [tap.edge for tap in used if tap.edge is not None]
+    for r, column in enumerate(chosen.columns if used else ()):
+        sign = None if chosen.signs is None else chosen.signs[r]
+        deltas = torch.autograd.grad(logits, edges, column, retain_graph=True, allow_unused=True)
+        for accumulator, delta in zip(norms, deltas, strict=True):
+            if delta is not None:
+                accumulator.add(delta, sign)
+    names = {id(parameter): name for name, parameter in context.parameters.items()}
+    for tap, accumulator in zip(used, norms, strict=True):
+        squares = accumulator.squared_norms()
+        for name, parameter in tap.module.named_parameters():
+            if id(parameter) in names:
+                found[names[id(parameter)]] = squares[name]
+    return found
+
+
+def _examples_at_a_time(context: MeasureContext) -> int:
+    """How many examples to work on together so that what is held of them stays in the caches."""
+    inputs, _ = next(context.batches("train"))
+    with torch.enable_grad(), tapped(context.model) as taps:
+        logits = context.forward(inputs[:1])
+    usable = usable_taps(logits, taps)
+    numbers = sum(tap.outputs + tap.inputs.numel() + tap.norms().numbers for tap in usable)
+    limit = _NUMBERS_ON_CPU if context.device.type == "cpu" else _NUMBERS_ON_DEVICE
+    return max(1, limit // max(1, numbers))
+
+
+def _loose_parameters(
+    context: MeasureContext, logits: Tensor, taps: list[Tap]
+) -> dict[str, Tensor]:
+    """Parameters that logits depend on otherwise than through one of ``taps``."""
+    covered = {id(parameter) for tap in taps for parameter in tap.module.parameters()}
+    others = {name: p for name, p in context.parameters.items() if id(p) not in covered}
+    if not others or not logits.requires_grad:
+        return {}
+    gradients = torch.autograd.grad(
+        logits.sum(), list(others.values()), retain_graph=True, allow_unused=True
+    )
+    pairs = zip(others.items(), gradients, strict=True)
+    return {name: p.detach() for (name, p), gradient in pairs if gradient is not None}
+
+
+def _of_loose_parameters(
+    context: MeasureContext, x: Tensor, chosen: LossHessian, loose: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Their sums, from gradients of single examples."""
+
+    def squares(one: Tensor, column: Tensor) -> dict[str, Tensor]:
+        def output(values: dict[str, Tensor]) -> Tensor:
+            return (context.forward(one[None], values)[0] * column).sum()
+
+        return {name: g.square().sum() for name, g in grad(output)(loose).items()}
+
+    together = max(1, _NUMBERS_ON_CPU // sum(values.numel() for values in loose.values()))
+    sums = {name: x.new_zeros(len(x)) for name in loose}
+    # One column after the other: torch cannot nest vmap around the derivative of PReLU.
+    for r, column in enumerate(chosen.columns):
+        sign = 1.0 if chosen.signs is None else chosen.signs[r]
+        try:
+            with torch.no_grad():  # no graph around the one that ``grad`` differentiates
+                of_column = vmap(squares, chunk_size=together)(x, column)
+        except RuntimeError as error:
+            if isinstance(error, torch.OutOfMemoryError | torch.AcceleratorError) or (
+                "DefaultCPUAllocator" in str(error)
+            ):
+                raise
+            name = next(iter(loose))
+            owner = type(context.model.get_submodule(name.rpartition(".")[0])).__name__
+            raise MeasureError(
+                f"gradients of single examples cannot be computed for parameter {name!r} "
+                f"(of {owner}): {(str(error).splitlines() or ['no reason given'])[0]}"
+            ) from error
+        for name, values in of_column.items():
+            sums[name] += values * sign
+    return sums

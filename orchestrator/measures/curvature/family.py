@@ -1,0 +1,28 @@
+"""The built-in measures of this family, by their options."""
+
+from __future__ import annotations
+
+from orchestrator.measures.base import MeasureFamily
+from orchestrator.measures.curvature.fisher import Fisher
+from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
+from orchestrator.measures.curvature.gradient import GradientNorm
+from orchestrator.measures.curvature.hessian_frobenius import HessianFrobeniusNorm
+from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
+from orchestrator.measures.curvature.hessian_trace import HessianTrace
+from orchestrator.study.measure_options.curvature import (
+    FisherOptions,
+    FisherRaoNormOptions,
+    GradientNormOptions,
+    HessianFrobeniusNormOptions,
+    HessianSpectrumOptions,
+    HessianTraceOptions,
+)
+
+CURVATURE: MeasureFamily = {
+    HessianTraceOptions: HessianTrace,
+    HessianSpectrumOptions: HessianSpectrum,
+    HessianFrobeniusNormOptions: HessianFrobeniusNorm,
+    GradientNormOptions: GradientNorm,
+    FisherOptions: Fisher,
+    FisherRaoNormOptions: FisherRaoNorm,
+}

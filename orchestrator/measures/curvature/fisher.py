@@ -1,0 +1,179 @@
+"""Traces of the Fisher information, of its empirical namesake, and of the gradients' noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from math import isfinite, nan
+
+import torch
+from torch import Tensor
+
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.curvature.exact_trace import exact_trace, proof
+from orchestrator.measures.curvature.example_gradients import squared_gradient_norms
+from orchestrator.measures.curvature.loss_hessian import (
+    LossHessian,
+    is_cross_entropy,
+    softmax_hessian,
+)
+from orchestrator.study.measure_options.curvature import FisherOptions
+
+
+def fisher_trace(context: MeasureContext) -> float:
+    """Trace of the Fisher information, 1/n Σ_i Σ_c p_ic ‖∇_θ log p_ic‖².
+
+    With p_i the softmax of example i's logits and J_i their Jacobian it is
+    1/n Σ_i tr(J_iᵀ (diag(p_i) − p_i p_iᵀ) J_i): the trace of the Gauss-Newton matrix of
+    cross-entropy. It needs no labels and no proof, and is exact. Where the Hessian's trace is
+    provably the same number, that one is shared.
+
+    Raises:
+        MeasureError: As ``squared_gradient_norms``.
+    """
+
+    def compute() -> float:
+        if is_cross_entropy(context.loss) and proof(context).proven:
+            return exact_trace(context).total
+        return _mean(context, squared_gradient_norms(context, lambda z, y: softmax_hessian(z)))
+
+    return context.shared("fisher_trace", compute)
+
+
+def empirical_fisher_trace(context: MeasureContext) -> float:
+    """1/n Σ_i ‖∇_θ ℓ_i‖², with ℓ_i the training loss of example i.
+
+    Raises:
+        MeasureError: As ``squared_gradient_norms``.
+    """
+
+    def compute() -> float:
+        columns = partial(_loss_gradient, context.loss)
+        return _mean(context, squared_gradient_norms(context, columns))
+
+    return context.shared("empirical_fisher_trace", compute)
+
+
+def gradient_noise(context: MeasureContext) -> float:
+    """1/n Σ_i ‖g_i − ḡ‖²: the trace of the covariance of the gradients of single examples.
+
+    It is computed as 1/n Σ_i ‖g_i‖² − ‖ḡ‖². Differences within rounding of 0 are 0, as for a
+    single example.
+
+    Raises:
+        MeasureError: As ``squared_gradient_norms``.
+    """
+    mean_square = empirical_fisher_trace(context)
+    difference = mean_square - _squared_mean_gradient(context)
+    rounding = 100 * torch.finfo(context.dtype).eps * mean_square
+    return 0.0 if abs(difference) <= rounding else difference
+
+
+class Fisher(Measure):
+    """tr F, the empirical tr F, and the noise of the gradients with its scale.
+
+    - ``fisher_trace``: E_x Σ_c p_c ‖∇ log p_c‖² with classes drawn from the network's own
+      softmax, whatever loss it was trained with. For cross-entropy it is the trace of the
+      Gauss-Newton matrix, and equals tr ∇²L for piecewise linear networks only.
+    - ``empirical_fisher_trace``: mean ‖g_i‖² with the true labels and the training loss. It is
+      no estimate of the former (Kunstner et al., arXiv:1905.12558): it vanishes with the loss.
+    - ``gradient_noise``: mean ‖g_i‖² − ‖ḡ‖², the trace of the covariance of g_i over the
+      training examples, divided by n.
+    - ``gradient_noise_scale``: gradient_noise / ‖ḡ‖², in examples, the simple noise scale:
+      batches much larger than it barely improve the direction of a step. It is the ratio for
+      this very training set, without correction for its finite size, and grows without bound
+      towards a stationary point.
+
+    All are exact for every network whose logits belong to one example each: linear layers,
+    convolutions and batch normalizations never form a gradient of a single example; parameters
+    of other kinds fall back to ``torch.func.vmap`` of the gradient, within the memory of one
+    pass (``example_gradients``).
+
+    Invariances: none under rescaling of layers or scaling of logits. Cost: one gradient for the
+    last three and classes − 1 for the first, which is free where ``hessian_trace`` is exact.
+    """
+
+    entries = (
+        CatalogEntry(
+            measure="fisher_trace",
+            family="flatness",
+            symbol="E_x Σ_c p_c ‖∇ log p_c‖²",
+            unit="loss / weight²",
+            direction="lower",
+            citation="Martens, arXiv:1412.1193",
+            cost="classes − 1 G; shared with an exact hessian_trace",
+        ),
+        CatalogEntry(
+            measure="empirical_fisher_trace",
+            family="flatness",
+            symbol="E_i ‖g_i‖²",
+            unit="loss² / weight²",
+            direction="lower",
+            citation="Kunstner, Balles, Hennig, arXiv:1905.12558",
+            cost="1 G",
+        ),
+        CatalogEntry(
+            measure="gradient_noise",
+            family="flatness",
+            symbol="E_i ‖g_i − ḡ‖²",
+            unit="loss² / weight²",
+            direction="neutral",
+            citation="McCandlish et al., arXiv:1812.06162",
+            cost="2 G, shared",
+        ),
+        CatalogEntry(
+            measure="gradient_noise_scale",
+            family="flatness",
+            symbol="E_i ‖g_i − ḡ‖² / ‖ḡ‖²",
+            unit="examples",
+            direction="neutral",
+            citation="McCandlish et al., arXiv:1812.06162",
+            cost="2 G, shared",
+        ),
+    )
+
+    def __init__(self, options: FisherOptions) -> None:
+        del options  # it has none
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the four values, of the training split.
+
+        Raises:
+            MeasureError: If logits of one example depend on others, or a parameter needs
+                gradients of single examples that ``torch.func`` cannot compute.
+        """
+        noise, square = gradient_noise(context), _squared_mean_gradient(context)
+        yield _value("fisher_trace", fisher_trace(context))
+        yield _value("empirical_fisher_trace", empirical_fisher_trace(context))
+        yield _value("gradient_noise", noise)
+        if square == 0:
+            reason = "the mean gradient is zero, so that no scale compares with its noise"
+            yield Value("gradient_noise_scale", nan, reason=reason)
+        else:
+            yield _value("gradient_noise_scale", noise / square)
+
+
+def _value(name: str, value: float) -> Value:
+    finite = isfinite(value)
+    return Value(
+        name, value, reason=None if finite else "gradients are not finite at these weights"
+    )
+
+
+def _mean(context: MeasureContext, by_name: dict[str, Tensor]) -> float:
+    total = torch.stack([norms.sum() for norms in by_name.values()]).sum()
+    return total.item() / context.n_examples("train")
+
+
+def _squared_mean_gradient(context: MeasureContext) -> float:
+    return float(context.gradient("train").to(torch.float64).square().sum())
+
+
+def _loss_gradient(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> LossHessian:
+    """∂ℓ_i/∂z as the one column of each example."""
+    logits = logits.detach().requires_grad_()
+    with torch.enable_grad():
+        total = loss.per_example(logits, labels).sum()
+        (gradient,) = torch.autograd.grad(total, logits)
+    return LossHessian(gradient[None], None)

@@ -1,0 +1,101 @@
+"""The Fisher-Rao norm θᵀFθ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.study.measure_options.curvature import FisherRaoNormOptions
+
+
+def radial_derivative(context: MeasureContext, inputs: Tensor) -> Tensor:
+    """J θ = d/ds z((1 + s) θ) at s = 0: how logits change as all parameters grow together.
+
+    It is differentiated backwards twice, ⟨Jᵀw, θ⟩ with respect to w, which works wherever a
+    Hessian-vector product does. A bias-free network of L layers with piecewise linear
+    activations is homogeneous of degree L in its parameters, and gives L · z (Euler).
+
+    Args:
+        context: The network.
+        inputs: Shape ``(n, *input_shape)``, in the context's dtype.
+
+    Returns:
+        Shape ``(n, classes)``, detached.
+    """
+    parameters = list(context.parameters.values())
+    with torch.enable_grad():
+        logits = context.forward(inputs)
+        weights = torch.zeros_like(logits, requires_grad=True)
+        if not logits.requires_grad:
+            return weights.detach()
+        gradients = torch.autograd.grad(
+            logits, parameters, weights, create_graph=True, allow_unused=True
+        )
+        pairs = zip(gradients, parameters, strict=True)
+        product = torch.stack([(g * p.detach()).sum() for g, p in pairs if g is not None]).sum()
+    (derivative,) = torch.autograd.grad(product, weights)
+    return derivative
+
+
+class FisherRaoNorm(Measure):
+    """θᵀFθ over all trainable parameters; the value itself, not its square root.
+
+    F is the Fisher information of the network's own softmax, on the training examples, whatever
+    loss it was trained with. In the space of logits it is diag(p) − ppᵀ, so that
+
+        θᵀFθ = 1/n Σ_i Var_{c ~ p_i}(u_ic),   u_i = J_i θ,
+
+    exactly and for every network. For bias-free piecewise linear networks of L layers u_i is
+    L · z_i, which gives the closed form of Liang et al. (L is one more than their number of
+    hidden layers).
+
+    Invariances: it does not change under any rescaling of layers that leaves the function as it
+    is, node by node, biases included. It changes with the scale of logits, and vanishes as they
+    grow while all examples are classified alike. Lower is less complex. Cost: one pass.
+    """
+
+    entries = (
+        CatalogEntry(
+            measure="fisher_rao_norm",
+            family="norm",
+            symbol="θᵀFθ",
+            unit="1",
+            direction="lower",
+            citation="Liang et al., arXiv:1711.01530",
+            cost="about 2 G",
+        ),
+    )
+
+    def __init__(self, options: FisherRaoNormOptions) -> None:
+        del options  # it has none
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the one value."""
+        total = 0.0
+        for (x, _), logits in zip(
+            context.batches("train"),
+            torch.split(context.logits("train"), context.examples_per_pass),
+            strict=True,
+        ):
+            total += _variances(radial_derivative(context, x), logits).sum().item()
+        value = total / context.n_examples("train")
+        reason = None if isfinite(value) else "logits or their derivative are not finite"
+        yield Value("fisher_rao_norm", value, reason=reason)
+
+
+def _variances(values: Tensor, logits: Tensor) -> Tensor:
+    """Variance of each row of ``values`` under the softmax of ``logits``, float64.
+
+    Counted from the value of the most probable class: so nothing cancels where the others'
+    probabilities are far below rounding.
+    """
+    p = logits.to(torch.float64).softmax(1)
+    u = values.to(torch.float64)
+    u = u - u.gather(1, p.argmax(1, keepdim=True))
+    means = (p * u).sum(1, keepdim=True)
+    return (p * (u - means).square()).sum(1)

@@ -1,0 +1,45 @@
+"""The norm of the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from orchestrator.data.dataset import Split
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.study.measure_options.curvature import GradientNormOptions
+
+
+class GradientNorm(Measure):
+    """‖∇L(θ)‖₂, of the mean loss over the whole split.
+
+    On the training split it tells how far from a stationary point a network is, without which
+    curvature says little; on the test split it has no such meaning and is a diagnostic.
+
+    Invariances: none under rescaling of layers or scaling of logits. Lower is flatter to first
+    order. Cost: one gradient per split; the training one is shared.
+    """
+
+    entries = (
+        CatalogEntry(
+            measure="gradient_norm",
+            family="flatness",
+            symbol="‖∇L(θ)‖₂",
+            unit="loss / weight",
+            direction="lower",
+            citation="Zhao, Zhang, Hu, arXiv:2202.03599",
+            cost="1 G per split",
+        ),
+    )
+
+    def __init__(self, options: GradientNormOptions) -> None:
+        del options  # it has none
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the norm on train and on test."""
+        splits: tuple[Split, ...] = ("train", "test")
+        for split in splits:
+            norm = float(torch.linalg.vector_norm(context.gradient(split), dtype=torch.float64))
+            yield Value("gradient_norm", norm, split=split)

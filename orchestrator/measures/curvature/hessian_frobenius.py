@@ -1,0 +1,62 @@
+"""The Frobenius norm of the Hessian, estimated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite, sqrt
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hessian_probes import probe_moments
+from orchestrator.measures.curvature.hutchinson import probe_mean
+from orchestrator.study.measure_options.curvature import HessianFrobeniusNormOptions
+
+
+class HessianFrobeniusNorm(Measure):
+    """‖∇²L‖_F = √ Σ_k λ_k² of the mean training loss.
+
+    For a probe v of independent entries ±1, E ‖Hv‖² = tr H² = ‖H‖_F²: that is Hutchinson's
+    estimate for H², from one product with H per probe. The value is the root of the mean m; its
+    standard error is that of m over 2√m (delta method), and its bias, −(standard error)² /
+    (2 ‖H‖_F) to first order, is far below it at the precision asked for. The probes are those
+    of ``hessian_trace``, whose products with H are shared.
+
+    Not invariant under rescaling of layers, nor under scaling of logits. Lower is flatter.
+
+    Raises:
+        MeasureError: If a single probe is allowed.
+    """
+
+    entries = (
+        CatalogEntry(
+            measure="hessian_frobenius_norm",
+            family="flatness",
+            symbol="‖∇²L(θ)‖_F",
+            unit="loss / weight²",
+            direction="lower",
+            citation="Wu, Wang, Su, arXiv:2207.02628; Hutchinson 1990",
+            cost="about 2 G per probe, shared with an estimated hessian_trace",
+        ),
+    )
+
+    def __init__(self, options: HessianFrobeniusNormOptions) -> None:
+        if options.probes < 2:
+            raise MeasureError(
+                "hessian_frobenius_norm: one probe has no standard error, "
+                "expected at least 2 probes"
+            )
+        self.options = options
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the one value."""
+        square = probe_mean(
+            lambda index: probe_moments(context, index).squared_length,
+            probes=self.options.probes,
+            # The root's relative error is half of its square's.
+            relative_error=2 * self.options.relative_error,
+        )
+        value = sqrt(square.value)
+        error = square.standard_error / (2 * value) if value != 0 else 0.0
+        reason = None if isfinite(value) else "the loss has no finite curvature at these weights"
+        yield Value("hessian_frobenius_norm", value, error, reason=reason)

@@ -1,0 +1,176 @@
+"""Which layers of a network have a short way to gradients of single examples, and where they sit.
+
+A layer is tapped if its weight enters the logits through this one call alone: then the gradient
+that arrives at its output and the input it saw make up the whole gradient of its weight, and
+``gradient_norms`` needs nothing else. This is read off the graph of each forward pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.gradient_norms import (
+    AffineLayer,
+    AffineNorms,
+    BatchNorm,
+    LayerNorms,
+    ScaleNorms,
+)
+
+_LAYERS = (*get_args(AffineLayer), *get_args(BatchNorm))
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+@dataclass(frozen=True)
+class Tap:
+    """One call of a layer: what went in, and where the gradient of what came out arrives.
+
+    Attributes:
+        module: The layer.
+        inputs: What it was applied to.
+        outputs: How many numbers it returned.
+        edge: Where the gradient arrives; None if none does.
+    """
+
+    module: AffineLayer | BatchNorm
+    inputs: Tensor
+    outputs: int
+    edge: GradientEdge | None
+
+    def norms(self) -> LayerNorms:
+        """What adds up the squared gradient norms of this call."""
+        if isinstance(self.module, BatchNorm):
+            return ScaleNorms(self.module, self.inputs)
+        return AffineNorms(self.module, self.inputs)
+
+
+@contextmanager
+def tapped(model: nn.Module) -> Iterator[list[Tap]]:
+    """Record every call of a layer that has trainable parameters and a short way to its norms."""
+    taps: list[Tap] = []
+
+    def record(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not inputs:  # given by keyword
+            return
+        # An edge, as the output itself may be overwritten in place by an activation.
+        edge = get_gradient_edge(output) if output.requires_grad else None
+        taps.append(Tap(module, inputs[0].detach(), output.numel(), edge))
+
+    hooks = [module.register_forward_hook(record) for module in model.modules() if _plain(module)]
+    try:
+        yield taps
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def usable_taps(logits: Tensor, taps: list[Tap]) -> list[Tap]:
+    """The taps whose layer's parameters reach the logits through this one call alone.
+
+    Args:
+        logits: Shape ``(n, classes)``, with the graph of the pass that was recorded.
+        taps: Every call that was recorded in it.
+    """
+    nodes, uses = _graph(logits)
+    calls = Counter(id(tap.module) for tap in taps)
+    return [
+        tap
+        for tap in taps
+        if calls[id(tap.module)] == 1
+        and tap.edge is not None
+        and tap.edge.node in nodes
+        and all(uses[id(p)] == 1 for p in tap.module.parameters() if p.requires_grad)
+        and _has_axis_of_examples(tap, len(logits))
+    ]
+
+
+def mixing_layers(context: MeasureContext) -> frozenset[int]:
+    """Identities of layers whose first axis isn't that of the examples; usually none.
+
+    Found on three variations of the first example: the gradient of one row of logits must
+    vanish at all other rows.
+
+    Raises:
+        MeasureError: If logits of one example depend on other examples, so that there are no
+            gradients of single examples.
+    """
+
+    def compute() -> frozenset[int]:
+        inputs, _ = next(context.batches("train"))
+        factors = torch.tensor([1.0, 0.75, 1.25]).to(inputs).view(-1, *[1] * (inputs.ndim - 1))
+        x = (inputs[:1] * factors).requires_grad_()
+        with torch.enable_grad(), tapped(context.model) as taps:
+            logits = context.forward(x)
+        usable = usable_taps(logits, taps)
+        # No even weights, under which the gradient of normalized outputs would vanish.
+        weights = torch.arange(1, logits.shape[1] + 1).to(logits).sqrt()
+        mixing = set()
+        for row in range(len(x)) if logits.requires_grad else ():
+            output = logits[row] @ weights
+            arriving = [tap.edge for tap in usable if tap.edge is not None]
+            edges = [get_gradient_edge(x), *arriving]
+            deltas = torch.autograd.grad(output, edges, retain_graph=True, allow_unused=True)
+            if _reaches_others(deltas[0], row):
+                raise MeasureError(
+                    "logits of one example depend on the other examples of its pass, so that "
+                    "there is no gradient of a single example"
+                )
+            pairs = zip(usable, deltas[1:], strict=True)
+            mixing |= {id(tap.module) for tap, delta in pairs if _reaches_others(delta, row)}
+        return frozenset(mixing)
+
+    return context.shared("mixing_layers", compute)
+
+
+def _plain(module: nn.Module) -> bool:
+    """Whether a layer is of a kind that can be tapped, as torch made it, with parameters."""
+    own = dict(module.named_parameters())
+    return (
+        type(module) in _LAYERS
+        and any(p.requires_grad for p in own.values())
+        and set(own) <= {"weight", "bias"}
+        and own.get("weight") is getattr(module, "weight", None)
+        and own.get("bias") is getattr(module, "bias", None)
+        and not any(getattr(module, hooks) for hooks in _HOOKS)
+        and "forward" not in vars(module)
+        and not (isinstance(module, BatchNorm) and module.running_var is None)
+    )
+
+
+def _has_axis_of_examples(tap: Tap, n: int) -> bool:
+    axes = 2 if isinstance(tap.module, nn.Linear | BatchNorm) else tap.module.weight.ndim
+    enough = tap.inputs.ndim >= axes if axes == 2 else tap.inputs.ndim == axes
+    return enough and len(tap.inputs) == n
+
+
+def _graph(logits: Tensor) -> tuple[set[Any], Counter[int]]:
+    """The nodes of the graph of ``logits``, and how often each parameter enters it, by id."""
+    nodes: set[Any] = set()
+    uses: Counter[int] = Counter()
+    pending: list[Any] = [logits.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in nodes:
+            continue
+        nodes.add(node)
+        for following, _ in node.next_functions:
+            if following is not None and hasattr(following, "variable"):
+                uses[id(following.variable)] += 1
+            pending.append(following)
+    return nodes, uses
+
+
+def _reaches_others(delta: Tensor | None, row: int) -> bool:
+    if delta is None:
+        return False
+    return bool((torch.cat([delta[:row], delta[row + 1 :]]).abs() > 0).any())

@@ -1,0 +1,193 @@
+"""Proof that a network's logits are affine in every single one of its parameter tensors.
+
+Let z(θ, x) be the logits. If z is affine in each parameter tensor θ_i while the others stand
+still, as long as no unit opens or closes and no maximum changes its place, then ∂²z/∂θ_i² = 0
+for almost every θ. The second term of H = Σ JᵀAJ + Σ_k (∂ℓ/∂z_k) ∇²z_k then has a zero diagonal,
+and the trace of the Hessian is that of the Gauss-Newton matrix alone (see ``exact_trace``).
+References: Martens, arXiv:1412.1193, section 8, for the two terms; Botev, Ritter and Barber,
+arXiv:1706.03662, for piecewise linear activations.
+
+The proof walks the graph that ``torch.fx`` traces. Every value in it is constant, or made of
+parameters alone, or made of the input. The proof holds if
+
+- every operation has a rule in ``piecewise_rules``, which keeps piecewise affine functions so;
+- nothing made of parameters is used twice, so that each parameter enters in one place;
+- two values are multiplied only if one of them is not made of the input. By the rule before,
+  such factors never share a parameter;
+- the first axis, that of the examples, passes through untouched, so that each row of logits
+  depends on its own example only.
+
+Whatever has no rule counts as not proven, with a reason; nothing is assumed of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.autograd.function import BackwardCFunction
+
+from orchestrator.measures.curvature.piecewise_rules import (
+    FUNCTION_RULES,
+    MODULE_RULES,
+    Call,
+    NotProvenError,
+    Role,
+    nodes_among,
+)
+
+_SAMPLE_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Whether logits were proven affine in each parameter tensor, almost everywhere.
+
+    Attributes:
+        proven: Whether they were. False means unknown, not refuted.
+        reason: What stands in the way; empty if proven.
+    """
+
+    proven: bool
+    reason: str = ""
+
+
+def prove_piecewise_linear(model: nn.Module, inputs: Tensor) -> Proof:
+    """Try to prove that logits are piecewise affine in each single parameter tensor.
+
+    Args:
+        model: In eval mode; maps ``(n, *input_shape)`` to ``(n, classes)``. Left as it is.
+        inputs: At least one example, shape ``(n, *input_shape)``; the first is run.
+
+    Returns:
+        The outcome. A network that cannot be traced or run gives a reason, not an exception.
+    """
+    sample = inputs[:1].expand(_SAMPLE_EXAMPLES, *inputs.shape[1:])
+    try:
+        graph = fx.symbolic_trace(model)
+    except Exception as error:  # the user's own code runs here and may raise anything
+        return Proof(False, f"torch.fx cannot trace the network: {_first_line(error)}")
+    try:
+        with torch.enable_grad():
+            traced = _Prover(graph).run(sample.clone())
+            logits = model(sample.clone())
+    except NotProvenError as reason:
+        return Proof(False, str(reason))
+    except Exception as error:  # as above
+        return Proof(False, f"the network cannot be run on a sample: {_first_line(error)}")
+    if not torch.allclose(traced, logits, equal_nan=True):
+        return Proof(False, "the network computes something else than torch.fx traced")
+    for name in _own_derivatives(logits):
+        return Proof(False, f"{name} defines a derivative of its own")
+    return Proof(True)
+
+
+class _Prover(fx.Interpreter):
+    """Runs the graph on a sample and checks the rule of each operation."""
+
+    def __init__(self, graph: fx.GraphModule) -> None:
+        super().__init__(graph, garbage_collect_values=False)
+        self.extra_traceback = False
+        self.roles: dict[fx.Node, Role] = {}
+        self.uses: Counter[int] = Counter()
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one operation, then find out what its value is made of."""
+        value = super().run_node(n)
+        self.roles[n] = self._role(n, value)
+        return value
+
+    def _role(self, node: fx.Node, value: Any) -> Role:
+        if node.op == "placeholder":
+            if Role.ACTIVATION in self.roles.values():
+                raise NotProvenError(f"the network takes a second input, {node.target!r}")
+            return Role.ACTIVATION
+        if node.op == "get_attr":
+            return self._attribute(node, value)
+        made_of = [self.roles[argument] for argument in nodes_among(node.args, node.kwargs)]
+        if node.op == "output":
+            if made_of != [Role.ACTIVATION] or getattr(value, "ndim", None) != 2:
+                raise NotProvenError("the output isn't one matrix of logits")
+            return Role.ACTIVATION
+        if node.op != "call_module" and (_is_shape(node) or set(made_of) <= {Role.CONSTANT}):
+            return Role.CONSTANT
+        for argument in nodes_among(node.args, node.kwargs):
+            if self.roles[argument] is Role.PARAMETER:
+                self._use(argument, argument.name)
+        call = Call(node, self.roles, *self.fetch_args_kwargs_from_env(node))
+        if node.op == "call_module":
+            self._module(call)
+        else:
+            rule = FUNCTION_RULES.get(node.target)
+            call.require(rule is not None, "isn't known to be piecewise linear")
+            if rule is not None:
+                rule(call)
+        role = max(made_of, key=lambda role: role.value)
+        call.require(isinstance(value, Tensor), "returns something else than a tensor")
+        if role is Role.ACTIVATION:
+            call.require(
+                value.ndim > 0 and len(value) == _SAMPLE_EXAMPLES, "mixes different examples"
+            )
+        return role
+
+    def _use(self, thing: object, name: str) -> None:
+        self.uses[id(thing)] += 1
+        if self.uses[id(thing)] > 1:
+            raise NotProvenError(f"the parameter {name!r} enters in more than one place")
+
+    def _attribute(self, node: fx.Node, value: Any) -> Role:
+        if not isinstance(value, Tensor) or not value.requires_grad:
+            return Role.CONSTANT
+        if not isinstance(value, nn.Parameter):
+            raise NotProvenError("something is computed from parameters before the forward pass")
+        self._use(value, str(node.target))
+        return Role.PARAMETER
+
+    def _module(self, call: Call) -> None:
+        module = self.submodules[str(call.node.target)]
+        rule = MODULE_RULES.get(type(module))
+        call.name = f"{type(module).__name__} (layer {str(call.node.target)!r})"
+        call.require(rule is not None, "isn't known to be piecewise linear")
+        hooked = any(getattr(module, hooks) for hooks in _HOOKS) or "forward" in vars(module)
+        call.require(not hooked, "has hooks or a forward pass of its own")
+        call.require(not module.training, "is in training mode")
+        call.require(len(call.args) == 1 and not call.kwargs, "takes more than one input")
+        for name, parameter in module.named_parameters():
+            call.require(call.role(0) is Role.ACTIVATION, "is applied to something but examples")
+            if parameter.requires_grad:
+                self._use(parameter, f"{call.node.target}.{name}")
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            call.require(module.running_mean is not None, "normalizes by the batch at hand")
+        if rule is not None:
+            rule(call)
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _is_shape(node: fx.Node) -> bool:
+    if node.op == "call_method":
+        return node.target in {"size", "dim", "ndimension"}
+    return node.target is getattr and node.args[1] in {"shape", "ndim"}
+
+
+def _own_derivatives(logits: Tensor) -> Iterator[str]:
+    """Names of the ``autograd.Function`` subclasses in the graph of ``logits``."""
+    pending: list[Any] = [logits.grad_fn]
+    seen = set()
+    while pending:
+        function = pending.pop()
+        if function is None or function in seen:
+            continue
+        seen.add(function)
+        if isinstance(function, BackwardCFunction):
+            yield type(function).__name__.removesuffix("Backward")
+        pending += [parent for parent, _ in function.next_functions]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,1 @@
+"""How far examples are from being classified otherwise."""

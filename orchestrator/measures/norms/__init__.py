@@ -1,0 +1,1 @@
+"""Norms of the weights and other measures of capacity."""

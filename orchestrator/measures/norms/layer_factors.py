@@ -1,0 +1,165 @@
+"""What each layer contributes to the products of norms over a network.
+
+A network computes z = f_L(… f_1(x)), and the products Π ‖W_l‖₂ and Π ‖W_l‖_F run over the layers
+that one forward pass really calls, each as often as it is called:
+
+- linear layers: norms of the weight matrix;
+- convolutions: the operator norm at the size of image they see (``operator_norm``) and the
+  Frobenius norm of the kernel;
+- batch normalization in eval mode is the diagonal map x ↦ γ / sqrt(σ² + ε) · x + …, and counts
+  with that map's norm max_c |γ_c| / sqrt(σ_c² + ε_c) in both products. Scaling the weights in
+  front of it, with its statistics, hence leaves both products unchanged;
+- layers that normalize by the statistics of their own input (group, layer, RMS normalization)
+  count with the norm of their learned scale, max |γ|. For them no such invariance holds, and
+  the product is no Lipschitz constant;
+- PReLU counts with max(1, max |a|).
+
+Biases, other activations, pooling and skip connections count as 1. If logits depend on a
+parameter of any other kind of layer, the products are undefined and say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.norms.operator_norm import convolution_norm, matrix_norm
+
+_Statistics = (_BatchNorm, _InstanceNorm)
+_OwnStatistics = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_Known = (nn.Linear, _ConvNd, *_Statistics, *_OwnStatistics, nn.PReLU)
+
+
+@dataclass(frozen=True)
+class LayerFactor:
+    """The two norms of one call of one layer.
+
+    Attributes:
+        name: The layer's name in the network.
+        spectral: Its factor of the spectral product.
+        frobenius: Its factor of the Frobenius product.
+    """
+
+    name: str
+    spectral: float
+    frobenius: float
+
+
+def layer_factors(context: MeasureContext) -> tuple[LayerFactor, ...]:
+    """The factors of every call of a layer in one forward pass, in the order of the calls.
+
+    Raises:
+        MeasureError: If logits depend on a parameter that no known kind of layer holds.
+    """
+    return context.shared("layer_factors", lambda: tuple(_factors(context)))
+
+
+def spectral_product(context: MeasureContext) -> float:
+    """Π_l ‖W_l‖₂.
+
+    Raises:
+        MeasureError: As ``layer_factors``.
+    """
+    return prod(factor.spectral for factor in layer_factors(context))
+
+
+def frobenius_product(context: MeasureContext) -> float:
+    """Π_l ‖W_l‖_F.
+
+    Raises:
+        MeasureError: As ``layer_factors``.
+    """
+    return prod(factor.frobenius for factor in layer_factors(context))
+
+
+def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
+    calls, used = _trace(context)
+    covered = {
+        id(parameter)
+        for module, _ in calls
+        if isinstance(module, _Known)
+        for parameter in module.parameters()
+    }
+    unknown = [name for name in used if id(context.parameters[name]) not in covered]
+    if unknown:
+        owner = type(context.model.get_submodule(unknown[0].rpartition(".")[0])).__name__
+        raise MeasureError(
+            f"the products of norms are undefined for this network: parameter {unknown[0]!r} "
+            f"(of {owner}) takes part otherwise than through a linear, convolution, "
+            f"normalization or PReLU layer",
+            "leave them out: normalizations: [raw, logit_norm, total_variation]",
+        )
+    names = {id(module): name for name, module in context.model.named_modules()}
+    found: dict[tuple[int, tuple[int, ...]], LayerFactor] = {}
+    for module, shape in calls:
+        if not isinstance(module, _Known):
+            continue
+        key = (id(module), shape)
+        if key not in found:
+            spectral, frobenius = _norms(module, shape)
+            found[key] = LayerFactor(names[id(module)], spectral, frobenius)
+        yield found[key]
+
+
+def _trace(context: MeasureContext) -> tuple[list[tuple[nn.Module, tuple[int, ...]]], list[str]]:
+    """The modules that a forward pass calls with their inputs' shapes, and the parameters used."""
+    calls: list[tuple[nn.Module, tuple[int, ...]]] = []
+
+    def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if inputs and isinstance(inputs[0], Tensor):
+            calls.append((module, tuple(inputs[0].shape[1:])))
+
+    hooks = [module.register_forward_hook(record) for module in context.model.modules()]
+    inputs, _ = next(context.batches("train"))
+    try:
+        with torch.enable_grad():
+            logits = context.forward(inputs[:2])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not logits.requires_grad:
+        return calls, []
+    gradients = torch.autograd.grad(
+        logits.sum(), list(context.parameters.values()), allow_unused=True
+    )
+    used = [
+        n for n, gradient in zip(context.parameters, gradients, strict=True) if gradient is not None
+    ]
+    return calls, used
+
+
+def _norms(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, float]:
+    """The spectral and the Frobenius factor of a layer of a known kind."""
+    if isinstance(module, nn.Linear):
+        return matrix_norm(module.weight), _frobenius(module.weight)
+    if isinstance(module, _ConvNd):
+        return convolution_norm(module, shape), _frobenius(module.weight)
+    scale = _scale(module)
+    return scale, scale
+
+
+def _frobenius(weight: Tensor) -> float:
+    return float(torch.linalg.vector_norm(weight.detach(), dtype=torch.float64))
+
+
+def _scale(module: Any) -> float:
+    """Norm of the diagonal map that a normalization or PReLU layer applies."""
+    weight = getattr(module, "weight", None)
+    scale = torch.ones(1) if weight is None else weight.detach().abs()
+    scale = scale.to(torch.float64)
+    if isinstance(module, nn.PReLU):
+        return max(1.0, float(scale.max()))
+    if isinstance(module, _Statistics) and module.running_var is not None:
+        deviation = (module.running_var.to(torch.float64) + module.eps).sqrt()
+        scale = scale.to(deviation.device) / deviation
+    return float(scale.max())

@@ -1,0 +1,156 @@
+"""The path norm of a ReLU network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from math import isfinite, nan, sqrt
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.exact_trace import proof
+from orchestrator.study.measure_options.norms import PathNormOptions
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+_MODULES = (
+    *(nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *_BATCH_NORMS),
+    *(nn.ReLU, nn.Identity, nn.Flatten, nn.Unflatten),
+    *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d),
+    *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
+    *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
+    *(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d),
+)
+_POOLING = {f"{kind}_pool{axes}d" for kind in ("max", "avg") for axes in (1, 2, 3)}
+_FUNCTIONS = {
+    *("relu", "relu_", "dropout", "linear", "conv1d", "conv2d", "conv3d", "add", "add_"),
+    *("mean", "sum", "amax", "squeeze", "unsqueeze", "cat", "concat", "getitem", "getattr"),
+    *("view", "reshape", "flatten", "unflatten", "permute", "transpose", "contiguous", "clone"),
+    *("size", "dim"),
+    *(_POOLING | {f"adaptive_{name}" for name in _POOLING}),
+}
+
+
+def path_norm(context: MeasureContext) -> float:
+    """Square root of Σ over paths from an input, or a bias, to a logit of Π w².
+
+    It is what the network makes of an input of ones once every parameter is squared, summed
+    over the logits. Biases are weights of a unit that is always 1. Batch normalization in eval
+    mode is a layer of weights γ / sqrt(σ² + ε) and biases β − μ γ / sqrt(σ² + ε): the same
+    as folding it into the layer before, where that has no bias of its own.
+
+    Raises:
+        MeasureError: If the network isn't proven to be made of linear layers, convolutions,
+            batch normalization, ReLU, pooling, sums and rearrangements, each parameter once.
+    """
+    return context.shared("path_norm", lambda: _path_norm(context))
+
+
+class PathNorm(Measure):
+    """√ Σ_paths Π_{w on the path} w², the path norm with p = 2.
+
+    Without pooling it is the sum over all paths. Pooling is left as it is, as in equation 44 of
+    arXiv:1912.02178: a maximum counts the largest of its sums, a mean their mean. What it is
+    undefined for (other activations than ReLU, normalization by a sample's own statistics,
+    weights used twice) is NaN with the reason. The value is the root itself.
+
+    Invariances: it does not change under rescaling of the nodes of ReLU layers that leaves the
+    function as it is, nor with the scale of weights before a batch normalization in eval mode
+    whose statistics follow. It scales with the logits. Lower is less complex. Cost: one forward
+    pass of one example; no data but its shape.
+    """
+
+    entries = (
+        CatalogEntry(
+            measure="path_norm",
+            family="norm",
+            symbol="√ Σ_paths Π w²",
+            unit="1",
+            direction="lower",
+            citation="Neyshabur, Tomioka, Srebro, arXiv:1503.00036; arXiv:1912.02178, eq. 44",
+            cost="1 F of one example",
+        ),
+    )
+
+    def __init__(self, options: PathNormOptions) -> None:
+        del options  # it has none
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the one value."""
+        try:
+            value = path_norm(context)
+        except MeasureError as error:
+            yield Value("path_norm", nan, split=None, reason=str(error))
+            return
+        reason = None if isfinite(value) else "the sum over paths overflows or has no value"
+        yield Value("path_norm", value, split=None, reason=reason)
+
+
+def _path_norm(context: MeasureContext) -> float:
+    outcome = proof(context)
+    reason = outcome.reason if not outcome.proven else _obstacle(context.model)
+    if reason:
+        raise MeasureError(f"the path norm is undefined for this network: {reason}")
+    squared = deepcopy(context.model).to(torch.float64).requires_grad_(False)
+    for module in squared.modules():
+        if isinstance(module, _BATCH_NORMS):
+            _become_a_layer(module)
+    for parameter in squared.parameters():
+        parameter.square_()
+    inputs, _ = next(context.batches("train"))
+    with torch.no_grad():
+        total = squared(torch.ones_like(inputs[:1], dtype=torch.float64)).sum().item()
+    return sqrt(total)
+
+
+def _become_a_layer(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) -> None:
+    """Move the statistics of a batch normalization into its weight and bias."""
+    assert module.running_mean is not None  # noqa: S101 - the proof requires it
+    assert module.running_var is not None  # noqa: S101
+    scale = (module.running_var + module.eps).rsqrt()
+    if module.weight is not None:
+        scale = scale * module.weight
+    shift = -module.running_mean * scale
+    if module.bias is not None:
+        shift = shift + module.bias
+    module.weight = nn.Parameter(scale, requires_grad=False)
+    module.bias = nn.Parameter(shift, requires_grad=False)
+    module.running_mean = torch.zeros_like(scale)
+    module.running_var = torch.ones_like(scale)
+    module.eps = 0.0
+
+
+def _obstacle(model: nn.Module) -> str:
+    """What in a proven network isn't weights, ReLU, pooling, sums or rearrangement; or ""."""
+    modules = dict(model.named_modules())
+    for node in fx.symbolic_trace(model).graph.nodes:
+        if node.op == "call_module":
+            module = modules[node.target]
+            if type(module) not in _MODULES:
+                return f"{type(module).__name__} (layer {node.target!r}) is not of its layers"
+        elif node.op == "get_attr":
+            if not isinstance(_attribute(model, node.target), nn.Parameter):
+                return f"it uses a constant, {node.target!r}"
+        elif node.op in ("call_function", "call_method"):
+            name = node.target if isinstance(node.target, str) else node.target.__name__
+            if name not in _FUNCTIONS:
+                return f"{name} (operation {node.name!r}) is not of its operations"
+            if name in ("add", "add_") and not _adds_values(node):
+                return f"{node.name!r} adds a constant"
+    return ""
+
+
+def _adds_values(node: fx.Node) -> bool:
+    nodes = [argument for argument in node.args if isinstance(argument, fx.Node)]
+    return len(nodes) == len(node.args) == 2 and not node.kwargs
+
+
+def _attribute(model: nn.Module, path: str) -> Any:
+    owner, _, name = path.rpartition(".")
+    found: Tensor | nn.Module = getattr(model.get_submodule(owner), name)
+    return found

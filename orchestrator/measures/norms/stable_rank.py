@@ -1,0 +1,82 @@
+"""How many directions the weights of each layer really use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite, nan
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.norms.layer_factors import LayerFactor, layer_factors
+from orchestrator.study.measure_options.norms import StableRankOptions
+
+
+def stable_ranks(context: MeasureContext) -> list[float]:
+    """‖W_l‖_F² / ‖W_l‖₂² of each call of a linear layer or convolution, in their order.
+
+    A layer of zeros has NaN.
+
+    Raises:
+        MeasureError: As ``layer_factors``.
+    """
+    return [
+        (factor.frobenius / factor.spectral) ** 2 if factor.spectral else nan
+        for factor in layer_factors(context)
+        if _has_matrix(context, factor)
+    ]
+
+
+class StableRank(Measure):
+    """Σ_l ‖W_l‖_F² / ‖W_l‖₂² over linear layers and convolutions, and each layer's part.
+
+    The variants ``layer_1``, ``layer_2`` … are the layers in the order of their calls; the
+    sum has no variant. The layers and norms are those of ``layer_factors``, without
+    normalizations, whose part in sums is not that of a matrix. For a linear layer it is between
+    1 and the rank. For a convolution the Frobenius norm is that of the kernel, which counts
+    once, and the spectral norm that of the operator on the image: less than the stable rank of
+    the operator by about the number of output positions, and not bounded by 1 from below.
+
+    Invariances: it does not change when a layer's weights are scaled as a whole, so neither
+    under rescaling of layers nor with the scale of logits; scaling single nodes changes it.
+    Lower is less complex. Undefined where ``layer_factors`` is, as NaN with the reason. Cost: one
+    singular value per layer, shared with ``norms`` and the normalized margins.
+    """
+
+    entries = (
+        CatalogEntry(
+            measure="stable_rank",
+            family="norm",
+            symbol="Σ_l ‖W_l‖_F² / ‖W_l‖₂²",
+            unit="1",
+            direction="lower",
+            citation="Jiang et al., arXiv:1912.02178, eq. 33",
+            cost="one singular value per layer, shared",
+        ),
+    )
+
+    def __init__(self, options: StableRankOptions) -> None:
+        del options  # it has none
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the sum, then each layer's part."""
+        try:
+            ranks = stable_ranks(context)
+        except MeasureError as error:
+            yield Value("stable_rank", nan, split=None, reason=str(error))
+            return
+        yield _value(sum(ranks), "")
+        for number, rank in enumerate(ranks, start=1):
+            yield _value(rank, f"layer_{number}")
+
+
+def _value(rank: float, variant: str) -> Value:
+    reason = None if isfinite(rank) else "a layer's weights are all zero or not finite"
+    return Value("stable_rank", rank, variant=variant, split=None, reason=reason)
+
+
+def _has_matrix(context: MeasureContext, factor: LayerFactor) -> bool:
+    return isinstance(context.model.get_submodule(factor.name), nn.Linear | _ConvNd)

@@ -1,0 +1,105 @@
+"""Norms of the weights: what can be said of a network without its data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import nan
+
+import torch
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.norms.layer_factors import frobenius_product, spectral_product
+from orchestrator.study.measure_options.norms import NormsOptions
+
+
+def weight_norm(context: MeasureContext) -> float:
+    """‖θ‖₂ over all trainable parameters, biases and normalization included."""
+    return float(torch.linalg.vector_norm(context.parameter_vector(), dtype=torch.float64))
+
+
+def distance_from_initialization(context: MeasureContext) -> float:
+    """‖θ − θ₀‖₂ over all trainable parameters.
+
+    Raises:
+        MeasureError: If the state before training is not known or doesn't fit the network.
+    """
+    initial = context.initial_state
+    if initial is None:
+        raise MeasureError(
+            "distance_from_initialization needs the network's state before training",
+            "give it to MeasureContext as initial_state",
+        )
+    before = []
+    for name, parameter in context.parameters.items():
+        shape = tuple(initial[name].shape) if name in initial else "nothing"
+        if shape != tuple(parameter.shape):
+            raise MeasureError(
+                f"initial_state has {shape} for parameter {name!r}, "
+                f"expected shape {tuple(parameter.shape)}"
+            )
+        before.append(initial[name].to(device=context.device, dtype=torch.float64))
+    difference = context.parameter_vector().to(torch.float64) - context.flatten(before)
+    return float(torch.linalg.vector_norm(difference))
+
+
+class Norms(Measure):
+    """Parameter count, ‖θ‖₂, ‖θ − θ₀‖₂, Π_l ‖W_l‖₂ and Π_l ‖W_l‖_F.
+
+    ``layer_factors`` says which layers the products run over. They are the values themselves,
+    not their squares or logarithms (arXiv:1912.02178, equations 32 and 36, take squares).
+    What is undefined for a network is NaN with the reason.
+
+    Invariances: the products do not change under rescaling of bias-free ReLU layers, nor with
+    the scale of weights before a batch normalization in eval mode; ‖θ‖₂ and ‖θ − θ₀‖₂ change
+    under both. Lower means less complex. Cost: about one singular value decomposition per
+    layer, shared with the margins; no data but one example's shapes.
+    """
+
+    entries = tuple(
+        CatalogEntry(name, "norm", symbol, unit, "lower", citation, cost)
+        for name, symbol, unit, citation, cost in (
+            ("parameter_count", "P", "1", "Jiang et al., arXiv:1912.02178, eq. 20", "0"),
+            ("weight_norm", "‖θ‖₂", "weight", "Jiang et al., arXiv:1912.02178, eq. 42", "0"),
+            (
+                "distance_from_initialization",
+                "‖θ − θ₀‖₂",
+                "weight",
+                "Jiang et al., arXiv:1912.02178, eq. 40",
+                "0",
+            ),
+            (
+                "spectral_norm_product",
+                "Π ‖W_l‖₂",
+                "1",
+                "Bartlett et al., arXiv:1706.08498, eq. 1.2",
+                "one singular value per layer",
+            ),
+            (
+                "frobenius_norm_product",
+                "Π ‖W_l‖_F",
+                "1",
+                "Neyshabur et al., arXiv:1503.00036",
+                "one pass over the weights",
+            ),
+        )
+    )
+
+    def __init__(self, options: NormsOptions) -> None:
+        del options  # it has none
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the five values."""
+        norms: dict[str, Callable[[MeasureContext], float]] = {
+            "parameter_count": lambda context: float(context.n_parameters),
+            "weight_norm": weight_norm,
+            "distance_from_initialization": distance_from_initialization,
+            "spectral_norm_product": spectral_product,
+            "frobenius_norm_product": frobenius_product,
+        }
+        for name, norm in norms.items():
+            try:
+                yield Value(name, norm(context), split=None)
+            except MeasureError as error:
+                yield Value(name, nan, split=None, reason=str(error))

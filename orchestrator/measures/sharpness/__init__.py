@@ -1,0 +1,1 @@
+"""How the loss grows when the weights are perturbed."""

@@ -1,0 +1,91 @@
+"""The mean increase of the loss under noise on the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite
+from statistics import fmean, stdev
+
+import torch
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.sharpness.sam_sharpness import ball_text
+from orchestrator.study.measure_options.sharpness import AverageSharpnessOptions
+
+_FEWEST_PAIRS = 8
+
+
+class AverageSharpness(Measure):
+    """E L(θ + δ) − L(θ) of the training loss under Gaussian noise.
+
+    - default: δ ~ N(0, ρ² I), as in PAC-Bayes bounds around a deterministic network (Neyshabur
+      et al., arXiv:1706.08947);
+    - ``adaptive``: δ_i ~ N(0, ρ² θ_i²) (Andriushchenko et al., arXiv:2302.07011, average-case
+      sharpness with c = |θ|).
+
+    For small ρ it is ρ²/2 Σ c_i² H_ii, exactly so for a quadratic loss without adaptation:
+    ρ² tr H / 2.
+
+    Draws come in pairs ±δ, whose mean cancels the gradient and all odd orders of the loss. The
+    pairs are independent, and the standard error is that of their mean. Drawing stops once
+    that is small enough, after at least 8 pairs, or at the most draws allowed. The noise is
+    the same at every checkpoint.
+
+    Invariances: the adaptive one does not change under rescaling of ReLU layers, the other
+    does; both change with the logit scale. Lower is flatter. Cost: one forward pass a draw.
+    """
+
+    entries = (
+        CatalogEntry(
+            measure="average_sharpness",
+            family="flatness",
+            symbol="E L(θ + δ) − L(θ), δ ~ N(0, ρ²)",
+            unit="loss",
+            direction="lower",
+            citation="Neyshabur et al., arXiv:1706.08947; Andriushchenko et al., arXiv:2302.07011",
+            cost="16 to 64 F, at most draws F",
+        ),
+    )
+
+    def __init__(self, options: AverageSharpnessOptions) -> None:
+        if options.draws < 4:
+            raise MeasureError(
+                f"average_sharpness: draws is {options.draws}, expected at least 4: draws come in "
+                f"pairs, and a standard error needs two of them"
+            )
+        self.rho = options.rho
+        self.adaptive = options.adaptive
+        self.most_pairs = options.draws // 2
+        self.relative_error = options.relative_error
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the one value with its standard error."""
+        base = context.loss_value("train")
+        scale: float | torch.Tensor = self.rho
+        if self.adaptive:
+            scale = self.rho * context.parameter_vector().abs()
+        increases: list[float] = []
+        for index in range(self.most_pairs):
+            noise = scale * context.probe(index, "gaussian")
+            pair = context.loss_at(noise) - base, context.loss_at(-noise) - base
+            increases.append((pair[0] + pair[1]) / 2)
+            if not isfinite(increases[-1]):
+                break
+            if len(increases) >= _FEWEST_PAIRS and self._precise(increases):
+                break
+        value, error = _mean_and_error(increases)
+        variant = ball_text(self.rho, self.adaptive)
+        yield Value("average_sharpness", value, error, variant)
+
+    def _precise(self, increases: list[float]) -> bool:
+        value, error = _mean_and_error(increases)
+        return error <= self.relative_error * abs(value)
+
+
+def _mean_and_error(values: list[float]) -> tuple[float, float]:
+    """Mean of independent values and its standard error; NaN if one of them isn't finite."""
+    if not all(map(isfinite, values)):
+        return sum(values), float("nan")
+    return fmean(values), stdev(values) / len(values) ** 0.5

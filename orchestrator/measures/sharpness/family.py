@@ -1,0 +1,16 @@
+"""The built-in measures of this family, by their options."""
+
+from __future__ import annotations
+
+from orchestrator.measures.base import MeasureFamily
+from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
+from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
+from orchestrator.study.measure_options.sharpness import (
+    AverageSharpnessOptions,
+    SamSharpnessOptions,
+)
+
+SHARPNESS: MeasureFamily = {
+    SamSharpnessOptions: SamSharpness,
+    AverageSharpnessOptions: AverageSharpness,
+}

@@ -1,0 +1,140 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from orchestrator.data import Dataset
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum, spectrum_run
+from orchestrator.study.measure_options.curvature import HessianSpectrumOptions
+from tests.measures.cases import CASES, CROSS_ENTROPY, case, mlp, random_dataset
+from tests.measures.references import dense_hessian
+
+
+def options_of(**options):
+    return HessianSpectrumOptions(name="hessian_spectrum", **options)
+
+
+def spectrum_of(context, **options):
+    return list(HessianSpectrum(options_of(**options)).compute(context))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_equals_the_dense_spectrum(case):
+    context = case.context()
+    expected = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
+    scale = expected.abs().max().item()
+    top = min(4, len(expected))
+    values = spectrum_of(context, top=top, iterations=200, tolerance=1e-7)
+    names = [f"hessian_eigenvalue_{rank}" for rank in range(1, top + 1)]
+    assert [value.measure for value in values] == [*names, "hessian_eigenvalue_min"]
+    found = [value.value for value in values]
+    assert found == pytest.approx([*expected[:top].tolist(), expected[-1].item()], abs=1e-6 * scale)
+    for value in values:
+        assert (value.variant, value.standard_error, value.reason) == ("", None, None)
+
+
+class Negated:
+    """Minus the cross-entropy: turns the spectrum around."""
+
+    def per_example(self, logits, labels):
+        return -CROSS_ENTROPY.per_example(logits, labels)
+
+
+def test_minus_the_loss_turns_the_spectrum_around():
+    """PyHessian's power method gives the largest magnitude instead."""
+    model, data = mlp(8, 12, 3), random_dataset((8,), 20, 3)
+    plus, minus = (
+        spectrum_of(MeasureContext(model, data, loss), top=1, iterations=90, tolerance=1e-6)
+        for loss in (CROSS_ENTROPY, Negated())
+    )
+    assert minus[0].value == pytest.approx(-plus[1].value, abs=1e-6 * plus[0].value)
+    assert minus[1].value == pytest.approx(-plus[0].value, rel=1e-6)
+    assert abs(minus[1].value) > minus[0].value > 0
+
+
+@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (2.0, 0.5), (4.0, 0.25)])
+def test_two_layer_scalar_linear_network(a, b):
+    """At a minimum ab = c of mean (abx − cx)² the eigenvalues are 0 and 2 s² (a² + b²)."""
+    network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+    with torch.no_grad():
+        network[0].weight.fill_(a)
+        network[1].weight.fill_(b)
+
+    class ToInputs:
+        def per_example(self, logits, labels):
+            return (logits[:, 0] - labels).square()
+
+    x = torch.tensor([[1.0], [2.0], [-3.0]])
+    data = Dataset("line", x, x[:, 0].long(), x, x[:, 0].long(), 1, "")
+    values = spectrum_of(MeasureContext(network, data, ToInputs()), top=2)
+    expected = 2 * (14 / 3) * (a**2 + b**2)
+    assert [value.value for value in values] == pytest.approx([expected, 0, 0], abs=1e-10)
+
+
+def test_unconverged_values_are_marked_and_explained():
+    model, data = mlp(20, 20, 5), random_dataset((20,), 60, 5)
+    context = MeasureContext(model, data, CROSS_ENTROPY)
+    values = spectrum_of(context, top=3, iterations=5, tolerance=1e-6)
+    unconverged = [value for value in values if value.variant == "unconverged"]
+    assert unconverged
+    for value in unconverged:
+        assert value.reason.startswith("residual ")
+        assert value.reason.endswith("after 5 iterations")
+    exact = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
+    for value, bound in zip(values[:3], exact, strict=False):
+        assert value.value <= bound + 1e-12
+
+
+def test_fewer_parameters_than_eigenvalues():
+    context = MeasureContext(nn.Linear(2, 2, bias=False), random_dataset((2,), 9, 2), CROSS_ENTROPY)
+    values = spectrum_of(context, top=10, iterations=10)
+    expected = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
+    assert len(values) == 5
+    assert [v.value for v in values[:4]] == pytest.approx(expected.tolist(), abs=1e-12)
+    assert values[4].value == pytest.approx(expected[-1].item(), abs=1e-12)
+
+
+def test_single_precision():
+    double, single = (
+        spectrum_of(case("cnn").context(dtype=dtype), top=2)
+        for dtype in (torch.float64, torch.float32)
+    )
+    for one, other in zip(double, single, strict=True):
+        assert other.value == pytest.approx(one.value, abs=1e-5 * double[0].value)
+
+
+def test_one_run_serves_equal_requests():
+    context = case("mlp").context()
+    products = []
+    matvec = context.hessian_vector_product
+    context.hessian_vector_product = lambda v: products.append(1) or matvec(v)
+    first = spectrum_of(context, top=2)
+    count = len(products)
+    assert spectrum_of(context, top=2) == first
+    assert len(products) == count == spectrum_run(context, options_of(top=2)).iterations
+
+
+def test_a_network_that_diverged_gives_a_reason():
+    network = mlp(5, 4, 3)
+    with torch.no_grad():
+        network[0].bias[0] = math.nan
+    values = spectrum_of(MeasureContext(network, random_dataset((5,), 6, 3), CROSS_ENTROPY), top=2)
+    assert len(values) == 3
+    assert all(math.isnan(value.value) and "finite" in value.reason for value in values)
+
+
+def test_entries_name_every_eigenvalue():
+    entries = HessianSpectrum(options_of(top=7)).entries
+    assert [entry.measure for entry in entries][-2:] == [
+        "hessian_eigenvalue_7",
+        "hessian_eigenvalue_min",
+    ]
+    assert len(entries) == 8
+
+
+def test_fewer_iterations_than_eigenvalues_are_refused():
+    with pytest.raises(MeasureError, match="3 iterations cannot give the 5 largest"):
+        HessianSpectrum(options_of(top=5, iterations=3))

@@ -1,0 +1,107 @@
+import math
+
+import pytest
+import torch
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hessian_trace import HessianTrace
+from orchestrator.study.measure_options.curvature import HessianTraceOptions
+from tests.measures.cases import CASES, CROSS_ENTROPY, case, mlp, random_dataset
+from tests.measures.references import dense_hessian
+
+
+def trace_of(context, **options):
+    measure = HessianTrace(HessianTraceOptions(name="hessian_trace", **options))
+    (value,) = measure.compute(context)
+    assert value.measure == "hessian_trace"
+    assert value.split == "train"
+    return value
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_exact_where_it_is_proven_and_estimated_elsewhere(case):
+    value = trace_of(case.context(), probes=20)
+    assert value.variant == ("exact" if case.piecewise_linear else "hutchinson")
+    assert (value.standard_error is None) == case.piecewise_linear
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "tanh", "gelu", "tied"])
+def test_both_agree_with_the_dense_hessian(name):
+    context = case(name).context()
+    truth = dense_hessian(context).trace().item()
+    estimate = trace_of(context, method="hutchinson", probes=200, relative_error=1e-9)
+    assert estimate.variant == "hutchinson"
+    assert abs(estimate.value - truth) < 4 * estimate.standard_error
+    if case(name).piecewise_linear:
+        exact = trace_of(context, method="exact")
+        assert exact.value == pytest.approx(truth, rel=1e-12)
+
+
+def test_standard_error_is_that_of_the_probes():
+    context = case("tanh").context()
+    hessian = dense_hessian(context)
+    expected = 2 * (hessian.square().sum() - hessian.diagonal().square().sum())
+    found = trace_of(context, probes=400, relative_error=1e-9)
+    assert found.standard_error**2 * 400 == pytest.approx(expected.item(), rel=0.25)
+
+
+def test_exact_refuses_with_the_reason():
+    with pytest.raises(MeasureError, match=r"Tanh \(layer '1'\) isn't known") as error:
+        trace_of(case("tanh").context(), method="exact")
+    assert error.value.hint == "use method: hutchinson, or auto, which chooses it where it must"
+
+
+def test_stops_when_precise_enough():
+    used = []
+    for relative_error in (10.0, 1e-9):
+        context = case("tanh").context()
+        probes = []
+        probe = context.probe
+        context.probe = lambda index, probe=probe, probes=probes: (
+            probes.append(index) or probe(index)
+        )
+        trace_of(context, relative_error=relative_error, probes=40)
+        used.append(probes)
+    assert used == [list(range(16)), list(range(40))]
+
+
+def test_the_same_probes_at_every_checkpoint():
+    """The noise of a difference is then that of the difference alone."""
+    network = case("tanh").model()
+    data = case("tanh").dataset()
+    before, same = (
+        trace_of(MeasureContext(network, data, CROSS_ENTROPY, seed=3)).value for _ in range(2)
+    )
+    assert before == same
+    with torch.no_grad():
+        network[0].weight += 1e-4
+    near = trace_of(MeasureContext(network, data, CROSS_ENTROPY, seed=3))
+    other = trace_of(MeasureContext(network, data, CROSS_ENTROPY, seed=4))
+    assert abs(near.value - before) < 0.01 * near.standard_error
+    assert abs(other.value - before) > 0.01 * near.standard_error
+
+
+@pytest.mark.parametrize("method", ["exact", "hutchinson"])
+def test_passes_do_not_matter(method):
+    values = [
+        trace_of(case("cnn").context(examples_per_pass=size), method=method, probes=20).value
+        for size in (3, 1000)
+    ]
+    assert values[0] == pytest.approx(values[1], rel=1e-10)
+
+
+@pytest.mark.parametrize("method", ["exact", "hutchinson"])
+def test_a_network_that_diverged_gives_a_reason(method):
+    network = mlp(5, 4, 3)
+    with torch.no_grad():
+        network[0].bias[0] = math.inf
+    context = MeasureContext(network, random_dataset((5,), 6, 3), CROSS_ENTROPY)
+    found = trace_of(context, method=method)
+    assert math.isnan(found.value)
+    assert "no finite curvature" in found.reason
+
+
+def test_a_single_probe_is_refused():
+    with pytest.raises(MeasureError, match="no standard error"):
+        HessianTrace(HessianTraceOptions(name="hessian_trace", probes=1))

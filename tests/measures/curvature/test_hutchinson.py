@@ -1,0 +1,113 @@
+import doctest
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from orchestrator.measures.curvature import hutchinson as module
+from orchestrator.measures.curvature.hutchinson import hutchinson
+
+
+def symmetric(dimension, seed=0):
+    matrix = torch.randn(dimension, dimension, generator=torch.Generator().manual_seed(seed))
+    return (matrix + matrix.T).double()
+
+
+def spread_spectrum(dimension=50, seed=0):
+    """Five large eigenvalues over a bulk that fades to zero, in random directions."""
+    random = np.random.default_rng(seed)
+    values = np.concatenate([np.linspace(3, 1, 5), np.linspace(0.3, 0, dimension - 5)])
+    rotation, _ = np.linalg.qr(random.normal(size=(dimension, dimension)))
+    return torch.from_numpy(rotation @ np.diag(values) @ rotation.T)
+
+
+def signs(dimension, seed, index):
+    generator = torch.Generator().manual_seed(1000 * seed + index)
+    return torch.randint(0, 2, (dimension,), generator=generator).double() * 2 - 1
+
+
+def test_the_example_in_its_docstring():
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mean_and_variance_over_all_possible_probes(seed):
+    matrix = symmetric(6, seed)
+    every = torch.tensor(list(product([-1.0, 1.0], repeat=6)), dtype=torch.float64)
+    found = hutchinson(matrix.mv, lambda index: every[index], probes=len(every))
+    variance = 2 * (matrix.square().sum() - matrix.diagonal().square().sum())
+    assert found.value == pytest.approx(matrix.trace().item(), abs=1e-12)
+    # The sample variance divides by n − 1 what the population divides by n.
+    population = found.standard_error**2 * (len(every) - 1)
+    assert population == pytest.approx(variance.item(), rel=1e-12)
+
+
+def test_variance_formula_by_sampling():
+    matrix = spread_spectrum()
+    found = hutchinson(matrix.mv, lambda index: signs(50, 1, index), probes=4000)
+    variance = 2 * (matrix.square().sum() - matrix.diagonal().square().sum()).item()
+    assert found.standard_error**2 * 4000 == pytest.approx(variance, rel=0.1)
+    assert abs(found.value - matrix.trace()) < 4 * found.standard_error
+
+
+@pytest.mark.parametrize("relative_error", [0.0, 0.03])
+def test_intervals_cover_the_trace(relative_error):
+    matrix = spread_spectrum()
+    truth = matrix.trace().item()
+    covered, used = [], []
+    for seed in range(200):
+        found = hutchinson(
+            matrix.mv,
+            lambda index, seed=seed: signs(50, seed, index),
+            probes=64 if relative_error == 0 else 256,
+            relative_error=relative_error,
+        )
+        quantile = stats.t.ppf(0.975, found.probes - 1)
+        covered.append(abs(found.value - truth) <= quantile * found.standard_error)
+        used.append(found.probes)
+    assert 0.92 <= np.mean(covered) <= 0.98
+    # With a stopping rule the intervals above are those of runs of different lengths.
+    assert (len(set(used)) > 1) == (relative_error > 0)
+
+
+def test_stops_at_a_doubling_once_precise_enough():
+    matrix = spread_spectrum()
+    found = [
+        hutchinson(matrix.mv, lambda i: signs(50, 0, i), probes=300, relative_error=error)
+        for error in (0.2, 0.1, 0.05, 0.025, 1e-6)
+    ]
+    assert [estimate.probes for estimate in found] == sorted(e.probes for e in found)
+    assert {estimate.probes for estimate in found} <= {16, 32, 64, 128, 256, 300}
+    assert found[0].probes == 16
+    assert found[-1].probes == 300
+    for estimate, error in zip(found[:-1], (0.2, 0.1, 0.05, 0.025), strict=True):
+        assert estimate.standard_error <= error * abs(estimate.value)
+
+
+def test_a_diagonal_matrix_needs_no_more_than_the_fewest_probes():
+    matrix = torch.diag(torch.arange(5.0))
+    found = hutchinson(matrix.mv, lambda i: signs(5, 0, i).float(), probes=100)
+    assert (found.value, found.standard_error, found.probes) == (10.0, 0.0, 16)
+
+
+def test_fewer_probes_than_the_first_look():
+    found = hutchinson(symmetric(4).mv, lambda i: signs(4, 0, i), probes=3, relative_error=1e9)
+    assert found.probes == 3
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_what_is_not_finite_ends_as_nan(broken):
+    def matvec(vector):
+        return vector * broken if vector[0] > 0 else vector
+
+    found = hutchinson(matvec, lambda i: signs(4, 0, i), probes=50)
+    assert np.isnan(found.value)
+    assert np.isnan(found.standard_error)
+    assert found.probes < 50
+
+
+def test_one_probe_has_no_standard_error():
+    with pytest.raises(ValueError, match="at least 2 probes, got 1"):
+        hutchinson(symmetric(3).mv, lambda i: signs(3, 0, i), probes=1)

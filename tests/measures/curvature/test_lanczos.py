@@ -1,0 +1,189 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.measures.curvature.lanczos import lanczos
+
+
+def with_spectrum(values, seed=0):
+    """A symmetric matrix with these eigenvalues, in random directions."""
+    random = np.random.default_rng(seed)
+    rotation, _ = np.linalg.qr(random.normal(size=(len(values), len(values))))
+    return torch.from_numpy(rotation @ np.diag(np.asarray(values, dtype=float)) @ rotation.T)
+
+
+def run(matrix, **options):
+    options.setdefault("generator", torch.Generator().manual_seed(0))
+    return lanczos(matrix.mv, len(matrix), **options)
+
+
+def decaying(dimension):
+    """Ten separate large eigenvalues, a bulk around zero, and a few negative."""
+    large = [10.0 * 0.8**k for k in range(10)]
+    return large + list(np.linspace(-0.2, 0.5, dimension - 12)) + [-1.5, -3.0]
+
+
+def test_top_and_smallest_of_a_large_matrix():
+    values = decaying(300)
+    found = run(with_spectrum(values), top=5, tolerance=1e-8)
+    assert found.iterations < 100
+    assert not found.complete
+    assert found.converged[:5].all()
+    assert found.converged[-1]
+    assert found.values[:5] == pytest.approx(values[:5], abs=1e-10)
+    assert found.values[-1] == pytest.approx(-3.0, abs=1e-10)
+
+
+def test_minus_the_matrix_turns_the_spectrum_around():
+    matrix = with_spectrum(decaying(200))
+    up, down = (run(sign * matrix, top=1, tolerance=1e-8) for sign in (1, -1))
+    assert down.values[0].item() == pytest.approx(3.0, abs=1e-9)
+    assert down.values[-1].item() == pytest.approx(-up.values[0].item(), abs=1e-9)
+
+
+def test_the_largest_is_algebraic_not_by_magnitude():
+    values = [1.0, 0.5, *np.linspace(-1, 0.2, 197), -5.0]
+    found = run(with_spectrum(values), top=2, tolerance=1e-8)
+    assert found.values[:2] == pytest.approx([1.0, 0.5], abs=1e-8)
+    assert found.values[-1].item() == pytest.approx(-5.0, abs=1e-9)
+
+
+def test_residuals_are_those_of_the_ritz_pairs():
+    """Against the definition: every Ritz value is within its residual of an eigenvalue."""
+    values = np.array(decaying(150))
+    found = run(with_spectrum(values), top=3, iterations=25, tolerance=1e-12)
+    nearest = np.abs(found.values.numpy()[:, None] - values).min(1)
+    assert (nearest <= found.residuals.numpy() + 1e-12).all()
+    assert not found.converged.all()
+
+
+def test_unconverged_values_say_so_and_are_bounds():
+    values = decaying(300)
+    found = run(with_spectrum(values), top=5, iterations=8, tolerance=1e-6)
+    assert found.iterations == 8
+    assert not found.converged[4]
+    assert (found.values[:5].numpy() <= np.array(values[:5]) + 1e-12).all()
+    assert found.values[-1] >= -3.0 - 1e-12
+    assert not found.complete
+
+
+def test_as_many_iterations_as_dimensions_are_exact_with_multiplicities():
+    values = [5.0, 5.0, 5.0, 2.0, 1.0, 1.0, 0.0, 0.0, 0.0, -1.0, -1.0, -4.0]
+    found = run(with_spectrum(values), top=3, iterations=50)
+    assert found.complete
+    assert found.values.numpy() == pytest.approx(values, abs=1e-12)
+    assert found.residuals.max() == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "most"),
+    [
+        ([3.0, 2.0, 1.0] + [0.0] * 197, 8),
+        ([3.0, 3.0] + [0.0] * 198, 10),
+        ([3.0] * 10 + [1.0] * 100 + [-2.0] * 90, 20),
+        ([2.0] * 150, 8),
+        ([0.0] * 150, 8),
+        ([-1.0] * 3 + [0.0] * 150, 10),
+    ],
+)
+def test_few_different_eigenvalues_are_found_as_often_as_they_occur(values, most):
+    found = run(with_spectrum(values), top=5, tolerance=1e-6)
+    assert found.iterations <= most
+    assert found.values[:5] == pytest.approx(sorted(values, reverse=True)[:5], abs=1e-10)
+    assert found.values[-1].item() == pytest.approx(min(values), abs=1e-10)
+    assert found.converged[:5].all()
+
+
+def test_the_tridiagonal_matrix_has_the_ritz_values():
+    found = run(with_spectrum([4.0, 4.0, 2.0] + [0.0] * 60), top=3, tolerance=1e-8)
+    side = found.off_diagonal.numpy()
+    matrix = np.diag(found.diagonal.numpy()) + np.diag(side, 1) + np.diag(side, -1)
+    assert found.values.numpy() == pytest.approx(np.linalg.eigvalsh(matrix)[::-1], abs=1e-12)
+    assert (side == 0).any()  # where an invariant subspace was complete
+
+
+def test_moments_of_the_start_vector():
+    """T holds vᵀAᵏv of the first vector, which density estimates rest on."""
+    matrix = with_spectrum(decaying(80))
+    seen = []
+
+    def matvec(vector):
+        seen.append(vector.clone())
+        return matrix @ vector
+
+    found = lanczos(matvec, 80, iterations=12, tolerance=0.0)
+    side = torch.diag(found.off_diagonal, 1)
+    tridiagonal = torch.diag(found.diagonal) + side + side.T
+    power = torch.eye(12).double()
+    start = seen[0]
+    for _ in range(6):
+        assert power[0, 0] == pytest.approx((seen[0] @ start).item(), rel=1e-10)
+        power, start = power @ tridiagonal, matrix @ start
+    stacked = torch.stack(seen)
+    assert (stacked @ stacked.T - torch.eye(12)).abs().max() < 1e-13
+
+
+def test_a_matvec_in_single_precision():
+    matrix = with_spectrum(decaying(200))
+    single = matrix.float()
+    found = lanczos(lambda v: single @ v.float(), 200, top=3, tolerance=1e-4)
+    assert found.values.dtype == torch.float64
+    assert found.values[:3] == pytest.approx([10.0, 8.0, 6.4], rel=1e-5)
+
+
+def test_equal_generators_give_equal_results():
+    matrix = with_spectrum(decaying(100))
+    first, second = (
+        run(matrix, iterations=20, generator=torch.Generator().manual_seed(3)) for _ in range(2)
+    )
+    assert torch.equal(first.values, second.values)
+    third = run(matrix, iterations=20, generator=torch.Generator().manual_seed(4))
+    assert not torch.equal(first.values, third.values)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_is_an_error(bad):
+    calls = []
+
+    def matvec(vector):
+        calls.append(1)
+        return vector * (bad if len(calls) == 3 else len(calls))
+
+    with pytest.raises(FloatingPointError, match="isn't finite"):
+        lanczos(matvec, 50)
+
+
+def test_dimension_one():
+    found = lanczos(lambda v: 7 * v, 1, top=1)
+    assert found.complete
+    assert found.values.tolist() == pytest.approx([7.0])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    values=st.lists(
+        st.sampled_from([-7.0, -2.0, -0.5, 0.0, 1e-3, 0.5, 1.0, 3.0, 10.0]), min_size=1, max_size=14
+    ),
+    seed=st.integers(0, 100),
+)
+def test_complete_runs_equal_dense_eigenvalues(values, seed):
+    found = run(with_spectrum(values, seed), top=3, iterations=14)
+    assert found.complete
+    assert found.values.numpy() == pytest.approx(sorted(values, reverse=True), abs=1e-11)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    scale=st.floats(1e-12, 1e6),
+    shift=st.floats(-20, 20),
+    seed=st.integers(0, 100),
+)
+def test_shift_and_scale(scale, shift, seed):
+    values = scale * (np.array(decaying(60)) + shift)
+    found = run(with_spectrum(values, seed), top=2, iterations=59, tolerance=1e-7)
+    size = np.abs(values).max()
+    assert found.converged[:2].all()
+    assert found.values[:2] == pytest.approx(values[:2], abs=1e-6 * size)
+    assert found.values[-1].item() == pytest.approx(values.min(), abs=1e-6 * size)

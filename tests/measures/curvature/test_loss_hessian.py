@@ -1,0 +1,193 @@
+from decimal import Decimal, localcontext
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional as F
+
+from orchestrator.measures.curvature.loss_hessian import (
+    autograd_hessian,
+    is_cross_entropy,
+    loss_hessian,
+    softmax_hessian,
+)
+from orchestrator.study.training_options import (
+    CrossEntropyOptions,
+    MseOptions,
+    MultiMarginOptions,
+)
+from orchestrator.training import build_loss
+
+LOSSES = {
+    "cross_entropy": build_loss(CrossEntropyOptions()),
+    "label_smoothing": build_loss(CrossEntropyOptions(label_smoothing=0.2)),
+    "mse": build_loss(MseOptions(name="mse")),
+    "multi_margin": build_loss(MultiMarginOptions(name="multi_margin", p=2, margin=1.5)),
+}
+
+
+class Indefinite:
+    """Not convex in the logits."""
+
+    def per_example(self, logits, labels):
+        return logits[:, 0] * logits[:, 1] + logits.sin().sum(1) * (labels + 1)
+
+
+def examples(n=6, classes=4, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(n, classes, generator=generator, dtype=dtype)
+    return logits, torch.randint(0, classes, (n,), generator=generator)
+
+
+def assembled(factors):
+    signs = factors.columns.new_ones(factors.columns.shape[:2])
+    signs = signs if factors.signs is None else factors.signs
+    return torch.einsum("rn,rni,rnj->nij", signs, factors.columns, factors.columns)
+
+
+def dense(loss, logits, labels):
+    """The Hessian of each example's loss, one example at a time."""
+    return torch.stack(
+        [
+            torch.autograd.functional.hessian(
+                lambda row, y=y: loss.per_example(row[None], y[None])[0], row
+            )
+            for row, y in zip(logits, labels, strict=True)
+        ]
+    )
+
+
+@pytest.mark.parametrize("loss", [*LOSSES.values(), Indefinite()], ids=[*LOSSES, "indefinite"])
+@pytest.mark.parametrize("way", [loss_hessian, autograd_hessian])
+def test_the_squares_add_up_to_the_hessian(loss, way):
+    logits, labels = examples()
+    torch.testing.assert_close(
+        assembled(way(loss, logits, labels)),
+        dense(loss, logits, labels),
+        rtol=0,
+        atol=1e-13,
+    )
+
+
+def test_softmax_needs_one_square_fewer_than_classes():
+    logits, labels = examples(classes=5)
+    factors = loss_hessian(LOSSES["label_smoothing"], logits, labels)
+    assert factors.columns.shape == (4, 6, 5)
+    assert factors.signs is None
+
+
+def test_a_hinge_needs_no_square_for_classes_beyond_the_margin():
+    logits = torch.tensor([[9.0, 0.0, 8.5, 0.0], [9.0, 8.2, 0.0, 0.0]], dtype=torch.float64)
+    factors = loss_hessian(LOSSES["multi_margin"], logits, torch.tensor([0, 0]))
+    assert len(factors.columns) == 1
+
+
+def test_a_loss_linear_in_pieces_has_no_squares():
+    hinge = build_loss(MultiMarginOptions(name="multi_margin", p=1))
+    factors = loss_hessian(hinge, *examples())
+    assert len(factors.columns) == 0
+
+
+class Sum:
+    """Its gradient doesn't depend on the logits at all."""
+
+    def per_example(self, logits, labels):
+        return logits.sum(1)
+
+
+def test_a_linear_loss_has_no_squares():
+    assert autograd_hessian(Sum(), *examples()).columns.shape == (0, 6, 4)
+
+
+def test_signs_of_an_indefinite_hessian():
+    factors = autograd_hessian(Indefinite(), *examples())
+    assert factors.signs is not None
+    assert factors.signs.min() == -1
+    assert factors.signs.max() == 1
+
+
+def test_one_class_has_no_curvature():
+    logits, labels = examples(classes=1)
+    assert len(softmax_hessian(logits).columns) == 0
+    assert len(loss_hessian(LOSSES["mse"], logits, labels).columns) == 1
+
+
+def exact_trace_of_softmax(logits):
+    """tr(diag p − ppᵀ) = Σ p_c (1 − p_c), in decimals."""
+    with localcontext() as context:
+        context.prec = 400
+        exponentials = [Decimal(z).exp() for z in logits]
+        total = sum(exponentials)
+        return float(sum(e * (total - e) for e in exponentials) / total**2)
+
+
+@pytest.mark.parametrize("margin", [1.0, 17.0, 36.0, 40.0, 100.0, 400.0, 650.0])
+@pytest.mark.parametrize("winner", [0, 1, 2])
+def test_saturated_softmax_keeps_its_curvature(margin, winner):
+    logits = torch.tensor([0.0, -3.0, 1.5], dtype=torch.float64)
+    logits[winner] += margin
+    columns = softmax_hessian(logits[None]).columns
+    expected = exact_trace_of_softmax(logits.tolist())
+    assert expected > 0
+    assert columns.square().sum().item() == pytest.approx(expected, rel=1e-11)
+
+
+def test_saturated_beyond_the_smallest_number_is_zero_not_nan():
+    columns = softmax_hessian(torch.tensor([[0.0, 5000.0, 0.0]], dtype=torch.float64)).columns
+    assert columns.isfinite().all()
+    assert columns.square().sum() == 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(-300, 300), min_size=2, max_size=6))
+def test_softmax_of_any_logits(logits):
+    row = torch.tensor(logits, dtype=torch.float64)
+    columns = softmax_hessian(row[None]).columns[:, 0]
+    expected = exact_trace_of_softmax(logits)
+    assert columns.square().sum().item() == pytest.approx(expected, rel=1e-10)
+    # Adding a constant to all logits changes no probability.
+    assert columns.sum(1).abs().max() <= 1e-12 * columns.abs().max()
+
+
+def test_single_precision():
+    logits, labels = examples(dtype=torch.float32)
+    for loss in LOSSES.values():
+        factors = loss_hessian(loss, logits, labels)
+        assert factors.columns.dtype == torch.float32
+        expected = dense(loss, logits.double(), labels).float()
+        torch.testing.assert_close(assembled(factors), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_give_nan_for_their_example_only(loss, bad):
+    logits, labels = examples()
+    logits[2, 1] = bad
+    traces = loss_hessian(loss, logits, labels).columns.square().sum((0, 2))
+    assert traces[2].isnan()
+    assert traces[[0, 1, 3, 4, 5]].isfinite().all()
+
+
+class Own:
+    def __init__(self, function):
+        self.per_example = function
+
+
+def test_cross_entropy_is_recognized():
+    assert is_cross_entropy(LOSSES["cross_entropy"])
+    assert is_cross_entropy(LOSSES["label_smoothing"])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        partial(F.cross_entropy, reduction="none", weight=torch.ones(4)),
+        partial(F.cross_entropy, reduction="none", ignore_index=0),
+        partial(F.multi_margin_loss, reduction="none"),
+        lambda logits, labels: 2 * F.cross_entropy(logits, labels, reduction="none"),
+    ],
+)
+def test_other_losses_are_not_taken_for_cross_entropy(function):
+    assert not is_cross_entropy(Own(function))

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from math import prod
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.norms.layer_factors import (
+    frobenius_product,
+    layer_factors,
+    spectral_product,
+)
+from tests.measures.cases import CROSS_ENTROPY, case, mlp, random_dataset
+from tests.measures.norms.test_operator_norm import dense
+
+
+def of_model(model: nn.Module, *input_shape: int) -> MeasureContext:
+    return MeasureContext(model, random_dataset(input_shape or (5,), 4, 3), CROSS_ENTROPY)
+
+
+def norm(weight: Tensor, order: int | None = None) -> float:
+    return torch.linalg.norm(weight.detach().double(), order).item()
+
+
+def test_of_linear_layers_are_the_norms_of_their_matrices() -> None:
+    model = mlp(5, 6, 4, 3)
+    factors = layer_factors(of_model(model))
+    assert [factor.name for factor in factors] == ["0", "2", "4"]
+    for factor in factors:
+        weight = model[int(factor.name)].weight
+        assert factor.spectral == pytest.approx(norm(weight, 2), rel=1e-12)
+        assert factor.frobenius == pytest.approx(norm(weight), rel=1e-12)
+    context = of_model(model)
+    assert spectral_product(context) == pytest.approx(prod(f.spectral for f in factors))
+    assert frobenius_product(context) == pytest.approx(prod(f.frobenius for f in factors))
+
+
+def test_of_convolutions_are_taken_at_the_size_of_image_they_see() -> None:
+    context = case("cnn").context()
+    first, second, head = layer_factors(context)
+    model = context.model
+    assert first.spectral == pytest.approx(norm(dense(model[0], (1, 6, 6)), 2), rel=1e-6)
+    assert second.spectral == pytest.approx(norm(dense(model[3], (3, 3, 3)), 2), rel=1e-6)
+    assert first.frobenius == pytest.approx(norm(model[0].weight))
+    assert head.spectral == pytest.approx(norm(model[6].weight, 2))
+
+
+def test_products_of_identities_are_1_and_bound_the_product_of_matrices() -> None:
+    identity = mlp(3, 3, 3, bias=False)
+    for layer in (identity[0], identity[2]):
+        nn.init.eye_(layer.weight)
+    assert spectral_product(of_model(identity, 3)) == pytest.approx(1)
+    deep = nn.Sequential(*[nn.Linear(5, 5) for _ in range(4)])
+    product = torch.linalg.multi_dot([layer.weight.detach().double() for layer in deep])
+    assert spectral_product(of_model(deep)) >= norm(product, 2)
+    assert frobenius_product(of_model(deep)) >= spectral_product(of_model(deep))
+
+
+def test_batch_normalization_is_its_own_diagonal_map() -> None:
+    context = case("mlp_batch_norm").context()
+    normalization = context.model[1]
+    scale = normalization.weight.detach() / (normalization.running_var + normalization.eps).sqrt()
+    factor = layer_factors(context)[1]
+    assert factor.name == "1"
+    assert factor.spectral == factor.frobenius == pytest.approx(norm(torch.diag(scale), 2))
+
+
+@pytest.mark.parametrize("alpha", [0.25, 3.0])
+def test_the_scale_of_weights_before_batch_normalization_cancels(alpha: float) -> None:
+    model = case("residual_batch_norm").model().double()
+    for normalization in (model.norm0, model.norm1, model.norm2):
+        normalization.eps = 0.0
+    x = torch.randn(2, 1, 6, 6, dtype=torch.float64)
+    logits = model.eval()(x)
+    before = of_model(model, 1, 6, 6)
+    pairs = [(model.stem, model.norm0), (model.first, model.norm1), (model.second, model.norm2)]
+    with torch.no_grad():
+        for convolution, normalization in pairs:
+            convolution.weight.mul_(alpha)
+            normalization.running_mean.mul_(alpha)
+            normalization.running_var.mul_(alpha**2)
+    torch.testing.assert_close(model(x), logits)
+    after = of_model(model, 1, 6, 6)
+    assert spectral_product(after) == pytest.approx(spectral_product(before), rel=1e-6)
+    assert frobenius_product(after) == pytest.approx(frobenius_product(before), rel=1e-12)
+
+
+def test_normalization_by_own_statistics_counts_with_its_learned_scale() -> None:
+    context = case("group_norm").context()
+    with torch.no_grad():
+        context.model[1].weight[2] = -3.0
+    factor = layer_factors(context)[1]
+    assert factor.spectral == factor.frobenius == 3
+    plain = nn.Sequential(nn.Linear(5, 6), nn.LayerNorm(6, elementwise_affine=False))
+    assert layer_factors(of_model(plain))[1].spectral == 1
+
+
+def test_prelu_counts_with_its_steepest_slope() -> None:
+    model = nn.Sequential(nn.Linear(5, 6), nn.PReLU(2 * 3), nn.Linear(6, 3))
+    assert layer_factors(of_model(model))[1].spectral == 1
+    with torch.no_grad():
+        model[1].weight[4] = -2.5
+    assert layer_factors(of_model(model))[1].spectral == 2.5
+
+
+def test_counts_calls_and_not_modules() -> None:
+    assert [f.name for f in layer_factors(case("unused_parameter").context())] == ["first", "head"]
+
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(self.layer(x))
+
+    model = Twice()
+    assert spectral_product(of_model(model)) == pytest.approx(norm(model.layer.weight, 2) ** 2)
+    tied = case("tied").context()
+    assert [f.name for f in layer_factors(tied)] == ["first", "second", "head"]
+
+
+def test_a_convolution_at_two_sizes_has_two_norms() -> None:
+    class Pyramid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution = nn.Conv2d(1, 1, 3, padding=1, bias=False)
+            self.pool, self.flatten = nn.AvgPool2d(3), nn.Flatten()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.flatten(self.convolution(self.pool(self.convolution(x))))
+
+    model = Pyramid()
+    large, small = layer_factors(of_model(model, 1, 6, 6))
+    assert large.spectral == pytest.approx(norm(dense(model.convolution, (1, 6, 6)), 2), rel=1e-6)
+    assert small.spectral == pytest.approx(norm(dense(model.convolution, (1, 2, 2)), 2), rel=1e-6)
+    assert large.spectral > 1.01 * small.spectral
+
+
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_parametrized_layers_count_with_the_weight_they_use(kind: str) -> None:
+    parametrize = getattr(nn.utils.parametrizations, kind)
+    model = nn.Sequential(
+        parametrize(nn.Conv2d(1, 3, 2)), nn.Flatten(), parametrize(nn.Linear(3, 3))
+    )
+    context = of_model(model, 1, 2, 2)
+    convolution, linear = layer_factors(context)
+    assert convolution.spectral == pytest.approx(norm(context.model[0].weight.flatten(1), 2))
+    assert linear.spectral == pytest.approx(norm(context.model[2].weight, 2))
+
+
+@pytest.mark.parametrize("kind", ["gain", "functional", "attention"])
+def test_refuses_parameters_that_it_cannot_place(kind: str) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(5, 5)
+            self.odd = {
+                "gain": lambda: nn.ParameterList([torch.ones(5)]),
+                "functional": lambda: nn.Linear(5, 5),
+                "attention": lambda: nn.MultiheadAttention(5, 1),
+            }[kind]()
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.layer(x)
+            if kind == "gain":
+                return x * self.odd[0]
+            if kind == "functional":
+                return x @ self.odd.weight
+            return self.odd(x[:, None], x[:, None], x[:, None])[0][:, 0]
+
+    with pytest.raises(MeasureError, match=r"products of norms are undefined.*parameter 'odd"):
+        layer_factors(of_model(Odd()))
+
+
+def test_leaves_no_hooks_behind() -> None:
+    context = case("cnn").context()
+    layer_factors(context)
+    assert not any(module._forward_hooks for module in context.model.modules())

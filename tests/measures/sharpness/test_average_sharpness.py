@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from math import isnan
+
+import pytest
+import torch
+from torch import nn
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
+from orchestrator.study.measure_options.sharpness import AverageSharpnessOptions
+from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
+from tests.measures.quadratic import LinearLoss, QuadraticLoss, quadratic_context
+from tests.measures.references import dense_hessian, loss_of
+
+
+def measured(context: MeasureContext, **options: object) -> Value:
+    measure = AverageSharpness(AverageSharpnessOptions(name="average_sharpness", **options))
+    (value,) = measure.compute(context)
+    return value
+
+
+def draws_of(context: MeasureContext, **options: object) -> int:
+    draws = []
+    original = context.loss_at
+    context.loss_at = lambda delta: draws.append(1) or original(delta)
+    measured(context, **options)
+    return len(draws)
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "tanh"])
+def test_is_the_mean_over_pairs_and_its_standard_error(name: str, adaptive: bool) -> None:
+    context = case(name).context(examples_per_pass=4)
+    theta = context.parameter_vector()
+    scale = 0.05 * theta.abs() if adaptive else 0.05
+    base = loss_of(context, theta)
+    pairs = []
+    for index in range(10):
+        delta = scale * context.probe(index, "gaussian")
+        pairs.append((loss_of(context, theta + delta) + loss_of(context, theta - delta)) / 2 - base)
+    expected = torch.stack(pairs)
+    value = measured(context, rho=0.05, adaptive=adaptive, draws=20, relative_error=0)
+    assert value.variant == ("rho=0.05, adaptive" if adaptive else "rho=0.05")
+    assert value.value == pytest.approx(expected.mean().item(), rel=1e-9)
+    assert value.standard_error == pytest.approx(expected.std().item() / 10**0.5, rel=1e-7)
+
+
+def test_covers_half_rho_squared_times_the_trace_of_a_quadratic_loss() -> None:
+    """E = ρ² tr H / 2, adaptive ρ² Σ θ_i² H_ii / 2, within the standard error as often as due."""
+    inside = 0
+    for seed in range(60):
+        context, hessian = quadratic_context(seed % 3)
+        context.seed = seed
+        adaptive = bool(seed % 2)
+        diagonal = hessian.diagonal()
+        c = context.parameter_vector().abs() if adaptive else torch.ones_like(diagonal)
+        expected = 0.1**2 / 2 * (c**2 * diagonal).sum().item()
+        value = measured(context, rho=0.1, adaptive=adaptive, draws=40, relative_error=0)
+        assert value.value == pytest.approx(expected, rel=0.9)
+        inside += abs(value.value - expected) <= 2 * value.standard_error
+    assert 50 <= inside <= 60
+
+
+def test_pairs_cancel_a_linear_loss_altogether() -> None:
+    context = MeasureContext(nn.Linear(5, 3), random_dataset((5,), 9, 3), LinearLoss())
+    value = measured(context, rho=1.0)
+    assert abs(value.value) < 1e-14
+    assert value.standard_error < 1e-14
+
+
+def test_for_small_rho_is_half_rho_squared_times_hutchinsons_trace() -> None:
+    context, rho = case("tanh").context(), 1e-3
+    hessian = dense_hessian(context)
+    probes = [context.probe(index, "gaussian") for index in range(20)]
+    expected = rho**2 / 2 * sum(v @ hessian @ v for v in probes) / 20
+    value = measured(context, rho=rho, draws=40, relative_error=0)
+    assert value.value == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_stops_at_the_relative_error_after_8_pairs() -> None:
+    context = case("mlp").context()
+    assert draws_of(context, relative_error=1e9) == 16
+    assert draws_of(context, relative_error=0, draws=50) == 50
+    assert draws_of(context, relative_error=0, draws=9) == 8
+    value = measured(case("mlp").context(), relative_error=0.2, draws=4000)
+    assert value.standard_error <= 0.2 * abs(value.value)
+
+
+def test_of_a_flat_loss_is_0_and_stops_at_once() -> None:
+    context = case("single_class").context()
+    assert draws_of(context) == 16
+    value = measured(context)
+    assert (value.value, value.standard_error) == (0, 0)
+
+
+def test_uses_the_same_noise_at_every_checkpoint() -> None:
+    subject = case("mlp")
+    first = measured(subject.context(seed=1), rho=0.1)
+    again = measured(subject.context(seed=1), rho=0.1)
+    other = measured(subject.context(seed=2), rho=0.1)
+    assert first == again
+    assert first.value != other.value
+
+
+@pytest.mark.parametrize("alpha", [0.2, 4.0])
+def test_the_adaptive_one_is_invariant_to_rescaling(alpha: float) -> None:
+    model = case("mlp_without_bias").model().double()
+    data = random_dataset((5,), 14, 3)
+    before = measured(MeasureContext(model, data, CROSS_ENTROPY), adaptive=True, rho=0.1)
+    with torch.no_grad():
+        model[0].weight.mul_(alpha)
+        model[2].weight.div_(alpha)
+    after = measured(MeasureContext(model, data, CROSS_ENTROPY), adaptive=True, rho=0.1)
+    assert after.value == pytest.approx(before.value, rel=1e-9)
+
+
+def test_a_loss_that_overflows_is_not_averaged_away() -> None:
+    context = MeasureContext(
+        nn.Linear(5, 3), random_dataset((5,), 9, 3), QuadraticLoss(), dtype=torch.float32
+    )
+    assert draws_of(context, rho=1e30) == 2
+    value = measured(context, rho=1e30)
+    assert value.value == float("inf")
+    assert isnan(value.standard_error)
+
+
+def test_needs_two_pairs_for_a_standard_error() -> None:
+    with pytest.raises(MeasureError, match="draws is 3, expected at least 4"):
+        AverageSharpness(AverageSharpnessOptions(name="average_sharpness", draws=3))
