@@ -9,7 +9,7 @@ In a notebook, without a study::
 """
 
 from orchestrator.measures.audit import Audited, AuditRow, audit
-from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
+from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.catalog import catalog
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
@@ -41,6 +41,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "audit",
     # what a measure is
     "CatalogEntry",
+    "Curve",
     "Direction",
     "Measure",
     "PerExampleLoss",

@@ -128,7 +128,7 @@ def audit(
         A row for each value and change; a single row without a measure for a change that does
         not exist for this network.
     """
-    before = {_key(row): row for row in measure_snapshot(subject.context(), requests)}
+    before = _by_key(subject.context(), requests)
     for change in changes:
         made = _CHANGES[change](subject)
         if made.context is None:
@@ -136,7 +136,7 @@ def audit(
                 change, made.setting, "", "", "", None, status="not_applicable", reason=made.reason
             )
             continue
-        after = {_key(row): row for row in measure_snapshot(made.context, requests)}
+        after = _by_key(made.context, requests)
         for key in sorted({**before, **after}, key=str):
             yield _compared(change, made.setting, key, before.get(key), after.get(key))
 
@@ -231,8 +231,15 @@ _CHANGES: dict[Change, Callable[[Audited], _Made]] = {
 _Key = tuple[str, str, str, str | None]
 
 
-def _key(row: Mapping[str, Any]) -> _Key:
-    return row["request"], row["measure"], row["variant"], row["split"]
+def _by_key(
+    context: MeasureContext, requests: Mapping[str, MeasureOptions]
+) -> dict[_Key, Mapping[str, Any]]:
+    """The values by what they are of; curves are not audited."""
+    return {
+        (row["request"], row["measure"], row["variant"], row["split"]): row
+        for row in measure_snapshot(context, requests)
+        if "measure" in row
+    }
 
 
 def _compared(

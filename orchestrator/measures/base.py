@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
@@ -63,6 +63,46 @@ class Value:
     reason: str | None = None
 
 
+@dataclass(frozen=True)
+class Curve:
+    """A function that a measure found, at some points: a density, or a slice of the loss.
+
+    It is one row of the table ``curves``.
+
+    Attributes:
+        curve: Name, as in the catalog.
+        x: Where the function was evaluated.
+        values: The function there, as long as ``x``; non-finite values are kept as they are.
+        y: Second coordinate of each point, of a function of two variables.
+        standard_errors: Of each value, where they are stochastic.
+        variant: As of :class:`Value`.
+        split: As of :class:`Value`.
+        n_examples: As of :class:`Value`.
+        reason: What a reader must know of values that are not finite.
+
+    Raises:
+        ValueError: If the sequences differ in length.
+    """
+
+    curve: str
+    x: Sequence[float]
+    values: Sequence[float]
+    y: Sequence[float] | None = None
+    standard_errors: Sequence[float] | None = None
+    variant: str = ""
+    split: Split | None = "train"
+    n_examples: int | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        columns = {"values": self.values, "y": self.y, "standard_errors": self.standard_errors}
+        for name, column in columns.items():
+            if column is not None and len(column) != len(self.x):
+                raise ValueError(
+                    f"curve {self.curve!r}: {name} has {len(column)} points, x has {len(self.x)}"
+                )
+
+
 class Measure(ABC):
     """Something that can be computed of a network and its data.
 
@@ -79,8 +119,11 @@ class Measure(ABC):
     version: ClassVar[int] = 1
 
     @abstractmethod
-    def compute(self, context: MeasureContext) -> Iterable[Value]:
-        """Yield the values; whatever several measures need comes from ``context``."""
+    def compute(self, context: MeasureContext) -> Iterable[Value | Curve]:
+        """Yield the values, at least one, and curves if it has any.
+
+        Whatever several measures need comes from ``context``.
+        """
 
 
 MeasureFamily: TypeAlias = dict[type[MeasureOptions], Callable[[Any], Measure]]

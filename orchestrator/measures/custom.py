@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from orchestrator.errors import MeasureError
-from orchestrator.measures.base import Measure, Value
+from orchestrator.measures.base import Curve, Measure, Value
 from orchestrator.measures.context import MeasureContext
 
 
 class FunctionMeasure(Measure):
     """A callable ``(context, **arguments)``, as a measure.
 
-    It returns or yields :class:`Value` objects, pairs ``(name, value)`` or triples
-    ``(name, value, standard_error)``; only a :class:`Value` can say on which split it is.
+    It returns or yields :class:`Value` and :class:`Curve` objects, pairs ``(name, value)`` or
+    triples ``(name, value, standard_error)``; of pairs and triples the split is not known.
 
     Args:
         name: Import path or entry point, for messages.
@@ -31,7 +31,7 @@ class FunctionMeasure(Measure):
         self.function = function
         self.arguments = arguments
 
-    def compute(self, context: MeasureContext) -> Iterator[Value]:
+    def compute(self, context: MeasureContext) -> Iterator[Value | Curve]:
         """Yield what the function finds.
 
         Raises:
@@ -41,7 +41,7 @@ class FunctionMeasure(Measure):
         if isinstance(found, str) or not isinstance(found, Iterable):
             raise self._unusable(found)
         for item in found:
-            yield item if isinstance(item, Value) else self._value(item)
+            yield item if isinstance(item, Value | Curve) else self._value(item)
 
     def _value(self, item: Any) -> Value:
         if not isinstance(item, tuple) or len(item) not in (2, 3) or not isinstance(item[0], str):

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.measures.base import Measure, Value
+from orchestrator.measures.base import Curve, Measure, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.context import MeasureContext
 from orchestrator.study.measure_options import MeasureOptions
@@ -25,7 +25,7 @@ Row = dict[str, Any]
 def measure_snapshot(
     context: MeasureContext, requests: Mapping[str, MeasureOptions]
 ) -> Iterator[Row]:
-    """Measure one snapshot for each request, and yield rows of the table ``measures``.
+    """Measure one snapshot for each request: rows of the tables ``measures`` and ``curves``.
 
     A request that raises is one row with status ``error`` and nothing else: what it had found
     until then would make it look measured. The other requests go on. An exception that
@@ -40,7 +40,8 @@ def measure_snapshot(
     Yields:
         Rows with the keys request, measure, variant, split, n_examples, value, standard_error,
         status (``ok``, ``nonfinite`` or ``error``), error, seconds, dtype, batch_norm_mode,
-        seed and measure_version.
+        seed and measure_version. A row of the table ``curves`` has curve, x, y, values and
+        standard_errors instead of measure, value and standard_error.
 
     Raises:
         torch.OutOfMemoryError: If a measure does not fit into memory.
@@ -51,20 +52,22 @@ def measure_snapshot(
 
 def _measure(context: MeasureContext, request: str, options: MeasureOptions) -> list[Row]:
     started = perf_counter()
-    values: list[Value] = []
+    found: list[Value | Curve] = []
     measure: Measure | None = None
     failure: str | None = None
     try:
         with _repeatable(context.device):
             measure = build_measure(options)
-            for value in measure.compute(context):
-                values.append(value)
+            for item in measure.compute(context):
+                found.append(item)
     except Exception as error:
         if _is_fatal(error):
             raise
         if not isinstance(error, OrchestratorError):
             logger.exception("measure %s failed", request)
         failure = f"{type(error).__name__}: {error}"
+    if failure is None and not any(isinstance(item, Value) for item in found):
+        failure = "MeasureError: it yielded no value"
     common = {
         "request": request,
         "seconds": perf_counter() - started,
@@ -75,23 +78,38 @@ def _measure(context: MeasureContext, request: str, options: MeasureOptions) -> 
     }
     if failure is not None:
         return [{**_failure_row(options.name, failure), **common}]
-    return [{**_row(context, value), **common} for value in values]
+    return [{**_row(context, item), **common} for item in found]
 
 
-def _row(context: MeasureContext, value: Value) -> Row:
-    n_examples = value.n_examples
-    if n_examples is None and value.split is not None:
-        n_examples = context.n_examples(value.split)
+def _row(context: MeasureContext, found: Value | Curve) -> Row:
+    n_examples = found.n_examples
+    if n_examples is None and found.split is not None:
+        n_examples = context.n_examples(found.split)
+    shared = {"variant": found.variant, "split": found.split, "n_examples": n_examples}
+    return {**(_value_row(found) if isinstance(found, Value) else _curve_row(found)), **shared}
+
+
+def _value_row(value: Value) -> Row:
     numbers = (value.value, 0.0 if value.standard_error is None else value.standard_error)
     return {
         "measure": value.measure,
-        "variant": value.variant,
-        "split": value.split,
-        "n_examples": n_examples,
         "value": value.value,
         "standard_error": value.standard_error,
         "status": "ok" if all(map(isfinite, numbers)) else "nonfinite",
         "error": value.reason,
+    }
+
+
+def _curve_row(curve: Curve) -> Row:
+    numbers = [*curve.x, *curve.values, *(curve.y or ()), *(curve.standard_errors or ())]
+    return {
+        "curve": curve.curve,
+        "x": list(curve.x),
+        "y": None if curve.y is None else list(curve.y),
+        "values": list(curve.values),
+        "standard_errors": None if curve.standard_errors is None else list(curve.standard_errors),
+        "status": "ok" if all(map(isfinite, numbers)) else "nonfinite",
+        "error": curve.reason,
     }
 
 

@@ -21,12 +21,9 @@ REQUEST: TypeAdapter[Any] = TypeAdapter(MeasureRequest)
 MINE = "tests.measures.user_measures"
 KEYS = {
     "request",
-    "measure",
     "variant",
     "split",
     "n_examples",
-    "value",
-    "standard_error",
     "status",
     "error",
     "seconds",
@@ -35,6 +32,8 @@ KEYS = {
     "seed",
     "measure_version",
 }
+OF_A_VALUE = {"measure", "value", "standard_error"}
+OF_A_CURVE = {"curve", "x", "y", "values", "standard_errors"}
 
 
 def run(context: MeasureContext, *names: Any) -> list[dict[str, Any]]:
@@ -54,7 +53,7 @@ def test_measures_every_kind_of_network(subject: Case) -> None:
     identities = [(row["request"], row["measure"], row["variant"], row["split"]) for row in rows]
     assert len(set(identities)) == len(rows)
     for row in rows:
-        assert set(row) == KEYS
+        assert set(row) == KEYS | (OF_A_CURVE if "curve" in row else OF_A_VALUE)
         assert (row["dtype"], row["batch_norm_mode"], row["seed"]) == ("float64", "eval", 5)
         assert row["seconds"] >= 0
         if row["status"] == "error":
@@ -118,7 +117,7 @@ def test_a_failing_measure_is_a_row_and_the_others_go_on(
     assert failed["status"] == "error"
     assert failed["error"] == "ZeroDivisionError: of my own"
     assert failed["value"] is failed["standard_error"] is failed["split"] is None
-    assert set(failed) == KEYS
+    assert set(failed) == KEYS | OF_A_VALUE
     assert [row["status"] for row in others] == ["ok", "ok"]
     (record,) = (record for record in caplog.records if record.name.startswith("orchestrator"))
     assert record.levelno == logging.ERROR
@@ -152,6 +151,26 @@ def test_custom_values_carry_what_they_say() -> None:
     assert [row["n_examples"] for row in rows] == [None, None, 7, 14]
     assert [row["standard_error"] for row in rows] == [None, 0.5, None, None]
     assert [row["measure_version"] for row in rows] == [1, 1, 1, 3]
+
+
+def test_curves_are_rows_of_their_own() -> None:
+    subject = case("mlp")
+    rows = run(subject.context(), f"{MINE}:logit_histogram")
+    value, histogram, pole = rows
+    assert value["measure"] == "logit_largest"
+    assert histogram["curve"] == "logit_histogram"
+    assert len(histogram["x"]) == len(histogram["values"]) == 4
+    assert sum(histogram["values"]) == 7 * 3
+    assert (histogram["y"], histogram["standard_errors"]) == (None, None)
+    assert (histogram["split"], histogram["n_examples"], histogram["status"]) == ("test", 7, "ok")
+    assert (pole["y"], pole["status"], pole["error"]) == ([2.0, 3.0], "nonfinite", "a pole")
+    assert {row["request"] for row in rows} == {value["request"]}
+    assert {row["seconds"] for row in rows} == {value["seconds"]}
+
+
+def test_a_request_without_a_value_is_an_error() -> None:
+    (row,) = run(case("mlp").context(), f"{MINE}:only_a_curve")
+    assert (row["status"], row["error"]) == ("error", "MeasureError: it yielded no value")
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from orchestrator.measures import CatalogEntry, Measure, MeasureContext, Value
+from orchestrator.measures import CatalogEntry, Curve, Measure, MeasureContext, Value
 
 
 def logit_scale(context: MeasureContext, power: float = 1.0) -> Iterator[Any]:
@@ -51,3 +51,15 @@ class LogitNorm(Measure):
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         norm = torch.linalg.vector_norm(context.logits("train"), ord=self.order)
         yield Value("my_logit_norm", norm.item())
+
+
+def logit_histogram(context: MeasureContext) -> Iterator[Any]:
+    logits = context.logits("test")
+    counts, edges = torch.histogram(logits.cpu().to(torch.float64), bins=4)
+    yield "logit_largest", logits.max()
+    yield Curve("logit_histogram", edges[:-1].tolist(), counts.tolist(), split="test")
+    yield Curve("logit_pole", [0.0, 1.0], [float("inf"), 1.0], y=[2.0, 3.0], reason="a pole")
+
+
+def only_a_curve(context: MeasureContext) -> Iterator[Any]:
+    yield Curve("lonely", [0.0], [1.0])
