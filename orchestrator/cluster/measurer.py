@@ -95,7 +95,9 @@ def measure(
         {**row, **identity, "written_at": datetime.now(UTC)}
         for row in measure_snapshot(context, requests)
     ]
-    write_part(folder, "measures", rows, part_name(order))
+    # Whether a snapshot is measured is read off the table measures, which so comes last.
+    write_part(folder, "curves", [row for row in rows if "curve" in row], part_name(order))
+    write_part(folder, "measures", [row for row in rows if "measure" in row], part_name(order))
     failures = tuple(
         f"{row['request']}: {row['error']}" for row in rows if row["status"] == "error"
     )

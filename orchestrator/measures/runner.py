@@ -40,8 +40,8 @@ def measure_snapshot(
     Yields:
         Rows with the keys request, measure, variant, split, n_examples, value, standard_error,
         status (``ok``, ``nonfinite`` or ``error``), error, seconds, dtype, batch_norm_mode,
-        seed and measure_version. A row of the table ``curves`` has curve, x, y, values and
-        standard_errors instead of measure, value and standard_error.
+        seed and measure_version. A row of the table ``curves`` has curve, x and y instead of
+        measure, and lists as x, y, value and standard_error.
 
     Raises:
         torch.OutOfMemoryError: If a measure does not fit into memory.
@@ -106,8 +106,8 @@ def _curve_row(curve: Curve) -> Row:
         "curve": curve.curve,
         "x": list(curve.x),
         "y": None if curve.y is None else list(curve.y),
-        "values": list(curve.values),
-        "standard_errors": None if curve.standard_errors is None else list(curve.standard_errors),
+        "value": list(curve.values),
+        "standard_error": None if curve.standard_errors is None else list(curve.standard_errors),
         "status": "ok" if all(map(isfinite, numbers)) else "nonfinite",
         "error": curve.reason,
     }

@@ -17,6 +17,7 @@ from orchestrator.results.atomic import replacing, write_atomically
 from orchestrator.results.lock import FolderLock
 from orchestrator.results.provenance import archive_diff, record_run
 from orchestrator.results.schema import (
+    ADDED_TABLES,
     SCHEMA_VERSION,
     TABLES,
     VERSION_KEY,
@@ -89,7 +90,7 @@ class ResultsFolder:
             for directory in (folder.snapshots, folder.resume, folder.tune):
                 directory.mkdir(exist_ok=True)
             for table in TABLES:
-                folder._prepare_table(table, swept or {})
+                folder.prepare_table(table, swept)
             archive_diff(folder.diff, diff)
             record_run(folder.provenance, provenance)
         return folder
@@ -116,7 +117,7 @@ class ResultsFolder:
             what = "is not a results folder" if folder.path.exists() else "does not exist"
             raise ResultsError(f"{path}: {what}", _nearby(folder.path))
         for table in TABLES:
-            if not (folder.table(table) / SCHEMA_FILE).is_file():
+            if table not in ADDED_TABLES and not (folder.table(table) / SCHEMA_FILE).is_file():
                 raise ResultsError(
                     f"{path}: incomplete, {table}/{SCHEMA_FILE} is missing",
                     "run the study again: the run that began it did not get far",
@@ -195,6 +196,8 @@ class ResultsFolder:
         if table not in TABLES:
             raise ResultsError(f"no table {table!r}", f"the tables are {', '.join(TABLES)}")
         path = self.table(table) / SCHEMA_FILE
+        if table in ADDED_TABLES and not path.is_file():
+            return table_schema(table)
         modified = path.stat().st_mtime_ns
         if table not in self._schemas or self._schemas[table][0] != modified:
             schema = pq.read_schema(path)
@@ -223,7 +226,9 @@ class ResultsFolder:
                 "choose an empty or new folder with --results",
             )
 
-    def _prepare_table(self, table: str, swept: Mapping[str, type]) -> None:
+    def prepare_table(self, table: str, swept: Mapping[str, type] | None = None) -> None:
+        """Make the folder of a table and store its schema, where that isn't done yet."""
+        swept = swept or {}
         directory = self.table(table)
         directory.mkdir(exist_ok=True)
         path = directory / SCHEMA_FILE

@@ -1,4 +1,4 @@
-"""The six tables: their columns, types and keys.
+"""The tables: their columns, types and keys.
 
 Within one ``SCHEMA_VERSION`` columns are only ever added, and added columns may be null, so
 that older parts stay readable by name.
@@ -79,6 +79,14 @@ _SCHEMAS = {
             batch_norm_mode str  seed int  measure_version int  host str  written_at! time
         """)
     ),
+    "curves": pa.schema(
+        _fields("""
+            trial_id! str  checkpoint_id! str  step! int  request! str  curve! str
+            variant! str  split str  n_examples int  x floats  y floats  value floats
+            standard_error floats  status! str  error str  seconds float  device str  dtype str
+            batch_norm_mode str  seed int  measure_version int  host str  written_at! time
+        """)
+    ),
     "measure_catalog": pa.schema(
         _fields("""
             measure! str  family str  symbol str  unit str  direction str  citation str  cost str
@@ -95,6 +103,8 @@ _SCHEMAS = {
 }
 
 TABLES = tuple(_SCHEMAS)
+ADDED_TABLES = ("audit", "curves")
+"""Tables that results written by earlier releases don't have; they count as empty there."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,12 @@ KEYS = {
         "checkpoint_id",
         f"{MEASURED} DESC, written_at DESC",
         ("measure", "trial_id", "step", "variant", "split"),
+    ),
+    "curves": TableKey(
+        ("checkpoint_id", "request", "curve", "variant", "split"),
+        "checkpoint_id",
+        "written_at DESC",
+        ("curve", "trial_id", "step", "variant", "split"),
     ),
     "audit": TableKey(
         ("checkpoint_id", "change", "request", "measure", "variant", "split"),

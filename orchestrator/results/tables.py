@@ -60,6 +60,8 @@ def table_views(folder: ResultsFolder, table: str) -> TableViews:
     directory = folder.table(table)
     schema = folder.schema(table)
     columns = ", ".join(f'"{f.name}"::{_SQL_TYPES[f.type]} AS "{f.name}"' for f in schema)
+    if not (directory / SCHEMA_FILE).is_file():
+        return _views_of_nothing(table, schema)
     pinned = quote(directory / SCHEMA_FILE)
     everything = quote(directory / "*.parquet")
     compacted = max(directory.glob("compact-*.parquet"), key=compaction_number, default=None)
@@ -79,6 +81,22 @@ def table_views(folder: ResultsFolder, table: str) -> TableViews:
             f"parts.{table}": f"FROM parts.{table}_compacted UNION ALL FROM parts.{table}_fresh",
         }
         latest = _merged(table)
+    return TableViews(
+        empty=dict.fromkeys(sources, f"SELECT {columns} FROM read_parquet({pinned})"),
+        views=_views(table, schema, latest),
+        sources=sources,
+    )
+
+
+def _views_of_nothing(table: str, schema: pa.Schema) -> TableViews:
+    """The views of a table that the release which made the folder didn't have."""
+    columns = ", ".join(f'NULL::{_SQL_TYPES[f.type]} AS "{f.name}"' for f in schema)
+    source = f"parts.{table}"
+    empty = {source: f"SELECT {columns} WHERE false"}
+    return TableViews(empty, _views(table, schema, f"SELECT * FROM {source}"), empty)
+
+
+def _views(table: str, schema: pa.Schema, latest: str) -> tuple[str, str]:
     times = ", ".join(
         # DuckDB's Python client needs pytz for times with a zone.
         f'make_timestamp(epoch_us("{f.name}")) AS "{f.name}"'
@@ -86,13 +104,9 @@ def table_views(folder: ResultsFolder, table: str) -> TableViews:
         if pa.types.is_timestamp(f.type)
     )
     public = f"SELECT * REPLACE ({times})" if times else "SELECT *"
-    return TableViews(
-        empty=dict.fromkeys(sources, f"SELECT {columns} FROM read_parquet({pinned})"),
-        views=(
-            f"CREATE VIEW parts.{table}_latest AS {latest}",
-            f"CREATE VIEW {table} AS {public} FROM parts.{table}_latest",
-        ),
-        sources=sources,
+    return (
+        f"CREATE VIEW parts.{table}_latest AS {latest}",
+        f"CREATE VIEW {table} AS {public} FROM parts.{table}_latest",
     )
 
 

@@ -203,3 +203,14 @@ SELECT
     median(relative_change) FILTER (change = 'probe_seed') AS probe_seed
 FROM audit WHERE measure <> ''
 GROUP BY measure, variant, split;
+
+-- The points of each curve, one a row, in the order of the curve.
+CREATE VIEW curve_points AS
+SELECT
+    trial_id, checkpoint_id, step, request, curve, variant, split,
+    unnest(range(1, len(x) + 1)) AS point,
+    unnest(x) AS x,
+    unnest(coalesce(y, list_transform(x, lambda one: NULL::DOUBLE))) AS y,
+    unnest(value) AS value,
+    unnest(coalesce(standard_error, list_transform(x, lambda one: NULL::DOUBLE))) AS standard_error
+FROM curves;

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from orchestrator.errors import ResultsError
 from orchestrator.results.atomic import is_temporary, replacing
 from orchestrator.results.folder import ResultsFolder
-from orchestrator.results.schema import FLOATS, TIME, swept_columns_of
+from orchestrator.results.schema import ADDED_TABLES, FLOATS, TIME, swept_columns_of
 
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 3
@@ -54,6 +54,8 @@ def write_part(
     if not filled:
         return None
     columns = [_column(table, field, [row.get(field.name) for row in filled]) for field in schema]
+    if table in ADDED_TABLES:
+        folder.prepare_table(table)
     path = folder.table(table) / f"{name}.parquet"
     with replacing(path) as temporary:
         pq.write_table(

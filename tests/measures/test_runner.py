@@ -24,6 +24,8 @@ KEYS = {
     "variant",
     "split",
     "n_examples",
+    "value",
+    "standard_error",
     "status",
     "error",
     "seconds",
@@ -32,8 +34,8 @@ KEYS = {
     "seed",
     "measure_version",
 }
-OF_A_VALUE = {"measure", "value", "standard_error"}
-OF_A_CURVE = {"curve", "x", "y", "values", "standard_errors"}
+OF_A_VALUE = {"measure"}
+OF_A_CURVE = {"curve", "x", "y"}
 
 
 def run(context: MeasureContext, *names: Any) -> list[dict[str, Any]]:
@@ -159,9 +161,9 @@ def test_curves_are_rows_of_their_own() -> None:
     value, histogram, pole = rows
     assert value["measure"] == "logit_largest"
     assert histogram["curve"] == "logit_histogram"
-    assert len(histogram["x"]) == len(histogram["values"]) == 4
-    assert sum(histogram["values"]) == 7 * 3
-    assert (histogram["y"], histogram["standard_errors"]) == (None, None)
+    assert len(histogram["x"]) == len(histogram["value"]) == 4
+    assert sum(histogram["value"]) == 7 * 3
+    assert (histogram["y"], histogram["standard_error"]) == (None, None)
     assert (histogram["split"], histogram["n_examples"], histogram["status"]) == ("test", 7, "ok")
     assert (pole["y"], pole["status"], pole["error"]) == ([2.0, 3.0], "nonfinite", "a pole")
     assert {row["request"] for row in rows} == {value["request"]}

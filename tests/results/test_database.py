@@ -22,6 +22,8 @@ def test_tables_and_views_of_empty_results_can_be_read(empty_folder: ResultsFold
             "audit",
             "by_condition",
             "checkpoints",
+            "curve_points",
+            "curves",
             "epochs",
             "final",
             "fragility",

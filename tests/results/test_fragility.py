@@ -22,7 +22,7 @@ def audit_row(change: str, relative_change: float | None, **columns: Any) -> dic
 
 
 def test_fragility_is_the_median_over_snapshots_of_the_newest_audits(
-    empty_folder: ResultsFolder,
+    folder: ResultsFolder,
 ) -> None:
     rows = [
         audit_row("layer_rescaling", change, checkpoint_id=f"a0-{step}")
@@ -30,9 +30,9 @@ def test_fragility_is_the_median_over_snapshots_of_the_newest_audits(
     ]
     rows.append(audit_row("float32", None, status="nonfinite"))
     rows.append(audit_row("unit_permutation", None, status="not_applicable", measure=""))
-    write_part(empty_folder, "audit", rows, "first")
-    write_part(empty_folder, "audit", [audit_row("layer_rescaling", 0.9)], "again")
+    write_part(folder, "audit", rows, "first")
+    write_part(folder, "audit", [audit_row("layer_rescaling", 0.9)], "again")
     sql = "SELECT measure, split, snapshots, excluded, layer_rescaling, float32 FROM fragility"
-    assert ask(empty_folder, sql) == [("weight_norm", None, 3, 1, 0.2, None)]
-    compact(empty_folder)
-    assert ask(empty_folder, sql) == [("weight_norm", None, 3, 1, 0.2, None)]
+    assert ask(folder, sql) == [("weight_norm", None, 3, 1, 0.2, None)]
+    compact(folder)
+    assert ask(folder, sql) == [("weight_norm", None, 3, 1, 0.2, None)]
