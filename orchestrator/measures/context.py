@@ -13,7 +13,7 @@ from torch.func import functional_call
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import MeasureError
-from orchestrator.measures.graph_memory import graph_bytes_per_example
+from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.random_streams import stream_seed
 
 T = TypeVar("T")
@@ -108,6 +108,25 @@ class MeasureContext:
         if key not in self._shared:
             self._shared[key] = compute()
         return cast(T, self._shared[key])
+
+    def release(self, key: Hashable) -> None:
+        """Forget what is shared as ``key``; who needs it again computes it again."""
+        self._shared.pop(key, None)
+
+    def shrink_passes(self) -> bool:
+        """Quarter ``examples_per_pass`` and forget all that is shared: no memory was left.
+
+        Returns:
+            False, with nothing changed, if passes are of single examples already.
+        """
+        largest = min(self.examples_per_pass, max(map(self.n_examples, self._data)))
+        if largest == 1:
+            return False
+        self.examples_per_pass = max(1, largest // 4)
+        self._shared.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return True
 
     # Data and logits
 

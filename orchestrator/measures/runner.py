@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from orchestrator.errors import OrchestratorError
+from orchestrator.errors import MeasureError, OrchestratorError
 from orchestrator.measures.base import Curve, Measure, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.memory import is_out_of_memory
 from orchestrator.study.measure_options import MeasureOptions
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,10 @@ def measure_snapshot(
 
     A request that raises is one row with status ``error`` and nothing else: what it had found
     until then would make it look measured. The other requests go on. An exception that
-    isn't meant for the user is logged with its traceback besides. What leaves the process unfit
-    to go on (no memory left, a broken device, an interrupt) is not caught.
+    isn't meant for the user is logged with its traceback besides. Where memory runs out, the
+    request is tried again in passes of a quarter of the examples, down to single ones; that
+    changes values by no more than rounding. What leaves the process unfit to go on (a broken
+    device, an interrupt) is not caught.
 
     Args:
         context: The snapshot and its data. Work that several requests share is done once and
@@ -44,7 +47,7 @@ def measure_snapshot(
         measure, and lists as x, y, value and standard_error.
 
     Raises:
-        torch.OutOfMemoryError: If a measure does not fit into memory.
+        torch.AcceleratorError: If the device is broken.
     """
     for request, options in requests.items():
         yield from _measure(context, request, options)
@@ -58,11 +61,10 @@ def _measure(context: MeasureContext, request: str, options: MeasureOptions) -> 
     try:
         with _repeatable(context.device):
             measure = build_measure(options)
-            for item in measure.compute(context):
-                found.append(item)
+            found = _in_memory(context, request, measure)
+    except torch.AcceleratorError:
+        raise  # every later measure in this process would suffer from it
     except Exception as error:
-        if _is_fatal(error):
-            raise
         if not isinstance(error, OrchestratorError):
             logger.exception("measure %s failed", request)
         failure = f"{type(error).__name__}: {error}"
@@ -79,6 +81,30 @@ def _measure(context: MeasureContext, request: str, options: MeasureOptions) -> 
     if failure is not None:
         return [{**_failure_row(options.name, failure), **common}]
     return [{**_row(context, item), **common} for item in found]
+
+
+def _in_memory(context: MeasureContext, request: str, measure: Measure) -> list[Value | Curve]:
+    """What ``measure`` finds, in passes as small as the memory demands."""
+    while True:
+        try:
+            return list(measure.compute(context))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error).partition("\n")[0]
+        # Outside of the except clause: the traceback would hold on to what filled the memory.
+        if not context.shrink_passes():
+            raise MeasureError(
+                f"{request}: no memory left on {context.device} even with one example in a pass, "
+                f"examples_per_pass: 1 ({reason})",
+                "measure fewer examples (measuring: examples), or where there is more memory",
+            )
+        logger.warning(
+            "measure %s: no memory left on %s; tried again with examples_per_pass: %d",
+            request,
+            context.device,
+            context.examples_per_pass,
+        )
 
 
 def _row(context: MeasureContext, found: Value | Curve) -> Row:
@@ -124,14 +150,6 @@ def _failure_row(name: str, failure: str) -> Row:
         "status": "error",
         "error": failure,
     }
-
-
-def _is_fatal(error: Exception) -> bool:
-    """Whether every later measure in this process would suffer from the same cause."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError | torch.AcceleratorError):
-        return True
-    # On a CPU torch reports the lack of memory as a plain RuntimeError.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _repeatable(device: torch.device) -> AbstractContextManager[Any]:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 import logging
 import subprocess
 import sys
 from math import isfinite, isnan
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -175,17 +177,65 @@ def test_a_request_without_a_value_is_an_error() -> None:
     assert (row["status"], row["error"]) == ("error", "MeasureError: it yielded no value")
 
 
-@pytest.mark.parametrize(
-    ("name", "error"),
-    [
-        ("runs_out_of_memory", torch.OutOfMemoryError),
-        ("runs_out_of_main_memory", RuntimeError),
-        ("is_interrupted", KeyboardInterrupt),
-    ],
-)
-def test_what_leaves_the_process_unfit_is_not_caught(name: str, error: type[BaseException]) -> None:
-    with pytest.raises(error):
-        run(case("mlp").context(), f"{MINE}:{name}")
+def test_an_interrupt_is_not_caught() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(case("mlp").context(), f"{MINE}:is_interrupted")
+
+
+def test_without_memory_passes_get_smaller(caplog: pytest.LogCaptureFixture) -> None:
+    needy = {"name": f"{MINE}:needs_small_passes", "most": 3}
+    rows = run(case("mlp").context(), needy, "gradient_norm")
+    assert [row["measure"] for row in rows[:2]] == ["before", "passes"]
+    assert rows[1]["value"] == 5  # of 3 of the 14 examples
+    assert "tried again with examples_per_pass: 3" in caplog.text
+    small = run(case("mlp").context(examples_per_pass=3), "gradient_norm")
+    assert untimed(rows[2:]) == untimed(small)
+
+
+@pytest.mark.parametrize("name", ["runs_out_of_memory", "runs_out_of_main_memory"])
+def test_without_memory_for_a_single_example_it_is_an_error(name: str) -> None:
+    rows = run(case("mlp").context(), f"{MINE}:{name}", "gradient_norm")
+    assert rows[0]["status"] == "error"
+    assert rows[0]["error"].startswith(f"MeasureError: {MINE}:{name}: no memory left on cpu")
+    assert "examples_per_pass: 1" in rows[0]["error"]
+    assert {row["status"] for row in rows[1:]} == {"ok"}
+
+
+def test_a_process_of_little_memory_measures_the_same() -> None:
+    code = """
+        import json, resource, torch
+        from torch import nn
+        from orchestrator.data import Dataset
+        from orchestrator.measures import MeasureContext, measure_snapshot
+        from orchestrator.study.measure_options.curvature import GradientNormOptions
+        from orchestrator.training import build_loss
+        from orchestrator.study.training_options import CrossEntropyOptions
+
+        torch.set_num_threads(1)
+        torch.manual_seed(0)
+        x, y = torch.randn(4000, 4), torch.randint(0, 3, (4000,))
+        model = nn.Sequential(nn.Linear(4, 4000), nn.ReLU(), nn.Linear(4000, 3))
+        data = Dataset("random", x, y, x[:10], y[:10], 3, "hash")
+        def norms():
+            context = MeasureContext(
+                model, data, build_loss(CrossEntropyOptions()), examples_per_pass=4000
+            )
+            request = GradientNormOptions(name="gradient_norm")
+            rows = list(measure_snapshot(context, {"gradient_norm": request}))
+            return context.examples_per_pass, [row["value"] for row in rows]
+        plenty = norms()
+        used = 1024 * int(open("/proc/self/statm").read().split()[0]) * 4
+        resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
+        little = norms()
+        print(json.dumps([plenty, little]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(code)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    plenty, little = json.loads(done.stdout)
+    assert plenty[0] == 4000 > little[0]
+    assert plenty[1] == pytest.approx(little[1], rel=1e-12)
 
 
 def test_diverged_weights_are_rows_that_say_so() -> None:

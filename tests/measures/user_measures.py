@@ -27,6 +27,14 @@ def runs_out_of_memory(context: MeasureContext) -> Iterator[Any]:
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
+def needs_small_passes(context: MeasureContext, most: int) -> Iterator[Any]:
+    sizes = [len(y) for _, y in context.batches("train")]
+    yield "before", context.loss_value("train")
+    if max(sizes) > most:
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB.")
+    yield "passes", len(sizes)
+
+
 def runs_out_of_main_memory(context: MeasureContext) -> Iterator[Any]:
     torch.empty(2**60, dtype=torch.uint8)
     yield "never", 1

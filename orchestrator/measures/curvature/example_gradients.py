@@ -20,6 +20,7 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.layer_taps import Tap, mixing_layers, tapped, usable_taps
 from orchestrator.measures.curvature.loss_hessian import LossHessian
+from orchestrator.measures.memory import is_out_of_memory
 
 # Numbers held at a time: about what the caches keep on a CPU, and enough to be busy elsewhere.
 _NUMBERS_ON_CPU = 2**21
@@ -128,9 +129,7 @@ def _of_loose_parameters(
             with torch.no_grad():  # no graph around the one that ``grad`` differentiates
                 of_column = vmap(squares, chunk_size=together)(x, column)
         except RuntimeError as error:
-            if isinstance(error, torch.OutOfMemoryError | torch.AcceleratorError) or (
-                "DefaultCPUAllocator" in str(error)
-            ):
+            if isinstance(error, torch.AcceleratorError) or is_out_of_memory(error):
                 raise
             name = next(iter(loose))
             owner = type(context.model.get_submodule(name.rpartition(".")[0])).__name__

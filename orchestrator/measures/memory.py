@@ -1,4 +1,4 @@
-"""How much memory the graph of a gradient takes."""
+"""Memory: how much the graph of a gradient takes, and whether there was none left."""
 
 from __future__ import annotations
 
@@ -39,3 +39,11 @@ def graph_bytes_per_example(
 
     fewer, more = 2, 6
     return max(0, (kept(more) - kept(fewer)) // (more - fewer))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that the device or the machine had no memory left."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    # On a CPU torch reports the lack of memory as a plain RuntimeError.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

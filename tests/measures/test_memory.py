@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from orchestrator.measures.graph_memory import graph_bytes_per_example
+from orchestrator.measures.memory import graph_bytes_per_example
 
 
 def test_counts_what_grows_with_the_examples_alone() -> None:
