@@ -92,6 +92,7 @@ class MeasureContext:
         splits: tuple[Split, ...] = ("train", "test")
         self._data = {split: _measured(dataset, split, examples, self.device) for split in splits}
         self._shared: dict[Hashable, Any] = {}
+        self._keep_graphs = True
 
     @property
     def n_parameters(self) -> int:
@@ -114,7 +115,9 @@ class MeasureContext:
         self._shared.pop(key, None)
 
     def shrink_passes(self) -> bool:
-        """Quarter ``examples_per_pass`` and forget all that is shared: no memory was left.
+        """Quarter ``examples_per_pass``, and forget what is shared: there was no memory left.
+
+        From then on graphs of gradients are built pass by pass, and never kept.
 
         Returns:
             False, with nothing changed, if passes are of single examples already.
@@ -123,6 +126,7 @@ class MeasureContext:
         if largest == 1:
             return False
         self.examples_per_pass = max(1, largest // 4)
+        self._keep_graphs = False
         self._shared.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -257,6 +261,8 @@ class MeasureContext:
 
         def compute() -> list[list[Tensor]] | None:
             n = self.n_examples("train")
+            if not self._keep_graphs:
+                return None
             if n > self.examples_per_pass:
                 x, y = next(self.batches("train"))
                 per_example = graph_bytes_per_example(
