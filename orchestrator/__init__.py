@@ -116,29 +116,38 @@ def measure(
     return measure_study(Path(results), measures, address=address, quiet=quiet)
 
 
-def audit(results: str | Path, *, trials_per_condition: int = 1, quiet: bool = False) -> int:
+def audit(
+    results: str | Path,
+    *,
+    trials_per_condition: int = 1,
+    address: str | None = None,
+    quiet: bool = False,
+) -> list[str]:
     """Measure how much each measure changes under what must not matter; fills table ``audit``.
+
+    What was audited since it was last measured is not audited again.
 
     Args:
         results: A results folder with snapshots.
-        trials_per_condition: Networks of each condition to audit.
-        quiet: Do not tell on standard error which snapshot is audited.
+        trials_per_condition: Networks of each condition to audit, the last snapshot of each.
+        address: As for :func:`run`.
+        quiet: As for :func:`run`.
 
     Returns:
-        The number of snapshots that were audited.
+        What failed, and why.
 
     Raises:
         UserError: If there are no results or no snapshots.
     """
-    import sys
-
     from orchestrator.cluster.auditing import audit_study
+    from orchestrator.cluster.progress import tell
 
-    def tell(text: str) -> None:
-        if not quiet:
-            print(text, file=sys.stderr)
-
-    return audit_study(Path(results), trials_per_condition=trials_per_condition, progress=tell)
+    return audit_study(
+        Path(results),
+        trials_per_condition=trials_per_condition,
+        address=address,
+        progress=tell(quiet=quiet),
+    )
 
 
 def connect(results: str | Path) -> Any:

@@ -167,6 +167,7 @@ def audit(
     trials: Annotated[
         int, typer.Option(min=1, help="Trials of each condition to audit, by their first seeds.")
     ] = 1,
+    address: Address = None,
     quiet: Quiet = False,
 ) -> None:
     """How much each measure changes under what must not matter, such as rescaled layers."""
@@ -176,10 +177,17 @@ def audit(
     from orchestrator.results import query as run_query
     from orchestrator.results import write_result
 
-    audited = orchestrator.audit(results, trials_per_condition=trials, quiet=quiet)
-    print(f"{audited} snapshots; median relative change under each, from the view fragility:\n")
+    with _told_how_to_go_on():
+        failures = orchestrator.audit(
+            results, trials_per_condition=trials, address=address, quiet=quiet
+        )
+    print("median relative change under each, from the view fragility:\n")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     write_result(run_query(results, _FRAGILITY), "table", sys.stdout, width=width)
+    for failure in failures:
+        print(f"  failed: {failure}")
+    if failures:
+        raise typer.Exit(1)
 
 
 @contextmanager

@@ -1,33 +1,65 @@
-"""Auditing a study: the last snapshot of each condition, in this process. Needs no Ray."""
+"""Auditing a study under Ray: the last snapshot of some trials of each condition."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import ray
+from ray.exceptions import RayError, RayTaskError
 
-from orchestrator.data import load_dataset
+from orchestrator.cluster.backlog_reading import read_audited
+from orchestrator.cluster.session import Slots, ray_session
+from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ResultsError
 from orchestrator.measures import Audited, audit
 from orchestrator.models import build_model
-from orchestrator.results import ResultsFolder, committed_snapshots, read_study, write_part
-from orchestrator.study.spec import Study
+from orchestrator.results import (
+    ResultsFolder,
+    committed_snapshots,
+    read_study,
+    write_part,
+)
+from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.trials import Trial, expand_trials
 from orchestrator.training import build_loss, read_snapshot
+
+CLAIM = "flatness_depends_on_parametrization"
+"""The claim that rests on audits; a study that makes it is audited as it runs."""
+
+MOST_RETRIES = 2  # Of a process that was killed or ran out of memory.
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class AuditOrder:
+    """One snapshot to be audited.
+
+    Attributes:
+        checkpoint: Its row of the table ``checkpoints``.
+        seed: Seed of its trial.
+        config: The trial's :class:`TrialConfig`, as JSON.
+    """
+
+    checkpoint: Mapping[str, Any]
+    seed: int
+    config: str
 
 
 def audit_study(
     location: Path,
     *,
     trials_per_condition: int = 1,
-    device: str = "cpu",
-    progress: Callable[[str], None] = lambda text: None,
-) -> int:
-    """Audit the last snapshot of some trials of each condition, and store the table ``audit``.
+    address: str | None = None,
+    progress: Progress = lambda text: None,
+) -> list[str]:
+    """Audit what is not audited yet, and store it in the table ``audit``.
 
     Whatever the study measures is measured again, on the examples that the study measures on,
     in float64, as it is and after each change.
@@ -35,34 +67,121 @@ def audit_study(
     Args:
         location: The results folder, locked for as long as this runs.
         trials_per_condition: How many trials of each condition, those of the first seeds.
-        device: Where to compute.
-        progress: Told one line before each snapshot.
+        address: A Ray cluster; None starts Ray on this machine.
+        progress: Told one line after each snapshot.
 
     Returns:
-        The number of snapshots that were audited.
+        What failed, and why.
 
     Raises:
-        ResultsError: If there are no results or no snapshots, or a snapshot is damaged.
-        DataError: If a data set is not what the trials learned from.
+        ResultsError: If there are no results or no snapshots.
+        DataError: If a data set cannot be read.
     """
     folder = ResultsFolder.open(location)
     study = read_study(folder)
-    chosen = _chosen(folder, study, trials_per_condition)
-    if not chosen:
+    if not _chosen(folder, study, trials_per_condition):
         raise ResultsError(f"{location}: no snapshots yet", "run the study first")
-    datasets: dict[str, Dataset] = {}
     with folder.lock():
-        for number, (trial, checkpoint) in enumerate(chosen, 1):
-            progress(f"{number}/{len(chosen)} {checkpoint['checkpoint_id']}")
-            key = trial.config.data.model_dump_json()
-            if key not in datasets:
-                datasets[key] = load_dataset(trial.config.data)
-            state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
-            subject = _subject(study, trial, datasets[key].to(device), state, device)
-            identity = {name: checkpoint[name] for name in ("trial_id", "checkpoint_id")}
-            rows = [{**asdict(row), **identity} for row in audit(subject, study.requests)]
-            write_part(folder, "audit", rows, str(checkpoint["checkpoint_id"]))
-    return len(chosen)
+        orders = missing_audits(folder, study, trials_per_condition)
+        if not orders:
+            return []
+        with ray_session(address, study.resources) as slots:
+            configs = [TrialConfig.model_validate_json(order.config) for order in orders]
+            data = SharedData(config.data for config in configs)
+            return run_audits(orders, folder, study, data, slots, progress)
+
+
+def missing_audits(
+    folder: ResultsFolder, study: Study, trials_per_condition: int = 1
+) -> list[AuditOrder]:
+    """Orders for the last snapshots that lack an audit of something the study measures."""
+    audited = read_audited(folder)
+    return [
+        AuditOrder(checkpoint, trial.seed, trial.config.model_dump_json())
+        for trial, checkpoint in _chosen(folder, study, trials_per_condition)
+        if not study.requests.keys() <= audited.get(checkpoint["checkpoint_id"], set())
+    ]
+
+
+def run_audits(
+    orders: list[AuditOrder],
+    folder: ResultsFolder,
+    study: Study,
+    data: SharedData,
+    slots: Slots,
+    progress: Progress,
+) -> list[str]:
+    """Audit snapshots side by side, as many as there may be measurers.
+
+    Returns:
+        What failed, and why; the other snapshots are audited nevertheless.
+    """
+    needs = study.resources.measurer
+    start: Any = ray.remote(
+        num_cpus=slots.measurer_cpus, num_gpus=needs.gpus, max_retries=MOST_RETRIES
+    )(_audit_snapshot)
+    common = str(folder.path), study.model_dump_json(), data, max(1, int(slots.measurer_cpus))
+    waiting = deque(orders)
+    running: dict[Any, AuditOrder] = {}
+    failures: list[str] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < slots.most_measurers:
+                order = waiting.popleft()
+                running[start.remote(order, *common)] = order
+            # In short steps, so that Ctrl-C gets through.
+            for reference in ray.wait(list(running), timeout=1.0)[0]:
+                checkpoint_id = running.pop(reference).checkpoint["checkpoint_id"]
+                try:
+                    ray.get(reference)
+                except RayError as error:
+                    cause = error.cause if isinstance(error, RayTaskError) else error
+                    reason = str(cause or error).strip().partition("\n")[0]
+                    failures.append(f"{checkpoint_id}: audit: {reason}")
+                done = len(orders) - len(waiting) - len(running)
+                progress(f"audited {done}/{len(orders)} snapshots")
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+    return failures
+
+
+def _audit_snapshot(
+    order: AuditOrder, folder: str, study_json: str, data: SharedData, threads: int
+) -> None:
+    prepare_process(threads)
+    results, study = ResultsFolder.open(folder), Study.model_validate_json(study_json)
+    device = "cuda" if ray.get_gpu_ids() else "cpu"
+    config = TrialConfig.model_validate_json(order.config)
+    dataset = data.load(config.data, device)
+    subject = _subject(order, results, study, config, dataset, device)
+    checkpoint = order.checkpoint
+    identity = {name: checkpoint[name] for name in ("trial_id", "checkpoint_id")}
+    rows = [{**asdict(row), **identity} for row in audit(subject, study.requests)]
+    write_part(results, "audit", rows, str(checkpoint["checkpoint_id"]))
+
+
+def _subject(
+    order: AuditOrder,
+    folder: ResultsFolder,
+    study: Study,
+    config: TrialConfig,
+    dataset: Dataset,
+    device: str,
+) -> Audited:
+    checkpoint = order.checkpoint
+    model = build_model(config.model, dataset.input_shape, dataset.classes, order.seed)
+    initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    model.load_state_dict(read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"]))
+    return Audited(
+        model.to(device),
+        dataset,
+        build_loss(config.training.loss),
+        initial_state=initial_state,
+        device=device,
+        examples=study.measuring.examples,
+        examples_per_pass=study.measuring.examples_per_pass,
+    )
 
 
 def _chosen(
@@ -77,27 +196,9 @@ def _chosen(
             last[row["trial_id"]] = row
     chosen: list[tuple[Trial, dict[str, Any]]] = []
     counts: dict[str, int] = {}
-    for trial_id, trial in trials.items():
+    for trial_id, trial in sorted(trials.items(), key=lambda item: item[1].seed):
         count = counts.get(trial.condition_id, 0)
         if trial_id in last and count < trials_per_condition:
             counts[trial.condition_id] = count + 1
             chosen.append((trial, last[trial_id]))
     return chosen
-
-
-def _subject(
-    study: Study, trial: Trial, dataset: Dataset, state: dict[str, torch.Tensor], device: str
-) -> Audited:
-    config = trial.config
-    model = build_model(config.model, dataset.input_shape, dataset.classes, trial.seed)
-    initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(state)
-    return Audited(
-        model.to(device),
-        dataset,
-        build_loss(config.training.loss),
-        initial_state=initial_state,
-        device=device,
-        examples=study.measuring.examples,
-        examples_per_pass=study.measuring.examples_per_pass,
-    )

@@ -56,3 +56,21 @@ def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
             if versions.get(request) == version:
                 backlog.measured[checkpoint_id].add(request)
     return backlog
+
+
+def read_audited(folder: ResultsFolder) -> dict[str, set[str]]:
+    """Requests that each snapshot was audited for since it was last measured, by checkpoint."""
+    audited: dict[str, set[str]] = defaultdict(set)
+    with connect(folder.path, measure_columns=False) as database:
+        for checkpoint_id, request in database.execute(
+            "SELECT checkpoint_id, request FROM (\n"
+            "    SELECT checkpoint_id, request, min(written_at) AS audited_at\n"
+            "    FROM audit GROUP BY ALL\n"
+            ") LEFT JOIN (\n"
+            "    SELECT checkpoint_id, request, max(written_at) AS measured_at\n"
+            "    FROM measures GROUP BY ALL\n"
+            ") USING (checkpoint_id, request)\n"
+            "WHERE measured_at IS NULL OR measured_at <= audited_at"
+        ).fetchall():
+            audited[checkpoint_id].add(request)
+    return audited

@@ -18,10 +18,11 @@ from typing import Any
 import ray
 from ray import tune
 
+from orchestrator.cluster import auditing
 from orchestrator.cluster.backlog import missing_measures, snapshots_of
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
-from orchestrator.cluster.progress import show_progress
+from orchestrator.cluster.progress import show_progress, tell
 from orchestrator.cluster.run_state import RunCallback, RunState, watch
 from orchestrator.cluster.run_summary import RunSummary
 from orchestrator.cluster.session import Slots, ray_session
@@ -186,11 +187,11 @@ def _rounds(
     """Rounds of training and measuring, until nothing is missing or nothing more can be done."""
     backlog = read_backlog(folder, study)
     todo, orders = _missing(study, folder, trials, backlog, training)
-    if not todo and not orders:
+    if not todo and not orders and not _audits(study, folder):
         return backlog
     with ray_session(address, study.resources) as slots:
         data = SharedData(trial.config.data for trial in trials.values())
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MOST_ROUNDS if todo or orders else 0):
             _round(study, folder, trials, todo, backlog, data, slots, summary, quiet)
             backlog = read_backlog(folder, study)
             todo, orders = _missing(study, folder, trials, backlog, training)
@@ -198,7 +199,15 @@ def _rounds(
             todo = [trial_id for trial_id in todo if trial_id not in summary.failed_trials]
             if not todo and (not orders or summary.failed_measures):
                 break
+        summary.failed_measures = summary.failed_measures + auditing.run_audits(
+            _audits(study, folder), folder, study, data, slots, tell(quiet=quiet)
+        )
     return backlog
+
+
+def _audits(study: Study, folder: ResultsFolder) -> list[auditing.AuditOrder]:
+    """The audits that a claim of the study needs and that are missing."""
+    return auditing.missing_audits(folder, study) if auditing.CLAIM in study.claims else []
 
 
 def _missing(

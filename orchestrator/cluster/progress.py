@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -33,6 +33,11 @@ def show_progress(state: RunState, *, quiet: bool = False) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(2.0)
+
+
+def tell(*, quiet: bool = False) -> Callable[[str], None]:
+    """How to tell one line of progress on standard error; nothing if ``quiet``."""
+    return (lambda text: None) if quiet else lambda text: print(text, file=sys.stderr, flush=True)
 
 
 def summary_line(state: RunState) -> str:

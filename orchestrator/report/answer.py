@@ -29,6 +29,17 @@ _SENTENCES = {
     ("margin_is_cheaper", "unclear"): (
         "Whether margins are ten times cheaper than a Hessian trace remains unclear: {number}."
     ),
+    ("flatness_depends_on_parametrization", "holds"): (
+        "Flatness depends on the parametrization: with the function left as it was, the Hessian "
+        "trace changed by {number} of itself, and the margin not at all."
+    ),
+    ("flatness_depends_on_parametrization", "fails"): (
+        "That flatness alone depends on the parametrization was not found here: the Hessian "
+        "trace changed by {number} of itself."
+    ),
+    ("flatness_depends_on_parametrization", "unclear"): (
+        "Whether flatness depends on the parametrization remains unclear: {number}."
+    ),
     ("large_batch_needs_time", "holds"): (
         "What large batches lack is updates: at the same number of updates, batch size explains "
         "less of the variance of the margin than at the same epoch ({number})."
@@ -44,6 +55,7 @@ _SENTENCES = {
 _NUMBERS = {
     "flatness_tracks_margin": ("r = {}", 3),
     "margin_is_cheaper": ("{}", 2),
+    "flatness_depends_on_parametrization": ("{}", 2),
     "large_batch_needs_time": ("difference of shares {}", 2),
 }
 

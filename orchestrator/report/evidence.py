@@ -6,10 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.report.queries import PAIRED_SECONDS, Query, along_training, snapshots
+from orchestrator.report.queries import (
+    FURTHER_REPARAMETRIZED,
+    PAIRED_SECONDS,
+    REPARAMETRIZED,
+    Query,
+    along_training,
+    snapshots,
+)
 from orchestrator.report.source import Source, open_source
 from orchestrator.statistics import (
     Claim,
+    flatness_depends_on_parametrization,
     flatness_tracks_margin,
     large_batch_needs_time,
     margin_is_cheaper,
@@ -26,7 +34,7 @@ class Judged:
     Attributes:
         claim: The claim and its verdict.
         query: Where its rows come from.
-        figure: Key of the figure that shows it.
+        figure: Key of the figure that shows it; ``fragility`` is the audit's table.
     """
 
     claim: Claim
@@ -79,6 +87,20 @@ def _margin_is_cheaper(source: Source) -> Judged:
     return Judged(_with_missing(claim, source, MARGIN, TRACE), PAIRED_SECONDS, "cost")
 
 
+def _flatness_depends_on_parametrization(source: Source) -> Judged:
+    rows = source.rows(REPARAMETRIZED)
+    claim = flatness_depends_on_parametrization(
+        rows.floats("trace_change"),
+        rows.floats("margin_change"),
+        rows.groups(),
+        {
+            ", ".join(filter(None, (measure, variant))): change
+            for measure, variant, change in source.rows(FURTHER_REPARAMETRIZED).tuples()
+        },
+    )
+    return Judged(_with_missing(claim, source, MARGIN, TRACE), REPARAMETRIZED, "fragility")
+
+
 def _large_batch_needs_time(source: Source) -> Judged:
     query = along_training([MARGIN] if source.has(MARGIN) else [], "batch_size")
     rows = source.rows(query)
@@ -105,5 +127,6 @@ def _with_missing(claim: Claim, source: Source, *measures: str) -> Claim:
 _JUDGES: dict[str, Callable[[Source], Judged]] = {
     "flatness_tracks_margin": _flatness_tracks_margin,
     "margin_is_cheaper": _margin_is_cheaper,
+    "flatness_depends_on_parametrization": _flatness_depends_on_parametrization,
     "large_batch_needs_time": _large_batch_needs_time,
 }

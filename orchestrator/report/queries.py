@@ -268,6 +268,31 @@ FRAGILITY = Query(
     "ORDER BY measure, variant, split",
 )
 
+REPARAMETRIZED = Query(
+    "reparametrized",
+    "how much the trace changes when layers are rescaled, and the margin, also by permutation",
+    "SELECT trial_id, condition_id,\n"
+    "    max(relative_change) FILTER (measure = 'hessian_trace'\n"
+    "        AND change = 'layer_rescaling') AS trace_change,\n"
+    "    max(relative_change) FILTER (measure = 'margin_mean' AND variant = 'raw'\n"
+    "        AND split = 'train') AS margin_change\n"
+    "FROM audit JOIN trials USING (trial_id)\n"
+    "WHERE change IN ('layer_rescaling', 'unit_permutation')\n"
+    "GROUP BY checkpoint_id, trial_id, condition_id\n"
+    "ORDER BY trial_id",
+)
+
+FURTHER_REPARAMETRIZED = Query(
+    "further_reparametrized",
+    "the same of further measures: those of flatness, and normalized margins",
+    "SELECT measure, variant, median(relative_change) AS change\n"
+    "FROM audit JOIN measure_catalog USING (measure)\n"
+    "WHERE change = 'layer_rescaling' AND status = 'ok' AND split = 'train'\n"
+    "    AND measure <> 'hessian_trace' AND direction <> 'neutral'\n"
+    "    AND (family = 'flatness' OR (measure = 'margin_mean' AND variant <> 'raw'))\n"
+    "GROUP BY measure, variant ORDER BY change DESC, measure, variant",
+)
+
 MACHINES = Query(
     "machines",
     "where trials ran",

@@ -13,6 +13,9 @@ from orchestrator.statistics.correlation import pearson as pearson
 from orchestrator.statistics.correlation import within_pearson as within_pearson
 from orchestrator.statistics.estimate import Estimate as Estimate
 from orchestrator.statistics.median import median as median
+from orchestrator.statistics.parametrization import (
+    flatness_depends_on_parametrization as flatness_depends_on_parametrization,
+)
 from orchestrator.statistics.ranking import kendall as kendall
 from orchestrator.statistics.ranking import spearman as spearman
 from orchestrator.statistics.resampling import Resampling as Resampling

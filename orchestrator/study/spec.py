@@ -14,7 +14,12 @@ from orchestrator.study.model_options import ModelOptions
 from orchestrator.study.options import Options
 from orchestrator.study.training_options import TrainingOptions
 
-BuiltinClaim = Literal["flatness_tracks_margin", "margin_is_cheaper", "large_batch_needs_time"]
+BuiltinClaim = Literal[
+    "flatness_tracks_margin",
+    "margin_is_cheaper",
+    "flatness_depends_on_parametrization",
+    "large_batch_needs_time",
+]
 
 
 class Every(Options):

@@ -1,8 +1,8 @@
-from orchestrator.report import write_report
+from orchestrator.report import check_claims, write_report
 from orchestrator.report.fragility import describe_fragility
 from orchestrator.report.source import open_source
 from orchestrator.results import ResultsFolder, write_part
-from tests.report.simulated import simulate
+from tests.report.simulated import simulate, study_content
 
 
 def row(checkpoint, measure, change, relative_change, **columns):
@@ -62,3 +62,34 @@ def test_the_page_shows_it(tmp_path):
         page.index('id="methods"') < page.index('id="fragility"') < page.index('id="limitations"')
     )
     assert "FROM fragility" in page
+
+
+def test_the_claim_rests_on_the_audit(tmp_path):
+    study = study_content(claims=["flatness_depends_on_parametrization"])
+    results = simulate(tmp_path / "r", study=study)
+    (before,) = check_claims(results)
+    assert (before.verdict, before.estimate.n) == ("unclear", 0)
+    assert "Nothing was audited yet" in before.explanation
+    assert "Table of the audit" not in write_report(results).read_text(encoding="utf-8")
+
+    rows = []
+    for number, change in enumerate((0.31, 0.3, 0.29, None)):
+        of = {"trial_id": f"trial{number:03d}"}
+        name, status = f"trial{number:03d}-9", "ok" if change else "nonfinite"
+        rows += [
+            row(name, "hessian_trace", "layer_rescaling", change, status=status, **of),
+            row(name, "hessian_trace", "unit_permutation", 1e-15, **of),
+            row(name, "hessian_trace", "float32", 0.9, **of),
+            row(name, "margin_mean", "layer_rescaling", 1e-14, variant="raw", **of),
+            row(name, "margin_mean", "layer_rescaling", 0.2, variant="spectral", **of),
+            row(name, "margin_mean", "logit_scale", 0.5, variant="raw", **of),
+            row(name, "hessian_eigenvalue_1", "layer_rescaling", 0.6, **of),
+        ]
+    write_part(ResultsFolder.open(results), "audit", rows, "audit")
+    (claim,) = check_claims(results)
+    assert claim.verdict == "holds"
+    assert (claim.estimate.value, claim.estimate.n, claim.estimate.n_excluded) == (0.3, 3, 1)
+    assert "hessian_eigenvalue_1 60 %, margin_mean, spectral 20 %" in claim.explanation
+    page = write_report(results).read_text(encoding="utf-8")
+    assert '<a href="#fragility">Table of the audit</a>' in page
+    assert "Flatness depends on the parametrization" in page

@@ -1,0 +1,75 @@
+"""The claim that flatness belongs to the parametrization, and the margin to the function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.claim import Claim, counted, decide, left_out, percent
+from orchestrator.statistics.estimate import FloatArray
+from orchestrator.statistics.median import median
+
+CHANGE_THRESHOLD = 0.1
+UNCHANGED = 1e-3
+"""What a margin may differ by after a reparametrization: rounding, generously."""
+
+
+def flatness_depends_on_parametrization(
+    trace_change: FloatArray,
+    margin_change: FloatArray,
+    groups: Groups,
+    others: Mapping[str, float],
+) -> Claim:
+    """Median relative change of the Hessian trace under a reparametrization, and the margin's.
+
+    Layers of a rectifier network are rescaled by α and 1/α, which leaves the function as it was
+    (Dinh et al., arXiv:1703.04933). The claim holds if the trace changes by more than a tenth
+    while no margin changes beyond rounding, neither so nor when hidden units are permuted.
+
+    Args:
+        trace_change: Shape (n,), one audited network a row: |after − before| of the trace over
+            the larger of the two; NaN where there is no such change or value.
+        margin_change: Shape (n,), the same of the mean margin.
+        groups: The trial and condition of each network.
+        others: Name → median relative change of further measures, for the explanation.
+    """
+    compared = np.isfinite(trace_change) & np.isfinite(margin_change)
+    estimate = median(np.where(compared, trace_change, np.nan), groups)
+    moved = int(np.sum(margin_change[compared] > UNCHANGED))
+    verdict = decide(estimate, CHANGE_THRESHOLD, below=False)
+    if moved and verdict == "holds":
+        verdict = "fails"
+    sentences = []
+    if estimate.n:
+        largest = float(np.max(margin_change[compared]))
+        sentences.append(
+            f"On {counted(estimate.n, 'audited network')} the mean margin changed by at most "
+            f"{_change(largest)} under that and under permuted hidden units"
+            + (f", on {moved} by more than rounding." if moved else ".")
+        )
+    sentences.append(
+        left_out(("networks without a layer to rescale, or without a value", ~compared))
+    )
+    if others:
+        told = ", ".join(f"{name} {_change(change)}" for name, change in others.items())
+        sentences.append(f"Medians of further measures: {told}.")
+    if not len(trace_change):
+        sentences = ["Nothing was audited yet: the command audit does it."]
+    elif not estimate.has_interval:
+        sentences.append(f"No verdict: {estimate.reason}.")
+    return Claim(
+        "flatness_depends_on_parametrization",
+        "Flatness changes under a reparametrization that leaves the function as it is; "
+        "margins do not",
+        "Median relative change of the Hessian trace when layers are rescaled",
+        estimate,
+        CHANGE_THRESHOLD,
+        verdict,
+        " ".join(sentence for sentence in sentences if sentence),
+    )
+
+
+def _change(share: float) -> str:
+    return "0 %" if share <= UNCHANGED else percent(share)

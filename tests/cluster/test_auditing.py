@@ -1,0 +1,69 @@
+"""Audits under Ray: when they happen, and that they happen once."""
+
+import pytest
+
+import orchestrator
+from orchestrator.cluster import auditing
+from orchestrator.cluster.auditing import CLAIM, missing_audits
+from orchestrator.results import ResultsFolder, read_study
+
+pytestmark = pytest.mark.ray
+
+FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
+
+
+def rows(folder, sql):
+    with orchestrator.connect(folder) as database:
+        return database.execute(sql).fetchall()
+
+
+AUDITED = (
+    "SELECT checkpoint_id, change, measure, relative_change, written_at FROM audit ORDER BY ALL"
+)
+
+
+def test_a_study_that_claims_it_is_audited_as_it_runs(
+    local_ray, small_study, tmp_path, monkeypatch
+):
+    results = tmp_path / "results"
+    study = small_study(claims=[CLAIM], measures=["margin", "hessian_trace"])
+    assert orchestrator.run(study, results, quiet=True).complete
+    assert rows(
+        results, "SELECT count(DISTINCT checkpoint_id), count(DISTINCT trial_id) FROM audit"
+    ) == [(2, 2)]
+    assert rows(results, "SELECT DISTINCT seed FROM audit JOIN trials USING (trial_id)") == [(0,)]
+    last = "SELECT count(*) FROM audit ANTI JOIN final USING (checkpoint_id)"
+    assert rows(results, last) == [(0,)]
+    fragile = dict(
+        rows(
+            results,
+            "SELECT measure, layer_rescaling FROM fragility "
+            "WHERE split = 'train' AND variant IN ('raw', 'exact')",
+        )
+    )
+    assert fragile["margin_mean"] < 1e-9 < 0.1 < fragile["hessian_trace"]
+
+    # Again, there is nothing to do, and a measure that comes later is audited too.
+    before = rows(results, AUDITED)
+    folder = ResultsFolder.open(results)
+    assert missing_audits(folder, read_study(folder)) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(auditing, "ray_session", lambda *_: pytest.fail("nothing was missing"))
+        assert orchestrator.audit(results, quiet=True) == []
+    assert rows(results, AUDITED) == before
+    assert orchestrator.measure(results, ["norms"], quiet=True).complete
+    assert rows(results, "SELECT count(*) FROM fragility WHERE measure = 'weight_norm'") == [(1,)]
+
+
+def test_a_damaged_snapshot_fails_alone(local_ray, small_study, tmp_path):
+    results = tmp_path / "results"
+    assert orchestrator.run(small_study(measures=["margin"]), results, quiet=True).complete
+    assert rows(results, "SELECT count(*) FROM audit") == [(0,)]
+    ((path, broken),) = rows(
+        results,
+        "SELECT path, checkpoint_id FROM final WHERE seed = 0 ORDER BY batch_size LIMIT 1",
+    )
+    (results / path).write_bytes(b"nothing of use")
+    (failure,) = orchestrator.audit(results, quiet=True)
+    assert failure.startswith(f"{broken}: audit: ")
+    assert rows(results, "SELECT count(DISTINCT checkpoint_id) FROM audit") == [(1,)]

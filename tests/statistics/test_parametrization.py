@@ -1,0 +1,42 @@
+import numpy as np
+
+from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.parametrization import flatness_depends_on_parametrization
+
+
+def judged(trace_change, margin_change, others=None):
+    n = len(trace_change)
+    groups = Groups.of(list(range(n)), [i // 2 for i in range(n)])
+    changes = np.array(trace_change, dtype=float), np.array(margin_change, dtype=float)
+    return flatness_depends_on_parametrization(*changes, groups, others or {})
+
+
+def test_a_trace_that_moves_beside_a_margin_that_does_not_holds():
+    claim = judged([0.5, 0.52, 0.48, 0.51], [0, 1e-9, 0, 0], {"sam_sharpness": 0.4})
+    assert claim.verdict == "holds"
+    assert claim.estimate.value == 0.505
+    assert "On 4 audited networks the mean margin changed by at most 0 %" in claim.explanation
+    assert "Medians of further measures: sam_sharpness 40 %." in claim.explanation
+
+
+def test_it_fails_if_the_margin_moves_too_or_the_trace_does_not():
+    moved = judged([0.5, 0.52, 0.48, 0.51], [0, 0.2, 0, 0])
+    assert moved.verdict == "fails"
+    assert "at most 20 %" in moved.explanation
+    assert "on 1 by more than rounding" in moved.explanation
+    assert judged([0.0, 0.01, 0.0, 0.01], [0, 0, 0, 0]).verdict == "fails"
+
+
+def test_networks_that_cannot_be_rescaled_are_counted():
+    claim = judged([0.5, np.nan, 0.5, 0.5, 0.5], [0, 0, np.nan, 0, 0])
+    assert (claim.estimate.n, claim.estimate.n_excluded) == (3, 2)
+    assert "Left out: 2 networks without a layer to rescale" in claim.explanation
+
+
+def test_without_an_audit_or_with_two_networks_it_is_unclear():
+    claim = judged([], [])
+    assert claim.verdict == "unclear"
+    assert claim.explanation == "Nothing was audited yet: the command audit does it."
+    few = judged([0.5, 0.5], [0, 0])
+    assert few.verdict == "unclear"
+    assert "No verdict: no interval from 2 trials" in few.explanation
