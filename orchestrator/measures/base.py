@@ -13,6 +13,8 @@ from orchestrator.study.measure_options import MeasureOptions
 if TYPE_CHECKING:
     from orchestrator.measures.context import MeasureContext
 
+Need = Literal["gradient_graph"]
+"""What is shared and too large to keep when no measure needs it any more."""
 Direction = Literal["higher", "lower", "neutral"]
 
 
@@ -113,10 +115,15 @@ class Measure(ABC):
             constructor sets them.
         version: Raised when a change of the code changes values; snapshots are then measured
             again.
+        needs: The large things it shares with others; they are kept until the last measure of
+            the snapshot that needs them, and such measures come one after the other. One's own
+            measure that calls ``gradient`` or ``hessian_vector_product`` of the context needs
+            ``gradient_graph``; where it doesn't say so, the graph may be built once more.
     """
 
     entries: tuple[CatalogEntry, ...]
     version: ClassVar[int] = 1
+    needs: ClassVar[frozenset[Need]] = frozenset()
 
     @abstractmethod
     def compute(self, context: MeasureContext) -> Iterable[Value | Curve]:

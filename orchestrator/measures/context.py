@@ -272,7 +272,7 @@ class MeasureContext:
                     return None
             return list(self._pass_gradients("train", create_graph=True))
 
-        return self.shared("gradient_graphs", compute)
+        return self.shared("gradient_graph", compute)
 
     def _pass_gradients(self, split: Split, *, create_graph: bool) -> Iterator[list[Tensor]]:
         """Each pass's share of the gradient of the mean over the whole split."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from orchestrator.errors import MeasureError, OrchestratorError
-from orchestrator.measures.base import Curve, Measure, Value
+from orchestrator.measures.base import Curve, Measure, Need, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.memory import is_out_of_memory
@@ -35,6 +36,9 @@ def measure_snapshot(
     changes values by no more than rounding. What leaves the process unfit to go on (a broken
     device, an interrupt) is not caught.
 
+    The requests are computed in their order, except that those which share something large
+    follow one another, so that it need not be kept for longer (``Measure.needs``).
+
     Args:
         context: The snapshot and its data. Work that several requests share is done once and
             counts into ``seconds`` of the first of them.
@@ -49,25 +53,62 @@ def measure_snapshot(
     Raises:
         torch.AcceleratorError: If the device is broken.
     """
-    for request, options in requests.items():
-        yield from _measure(context, request, options)
+    plan = _in_order([_built(request, options) for request, options in requests.items()])
+    for place, one in enumerate(plan):
+        yield from _measure(context, one)
+        awaited = frozenset[Need]().union(*(later.needs for later in plan[place + 1 :]))
+        for need in one.needs - awaited:
+            context.release(need)
 
 
-def _measure(context: MeasureContext, request: str, options: MeasureOptions) -> list[Row]:
+@dataclass(frozen=True)
+class _Planned:
+    """A request, with its measure or why there is none."""
+
+    request: str
+    name: str
+    measure: Measure | None
+    failure: str | None = None
+
+    @property
+    def needs(self) -> frozenset[Need]:
+        return frozenset() if self.measure is None else self.measure.needs
+
+
+def _built(request: str, options: MeasureOptions) -> _Planned:
+    try:
+        return _Planned(request, options.name, build_measure(options))
+    except Exception as error:
+        return _Planned(request, options.name, None, _reason(request, error))
+
+
+def _in_order(plan: Sequence[_Planned]) -> list[_Planned]:
+    """Those with a need directly after the first that has it; all else as it was asked for."""
+    ordered: list[_Planned] = []
+    for one in plan:
+        places = [i for i, before in enumerate(ordered) if before.needs & one.needs]
+        ordered.insert(places[-1] + 1 if places else len(ordered), one)
+    return ordered
+
+
+def _reason(request: str, error: Exception) -> str:
+    if not isinstance(error, OrchestratorError):
+        logger.exception("measure %s failed", request, exc_info=error)
+    return f"{type(error).__name__}: {error}"
+
+
+def _measure(context: MeasureContext, planned: _Planned) -> list[Row]:
     started = perf_counter()
     found: list[Value | Curve] = []
-    measure: Measure | None = None
-    failure: str | None = None
+    request, measure, failure = planned.request, planned.measure, planned.failure
     try:
-        with _repeatable(context.device):
-            measure = build_measure(options)
-            found = _in_memory(context, request, measure)
+        if measure is not None:
+            with _repeatable(context.device):
+                found = _in_memory(context, request, measure)
     except torch.AcceleratorError:
         raise  # every later measure in this process would suffer from it
     except Exception as error:
-        if not isinstance(error, OrchestratorError):
-            logger.exception("measure %s failed", request)
-        failure = f"{type(error).__name__}: {error}"
+        failure = _reason(request, error)
     if failure is None and not any(isinstance(item, Value) for item in found):
         failure = "MeasureError: it yielded no value"
     common = {
@@ -79,7 +120,7 @@ def _measure(context: MeasureContext, request: str, options: MeasureOptions) -> 
         "measure_version": None if measure is None else measure.version,
     }
     if failure is not None:
-        return [{**_failure_row(options.name, failure), **common}]
+        return [{**_failure_row(planned.name, failure), **common}]
     return [{**_row(context, item), **common} for item in found]
 
 

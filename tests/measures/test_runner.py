@@ -6,14 +6,15 @@ import subprocess
 import sys
 from math import isfinite, isnan
 from textwrap import dedent
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from orchestrator.measures import MeasureContext, measure_snapshot
+from orchestrator.measures import MeasureContext, build_measure, measure_snapshot
+from orchestrator.measures.base import Need
 from orchestrator.measures.runner import _repeatable
 from orchestrator.study.measure_options import MeasureRequest
 from tests.measures.cases import CASES, CROSS_ENTROPY, Case, case, random_dataset
@@ -40,9 +41,13 @@ OF_A_VALUE = {"measure"}
 OF_A_CURVE = {"curve", "x", "y"}
 
 
+def requests(*names: Any) -> dict[str, Any]:
+    parsed = [REQUEST.validate_python(name) for name in names]
+    return {request.request: request for request in parsed}
+
+
 def run(context: MeasureContext, *names: Any) -> list[dict[str, Any]]:
-    requests = [REQUEST.validate_python(name) for name in names]
-    return list(measure_snapshot(context, {request.request: request for request in requests}))
+    return list(measure_snapshot(context, requests(*names)))
 
 
 def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -175,6 +180,36 @@ def test_curves_are_rows_of_their_own() -> None:
 def test_a_request_without_a_value_is_an_error() -> None:
     (row,) = run(case("mlp").context(), f"{MINE}:only_a_curve")
     assert (row["status"], row["error"]) == ("error", "MeasureError: it yielded no value")
+
+
+@pytest.mark.parametrize("name", list(all_requests()))
+def test_what_a_measure_needs_is_what_it_builds(name: str) -> None:
+    built = set()
+    for subject in (case("mlp"), case("tanh")):
+        context = subject.context()
+        measure = build_measure(all_requests()[name])
+        list(measure.compute(context))
+        built |= {need for need in get_args(Need) if need in context._shared}
+    assert measure.needs == built
+
+
+def test_what_is_large_is_kept_until_the_last_that_needs_it() -> None:
+    """The graph is built once although a measure without that need was asked for in between."""
+    subject = case("tanh").context()
+    calls = []
+    forward = subject.forward
+
+    def counted(*arguments: Any) -> torch.Tensor:
+        calls.append(torch.is_grad_enabled())
+        return forward(*arguments)
+
+    subject.forward = counted  # type: ignore[method-assign]
+    raw = {"margin": {"normalizations": ["raw"]}}
+    rows = measure_snapshot(subject, requests("gradient_norm", raw, "hessian_spectrum"))
+    order = list(dict.fromkeys(row["measure"].partition("_")[0] for row in rows))
+    assert order == ["gradient", "hessian", "margin"]
+    assert calls.count(True) == 2  # one pass of each split
+    assert "gradient_graph" not in subject._shared
 
 
 def test_an_interrupt_is_not_caught() -> None:

@@ -94,6 +94,7 @@ class Fisher(Measure):
     last three and classes − 1 for the first, which is free where ``hessian_trace`` is exact.
     """
 
+    needs = frozenset({"gradient_graph"})
     entries = (
         CatalogEntry(
             measure="fisher_trace",

@@ -22,6 +22,7 @@ class GradientNorm(Measure):
     order. Cost: one gradient per split; the training one is shared.
     """
 
+    needs = frozenset({"gradient_graph"})
     entries = (
         CatalogEntry(
             measure="gradient_norm",

@@ -28,6 +28,7 @@ class HessianFrobeniusNorm(Measure):
         MeasureError: If a single probe is allowed.
     """
 
+    needs = frozenset({"gradient_graph"})
     entries = (
         CatalogEntry(
             measure="hessian_frobenius_norm",

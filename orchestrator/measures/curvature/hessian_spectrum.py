@@ -31,6 +31,8 @@ class HessianSpectrum(Measure):
         MeasureError: If fewer iterations are allowed than eigenvalues asked for.
     """
 
+    needs = frozenset({"gradient_graph"})
+
     def __init__(self, options: HessianSpectrumOptions) -> None:
         if options.iterations < options.top:
             raise MeasureError(

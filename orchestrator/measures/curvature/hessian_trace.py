@@ -29,6 +29,7 @@ class HessianTrace(Measure):
         MeasureError: If a single probe is allowed.
     """
 
+    needs = frozenset({"gradient_graph"})
     entries = (
         CatalogEntry(
             measure="hessian_trace",

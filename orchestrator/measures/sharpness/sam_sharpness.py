@@ -50,6 +50,7 @@ class SamSharpness(Measure):
     one forward pass.
     """
 
+    needs = frozenset({"gradient_graph"})
     entries = (
         CatalogEntry(
             measure="sam_sharpness",
