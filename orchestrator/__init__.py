@@ -119,7 +119,7 @@ def measure(
 def audit(
     results: str | Path,
     *,
-    trials_per_condition: int = 1,
+    trials_per_condition: int = 2,
     address: str | None = None,
     quiet: bool = False,
 ) -> list[str]:

@@ -166,7 +166,7 @@ def audit(
     results: Results,
     trials: Annotated[
         int, typer.Option(min=1, help="Trials of each condition to audit, by their first seeds.")
-    ] = 1,
+    ] = 2,
     address: Address = None,
     quiet: Quiet = False,
 ) -> None:

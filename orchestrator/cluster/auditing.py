@@ -32,6 +32,7 @@ from orchestrator.training import build_loss, read_snapshot
 CLAIM = "flatness_depends_on_parametrization"
 """The claim that rests on audits; a study that makes it is audited as it runs."""
 
+TRIALS_PER_CONDITION = 2  # One alone says nothing of how much trials of a condition differ.
 MOST_RETRIES = 2  # Of a process that was killed or ran out of memory.
 
 Progress = Callable[[str], None]
@@ -55,7 +56,7 @@ class AuditOrder:
 def audit_study(
     location: Path,
     *,
-    trials_per_condition: int = 1,
+    trials_per_condition: int = TRIALS_PER_CONDITION,
     address: str | None = None,
     progress: Progress = lambda text: None,
 ) -> list[str]:
@@ -92,7 +93,7 @@ def audit_study(
 
 
 def missing_audits(
-    folder: ResultsFolder, study: Study, trials_per_condition: int = 1
+    folder: ResultsFolder, study: Study, trials_per_condition: int = TRIALS_PER_CONDITION
 ) -> list[AuditOrder]:
     """Orders for the last snapshots that lack an audit of something the study measures."""
     audited = read_audited(folder)

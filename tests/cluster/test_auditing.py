@@ -30,8 +30,10 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
     assert orchestrator.run(study, results, quiet=True).complete
     assert rows(
         results, "SELECT count(DISTINCT checkpoint_id), count(DISTINCT trial_id) FROM audit"
-    ) == [(2, 2)]
-    assert rows(results, "SELECT DISTINCT seed FROM audit JOIN trials USING (trial_id)") == [(0,)]
+    ) == [(4, 4)]
+    assert rows(
+        results, "SELECT DISTINCT seed FROM audit JOIN trials USING (trial_id) ORDER BY 1"
+    ) == [(0,), (1,)]
     last = "SELECT count(*) FROM audit ANTI JOIN final USING (checkpoint_id)"
     assert rows(results, last) == [(0,)]
     fragile = dict(
@@ -66,4 +68,4 @@ def test_a_damaged_snapshot_fails_alone(local_ray, small_study, tmp_path):
     (results / path).write_bytes(b"nothing of use")
     (failure,) = orchestrator.audit(results, quiet=True)
     assert failure.startswith(f"{broken}: audit: ")
-    assert rows(results, "SELECT count(DISTINCT checkpoint_id) FROM audit") == [(1,)]
+    assert rows(results, "SELECT count(DISTINCT checkpoint_id) FROM audit") == [(3,)]
