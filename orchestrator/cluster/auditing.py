@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestrator.cluster.backlog_reading import read_audited
+from orchestrator.cluster.audit_backlog import (
+    TRIALS_PER_CONDITION,
+    AuditOrder,
+    last_snapshots,
+    missing_audits,
+)
 from orchestrator.cluster.session import Slots, ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
@@ -21,36 +26,15 @@ from orchestrator.measures import Audited, audit
 from orchestrator.models import build_model
 from orchestrator.results import (
     ResultsFolder,
-    committed_snapshots,
     read_study,
     write_part,
 )
 from orchestrator.study.spec import Study, TrialConfig
-from orchestrator.study.trials import Trial, expand_trials
 from orchestrator.training import build_loss, read_snapshot
 
-CLAIM = "flatness_depends_on_parametrization"
-"""The claim that rests on audits; a study that makes it is audited as it runs."""
-
-TRIALS_PER_CONDITION = 2  # One alone says nothing of how much trials of a condition differ.
 MOST_RETRIES = 2  # Of a process that was killed or ran out of memory.
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class AuditOrder:
-    """One snapshot to be audited.
-
-    Attributes:
-        checkpoint: Its row of the table ``checkpoints``.
-        seed: Seed of its trial.
-        config: The trial's :class:`TrialConfig`, as JSON.
-    """
-
-    checkpoint: Mapping[str, Any]
-    seed: int
-    config: str
 
 
 def audit_study(
@@ -80,7 +64,7 @@ def audit_study(
     """
     folder = ResultsFolder.open(location)
     study = read_study(folder)
-    if not _chosen(folder, study, trials_per_condition):
+    if not last_snapshots(folder, study, trials_per_condition):
         raise ResultsError(f"{location}: no snapshots yet", "run the study first")
     with folder.lock():
         orders = missing_audits(folder, study, trials_per_condition)
@@ -90,18 +74,6 @@ def audit_study(
             configs = [TrialConfig.model_validate_json(order.config) for order in orders]
             data = SharedData(config.data for config in configs)
             return run_audits(orders, folder, study, data, slots, progress)
-
-
-def missing_audits(
-    folder: ResultsFolder, study: Study, trials_per_condition: int = TRIALS_PER_CONDITION
-) -> list[AuditOrder]:
-    """Orders for the last snapshots that lack an audit of something the study measures."""
-    audited = read_audited(folder)
-    return [
-        AuditOrder(checkpoint, trial.seed, trial.config.model_dump_json())
-        for trial, checkpoint in _chosen(folder, study, trials_per_condition)
-        if not study.requests.keys() <= audited.get(checkpoint["checkpoint_id"], set())
-    ]
 
 
 def run_audits(
@@ -183,23 +155,3 @@ def _subject(
         examples=study.measuring.examples,
         examples_per_pass=study.measuring.examples_per_pass,
     )
-
-
-def _chosen(
-    folder: ResultsFolder, study: Study, trials_per_condition: int
-) -> list[tuple[Trial, dict[str, Any]]]:
-    """Trials with their last snapshot, at most so many of each condition."""
-    trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    last: dict[str, dict[str, Any]] = {}
-    for row in committed_snapshots(folder, set(trials)):
-        known = last.get(row["trial_id"])
-        if known is None or known["step"] < row["step"]:
-            last[row["trial_id"]] = row
-    chosen: list[tuple[Trial, dict[str, Any]]] = []
-    counts: dict[str, int] = {}
-    for trial_id, trial in sorted(trials.items(), key=lambda item: item[1].seed):
-        count = counts.get(trial.condition_id, 0)
-        if trial_id in last and count < trials_per_condition:
-            counts[trial.condition_id] = count + 1
-            chosen.append((trial, last[trial_id]))
-    return chosen

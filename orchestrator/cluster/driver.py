@@ -18,7 +18,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from orchestrator.cluster import auditing
+from orchestrator.cluster import audit_backlog
+from orchestrator.cluster.auditing import run_audits
 from orchestrator.cluster.backlog import missing_measures, snapshots_of
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
@@ -199,15 +200,17 @@ def _rounds(
             todo = [trial_id for trial_id in todo if trial_id not in summary.failed_trials]
             if not todo and (not orders or summary.failed_measures):
                 break
-        summary.failed_measures = summary.failed_measures + auditing.run_audits(
+        summary.failed_measures = summary.failed_measures + run_audits(
             _audits(study, folder), folder, study, data, slots, tell(quiet=quiet)
         )
     return backlog
 
 
-def _audits(study: Study, folder: ResultsFolder) -> list[auditing.AuditOrder]:
+def _audits(study: Study, folder: ResultsFolder) -> list[audit_backlog.AuditOrder]:
     """The audits that a claim of the study needs and that are missing."""
-    return auditing.missing_audits(folder, study) if auditing.CLAIM in study.claims else []
+    return (
+        audit_backlog.missing_audits(folder, study) if audit_backlog.CLAIM in study.claims else []
+    )
 
 
 def _missing(

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import torch
 
+from orchestrator.cluster.audit_backlog import audits_left
 from orchestrator.cluster.backlog_reading import read_backlog
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset
-from orchestrator.measures import MeasureContext, measure_snapshot
+from orchestrator.measures import CHANGES, MeasureContext, measure_snapshot
 from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder, committed_snapshots
 from orchestrator.study.plan import Plan, make_plan
@@ -39,8 +40,8 @@ def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
     done: set[str] = set()
     partial: set[str] = set()
     measured = 0
-    if results.exists():
-        folder = ResultsFolder.open(results)
+    folder = ResultsFolder.open(results) if results.exists() else None
+    if folder is not None:
         backlog = read_backlog(folder, study)
         ids = {trial.trial_id for trial in trials}
         done = backlog.completed & ids
@@ -89,6 +90,8 @@ def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
         update_seconds=update_seconds,
         measure_seconds=measure_seconds,
         slots=slots,
+        audits=audits_left(folder, study, trials),
+        measurings_per_audit=len(CHANGES) + 1,
     )
 
 

@@ -8,7 +8,7 @@ In a notebook, without a study::
     rows = list(measure_snapshot(context, study.requests))
 """
 
-from orchestrator.measures.audit import Audited, AuditRow, audit
+from orchestrator.measures.audit import CHANGES, Audited, AuditRow, audit
 from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.catalog import catalog
@@ -36,6 +36,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "build_measure",
     "catalog",
     # how fragile a measure is
+    "CHANGES",
     "AuditRow",
     "Audited",
     "audit",

@@ -56,6 +56,8 @@ class Plan:
         slots: Trials that train side by side on this machine.
         train_seconds: Seconds of training left, over all trials; None if not probed.
         measure_seconds: Seconds of measuring left.
+        audits: Snapshots to audit, where a claim of the study asks for it.
+        audit_seconds: Seconds of auditing, from those of measuring.
         conditions: The costs of each condition.
     """
 
@@ -70,14 +72,17 @@ class Plan:
     slots: int
     train_seconds: float | None
     measure_seconds: float | None
+    audits: int
+    audit_seconds: float | None
     conditions: tuple[ConditionCost, ...]
 
     @property
     def wall_seconds(self) -> float | None:
-        """Time until everything is trained and measured, with every core busy."""
-        if self.train_seconds is None or self.measure_seconds is None:
+        """Time until everything is trained, measured and audited, with every core busy."""
+        parts = (self.train_seconds, self.measure_seconds, self.audit_seconds)
+        if any(part is None for part in parts):
             return None
-        return (self.train_seconds + self.measure_seconds) / max(1, self.slots)
+        return sum(part or 0 for part in parts) / max(1, self.slots)
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain values, for JSON."""
@@ -121,6 +126,8 @@ def make_plan(
     update_seconds: Mapping[str, float],
     measure_seconds: Mapping[str, float],
     slots: int,
+    audits: int = 0,
+    measurings_per_audit: int = 0,
 ) -> Plan:
     """Put a plan together.
 
@@ -135,6 +142,8 @@ def make_plan(
         update_seconds: Condition id → measured seconds of one update; may lack conditions.
         measure_seconds: Condition id → measured seconds of one snapshot's measures; likewise.
         slots: Trials that train side by side.
+        audits: Snapshots to audit.
+        measurings_per_audit: How often an audit measures its snapshot.
     """
     by_condition: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -165,6 +174,7 @@ def make_plan(
     snapshots = sum(cost.trials * cost.snapshots for cost in costs)
     left = max(0, snapshots - measured) if len(done) < len(trials) else 0
     per_snapshot = [c.measure_seconds for c in costs if c.measure_seconds is not None]
+    per_snapshot_mean = sum(per_snapshot) / len(per_snapshot) if per_snapshot else None
     known = all(cost.train_seconds is not None for cost in costs) and bool(update_seconds)
     return Plan(
         study=study.study,
@@ -177,7 +187,11 @@ def make_plan(
         disk_bytes=sum(cost.trials * cost.snapshots * cost.snapshot_bytes for cost in costs),
         slots=slots,
         train_seconds=sum(c.to_train * (c.train_seconds or 0) for c in costs) if known else None,
-        measure_seconds=left * sum(per_snapshot) / len(per_snapshot) if per_snapshot else None,
+        measure_seconds=None if per_snapshot_mean is None else left * per_snapshot_mean,
+        audits=audits,
+        audit_seconds=None
+        if per_snapshot_mean is None
+        else audits * measurings_per_audit * per_snapshot_mean,
         conditions=tuple(costs),
     )
 
@@ -209,9 +223,14 @@ def plan_text(plan: Plan) -> str:
             f"{_cell(cost.measure_seconds):>10}"
         )
     if plan.wall_seconds is not None:
+        audits = (
+            f" and {plan.audit_seconds:.0f} s of auditing {plan.audits} snapshots"
+            if plan.audits
+            else ""
+        )
         lines.append(
-            f"time: about {plan.train_seconds:.0f} s of training and "
-            f"{plan.measure_seconds:.0f} s of measuring; {plan.wall_seconds:.0f} s with "
+            f"time: about {plan.train_seconds:.0f} s of training, "
+            f"{plan.measure_seconds:.0f} s of measuring{audits}; {plan.wall_seconds:.0f} s with "
             f"{plan.slots} cores or slots busy (an upper bound: a train-loss target ends a "
             "trial sooner)"
         )

@@ -4,7 +4,7 @@ import pytest
 
 import orchestrator
 from orchestrator.cluster import auditing
-from orchestrator.cluster.auditing import CLAIM, missing_audits
+from orchestrator.cluster.audit_backlog import CLAIM, missing_audits
 from orchestrator.results import ResultsFolder, read_study
 
 pytestmark = pytest.mark.ray

@@ -1,0 +1,83 @@
+"""Which snapshots are to be audited: what a study asks for, less what is stored. Needs no Ray."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.cluster.backlog_reading import read_audited
+from orchestrator.results import ResultsFolder, committed_snapshots
+from orchestrator.study.spec import Study
+from orchestrator.study.trials import Trial, expand_trials
+
+CLAIM = "flatness_depends_on_parametrization"
+"""The claim that rests on audits; a study that makes it is audited as it runs."""
+TRIALS_PER_CONDITION = 2
+"""One alone would say nothing of how much trials of a condition differ."""
+
+
+@dataclass(frozen=True)
+class AuditOrder:
+    """One snapshot to be audited.
+
+    Attributes:
+        checkpoint: Its row of the table ``checkpoints``.
+        seed: Seed of its trial.
+        config: The trial's :class:`TrialConfig`, as JSON.
+    """
+
+    checkpoint: Mapping[str, Any]
+    seed: int
+    config: str
+
+
+def missing_audits(
+    folder: ResultsFolder, study: Study, trials_per_condition: int = TRIALS_PER_CONDITION
+) -> list[AuditOrder]:
+    """Orders for the last snapshots that lack an audit of something the study measures."""
+    audited = read_audited(folder)
+    return [
+        AuditOrder(checkpoint, trial.seed, trial.config.model_dump_json())
+        for trial, checkpoint in last_snapshots(folder, study, trials_per_condition)
+        if not study.requests.keys() <= audited.get(checkpoint["checkpoint_id"], set())
+    ]
+
+
+def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial]) -> int:
+    """How many snapshots a run would audit in the end.
+
+    Args:
+        folder: The results, if there are any yet.
+        study: The study.
+        trials: Its trials.
+    """
+    if CLAIM not in study.claims:
+        return 0
+    members = Counter(trial.condition_id for trial in trials)
+    wanted = sum(min(TRIALS_PER_CONDITION, count) for count in members.values())
+    if folder is None:
+        return wanted
+    present = len(last_snapshots(folder, study, TRIALS_PER_CONDITION))
+    return wanted - present + len(missing_audits(folder, study))
+
+
+def last_snapshots(
+    folder: ResultsFolder, study: Study, trials_per_condition: int
+) -> list[tuple[Trial, dict[str, Any]]]:
+    """Trials with the last snapshot of each, so many of each condition, by their first seeds."""
+    trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    last: dict[str, dict[str, Any]] = {}
+    for row in committed_snapshots(folder, set(trials)):
+        known = last.get(row["trial_id"])
+        if known is None or known["step"] < row["step"]:
+            last[row["trial_id"]] = row
+    chosen: list[tuple[Trial, dict[str, Any]]] = []
+    counts: dict[str, int] = {}
+    for trial_id, trial in sorted(trials.items(), key=lambda item: item[1].seed):
+        count = counts.get(trial.condition_id, 0)
+        if trial_id in last and count < trials_per_condition:
+            counts[trial.condition_id] = count + 1
+            chosen.append((trial, last[trial_id]))
+    return chosen
