@@ -18,7 +18,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from orchestrator.cluster import audit_backlog
+from orchestrator.cluster.audit_backlog import CLAIM, AuditOrder, missing_audits
 from orchestrator.cluster.auditing import run_audits
 from orchestrator.cluster.backlog import missing_measures, snapshots_of
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
@@ -206,11 +206,9 @@ def _rounds(
     return backlog
 
 
-def _audits(study: Study, folder: ResultsFolder) -> list[audit_backlog.AuditOrder]:
+def _audits(study: Study, folder: ResultsFolder) -> list[AuditOrder]:
     """The audits that a claim of the study needs and that are missing."""
-    return (
-        audit_backlog.missing_audits(folder, study) if audit_backlog.CLAIM in study.claims else []
-    )
+    return missing_audits(folder, study) if CLAIM in study.claims else []
 
 
 def _missing(

@@ -5,6 +5,7 @@ import pytest
 import orchestrator
 from orchestrator.cluster import auditing
 from orchestrator.cluster.audit_backlog import CLAIM, missing_audits
+from orchestrator.cluster.planning import plan_study
 from orchestrator.results import ResultsFolder, read_study
 
 pytestmark = pytest.mark.ray
@@ -27,6 +28,7 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
 ):
     results = tmp_path / "results"
     study = small_study(claims=[CLAIM], measures=["margin", "hessian_trace"])
+    assert plan_study(orchestrator.load_study(study), results, probe=False).audits == 4
     assert orchestrator.run(study, results, quiet=True).complete
     assert rows(
         results, "SELECT count(DISTINCT checkpoint_id), count(DISTINCT trial_id) FROM audit"
@@ -49,6 +51,7 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
     before = rows(results, AUDITED)
     folder = ResultsFolder.open(results)
     assert missing_audits(folder, read_study(folder)) == []
+    assert plan_study(read_study(folder), results, probe=False).audits == 0
     with monkeypatch.context() as patched:
         patched.setattr(auditing, "ray_session", lambda *_: pytest.fail("nothing was missing"))
         assert orchestrator.audit(results, quiet=True) == []

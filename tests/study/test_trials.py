@@ -149,6 +149,8 @@ def test_a_plan_counts_what_is_left():
         update_seconds=dict.fromkeys(conditions, 0.5),
         measure_seconds=dict.fromkeys(conditions, 2.0),
         slots=2,
+        audits=3,
+        measurings_per_audit=9,
     )
     assert (plan.trials, plan.done, plan.partial, plan.new) == (4, 1, 1, 2)
     # Epochs 1, 2 and the end, and one milestone: four snapshots a trial.
@@ -156,8 +158,10 @@ def test_a_plan_counts_what_is_left():
     updates = {10: 30, 50: 6}
     left = [updates[t.config.training.batch_size] for t in trials[1:]]
     assert plan.train_seconds == 0.5 * sum(left)
-    assert plan.wall_seconds == (plan.train_seconds + 24) / 2
+    assert plan.audit_seconds == 3 * 9 * 2.0
+    assert plan.wall_seconds == (plan.train_seconds + 24 + 54) / 2
     assert "4 trials (2 new, 1 partial, 1 done)" in plan_text(plan)
+    assert "24 s of measuring and 54 s of auditing 3 snapshots;" in plan_text(plan)
 
 
 def test_snapshots_that_coincide_count_once():
