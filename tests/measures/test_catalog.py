@@ -28,6 +28,7 @@ NAMES = {
         "hessian_eigenvalue_4",
         "hessian_eigenvalue_5",
         "hessian_eigenvalue_min",
+        "hessian_eigenvalue_ratio",
         "hessian_frobenius_norm",
         "gradient_norm",
         "fisher_trace",

@@ -73,6 +73,7 @@ def undefined(subject: Case, row: dict[str, Any]) -> bool:
     return (
         (subject.name == "one_example" and row["variant"] == "total_variation")
         or (subject.name == "single_class" and row["measure"] == "gradient_noise_scale")
+        or (subject.name == "single_class" and row["measure"] == "hessian_eigenvalue_ratio")
         or (
             row["measure"] == "path_norm"
             and (subject.name == "leaky_relu" or not subject.piecewise_linear)

@@ -28,7 +28,9 @@ class HessianSpectrumOptions(MeasureOptions):
     name: Literal["hessian_spectrum"]
     top: PositiveInt = Field(5, description="How many of the largest eigenvalues.")
     iterations: PositiveInt = Field(100, description="Most Lanczos iterations.")
-    tolerance: PositiveFloat = Field(1e-3, description="Residual norm, relative to the largest.")
+    tolerance: PositiveFloat = Field(
+        1e-3, description="Residual norm, relative to the eigenvalue it belongs to."
+    )
 
 
 class HessianFrobeniusNormOptions(MeasureOptions):
