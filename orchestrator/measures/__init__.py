@@ -18,8 +18,18 @@ from orchestrator.measures.curvature.fisher import Fisher
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
 from orchestrator.measures.curvature.gradient import GradientNorm
 from orchestrator.measures.curvature.hessian_frobenius import HessianFrobeniusNorm
+from orchestrator.measures.curvature.hessian_spectral_density import (
+    HessianSpectralDensity,
+    spectral_quadratures,
+)
 from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.curvature.hessian_trace import HessianTrace
+from orchestrator.measures.curvature.lanczos_quadrature import (
+    Quadrature,
+    SmoothedDensity,
+    lanczos_quadrature,
+    smoothed_density,
+)
 from orchestrator.measures.curvature.piecewise_linear import Proof, prove_piecewise_linear
 from orchestrator.measures.margins.output_margins import Margin, margins
 from orchestrator.measures.norms.path_norm import PathNorm
@@ -54,9 +64,16 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "Fisher",
     "GradientNorm",
     "HessianFrobeniusNorm",
+    "HessianSpectralDensity",
     "HessianSpectrum",
     "HessianTrace",
     "SamSharpness",
+    # the spectrum of the Hessian
+    "Quadrature",
+    "SmoothedDensity",
+    "lanczos_quadrature",
+    "smoothed_density",
+    "spectral_quadratures",
     # the exact trace and its proof
     "ExactTrace",
     "Proof",

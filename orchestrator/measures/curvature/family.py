@@ -7,6 +7,7 @@ from orchestrator.measures.curvature.fisher import Fisher
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
 from orchestrator.measures.curvature.gradient import GradientNorm
 from orchestrator.measures.curvature.hessian_frobenius import HessianFrobeniusNorm
+from orchestrator.measures.curvature.hessian_spectral_density import HessianSpectralDensity
 from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.curvature.hessian_trace import HessianTrace
 from orchestrator.study.measure_options.curvature import (
@@ -14,6 +15,7 @@ from orchestrator.study.measure_options.curvature import (
     FisherRaoNormOptions,
     GradientNormOptions,
     HessianFrobeniusNormOptions,
+    HessianSpectralDensityOptions,
     HessianSpectrumOptions,
     HessianTraceOptions,
 )
@@ -21,6 +23,7 @@ from orchestrator.study.measure_options.curvature import (
 CURVATURE: MeasureFamily = {
     HessianTraceOptions: HessianTrace,
     HessianSpectrumOptions: HessianSpectrum,
+    HessianSpectralDensityOptions: HessianSpectralDensity,
     HessianFrobeniusNormOptions: HessianFrobeniusNorm,
     GradientNormOptions: GradientNorm,
     FisherOptions: Fisher,

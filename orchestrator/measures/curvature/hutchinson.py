@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isfinite, nan
 from statistics import fmean, stdev
@@ -97,10 +97,11 @@ def probe_mean(
             return TraceEstimate(nan, nan, len(found))
         if len(found) == look:
             look *= 2
-            if _standard_error(found) <= relative_error * abs(fmean(found)):
+            if standard_error(found) <= relative_error * abs(fmean(found)):
                 break
-    return TraceEstimate(fmean(found), _standard_error(found), len(found))
+    return TraceEstimate(fmean(found), standard_error(found), len(found))
 
 
-def _standard_error(values: list[float]) -> float:
+def standard_error(values: Sequence[float]) -> float:
+    """Of the mean of independent values, at least two: standard deviation / √n."""
     return float(stdev(values) / len(values) ** 0.5)

@@ -33,6 +33,19 @@ class HessianSpectrumOptions(MeasureOptions):
     )
 
 
+class HessianSpectralDensityOptions(MeasureOptions):
+    """Density of the Hessian's eigenvalues, by stochastic Lanczos quadrature."""
+
+    name: Literal["hessian_spectral_density"]
+    probes: PositiveInt = Field(16, description="Random start vectors to average over.")
+    iterations: PositiveInt = Field(32, description="Lanczos iterations from each of them.")
+    moments: PositiveInt = Field(4, description="How many means of powers of the eigenvalues.")
+    grid_points: int = Field(256, ge=2, description="Points at which the density is given.")
+    width: PositiveFloat = Field(
+        0.01, description="Of the Gaussian for each eigenvalue, relative to their range."
+    )
+
+
 class HessianFrobeniusNormOptions(MeasureOptions):
     """Frobenius norm of the Hessian of the training loss, estimated."""
 
@@ -64,6 +77,7 @@ class FisherRaoNormOptions(MeasureOptions):
 CURVATURE: tuple[type[MeasureOptions], ...] = (
     HessianTraceOptions,
     HessianSpectrumOptions,
+    HessianSpectralDensityOptions,
     HessianFrobeniusNormOptions,
     GradientNormOptions,
     FisherOptions,

@@ -5,13 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.measures.curvature.lanczos import lanczos
-
-
-def with_spectrum(values, seed=0):
-    """A symmetric matrix with these eigenvalues, in random directions."""
-    random = np.random.default_rng(seed)
-    rotation, _ = np.linalg.qr(random.normal(size=(len(values), len(values))))
-    return torch.from_numpy(rotation @ np.diag(np.asarray(values, dtype=float)) @ rotation.T)
+from tests.measures.curvature.spectra import with_spectrum
 
 
 def run(matrix, **options):
