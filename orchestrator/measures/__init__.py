@@ -31,6 +31,12 @@ from orchestrator.measures.curvature.lanczos_quadrature import (
     smoothed_density,
 )
 from orchestrator.measures.curvature.piecewise_linear import Proof, prove_piecewise_linear
+from orchestrator.measures.curvature.relative_flatness import (
+    RelativeFlatness,
+    estimated_relative_flatness,
+    exact_relative_flatness,
+)
+from orchestrator.measures.curvature.weight_layers import WeightLayer, weight_layers
 from orchestrator.measures.margins.output_margins import Margin, margins
 from orchestrator.measures.norms.path_norm import PathNorm
 from orchestrator.measures.norms.stable_rank import StableRank
@@ -67,6 +73,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "HessianSpectralDensity",
     "HessianSpectrum",
     "HessianTrace",
+    "RelativeFlatness",
     "SamSharpness",
     # the spectrum of the Hessian
     "Quadrature",
@@ -79,6 +86,11 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "Proof",
     "exact_trace",
     "prove_piecewise_linear",
+    # relative flatness of layers
+    "WeightLayer",
+    "estimated_relative_flatness",
+    "exact_relative_flatness",
+    "weight_layers",
     # norms
     "FisherRaoNorm",
     "Norms",

@@ -35,6 +35,7 @@ NAMES = {
         "hessian_spectral_moment_3",
         "hessian_spectral_moment_4",
         "hessian_effective_rank",
+        "relative_flatness",
         "hessian_frobenius_norm",
         "gradient_norm",
         "fisher_trace",

@@ -10,6 +10,7 @@ from orchestrator.measures.curvature.hessian_frobenius import HessianFrobeniusNo
 from orchestrator.measures.curvature.hessian_spectral_density import HessianSpectralDensity
 from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.curvature.hessian_trace import HessianTrace
+from orchestrator.measures.curvature.relative_flatness import RelativeFlatness
 from orchestrator.study.measure_options.curvature import (
     FisherOptions,
     FisherRaoNormOptions,
@@ -18,6 +19,7 @@ from orchestrator.study.measure_options.curvature import (
     HessianSpectralDensityOptions,
     HessianSpectrumOptions,
     HessianTraceOptions,
+    RelativeFlatnessOptions,
 )
 
 CURVATURE: MeasureFamily = {
@@ -25,6 +27,7 @@ CURVATURE: MeasureFamily = {
     HessianSpectrumOptions: HessianSpectrum,
     HessianSpectralDensityOptions: HessianSpectralDensity,
     HessianFrobeniusNormOptions: HessianFrobeniusNorm,
+    RelativeFlatnessOptions: RelativeFlatness,
     GradientNormOptions: GradientNorm,
     FisherOptions: Fisher,
     FisherRaoNormOptions: FisherRaoNorm,

@@ -87,19 +87,54 @@ def probe_mean(
     Raises:
         ValueError: If ``probes`` is below 2, which has no standard error.
     """
+    (mean,) = probe_means(
+        lambda index: (sample(index),), probes=probes, relative_error=relative_error
+    )
+    return mean
+
+
+def probe_means(
+    sample: Callable[[int], Sequence[float]],
+    *,
+    probes: int = 256,
+    relative_error: float = 0.0,
+    deciding: int | None = None,
+) -> list[TraceEstimate]:
+    """Means of several numbers from the same probes.
+
+    Args:
+        sample: The numbers that the probe of an index from 0 gives, always as many.
+        probes: Most probes to use, at least 2.
+        relative_error: As for ``probe_mean``.
+        deciding: How many of the first numbers must be precise enough to stop; all by default.
+
+    Returns:
+        One mean for each number, all NaN from the first probe where any is not finite.
+
+    Raises:
+        ValueError: If ``probes`` is below 2, which has no standard error.
+    """
     if probes < 2:
         raise ValueError(f"a standard error needs at least 2 probes, got {probes}")
-    found: list[float] = []
+    found: list[Sequence[float]] = []
     look = FEWEST_PROBES
     for index in range(probes):
         found.append(sample(index))
-        if not isfinite(found[-1]):
-            return TraceEstimate(nan, nan, len(found))
+        if not all(map(isfinite, found[-1])):
+            return [TraceEstimate(nan, nan, len(found)) for _ in found[-1]]
         if len(found) == look:
             look *= 2
-            if standard_error(found) <= relative_error * abs(fmean(found)):
+            estimates = _estimates(found)[:deciding]
+            if all(e.standard_error <= relative_error * abs(e.value) for e in estimates):
                 break
-    return TraceEstimate(fmean(found), standard_error(found), len(found))
+    return _estimates(found)
+
+
+def _estimates(found: list[Sequence[float]]) -> list[TraceEstimate]:
+    return [
+        TraceEstimate(fmean(samples), standard_error(samples), len(found))
+        for samples in zip(*found, strict=True)
+    ]
 
 
 def standard_error(values: Sequence[float]) -> float:

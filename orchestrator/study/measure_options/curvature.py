@@ -56,6 +56,19 @@ class HessianFrobeniusNormOptions(MeasureOptions):
     )
 
 
+class RelativeFlatnessOptions(MeasureOptions):
+    """Curvature of a layer weighed by its weights, free of their scale."""
+
+    name: Literal["relative_flatness"]
+    layers: Literal["last", "all"] = Field(
+        "last", description="The layer called last, usually the head, or every one besides."
+    )
+    probes: PositiveInt = Field(256, description="Most probes an estimate may use.")
+    relative_error: PositiveFloat = Field(
+        0.05, description="Stop probing at this standard error, relative to the estimate."
+    )
+
+
 class GradientNormOptions(MeasureOptions):
     """Euclidean norm of the gradient of the loss."""
 
@@ -79,6 +92,7 @@ CURVATURE: tuple[type[MeasureOptions], ...] = (
     HessianSpectrumOptions,
     HessianSpectralDensityOptions,
     HessianFrobeniusNormOptions,
+    RelativeFlatnessOptions,
     GradientNormOptions,
     FisherOptions,
     FisherRaoNormOptions,
