@@ -17,7 +17,7 @@ from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder, committed_snapshots, read_study, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial, expand_trials
-from orchestrator.training import build_loss, read_snapshot
+from orchestrator.training import build_loss, read_snapshot, update_rule_at
 
 
 def audit_study(
@@ -58,7 +58,8 @@ def audit_study(
             if key not in datasets:
                 datasets[key] = load_dataset(trial.config.data)
             state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
-            subject = _subject(study, trial, datasets[key].to(device), state, device)
+            step = checkpoint["step"]
+            subject = _subject(study, trial, datasets[key].to(device), state, step, device)
             identity = {name: checkpoint[name] for name in ("trial_id", "checkpoint_id")}
             rows = [{**asdict(row), **identity} for row in audit(subject, study.requests)]
             write_part(folder, "audit", rows, str(checkpoint["checkpoint_id"]))
@@ -86,7 +87,12 @@ def _chosen(
 
 
 def _subject(
-    study: Study, trial: Trial, dataset: Dataset, state: dict[str, torch.Tensor], device: str
+    study: Study,
+    trial: Trial,
+    dataset: Dataset,
+    state: dict[str, torch.Tensor],
+    step: int,
+    device: str,
 ) -> Audited:
     config = trial.config
     model = build_model(config.model, dataset.input_shape, dataset.classes, trial.seed)
@@ -97,6 +103,7 @@ def _subject(
         dataset,
         build_loss(config.training.loss),
         initial_state=initial_state,
+        update_rule=update_rule_at(config.training, len(dataset.train_y), step),
         device=device,
         examples=study.measuring.examples,
         examples_per_pass=study.measuring.examples_per_pass,

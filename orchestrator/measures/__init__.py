@@ -13,6 +13,7 @@ from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, 
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.catalog import catalog
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.curvature.edge_of_stability import EdgeOfStability, stability_threshold
 from orchestrator.measures.curvature.exact_trace import ExactTrace, exact_trace
 from orchestrator.measures.curvature.fisher import Fisher
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
@@ -44,6 +45,7 @@ from orchestrator.measures.norms.weight_norms import Norms
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
+from orchestrator.training.update_rule import UpdateRule
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # measuring a snapshot
@@ -67,6 +69,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "margins",
     # flatness and sharpness
     "AverageSharpness",
+    "EdgeOfStability",
     "Fisher",
     "GradientNorm",
     "HessianFrobeniusNorm",
@@ -81,6 +84,9 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "lanczos_quadrature",
     "smoothed_density",
     "spectral_quadratures",
+    # training at the edge of stability
+    "UpdateRule",
+    "stability_threshold",
     # the exact trace and its proof
     "ExactTrace",
     "Proof",

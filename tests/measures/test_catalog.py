@@ -35,6 +35,8 @@ NAMES = {
         "hessian_spectral_moment_3",
         "hessian_spectral_moment_4",
         "hessian_effective_rank",
+        "edge_of_stability",
+        "stability_threshold",
         "relative_flatness",
         "hessian_frobenius_norm",
         "gradient_norm",

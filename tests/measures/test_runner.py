@@ -14,6 +14,7 @@ from torch import nn
 from orchestrator.measures import MeasureContext, measure_snapshot
 from orchestrator.measures.runner import _repeatable
 from orchestrator.study.measure_options import MeasureRequest
+from orchestrator.training import UpdateRule
 from tests.measures.cases import CASES, CROSS_ENTROPY, Case, case, random_dataset
 from tests.measures.test_catalog import all_requests
 
@@ -53,7 +54,8 @@ def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
 def test_measures_every_kind_of_network(subject: Case) -> None:
-    context = subject.context(seed=5, initial_state=subject.model(1).state_dict())
+    initial = subject.model(1).state_dict()
+    context = subject.context(seed=5, initial_state=initial, update_rule=UpdateRule(0.1))
     rows = list(measure_snapshot(context, all_requests()))
     assert {row["request"] for row in rows} == set(all_requests())
     identities = [(row["request"], name_in(row), row["variant"], row["split"]) for row in rows]
@@ -237,8 +239,9 @@ def test_convolutions_on_a_gpu_are_asked_to_be_repeatable_and_precise() -> None:
 
 def test_single_precision_says_so_and_agrees() -> None:
     initial = case("cnn").model(1).state_dict()
-    double = list(measure_snapshot(case("cnn").context(initial_state=initial), all_requests()))
-    context = case("cnn").context(dtype=torch.float32, initial_state=initial)
+    given = {"initial_state": initial, "update_rule": UpdateRule(0.1)}
+    double = list(measure_snapshot(case("cnn").context(**given), all_requests()))
+    context = case("cnn").context(dtype=torch.float32, **given)
     single = list(measure_snapshot(context, all_requests()))
     assert [row["dtype"] for row in single] == ["float32"] * len(double)
     for one, other in zip(single, double, strict=True):

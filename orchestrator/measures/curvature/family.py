@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.measures.base import MeasureFamily
+from orchestrator.measures.curvature.edge_of_stability import EdgeOfStability
 from orchestrator.measures.curvature.fisher import Fisher
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
 from orchestrator.measures.curvature.gradient import GradientNorm
@@ -12,6 +13,7 @@ from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.curvature.hessian_trace import HessianTrace
 from orchestrator.measures.curvature.relative_flatness import RelativeFlatness
 from orchestrator.study.measure_options.curvature import (
+    EdgeOfStabilityOptions,
     FisherOptions,
     FisherRaoNormOptions,
     GradientNormOptions,
@@ -25,6 +27,7 @@ from orchestrator.study.measure_options.curvature import (
 CURVATURE: MeasureFamily = {
     HessianTraceOptions: HessianTrace,
     HessianSpectrumOptions: HessianSpectrum,
+    EdgeOfStabilityOptions: EdgeOfStability,
     HessianSpectralDensityOptions: HessianSpectralDensity,
     HessianFrobeniusNormOptions: HessianFrobeniusNorm,
     RelativeFlatnessOptions: RelativeFlatness,

@@ -33,6 +33,16 @@ class HessianSpectrumOptions(MeasureOptions):
     )
 
 
+class EdgeOfStabilityOptions(MeasureOptions):
+    """Largest eigenvalue of the Hessian against the threshold of the learning rate."""
+
+    name: Literal["edge_of_stability"]
+    iterations: int = Field(100, ge=5, description="Most Lanczos iterations.")
+    tolerance: PositiveFloat = Field(
+        1e-3, description="Residual norm, relative to the eigenvalue it belongs to."
+    )
+
+
 class HessianSpectralDensityOptions(MeasureOptions):
     """Density of the Hessian's eigenvalues, by stochastic Lanczos quadrature."""
 
@@ -90,6 +100,7 @@ class FisherRaoNormOptions(MeasureOptions):
 CURVATURE: tuple[type[MeasureOptions], ...] = (
     HessianTraceOptions,
     HessianSpectrumOptions,
+    EdgeOfStabilityOptions,
     HessianSpectralDensityOptions,
     HessianFrobeniusNormOptions,
     RelativeFlatnessOptions,
