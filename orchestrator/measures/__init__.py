@@ -17,6 +17,11 @@ from orchestrator.measures.curvature.edge_of_stability import EdgeOfStability, s
 from orchestrator.measures.curvature.exact_trace import ExactTrace, exact_trace
 from orchestrator.measures.curvature.fisher import Fisher
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
+from orchestrator.measures.curvature.ggn_trace import (
+    GgnTrace,
+    exact_ggn_trace,
+    sampled_ggn_trace,
+)
 from orchestrator.measures.curvature.gradient import GradientNorm
 from orchestrator.measures.curvature.hessian_frobenius import HessianFrobeniusNorm
 from orchestrator.measures.curvature.hessian_spectral_density import (
@@ -36,6 +41,12 @@ from orchestrator.measures.curvature.relative_flatness import (
     RelativeFlatness,
     estimated_relative_flatness,
     exact_relative_flatness,
+)
+from orchestrator.measures.curvature.trace_estimates import (
+    EstimatedTrace,
+    controlled_trace,
+    hutch_plus_plus_trace,
+    hutchinson_trace,
 )
 from orchestrator.measures.curvature.weight_layers import WeightLayer, weight_layers
 from orchestrator.measures.margins.output_margins import Margin, margins
@@ -71,6 +82,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "AverageSharpness",
     "EdgeOfStability",
     "Fisher",
+    "GgnTrace",
     "GradientNorm",
     "HessianFrobeniusNorm",
     "HessianSpectralDensity",
@@ -87,11 +99,18 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     # training at the edge of stability
     "UpdateRule",
     "stability_threshold",
+    # the trace, estimated
+    "EstimatedTrace",
+    "controlled_trace",
+    "hutch_plus_plus_trace",
+    "hutchinson_trace",
     # the exact trace and its proof
     "ExactTrace",
     "Proof",
+    "exact_ggn_trace",
     "exact_trace",
     "prove_piecewise_linear",
+    "sampled_ggn_trace",
     # relative flatness of layers
     "WeightLayer",
     "estimated_relative_flatness",

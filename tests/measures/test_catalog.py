@@ -39,6 +39,7 @@ NAMES = {
         "stability_threshold",
         "relative_flatness",
         "hessian_frobenius_norm",
+        "ggn_trace",
         "gradient_norm",
         "fisher_trace",
         "empirical_fisher_trace",

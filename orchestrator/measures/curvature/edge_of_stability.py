@@ -100,5 +100,5 @@ class EdgeOfStability(Measure):
         else:
             ratio = (largest.value + rule.weight_decay) / threshold
             yield Value(EDGE, ratio, variant=largest.variant, reason=largest.reason)
-        reason = "the learning rate was 0" if threshold == inf else None
-        yield Value(THRESHOLD, threshold, split=None, reason=reason)
+        still = "the learning rate was 0" if threshold == inf else None
+        yield Value(THRESHOLD, threshold, split=None, reason=still)

@@ -6,6 +6,7 @@ from orchestrator.measures.base import MeasureFamily
 from orchestrator.measures.curvature.edge_of_stability import EdgeOfStability
 from orchestrator.measures.curvature.fisher import Fisher
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
+from orchestrator.measures.curvature.ggn_trace import GgnTrace
 from orchestrator.measures.curvature.gradient import GradientNorm
 from orchestrator.measures.curvature.hessian_frobenius import HessianFrobeniusNorm
 from orchestrator.measures.curvature.hessian_spectral_density import HessianSpectralDensity
@@ -16,6 +17,7 @@ from orchestrator.study.measure_options.curvature import (
     EdgeOfStabilityOptions,
     FisherOptions,
     FisherRaoNormOptions,
+    GgnTraceOptions,
     GradientNormOptions,
     HessianFrobeniusNormOptions,
     HessianSpectralDensityOptions,
@@ -31,6 +33,7 @@ CURVATURE: MeasureFamily = {
     HessianSpectralDensityOptions: HessianSpectralDensity,
     HessianFrobeniusNormOptions: HessianFrobeniusNorm,
     RelativeFlatnessOptions: RelativeFlatness,
+    GgnTraceOptions: GgnTrace,
     GradientNormOptions: GradientNorm,
     FisherOptions: Fisher,
     FisherRaoNormOptions: FisherRaoNorm,

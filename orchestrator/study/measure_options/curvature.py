@@ -13,10 +13,15 @@ class HessianTraceOptions(MeasureOptions):
     """Trace of the Hessian of the training loss."""
 
     name: Literal["hessian_trace"]
-    method: Literal["auto", "exact", "hutchinson"] = Field(
-        "auto", description="auto: exact where that is provably right, Hutchinson elsewhere."
+    method: Literal["auto", "exact", "control_variate", "hutchinson", "hutch++"] = Field(
+        "auto",
+        description="auto: exact where that is provably right; elsewhere the exact trace of the "
+        "Gauss-Newton matrix and an estimate of the rest, or of all where there is none.",
     )
-    probes: PositiveInt = Field(256, description="Most probes the estimate may use.")
+    per_layer: bool = Field(False, description="Whether to give each parameter's share besides.")
+    probes: PositiveInt = Field(
+        256, description="Most probes the estimate may use; of hutch++ all products."
+    )
     relative_error: PositiveFloat = Field(
         0.05, description="Stop probing at this standard error, relative to the estimate."
     )
@@ -79,6 +84,18 @@ class RelativeFlatnessOptions(MeasureOptions):
     )
 
 
+class GgnTraceOptions(MeasureOptions):
+    """Trace of the Gauss-Newton matrix of the training loss."""
+
+    name: Literal["ggn_trace"]
+    label_samples: int | None = Field(
+        None,
+        ge=2,
+        description="Draw so many labels per example where there are more classes; exact if not "
+        "given. For cross-entropy only.",
+    )
+
+
 class GradientNormOptions(MeasureOptions):
     """Euclidean norm of the gradient of the loss."""
 
@@ -104,6 +121,7 @@ CURVATURE: tuple[type[MeasureOptions], ...] = (
     HessianSpectralDensityOptions,
     HessianFrobeniusNormOptions,
     RelativeFlatnessOptions,
+    GgnTraceOptions,
     GradientNormOptions,
     FisherOptions,
     FisherRaoNormOptions,

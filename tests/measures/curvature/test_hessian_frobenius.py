@@ -88,7 +88,8 @@ def test_stops_at_the_relative_error_of_the_root() -> None:
 def test_shares_its_products_with_the_trace() -> None:
     context = case("tanh").context()
     used = counted(context)
-    trace = HessianTrace(HessianTraceOptions(name="hessian_trace", probes=20, relative_error=1e-9))
+    options = {"method": "hutchinson", "probes": 20, "relative_error": 1e-9}
+    trace = HessianTrace(HessianTraceOptions(name="hessian_trace", **options))
     alone = norm_of(case("tanh").context(), probes=24, relative_error=1e-9)
     (value,) = trace.compute(context)
     assert value.variant == "hutchinson"
