@@ -51,8 +51,10 @@ def dense_products(monkeypatch):
     return context, hessian
 
 
-@pytest.mark.parametrize("relative_error", [0.0, 0.03])
-@pytest.mark.parametrize("estimate", [hutchinson_trace, controlled_trace])
+@pytest.mark.parametrize(
+    ("estimate", "relative_error"),
+    [(hutchinson_trace, 0.0), (hutchinson_trace, 0.06), (controlled_trace, 0.01)],
+)
 def test_intervals_cover_the_trace_and_its_parts(dense_products, estimate, relative_error):
     """With a stopping rule, too: where it stops depends on the very samples it averages."""
     context, hessian = dense_products
@@ -64,7 +66,7 @@ def test_intervals_cover_the_trace_and_its_parts(dense_products, estimate, relat
         for key in [key for key in context._shared if key[0] == "probe_moments"]:
             del context._shared[key]
         found = estimate(
-            context, probes=128 if relative_error else 32, relative_error=relative_error
+            context, probes=128 if relative_error else 48, relative_error=relative_error
         )
         used.add(found.total.probes)
         quantile = stats.t.ppf(0.975, found.total.probes - 1)
@@ -79,7 +81,7 @@ def test_intervals_cover_the_trace_and_its_parts(dense_products, estimate, relat
     shares = np.mean(covered, axis=0)
     assert 0.92 <= shares[0] <= 0.98, shares
     assert (shares >= 0.9).all(), shares
-    assert used
+    assert (len(used) > 1) == (relative_error > 0)
 
 
 def test_the_parts_come_from_the_same_probes():
