@@ -5,7 +5,7 @@
 On one thread: an MLP 784-512-512-10 on 2,000 examples, a CNN 32-64 with max-pooling on 500, and
 a residual network with batch normalization on 200, each after a few training steps on Gaussian
 classes. BackPACK, PyHessian and curvlinops take part where they are installed (the extra
-``benchmark``; their own requirements must not replace torch). In every pair the two take turns,
+``peers``; their own requirements must not replace torch). In every pair the two take turns,
 and the ratio is the median over rounds of the ratio within a round.
 
 What probing would cost at a standard error of 1 % is extrapolated: from the variance of 64

@@ -30,7 +30,7 @@ from orchestrator.results import (
     write_part,
 )
 from orchestrator.study.spec import Study, TrialConfig
-from orchestrator.training import build_loss, read_snapshot
+from orchestrator.training import build_loss, read_snapshot, update_rule_at
 
 MOST_RETRIES = 2  # Of a process that was killed or ran out of memory.
 
@@ -151,6 +151,7 @@ def _subject(
         dataset,
         build_loss(config.training.loss),
         initial_state=initial_state,
+        update_rule=update_rule_at(config.training, len(dataset.train_y), checkpoint["step"]),
         device=device,
         examples=study.measuring.examples,
         examples_per_pass=study.measuring.examples_per_pass,

@@ -19,7 +19,7 @@ from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder, write_part
 from orchestrator.study.measure_options import MeasuringOptions
 from orchestrator.study.spec import Study, TrialConfig
-from orchestrator.training import build_loss, read_snapshot
+from orchestrator.training import build_loss, read_snapshot, update_rule_at
 
 PROBE_SEED = 0  # The same probes for every snapshot, so that differences are not the probes'.
 
@@ -82,6 +82,7 @@ def measure(
         examples=settings.examples,
         examples_per_pass=settings.examples_per_pass,
         initial_state=initial_state,
+        update_rule=update_rule_at(config.training, len(dataset.train_y), checkpoint["step"]),
     )
     identity = {
         "trial_id": checkpoint["trial_id"],

@@ -23,7 +23,7 @@ from orchestrator.study.plan import Plan, make_plan
 from orchestrator.study.spec import CheckpointOptions, Study, TrialConfig
 from orchestrator.study.training_options import StopOptions
 from orchestrator.study.trials import Trial, expand_trials
-from orchestrator.training import Finished, build_loss, train
+from orchestrator.training import Finished, build_loss, train, update_rule_at
 
 PROBE_SECONDS = 30.0
 
@@ -152,6 +152,7 @@ def _measure_once(study: Study, trial: Trial, dataset: Dataset) -> float:
         dtype=getattr(torch, settings.dtype),
         examples=settings.examples,
         examples_per_pass=settings.examples_per_pass,
+        update_rule=update_rule_at(config.training, len(dataset.train_y), 0),
     )
     for _ in measure_snapshot(context, study.requests):
         pass

@@ -13,14 +13,42 @@ from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, 
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.catalog import catalog
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.curvature.edge_of_stability import EdgeOfStability, stability_threshold
 from orchestrator.measures.curvature.exact_trace import ExactTrace, exact_trace
 from orchestrator.measures.curvature.fisher import Fisher
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
+from orchestrator.measures.curvature.ggn_trace import (
+    GgnTrace,
+    exact_ggn_trace,
+    sampled_ggn_trace,
+)
 from orchestrator.measures.curvature.gradient import GradientNorm
 from orchestrator.measures.curvature.hessian_frobenius import HessianFrobeniusNorm
+from orchestrator.measures.curvature.hessian_spectral_density import (
+    HessianSpectralDensity,
+    spectral_quadratures,
+)
 from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.curvature.hessian_trace import HessianTrace
+from orchestrator.measures.curvature.lanczos_quadrature import (
+    Quadrature,
+    SmoothedDensity,
+    lanczos_quadrature,
+    smoothed_density,
+)
 from orchestrator.measures.curvature.piecewise_linear import Proof, prove_piecewise_linear
+from orchestrator.measures.curvature.relative_flatness import (
+    RelativeFlatness,
+    estimated_relative_flatness,
+    exact_relative_flatness,
+)
+from orchestrator.measures.curvature.trace_estimates import (
+    EstimatedTrace,
+    controlled_trace,
+    hutch_plus_plus_trace,
+    hutchinson_trace,
+)
+from orchestrator.measures.curvature.weight_layers import WeightLayer, weight_layers
 from orchestrator.measures.margins.output_margins import Margin, margins
 from orchestrator.measures.norms.path_norm import PathNorm
 from orchestrator.measures.norms.stable_rank import StableRank
@@ -28,6 +56,7 @@ from orchestrator.measures.norms.weight_norms import Norms
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
+from orchestrator.training.update_rule import UpdateRule
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # measuring a snapshot
@@ -52,17 +81,42 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "margins",
     # flatness and sharpness
     "AverageSharpness",
+    "EdgeOfStability",
     "Fisher",
+    "GgnTrace",
     "GradientNorm",
     "HessianFrobeniusNorm",
+    "HessianSpectralDensity",
     "HessianSpectrum",
     "HessianTrace",
+    "RelativeFlatness",
     "SamSharpness",
+    # the spectrum of the Hessian
+    "Quadrature",
+    "SmoothedDensity",
+    "lanczos_quadrature",
+    "smoothed_density",
+    "spectral_quadratures",
+    # training at the edge of stability
+    "UpdateRule",
+    "stability_threshold",
+    # the trace, estimated
+    "EstimatedTrace",
+    "controlled_trace",
+    "hutch_plus_plus_trace",
+    "hutchinson_trace",
     # the exact trace and its proof
     "ExactTrace",
     "Proof",
+    "exact_ggn_trace",
     "exact_trace",
     "prove_piecewise_linear",
+    "sampled_ggn_trace",
+    # relative flatness of layers
+    "WeightLayer",
+    "estimated_relative_flatness",
+    "exact_relative_flatness",
+    "weight_layers",
     # norms
     "FisherRaoNorm",
     "Norms",

@@ -20,6 +20,7 @@ from orchestrator.measures.context import MeasureContext, PerExampleLoss
 from orchestrator.measures.reparametrization import permuted, rescaled, with_scaled_logits
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.study.measure_options import MeasureOptions
+from orchestrator.training.update_rule import UpdateRule
 
 Change = Literal[
     "layer_rescaling",
@@ -47,6 +48,7 @@ class Audited:
         dataset: Its data.
         loss: The loss it was trained with.
         initial_state: Its state before training, if known.
+        update_rule: How gradient descent made its last update, where it did.
         device: Where to compute.
         seed: Of the probes.
         examples: Measure on this many examples of each split; all by default.
@@ -57,6 +59,7 @@ class Audited:
     dataset: Dataset
     loss: PerExampleLoss
     initial_state: Mapping[str, Tensor] | None = None
+    update_rule: UpdateRule | None = None
     device: str = "cpu"
     seed: int = 0
     examples: int | None = None
@@ -74,6 +77,7 @@ class Audited:
             examples=self.examples,
             examples_per_pass=self.examples_per_pass,
             initial_state=self.initial_state,
+            update_rule=self.update_rule,
         )
 
 

@@ -15,6 +15,7 @@ from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import MeasureError
 from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.random_streams import stream_seed
+from orchestrator.training.update_rule import UpdateRule
 
 T = TypeVar("T")
 
@@ -50,6 +51,7 @@ class MeasureContext:
             same for every network of that data set; all by default.
         examples_per_pass: Most examples in one forward or backward pass; bounds the memory.
         initial_state: State of the network before training, by parameter name.
+        update_rule: How gradient descent made the last update, where it did.
 
     Attributes:
         model: The copy, in eval mode.
@@ -71,6 +73,7 @@ class MeasureContext:
         examples: int | None = None,
         examples_per_pass: int = 1000,
         initial_state: Mapping[str, Tensor] | None = None,
+        update_rule: UpdateRule | None = None,
     ) -> None:
         if examples_per_pass < 1:
             raise MeasureError(f"examples_per_pass must be at least 1, got {examples_per_pass}")
@@ -81,6 +84,7 @@ class MeasureContext:
         self.classes = dataset.classes
         self.examples_per_pass = examples_per_pass
         self.initial_state = initial_state
+        self.update_rule = update_rule
         self.model = deepcopy(model).to(device=self.device, dtype=dtype).eval()
         self.parameters: dict[str, nn.Parameter] = {
             name: parameter

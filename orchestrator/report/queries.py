@@ -126,6 +126,7 @@ PAIRED_SECONDS = Query(
     "WITH trace AS (\n"
     "    SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures\n"
     "    WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')\n"
+    "        AND variant IN ('exact', 'control_variate', 'hutchinson', 'hutch++')\n"
     "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY variant, request) = 1\n"
     "), margin AS (\n"
     "    SELECT checkpoint_id, seconds FROM measures\n"

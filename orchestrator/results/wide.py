@@ -13,7 +13,15 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from orchestrator.results.tables import quote
 
 # They say how a value was found, or that nothing was done to it; not what it is.
-UNNAMED_VARIANTS = ("", "raw", "exact", "hutchinson")
+UNNAMED_VARIANTS = (
+    "",
+    "raw",
+    "exact",
+    "control_variate",
+    "hutchinson",
+    "hutch++",
+    "sampled_labels",
+)
 WITH_STANDARD_ERROR = ("hessian_trace",)
 
 MeasureKey = tuple[str, str, str | None]

@@ -104,7 +104,7 @@ def margin_is_cheaper(
         trace_seconds: Shape (n,), of snapshots on which both were measured.
         margin_seconds: Shape (n,).
         groups: The trial and condition of each snapshot.
-        methods: Shape (n,), how each trace was found: ``exact`` or ``hutchinson``.
+        methods: Shape (n,), how each trace was found: ``exact``, ``hutchinson`` …
     """
     timed = (margin_seconds > 0) & (trace_seconds > 0)
     ratio = np.where(timed, trace_seconds / np.where(timed, margin_seconds, 1), np.nan)
@@ -132,7 +132,12 @@ def margin_is_cheaper(
     )
 
 
-_METHODS = {"exact": "exact", "hutchinson": "estimated by Hutchinson's method"}
+_METHODS = {
+    "exact": "exact",
+    "control_variate": "exact but for a rest estimated by Hutchinson's method",
+    "hutchinson": "estimated by Hutchinson's method",
+    "hutch++": "estimated by Hutch++",
+}
 
 
 def large_batch_needs_time(

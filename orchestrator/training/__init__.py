@@ -11,6 +11,7 @@ from orchestrator.training.events import Checkpoint, EpochEnd, Event, Finished, 
 from orchestrator.training.loop import train
 from orchestrator.training.losses import Loss, build_loss
 from orchestrator.training.resume_state import ResumeState
+from orchestrator.training.update_rule import UpdateRule, update_rule_at
 
 __all__ = [
     "Checkpoint",
@@ -21,10 +22,12 @@ __all__ = [
     "ResumeState",
     "SnapshotFile",
     "StopReason",
+    "UpdateRule",
     "build_loss",
     "read_resume_state",
     "read_snapshot",
     "train",
+    "update_rule_at",
     "write_resume_state",
     "write_snapshot",
 ]

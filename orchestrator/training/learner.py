@@ -24,7 +24,7 @@ from orchestrator.training.losses import build_loss
 from orchestrator.training.nested import copy_nested, copy_tensor
 from orchestrator.training.optimizers import build_optimizer
 from orchestrator.training.process_state import RandomStream, reproducible_kernels
-from orchestrator.training.schedules import learning_rate_factor
+from orchestrator.training.schedules import last_update, learning_rate_factor
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,7 @@ class Learner:
         self._training, self._seed, self._device = training, seed, device
         self._dataset = dataset.to(device)
         self.updates_per_epoch = updates_per_epoch(len(dataset.train_y), training.batch_size)
-        self.last_step = min(
-            training.stop.updates or math.inf,
-            (training.stop.epochs or math.inf) * self.updates_per_epoch,
-        )
+        self.last_step = last_update(training.stop, self.updates_per_epoch)
         self.model = build_model(config.model, dataset.input_shape, dataset.classes, seed)
         self.model.to(device)
         self._loss = build_loss(training.loss)

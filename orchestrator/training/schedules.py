@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.study.training_options import ConstantSchedule, CosineSchedule, StepSchedule
 
 if TYPE_CHECKING:
-    from orchestrator.study.training_options import ScheduleOptions
+    from orchestrator.study.training_options import ScheduleOptions, StopOptions
 
 LearningRateFactor = Callable[[int], float]
 
@@ -42,6 +42,11 @@ def learning_rate_factor(
         case StepSchedule(epochs=epochs, factor=factor):
             starts = tuple(epoch * updates_per_epoch for epoch in epochs)
             return partial(_step, warmup, starts, factor)
+
+
+def last_update(stop: StopOptions, updates_per_epoch: int) -> float:
+    """Where ``stop.epochs`` or ``stop.updates`` ends training, in updates; infinite without."""
+    return min(stop.updates or math.inf, (stop.epochs or math.inf) * updates_per_epoch)
 
 
 def _constant(update: int) -> float:

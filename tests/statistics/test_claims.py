@@ -83,9 +83,11 @@ def test_margin_is_cheaper(ratio, verdict):
     margin = np.exp(generator.normal(size=96) * 0.2) * 0.01
     trace = margin * ratio * np.exp(generator.normal(size=96) * 0.3)
     claim = margin_is_cheaper(trace, margin, groups, ["exact"] * 90 + ["hutchinson"] * 6)
+    other = margin_is_cheaper(trace, margin, groups, ["control_variate"] * 96)
     assert claim.verdict == verdict
     assert claim.estimate.value == pytest.approx(ratio, rel=0.15)
     assert "exact on 90 snapshots and estimated by Hutchinson's method on 6" in claim.explanation
+    assert "was exact but for a rest estimated by Hutchinson's method on 96" in other.explanation
 
 
 def test_margin_is_cheaper_without_data_is_unclear():

@@ -48,6 +48,17 @@ class ExactTrace:
     per_parameter: dict[str, float]
     per_example: Tensor
 
+    @classmethod
+    def of(cls, by_name: dict[str, Tensor]) -> ExactTrace:
+        """Put it together from each example's share in each parameter, shapes ``(n,)``."""
+        per_example = torch.stack(list(by_name.values())).sum(0)
+        n = len(per_example)
+        return cls(
+            total=per_example.sum().item() / n,
+            per_parameter={name: values.sum().item() / n for name, values in by_name.items()},
+            per_example=per_example.cpu(),
+        )
+
 
 def proof(context: MeasureContext) -> Proof:
     """Whether the exact trace applies to the network of ``context``, and if not, why."""
@@ -75,15 +86,7 @@ def exact_trace(context: MeasureContext) -> ExactTrace:
             f"parameter: {outcome.reason}",
             "use method: hutchinson, or auto, which chooses it where it must",
         )
-    return context.shared("exact_trace", lambda: _compute(context))
-
-
-def _compute(context: MeasureContext) -> ExactTrace:
-    by_name = squared_gradient_norms(context, partial(loss_hessian, context.loss))
-    n = context.n_examples("train")
-    per_example = torch.stack(list(by_name.values())).sum(0)
-    return ExactTrace(
-        total=per_example.sum().item() / n,
-        per_parameter={name: values.sum().item() / n for name, values in by_name.items()},
-        per_example=per_example.cpu(),
+    columns = partial(loss_hessian, context.loss)
+    return context.shared(
+        "exact_trace", lambda: ExactTrace.of(squared_gradient_norms(context, columns))
     )

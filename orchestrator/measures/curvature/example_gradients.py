@@ -47,7 +47,7 @@ def squared_gradient_norms(context: MeasureContext, columns: Columns) -> dict[st
     """
     mixing_layers(context)  # first, as it says what is wrong with networks that mix examples
     sums: defaultdict[str, list[Tensor]] = defaultdict(list)
-    limit = _examples_at_a_time(context)
+    limit = examples_at_a_time(context)
     for inputs, labels in context.batches("train"):
         for x, y in zip(torch.split(inputs, limit), torch.split(labels, limit), strict=True):
             for name, of_examples in _norms(context, x, y, columns).items():
@@ -83,7 +83,7 @@ def _norms(context: MeasureContext, x: Tensor, y: Tensor, columns: Columns) -> d
     return found
 
 
-def _examples_at_a_time(context: MeasureContext) -> int:
+def examples_at_a_time(context: MeasureContext) -> int:
     """How many examples to work on together so that what is held of them stays in the caches."""
     inputs, _ = next(context.batches("train"))
     with torch.enable_grad(), tapped(context.model) as taps:

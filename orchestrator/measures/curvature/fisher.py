@@ -11,8 +11,8 @@ from torch import Tensor
 
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
-from orchestrator.measures.curvature.exact_trace import exact_trace, proof
 from orchestrator.measures.curvature.example_gradients import squared_gradient_norms
+from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
 from orchestrator.measures.curvature.loss_hessian import (
     LossHessian,
     is_cross_entropy,
@@ -26,16 +26,16 @@ def fisher_trace(context: MeasureContext) -> float:
 
     With p_i the softmax of example i's logits and J_i their Jacobian it is
     1/n Σ_i tr(J_iᵀ (diag(p_i) − p_i p_iᵀ) J_i): the trace of the Gauss-Newton matrix of
-    cross-entropy. It needs no labels and no proof, and is exact. Where the Hessian's trace is
-    provably the same number, that one is shared.
+    cross-entropy. It needs no labels and no proof, and is exact. A network trained by
+    cross-entropy shares it with ``ggn_trace``, and with ``hessian_trace`` where that is exact.
 
     Raises:
         MeasureError: As ``squared_gradient_norms``.
     """
 
     def compute() -> float:
-        if is_cross_entropy(context.loss) and proof(context).proven:
-            return exact_trace(context).total
+        if is_cross_entropy(context.loss):
+            return exact_ggn_trace(context).total
         return _mean(context, squared_gradient_norms(context, lambda z, y: softmax_hessian(z)))
 
     return context.shared("fisher_trace", compute)

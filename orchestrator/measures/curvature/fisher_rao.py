@@ -10,15 +10,15 @@ from torch import Tensor
 
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.gauss_newton import logit_derivative
 from orchestrator.study.measure_options.curvature import FisherRaoNormOptions
 
 
 def radial_derivative(context: MeasureContext, inputs: Tensor) -> Tensor:
     """J θ = d/ds z((1 + s) θ) at s = 0: how logits change as all parameters grow together.
 
-    It is differentiated backwards twice, ⟨Jᵀw, θ⟩ with respect to w, which works wherever a
-    Hessian-vector product does. A bias-free network of L layers with piecewise linear
-    activations is homogeneous of degree L in its parameters, and gives L · z (Euler).
+    A bias-free network of L layers with piecewise linear activations is homogeneous of degree
+    L in its parameters, and gives L · z (Euler).
 
     Args:
         context: The network.
@@ -27,19 +27,9 @@ def radial_derivative(context: MeasureContext, inputs: Tensor) -> Tensor:
     Returns:
         Shape ``(n, classes)``, detached.
     """
-    parameters = list(context.parameters.values())
     with torch.enable_grad():
         logits = context.forward(inputs)
-        weights = torch.zeros_like(logits, requires_grad=True)
-        if not logits.requires_grad:
-            return weights.detach()
-        gradients = torch.autograd.grad(
-            logits, parameters, weights, create_graph=True, allow_unused=True
-        )
-        pairs = zip(gradients, parameters, strict=True)
-        product = torch.stack([(g * p.detach()).sum() for g, p in pairs if g is not None]).sum()
-    (derivative,) = torch.autograd.grad(product, weights)
-    return derivative
+    return logit_derivative(context, logits, context.unflatten(context.parameter_vector()))
 
 
 class FisherRaoNorm(Measure):

@@ -5,19 +5,21 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
 
 
 class ProbeMoments(NamedTuple):
-    """Two numbers of one product H v with a vector of independent entries ±1.
+    """Numbers of one product H v with a vector of independent entries ±1.
 
     Attributes:
-        quadratic_form: vᵀHv, whose mean is tr H.
+        blocks: v_lᵀ(Hv)_l of each parameter l, whose mean is the trace of its diagonal block;
+            their sum vᵀHv has mean tr H.
         squared_length: ‖Hv‖², whose mean is ‖H‖_F².
     """
 
-    quadratic_form: float
+    blocks: tuple[float, ...]
     squared_length: float
 
 
@@ -28,8 +30,15 @@ def probe_moments(context: MeasureContext, index: int) -> ProbeMoments:
         vector = context.probe(index)
         product = context.hessian_vector_product(vector)
         return ProbeMoments(
-            torch.dot(vector, product).item(),
+            block_forms(context, vector, product),
             product.to(torch.float64).square().sum().item(),
         )
 
     return context.shared(("probe_moments", index), compute)
+
+
+def block_forms(context: MeasureContext, vector: Tensor, product: Tensor) -> tuple[float, ...]:
+    """v_lᵀ(Av)_l of each parameter l, from the flat vectors v and A v."""
+    terms = (vector * product).to(torch.float64)
+    parts = torch.split(terms, [parameter.numel() for parameter in context.parameters.values()])
+    return tuple(torch.stack([part.sum() for part in parts]).tolist())

@@ -9,8 +9,14 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.exact_trace import exact_trace, proof
-from orchestrator.measures.curvature.hessian_probes import probe_moments
-from orchestrator.measures.curvature.hutchinson import TraceEstimate, probe_mean
+from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
+from orchestrator.measures.curvature.hutch_plus_plus import FEWEST_PRODUCTS
+from orchestrator.measures.curvature.hutchinson import TraceEstimate
+from orchestrator.measures.curvature.trace_estimates import (
+    controlled_trace,
+    hutch_plus_plus_trace,
+    hutchinson_trace,
+)
 from orchestrator.study.measure_options.curvature import HessianTraceOptions
 
 
@@ -19,14 +25,23 @@ class HessianTrace(Measure):
 
     ``auto`` computes it exactly (variant ``exact``) for networks that are proven piecewise
     linear in each parameter, which ReLU networks without group normalization are; see
-    ``exact_trace``. Others, such as networks with tanh or GELU, get Hutchinson's estimate
-    (variant ``hutchinson``) with its standard error, from the same probes at every checkpoint.
+    ``exact_trace``. Others, such as networks with tanh or GELU, get the exact trace of the
+    Gauss-Newton matrix and Hutchinson's estimate of the rest (variant ``control_variate``),
+    whose variance after training is a small part of that of the whole. Where there is no
+    gradient of a single example, or more classes than probes, it is Hutchinson's estimate of
+    the whole (variant ``hutchinson``). Both come with their standard error, from the same
+    probes at every checkpoint. ``hutch++`` spends exactly ``probes`` products; it pays only
+    where these are several times the effective rank.
+
+    ``per_layer`` adds the trace of each parameter's diagonal block, which sum to the whole:
+    its variant is the parameter's name. It is the same work.
 
     Not invariant under rescaling of layers (Dinh et al., arXiv:1703.04933), nor under scaling
     of logits; under cross-entropy it falls with the loss itself. Lower is flatter.
 
     Raises:
-        MeasureError: If a single probe is allowed.
+        MeasureError: If too few probes for a standard error are allowed, or ``hutch++`` is
+            asked for the layers.
     """
 
     needs = frozenset({"gradient_graph"})
@@ -37,39 +52,71 @@ class HessianTrace(Measure):
             symbol="tr ∇²L(θ)",
             unit="loss / weight²",
             direction="lower",
-            citation="Hutchinson 1990; Botev, Ritter, Barber, arXiv:1706.03662 (exact)",
+            citation="Hutchinson 1990; Botev, Ritter, Barber, arXiv:1706.03662 (exact); "
+            "Meyer et al., arXiv:2010.09649 (hutch++)",
             cost="exact: 2 to 10 G for 10 classes, growing with their number; "
-            "hutchinson: about 2 G per probe",
+            "hutchinson: about 2 G per probe; control_variate: both, and 3 G more per probe",
         ),
     )
 
+    version = 2
+
     def __init__(self, options: HessianTraceOptions) -> None:
-        if options.probes < 2:
+        fewest = FEWEST_PRODUCTS if options.method == "hutch++" else 2
+        if options.probes < fewest:
             raise MeasureError(
-                "hessian_trace: one probe has no standard error, expected at least 2 probes"
+                f"hessian_trace: {options.probes} probes have no standard error, expected at "
+                f"least {fewest} probes"
+            )
+        if options.method == "hutch++" and options.per_layer:
+            raise MeasureError(
+                "hessian_trace: hutch++ has no traces of single layers",
+                "use method: auto, hutchinson or control_variate",
             )
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the one value.
+        """Yield the trace, then that of each parameter's block if asked for.
 
         Raises:
-            MeasureError: If ``exact`` is asked of a network that isn't proven.
+            MeasureError: If ``exact`` is asked of a network that isn't proven, or
+                ``control_variate`` of one without gradients of single examples.
         """
-        method = self.options.method
-        if method == "exact" or (method == "auto" and proof(context).proven):
-            value, error, variant = exact_trace(context).total, None, "exact"
+        method = self._method(context)
+        if method == "exact":
+            exact = exact_trace(context)
+            found: dict[str, float | TraceEstimate] = {"": exact.total, **exact.per_parameter}
+        elif method == "hutch++":
+            found = {"": hutch_plus_plus_trace(context, products=self.options.probes)}
         else:
-            estimate = estimated_trace(context, self.options)
-            value, error, variant = estimate.value, estimate.standard_error, "hutchinson"
-        reason = None if isfinite(value) else "the loss has no finite curvature at these weights"
-        yield Value("hessian_trace", value, error, variant, reason=reason)
+            estimate = controlled_trace if method == "control_variate" else hutchinson_trace
+            traces = estimate(
+                context, probes=self.options.probes, relative_error=self.options.relative_error
+            )
+            found = {"": traces.total, **traces.per_parameter}
+        for name, trace in found.items():
+            if not name:
+                yield _value(trace, method)
+            elif self.options.per_layer:
+                yield _value(trace, name)
+
+    def _method(self, context: MeasureContext) -> str:
+        if self.options.method != "auto":
+            return self.options.method
+        if proof(context).proven:
+            return "exact"
+        if context.classes - 1 > self.options.probes:
+            return "hutchinson"
+        try:
+            exact_ggn_trace(context)
+        except MeasureError:  # there are no gradients of single examples
+            return "hutchinson"
+        return "control_variate"
 
 
-def estimated_trace(context: MeasureContext, options: HessianTraceOptions) -> TraceEstimate:
-    """Hutchinson's estimate for the Hessian of ``context``, with its common probes."""
-    return probe_mean(
-        lambda index: probe_moments(context, index).quadratic_form,
-        probes=options.probes,
-        relative_error=options.relative_error,
+def _value(trace: float | TraceEstimate, variant: str) -> Value:
+    value, error = (
+        (trace.value, trace.standard_error) if isinstance(trace, TraceEstimate) else (trace, None)
     )
+    reason = None if isfinite(value) else "the loss has no finite curvature at these weights"
+    return Value("hessian_trace", value, error, variant, reason=reason)

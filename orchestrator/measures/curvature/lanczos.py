@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isfinite
 
 import torch
 from torch import Tensor
 
-# Iterations between two looks at the Ritz values, and basis vectors in one block of memory.
-_LOOK_EVERY = 5
-_BLOCK = 16
-# A vector that loses more than this share of its length to the basis is orthogonalized again
-# ("twice is enough": Giraud, Langou and Rozložník, 10.1007/s00211-005-0615-4).
-_KEPT = 0.7
+from orchestrator.measures.curvature.krylov import Tridiagonalization
+
+_LOOK_EVERY = 5  # iterations between two looks at the Ritz values
+# A residual of so many roundings of the largest eigenvalue cannot be improved upon.
+_ROUNDINGS = 10
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,8 @@ class LanczosResult:
             bounds of the largest eigenvalues, one for one (Cauchy interlacing), the smallest
             an upper bound of the smallest.
         residuals: ‖A y − θ y‖ of each Ritz pair; an eigenvalue lies this near to θ.
-        tolerance: Residual up to which a value counts as converged.
+        limits: Residual up to which each value counts as converged.
+        rounding: Size up to which a value cannot be told from zero.
         diagonal: Of the tridiagonal matrix, shape ``(m,)``, in the order of the iterations.
         off_diagonal: Beside it, shape ``(m − 1,)``; 0 where an invariant subspace was complete.
         complete: Whether the run went through the whole space, so that every value is exact.
@@ -34,7 +33,8 @@ class LanczosResult:
 
     values: Tensor
     residuals: Tensor
-    tolerance: float
+    limits: Tensor
+    rounding: float
     diagonal: Tensor
     off_diagonal: Tensor
     complete: bool
@@ -47,7 +47,7 @@ class LanczosResult:
     @property
     def converged(self) -> Tensor:
         """Which of ``values`` have converged, shape ``(m,)``."""
-        return self.residuals <= self.tolerance
+        return self.residuals <= self.limits
 
 
 def lanczos(
@@ -55,6 +55,7 @@ def lanczos(
     dimension: int,
     *,
     top: int = 1,
+    smallest: bool = True,
     iterations: int = 100,
     tolerance: float = 1e-3,
     generator: torch.Generator | None = None,
@@ -62,12 +63,12 @@ def lanczos(
 ) -> LanczosResult:
     """Find the ``top`` largest eigenvalues (algebraic, not by magnitude) and the smallest.
 
-    From a random start, A is projected on its Krylov space, where it is tridiagonal:
-    A V = V T + β v eᵀ. An eigenpair (θ, s) of T gives the Ritz pair (θ, V s) of A with the
-    residual β |s_m| (Parlett, The Symmetric Eigenvalue Problem, chapter 13). Every new vector
-    is orthogonalized against all before it, in float64, so that no eigenvalue shows up twice
-    that isn't double. The run ends once all that was asked for has a residual of at most
-    ``tolerance`` · max |θ|.
+    From a random start, A is projected on its Krylov space (``Tridiagonalization``). An
+    eigenpair (θ, s) of T gives the Ritz pair (θ, V s) of A with the residual β |s_m| (Parlett,
+    The Symmetric Eigenvalue Problem, chapter 13). The run ends once each value asked for has a
+    residual of at most ``tolerance`` · |θ|: of its own size, as the smallest is often a
+    thousandth of the largest. Values that nearly vanish, of which no digit is known, count as
+    converged at ten roundings of the largest.
 
     When β vanishes, the space is invariant and the run goes on from a random vector orthogonal
     to it. So repeated eigenvalues are found where A has few different ones (low rank, a
@@ -81,8 +82,9 @@ def lanczos(
             precision.
         dimension: Size of A.
         top: How many of the largest eigenvalues to wait for.
+        smallest: Whether to wait for the smallest, too.
         iterations: Most products with A.
-        tolerance: Residual to stop at, relative to the largest |θ|.
+        tolerance: Residual to stop at, relative to the |θ| it belongs to.
         generator: Of the start vectors, on the CPU; by default torch's own.
         device: Where the vectors live.
 
@@ -91,137 +93,54 @@ def lanczos(
     """
     steps = min(iterations, dimension)
     exhaustive = iterations >= dimension
-    basis = _Basis(dimension, device, generator)
-    diagonal: list[float] = []
-    off_diagonal: list[float] = []
-    block = 0  # where the present invariant subspace began
-    vector = basis.random()
-    while True:
-        product = matvec(vector).to(torch.float64)
-        diagonal.append(torch.dot(vector, product).item())
-        # Taken away first, so that little is left for the basis to take away.
-        rest = product - diagonal[-1] * vector
-        if off_diagonal and off_diagonal[-1] > 0:
-            rest -= off_diagonal[-1] * basis.last()
-        basis.append(vector)
-        rest = basis.orthogonalize(rest)
-        beta = torch.linalg.vector_norm(rest).item()
-        if not (isfinite(diagonal[-1]) and isfinite(beta)):
-            raise FloatingPointError(
-                f"the operator's product with a vector isn't finite (iteration {len(diagonal)})"
-            )
-        scale = max(map(abs, [*diagonal, *off_diagonal]))
-        broken = beta <= 10 * torch.finfo(torch.float64).eps * dimension**0.5 * max(scale, beta)
-        done = len(diagonal)
-        look = broken or done % _LOOK_EVERY == 0 or done == steps
-        if done == steps or (
-            look
-            and not exhaustive
-            and _finished(diagonal, off_diagonal, 0.0 if broken else beta, block, top, tolerance)
-        ):
-            return _result(diagonal, off_diagonal, beta, tolerance, complete=done == dimension)
-        off_diagonal.append(0.0 if broken else beta)
-        if broken:
-            block = done
-            vector = basis.random()
-        else:
-            vector = rest / beta
-
-
-def _ritz(diagonal: list[float], off_diagonal: list[float], beta: float) -> tuple[Tensor, Tensor]:
-    """Ritz values, ascending, and their residuals."""
-    side = torch.tensor(off_diagonal, dtype=torch.float64)
-    matrix = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
-    if len(side):
-        matrix += torch.diag(side, 1) + torch.diag(side, -1)
-    values, vectors = torch.linalg.eigh(matrix)
-    return values, beta * vectors[-1].abs()
-
-
-def _finished(
-    diagonal: list[float],
-    off_diagonal: list[float],
-    beta: float,
-    block: int,
-    top: int,
-    tolerance: float,
-) -> bool:
-    values, residuals = _ritz(diagonal, off_diagonal, beta)
-    limit = tolerance * values.abs().max().item()
-    if len(values) <= top or (residuals[-top:] > limit).any() or residuals[0] > limit:
-        return False
-    if beta == 0 and block == 0:
-        return False  # an invariant subspace: what lies beside it is still unknown
-    if block == 0:
-        return True
-    # After a restart the values before it are converged at once. What lies beside them is known
-    # when the new subspace has shown its own extremes, and these add nothing to what is wanted.
-    values_here, residuals_here = _ritz(diagonal[block:], off_diagonal[block:], beta)
-    extremes_known = max(residuals_here[0], residuals_here[-1]) <= limit
-    return bool(extremes_known and values_here[-1] <= values[-top] + limit)
-
-
-def _result(
-    diagonal: list[float],
-    off_diagonal: list[float],
-    beta: float,
-    tolerance: float,
-    *,
-    complete: bool,
-) -> LanczosResult:
-    values, residuals = _ritz(diagonal, off_diagonal, 0.0 if complete else beta)
+    space = Tridiagonalization(matvec, dimension, generator=generator, device=device)
+    while space.size < steps:
+        space.step()
+        look = space.invariant or space.size % _LOOK_EVERY == 0
+        if look and not exhaustive and _finished(space, top, smallest, tolerance):
+            break
+    complete = space.size == dimension
+    values, residuals = _ritz(space)
     return LanczosResult(
         values=values.flip(0),
-        residuals=residuals.flip(0),
-        tolerance=tolerance * values.abs().max().item(),
-        diagonal=torch.tensor(diagonal, dtype=torch.float64),
-        off_diagonal=torch.tensor(off_diagonal, dtype=torch.float64),
+        residuals=torch.zeros_like(values) if complete else residuals.flip(0),
+        limits=_limits(space, values, tolerance).flip(0),
+        rounding=_rounding(space, values),
+        diagonal=torch.tensor(space.diagonal, dtype=torch.float64),
+        off_diagonal=torch.tensor(space.off_diagonal, dtype=torch.float64),
         complete=complete,
     )
 
 
-class _Basis:
-    """Orthonormal vectors, float64, held in blocks so that growing copies nothing."""
+def _ritz(space: Tridiagonalization, first: int = 0) -> tuple[Tensor, Tensor]:
+    """Ritz values, ascending, and their residuals."""
+    values, vectors = space.eigensystem(first)
+    return values, space.beta * vectors[-1].abs()
 
-    def __init__(
-        self, dimension: int, device: torch.device | str, generator: torch.Generator | None
-    ) -> None:
-        self.dimension = dimension
-        self.device = device
-        self.generator = generator
-        self.blocks: list[Tensor] = []
-        self.size = 0
 
-    def append(self, vector: Tensor) -> None:
-        place = self.size % _BLOCK
-        if place == 0:
-            shape = (min(_BLOCK, self.dimension), self.dimension)
-            self.blocks.append(torch.zeros(shape, dtype=torch.float64, device=self.device))
-        self.blocks[-1][place] = vector
-        self.size += 1
+def _limits(space: Tridiagonalization, values: Tensor, tolerance: float) -> Tensor:
+    """Residuals up to which Ritz values count as converged."""
+    return (tolerance * values.abs()).clamp_min(_rounding(space, values))
 
-    def last(self) -> Tensor:
-        """The vector appended last."""
-        return self.blocks[-1][(self.size - 1) % _BLOCK]
 
-    def random(self) -> Tensor:
-        """A random unit vector orthogonal to all."""
-        while True:
-            vector = torch.randn(self.dimension, generator=self.generator, dtype=torch.float64)
-            vector = self.orthogonalize(vector.to(self.device))
-            length = float(torch.linalg.vector_norm(vector))
-            # Far shorter than a random vector's share outside the basis would be rounding.
-            if length > 1e-8:
-                return vector.div(length)
+def _rounding(space: Tridiagonalization, values: Tensor) -> float:
+    return float(_ROUNDINGS * space.precision * values.abs().max().item())
 
-    def orthogonalize(self, vector: Tensor) -> Tensor:
-        """The part of ``vector`` that is orthogonal to all."""
-        before = float(torch.linalg.vector_norm(vector))
-        for _ in range(3):
-            for block in self.blocks:
-                vector = torch.addmv(vector, block.T, block @ vector, alpha=-1)
-            after = float(torch.linalg.vector_norm(vector))
-            if after >= _KEPT * before:
-                break
-            before = after
-        return vector
+
+def _finished(space: Tridiagonalization, top: int, smallest: bool, tolerance: float) -> bool:
+    values, residuals = _ritz(space)
+    limits = _limits(space, values, tolerance)
+    converged = residuals <= limits
+    if len(values) <= top or not converged[-top:].all() or (smallest and not converged[0]):
+        return False
+    if space.invariant and space.block == 0:
+        return False  # what lies beside the invariant subspace is still unknown
+    if space.block == 0:
+        return True
+    # After a restart the values before it are converged at once. What lies beside them is known
+    # when the new subspace has shown its own extremes, and these add nothing to what is wanted.
+    values_here, residuals_here = _ritz(space, space.block)
+    if smallest and residuals_here[0] > limits[0]:
+        return False
+    known = residuals_here[-1] <= limits[-top]
+    return bool(known and values_here[-1] <= values[-top] + limits[-top])

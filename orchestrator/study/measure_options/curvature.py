@@ -13,10 +13,15 @@ class HessianTraceOptions(MeasureOptions):
     """Trace of the Hessian of the training loss."""
 
     name: Literal["hessian_trace"]
-    method: Literal["auto", "exact", "hutchinson"] = Field(
-        "auto", description="auto: exact where that is provably right, Hutchinson elsewhere."
+    method: Literal["auto", "exact", "control_variate", "hutchinson", "hutch++"] = Field(
+        "auto",
+        description="auto: exact where that is provably right; elsewhere the exact trace of the "
+        "Gauss-Newton matrix and an estimate of the rest, or of all where there is none.",
     )
-    probes: PositiveInt = Field(256, description="Most probes the estimate may use.")
+    per_layer: bool = Field(False, description="Whether to give each parameter's share besides.")
+    probes: PositiveInt = Field(
+        256, description="Most probes the estimate may use; of hutch++ all products."
+    )
     relative_error: PositiveFloat = Field(
         0.05, description="Stop probing at this standard error, relative to the estimate."
     )
@@ -28,7 +33,32 @@ class HessianSpectrumOptions(MeasureOptions):
     name: Literal["hessian_spectrum"]
     top: PositiveInt = Field(5, description="How many of the largest eigenvalues.")
     iterations: PositiveInt = Field(100, description="Most Lanczos iterations.")
-    tolerance: PositiveFloat = Field(1e-3, description="Residual norm, relative to the largest.")
+    tolerance: PositiveFloat = Field(
+        1e-3, description="Residual norm, relative to the eigenvalue it belongs to."
+    )
+
+
+class EdgeOfStabilityOptions(MeasureOptions):
+    """Largest eigenvalue of the Hessian against the threshold of the learning rate."""
+
+    name: Literal["edge_of_stability"]
+    iterations: int = Field(100, ge=5, description="Most Lanczos iterations.")
+    tolerance: PositiveFloat = Field(
+        1e-3, description="Residual norm, relative to the eigenvalue it belongs to."
+    )
+
+
+class HessianSpectralDensityOptions(MeasureOptions):
+    """Density of the Hessian's eigenvalues, by stochastic Lanczos quadrature."""
+
+    name: Literal["hessian_spectral_density"]
+    probes: PositiveInt = Field(16, description="Random start vectors to average over.")
+    iterations: PositiveInt = Field(32, description="Lanczos iterations from each of them.")
+    moments: PositiveInt = Field(4, description="How many means of powers of the eigenvalues.")
+    grid_points: int = Field(256, ge=2, description="Points at which the density is given.")
+    width: PositiveFloat = Field(
+        0.01, description="Of the Gaussian for each eigenvalue, relative to their range."
+    )
 
 
 class HessianFrobeniusNormOptions(MeasureOptions):
@@ -38,6 +68,31 @@ class HessianFrobeniusNormOptions(MeasureOptions):
     probes: PositiveInt = Field(256, description="Most probes the estimate may use.")
     relative_error: PositiveFloat = Field(
         0.05, description="Stop probing at this standard error, relative to the estimate."
+    )
+
+
+class RelativeFlatnessOptions(MeasureOptions):
+    """Curvature of a layer weighed by its weights, free of their scale."""
+
+    name: Literal["relative_flatness"]
+    layers: Literal["last", "all"] = Field(
+        "last", description="The layer called last, usually the head, or every one besides."
+    )
+    probes: PositiveInt = Field(256, description="Most probes an estimate may use.")
+    relative_error: PositiveFloat = Field(
+        0.05, description="Stop probing at this standard error, relative to the estimate."
+    )
+
+
+class GgnTraceOptions(MeasureOptions):
+    """Trace of the Gauss-Newton matrix of the training loss."""
+
+    name: Literal["ggn_trace"]
+    label_samples: int | None = Field(
+        None,
+        ge=2,
+        description="Draw so many labels per example where there are more classes; exact if not "
+        "given. For cross-entropy only.",
     )
 
 
@@ -62,7 +117,11 @@ class FisherRaoNormOptions(MeasureOptions):
 CURVATURE: tuple[type[MeasureOptions], ...] = (
     HessianTraceOptions,
     HessianSpectrumOptions,
+    EdgeOfStabilityOptions,
+    HessianSpectralDensityOptions,
     HessianFrobeniusNormOptions,
+    RelativeFlatnessOptions,
+    GgnTraceOptions,
     GradientNormOptions,
     FisherOptions,
     FisherRaoNormOptions,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Value
@@ -16,6 +17,7 @@ from orchestrator.study.measure_options.curvature import (
     HessianTraceOptions,
 )
 from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
+from tests.measures.curvature.learned import learned_context
 from tests.measures.references import dense_hessian
 
 
@@ -85,10 +87,26 @@ def test_stops_at_the_relative_error_of_the_root() -> None:
     assert len(used) in {16, 32, 64, 128, 256, 512}
 
 
+def test_intervals_cover_the_norm_where_it_stops_by_itself() -> None:
+    context = learned_context(nn.Tanh)
+    hessian = dense_hessian(context)
+    context.hessian_vector_product = hessian.mv  # type: ignore[method-assign]
+    truth = torch.linalg.matrix_norm(hessian).item()
+    covered = 0
+    for seed in range(200):
+        context.seed = seed
+        context._shared.clear()
+        value = norm_of(context)
+        assert value.standard_error is not None
+        covered += abs(value.value - truth) <= 1.99 * value.standard_error
+    assert 0.92 <= covered / 200 <= 0.98
+
+
 def test_shares_its_products_with_the_trace() -> None:
     context = case("tanh").context()
     used = counted(context)
-    trace = HessianTrace(HessianTraceOptions(name="hessian_trace", probes=20, relative_error=1e-9))
+    options = {"method": "hutchinson", "probes": 20, "relative_error": 1e-9}
+    trace = HessianTrace(HessianTraceOptions(name="hessian_trace", **options))
     alone = norm_of(case("tanh").context(), probes=24, relative_error=1e-9)
     (value,) = trace.compute(context)
     assert value.variant == "hutchinson"

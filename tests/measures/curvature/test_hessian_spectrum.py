@@ -7,9 +7,10 @@ from torch import nn
 from orchestrator.data import Dataset
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum, spectrum_run
+from orchestrator.measures.curvature.hessian_spectrum import RATIO, HessianSpectrum, spectrum_run
 from orchestrator.study.measure_options.curvature import HessianSpectrumOptions
 from tests.measures.cases import CASES, CROSS_ENTROPY, case, mlp, random_dataset
+from tests.measures.curvature.learned import learned_context
 from tests.measures.references import dense_hessian
 
 
@@ -18,7 +19,15 @@ def options_of(**options):
 
 
 def spectrum_of(context, **options):
-    return list(HessianSpectrum(options_of(**options)).compute(context))
+    """The eigenvalues: all but the ratio of two of them."""
+    values = HessianSpectrum(options_of(**options)).compute(context)
+    return [value for value in values if value.measure != RATIO]
+
+
+def ratio_of(context, **options):
+    (*_, value) = HessianSpectrum(options_of(**options)).compute(context)
+    assert value.measure == RATIO
+    return value
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -88,6 +97,45 @@ def test_unconverged_values_are_marked_and_explained():
         assert value.value <= bound + 1e-12
 
 
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+def test_no_value_moves_with_the_probe_seed(activation):
+    """Even where |λ_min| is far below λ_1."""
+    tolerance = 1e-3
+    context = learned_context(activation)
+    exact = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
+    assert 0 < -exact[-1] < 0.05 * exact[0]
+    for seed in range(8):
+        context = learned_context(activation, seed=seed)
+        iterations = context.n_parameters - 1  # one more would be exact in any case
+        values = spectrum_of(context, top=2, iterations=iterations, tolerance=tolerance)
+        assert spectrum_run(context, options_of(top=2, iterations=iterations)).iterations < 60
+        for value, expected in zip(values, [*exact[:2].tolist(), exact[-1].item()], strict=True):
+            assert not value.variant
+            assert value.value == pytest.approx(expected, rel=tolerance)
+
+
+def test_the_ratio_of_eigenvalues():
+    context = case("cnn").context()
+    exact = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
+    found = ratio_of(context, top=3, iterations=200)
+    assert found.value == pytest.approx((exact[0] / exact[2]).item(), rel=1e-6)
+    assert (found.variant, found.reason) == ("", None)
+    rough = ratio_of(case("cnn").context(), top=3, iterations=6, tolerance=1e-8)
+    assert rough.variant == "unconverged"
+    assert "residual" in rough.reason
+
+
+def test_no_ratio_to_what_may_be_zero():
+    low_rank = MeasureContext(nn.Linear(5, 2), random_dataset((5,), 2, 2), CROSS_ENTROPY)
+    found = ratio_of(low_rank, top=4)
+    assert math.isnan(found.value)
+    assert found.reason == "λ_4 is not above zero by more than its error"
+    small = MeasureContext(nn.Linear(2, 2, bias=False), random_dataset((2,), 9, 2), CROSS_ENTROPY)
+    found = ratio_of(small, top=5)
+    assert math.isnan(found.value)
+    assert found.reason == "there is no eigenvalue number 5"
+
+
 def test_fewer_parameters_than_eigenvalues():
     context = MeasureContext(nn.Linear(2, 2, bias=False), random_dataset((2,), 9, 2), CROSS_ENTROPY)
     values = spectrum_of(context, top=10, iterations=10)
@@ -128,11 +176,13 @@ def test_a_network_that_diverged_gives_a_reason():
 
 def test_entries_name_every_eigenvalue():
     entries = HessianSpectrum(options_of(top=7)).entries
-    assert [entry.measure for entry in entries][-2:] == [
+    assert [entry.measure for entry in entries][-3:] == [
         "hessian_eigenvalue_7",
         "hessian_eigenvalue_min",
+        "hessian_eigenvalue_ratio",
     ]
-    assert len(entries) == 8
+    assert len(entries) == 9
+    assert len(HessianSpectrum(options_of(top=1)).entries) == 2
 
 
 def test_fewer_iterations_than_eigenvalues_are_refused():

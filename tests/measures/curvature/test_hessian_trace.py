@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
@@ -22,16 +23,18 @@ def trace_of(context, **options):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_exact_where_it_is_proven_and_estimated_elsewhere(case):
     value = trace_of(case.context(), probes=20)
-    assert value.variant == ("exact" if case.piecewise_linear else "hutchinson")
+    assert value.variant == ("exact" if case.piecewise_linear else "control_variate")
     assert (value.standard_error is None) == case.piecewise_linear
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn", "tanh", "gelu", "tied"])
-def test_both_agree_with_the_dense_hessian(name):
+@pytest.mark.parametrize("method", ["hutchinson", "control_variate", "hutch++"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "tanh", "gelu", "tied", "group_norm"])
+def test_all_agree_with_the_dense_hessian(name, method):
     context = case(name).context()
     truth = dense_hessian(context).trace().item()
-    estimate = trace_of(context, method="hutchinson", probes=200, relative_error=1e-9)
-    assert estimate.variant == "hutchinson"
+    probes = 60 if method == "hutch++" else 200
+    estimate = trace_of(context, method=method, probes=probes, relative_error=1e-9)
+    assert estimate.variant == method
     assert abs(estimate.value - truth) < 4 * estimate.standard_error
     if case(name).piecewise_linear:
         exact = trace_of(context, method="exact")
@@ -42,7 +45,7 @@ def test_standard_error_is_that_of_the_probes():
     context = case("tanh").context()
     hessian = dense_hessian(context)
     expected = 2 * (hessian.square().sum() - hessian.diagonal().square().sum())
-    found = trace_of(context, probes=400, relative_error=1e-9)
+    found = trace_of(context, method="hutchinson", probes=400, relative_error=1e-9)
     assert found.standard_error**2 * 400 == pytest.approx(expected.item(), rel=0.25)
 
 
@@ -61,7 +64,7 @@ def test_stops_when_precise_enough():
         context.probe = lambda index, probe=probe, probes=probes: (
             probes.append(index) or probe(index)
         )
-        trace_of(context, relative_error=relative_error, probes=40)
+        trace_of(context, method="hutchinson", relative_error=relative_error, probes=40)
         used.append(probes)
     assert used == [list(range(16)), list(range(40))]
 
@@ -82,7 +85,7 @@ def test_the_same_probes_at_every_checkpoint():
     assert abs(other.value - before) > 0.01 * near.standard_error
 
 
-@pytest.mark.parametrize("method", ["exact", "hutchinson"])
+@pytest.mark.parametrize("method", ["exact", "hutchinson", "control_variate", "hutch++"])
 def test_passes_do_not_matter(method):
     values = [
         trace_of(case("cnn").context(examples_per_pass=size), method=method, probes=20).value
@@ -91,7 +94,7 @@ def test_passes_do_not_matter(method):
     assert values[0] == pytest.approx(values[1], rel=1e-10)
 
 
-@pytest.mark.parametrize("method", ["exact", "hutchinson"])
+@pytest.mark.parametrize("method", ["exact", "hutchinson", "control_variate", "hutch++"])
 def test_a_network_that_diverged_gives_a_reason(method):
     network = mlp(5, 4, 3)
     with torch.no_grad():
@@ -105,3 +108,61 @@ def test_a_network_that_diverged_gives_a_reason(method):
 def test_a_single_probe_is_refused():
     with pytest.raises(MeasureError, match="no standard error"):
         HessianTrace(HessianTraceOptions(name="hessian_trace", probes=1))
+
+
+def test_hutch_plus_plus_needs_more_products_and_knows_no_layers():
+    with pytest.raises(MeasureError, match="5 probes have no standard error, expected at least 6"):
+        HessianTrace(HessianTraceOptions(name="hessian_trace", method="hutch++", probes=5))
+    with pytest.raises(MeasureError, match="no traces of single layers"):
+        HessianTrace(HessianTraceOptions(name="hessian_trace", method="hutch++", per_layer=True))
+
+
+def dense_blocks(context):
+    diagonal = dense_hessian(context).diagonal()
+    parts = diagonal.split([p.numel() for p in context.parameters.values()])
+    return {name: part.sum().item() for name, part in zip(context.parameters, parts, strict=True)}
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("cnn", "exact"), ("cnn", "hutchinson"), ("tanh", "hutchinson"), ("tanh", "control_variate")],
+)
+def test_traces_of_single_parameters(name, method):
+    context = case(name).context()
+    options = HessianTraceOptions(
+        name="hessian_trace", method=method, per_layer=True, probes=200, relative_error=1e-9
+    )
+    total, *parts = HessianTrace(options).compute(context)
+    assert total == trace_of(context, method=method, probes=200, relative_error=1e-9)
+    assert [part.variant for part in parts] == list(context.parameters)
+    assert sum(part.value for part in parts) == pytest.approx(total.value, rel=1e-10)
+    for part, expected in zip(parts, dense_blocks(context).values(), strict=True):
+        if method == "exact":
+            assert part.standard_error is None
+            assert part.value == pytest.approx(expected, rel=1e-10)
+        else:
+            assert abs(part.value - expected) <= 4 * part.standard_error + 1e-12
+
+
+def test_without_gradients_of_single_examples_the_whole_is_estimated():
+    class Centered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.head = nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.head(self.first(x - x.mean(0)).tanh())
+
+    context = MeasureContext(Centered(), random_dataset((5,), 9, 3), CROSS_ENTROPY)
+    found = trace_of(context, probes=100, relative_error=1e-9)
+    assert found.variant == "hutchinson"
+    assert abs(found.value - dense_hessian(context).trace().item()) < 4 * found.standard_error
+    with pytest.raises(MeasureError, match="depend on the other examples"):
+        trace_of(context, method="control_variate")
+
+
+def test_with_more_classes_than_probes_the_whole_is_estimated():
+    network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 12))
+    context = MeasureContext(network, random_dataset((4,), 30, 12), CROSS_ENTROPY)
+    assert trace_of(context, probes=10).variant == "hutchinson"
+    assert trace_of(context, probes=11).variant == "control_variate"

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from orchestrator.measures.curvature import hutchinson as module
-from orchestrator.measures.curvature.hutchinson import hutchinson
+from orchestrator.measures.curvature.hutchinson import hutchinson, probe_mean, probe_means
 
 
 def symmetric(dimension, seed=0):
@@ -111,3 +111,28 @@ def test_what_is_not_finite_ends_as_nan(broken):
 def test_one_probe_has_no_standard_error():
     with pytest.raises(ValueError, match="at least 2 probes, got 1"):
         hutchinson(symmetric(3).mv, lambda i: signs(3, 0, i), probes=1)
+
+
+def test_several_means_are_each_what_it_would_be_alone():
+    random = np.random.default_rng(0)
+    samples = random.normal([5.0, 1.0], [0.5, 3.0], size=(256, 2))
+    both = probe_means(samples.tolist().__getitem__, relative_error=0.0)
+    for column, estimate in enumerate(both):
+        alone = probe_mean(samples[:, column].tolist().__getitem__, relative_error=0.0)
+        assert alone == estimate
+
+
+def test_only_the_deciding_means_stop_the_probes():
+    random = np.random.default_rng(0)
+    samples = random.normal([5.0, 1.0], [0.5, 3.0], size=(256, 2)).tolist()
+    used = {
+        deciding: probe_means(samples.__getitem__, relative_error=0.05, deciding=deciding)[0].probes
+        for deciding in (None, 1)
+    }
+    assert used == {None: 256, 1: 16}
+
+
+def test_one_number_that_is_not_finite_ends_all():
+    found = probe_means(lambda index: (1.0, float("nan") if index == 3 else 1.0))
+    assert [estimate.probes for estimate in found] == [4, 4]
+    assert all(np.isnan(estimate.value) for estimate in found)

@@ -5,13 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.measures.curvature.lanczos import lanczos
-
-
-def with_spectrum(values, seed=0):
-    """A symmetric matrix with these eigenvalues, in random directions."""
-    random = np.random.default_rng(seed)
-    rotation, _ = np.linalg.qr(random.normal(size=(len(values), len(values))))
-    return torch.from_numpy(rotation @ np.diag(np.asarray(values, dtype=float)) @ rotation.T)
+from tests.measures.curvature.spectra import with_spectrum
 
 
 def run(matrix, **options):
@@ -67,6 +61,39 @@ def test_unconverged_values_say_so_and_are_bounds():
     assert (found.values[:5].numpy() <= np.array(values[:5]) + 1e-12).all()
     assert found.values[-1] >= -3.0 - 1e-12
     assert not found.complete
+
+
+def small_negative(dimension):
+    """Large eigenvalues over a bulk, and negative ones of a thousandth of the largest."""
+    large = [10.0 * 0.8**k for k in range(10)]
+    negative = [-0.01 * 0.8**k for k in range(12)]
+    return large + list(np.linspace(0.0, 0.02, dimension - 22)) + negative
+
+
+def test_a_small_smallest_eigenvalue_is_judged_by_its_own_size():
+    """A residual far below the largest eigenvalue may be as large as the smallest."""
+    tolerance = 1e-3
+    matrix = with_spectrum(small_negative(300))
+    early = []
+    for seed in range(10):
+        options = {"top": 3, "generator": torch.Generator().manual_seed(seed)}
+        found = run(matrix, tolerance=tolerance, iterations=200, **options)
+        assert found.converged[-1]
+        assert found.iterations < 200
+        assert found.values[-1].item() == pytest.approx(-0.01, rel=tolerance)
+        options["generator"].manual_seed(seed)
+        rough = run(matrix, tolerance=tolerance, iterations=15, **options)
+        assert rough.residuals[-1] <= tolerance * 10
+        assert not rough.converged[-1]
+        early.append(abs(rough.values[-1].item() / -0.01 - 1))
+    assert max(early) > 10 * tolerance
+
+
+def test_the_largest_alone_takes_fewer_iterations():
+    matrix = with_spectrum(small_negative(300))
+    both, largest = (run(matrix, iterations=200, smallest=smallest) for smallest in (True, False))
+    assert largest.iterations < both.iterations
+    assert largest.values[0].item() == pytest.approx(10.0, rel=1e-6)
 
 
 def test_as_many_iterations_as_dimensions_are_exact_with_multiplicities():

@@ -1,0 +1,105 @@
+"""The largest eigenvalue of the Hessian against what the learning rate lets be stable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import inf, nan
+
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hessian_spectrum import eigenvalue, spectrum_run
+from orchestrator.study.measure_options.curvature import (
+    EdgeOfStabilityOptions,
+    HessianSpectrumOptions,
+)
+from orchestrator.training.update_rule import UpdateRule
+
+EDGE = "edge_of_stability"
+THRESHOLD = "stability_threshold"
+
+
+def stability_threshold(rule: UpdateRule) -> float:
+    """The curvature beyond which steps of ``rule`` on a quadratic grow without bound.
+
+    Along an eigenvector of eigenvalue λ the steps obey a linear recursion, whose roots lie in
+    the unit circle if λ is below (Cohen et al., arXiv:2103.00065, sections 2 and B)
+
+    - 2/η for gradient descent,
+    - (2 + 2β)/η with momentum β,
+    - (2 + 2β)/(η (1 + 2β)) with Nesterov's.
+    """
+    if rule.learning_rate == 0:
+        return inf
+    numerator = 2 + 2 * rule.momentum
+    return numerator / rule.learning_rate / (1 + 2 * rule.momentum if rule.nesterov else 1)
+
+
+class EdgeOfStability(Measure):
+    """λ_1 over the threshold of stability of the updates that led to the snapshot.
+
+    - ``stability_threshold``: 2/η for gradient descent, (2 + 2β)/η with momentum β, with η the
+      learning rate of the last update, its schedule included;
+    - ``edge_of_stability`` = (λ_1 + weight decay) / ``stability_threshold``: full-batch gradient
+      descent sharpens until this is about 1 and then hovers there. An L2 penalty adds weight
+      decay to every eigenvalue. Batches smaller than the training set keep it below 1, the
+      more so the smaller they are: it is then a position relative to the edge, no prediction.
+
+    λ_1 is that of the mean training loss on the measured examples, in eval mode, from the run
+    that a default ``hessian_spectrum`` uses; the variant ``unconverged`` is that run's. Both
+    values are NaN, with the reason, for networks not trained by SGD (Adam's steps have another
+    threshold, arXiv:2207.14484) or without an ``update_rule`` in the context.
+
+    Invariances: none of the threshold; the ratio does not change when the loss is multiplied
+    and the learning rate divided by the same number. Neutral: 1 is the edge. Cost: none beside
+    ``hessian_spectrum``, otherwise that of it.
+    """
+
+    needs = frozenset({"gradient_graph"})
+    entries = (
+        CatalogEntry(
+            measure=EDGE,
+            family="flatness",
+            symbol="(λ_1(∇²L) + weight decay) · η / (2 + 2β)",
+            unit="1",
+            direction="neutral",
+            citation="Cohen et al., arXiv:2103.00065",
+            cost="shared with hessian_spectrum",
+        ),
+        CatalogEntry(
+            measure=THRESHOLD,
+            family="flatness",
+            symbol="(2 + 2β) / η",
+            unit="loss / weight²",
+            direction="neutral",
+            citation="Cohen et al., arXiv:2103.00065",
+            cost="none",
+        ),
+    )
+
+    def __init__(self, options: EdgeOfStabilityOptions) -> None:
+        # The defaults of the spectrum, so that one run serves both.
+        self.options = HessianSpectrumOptions(
+            name="hessian_spectrum", iterations=options.iterations, tolerance=options.tolerance
+        )
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the ratio and the threshold."""
+        rule = context.update_rule
+        if rule is None:
+            reason = (
+                "no update rule is known: the network wasn't trained by SGD, or the context "
+                "was made without update_rule"
+            )
+            yield Value(EDGE, nan, reason=reason)
+            yield Value(THRESHOLD, nan, split=None, reason=reason)
+            return
+        threshold = stability_threshold(rule)
+        try:
+            largest = eigenvalue(spectrum_run(context, self.options), EDGE, 0)
+        except FloatingPointError as error:
+            yield Value(EDGE, nan, reason=str(error))
+        else:
+            ratio = (largest.value + rule.weight_decay) / threshold
+            yield Value(EDGE, ratio, variant=largest.variant, reason=largest.reason)
+        still = "the learning rate was 0" if threshold == inf else None
+        yield Value(THRESHOLD, threshold, split=None, reason=still)

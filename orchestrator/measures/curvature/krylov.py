@@ -1,0 +1,165 @@
+"""A symmetric operator on its Krylov space, where it is tridiagonal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+_BLOCK = 16  # basis vectors in one block of memory
+# A vector that loses more than this share of its length to the basis is orthogonalized again
+# ("twice is enough": Giraud, Langou and Rozložník, 10.1007/s00211-005-0615-4).
+_KEPT = 0.7
+
+
+class Tridiagonalization:
+    """The Lanczos process: A V = V T + β v eᵀ with V orthonormal and T tridiagonal.
+
+    Each step takes one product with A and adds one row to T. Every new vector is
+    orthogonalized against all before it, in float64, so that no eigenvalue shows up twice that
+    isn't double; the memory is that of the basis, ``dimension`` numbers per step. When β
+    vanishes the space is invariant, and a further step goes on from a random vector orthogonal
+    to it, in a new block of T.
+
+    Args:
+        matvec: v ↦ A v for vectors of shape ``(dimension,)``, float64; may return a lower
+            precision.
+        start: The first vector, of any length but 0, shape ``(dimension,)``; random by default.
+        dimension: Size of A.
+        generator: Of random vectors, on the CPU; by default torch's own.
+        device: Where the vectors live.
+
+    Attributes:
+        diagonal: Of T.
+        off_diagonal: Beside it, one fewer; 0 where a new block begins.
+        beta: Length of what lies outside the space; 0 if it is invariant.
+        block: Row of T where the present block begins.
+        precision: Rounding of what ``matvec`` returned, relative to 1.
+    """
+
+    def __init__(
+        self,
+        matvec: Callable[[Tensor], Tensor],
+        dimension: int,
+        *,
+        start: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._matvec = matvec
+        self._basis = _Basis(dimension, device, generator)
+        if start is None:
+            self._vector = self._basis.random()
+        else:
+            start = start.to(device=device, dtype=torch.float64)
+            self._vector = start / torch.linalg.vector_norm(start)
+        self.diagonal: list[float] = []
+        self.off_diagonal: list[float] = []
+        self.beta = 0.0
+        self.block = 0
+        self.precision = torch.finfo(torch.float64).eps
+
+    @property
+    def size(self) -> int:
+        """Rows of T: the number of products with A so far."""
+        return len(self.diagonal)
+
+    @property
+    def invariant(self) -> bool:
+        """Whether A maps the space into itself."""
+        return self.size > 0 and self.beta == 0
+
+    def step(self) -> None:
+        """Add one vector to the space.
+
+        Raises:
+            FloatingPointError: If A v isn't finite.
+        """
+        if self.diagonal:
+            self.off_diagonal.append(self.beta)
+            if self.invariant:
+                self.block = self.size
+                self._vector = self._basis.random()
+        product = self._matvec(self._vector)
+        self.precision = torch.finfo(product.dtype).eps
+        product = product.to(torch.float64)
+        alpha = torch.dot(self._vector, product).item()
+        # Taken away first, so that little is left for the basis to take away.
+        rest = product - alpha * self._vector
+        if self.beta > 0:
+            rest -= self.beta * self._basis.last()
+        self._basis.append(self._vector)
+        rest = self._basis.orthogonalize(rest)
+        beta = torch.linalg.vector_norm(rest).item()
+        self.diagonal.append(alpha)
+        if not (isfinite(alpha) and isfinite(beta)):
+            raise FloatingPointError(
+                f"the operator's product with a vector isn't finite (iteration {self.size})"
+            )
+        scale = max(map(abs, [*self.diagonal, *self.off_diagonal, beta]))
+        rounding = 10 * torch.finfo(torch.float64).eps * len(rest) ** 0.5 * scale
+        self.beta = 0.0 if beta <= rounding else beta
+        if self.beta > 0:
+            self._vector = rest / beta
+
+    def eigensystem(self, first: int = 0) -> tuple[Tensor, Tensor]:
+        """Eigenvalues of T, ascending, and eigenvectors in columns, both float64.
+
+        Args:
+            first: Leave out the rows of T before this one.
+        """
+        side = torch.tensor(self.off_diagonal[first:], dtype=torch.float64)
+        matrix = torch.diag(torch.tensor(self.diagonal[first:], dtype=torch.float64))
+        if len(side):
+            matrix += torch.diag(side, 1) + torch.diag(side, -1)
+        values, vectors = torch.linalg.eigh(matrix)
+        return values, vectors
+
+
+class _Basis:
+    """Orthonormal vectors, float64, held in blocks so that growing copies nothing."""
+
+    def __init__(
+        self, dimension: int, device: torch.device | str, generator: torch.Generator | None
+    ) -> None:
+        self.dimension = dimension
+        self.device = device
+        self.generator = generator
+        self.blocks: list[Tensor] = []
+        self.size = 0
+
+    def append(self, vector: Tensor) -> None:
+        place = self.size % _BLOCK
+        if place == 0:
+            shape = (min(_BLOCK, self.dimension), self.dimension)
+            self.blocks.append(torch.zeros(shape, dtype=torch.float64, device=self.device))
+        self.blocks[-1][place] = vector
+        self.size += 1
+
+    def last(self) -> Tensor:
+        """The vector appended last."""
+        return self.blocks[-1][(self.size - 1) % _BLOCK]
+
+    def random(self) -> Tensor:
+        """A random unit vector orthogonal to all."""
+        while True:
+            vector = torch.randn(self.dimension, generator=self.generator, dtype=torch.float64)
+            vector = self.orthogonalize(vector.to(self.device))
+            length = float(torch.linalg.vector_norm(vector))
+            # Far shorter than a random vector's share outside the basis would be rounding.
+            if length > 1e-8:
+                return vector.div(length)
+
+    def orthogonalize(self, vector: Tensor) -> Tensor:
+        """The part of ``vector`` that is orthogonal to all."""
+        before = float(torch.linalg.vector_norm(vector))
+        for _ in range(3):
+            for block in self.blocks:
+                vector = torch.addmv(vector, block.T, block @ vector, alpha=-1)
+            after = float(torch.linalg.vector_norm(vector))
+            if after >= _KEPT * before:
+                break
+            before = after
+        return vector

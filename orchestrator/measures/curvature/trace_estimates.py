@@ -1,0 +1,95 @@
+"""Estimates of the Hessian's trace and of its share in each parameter, from common probes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
+from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
+from orchestrator.measures.curvature.hessian_probes import block_forms, probe_moments
+from orchestrator.measures.curvature.hutch_plus_plus import hutch_plus_plus
+from orchestrator.measures.curvature.hutchinson import TraceEstimate, probe_means
+
+
+@dataclass(frozen=True)
+class EstimatedTrace:
+    """The trace of the Hessian of the mean training loss, estimated.
+
+    Attributes:
+        total: tr H.
+        per_parameter: The trace of each parameter's diagonal block, by name, from the same
+            probes; the values add up to that of ``total``.
+    """
+
+    total: TraceEstimate
+    per_parameter: dict[str, TraceEstimate]
+
+
+def hutchinson_trace(
+    context: MeasureContext, *, probes: int = 256, relative_error: float = 0.05
+) -> EstimatedTrace:
+    """Hutchinson's estimate: the mean of vᵀHv, and of v_lᵀ(Hv)_l for each block.
+
+    The latter is unbiased for tr H_ll as entries of v in different blocks are independent; its
+    variance has a part from all blocks beside it. Probing stops on the precision of the total.
+
+    Args:
+        context: The network and its data; the probes are its own.
+        probes: Most probes to use, at least 2.
+        relative_error: Stop at a standard error of this times the total.
+    """
+    return _estimate(
+        context, lambda index: list(probe_moments(context, index).blocks), probes, relative_error
+    )
+
+
+def controlled_trace(
+    context: MeasureContext, *, probes: int = 256, relative_error: float = 0.05
+) -> EstimatedTrace:
+    """The exact trace of G, and Hutchinson's estimate of the rest R = H − G alone.
+
+    G is the Gauss-Newton matrix, R = 1/n Σ_i Σ_k (∂ℓ_i/∂z_k) ∇²z_k. The mean over probes of
+    tr G + vᵀHv − vᵀGv is unbiased, and its variance is that of R: as ∂ℓ/∂z fades with the
+    training loss, a few percent of that of H and less after training, and about the same
+    before. Cost: the exact trace of G, and about 5 gradients per probe.
+
+    Args:
+        context: The network and its data; the probes are its own.
+        probes: Most probes to use, at least 2.
+        relative_error: Stop at a standard error of this times the total.
+
+    Raises:
+        MeasureError: As ``exact_ggn_trace``.
+    """
+    exact = list(exact_ggn_trace(context).per_parameter.values())
+
+    def sample(index: int) -> list[float]:
+        vector = context.probe(index)
+        of_g = block_forms(context, vector, gauss_newton_product(context, vector))
+        of_h = probe_moments(context, index).blocks
+        return [t + h - g for t, h, g in zip(exact, of_h, of_g, strict=True)]
+
+    return _estimate(context, sample, probes, relative_error)
+
+
+def hutch_plus_plus_trace(context: MeasureContext, *, products: int = 256) -> TraceEstimate:
+    """The estimate of ``hutch_plus_plus`` for the Hessian of ``context``, with its probes."""
+    return hutch_plus_plus(context.hessian_vector_product, context.probe, products=products)
+
+
+def _estimate(
+    context: MeasureContext,
+    sample: Callable[[int], list[float]],
+    probes: int,
+    relative_error: float,
+) -> EstimatedTrace:
+    def with_total(index: int) -> list[float]:
+        blocks = sample(index)
+        return [sum(blocks), *blocks]
+
+    total, *blocks = probe_means(
+        with_total, probes=probes, relative_error=relative_error, deciding=1
+    )
+    return EstimatedTrace(total, dict(zip(context.parameters, blocks, strict=True)))

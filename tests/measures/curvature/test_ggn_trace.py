@@ -1,0 +1,124 @@
+import math
+
+import pytest
+import torch
+from scipy import stats
+from torch import nn
+
+from orchestrator.data import Dataset
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.fisher import fisher_trace
+from orchestrator.measures.curvature.ggn_trace import (
+    GgnTrace,
+    exact_ggn_trace,
+    sampled_ggn_trace,
+)
+from orchestrator.study.measure_options.curvature import GgnTraceOptions
+from tests.measures.cases import CASES, CROSS_ENTROPY, case, mlp, random_dataset
+from tests.measures.curvature.test_gauss_newton import dense_gauss_newton
+from tests.measures.references import dense_hessian
+
+
+def trace_of(context, **options):
+    (value,) = GgnTrace(GgnTraceOptions(name="ggn_trace", **options)).compute(context)
+    assert (value.measure, value.split) == ("ggn_trace", "train")
+    return value
+
+
+@pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
+def test_exact_for_every_network(subject):
+    context = subject.context()
+    expected = dense_gauss_newton(context).diagonal()
+    parts = expected.split([p.numel() for p in context.parameters.values()])
+    found = exact_ggn_trace(context)
+    rounding = 1e-12 if subject.name == "saturated" else 0
+    assert found.total == pytest.approx(expected.sum().item(), rel=1e-10, abs=rounding)
+    for name, part in zip(context.parameters, parts, strict=True):
+        assert found.per_parameter[name] == pytest.approx(
+            part.sum().item(), rel=1e-9, abs=max(rounding, 1e-15)
+        )
+    assert found.per_example.mean().item() == pytest.approx(found.total)
+    assert trace_of(context).value == found.total
+    assert trace_of(context).standard_error is None
+
+
+@pytest.mark.parametrize("name", ["mlp", "tanh", "label_smoothing"])
+def test_of_cross_entropy_it_is_the_fisher_information(name):
+    context = case(name).context()
+    assert trace_of(context).value == fisher_trace(context)
+
+
+def test_of_other_losses_it_is_not():
+    context = case("mse").context()
+    assert trace_of(context).value == pytest.approx(dense_hessian(context).trace().item())
+    assert trace_of(context).value != pytest.approx(fisher_trace(context), rel=0.1)
+
+
+def many_classes(**options):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = mlp(6, 8, 12, activation=nn.Tanh)
+    return MeasureContext(network, random_dataset((6,), 40, 12), CROSS_ENTROPY, **options)
+
+
+def test_sampled_labels_cover_the_exact_trace():
+    exact, covered = exact_ggn_trace(many_classes()).total, 0
+    for seed in range(200):
+        found = sampled_ggn_trace(many_classes(seed=seed), 3)
+        # 40 examples with two degrees of freedom each.
+        covered += abs(found.value - exact) <= stats.t.ppf(0.975, 80) * found.standard_error
+    assert 0.92 <= covered / 200 <= 0.98
+
+
+def test_the_error_of_sampled_labels_is_their_spread_over_seeds():
+    found = [sampled_ggn_trace(many_classes(seed=seed), 2) for seed in range(150)]
+    values = torch.tensor([estimate.value for estimate in found])
+    stated = torch.tensor([estimate.standard_error for estimate in found]).square().mean().sqrt()
+    assert stated.item() == pytest.approx(values.std().item(), rel=0.15)
+
+
+def test_labels_are_sampled_only_where_that_is_fewer_gradients():
+    assert trace_of(many_classes(), label_samples=11).variant == "exact"
+    sampled = trace_of(many_classes(), label_samples=10)
+    assert sampled.variant == "sampled_labels"
+    assert sampled.standard_error > 0
+
+
+def test_sampled_labels_do_not_depend_on_how_examples_are_divided(monkeypatch):
+    whole = sampled_ggn_trace(many_classes(), 4)
+    passes = sampled_ggn_trace(many_classes(examples_per_pass=7), 4)
+    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients._NUMBERS_ON_CPU", 1)
+    singles = sampled_ggn_trace(many_classes(), 4)
+    for other in (passes, singles):
+        assert other.value == pytest.approx(whole.value, rel=1e-12)
+        assert other.standard_error == pytest.approx(whole.standard_error, rel=1e-9)
+
+
+def test_other_losses_have_no_labels_to_sample():
+    data = random_dataset((5,), 9, 6)
+    context = MeasureContext(mlp(5, 4, 6), data, case("mse").loss)
+    with pytest.raises(MeasureError, match="cross-entropy only"):
+        trace_of(context, label_samples=2)
+
+
+def test_a_data_set_twice_over_changes_nothing():
+    data = random_dataset((5,), 8, 3)
+    twice = Dataset(
+        "twice", data.train_x.repeat(2, 1), data.train_y.repeat(2), data.test_x, data.test_y, 3, ""
+    )
+    once, doubled = (
+        trace_of(MeasureContext(case("gelu").model(), d, CROSS_ENTROPY)).value
+        for d in (data, twice)
+    )
+    assert doubled == pytest.approx(once, rel=1e-13)
+
+
+@pytest.mark.parametrize("samples", [None, 2])
+def test_a_network_that_diverged_gives_a_reason(samples):
+    network = mlp(5, 4, 6, activation=nn.Tanh)
+    nn.init.constant_(network[0].bias, math.nan)
+    context = MeasureContext(network, random_dataset((5,), 9, 6), CROSS_ENTROPY)
+    found = trace_of(context, label_samples=samples)
+    assert math.isnan(found.value)
+    assert "no finite curvature" in found.reason

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from orchestrator.measures.curvature.hutch_plus_plus import hutch_plus_plus
+from orchestrator.measures.curvature.hutchinson import hutchinson
+from tests.measures.curvature.spectra import signs, with_spectrum
+
+
+def estimates(matrix, products, runs=200):
+    return [
+        hutch_plus_plus(
+            matrix.mv, lambda i, seed=seed: signs(len(matrix), seed, i), products=products
+        )
+        for seed in range(runs)
+    ]
+
+
+def spread(estimates):
+    return np.std([estimate.value for estimate in estimates])
+
+
+FEW_LARGE = [*np.linspace(10, 2, 6), *np.linspace(0.2, -0.1, 54)]
+
+
+def test_intervals_cover_the_trace():
+    matrix, products = with_spectrum(FEW_LARGE), 60
+    covered = [
+        abs(found.value - matrix.trace()) <= stats.t.ppf(0.975, 19) * found.standard_error
+        for found in estimates(matrix, products)
+    ]
+    assert 0.92 <= np.mean(covered) <= 0.98
+
+
+def test_what_the_sketch_holds_is_exact():
+    matrix = with_spectrum([5.0, 3.0, 1.0, *[0.0] * 37])
+    found = hutch_plus_plus(matrix.mv, lambda i: signs(40, 0, i), products=30)
+    assert found.value == pytest.approx(9.0, abs=1e-10)
+    assert found.standard_error < 1e-10
+    assert found.probes == 30
+
+
+def test_more_directions_than_dimensions_are_exact():
+    matrix = with_spectrum([5.0, 3.0, 1.0, -2.0])
+    found = hutch_plus_plus(matrix.mv, lambda i: torch.eye(4).double()[i % 4], products=40)
+    assert found.value == pytest.approx(7.0, abs=1e-10)
+
+
+def test_counts_every_product():
+    matrix, products = with_spectrum(FEW_LARGE), []
+
+    def matvec(vector):
+        products.append(1)
+        return matrix @ vector
+
+    hutch_plus_plus(matvec, lambda i: signs(60, 0, i), products=32)
+    assert len(products) == 32
+
+
+def test_beats_hutchinson_with_many_products_and_loses_with_few():
+    """Why it isn't the default."""
+    matrix = with_spectrum(FEW_LARGE)
+    for products, better in ((60, True), (6, False)):
+        plain = [
+            hutchinson(matrix.mv, lambda i, seed=seed: signs(60, seed, i), probes=products)
+            for seed in range(100)
+        ]
+        plus = estimates(matrix, products, runs=100)
+        assert (spread(plus) < spread(plain)) == better
+
+
+def test_minus_the_matrix_turns_the_sign():
+    matrix = with_spectrum(FEW_LARGE)
+    plus, minus = (
+        hutch_plus_plus((sign * matrix).mv, lambda i: signs(60, 0, i), products=12)
+        for sign in (1, -1)
+    )
+    assert minus.value == pytest.approx(-plus.value, rel=1e-9)
+    assert minus.standard_error == pytest.approx(plus.standard_error, rel=1e-9)
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_what_is_not_finite_ends_as_nan(broken):
+    found = hutch_plus_plus(lambda v: v * broken, lambda i: signs(9, 0, i), products=9)
+    assert np.isnan(found.value)
+
+
+def test_single_precision():
+    matrix = with_spectrum(FEW_LARGE).float()
+    found = hutch_plus_plus(matrix.mv, lambda i: signs(60, 0, i).float(), products=60)
+    assert abs(found.value - matrix.trace().item()) < 4 * found.standard_error
+
+
+def test_too_few_products_are_an_error():
+    with pytest.raises(ValueError, match="at least 6 products, got 5"):
+        hutch_plus_plus(torch.eye(3).mv, lambda i: signs(3, 0, i), products=5)

@@ -1,0 +1,128 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.measures.curvature.lanczos_quadrature import (
+    Quadrature,
+    lanczos_quadrature,
+    smoothed_density,
+)
+from tests.measures.curvature.spectra import signs, with_spectrum
+
+VALUES = [9.0, 4.0, 4.0, *np.linspace(-1, 1.5, 57)]
+
+
+def quadratures(matrix, probes=6, iterations=20):
+    return [
+        lanczos_quadrature(matrix.mv, signs(len(matrix), 0, index), iterations)
+        for index in range(probes)
+    ]
+
+
+def dense_density(values, grid, width):
+    """Each eigenvalue once, as a Gaussian."""
+    values = torch.as_tensor(values, dtype=torch.float64)
+    gaussians = (-0.5 * ((grid[:, None] - values) / width) ** 2).exp()
+    return gaussians.mean(1) / (width * math.sqrt(2 * math.pi))
+
+
+@pytest.mark.parametrize("iterations", [1, 2, 5, 20])
+def test_moments_are_exact_below_twice_the_iterations(iterations):
+    """vᵀ A^k v for every k < 2m, and not beyond."""
+    matrix = with_spectrum(VALUES)
+    start = signs(60, 3)
+    found = lanczos_quadrature(matrix.mv, 7.0 * start, iterations)
+    unit = start / 60**0.5
+    power = unit.clone()
+    for order in range(min(2 * iterations, 12)):
+        assert found.moment(order) == pytest.approx((unit @ power).item(), rel=1e-10)
+        power = matrix @ power
+    if iterations < 5:
+        assert found.moment(2 * iterations) != pytest.approx((unit @ power).item(), rel=1e-4)
+
+
+@given(
+    values=st.lists(st.sampled_from([-3.0, 0.0, 0.5, 1.0, 10.0]), min_size=1, max_size=12),
+    seed=st.integers(0, 50),
+)
+def test_weights_are_a_distribution_on_the_range_of_the_spectrum(values, seed):
+    found = lanczos_quadrature(with_spectrum(values, seed).mv, signs(len(values), seed), 8)
+    assert (found.weights >= 0).all()
+    assert found.weights.sum().item() == pytest.approx(1.0, abs=1e-12)
+    assert found.nodes.min() >= min(values) - 1e-10
+    assert found.nodes.max() <= max(values) + 1e-10
+
+
+def test_stops_at_an_invariant_subspace():
+    products = []
+
+    def matvec(vector):
+        products.append(1)
+        return 3 * vector
+
+    found = lanczos_quadrature(matvec, signs(40, 0), 20)
+    assert len(products) == 1
+    assert (found.nodes.tolist(), found.weights.tolist()) == ([3.0], [1.0])
+
+
+def test_the_density_is_that_of_the_eigenvalues():
+    """With a basis vector in each direction the mean over starts is exact."""
+    values = [5.0, 2.0, 2.0, 0.0, 0.0, -1.0]
+    matrix = with_spectrum(values)
+    starts = torch.eye(6).double()
+    found = smoothed_density([lanczos_quadrature(matrix.mv, start, 6) for start in starts])
+    assert found.width == pytest.approx(0.01 * 6)
+    expected = dense_density(values, found.grid, found.width)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-10)
+
+
+def test_the_density_of_a_large_matrix_is_within_its_standard_errors():
+    matrix = with_spectrum(VALUES)
+    found = smoothed_density(quadratures(matrix, probes=64, iterations=40), relative_width=0.03)
+    expected = dense_density(VALUES, found.grid, found.width)
+    far = (found.values - expected).abs() > 4 * found.standard_errors + 1e-3 * expected.max()
+    assert far.sum() == 0
+    assert found.standard_errors.max() < 0.2 * expected.max()
+
+
+def test_a_density_integrates_to_one_and_has_the_mean():
+    found = smoothed_density(quadratures(with_spectrum(VALUES)))
+    spacing = (found.grid[1] - found.grid[0]).item()
+    assert found.values.sum().item() * spacing == pytest.approx(1.0, abs=1e-5)
+    mean = np.mean([q.moment(1) for q in quadratures(with_spectrum(VALUES))])
+    assert (found.values @ found.grid).item() * spacing == pytest.approx(mean, abs=1e-4)
+
+
+def test_minus_the_matrix_mirrors_the_density():
+    matrix = with_spectrum(VALUES)
+    plus, minus = (smoothed_density(quadratures(sign * matrix)) for sign in (1, -1))
+    torch.testing.assert_close(minus.grid, -plus.grid.flip(0), rtol=0, atol=1e-10)
+    torch.testing.assert_close(minus.values, plus.values.flip(0), rtol=1e-6, atol=1e-10)
+
+
+def test_a_scaled_matrix_has_the_same_density_in_its_own_unit():
+    matrix = with_spectrum(VALUES)
+    one, scaled = (smoothed_density(quadratures(factor * matrix)) for factor in (1, 1e-6))
+    torch.testing.assert_close(1e-6 * scaled.values, one.values, rtol=1e-6, atol=1e-10)
+
+
+@pytest.mark.parametrize("value", [0.0, 2.5, -1e-9])
+def test_a_single_point_has_no_density(value):
+    assert smoothed_density(quadratures(value * torch.eye(30).double())) is None
+
+
+def test_standard_errors_are_those_of_the_mean():
+    two = [Quadrature(torch.tensor([a, 1.0]).double(), torch.tensor([0.5, 0.5])) for a in (0, 0.4)]
+    two = [Quadrature(q.nodes, q.weights.double()) for q in two]
+    found = smoothed_density(two, points=301)
+    alone = [dense_density(q.nodes, found.grid, found.width) for q in two]
+    torch.testing.assert_close(found.standard_errors, (alone[0] - alone[1]).abs() / 2)
+
+
+def test_what_is_not_finite_is_an_error():
+    with pytest.raises(FloatingPointError, match="isn't finite"):
+        lanczos_quadrature(lambda v: v * math.nan, signs(10, 0), 5)
