@@ -22,7 +22,7 @@ def stability_threshold(rule: UpdateRule) -> float:
     """The curvature beyond which steps of ``rule`` on a quadratic grow without bound.
 
     Along an eigenvector of eigenvalue λ the steps obey a linear recursion, whose roots lie in
-    the unit circle if λ is below (Cohen et al., arXiv:2103.00065, sections 2 and B)
+    the unit circle if λ is below (Cohen et al., arXiv:2103.00065)
 
     - 2/η for gradient descent,
     - (2 + 2β)/η with momentum β,

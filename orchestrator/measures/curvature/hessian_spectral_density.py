@@ -87,7 +87,7 @@ class HessianSpectralDensity(Measure):
                 symbol="(tr ∇²L)² / tr (∇²L)²",
                 unit="1",
                 direction="neutral",
-                citation="Bartlett, Long, Lugosi, Tsigler, arXiv:1906.11300, definition 3",
+                citation="Bartlett, Long, Lugosi, Tsigler, arXiv:1906.11300",
                 cost="shared with the spectral density",
             ),
         )
