@@ -53,6 +53,16 @@ from orchestrator.measures.margins.output_margins import Margin, margins
 from orchestrator.measures.norms.path_norm import PathNorm
 from orchestrator.measures.norms.stable_rank import StableRank
 from orchestrator.measures.norms.weight_norms import Norms
+from orchestrator.measures.robustness.confidence import Confidence
+from orchestrator.measures.robustness.deepfool import DeepfoolMargin, deepfool
+from orchestrator.measures.robustness.input_margin import InputMargin, first_order_distances
+from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
+from orchestrator.measures.robustness.local_lipschitz import LocalLipschitz, local_lipschitz
+from orchestrator.measures.robustness.pgd_margin import PgdMargin, pgd_distances
+from orchestrator.measures.robustness.robust_accuracy import Robustness
+from orchestrator.measures.robustness.separation import Separation, separation
+from orchestrator.measures.robustness.singular_values import SingularValues
+from orchestrator.measures.robustness.survival import Survival, kaplan_meier
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
@@ -79,6 +89,24 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     # margins
     "Margin",
     "margins",
+    # distances of inputs to the boundary, and robustness
+    "Confidence",
+    "DeepfoolMargin",
+    "InputMargin",
+    "Inputs",
+    "LocalLipschitz",
+    "PgdMargin",
+    "Robustness",
+    "Separation",
+    "SingularValues",
+    "Survival",
+    "chosen_inputs",
+    "deepfool",
+    "first_order_distances",
+    "kaplan_meier",
+    "local_lipschitz",
+    "pgd_distances",
+    "separation",
     # flatness and sharpness
     "AverageSharpness",
     "EdgeOfStability",

@@ -9,11 +9,12 @@ from orchestrator.measures.curvature.family import CURVATURE
 from orchestrator.measures.custom import FunctionMeasure
 from orchestrator.measures.margins.family import MARGINS
 from orchestrator.measures.norms.family import NORMS
+from orchestrator.measures.robustness.family import ROBUSTNESS
 from orchestrator.measures.sharpness.family import SHARPNESS
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.measure_options import CustomMeasure, MeasureOptions
 
-BUILT_IN: MeasureFamily = {**MARGINS, **CURVATURE, **SHARPNESS, **NORMS}
+BUILT_IN: MeasureFamily = {**MARGINS, **CURVATURE, **SHARPNESS, **NORMS, **ROBUSTNESS}
 
 
 def build_measure(options: MeasureOptions) -> Measure:

@@ -11,6 +11,13 @@ from orchestrator.study.measure_options import BUILT_IN_OPTIONS, MeasureRequest,
 from tests.measures.cases import CASES, Case
 
 REQUEST: TypeAdapter[Any] = TypeAdapter(MeasureRequest)
+
+
+def distances(measure: str, unbounded: str) -> set[str]:
+    names = ("median", "p10", "p25", "min", "mean", unbounded, "misclassified_share")
+    return {f"{measure}_{name}" for name in names}
+
+
 NAMES = {
     "margin": {
         "margin_mean",
@@ -19,6 +26,9 @@ NAMES = {
         "margin_p25",
         "margin_min",
         "margin_negative_share",
+        *distances("input_margin", "infinite_share"),
+        *distances("deepfool_margin", "infinite_share"),
+        *distances("pgd_margin", "censored_share"),
     },
     "flatness": {
         "hessian_trace",
@@ -48,7 +58,22 @@ NAMES = {
         "sam_sharpness",
         "average_sharpness",
     },
+    "robustness": {
+        "natural_accuracy",
+        "perturbation_stability",
+        "robust_accuracy",
+        "local_lipschitz_mean",
+        "local_lipschitz_max",
+        "separation",
+        "separation_conflicts",
+        "confidence_mean",
+        "calibration_error",
+        "near_boundary_share",
+        "confidence_histogram",
+    },
     "norm": {
+        "effective_rank",
+        "singular_values",
         "weight_norm",
         "spectral_norm_product",
         "frobenius_norm_product",
@@ -93,7 +118,15 @@ def test_an_entry_says_everything(entry: Any) -> None:
 def test_directions_are_signed_once_and_right() -> None:
     directions = {entry.measure: entry.direction for entry in catalog()}
     higher = {name for name, direction in directions.items() if direction == "higher"}
-    assert higher == {"margin_mean", "margin_median", "margin_p10", "margin_p25", "margin_min"}
+    assert higher == {
+        *("margin_mean", "margin_median", "margin_p10", "margin_p25", "margin_min"),
+        *(
+            f"{space}_margin_{name}"
+            for space in ("input", "deepfool", "pgd")
+            for name in ("mean", "median", "p10", "p25", "min")
+        ),
+        *("natural_accuracy", "perturbation_stability", "robust_accuracy", "separation"),
+    }
     assert directions["hessian_trace"] == directions["margin_negative_share"] == "lower"
 
 

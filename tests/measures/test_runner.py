@@ -74,12 +74,15 @@ def test_measures_every_kind_of_network(subject: Case) -> None:
         assert (row["dtype"], row["batch_norm_mode"], row["seed"]) == ("float64", "eval", 5)
         assert row["seconds"] >= 0
         if row["status"] == "error":
-            assert (subject.name, row["measure"]) == ("single_class", "margin")
+            assert subject.name == "single_class"
+            assert row["measure"].endswith("margin")
             assert row["error"].startswith("MeasureError: a margin compares")
             continue
         assert row["status"] == ("ok" if all(map(isfinite, numbers_in(row))) else "nonfinite")
         assert row["n_examples"] == (row["split"] and context.n_examples(row["split"]))
-        if not undefined(subject, row):
+        if unbounded(row):
+            assert row["status"] == "ok" or row["error"]
+        elif not undefined(subject, row):
             assert row["status"] == "ok", row
         else:
             assert row["error"]
@@ -95,11 +98,17 @@ def numbers_in(row: dict[str, Any]) -> list[float]:
     return list(row["value"]) if "curve" in row else [row["value"]]
 
 
+def unbounded(row: dict[str, Any]) -> bool:
+    """Whether the value is infinite where no input of a few has a boundary within reach."""
+    return name_in(row).startswith(("input_margin_", "deepfool_margin_", "pgd_margin_"))
+
+
 def undefined(subject: Case, row: dict[str, Any]) -> bool:
     """Whether the value has no meaning for that network or those data."""
     return (
         (subject.name == "one_example" and row["variant"] == "total_variation")
         or (subject.name == "single_class" and name_in(row) in WITHOUT_CURVATURE)
+        or (subject.name in ("single_class", "one_example") and name_in(row) == "separation")
         or (
             name_in(row) == "path_norm"
             and (subject.name == "leaky_relu" or not subject.piecewise_linear)
@@ -302,7 +311,8 @@ def test_diverged_weights_are_rows_that_say_so() -> None:
     rows = list(measure_snapshot(context, all_requests()))
     assert {row["request"] for row in rows} == set(all_requests())
     for row in rows:
-        unaffected = name_in(row) == "parameter_count" or row["variant"] in ("layer_1", "layer_3")
+        unaffected = name_in(row) in ("parameter_count", "separation", "separation_conflicts")
+        unaffected |= row["variant"] in ("layer_1", "layer_3")
         expected = "ok" if unaffected else "nonfinite"
         assert row["status"] == expected, row
         assert expected == "ok" or all(map(isnan, numbers_in(row))), row
@@ -335,7 +345,10 @@ def test_single_precision_says_so_and_agrees() -> None:
     assert [row["dtype"] for row in single] == ["float32"] * len(double)
     for one, other in zip(single, double, strict=True):
         assert name_in(one) == name_in(other)
-        assert numbers_in(one) == pytest.approx(numbers_in(other), rel=5e-3, abs=1e-4), one
+        # The steps of that ascent are signs, which rounding may turn.
+        rel = 5e-2 if name_in(one).startswith("local_lipschitz") else 5e-3
+        expected = pytest.approx(numbers_in(other), rel=rel, abs=1e-4, nan_ok=True)
+        assert numbers_in(one) == expected, one
 
 
 def test_works_in_a_notebook_without_ray() -> None:

@@ -14,6 +14,7 @@ from orchestrator.study.measure_options.curvature import CURVATURE
 from orchestrator.study.measure_options.margins import MARGINS
 from orchestrator.study.measure_options.measuring import MeasuringOptions
 from orchestrator.study.measure_options.norms import NORMS
+from orchestrator.study.measure_options.robustness import ROBUSTNESS
 from orchestrator.study.measure_options.sharpness import SHARPNESS
 from orchestrator.study.options import component_tag
 
@@ -27,7 +28,13 @@ __all__ = [
     "short_form",
 ]
 
-BUILT_IN_OPTIONS: tuple[type[MeasureOptions], ...] = (*MARGINS, *CURVATURE, *SHARPNESS, *NORMS)
+BUILT_IN_OPTIONS: tuple[type[MeasureOptions], ...] = (
+    *MARGINS,
+    *CURVATURE,
+    *SHARPNESS,
+    *NORMS,
+    *ROBUSTNESS,
+)
 """The options of every built-in measure, family by family, in the order of the catalog."""
 
 

@@ -1,0 +1,101 @@
+"""Summaries of distances to the decision boundary, in which nothing unbounded is averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import inf, nan
+
+import torch
+from torch import Tensor
+
+from orchestrator.data.dataset import Split
+from orchestrator.measures.base import CatalogEntry, Direction, Value
+from orchestrator.measures.robustness.survival import kaplan_meier
+
+QUANTILES = {"median": 0.5, "p10": 0.1, "p25": 0.25}
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances of examples to the nearest point that is classified otherwise.
+
+    Attributes:
+        split: Of which examples.
+        values: Shape ``(n,)``; where unbounded, the distance that is surely exceeded, which
+            may be infinity.
+        unbounded: Whether no such point was found, shape ``(n,)``, bool.
+        correct: Whether the example is classified correctly, shape ``(n,)``.
+    """
+
+    split: Split
+    values: Tensor
+    unbounded: Tensor
+    correct: Tensor
+
+
+def summarize_distances(
+    measure: str, variant: str, distances: Distances, unbounded: str
+) -> Iterator[Value]:
+    """Quantiles over all examples, mean and minimum over correct ones, and what they hide.
+
+    Args:
+        measure: What the names begin with.
+        variant: Of the values.
+        distances: The distances.
+        unbounded: The name under which those without a bound are counted.
+    """
+    values, correct = distances.values.to(torch.float64), distances.correct
+    value = partial(Value, variant=variant, split=distances.split, n_examples=len(values))
+    if values.isnan().any():
+        reason = f"{int(values.isnan().sum())} of {len(values)} distances are not a number"
+        for name in (*QUANTILES, "min", "mean", unbounded, "misclassified_share"):
+            yield value(f"{measure}_{name}", nan, reason=reason)
+        return
+    survival = kaplan_meier(values.cpu().numpy(), distances.unbounded.cpu().numpy())
+    share = distances.unbounded.to(torch.float64).mean().item()
+    for name, quantile in QUANTILES.items():
+        found = survival.quantile(quantile)
+        why = None if found < inf else f"a share of {share:.3g} of the examples has no bound"
+        yield value(f"{measure}_{name}", found, reason=why)
+    known = correct & ~distances.unbounded
+    if known.any():
+        yield value(f"{measure}_min", values[known].min().item())
+    else:
+        yield value(f"{measure}_min", inf, reason="no correctly classified example has a bound")
+    missing = int((correct & distances.unbounded).sum())
+    if missing or not correct.any():
+        reason = f"{missing} of {int(correct.sum())} correctly classified examples have no bound"
+        yield value(f"{measure}_mean", nan, reason=reason)
+    else:
+        yield value(f"{measure}_mean", values[correct].mean().item())
+    yield value(f"{measure}_{unbounded}", share)
+    yield value(f"{measure}_misclassified_share", 1 - correct.to(torch.float64).mean().item())
+
+
+def distance_entries(
+    measure: str, symbol: str, citation: str, cost: str, unbounded: str
+) -> tuple[CatalogEntry, ...]:
+    """The catalog's entries of everything that :func:`summarize_distances` yields."""
+    rows: tuple[tuple[str, str, Direction], ...] = (
+        ("median", f"median {symbol}", "higher"),
+        ("p10", f"10th percentile of {symbol}", "higher"),
+        ("p25", f"25th percentile of {symbol}", "higher"),
+        ("min", f"min {symbol} over correct examples", "higher"),
+        ("mean", f"E {symbol} over correct examples", "higher"),
+        (unbounded, f"Pr[{symbol} unbounded]", "neutral"),
+        ("misclassified_share", "Pr[misclassified]", "lower"),
+    )
+    return tuple(
+        CatalogEntry(
+            measure=f"{measure}_{name}",
+            family="margin",
+            symbol=text,
+            unit="1" if name.endswith("share") else "standardized input",
+            direction=direction,
+            citation=citation,
+            cost=cost,
+        )
+        for name, text, direction in rows
+    )

@@ -1,0 +1,100 @@
+"""Distances to the decision boundary in input space, to first order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from orchestrator.data.dataset import Split
+from orchestrator.measures.base import Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.margins.output_margins import margins
+from orchestrator.measures.robustness.ball import Norm
+from orchestrator.measures.robustness.distances import (
+    Distances,
+    distance_entries,
+    summarize_distances,
+)
+from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
+from orchestrator.measures.robustness.linearized import boundary_distances, class_gradients
+from orchestrator.study.measure_options.robustness import InputMarginOptions
+
+
+def first_order_distances(context: MeasureContext, inputs: Inputs, norm: Norm) -> Tensor:
+    """min_{j≠y} (z_y − z_j) / ‖∇_x (z_y − z_j)‖_* of each example, over all other classes.
+
+    The distance at which the linearized logits change their order, with ‖·‖_* the dual norm;
+    exact for linear classifiers. The runner-up need not be the nearest class. It is negative for
+    misclassified examples: minus the distance to the farthest of the boundaries that are
+    violated. Where the gradient of a pair is zero, as in a region in which every hidden unit is
+    off, that boundary is infinitely far away.
+
+    Args:
+        context: The network.
+        inputs: Examples.
+        norm: ``l2`` (gradients in ℓ2) or ``linf`` (gradients in ℓ1).
+
+    Returns:
+        Shape ``(n,)``.
+
+    Raises:
+        MeasureError: If there is one class only.
+    """
+    return torch.cat(
+        [_of_pass(context, x, y, norm) for x, y in inputs.passes(context.examples_per_pass)]
+    )
+
+
+def _of_pass(context: MeasureContext, x: Tensor, y: Tensor, norm: Norm) -> Tensor:
+    logits, gradients = class_gradients(context, x)
+    margins(logits, y)  # Refuses a single class.
+    distances, _ = boundary_distances(logits, gradients, y, norm)
+    return distances.amin(dim=1)
+
+
+class InputMargin(Measure):
+    """Quantiles of the first-order distance to the decision boundary, and how many are infinite.
+
+    For each norm (the variants ``l2`` and ``linf``), on a fixed subset of each split:
+
+    - ``input_margin_median``, ``_p10``, ``_p25``: order statistics over all examples, wrong
+      ones counting as negative;
+    - ``input_margin_mean``, ``input_margin_min``: over correctly classified examples, the average
+      and the minimum margin (Wu and Yu, arXiv:1908.05153 speak of their trade-off); the mean is
+      NaN as soon as one distance is infinite, and the reason says how many are;
+    - ``input_margin_infinite_share``: dead regions, where every gradient is zero;
+    - ``input_margin_misclassified_share``.
+
+    Distances are in the units of the standardized inputs. Invariances: rescaling of layers,
+    scaling of logits, permutation of units, eval-mode batch norm rescaling. Higher is expected
+    to be better. Cost: one backward pass for each class.
+
+    Sokolić et al., arXiv:1605.08254; Elsayed et al., arXiv:1803.05598, eq. 4.
+    """
+
+    entries = distance_entries(
+        "input_margin",
+        "min_j (z_y − z_j) / ‖∇_x (z_y − z_j)‖",
+        "Elsayed et al., arXiv:1803.05598, eq. 4",
+        "classes G over the examples chosen",
+        "infinite_share",
+    )
+
+    def __init__(self, options: InputMarginOptions) -> None:
+        self.options = options
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the summaries of each split and norm.
+
+        Raises:
+            MeasureError: If there is one class only.
+        """
+        splits: tuple[Split, ...] = ("train", "test")
+        for split in splits:
+            inputs = chosen_inputs(context, split, self.options.examples)
+            for norm in self.options.norms:
+                values = first_order_distances(context, inputs, norm)
+                found = Distances(split, values, values == torch.inf, values >= 0)
+                yield from summarize_distances("input_margin", norm, found, "infinite_share")

@@ -1,0 +1,53 @@
+"""The distribution of distances of which some are known only to be larger than a bound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+import numpy.typing as npt
+
+_ROUNDING = 1e-12  # Shares are sums of fractions.
+
+
+@dataclass(frozen=True)
+class Survival:
+    """The Kaplan-Meier estimate of S(t) = Pr[distance > t].
+
+    Attributes:
+        times: The distinct distances that were observed, ascending, shape ``(m,)``.
+        surviving: S just after each of them, shape ``(m,)``.
+    """
+
+    times: npt.NDArray[np.float64]
+    surviving: npt.NDArray[np.float64]
+
+    def quantile(self, share: float) -> float:
+        """The smallest distance that at least ``share`` of all do not exceed; infinity if none.
+
+        Without censoring it is an order statistic: the inverse of the empirical distribution.
+        """
+        reached = np.flatnonzero(1 - self.surviving >= share - _ROUNDING)
+        return float(self.times[reached[0]]) if len(reached) else inf
+
+
+def kaplan_meier(distances: npt.NDArray[np.float64], censored: npt.NDArray[np.bool_]) -> Survival:
+    """S(t) as the product over observed distances t_i ≤ t of 1 − d_i / n_i.
+
+    Here d_i distances equal t_i and n_i are at least t_i, censored ones included (Kaplan and
+    Meier 1958, "Nonparametric estimation from incomplete observations"). A censored distance
+    is one that is known only to be larger than the value given.
+
+    Args:
+        distances: Shape ``(n,)``.
+        censored: Shape ``(n,)``.
+
+    Raises:
+        ValueError: If a distance is NaN.
+    """
+    if np.isnan(distances).any():
+        raise ValueError("a distance is NaN")
+    times, counts = np.unique(distances[~censored], return_counts=True)
+    at_risk = (distances[None, :] >= times[:, None]).sum(axis=1)
+    return Survival(times, np.cumprod(1 - counts / np.maximum(at_risk, 1)))

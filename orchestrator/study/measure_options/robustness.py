@@ -1,0 +1,104 @@
+"""Options of what moves inputs: distances to the decision boundary, and robustness."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from orchestrator.study.measure_options.base import MeasureOptions
+
+Norm = Literal["l2", "linf"]
+_EXAMPLES = "Of each split at most, a fixed stratified subset."
+_NORM = "In which inputs are moved; units are those of the standardized inputs."
+
+
+class InputMarginOptions(MeasureOptions):
+    """Distances to the decision boundary in input space, to first order."""
+
+    name: Literal["input_margin"]
+    norms: tuple[Norm, ...] = Field(("l2", "linf"), description=_NORM)
+    examples: PositiveInt = Field(256, description=_EXAMPLES)
+
+
+class DeepfoolMarginOptions(MeasureOptions):
+    """Distances to the decision boundary in input space, by DeepFool."""
+
+    name: Literal["deepfool_margin"]
+    norm: Norm = Field("l2", description=_NORM)
+    examples: PositiveInt = Field(256, description=_EXAMPLES)
+    iterations: PositiveInt = Field(50, description="Most linearizations.")
+    overshoot: NonNegativeFloat = Field(0.02, description="Relative, to get beyond the boundary.")
+
+
+class PgdMarginOptions(MeasureOptions):
+    """Distances to the decision boundary in input space, by PGD and bisection."""
+
+    name: Literal["pgd_margin"]
+    norm: Norm = Field("l2", description=_NORM)
+    examples: PositiveInt = Field(128, description=_EXAMPLES)
+    steps: PositiveInt = Field(20, description="Steps of one ascent.")
+    restarts: PositiveInt = Field(1, description="Ascents; the first starts at the input.")
+    bisections: PositiveInt = Field(8, description="How often the interval is halved.")
+    largest: PositiveFloat | None = Field(
+        None,
+        description="Radius beyond which distances are censored; by default half a standard "
+        "deviation of the data in every coordinate.",
+    )
+
+
+class RobustnessOptions(MeasureOptions):
+    """Accuracy and stability under projected gradient ascent."""
+
+    name: Literal["robustness"]
+    norm: Norm = Field("linf", description=_NORM)
+    radius: PositiveFloat = Field(0.1, description="Of the ball around each input.")
+    examples: PositiveInt = Field(256, description=_EXAMPLES)
+    steps: PositiveInt = Field(20, description="Steps of one ascent.")
+    restarts: PositiveInt = Field(2, description="Ascents; the first starts at the input.")
+
+
+class LocalLipschitzOptions(MeasureOptions):
+    """How much logits change within a ball around an input, per unit of distance."""
+
+    name: Literal["local_lipschitz"]
+    norm: Norm = Field("linf", description=_NORM)
+    radius: PositiveFloat = Field(0.1, description="Of the ball around each input.")
+    examples: PositiveInt = Field(256, description=_EXAMPLES)
+    steps: PositiveInt = Field(10, description="Steps of ascent.")
+
+
+class SeparationOptions(MeasureOptions):
+    """Smallest distance between differently labelled examples: a property of the data."""
+
+    name: Literal["separation"]
+    norms: tuple[Norm, ...] = Field(("l2", "linf"), description=_NORM)
+    examples: PositiveInt = Field(1000, description=_EXAMPLES)
+
+
+class ConfidenceOptions(MeasureOptions):
+    """Distribution of the predicted probabilities."""
+
+    name: Literal["confidence"]
+    near: PositiveFloat = Field(
+        0.1, lt=1, description="Two largest probabilities this close are near the boundary."
+    )
+    bins: PositiveInt = Field(20, description="Of the histogram.")
+
+
+class SingularValuesOptions(MeasureOptions):
+    """Singular values of each layer's weights, and how many directions they use: data-free."""
+
+    name: Literal["singular_values"]
+
+
+ROBUSTNESS: tuple[type[MeasureOptions], ...] = (
+    InputMarginOptions,
+    DeepfoolMarginOptions,
+    PgdMarginOptions,
+    RobustnessOptions,
+    LocalLipschitzOptions,
+    SeparationOptions,
+    ConfidenceOptions,
+    SingularValuesOptions,
+)

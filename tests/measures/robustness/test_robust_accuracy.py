@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.measures import MeasureContext, Robustness
+from orchestrator.measures.robustness.attack import Settings, attacked
+from orchestrator.measures.robustness.ball import Norm, lengths
+from orchestrator.measures.robustness.inputs import logits_of
+from orchestrator.study.measure_options.robustness import RobustnessOptions
+from tests.measures.cases import case
+from tests.measures.robustness.cases import exact_distances, random_linear
+
+NORMS: tuple[Norm, ...] = ("l2", "linf")
+
+
+def measured(context: MeasureContext, **options: object) -> dict[str, float]:
+    asked = RobustnessOptions.model_validate({"name": "robustness", **options})
+    return {row.measure: row.value for row in Robustness(asked).compute(context)}
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("radius", [0.05, 0.3, 1.0])
+def test_linear_classifiers_are_robust_where_the_distance_is_larger(
+    norm: Norm, radius: float
+) -> None:
+    context = random_linear()
+    exact = exact_distances(context, norm)
+    found = measured(context, norm=norm, radius=radius)
+    assert found["natural_accuracy"] == (exact > 0).double().mean().item()
+    # Points that lie just inside of the ball may be missed.
+    assert (exact > radius).double().mean() <= found["robust_accuracy"]
+    assert found["robust_accuracy"] <= (exact > 0.97 * radius).double().mean()
+
+
+@given(st.floats(1e-3, 3.0), st.sampled_from(NORMS), st.integers(1, 3))
+@settings(max_examples=25)
+def test_robust_is_correct_and_stable(radius: float, norm: Norm, restarts: int) -> None:
+    found = measured(case("tanh").context(), norm=norm, radius=radius, restarts=restarts, steps=5)
+    natural, stable, robust = (
+        found[name] for name in ("natural_accuracy", "perturbation_stability", "robust_accuracy")
+    )
+    assert natural + stable - 1 <= robust + 1e-12
+    assert robust <= min(natural, stable)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_the_attack_finds_is_there(norm: Norm) -> None:
+    context = case("cnn").context()
+    radius = 0.5 if norm == "linf" else 2.0
+    found = attacked(context, "train", 100, Settings(norm, 10, 3), radius)
+    x, _ = context.data("train")
+    moved = logits_of(context, x.double() + found.displacements).argmax(dim=1)
+    assert found.flipped.any()
+    assert (moved[found.flipped] != found.predictions[found.flipped]).all()
+    assert (lengths(found.displacements, norm) <= radius * (1 + 1e-12)).all()
+    assert (lengths(found.displacements, norm)[~found.flipped] == 0).all()
+
+
+def test_a_tiny_ball_changes_nothing_and_a_huge_one_everything() -> None:
+    context = random_linear()
+    assert measured(context, radius=1e-9)["perturbation_stability"] == 1
+    assert measured(context, radius=1e3)["perturbation_stability"] == 0
+
+
+def test_the_attack_is_shared_and_does_not_depend_on_passes() -> None:
+    context = case("mlp").context()
+    wanted = ("train", 14, Settings("linf", 5, 2), 0.3)
+    assert attacked(context, *wanted) is attacked(context, *wanted)  # type: ignore[arg-type]
+    small = case("mlp").context(examples_per_pass=4)
+    one, other = attacked(context, *wanted), attacked(small, *wanted)  # type: ignore[arg-type]
+    assert torch.equal(one.flipped, other.flipped)
+    assert torch.allclose(one.displacements, other.displacements)
