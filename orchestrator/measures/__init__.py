@@ -28,6 +28,7 @@ from orchestrator.measures.norms.weight_norms import Norms
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
+from orchestrator.measures.sharpness.worst_case_sharpness import WorstCaseSharpness
 
 __all__ = [  # noqa: RUF022 - grouped by subject
     # measuring a snapshot
@@ -57,6 +58,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "HessianSpectrum",
     "HessianTrace",
     "SamSharpness",
+    "WorstCaseSharpness",
     # the exact trace and its proof
     "ExactTrace",
     "Proof",

@@ -36,6 +36,7 @@ NAMES = {
         "gradient_noise_scale",
         "sam_sharpness",
         "average_sharpness",
+        "worst_case_sharpness",
     },
     "norm": {
         "weight_norm",

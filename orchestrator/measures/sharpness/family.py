@@ -5,12 +5,15 @@ from __future__ import annotations
 from orchestrator.measures.base import MeasureFamily
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
+from orchestrator.measures.sharpness.worst_case_sharpness import WorstCaseSharpness
 from orchestrator.study.measure_options.sharpness import (
     AverageSharpnessOptions,
     SamSharpnessOptions,
+    WorstCaseSharpnessOptions,
 )
 
 SHARPNESS: MeasureFamily = {
     SamSharpnessOptions: SamSharpness,
     AverageSharpnessOptions: AverageSharpness,
+    WorstCaseSharpnessOptions: WorstCaseSharpness,
 }
