@@ -27,7 +27,9 @@ from orchestrator.measures.norms.stable_rank import StableRank
 from orchestrator.measures.norms.weight_norms import Norms
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
+from orchestrator.measures.sharpness.pac_bayes_sigma import PacBayesSigma
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
+from orchestrator.measures.sharpness.worst_case_radius import WorstCaseRadius
 from orchestrator.measures.sharpness.worst_case_sharpness import WorstCaseSharpness
 
 __all__ = [  # noqa: RUF022 - grouped by subject
@@ -58,6 +60,8 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "HessianSpectrum",
     "HessianTrace",
     "SamSharpness",
+    "WorstCaseRadius",
+    "PacBayesSigma",
     "WorstCaseSharpness",
     # the exact trace and its proof
     "ExactTrace",

@@ -37,6 +37,11 @@ NAMES = {
         "sam_sharpness",
         "average_sharpness",
         "worst_case_sharpness",
+        "worst_case_radius",
+        "inverse_square_radius",
+        "pac_bayes_sigma",
+        "inverse_square_sigma",
+        "pac_bayes_complexity",
     },
     "norm": {
         "weight_norm",
@@ -83,7 +88,15 @@ def test_an_entry_says_everything(entry: Any) -> None:
 def test_directions_are_signed_once_and_right() -> None:
     directions = {entry.measure: entry.direction for entry in catalog()}
     higher = {name for name, direction in directions.items() if direction == "higher"}
-    assert higher == {"margin_mean", "margin_median", "margin_p10", "margin_p25", "margin_min"}
+    assert higher == {
+        "margin_mean",
+        "margin_median",
+        "margin_p10",
+        "margin_p25",
+        "margin_min",
+        "pac_bayes_sigma",
+        "worst_case_radius",
+    }
     assert directions["hessian_trace"] == directions["margin_negative_share"] == "lower"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import nan
+from math import inf, nan
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ class Displaced:
     Attributes:
         loss: Mean loss.
         error: Share of the examples whose largest logit is not that of their label; NaN if one
-            of the logits is NaN.
+            of the logits is NaN or +∞, which are no order.
     """
 
     loss: float
@@ -104,7 +104,7 @@ class _Total:
         losses = self._per_example(logits, labels)
         wrong = (logits.argmax(1) != labels).sum().item()
         self._loss += losses.detach().sum(dtype=torch.float64).item()
-        self._wrong += nan if logits.isnan().any() else wrong
+        self._wrong += wrong if (logits < inf).all() else nan
         self._count += len(labels)
         return losses.sum()
 

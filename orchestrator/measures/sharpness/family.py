@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from orchestrator.measures.base import MeasureFamily
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
+from orchestrator.measures.sharpness.pac_bayes_sigma import PacBayesSigma
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
+from orchestrator.measures.sharpness.worst_case_radius import WorstCaseRadius
 from orchestrator.measures.sharpness.worst_case_sharpness import WorstCaseSharpness
 from orchestrator.study.measure_options.sharpness import (
     AverageSharpnessOptions,
+    PacBayesSigmaOptions,
     SamSharpnessOptions,
+    WorstCaseRadiusOptions,
     WorstCaseSharpnessOptions,
 )
 
@@ -16,4 +20,6 @@ SHARPNESS: MeasureFamily = {
     SamSharpnessOptions: SamSharpness,
     AverageSharpnessOptions: AverageSharpness,
     WorstCaseSharpnessOptions: WorstCaseSharpness,
+    PacBayesSigmaOptions: PacBayesSigma,
+    WorstCaseRadiusOptions: WorstCaseRadius,
 }

@@ -53,8 +53,34 @@ class WorstCaseSharpnessOptions(MeasureOptions):
     steps: PositiveInt = Field(20, description="Steps of the ascent in each batch.")
 
 
+class PacBayesSigmaOptions(MeasureOptions):
+    """Largest noise on the weights that costs at most a given accuracy on average, as 1/σ² too."""
+
+    name: Literal["pac_bayes_sigma"]
+    magnitude_aware: bool = Field(False, description="Noise of variance σ² θ² + epsilon².")
+    accuracy_drop: float = Field(0.1, gt=0, lt=1, description="Fall of the training accuracy.")
+    draws: PositiveInt = Field(32, description="Draws of the noise, the same for every σ.")
+    largest: PositiveFloat = Field(2.0, description="Largest σ tried; larger ones are censored.")
+    tolerance: PositiveFloat = Field(0.01, description="Precision of the search, relative to σ.")
+    epsilon: NonNegativeFloat = Field(1e-3, description="Least noise, if magnitude-aware.")
+
+
+class WorstCaseRadiusOptions(MeasureOptions):
+    """Largest box around the weights in which the accuracy falls by at most a given amount."""
+
+    name: Literal["worst_case_radius"]
+    magnitude_aware: bool = Field(False, description="Half-widths of α |θ| + epsilon.")
+    accuracy_drop: float = Field(0.1, gt=0, lt=1, description="Fall of the training accuracy.")
+    steps: PositiveInt = Field(20, description="Steps of the ascent in each box.")
+    largest: PositiveFloat = Field(2.0, description="Largest α tried; larger ones are censored.")
+    tolerance: PositiveFloat = Field(0.02, description="Precision of the search, relative to α.")
+    epsilon: NonNegativeFloat = Field(1e-3, description="Least half-width, if magnitude-aware.")
+
+
 SHARPNESS: tuple[type[MeasureOptions], ...] = (
     SamSharpnessOptions,
     AverageSharpnessOptions,
     WorstCaseSharpnessOptions,
+    PacBayesSigmaOptions,
+    WorstCaseRadiusOptions,
 )
