@@ -27,6 +27,9 @@ from orchestrator.measures.norms.stable_rank import StableRank
 from orchestrator.measures.norms.weight_norms import Norms
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
+from orchestrator.measures.sharpness.flatness_profile import FlatnessProfile
+from orchestrator.measures.sharpness.keskar_sharpness import KeskarSharpness
+from orchestrator.measures.sharpness.loss_slice import LossSlice
 from orchestrator.measures.sharpness.pac_bayes_sigma import PacBayesSigma
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
 from orchestrator.measures.sharpness.worst_case_radius import WorstCaseRadius
@@ -60,6 +63,9 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "HessianSpectrum",
     "HessianTrace",
     "SamSharpness",
+    "FlatnessProfile",
+    "LossSlice",
+    "KeskarSharpness",
     "WorstCaseRadius",
     "PacBayesSigma",
     "WorstCaseSharpness",

@@ -37,6 +37,12 @@ NAMES = {
         "sam_sharpness",
         "average_sharpness",
         "worst_case_sharpness",
+        "flatness_profile",
+        "flatness_profile_mean",
+        "loss_slice",
+        "error_slice",
+        "loss_slice_width",
+        "keskar_sharpness",
         "worst_case_radius",
         "inverse_square_radius",
         "pac_bayes_sigma",
@@ -96,6 +102,7 @@ def test_directions_are_signed_once_and_right() -> None:
         "margin_min",
         "pac_bayes_sigma",
         "worst_case_radius",
+        "loss_slice_width",
     }
     assert directions["hessian_trace"] == directions["margin_negative_share"] == "lower"
 

@@ -77,10 +77,44 @@ class WorstCaseRadiusOptions(MeasureOptions):
     epsilon: NonNegativeFloat = Field(1e-3, description="Least half-width, if magnitude-aware.")
 
 
+class KeskarSharpnessOptions(MeasureOptions):
+    """Largest loss in a box of half-widths epsilon (|θ| + 1), relative to 1 + loss, in percent."""
+
+    name: Literal["keskar_sharpness"]
+    epsilons: tuple[PositiveFloat, ...] = Field(
+        (1e-3, 5e-4), min_length=1, description="Sizes of the box, a value for each."
+    )
+    steps: PositiveInt = Field(20, description="Steps of the ascent in each box.")
+
+
+class LossSliceOptions(MeasureOptions):
+    """Loss and error along one or two random filter-normalized directions."""
+
+    name: Literal["loss_slice"]
+    dimensions: Literal[1, 2] = Field(1, description="Directions: a line or a plane.")
+    points: PositiveInt = Field(25, description="Points on each axis; odd numbers hit the center.")
+    extent: PositiveFloat = Field(1.0, description="From −extent to extent on each axis.")
+
+
+class FlatnessProfileOptions(MeasureOptions):
+    """Increase of the training error under noise in proportion to the weights, by its size."""
+
+    name: Literal["flatness_profile"]
+    sigmas: tuple[PositiveFloat, ...] = Field(
+        (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
+        min_length=1,
+        description="Standard deviations of the noise, relative to each weight.",
+    )
+    draws: PositiveInt = Field(16, description="Draws of the noise, the same for every sigma.")
+
+
 SHARPNESS: tuple[type[MeasureOptions], ...] = (
     SamSharpnessOptions,
     AverageSharpnessOptions,
     WorstCaseSharpnessOptions,
     PacBayesSigmaOptions,
     WorstCaseRadiusOptions,
+    KeskarSharpnessOptions,
+    LossSliceOptions,
+    FlatnessProfileOptions,
 )
