@@ -29,6 +29,10 @@ from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
 from orchestrator.measures.sharpness.flatness_profile import FlatnessProfile
 from orchestrator.measures.sharpness.keskar_sharpness import KeskarSharpness
+from orchestrator.measures.sharpness.linear_connectivity import (
+    LinearConnectivity,
+    linear_connectivity,
+)
 from orchestrator.measures.sharpness.loss_slice import LossSlice
 from orchestrator.measures.sharpness.pac_bayes_sigma import PacBayesSigma
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
@@ -74,6 +78,9 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "Proof",
     "exact_trace",
     "prove_piecewise_linear",
+    # two networks
+    "LinearConnectivity",
+    "linear_connectivity",
     # norms
     "FisherRaoNorm",
     "Norms",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import inf, nan
 
@@ -17,8 +17,8 @@ Examples = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
-class Displaced:
-    """What the network does at θ + δ, averaged over examples.
+class LossAndError:
+    """What a network does, averaged over examples.
 
     Attributes:
         loss: Mean loss.
@@ -37,7 +37,7 @@ def displaced(
     *,
     split: Split = "train",
     loss: PerExampleLoss | None = None,
-) -> Displaced:
+) -> LossAndError:
     """Mean loss and error at θ + δ. Cost: one forward pass.
 
     Args:
@@ -51,11 +51,27 @@ def displaced(
         MeasureError: If ``displacement`` has another length.
     """
     examples = context.data(split) if examples is None else examples
+    return loss_and_error(context, _parameters(context, displacement), examples, loss)
+
+
+def loss_and_error(
+    context: MeasureContext,
+    state: Mapping[str, Tensor],
+    examples: Examples,
+    loss: PerExampleLoss | None = None,
+) -> LossAndError:
+    """Mean loss and error with other parameters, or buffers. Cost: one forward pass.
+
+    Args:
+        context: The network and its data.
+        state: What to use instead of the network's own, by name.
+        examples: Which examples.
+        loss: Which loss; that of ``context`` by default.
+    """
     total = _Total(context.loss if loss is None else loss)
-    parameters = _parameters(context, displacement)
     with torch.no_grad():
         for x, y in _passes(context, examples):
-            total.add(context.forward(x, parameters), y)
+            total.add(context.forward(x, state), y)
     return total.mean()
 
 
@@ -65,7 +81,7 @@ def displaced_gradient(
     examples: Examples | None = None,
     *,
     loss: PerExampleLoss | None = None,
-) -> tuple[Displaced, Tensor]:
+) -> tuple[LossAndError, Tensor]:
     """Mean loss and error at θ + δ, and the gradient of that loss, flat. Cost: one gradient.
 
     Args:
@@ -108,8 +124,8 @@ class _Total:
         self._count += len(labels)
         return losses.sum()
 
-    def mean(self) -> Displaced:
-        return Displaced(self._loss / self._count, self._wrong / self._count)
+    def mean(self) -> LossAndError:
+        return LossAndError(self._loss / self._count, self._wrong / self._count)
 
 
 def _parameters(context: MeasureContext, displacement: Tensor) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Curve, Value
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.sharpness.displaced import Displaced, displaced
+from orchestrator.measures.sharpness.displaced import LossAndError, displaced
 from orchestrator.measures.sharpness.flatness_profile import (
     FlatnessProfile,
     error_increases,
@@ -55,7 +55,7 @@ def test_covers_the_exact_profile_of_a_threshold_classifier(
     # The same numbers as the network's, without its forward passes.
     monkeypatch.setattr(
         "orchestrator.measures.sharpness.flatness_profile.displaced",
-        lambda context, delta: Displaced(0, float(delta.item() <= -0.5)),
+        lambda context, delta: LossAndError(0, float(delta.item() <= -0.5)),
     )
     sigmas, inside = (0.8, 1.5), [0, 0]
     for seed in range(200):

@@ -10,7 +10,7 @@ import torch
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Value
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.sharpness.displaced import Displaced, displaced
+from orchestrator.measures.sharpness.displaced import LossAndError, displaced
 from orchestrator.measures.sharpness.pac_bayes_sigma import (
     PacBayesSigma,
     magnitude_aware_complexity,
@@ -57,7 +57,7 @@ def test_the_standard_error_covers_the_exact_value(monkeypatch: pytest.MonkeyPat
     # The same numbers as the network's, without its forward passes.
     monkeypatch.setattr(
         "orchestrator.measures.sharpness.pac_bayes_sigma.displaced",
-        lambda context, delta: Displaced(0, fmean(x >= 0.5 + delta.item() for x in xs)),
+        lambda context, delta: LossAndError(0, fmean(x >= 0.5 + delta.item() for x in xs)),
     )
     points = torch.linspace(-1.0, 0.4, 12)
     xs = points.tolist()
