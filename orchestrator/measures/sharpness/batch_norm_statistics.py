@@ -1,0 +1,103 @@
+"""Batch-normalization statistics of a network whose parameters were changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from orchestrator.measures.context import MeasureContext
+
+
+def recompute(context: MeasureContext, state: dict[str, Tensor]) -> None:
+    """Set the running statistics in ``state`` to those of all measured training examples.
+
+    Each layer gets the mean and the variance (divided by the count, not by one less) of its
+    inputs over all the examples at once, when the layers before it use their own new ones: what
+    one pass over all examples in training mode would normalize by. They therefore depend neither
+    on ``examples_per_pass`` nor on an order of the examples, as averages over batches would.
+
+    Layers without running statistics are left alone; so are those that a forward pass does not
+    call. Cost: one forward pass if all examples fit into one, otherwise one for each layer.
+
+    Args:
+        context: The network and its data. It is not changed.
+        state: Its parameters and buffers by name; the statistics are changed in place.
+    """
+    names = {
+        module: name
+        for name, module in context.model.named_modules()
+        if isinstance(module, _BatchNorm) and module.running_mean is not None
+    }
+    if not names:
+        return
+    if context.n_examples("train") <= context.examples_per_pass:
+        with _on_input(list(names), lambda layer, x: _Moments().add(x).store(names[layer], state)):
+            _forward(context, state)
+        return
+    for layer in _in_order_of_calls(context, state, list(names)):
+        moments = _Moments()
+        with _on_input([layer], lambda _, x, moments=moments: moments.add(x)):
+            _forward(context, state)
+        moments.store(names[layer], state)
+
+
+class _Moments:
+    """Mean and variance of each channel, merged over passes."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean = self._squares = torch.zeros(())
+
+    def add(self, x: Tensor) -> _Moments:
+        """Count inputs ``(n, channels, …)`` in (the update of Chan, Golub and LeVeque 1979)."""
+        rows = x.detach().transpose(0, 1).flatten(1).to(torch.float64)
+        count, mean = rows.shape[1], rows.mean(1)
+        squares = (rows - mean[:, None]).square().sum(1)
+        if self._count:
+            total = self._count + count
+            shift = mean - self._mean
+            mean = self._mean + shift * (count / total)
+            squares = squares + self._squares + shift.square() * (self._count * count / total)
+        self._count, self._mean, self._squares = self._count + count, mean, squares
+        return self
+
+    def store(self, name: str, state: dict[str, Tensor]) -> None:
+        """Write mean and variance over the statistics of the layer of that name."""
+        prefix = f"{name}." if name else ""
+        state[f"{prefix}running_mean"].copy_(self._mean)
+        state[f"{prefix}running_var"].copy_(self._squares / self._count)
+
+
+@contextmanager
+def _on_input(layers: list[_BatchNorm], see: Any) -> Iterator[None]:
+    """Call ``see(layer, input)`` before each call of the layers."""
+    hooks = [
+        layer.register_forward_pre_hook(lambda layer, inputs: (see(layer, inputs[0]), None)[1])
+        for layer in layers
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _in_order_of_calls(
+    context: MeasureContext, state: dict[str, Tensor], layers: list[_BatchNorm]
+) -> list[_BatchNorm]:
+    called: dict[_BatchNorm, None] = {}
+    inputs, _ = next(context.batches("train"))
+    with _on_input(layers, lambda layer, _: called.setdefault(layer)), torch.no_grad():
+        context.forward(inputs[:1], state)
+    return list(called)
+
+
+def _forward(context: MeasureContext, state: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for x, _ in context.batches("train"):
+            context.forward(x, state)

@@ -1,0 +1,143 @@
+"""The network with its parameters displaced: its loss, its error and its gradient there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import inf, nan
+
+import torch
+from torch import Tensor
+
+from orchestrator.data.dataset import Split
+from orchestrator.measures.context import MeasureContext, PerExampleLoss
+
+Examples = tuple[Tensor, Tensor]
+"""Inputs as the data set has them, and labels."""
+
+
+@dataclass(frozen=True)
+class LossAndError:
+    """What a network does, averaged over examples.
+
+    Attributes:
+        loss: Mean loss.
+        error: Share of the examples whose largest logit is not that of their label; NaN if one
+            of the logits is NaN or +∞, which are no order.
+    """
+
+    loss: float
+    error: float
+
+
+def displaced(
+    context: MeasureContext,
+    displacement: Tensor,
+    examples: Examples | None = None,
+    *,
+    split: Split = "train",
+    loss: PerExampleLoss | None = None,
+) -> LossAndError:
+    """Mean loss and error at θ + δ. Cost: one forward pass.
+
+    Args:
+        context: The network and its data.
+        displacement: Flat vector δ of length ``n_parameters``.
+        examples: Which examples; all measured ones of ``split`` by default.
+        split: Of which split, where ``examples`` is not given.
+        loss: Which loss; that of ``context`` by default.
+
+    Raises:
+        MeasureError: If ``displacement`` has another length.
+    """
+    examples = context.data(split) if examples is None else examples
+    return loss_and_error(context, _parameters(context, displacement), examples, loss)
+
+
+def loss_and_error(
+    context: MeasureContext,
+    state: Mapping[str, Tensor],
+    examples: Examples,
+    loss: PerExampleLoss | None = None,
+) -> LossAndError:
+    """Mean loss and error with other parameters, or buffers. Cost: one forward pass.
+
+    Args:
+        context: The network and its data.
+        state: What to use instead of the network's own, by name.
+        examples: Which examples.
+        loss: Which loss; that of ``context`` by default.
+    """
+    total = _Total(context.loss if loss is None else loss)
+    with torch.no_grad():
+        for x, y in _passes(context, examples):
+            total.add(context.forward(x, state), y)
+    return total.mean()
+
+
+def displaced_gradient(
+    context: MeasureContext,
+    displacement: Tensor,
+    examples: Examples | None = None,
+    *,
+    loss: PerExampleLoss | None = None,
+) -> tuple[LossAndError, Tensor]:
+    """Mean loss and error at θ + δ, and the gradient of that loss, flat. Cost: one gradient.
+
+    Args:
+        context: The network and its data.
+        displacement: Flat vector δ of length ``n_parameters``.
+        examples: Which examples; all training examples by default.
+        loss: Which loss; that of ``context`` by default.
+
+    Raises:
+        MeasureError: If ``displacement`` has another length.
+    """
+    examples = context.data("train") if examples is None else examples
+    total = _Total(context.loss if loss is None else loss)
+    parameters = {
+        name: value.requires_grad_() for name, value in _parameters(context, displacement).items()
+    }
+    gradient = torch.zeros_like(displacement)
+    for x, y in _passes(context, examples):
+        with torch.enable_grad():
+            share = total.add(context.forward(x, parameters), y) / len(examples[1])
+        if share.requires_grad:  # Not where the logits depend on no parameter at all.
+            parts = torch.autograd.grad(share, list(parameters.values()), materialize_grads=True)
+            gradient += context.flatten(parts)
+    return total.mean(), gradient
+
+
+class _Total:
+    """Sums over examples, pass by pass."""
+
+    def __init__(self, loss: PerExampleLoss) -> None:
+        self._per_example = loss.per_example
+        self._loss = self._wrong = self._count = 0.0
+
+    def add(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Count one pass in; its summed loss, differentiable."""
+        losses = self._per_example(logits, labels)
+        wrong = (logits.argmax(1) != labels).sum().item()
+        self._loss += losses.detach().sum(dtype=torch.float64).item()
+        self._wrong += wrong if (logits < inf).all() else nan
+        self._count += len(labels)
+        return losses.sum()
+
+    def mean(self) -> LossAndError:
+        return LossAndError(self._loss / self._count, self._wrong / self._count)
+
+
+def _parameters(context: MeasureContext, displacement: Tensor) -> dict[str, Tensor]:
+    moves = context.unflatten(displacement)
+    return {
+        name: parameter.detach() + move
+        for (name, parameter), move in zip(context.parameters.items(), moves, strict=True)
+    }
+
+
+def _passes(context: MeasureContext, examples: Examples) -> Iterator[Examples]:
+    inputs, labels = examples
+    size = context.examples_per_pass
+    for x, y in zip(torch.split(inputs, size), torch.split(labels, size), strict=True):
+        yield x.to(context.dtype), y

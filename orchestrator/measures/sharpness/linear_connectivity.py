@@ -1,0 +1,151 @@
+"""Loss and error on the straight line between two networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.sharpness import batch_norm_statistics
+from orchestrator.measures.sharpness.displaced import loss_and_error
+
+
+@dataclass(frozen=True)
+class LinearConnectivity:
+    """Loss and error at θ_α = (1 − α) θ₁ + α θ₂.
+
+    Attributes:
+        alphas: α, evenly spaced from 0 to 1.
+        train_losses: Mean loss of the measured training examples at each α.
+        train_errors: Share of them that is misclassified.
+        test_losses: As ``train_losses``, of the test examples.
+        test_errors: As ``train_errors``, of the test examples.
+    """
+
+    alphas: tuple[float, ...]
+    train_losses: tuple[float, ...]
+    train_errors: tuple[float, ...]
+    test_losses: tuple[float, ...]
+    test_errors: tuple[float, ...]
+
+    @property
+    def train_loss_barrier(self) -> float:
+        """``barrier`` of the training loss."""
+        return barrier(self.alphas, self.train_losses)
+
+    @property
+    def train_error_barrier(self) -> float:
+        """``barrier`` of the training error."""
+        return barrier(self.alphas, self.train_errors)
+
+    @property
+    def test_loss_barrier(self) -> float:
+        """``barrier`` of the test loss."""
+        return barrier(self.alphas, self.test_losses)
+
+    @property
+    def test_error_barrier(self) -> float:
+        """``barrier`` of the test error."""
+        return barrier(self.alphas, self.test_errors)
+
+
+def barrier(alphas: tuple[float, ...], values: tuple[float, ...]) -> float:
+    """Max over 0 < α < 1 of v(α) − [(1 − α) v(0) + α v(1)].
+
+    The barrier of Entezari et al., arXiv:2110.06296, over the points between the ends, so that
+    it is negative where a loss is convex along the line. Frankle et al., arXiv:1912.05671, compare
+    with the mean of the ends instead (error instability); the two agree for equal ends.
+
+    Args:
+        alphas: From 0 to 1, at least three.
+        values: v at each.
+
+    Returns:
+        The barrier; NaN if one of the values is NaN.
+    """
+    first, last = values[0], values[-1]
+    excess = [
+        value - (first + alpha * (last - first))
+        for alpha, value in zip(alphas[1:-1], values[1:-1], strict=True)
+    ]
+    return torch.tensor(excess, dtype=torch.float64).max().item()
+
+
+def linear_connectivity(
+    context: MeasureContext,
+    other_state: Mapping[str, Tensor],
+    points: int = 11,
+    recompute_batch_norm: bool = True,
+) -> LinearConnectivity:
+    """Loss and error of the networks on the line from one network to another.
+
+    All parameters, trainable or not, and buffers of floating-point type are interpolated;
+    other buffers stay those of the first network. Both networks are in eval mode, and in the
+    precision of ``context``.
+
+    Interpolated weights do not have interpolated statistics: with ``recompute_batch_norm`` those
+    of batch normalization are found anew at every α, ends included, from all measured training
+    examples (``batch_norm_statistics``). The ends then differ from what was trained if running
+    averages did. Without it the statistics are interpolated, and the ends are exact.
+
+    Not invariant under rescaling of layers or permutation of units, which is what it is asked
+    about::
+
+        found = linear_connectivity(context, other.state_dict())
+        print(found.test_error_barrier)
+
+    Cost: 1 forward pass of each split for each point, and with batch normalization one
+    more of the training examples, or one more for each such layer where the examples do not
+    fit into one pass.
+
+    Args:
+        context: The first network θ₁ and the data. It is not changed.
+        other_state: ``state_dict`` of the second network θ₂, of the same architecture.
+        points: Number of α, ends included.
+        recompute_batch_norm: Whether to find batch-normalization statistics anew.
+
+    Raises:
+        MeasureError: If there are fewer than three points, or the state does not fit.
+    """
+    if points < 3:
+        raise MeasureError(f"linear_connectivity: points is {points}, expected at least 3")
+    own = {**dict(context.model.named_parameters()), **dict(context.model.named_buffers())}
+    other = {name: _fitting(other_state, name, tensor) for name, tensor in own.items()}
+    alphas = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
+    found = []
+    for alpha in alphas:
+        state = {name: _between(tensor, other[name], alpha) for name, tensor in own.items()}
+        if recompute_batch_norm:
+            batch_norm_statistics.recompute(context, state)
+        found.append(
+            [loss_and_error(context, state, context.data(split)) for split in ("train", "test")]
+        )
+    train, test = zip(*found, strict=True)
+    return LinearConnectivity(
+        tuple(alphas),
+        tuple(at.loss for at in train),
+        tuple(at.error for at in train),
+        tuple(at.loss for at in test),
+        tuple(at.error for at in test),
+    )
+
+
+def _fitting(state: Mapping[str, Tensor], name: str, tensor: Tensor) -> Tensor:
+    shape = tuple(state[name].shape) if name in state else "nothing"
+    if shape != tuple(tensor.shape):
+        raise MeasureError(
+            f"linear_connectivity: the other network has {shape} for {name!r}, expected shape "
+            f"{tuple(tensor.shape)}",
+            "compare networks of the same architecture",
+        )
+    return state[name].detach().to(device=tensor.device, dtype=tensor.dtype)
+
+
+def _between(one: Tensor, other: Tensor, alpha: float) -> Tensor:
+    if not one.is_floating_point():
+        return one.detach().clone()
+    return torch.lerp(one.detach(), other, alpha)

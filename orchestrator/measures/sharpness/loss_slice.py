@@ -1,0 +1,148 @@
+"""The loss along random directions that are normalized filter by filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import inf, isfinite, nan
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.sharpness.displaced import displaced
+from orchestrator.study.measure_options.sharpness import LossSliceOptions
+
+_SUMMARY: tuple[tuple[str, str, str, Direction, str], ...] = (
+    ("loss_slice", "L(θ + x d₁ + y d₂)", "loss", "neutral", "points F"),
+    ("error_slice", "err(θ + x d₁ + y d₂)", "1", "neutral", "points F"),
+    ("loss_slice_width", "|t|: L(θ + t d) = 2 L(θ)", "1", "higher", "20 F for each half-axis"),
+)
+_WIDTH_TOLERANCE = 1e-3  # Of the extent.
+
+
+def filter_normalized_direction(context: MeasureContext, index: int) -> Tensor:
+    """Random direction number ``index``, each filter as long as the network's own.
+
+    Independent Gaussian entries, in which each slice of a weight along its first axis (the
+    incoming weights of one unit of a linear layer or one channel of a convolution) is scaled to
+    the Euclidean norm of the same slice of θ. Parameters with fewer than two axes (biases,
+    scales and shifts of normalizations) do not move (Li et al., arXiv:1712.09913, section 4).
+
+    The Gaussian numbers are the same for every checkpoint of a trial.
+
+    Returns:
+        Flat vector of length ``n_parameters``.
+    """
+    parts = []
+    moves = context.unflatten(context.probe(index, "gaussian"))
+    for parameter, move in zip(context.parameters.values(), moves, strict=True):
+        if parameter.ndim < 2:
+            parts.append(torch.zeros_like(move))
+            continue
+        own, drawn = (
+            torch.linalg.vector_norm(tensor.detach().flatten(1), dim=1)
+            for tensor in (parameter, move)
+        )
+        parts.append(move * (own / drawn).view(-1, *[1] * (move.ndim - 1)))
+    return context.flatten(parts)
+
+
+def slice_width(context: MeasureContext, direction: Tensor, ts: Sequence[float]) -> float:
+    """The smallest t > 0 at which L(θ + t d) reaches 2 L(θ), to 0.1 % of the last of ``ts``.
+
+    Args:
+        context: The network and its data.
+        direction: d, flat.
+        ts: Increasing positive distances at which to look; the first that has reached 2 L(θ) and
+            the one before are then bisected.
+
+    Returns:
+        The distance; infinite if none of ``ts`` has reached it.
+    """
+    goal = 2 * context.loss_value("train")
+    low = 0.0
+    for high in ts:
+        # Not below: a loss that is not a number has left every bound.
+        if not context.loss_at(high * direction) < goal:
+            break
+        low = high
+    else:
+        return inf
+    while high - low > _WIDTH_TOLERANCE * ts[-1]:
+        middle = (low + high) / 2
+        if context.loss_at(middle * direction) < goal:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+class LossSlice(Measure):
+    """L(θ + x d₁) or L(θ + x d₁ + y d₂) on a grid, and the width of the valley.
+
+    - curves ``loss_slice`` and ``error_slice``: loss and error (share of misclassified
+      examples) of the training examples at ``points`` values of x, evenly spaced from
+      −``extent`` to ``extent``; with two ``dimensions``, at all pairs of them, x changing faster.
+    - ``loss_slice_width``: the distance from θ at which the loss has doubled, the mean over
+      the two half-axes (four with two dimensions). Half-axes along which it does not double
+      within ``extent`` count with that, and the value says ``censored``.
+
+    The directions are those of ``filter_normalized_direction``, and the same for every
+    checkpoint of a trial. They are a sample of one (or two): other directions have other
+    widths, and no error is stated for them. Where the loss at θ is not positive there is no
+    width.
+
+    Invariances: the slices do not change under rescaling of ReLU layers by a factor for each
+    layer; they change with the logit scale. A larger width is flatter. Cost:
+    ``points`` forward passes (their square with two dimensions), and about 20 for each
+    half-axis.
+    """
+
+    entries = tuple(
+        CatalogEntry(name, "flatness", symbol, unit, direction, "Li et al., arXiv:1712.09913", cost)
+        for name, symbol, unit, direction, cost in _SUMMARY
+    )
+
+    def __init__(self, options: LossSliceOptions) -> None:
+        if options.points < 2:
+            raise MeasureError(f"loss_slice: points is {options.points}, expected at least 2")
+        self.options = options
+
+    def compute(self, context: MeasureContext) -> Iterator[Value | Curve]:
+        """Yield the two curves and the width."""
+        two = self.options.dimensions == 2
+        directions = [filter_normalized_direction(context, index) for index in range(1 + two)]
+        variant = f"dimensions={self.options.dimensions}"
+        axis = torch.linspace(-1, 1, self.options.points, dtype=torch.float64)
+        axis *= self.options.extent
+        points = torch.cartesian_prod(*[axis] * len(directions)).view(-1, len(directions)).flip(1)
+        found = [
+            displaced(context, torch.stack(directions).T @ point.to(directions[0]))
+            for point in points
+        ]
+        x = points[:, 0].tolist()
+        y = points[:, 1].tolist() if two else None
+        losses, errors = [at.loss for at in found], [at.error for at in found]
+        for name, values in (("loss_slice", losses), ("error_slice", errors)):
+            reason = None if all(map(isfinite, values)) else "not finite at some of the points"
+            yield Curve(name, x, values, y, variant=variant, reason=reason)
+        yield self._width(context, directions, variant)
+
+    def _width(self, context: MeasureContext, directions: list[Tensor], variant: str) -> Value:
+        loss, extent = context.loss_value("train"), self.options.extent
+        if not 0 < loss < inf:
+            reason = f"a loss of {loss:g} cannot double"
+            return Value("loss_slice_width", nan, None, variant, reason=reason)
+        steps = self.options.points // 2
+        ts = [extent * (step + 1) / steps for step in range(steps)]
+        widths = [
+            slice_width(context, sign * direction, ts)
+            for direction in directions
+            for sign in (1, -1)
+        ]
+        censored = widths.count(inf)
+        value = sum(min(width, extent) for width in widths) / len(widths)
+        reason = f"censored: not doubled within {extent:g} on {censored} of {len(widths)} half-axes"
+        return Value("loss_slice_width", value, None, variant, reason=reason if censored else None)

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+from math import isnan
+from statistics import NormalDist, fmean, stdev
+
+import pytest
+import torch
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import Curve, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.sharpness.displaced import LossAndError, displaced
+from orchestrator.measures.sharpness.flatness_profile import (
+    FlatnessProfile,
+    error_increases,
+    mean_height,
+)
+from orchestrator.study.measure_options.sharpness import FlatnessProfileOptions
+from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
+from tests.measures.sharpness.accurate import accurate_context, overflowing, threshold_context
+
+
+def measured(context: MeasureContext, **given: object) -> tuple[Curve, Value]:
+    options = FlatnessProfileOptions(name="flatness_profile", **given)
+    profile, mean = FlatnessProfile(options).compute(context)
+    assert isinstance(profile, Curve)
+    assert isinstance(mean, Value)
+    return profile, mean
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn", "tanh"])
+def test_is_the_mean_over_draws_with_its_standard_error(name: str) -> None:
+    context = accurate_context(name, examples_per_pass=7)
+    theta = context.parameter_vector()
+    profile, mean = measured(context, sigmas=[0.6, 0.3], draws=6)
+    assert profile.x == (0.3, 0.6)
+    assert profile.standard_errors is not None
+    for sigma, value, error in zip(profile.x, profile.values, profile.standard_errors, strict=True):
+        found = [
+            displaced(context, sigma * theta * context.probe(index, "gaussian")).error
+            for index in range(6)
+        ]
+        assert value == pytest.approx(fmean(found))
+        assert error == pytest.approx(stdev(found) / 6**0.5)
+    # Triangle and trapezoid, 0.3 wide each.
+    first, last = profile.values
+    assert mean.value == pytest.approx((first / 2 + (first + last) / 2) / 2)
+    assert mean.variant == "sigma=0.6"
+
+
+def test_covers_the_exact_profile_of_a_threshold_classifier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """err = Φ(−1/σ) at x = 0: within the standard error as often as due, over 200 seeds."""
+    # The same numbers as the network's, without its forward passes.
+    monkeypatch.setattr(
+        "orchestrator.measures.sharpness.flatness_profile.displaced",
+        lambda context, delta: LossAndError(0, float(delta.item() <= -0.5)),
+    )
+    sigmas, inside = (0.8, 1.5), [0, 0]
+    for seed in range(200):
+        context = threshold_context(0.5, torch.zeros(1), seed)
+        for index, increases in enumerate(error_increases(context, sigmas, 60)):
+            exact = NormalDist().cdf(-1 / sigmas[index])
+            error = stdev(increases) / 60**0.5
+            inside[index] += abs(fmean(increases) - exact) <= 2.001 * error
+    assert all(180 <= count <= 197 for count in inside)
+
+
+def test_the_mean_has_the_error_of_draws_that_all_sizes_share() -> None:
+    context = accurate_context("mlp")
+    _, mean = measured(context, sigmas=[0.3, 0.6], draws=10)
+    by_draw = [
+        mean_height((0.3, 0.6), list(heights))
+        for heights in zip(*error_increases(context, (0.3, 0.6), 10), strict=True)
+    ]
+    assert mean.value == pytest.approx(fmean(by_draw))
+    assert mean.standard_error == pytest.approx(stdev(by_draw) / 10**0.5)
+
+
+def test_mean_height_of_a_line_and_of_a_constant() -> None:
+    assert mean_height((0.1, 0.3, 0.4), [0.2, 0.6, 0.8]) == pytest.approx(0.4)
+    assert mean_height((2.0,), [1.0]) == 0.5
+
+
+@pytest.mark.parametrize("alpha", [0.2, 4.0])
+def test_is_invariant_to_the_scale_of_layers_and_of_logits(alpha: float) -> None:
+    model = case("mlp_without_bias").model().double()
+    before = measured(accurate_context(model))
+    with torch.no_grad():
+        model[0].weight.mul_(alpha)
+        model[2].weight.div_(alpha)
+        model[4].weight.mul_(5)
+    assert measured(accurate_context(model)) == before
+    assert before[1].value > 0
+
+
+def test_logits_that_are_no_numbers_are_not_averaged_away() -> None:
+    context = accurate_context(overflowing(), dtype=torch.float32)
+    profile, mean = measured(context, sigmas=[0.1, 1e5], draws=4)
+    assert not isnan(profile.values[0])
+    assert isnan(profile.values[1])
+    assert isnan(mean.value)
+    assert profile.reason == mean.reason == "logits are not finite under the noise"
+
+
+def test_a_network_that_cannot_err_is_flat() -> None:
+    profile, mean = measured(case("single_class").context())
+    assert not any(profile.values)
+    assert (mean.value, mean.standard_error) == (0, 0)
+
+
+def test_needs_two_draws() -> None:
+    context = MeasureContext(case("mlp").model(), random_dataset((5,), 9, 3), CROSS_ENTROPY)
+    with pytest.raises(MeasureError, match="expected 2 draws"):
+        measured(context, draws=1)

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+from functools import cache
+from math import isnan, log
+from statistics import NormalDist, fmean
+
+import pytest
+import torch
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.sharpness.displaced import LossAndError, displaced
+from orchestrator.measures.sharpness.pac_bayes_sigma import (
+    PacBayesSigma,
+    magnitude_aware_complexity,
+    pac_bayes_sigma,
+)
+from orchestrator.study.measure_options.sharpness import PacBayesSigmaOptions
+from tests.measures.cases import case
+from tests.measures.sharpness.accurate import accurate_context, overflowing, threshold_context
+
+NORMAL = NormalDist()
+
+
+def options(**given: object) -> PacBayesSigmaOptions:
+    return PacBayesSigmaOptions(name="pac_bayes_sigma", **given)
+
+
+def measured(context: MeasureContext, **given: object) -> list[Value]:
+    return list(PacBayesSigma(options(**given)).compute(context))
+
+
+@pytest.mark.parametrize("drop", [0.1, 0.3])
+@pytest.mark.parametrize("magnitude_aware", [False, True])
+def test_of_a_threshold_classifier_has_a_closed_form(drop: float, magnitude_aware: bool) -> None:
+    """Accuracy Φ(w/s) under noise of standard deviation s: s = w / Φ⁻¹(1 − drop)."""
+    weight = 0.5
+    expected = weight / NORMAL.inv_cdf(1 - drop)
+    if magnitude_aware:  # s² = σ′² w² + ε²
+        expected = (expected**2 - 0.1**2) ** 0.5 / weight
+    found, *_ = measured(
+        threshold_context(weight, torch.zeros(3)),
+        accuracy_drop=drop,
+        magnitude_aware=magnitude_aware,
+        draws=600,
+        largest=8.0,
+        epsilon=0.1,
+    )
+    assert found.variant == f"drop={drop}" + (", magnitude_aware" if magnitude_aware else "")
+    assert abs(found.value - expected) < 3 * found.standard_error
+    assert 0.02 * expected < found.standard_error < 0.1 * expected
+
+
+def test_the_standard_error_covers_the_exact_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Accuracy mean_i Φ((w − x_i)/σ), over the noise of 200 seeds."""
+    # The same numbers as the network's, without its forward passes.
+    monkeypatch.setattr(
+        "orchestrator.measures.sharpness.pac_bayes_sigma.displaced",
+        lambda context, delta: LossAndError(0, fmean(x >= 0.5 + delta.item() for x in xs)),
+    )
+    points = torch.linspace(-1.0, 0.4, 12)
+    xs = points.tolist()
+    low, high = 0.01, 10.0
+    for _ in range(60):
+        middle = (low * high) ** 0.5
+        accuracy = fmean(NORMAL.cdf((0.5 - x) / middle) for x in xs)
+        low, high = (middle, high) if accuracy > 0.9 else (low, middle)
+    inside = 0
+    for seed in range(200):
+        context = threshold_context(0.5, points, seed)
+        context.probe = cache(context.probe)
+        found = pac_bayes_sigma(context, options(draws=60, largest=1.0, tolerance=0.02))
+        assert found is not None
+        assert found.standard_error is not None
+        inside += abs(found.threshold.value - low) <= 2.001 * found.standard_error
+    assert 184 <= inside <= 196
+
+
+@pytest.mark.parametrize("magnitude_aware", [False, True])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "tanh"])
+def test_is_where_the_mean_accuracy_under_all_draws_has_fallen(
+    name: str, magnitude_aware: bool
+) -> None:
+    """Brute force over every draw: no draw may be skipped that the decision needs."""
+    context = accurate_context(name)
+    given = {"magnitude_aware": magnitude_aware, "draws": 20, "tolerance": 1e-6}
+    sigma = measured(context, **given)[0].value
+    theta = context.parameter_vector()
+
+    def fall(size: float) -> float:
+        scale = (size**2 * theta**2 + 1e-6).sqrt() if magnitude_aware else size
+        before = displaced(context, 0 * theta).error
+        return fmean(
+            displaced(context, scale * context.probe(index, "gaussian")).error - before
+            for index in range(20)
+        )
+
+    assert fall(sigma * (1 - 1e-5)) <= 0.1 + 1e-12
+    assert fall(sigma * (1 + 1e-5)) > 0.1
+
+
+def test_what_follows_from_sigma() -> None:
+    context = accurate_context("mlp", initial_state=case("mlp").model(1).state_dict())
+    sigma, inverse, initial, origin = measured(context)
+    assert inverse.value == pytest.approx(sigma.value**-2)
+    error = 2 * sigma.standard_error / sigma.value**3
+    assert inverse.standard_error == pytest.approx(error, rel=1e-5)
+    theta = context.parameter_vector()
+    before = torch.cat([v.reshape(-1) for v in case("mlp").model(1).state_dict().values()])
+    for value, center, name in ((initial, before, "initialization"), (origin, 0, "origin")):
+        square = (theta - center).square().sum().item()
+        expected = square / (4 * sigma.value**2) + log(40 / sigma.value) + 10
+        assert value.value == pytest.approx(expected)
+        assert value.variant == f"drop=0.1, {name}"
+        slope = square / (2 * sigma.value**3) + 1 / sigma.value
+        assert value.standard_error == pytest.approx(slope * sigma.standard_error, rel=1e-5)
+
+
+def test_the_magnitude_aware_complexity_is_half_a_divergence_from_the_best_prior() -> None:
+    theta, center = torch.randn(9).double(), torch.randn(9).double()
+    scale = (0.3**2 * theta**2 + 1e-4).sqrt()
+    distance = (theta - center).norm().item()
+    found = magnitude_aware_complexity(distance, 0.3, 50, scale) - log(50 / 0.3) - 10
+    posterior = torch.distributions.Normal(theta, scale)
+    divergences = [
+        torch.distributions.kl_divergence(
+            posterior, torch.distributions.Normal(center, deviation)
+        ).sum()
+        for deviation in torch.logspace(-1, 1, 2001).double()
+    ]
+    assert found == pytest.approx(min(divergences).item() / 2, rel=1e-5)
+
+
+def test_without_the_initialization_only_its_complexity_is_missing() -> None:
+    *others, initial, origin = measured(accurate_context("mlp"))
+    assert isnan(initial.value)
+    assert initial.reason.startswith("distance_from_initialization needs")
+    assert all(value.reason is None for value in (*others, origin))
+
+
+def test_what_no_noise_can_break_is_censored() -> None:
+    values = measured(case("single_class").context(), largest=3.0)
+    assert values[0].value == 3
+    assert values[1].value == pytest.approx(1 / 9)
+    for value in (*values[:2], values[3]):
+        assert value.standard_error is None
+        assert value.reason.startswith("censored: at σ = 3, the largest tried")
+
+
+def test_what_any_noise_breaks_is_censored_below() -> None:
+    """At w = x exactly the logits tie: every other draw flips the class."""
+    value, *_ = measured(threshold_context(0.0, torch.zeros(2)))
+    assert value.value == 2.0 * 2**-40
+    assert value.reason.startswith("censored: at σ = ")
+
+
+def test_noise_that_leaves_no_numbers_has_cost_all_accuracy() -> None:
+    context = accurate_context(overflowing(), dtype=torch.float32)
+    one = torch.full_like(context.parameter_vector(), 1e4)
+    assert isnan(displaced(context, one).error)
+    value, *_ = measured(context, largest=1e4)
+    assert value.reason is None
+    assert 0 < value.value < 10
+
+
+def test_zero_parameters_have_an_infinite_complexity_without_epsilon() -> None:
+    model = case("mlp").model()
+    with torch.no_grad():
+        model[0].weight[0] = 0
+    context = accurate_context(model)
+    *others, origin = measured(context, magnitude_aware=True, epsilon=0)
+    assert origin.value == float("inf")
+    assert "exactly zero" in origin.reason
+    assert others[0].reason is None
+    *_, origin = measured(context, magnitude_aware=True)
+    assert origin.reason is None
+
+
+@pytest.mark.parametrize("alpha", [0.2, 4.0])
+def test_the_magnitude_aware_one_is_invariant_to_rescaling(alpha: float) -> None:
+    model = case("mlp_without_bias").model().double()
+
+    def both() -> list[float]:
+        context = accurate_context(model)
+        return [
+            measured(context, magnitude_aware=aware, epsilon=0)[0].value for aware in (True, False)
+        ]
+
+    before = both()
+    with torch.no_grad():
+        model[0].weight.mul_(alpha)
+        model[2].weight.div_(alpha)
+    after = both()
+    assert after[0] == pytest.approx(before[0], rel=1e-9)
+    assert after[1] != pytest.approx(before[1], rel=0.01)
+
+
+def test_does_not_depend_on_passes_nor_on_duplicated_data() -> None:
+    once = measured(accurate_context("mlp"))[0]
+    assert measured(accurate_context("mlp", examples_per_pass=7))[0] == once
+    points = torch.linspace(-1, 0.4, 8)
+    single, twice = (measured(threshold_context(0.5, x)) for x in (points, points.repeat(2)))
+    assert twice[0].value == pytest.approx(single[0].value)
+
+
+def test_needs_two_draws() -> None:
+    with pytest.raises(MeasureError, match="expected 2 draws"):
+        PacBayesSigma(options(draws=1))
