@@ -50,8 +50,18 @@ from orchestrator.measures.curvature.trace_estimates import (
 )
 from orchestrator.measures.curvature.weight_layers import WeightLayer, weight_layers
 from orchestrator.measures.margins.output_margins import Margin, margins
-from orchestrator.measures.norms.path_norm import PathNorm
-from orchestrator.measures.norms.stable_rank import StableRank
+from orchestrator.measures.norms.convolution_norms import (
+    ConvolutionNorms,
+    circular_norm,
+    reshaped_norm,
+)
+from orchestrator.measures.norms.jiang_norms import JiangNorms, jiang_norms
+from orchestrator.measures.norms.path_norm import PathNorm, path_norm
+from orchestrator.measures.norms.spectral_complexity import (
+    SpectralComplexity,
+    spectral_complexity,
+)
+from orchestrator.measures.norms.stable_rank import StableRank, stable_ranks
 from orchestrator.measures.norms.weight_norms import Norms
 from orchestrator.measures.robustness.confidence import Confidence
 from orchestrator.measures.robustness.deepfool import DeepfoolMargin, deepfool
@@ -165,6 +175,15 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "LinearConnectivity",
     "linear_connectivity",
     # norms
+    "ConvolutionNorms",
+    "JiangNorms",
+    "SpectralComplexity",
+    "circular_norm",
+    "jiang_norms",
+    "reshaped_norm",
+    "path_norm",
+    "spectral_complexity",
+    "stable_ranks",
     "FisherRaoNorm",
     "Norms",
     "PathNorm",

@@ -48,11 +48,15 @@ class LayerFactor:
         name: The layer's name in the network.
         spectral: Its factor of the spectral product.
         frobenius: Its factor of the Frobenius product.
+        input_shape: Shape of one input of that call.
+        output_shape: Shape of one output.
     """
 
     name: str
     spectral: float
     frobenius: float
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
 
 
 def layer_factors(context: MeasureContext) -> tuple[LayerFactor, ...]:
@@ -62,6 +66,41 @@ def layer_factors(context: MeasureContext) -> tuple[LayerFactor, ...]:
         MeasureError: If logits depend on a parameter that no known kind of layer holds.
     """
     return context.shared("layer_factors", lambda: tuple(_factors(context)))
+
+
+@dataclass(frozen=True)
+class WeightLayer:
+    """One call of a linear layer or convolution, with what it was before training.
+
+    Attributes:
+        factor: Its norms.
+        module: The layer.
+        change: W − W₀, float64, shape of the weight; None where W₀ is not known.
+    """
+
+    factor: LayerFactor
+    module: nn.Linear | _ConvNd
+    change: Tensor | None
+
+
+def matrix_layers(context: MeasureContext) -> list[WeightLayer]:
+    """The calls of ``layer_factors`` whose layer has a weight matrix or kernel.
+
+    Raises:
+        MeasureError: As ``layer_factors``.
+    """
+    found = []
+    for factor in layer_factors(context):
+        module = context.model.get_submodule(factor.name)
+        if isinstance(module, nn.Linear | _ConvNd):
+            name = f"{factor.name}.weight".removeprefix(".")  # The network may be the layer.
+            before = (context.initial_state or {}).get(name)
+            change = None
+            if before is not None and before.shape == module.weight.shape:
+                weight = module.weight.detach().to(torch.float64)
+                change = weight - before.to(device=weight.device, dtype=torch.float64)
+            found.append(WeightLayer(factor, module, change))
+    return found
 
 
 def spectral_product(context: MeasureContext) -> float:
@@ -86,7 +125,7 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
     calls, used = _trace(context)
     covered = {
         id(parameter)
-        for module, _ in calls
+        for module, _, _ in calls
         if isinstance(module, _Known)
         for parameter in module.parameters()
     }
@@ -101,23 +140,26 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
         )
     names = {id(module): name for name, module in context.model.named_modules()}
     found: dict[tuple[int, tuple[int, ...]], LayerFactor] = {}
-    for module, shape in calls:
+    for module, shape, output_shape in calls:
         if not isinstance(module, _Known):
             continue
         key = (id(module), shape)
         if key not in found:
-            spectral, frobenius = _norms(module, shape)
-            found[key] = LayerFactor(names[id(module)], spectral, frobenius)
+            norms = _norms(module, shape)
+            found[key] = LayerFactor(names[id(module)], *norms, shape, output_shape)
         yield found[key]
 
 
-def _trace(context: MeasureContext) -> tuple[list[tuple[nn.Module, tuple[int, ...]]], list[str]]:
-    """The modules that a forward pass calls with their inputs' shapes, and the parameters used."""
-    calls: list[tuple[nn.Module, tuple[int, ...]]] = []
+_Call = tuple[nn.Module, tuple[int, ...], tuple[int, ...]]
+
+
+def _trace(context: MeasureContext) -> tuple[list[_Call], list[str]]:
+    """The modules that a forward pass calls, with shapes of input and output; parameters used."""
+    calls: list[_Call] = []
 
     def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if inputs and isinstance(inputs[0], Tensor):
-            calls.append((module, tuple(inputs[0].shape[1:])))
+        if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
+            calls.append((module, tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
 
     hooks = [module.register_forward_hook(record) for module in context.model.modules()]
     inputs, _ = next(context.batches("train"))

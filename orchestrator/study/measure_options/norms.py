@@ -25,4 +25,29 @@ class StableRankOptions(MeasureOptions):
     name: Literal["stable_rank"]
 
 
-NORMS: tuple[type[MeasureOptions], ...] = (NormsOptions, PathNormOptions, StableRankOptions)
+class JiangNormsOptions(MeasureOptions):
+    """Products and sums of norms over layers, alone and over the margin."""
+
+    name: Literal["jiang_norms"]
+
+
+class SpectralComplexityOptions(MeasureOptions):
+    """Spectral complexity, the norm of a margin bound: data-free."""
+
+    name: Literal["spectral_complexity"]
+
+
+class ConvolutionNormsOptions(MeasureOptions):
+    """Three norms of each convolution: of the operator, of the kernel, on a torus."""
+
+    name: Literal["convolution_norms"]
+
+
+NORMS: tuple[type[MeasureOptions], ...] = (
+    NormsOptions,
+    PathNormOptions,
+    StableRankOptions,
+    JiangNormsOptions,
+    SpectralComplexityOptions,
+    ConvolutionNormsOptions,
+)

@@ -1,0 +1,115 @@
+"""The norms that go by the name of spectral norm of a convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from math import isfinite, nan
+
+import torch
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.norms.layer_factors import matrix_layers
+from orchestrator.measures.norms.operator_norm import matrix_norm
+from orchestrator.study.measure_options.norms import ConvolutionNormsOptions
+
+
+def reshaped_norm(module: _ConvNd) -> float:
+    """‖K‖₂ of the kernel as a matrix of shape (output channels, all else).
+
+    The norm of the map from one patch to one position. That of the convolution on an image is
+    at most sqrt(number of taps) times as large (Miyato et al., arXiv:1802.05957, use it so).
+    """
+    return matrix_norm(module.weight.flatten(1))
+
+
+def circular_norm(module: _ConvNd, input_shape: tuple[int, ...]) -> float:
+    """The largest singular value of the convolution if the image were a torus.
+
+    The Fourier transform of the kernel, taken at the size of the image, has for each frequency
+    a matrix between channels, and the singular values of the operator are those of all these
+    (Sedghi, Gupta and Long, arXiv:1805.10408, theorem 6). It is exact for circular padding, and
+    for zero padding an approximation that improves with the size of the image.
+
+    Args:
+        module: A convolution of stride 1 in one group.
+        input_shape: Shape of one input, ``(channels, *positions)``.
+
+    Raises:
+        MeasureError: If it has a stride or groups, or is transposed.
+    """
+    if isinstance(module, _ConvTransposeNd) or module.groups > 1 or set(module.stride) != {1}:
+        raise MeasureError(
+            "the circular norm is that of a convolution of stride 1 in one group, got "
+            f"stride {module.stride}, {module.groups} groups"
+        )
+    kernel = module.weight.detach().to(torch.float64)
+    if not kernel.isfinite().all():
+        return nan
+    sizes = input_shape[1:]
+    torus = kernel.new_zeros(*kernel.shape[:2], *sizes)
+    for tap in product(*[range(size) for size in kernel.shape[2:]]):
+        # A kernel larger than the image meets itself.
+        place = tuple(i * step % n for i, step, n in zip(tap, module.dilation, sizes, strict=True))
+        torus[:, :, *place] += kernel[:, :, *tap]
+    axes = tuple(range(2, torus.ndim))
+    at_frequencies = torch.fft.fftn(torus, dim=axes).flatten(2).permute(2, 0, 1)
+    return float(torch.linalg.svdvals(at_frequencies).max())
+
+
+class ConvolutionNorms(Measure):
+    """Three norms of each convolution, ``convolution_norm``.
+
+    The variants are ``layer_1 operator`` and so on, in the order of the calls: ``operator`` is
+    the layer's own norm, with its padding and stride, as in all products of norms here;
+    ``reshaped`` is that of the kernel as a matrix; ``circular`` that on a torus. Published
+    measures use one of the latter two, often without saying which. A network without
+    convolutions has NaN. They scale with the layer's weights. Cost: one singular value for each.
+    """
+
+    entries = (
+        CatalogEntry(
+            measure="convolution_norm",
+            family="norm",
+            symbol="‖W_l‖₂",
+            unit="1",
+            direction="lower",
+            citation="Sedghi et al., arXiv:1805.10408; Miyato et al., arXiv:1802.05957",
+            cost="three singular values per convolution",
+        ),
+    )
+
+    def __init__(self, options: ConvolutionNormsOptions) -> None:
+        del options  # it has none
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the norms of each call of a convolution."""
+        try:
+            layers = [
+                (layer.module, layer.factor)
+                for layer in matrix_layers(context)
+                if isinstance(layer.module, _ConvNd)
+            ]
+        except MeasureError as error:
+            yield Value("convolution_norm", nan, split=None, reason=str(error))
+            return
+        if not layers:
+            reason = "the network has no convolutions"
+            yield Value("convolution_norm", nan, split=None, reason=reason)
+        for number, (module, factor) in enumerate(layers, start=1):
+            yield _value(number, "operator", factor.spectral)
+            yield _value(number, "reshaped", reshaped_norm(module))
+            try:
+                yield _value(number, "circular", circular_norm(module, factor.input_shape))
+            except MeasureError as error:
+                yield _value(number, "circular", nan, str(error))
+
+
+def _value(number: int, kind: str, norm: float, reason: str | None = None) -> Value:
+    if reason is None and not isfinite(norm):
+        reason = "the layer's weights are not finite"
+    variant = f"layer_{number} {kind}"
+    return Value("convolution_norm", norm, variant=variant, split=None, reason=reason)

@@ -1,0 +1,205 @@
+"""The measures of norm and margin that Jiang et al. compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from math import isfinite, log, nan, prod
+from typing import TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.margins.output_margins import margins, summarize
+from orchestrator.measures.norms.layer_factors import WeightLayer, layer_factors, matrix_layers
+from orchestrator.measures.norms.operator_norm import convolution_norm, matrix_norm
+from orchestrator.measures.norms.path_norm import path_norm
+from orchestrator.study.measure_options.norms import JiangNormsOptions
+
+_ROWS = (  # name, symbol, equations of arXiv:1912.02178
+    ("inverse_squared_margin", "1 / γ²", "22"),
+    ("log_spectral_initial_bound", "log(Π‖W‖₂² Σ‖W−W₀‖_F²/‖W‖₂² / γ²)", "29"),
+    ("log_spectral_bound", "log(Π‖W‖₂² Σ‖W‖_F²/‖W‖₂² / γ²)", "30"),
+    ("log_spectral_product_over_margin", "log(Π‖W‖₂² / γ²)", "31"),
+    ("log_spectral_product", "log Π‖W‖₂²", "32"),
+    ("frobenius_over_spectral", "Σ‖W‖_F²/‖W‖₂²", "33"),
+    ("log_spectral_sum_over_margin", "log(d (Π‖W‖₂² / γ²)^(1/d))", "34"),
+    ("log_spectral_sum", "log(d (Π‖W‖₂²)^(1/d))", "35"),
+    ("log_frobenius_product_over_margin", "log(Π‖W‖_F² / γ²)", "36"),
+    ("log_frobenius_product", "log Π‖W‖_F²", "37"),
+    ("log_frobenius_sum_over_margin", "log(d (Π‖W‖_F² / γ²)^(1/d))", "38"),
+    ("log_frobenius_sum", "log(d (Π‖W‖_F²)^(1/d))", "39"),
+    ("frobenius_distance_sum", "Σ‖W−W₀‖_F²", "40"),
+    ("spectral_distance_sum", "Σ‖W−W₀‖₂²", "41"),
+    ("frobenius_norm_sum", "Σ‖W‖_F²", "42"),
+    ("path_norm_over_margin", "‖path‖₂ / γ", "43"),
+)
+_Quantity: TypeAlias = float | str
+"""A number, or why there is none."""
+
+
+class JiangNorms(Measure):
+    """Products and sums of norms over layers, alone and over the margin.
+
+    With W_l the weights of the d calls of linear layers and convolutions, and γ the 10th
+    percentile of the training margins. As in the paper without constants; products are given as
+    natural logarithms, for they overflow. Jiang et al. (arXiv:1912.02178, appendix C) then take
+    sqrt(· / m) with m training examples, which changes no ranking at equal m. Their further
+    measures are elsewhere here: equation 20 is ``parameter_count``, 44 is ``path_norm``, and
+    the sharpness ones are ``pac_bayes_sigma`` and ``worst_case_radius``.
+
+    The products are those of ``layer_factors``: convolutions count with their operator norm, a
+    batch normalization in eval mode with its own factor; d and the sums run over weights only.
+    Where γ is not positive what is divided by it is NaN with the reason: taking its absolute
+    value, as published code does, would make a wrong network look like a right one. Distances
+    need the weights before training.
+
+    Invariances: the products do not change under rescaling of bias-free layers, sums and
+    distances do; over γ² the spectral and Frobenius products don't change when the last layer is
+    scaled. Lower is less complex. Cost: one singular value per layer and weight difference,
+    shared; one forward pass for γ.
+    """
+
+    entries = tuple(
+        CatalogEntry(
+            measure=name,
+            family="norm",
+            symbol=symbol,
+            unit="1",
+            direction="lower",
+            citation=f"Jiang et al., arXiv:1912.02178, eq. {equation}",
+            cost="two singular values per layer, shared",
+        )
+        for name, symbol, equation in _ROWS
+    )
+
+    def __init__(self, options: JiangNormsOptions) -> None:
+        del options  # it has none
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield all of them; what is undefined is NaN with the reason."""
+        quantities = jiang_norms(context)
+        with_margin = {name for name, symbol, _ in _ROWS if "γ" in symbol}
+        for name, _, _ in _ROWS:
+            found = quantities[name]
+            value, reason = (nan, found) if isinstance(found, str) else (found, None)
+            if reason is None and not isfinite(value):
+                reason = "weights, or margins, are zero or not finite"
+            split = "train" if name in with_margin else None
+            yield Value(name, value, split=split, reason=reason)  # type: ignore[arg-type]
+
+
+def jiang_norms(context: MeasureContext) -> dict[str, _Quantity]:
+    """The values of :class:`JiangNorms` by name; why not, where one is undefined."""
+    log_margin = _log_margin(context)
+    try:
+        factors, layers = layer_factors(context), matrix_layers(context)
+    except MeasureError as error:
+        found: dict[str, _Quantity] = dict.fromkeys((name for name, _, _ in _ROWS), str(error))
+        found["inverse_squared_margin"] = _exp(_minus(0.0, log_margin, 2))
+        found["path_norm_over_margin"] = _path(context, log_margin)
+        return found
+    d = len(layers)
+    spectral = 2 * _log(prod(factor.spectral for factor in factors))
+    frobenius = 2 * _log(prod(factor.frobenius for factor in factors))
+    ratio = _sum(_ratio(layer.factor.frobenius, layer.factor.spectral) for layer in layers)
+    distances = [_norms_of_change(layer) for layer in layers]
+    missing = "the network's weights before training are not known"
+    moved: _Quantity = missing
+    moved_ratio: _Quantity = missing
+    moved_spectral: _Quantity = missing
+    known = [distance for distance in distances if distance is not None]
+    if len(known) == d:
+        moved = _sum(frobenius**2 for frobenius, _ in known)
+        moved_spectral = _sum(spectral**2 for _, spectral in known)
+        moved_ratio = _sum(
+            _ratio(norm, layer.factor.spectral)
+            for (norm, _), layer in zip(known, layers, strict=True)
+        )
+    over = _minus(spectral, log_margin, 2)
+    frobenius_over = _minus(frobenius, log_margin, 2)
+    return {
+        "inverse_squared_margin": _exp(_minus(0.0, log_margin, 2)),
+        "log_spectral_initial_bound": _plus(
+            over, moved_ratio if isinstance(moved_ratio, str) else _log(moved_ratio)
+        ),
+        "log_spectral_bound": _plus(over, _log(ratio)),
+        "log_spectral_product_over_margin": over,
+        "log_spectral_product": spectral,
+        "frobenius_over_spectral": ratio,
+        "log_spectral_sum_over_margin": _per_layer(over, d),
+        "log_spectral_sum": _per_layer(spectral, d),
+        "log_frobenius_product_over_margin": frobenius_over,
+        "log_frobenius_product": frobenius,
+        "log_frobenius_sum_over_margin": _per_layer(frobenius_over, d),
+        "log_frobenius_sum": _per_layer(frobenius, d),
+        "frobenius_distance_sum": moved,
+        "spectral_distance_sum": moved_spectral,
+        "frobenius_norm_sum": _sum(layer.factor.frobenius**2 for layer in layers),
+        "path_norm_over_margin": _path(context, log_margin),
+    }
+
+
+def _log_margin(context: MeasureContext) -> _Quantity:
+    try:
+        raw = margins(context.logits("train"), context.labels("train"))
+    except MeasureError as error:
+        return str(error)
+    p10 = summarize(raw)["p10"]
+    if p10 > 0:
+        return log(p10)
+    return f"the 10th percentile of the training margins is {p10:.3g}, not positive"
+
+
+def _path(context: MeasureContext, log_margin: _Quantity) -> _Quantity:
+    try:
+        return _exp(_minus(_log(path_norm(context)), log_margin, 1))
+    except MeasureError as error:
+        return str(error)
+
+
+def _norms_of_change(layer: WeightLayer) -> tuple[float, float] | None:
+    """‖W − W₀‖_F and ‖W − W₀‖₂."""
+    if layer.change is None:
+        return None
+    frobenius = float(torch.linalg.vector_norm(layer.change))
+    if isinstance(layer.module, nn.Linear):
+        return frobenius, matrix_norm(layer.change)
+    changed = deepcopy(layer.module).to(torch.float64)
+    changed.weight = nn.Parameter(layer.change, requires_grad=False)
+    return frobenius, convolution_norm(changed, layer.factor.input_shape)
+
+
+def _ratio(norm: float, spectral: float) -> float:
+    return (norm / spectral) ** 2 if spectral else nan
+
+
+def _log(value: float) -> float:
+    return log(value) if value > 0 and isfinite(value) else nan
+
+
+def _sum(values: Iterator[float]) -> float:
+    return float(sum(values))
+
+
+def _exp(value: _Quantity) -> _Quantity:
+    return value if isinstance(value, str) else float(Tensor.exp(torch.tensor(value)))
+
+
+def _plus(one: _Quantity, other: _Quantity) -> _Quantity:
+    if isinstance(one, str):
+        return one
+    return other if isinstance(other, str) else one + other
+
+
+def _minus(one: float, other: _Quantity, times: int) -> _Quantity:
+    return other if isinstance(other, str) else one - times * other
+
+
+def _per_layer(logarithm: _Quantity, d: int) -> _Quantity:
+    if isinstance(logarithm, str) or not d:
+        return logarithm
+    return log(d) + logarithm / d

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from math import isnan, sqrt
+
+import pytest
+import torch
+from torch import nn
+
+from orchestrator.measures import MeasureContext, SpectralComplexity, spectral_complexity
+from orchestrator.study.measure_options.norms import SpectralComplexityOptions
+from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
+
+
+def context_of(model: nn.Module, initial: nn.Module, *shape: int) -> MeasureContext:
+    data = random_dataset(shape, 4, 2)
+    return MeasureContext(model, data, CROSS_ENTROPY, initial_state=initial.state_dict())
+
+
+def with_weights(*weights: list[list[float]]) -> nn.Sequential:
+    layers = []
+    for weight in weights:
+        layer = nn.Linear(len(weight[0]), len(weight), bias=False)
+        with torch.no_grad():
+            layer.weight.copy_(torch.tensor(weight))
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def test_by_hand() -> None:
+    """The rows of the change have norms 5 and 1 in the first layer, and 2 and 0 in the second."""
+    initial = with_weights([[0, 0], [0, 0]], [[0, 0], [0, 3]])
+    model = with_weights([[3, 4], [0, 1]], [[0, 2], [0, 3]])
+    first = torch.linalg.matrix_norm(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), ord=2).item()
+    second = sqrt(13)
+    expected = first * second * ((6 / first) ** (2 / 3) + (2 / second) ** (2 / 3)) ** 1.5
+    assert spectral_complexity(context_of(model, initial, 2)) == pytest.approx(expected)
+
+
+def test_rows_of_a_convolution_are_those_of_its_operator() -> None:
+    def network() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(1, 2, 2, bias=False), nn.Flatten(), nn.Linear(8, 2))
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model, initial = network(), network()
+    context = context_of(model, initial, 1, 3, 3)
+
+    def operator(net: nn.Sequential) -> torch.Tensor:
+        return torch.func.jacrev(net[0].double())(torch.zeros(1, 3, 3).double()).reshape(8, 9)
+
+    change = operator(model) - operator(initial)
+    norms = [torch.linalg.matrix_norm(operator(model), ord=2)]
+    norms += [torch.linalg.matrix_norm(model[2].weight.double(), ord=2)]
+    rows = [change.norm(dim=1).sum()]
+    rows += [(model[2].weight - initial[2].weight).double().norm(dim=1).sum()]
+    sums = sum((row / norm) ** (2 / 3) for row, norm in zip(rows, norms, strict=True))
+    expected = (norms[0] * norms[1] * sums**1.5).item()
+    assert spectral_complexity(context) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_network_that_did_not_move_has_zero() -> None:
+    model = case("mlp").model()
+    assert spectral_complexity(context_of(model, model, 5)) == 0
+
+
+def test_without_the_weights_before_training_it_says_so() -> None:
+    measure = SpectralComplexity(SpectralComplexityOptions(name="spectral_complexity"))
+    (row,) = measure.compute(case("mlp").context())
+    assert isnan(row.value)
+    assert "before training" in str(row.reason)
