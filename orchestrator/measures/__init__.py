@@ -33,6 +33,7 @@ from orchestrator.measures.sharpness.linear_connectivity import (
     LinearConnectivity,
     linear_connectivity,
 )
+from orchestrator.measures.sharpness.local_entropy import LocalEntropy
 from orchestrator.measures.sharpness.loss_slice import LossSlice
 from orchestrator.measures.sharpness.pac_bayes_sigma import PacBayesSigma
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
@@ -67,6 +68,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "HessianSpectrum",
     "HessianTrace",
     "SamSharpness",
+    "LocalEntropy",
     "FlatnessProfile",
     "LossSlice",
     "KeskarSharpness",

@@ -108,6 +108,16 @@ class FlatnessProfileOptions(MeasureOptions):
     draws: PositiveInt = Field(16, description="Draws of the noise, the same for every sigma.")
 
 
+class LocalEntropyOptions(MeasureOptions):
+    """Log of the mean of exp(−loss) over a Gaussian around the weights, by Langevin sampling."""
+
+    name: Literal["local_entropy"]
+    gamma: PositiveFloat = Field(1000.0, description="Precision of the Gaussian around θ.")
+    inverse_temperature: PositiveFloat = Field(1.0, description="Factor of the mean loss.")
+    burn_in: PositiveInt = Field(20, description="Steps of each of five chains to forget.")
+    samples: PositiveInt = Field(80, description="Steps of each of five chains to count.")
+
+
 SHARPNESS: tuple[type[MeasureOptions], ...] = (
     SamSharpnessOptions,
     AverageSharpnessOptions,
@@ -117,4 +127,5 @@ SHARPNESS: tuple[type[MeasureOptions], ...] = (
     KeskarSharpnessOptions,
     LossSliceOptions,
     FlatnessProfileOptions,
+    LocalEntropyOptions,
 )
