@@ -60,7 +60,7 @@ def tilted_mean(
     point, step, accepted = start, _FIRST_STEP, 0
     here = potential(point)
     if not isfinite(here[1]):
-        return ChainMean(nan, nan, "the loss is not finite at the weights themselves")
+        return ChainMean(nan, nan, "the loss is not finite where the chain begins")
     found: list[float] = []
     for index in range(burn_in + samples):
         if index % _WINDOW == 0 and 0 < index <= burn_in:
