@@ -81,6 +81,7 @@ from orchestrator.measures.sharpness.linear_connectivity import (
     LinearConnectivity,
     linear_connectivity,
 )
+from orchestrator.measures.sharpness.local_entropy import LocalEntropy
 from orchestrator.measures.sharpness.loss_slice import LossSlice
 from orchestrator.measures.sharpness.pac_bayes_sigma import PacBayesSigma
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
@@ -132,6 +133,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "EdgeOfStability",
     "Fisher",
     "GgnTrace",
+    "FlatnessProfile",
     "GradientNorm",
     "HessianFrobeniusNorm",
     "HessianSpectralDensity",
@@ -139,11 +141,11 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "HessianTrace",
     "RelativeFlatness",
     "SamSharpness",
-    "FlatnessProfile",
     "LossSlice",
     "KeskarSharpness",
-    "WorstCaseRadius",
+    "LocalEntropy",
     "PacBayesSigma",
+    "WorstCaseRadius",
     "WorstCaseSharpness",
     # the spectrum of the Hessian
     "Quadrature",

@@ -59,6 +59,7 @@ NAMES = {
         "sam_sharpness",
         "average_sharpness",
         "worst_case_sharpness",
+        "local_entropy",
         "flatness_profile",
         "flatness_profile_mean",
         "loss_slice",
@@ -142,7 +143,7 @@ def test_directions_are_signed_once_and_right() -> None:
             for name in ("mean", "median", "p10", "p25", "min")
         ),
         *("natural_accuracy", "perturbation_stability", "robust_accuracy", "separation"),
-        *("pac_bayes_sigma", "worst_case_radius", "loss_slice_width"),
+        *("pac_bayes_sigma", "worst_case_radius", "loss_slice_width", "local_entropy"),
     }
     assert directions["hessian_trace"] == directions["margin_negative_share"] == "lower"
 

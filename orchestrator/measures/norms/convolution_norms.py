@@ -50,13 +50,14 @@ def circular_norm(module: _ConvNd, input_shape: tuple[int, ...]) -> float:
     if not kernel.isfinite().all():
         return nan
     sizes = input_shape[1:]
-    torus = kernel.new_zeros(*kernel.shape[:2], *sizes)
-    for tap in product(*[range(size) for size in kernel.shape[2:]]):
+    torus = kernel.new_zeros(*sizes, *kernel.shape[:2])
+    of_tap = kernel.movedim((0, 1), (-2, -1))
+    taps: Iterator[tuple[int, ...]] = product(*[range(size) for size in kernel.shape[2:]])
+    for tap in taps:
         # A kernel larger than the image meets itself.
-        place = tuple(i * step % n for i, step, n in zip(tap, module.dilation, sizes, strict=True))
-        torus[:, :, *place] += kernel[:, :, *tap]
-    axes = tuple(range(2, torus.ndim))
-    at_frequencies = torch.fft.fftn(torus, dim=axes).flatten(2).permute(2, 0, 1)
+        place = (i * step % n for i, step, n in zip(tap, module.dilation, sizes, strict=True))
+        torus[tuple(place)] += of_tap[tap]
+    at_frequencies = torch.fft.fftn(torus, dim=tuple(range(len(sizes)))).flatten(0, -3)
     return float(torch.linalg.svdvals(at_frequencies).max())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +22,8 @@ def recompute(context: MeasureContext, state: dict[str, Tensor]) -> None:
     on ``examples_per_pass`` nor on an order of the examples, as averages over batches would.
 
     Layers without running statistics are left alone; so are those that a forward pass does not
-    call. Cost: one forward pass if all examples fit into one, otherwise one for each layer.
+    call. One that is called more than once gets the statistics of all its calls. Cost: one
+    forward pass if all examples fit into one, otherwise one for each layer.
 
     Args:
         context: The network and its data. It is not changed.
@@ -35,13 +36,24 @@ def recompute(context: MeasureContext, state: dict[str, Tensor]) -> None:
     }
     if not names:
         return
-    if context.n_examples("train") <= context.examples_per_pass:
-        with _on_input(list(names), lambda layer, x: _Moments().add(x).store(names[layer], state)):
+    calls = _calls(context, state, list(names))
+    one_pass = context.n_examples("train") <= context.examples_per_pass
+
+    if one_pass and len(set(calls)) == len(calls):
+        # Each layer's input is all there is when it is called, and right for those behind it.
+        def settle(layer: _BatchNorm, x: Tensor) -> None:
+            _Moments().add(x).store(names[layer], state)
+
+        with _on_input(calls, settle):
             _forward(context, state)
         return
-    for layer in _in_order_of_calls(context, state, list(names)):
+    for layer in dict.fromkeys(calls):
         moments = _Moments()
-        with _on_input([layer], lambda _, x, moments=moments: moments.add(x)):
+
+        def count(_: _BatchNorm, x: Tensor, moments: _Moments = moments) -> None:
+            moments.add(x)
+
+        with _on_input([layer], count):
             _forward(context, state)
         moments.store(names[layer], state)
 
@@ -74,27 +86,31 @@ class _Moments:
 
 
 @contextmanager
-def _on_input(layers: list[_BatchNorm], see: Any) -> Iterator[None]:
+def _on_input(
+    layers: list[_BatchNorm], see: Callable[[_BatchNorm, Tensor], object]
+) -> Iterator[None]:
     """Call ``see(layer, input)`` before each call of the layers."""
-    hooks = [
-        layer.register_forward_pre_hook(lambda layer, inputs: (see(layer, inputs[0]), None)[1])
-        for layer in layers
-    ]
+
+    def hook(layer: Any, inputs: tuple[Any, ...]) -> None:  # What it returned would be the input.
+        see(layer, inputs[0])
+
+    hooks = [layer.register_forward_pre_hook(hook) for layer in layers]
     try:
         yield
     finally:
-        for hook in hooks:
-            hook.remove()
+        for handle in hooks:
+            handle.remove()
 
 
-def _in_order_of_calls(
+def _calls(
     context: MeasureContext, state: dict[str, Tensor], layers: list[_BatchNorm]
 ) -> list[_BatchNorm]:
-    called: dict[_BatchNorm, None] = {}
+    """The layers in the order in which a forward pass calls them, as often as it does."""
+    called: list[_BatchNorm] = []
     inputs, _ = next(context.batches("train"))
-    with _on_input(layers, lambda layer, _: called.setdefault(layer)), torch.no_grad():
+    with _on_input(layers, lambda layer, _: called.append(layer)), torch.no_grad():
         context.forward(inputs[:1], state)
-    return list(called)
+    return called
 
 
 def _forward(context: MeasureContext, state: dict[str, Tensor]) -> None:

@@ -6,6 +6,7 @@ from orchestrator.measures.base import MeasureFamily
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
 from orchestrator.measures.sharpness.flatness_profile import FlatnessProfile
 from orchestrator.measures.sharpness.keskar_sharpness import KeskarSharpness
+from orchestrator.measures.sharpness.local_entropy import LocalEntropy
 from orchestrator.measures.sharpness.loss_slice import LossSlice
 from orchestrator.measures.sharpness.pac_bayes_sigma import PacBayesSigma
 from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
@@ -15,6 +16,7 @@ from orchestrator.study.measure_options.sharpness import (
     AverageSharpnessOptions,
     FlatnessProfileOptions,
     KeskarSharpnessOptions,
+    LocalEntropyOptions,
     LossSliceOptions,
     PacBayesSigmaOptions,
     SamSharpnessOptions,
@@ -31,4 +33,5 @@ SHARPNESS: MeasureFamily = {
     KeskarSharpnessOptions: KeskarSharpness,
     LossSliceOptions: LossSlice,
     FlatnessProfileOptions: FlatnessProfile,
+    LocalEntropyOptions: LocalEntropy,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -113,7 +114,9 @@ def linear_connectivity(
     """
     if points < 3:
         raise MeasureError(f"linear_connectivity: points is {points}, expected at least 3")
-    own = {**dict(context.model.named_parameters()), **dict(context.model.named_buffers())}
+    tensors = chain(context.model.named_parameters(), context.model.named_buffers())
+    kept = context.model.state_dict().keys()  # Some buffers are no part of a network's state.
+    own = {name: tensor for name, tensor in tensors if name in kept}
     other = {name: _fitting(other_state, name, tensor) for name, tensor in own.items()}
     alphas = torch.linspace(0, 1, points, dtype=torch.float64).tolist()
     found = []

@@ -19,7 +19,8 @@ _SUMMARY: tuple[tuple[str, str, str, Direction, str], ...] = (
     ("error_slice", "err(θ + x d₁ + y d₂)", "1", "neutral", "points F"),
     ("loss_slice_width", "|t|: L(θ + t d) = 2 L(θ)", "1", "higher", "20 F for each half-axis"),
 )
-_WIDTH_TOLERANCE = 1e-3  # Of the extent.
+_WIDTH_TOLERANCE = 1e-3
+_LEAST_WIDTH = 1e-12  # Of the extent: where bisection ends if every step leaves all bounds.
 
 
 def filter_normalized_direction(context: MeasureContext, index: int) -> Tensor:
@@ -50,7 +51,7 @@ def filter_normalized_direction(context: MeasureContext, index: int) -> Tensor:
 
 
 def slice_width(context: MeasureContext, direction: Tensor, ts: Sequence[float]) -> float:
-    """The smallest t > 0 at which L(θ + t d) reaches 2 L(θ), to 0.1 % of the last of ``ts``.
+    """The smallest t > 0 at which L(θ + t d) reaches 2 L(θ), to 0.1 %.
 
     Args:
         context: The network and its data.
@@ -70,7 +71,7 @@ def slice_width(context: MeasureContext, direction: Tensor, ts: Sequence[float])
         low = high
     else:
         return inf
-    while high - low > _WIDTH_TOLERANCE * ts[-1]:
+    while high - low > _WIDTH_TOLERANCE * high and high > _LEAST_WIDTH * ts[-1]:
         middle = (low + high) / 2
         if context.loss_at(middle * direction) < goal:
             low = middle

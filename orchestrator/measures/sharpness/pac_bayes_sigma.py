@@ -68,8 +68,8 @@ def pac_bayes_sigma(context: MeasureContext, options: PacBayesSigmaOptions) -> S
 
     All σ are tried with the same ``draws`` of the noise. Their mean loss of accuracy D(σ) has
     a standard error s / √draws, and the standard error of σ is that over dD/dσ, the slope
-    between 0.84 σ and 1.19 σ (delta method). A network whose logits are no numbers under the
-    noise has lost all its accuracy.
+    between 0.84 σ and 1.19 σ (delta method); ``tolerance`` is no part of it. A network whose
+    logits are no numbers under the noise has lost all its accuracy.
 
     Returns:
         The estimate; None if the logits are not all numbers without noise.
@@ -165,9 +165,9 @@ class PacBayesSigma(Measure):
     """Noise that costs at most ``accuracy_drop`` of the training accuracy, and what follows.
 
     - ``pac_bayes_sigma``: the largest σ with acc(θ) − E acc(θ + u) ≤ 0.1, where u ~ N(0, σ² I)
-      (Jiang et al., arXiv:1912.02178, section on flatness-based measures; Dziugaite et al.,
-      arXiv:2010.11924). If ``magnitude_aware``, u_i ~ N(0, σ′² θ_i² + ε²). σ is a standard
-      deviation; public code that passes σ² for one gives √σ here.
+      (Jiang et al., arXiv:1912.02178; Dziugaite et al., arXiv:2010.11924). If
+      ``magnitude_aware``, u_i ~ N(0, σ′² θ_i² + ε²). σ is a standard deviation; public code
+      that passes σ² for one gives √σ here.
     - ``inverse_square_sigma``: 1/σ² (equation 53; 61 if magnitude-aware).
     - ``pac_bayes_complexity``: the bound's numerator, variants ``initialization`` and
       ``origin`` after the prior's center (equations 48 and 49; ``magnitude_aware_complexity``

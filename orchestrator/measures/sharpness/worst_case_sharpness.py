@@ -70,7 +70,7 @@ class WorstCaseSharpness(Measure):
     """Mean over batches of max L_B(θ + δ) − L_B(θ) over ‖δ / c‖_p ≤ ρ: m-sharpness.
 
     The maximum is taken for each batch of m = ``batch_size`` training examples on its own, and
-    the maxima are averaged, weighted by examples (Foret et al., arXiv:2010.01412, section 4.1;
+    the maxima are averaged, weighted by examples (Foret et al., arXiv:2010.01412;
     Andriushchenko et al., arXiv:2302.07011). Larger batches give smaller values: only equal
     ``batch_size`` compares. The ball is
 

@@ -38,7 +38,7 @@ class WorstCaseSharpnessOptions(MeasureOptions):
     name: Literal["worst_case_sharpness"]
     norm: Literal["l2", "linf"] = Field("l2", description="Norm of the ball: Euclidean or box.")
     rho: PositiveFloat = Field(
-        0.5, description="Radius. A box of that radius is far larger: linf needs about 0.001."
+        0.5, description="Radius. A box of that radius is far larger: for linf try 0.01."
     )
     adaptive: bool = Field(True, description="Scale the ball by |θ| (ASAM, eta = 0).")
     normalize_logits: bool = Field(
@@ -108,6 +108,18 @@ class FlatnessProfileOptions(MeasureOptions):
     draws: PositiveInt = Field(16, description="Draws of the noise, the same for every sigma.")
 
 
+class LocalEntropyOptions(MeasureOptions):
+    """Log of the mean of exp(−loss) over a Gaussian around the weights, by Langevin sampling."""
+
+    name: Literal["local_entropy"]
+    gamma: PositiveFloat = Field(1000.0, description="Precision of the Gaussian around θ.")
+    inverse_temperature: PositiveFloat = Field(1.0, description="Factor of the mean loss.")
+    burn_in: PositiveInt = Field(20, description="Steps of each of five chains to forget.")
+    samples: PositiveInt = Field(
+        80, description="Steps of each of five chains to count; small gamma needs more."
+    )
+
+
 SHARPNESS: tuple[type[MeasureOptions], ...] = (
     SamSharpnessOptions,
     AverageSharpnessOptions,
@@ -117,4 +129,5 @@ SHARPNESS: tuple[type[MeasureOptions], ...] = (
     KeskarSharpnessOptions,
     LossSliceOptions,
     FlatnessProfileOptions,
+    LocalEntropyOptions,
 )

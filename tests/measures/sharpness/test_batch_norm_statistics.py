@@ -78,3 +78,22 @@ def test_a_layer_that_is_never_called_keeps_its_statistics() -> None:
         state = recomputed(context)
         assert not state["unused.running_mean"].any()
         assert state["used.running_mean"].any()
+
+
+def test_a_layer_that_is_called_twice_gets_the_statistics_of_both_calls() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(x) + self.norm(3 * x)
+
+    data = random_dataset((3,), 9, 3)
+    x = data.train_x.double()
+    both = torch.cat([x, 3 * x])
+    for examples_per_pass in (1000, 4):
+        context = MeasureContext(Twice(), data, CROSS_ENTROPY, examples_per_pass=examples_per_pass)
+        state = recomputed(context)
+        torch.testing.assert_close(state["norm.running_mean"], both.mean(0))
+        torch.testing.assert_close(state["norm.running_var"], both.var(0, correction=0))

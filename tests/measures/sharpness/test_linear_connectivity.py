@@ -120,6 +120,14 @@ def test_barriers_are_relative_to_the_line_between_the_ends() -> None:
     assert isnan(barrier((0, 0.5, 1), (float("nan"), 1.0, 1.0)))
 
 
+def test_buffers_outside_the_state_stay_those_of_the_first_network() -> None:
+    model = case("mlp").model()
+    model.register_buffer("scratch", torch.ones(2), persistent=False)
+    context = MeasureContext(model, case("mlp").dataset(), case("mlp").loss)
+    found = linear_connectivity(context, case("mlp").model(1).state_dict(), points=3)
+    assert found.train_losses[0] == pytest.approx(context.loss_value("train"))
+
+
 def test_needs_three_points_and_a_network_that_fits() -> None:
     context = case("mlp").context()
     state = context.model.state_dict()

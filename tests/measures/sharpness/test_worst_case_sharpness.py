@@ -113,16 +113,16 @@ def test_weighted_mean_has_the_usual_error_for_equal_weights() -> None:
 
 
 def test_the_standard_error_covers_the_mean_over_the_data() -> None:
-    """Over data sets, each twelve batches: 95 % t intervals (11 degrees of freedom)."""
+    """Over data sets, each of eight batches: 95 % t intervals (7 degrees of freedom)."""
     rho, inside = 0.1, 0
     model = nn.Linear(1, 2, bias=False)
     for seed in range(200):
-        x = torch.rand(48, 1, generator=torch.Generator().manual_seed(seed)).double()
-        y = torch.zeros(48, dtype=torch.int64)
+        x = torch.rand(32, 1, generator=torch.Generator().manual_seed(seed)).double()
+        y = torch.zeros(32, dtype=torch.int64)
         data = Dataset("uniform", x, y, x[:1], y[:1], 2, "hash")
         context = MeasureContext(model, data, LinearLoss())
         value = measured(context, rho=rho, adaptive=False, batch_size=4, steps=1)
-        inside += abs(value.value - rho / 2) <= 2.201 * value.standard_error
+        inside += abs(value.value - rho / 2) <= 2.365 * value.standard_error
     assert 184 <= inside <= 196
 
 
