@@ -49,7 +49,13 @@ from orchestrator.measures.curvature.trace_estimates import (
     hutchinson_trace,
 )
 from orchestrator.measures.curvature.weight_layers import WeightLayer, weight_layers
-from orchestrator.measures.margins.output_margins import Margin, margins
+from orchestrator.measures.margins.calibration import best_temperature, calibration
+from orchestrator.measures.margins.hidden_margins import HiddenMargin, hidden_margins
+from orchestrator.measures.margins.output_margins import Margin, margins, probability_margins
+from orchestrator.measures.margins.population_minimum import (
+    MarginPopulationMinimum,
+    population_minimum,
+)
 from orchestrator.measures.norms.convolution_norms import (
     ConvolutionNorms,
     circular_norm,
@@ -108,8 +114,15 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "PerExampleLoss",
     "Value",
     # margins
+    "HiddenMargin",
     "Margin",
+    "MarginPopulationMinimum",
+    "best_temperature",
+    "calibration",
+    "hidden_margins",
     "margins",
+    "population_minimum",
+    "probability_margins",
     # distances of inputs to the boundary, and robustness
     "Confidence",
     "DeepfoolMargin",

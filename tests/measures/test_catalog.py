@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from orchestrator.study.measure_options import BUILT_IN_OPTIONS, MeasureRequest,
 from tests.measures.cases import CASES, Case
 
 REQUEST: TypeAdapter[Any] = TypeAdapter(MeasureRequest)
+
+HIDDEN = ("p10", "p25", "median", "p75", "min", "lower_fence", "upper_fence")
 
 
 def distances(measure: str, unbounded: str) -> set[str]:
@@ -27,6 +30,10 @@ NAMES = {
         "margin_p25",
         "margin_min",
         "margin_negative_share",
+        "calibration_temperature",
+        *(f"margin_population_minimum{end}" for end in ("", "_low", "_high")),
+        *(f"hidden_margin_{name}" for name in HIDDEN),
+        "hidden_margin_infinite_share",
         *distances("input_margin", "infinite_share"),
         *distances("deepfool_margin", "infinite_share"),
         *distances("pgd_margin", "censored_share"),
@@ -129,7 +136,7 @@ def test_an_entry_says_everything(entry: Any) -> None:
     assert entry.symbol
     assert entry.unit
     assert entry.cost
-    assert "arXiv:" in entry.citation
+    assert "arXiv:" in entry.citation or re.search(r"\b(19|20)\d\d\b", entry.citation)
 
 
 def test_directions_are_signed_once_and_right() -> None:
@@ -142,6 +149,8 @@ def test_directions_are_signed_once_and_right() -> None:
             for space in ("input", "deepfool", "pgd")
             for name in ("mean", "median", "p10", "p25", "min")
         ),
+        *(f"margin_population_minimum{end}" for end in ("", "_low", "_high")),
+        *(f"hidden_margin_{name}" for name in HIDDEN),
         *("natural_accuracy", "perturbation_stability", "robust_accuracy", "separation"),
         *("pac_bayes_sigma", "worst_case_radius", "loss_slice_width", "local_entropy"),
     }

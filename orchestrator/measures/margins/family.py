@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from orchestrator.measures.base import MeasureFamily
+from orchestrator.measures.margins.hidden_margins import HiddenMargin
 from orchestrator.measures.margins.output_margins import Margin
-from orchestrator.study.measure_options.margins import MarginOptions
+from orchestrator.measures.margins.population_minimum import MarginPopulationMinimum
+from orchestrator.study.measure_options.margins import (
+    HiddenMarginOptions,
+    MarginOptions,
+    PopulationMinimumOptions,
+)
 
-MARGINS: MeasureFamily = {MarginOptions: Margin}
+MARGINS: MeasureFamily = {
+    MarginOptions: Margin,
+    HiddenMarginOptions: HiddenMargin,
+    PopulationMinimumOptions: MarginPopulationMinimum,
+}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import inf, isinf, nan
 
 import numpy as np
@@ -13,7 +13,9 @@ from orchestrator.data.dataset import Split
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.margins.calibration import calibration
 from orchestrator.measures.norms.layer_factors import frobenius_product, spectral_product
+from orchestrator.measures.norms.spectral_complexity import spectral_complexity
 from orchestrator.study.measure_options.margins import MarginOptions, Normalizer
 
 LOGIT_NORM_FLOOR = 1e-10
@@ -26,7 +28,11 @@ _SUMMARIES: tuple[tuple[str, str, str, Direction], ...] = (
     ("min", "min γ", "logit", "higher"),
     ("negative_share", "Pr[γ < 0]", "1", "lower"),
 )
-_OF_WEIGHTS: dict[Normalizer, str] = {"spectral": "spectral", "frobenius": "Frobenius"}
+_OF_WEIGHTS: dict[Normalizer, tuple[str, Callable[[MeasureContext], float]]] = {
+    "spectral": ("the product of spectral norms", spectral_product),
+    "frobenius": ("the product of Frobenius norms", frobenius_product),
+    "spectral_complexity": ("the spectral complexity", spectral_complexity),
+}
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
@@ -72,6 +78,19 @@ def total_variation(logits: Tensor) -> float:
     return z.var(dim=0, correction=0).sum().sqrt().item()
 
 
+def probability_margins(logits: Tensor, labels: Tensor) -> Tensor:
+    """p_y − max_{j≠y} p_j of the softmax, between −1 and 1; shape ``(n,)``, float64.
+
+    Computed from the logit margin γ as p_y (1 − e^{−γ}), without subtracting probabilities that
+    are nearly equal.
+    """
+    gamma = margins(logits, labels)
+    p = logits.to(torch.float64).softmax(dim=1)
+    own = p.gather(1, labels[:, None])[:, 0]
+    other = p.scatter(1, labels[:, None], -inf).amax(dim=1)
+    return torch.where(gamma >= 0, -own * torch.expm1(-gamma), other * torch.expm1(gamma))
+
+
 def summarize(values: Tensor) -> dict[str, float]:
     """Mean, median, 10th and 25th percentile and minimum of ``values``, by name.
 
@@ -101,21 +120,40 @@ class Margin(Measure):
     - ``total_variation``: sqrt(Σ_c Var_i z_c) over the same examples.
     - ``spectral``: Π_l ‖W_l‖₂ (Bartlett et al., arXiv:1706.08498, the product in equation 1.2).
     - ``frobenius``: Π_l ‖W_l‖_F (Neyshabur et al., arXiv:1503.00036).
+    - ``spectral_complexity``: the whole of equation 1.2, distances from initialization included.
+    - ``calibrated``: the temperature that is best on a fixed half of the test split (Guo et al.,
+      arXiv:1706.04599); on the test split only the other half is summarized. The temperature
+      is ``calibration_temperature``.
 
-    ``layer_factors`` says which layers the products run over. Where a product is undefined for
+    And ``probability`` is not a quotient but p_y − max_{j≠y} p_j of the softmax.
+
+    ``layer_factors`` says which layers the products run over. Where a divisor is undefined for
     a network, the value is NaN with the reason.
 
     Invariances: rescaling of ReLU layers that leaves the function unchanged leaves every
-    variant unchanged (the two products where there are no biases); multiplying all logits by
-    a constant, in the last layer, leaves all but ``raw`` unchanged; permuting hidden units and
-    adding a number to all logits change nothing. Higher is expected to be better. Cost: one
-    forward pass, shared; the products add a few products with each weight.
+    variant unchanged (the two products where there are no biases, and ``spectral_complexity``
+    never, as the weights before training stay); multiplying all logits by a constant, in the
+    last layer, leaves all but ``raw``, ``probability`` and ``spectral_complexity`` unchanged;
+    permuting hidden units and adding a number to all logits change nothing. Higher is expected to
+    be better. Cost: one forward pass, shared; the products add a few products with each weight.
     """
 
-    entries = tuple(
-        CatalogEntry(f"margin_{name}", "margin", symbol, unit, direction, _CITATION, "1 F")
-        for name, symbol, unit, direction in _SUMMARIES
+    entries = (
+        *(
+            CatalogEntry(f"margin_{name}", "margin", symbol, unit, direction, _CITATION, "1 F")
+            for name, symbol, unit, direction in _SUMMARIES
+        ),
+        CatalogEntry(
+            "calibration_temperature",
+            "margin",
+            "T",
+            "1",
+            "neutral",
+            "Guo et al., arXiv:1706.04599, section 4.2",
+            "1 F",
+        ),
     )
+    version = 2
 
     def __init__(self, options: MarginOptions) -> None:
         # Those that need weights come last: what needs logits alone is safe from their faults.
@@ -130,11 +168,18 @@ class Margin(Measure):
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:
             raw = margins(context.logits(split), context.labels(split))
+            if "calibrated" in self.normalizations and split == "test":
+                yield _temperature(context)
             for normalization in self.normalizations:
                 values, reason = _normalized(context, split, raw, normalization)
                 for name, value in summarize(values).items():
                     yield Value(
-                        f"margin_{name}", value, variant=normalization, split=split, reason=reason
+                        f"margin_{name}",
+                        value,
+                        variant=normalization,
+                        split=split,
+                        n_examples=len(values),
+                        reason=reason,
                     )
                 if normalization == "raw":
                     share = negative_share(raw)
@@ -153,13 +198,34 @@ def _normalized(
         spread = total_variation(context.logits(split))
         reason = "the logits are the same for all examples" if spread == 0 else None
         return raw / spread, reason
-    product = spectral_product if normalization == "spectral" else frobenius_product
+    if normalization == "probability":
+        return probability_margins(context.logits(split), context.labels(split)), None
+    if normalization == "calibrated":
+        return _calibrated(context, split, raw)
+    what, find = _OF_WEIGHTS[normalization]
     try:
-        divisor = product(context)
+        divisor = find(context)
     except MeasureError as error:
         return torch.full_like(raw, nan), str(error)
     if isinf(divisor) or divisor == 0:
         # An infinite product would turn every margin into a harmless looking 0.
-        reason = f"the product of {_OF_WEIGHTS[normalization]} norms is {divisor}"
-        return torch.full_like(raw, nan), reason
+        return torch.full_like(raw, nan), f"{what} is {divisor}"
     return raw / divisor, None
+
+
+def _calibrated(context: MeasureContext, split: Split, raw: Tensor) -> tuple[Tensor, str | None]:
+    try:
+        found = calibration(context)
+    except MeasureError as error:
+        return torch.full_like(raw, nan), str(error)
+    return (raw if split == "train" else raw[found.others]) / found.temperature, None
+
+
+def _temperature(context: MeasureContext) -> Value:
+    name = "calibration_temperature"
+    fitted_on = context.n_examples("test") // 2
+    try:
+        found = calibration(context).temperature
+    except MeasureError as error:
+        return Value(name, nan, split="test", n_examples=fitted_on, reason=str(error))
+    return Value(name, found, split="test", n_examples=fitted_on)

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field, PositiveInt
+
 from orchestrator.study.measure_options.base import MeasureOptions
 
-Normalizer = Literal["raw", "spectral", "frobenius", "logit_norm", "total_variation"]
+Normalizer = Literal[
+    "raw",
+    "spectral",
+    "frobenius",
+    "logit_norm",
+    "total_variation",
+    "probability",
+    "calibrated",
+    "spectral_complexity",
+]
 
 
 class MarginOptions(MeasureOptions):
@@ -19,7 +30,35 @@ class MarginOptions(MeasureOptions):
         "frobenius",
         "logit_norm",
         "total_variation",
+        "probability",
+        "calibrated",
+        "spectral_complexity",
     )
 
 
-MARGINS: tuple[type[MeasureOptions], ...] = (MarginOptions,)
+class HiddenMarginOptions(MeasureOptions):
+    """First-order distances to the decision boundary in the space of each hidden layer."""
+
+    name: Literal["hidden_margin"]
+    norm: Literal["l2", "linf"] = Field("l2", description="Of the distance in a hidden layer.")
+    layers: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        description="Names of modules whose outputs count; by default all activations.",
+    )
+
+
+class PopulationMinimumOptions(MeasureOptions):
+    """The smallest margin of the population, estimated from the smallest ones measured."""
+
+    name: Literal["margin_population_minimum"]
+    tail: float = Field(0.1, gt=0, le=0.5, description="Share of the examples in the tail.")
+    least: PositiveInt = Field(30, description="Fewest examples in the tail.")
+    resamples: PositiveInt = Field(200, description="Of the bootstrap.")
+
+
+MARGINS: tuple[type[MeasureOptions], ...] = (
+    MarginOptions,
+    HiddenMarginOptions,
+    PopulationMinimumOptions,
+)

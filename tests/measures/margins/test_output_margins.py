@@ -11,6 +11,7 @@ from torch import nn
 
 from orchestrator.data import Dataset
 from orchestrator.errors import MeasureError
+from orchestrator.measures import probability_margins, spectral_complexity
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.margins.output_margins import (
     Margin,
@@ -20,10 +21,13 @@ from orchestrator.measures.margins.output_margins import (
     summarize,
     total_variation,
 )
-from orchestrator.study.measure_options.margins import MarginOptions
+from orchestrator.study.measure_options.margins import MarginOptions, Normalizer
 from tests.measures.cases import CASES, CROSS_ENTROPY, Case, case, mlp, random_dataset
 
-ALL = Margin(MarginOptions(name="margin"))
+QUOTIENTS: tuple[Normalizer, ...] = (
+    *("raw", "spectral", "frobenius", "logit_norm", "total_variation"),
+)
+ALL = Margin(MarginOptions(name="margin", normalizations=QUOTIENTS))
 
 
 def found(context: MeasureContext) -> dict[tuple[str, str, str | None], float]:
@@ -290,3 +294,33 @@ def test_of_a_linear_classifier_gives_the_distance_to_the_boundary() -> None:
     torch.testing.assert_close((gamma / 10).float(), distance)
     spectral = found(context)["margin_mean", "spectral", "train"]
     assert spectral == pytest.approx(gamma.mean().item() / (5 * 2**0.5))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
+def test_probability_margins_are_those_of_the_softmax(scale: float) -> None:
+    z = scale * torch.randn(50, 4, generator=torch.Generator().manual_seed(0)).double()
+    y = torch.randint(0, 4, (50,), generator=torch.Generator().manual_seed(1))
+    p = z.softmax(dim=1)
+    own = p.gather(1, y[:, None])[:, 0]
+    other = p.scatter(1, y[:, None], -1).amax(dim=1)
+    assert torch.allclose(probability_margins(z, y), own - other, atol=1e-12)
+
+
+def test_nearly_equal_probabilities_keep_their_difference() -> None:
+    z = torch.tensor([[1.0, 1.0 + 1e-13, -800.0]], dtype=torch.float64)
+    gap = (z[0, 1] - z[0, 0]).item()
+    (found,) = probability_margins(z, torch.tensor([0])).tolist()
+    assert found == pytest.approx(-gap / 2, rel=1e-9)
+
+
+def test_over_the_spectral_complexity() -> None:
+    subject = case("mlp")
+    context = subject.context(initial_state=subject.model(1).state_dict())
+    asked = MarginOptions(name="margin", normalizations=("raw", "spectral_complexity"))
+    rows = {(r.measure, r.variant, r.split): r.value for r in Margin(asked).compute(context)}
+    raw = rows["margin_mean", "raw", "train"]
+    found = rows["margin_mean", "spectral_complexity", "train"]
+    assert found == pytest.approx(raw / spectral_complexity(context))
+    for row in Margin(asked).compute(subject.context()):
+        if row.variant == "spectral_complexity":
+            assert "before training" in str(row.reason)

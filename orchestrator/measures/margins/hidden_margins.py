@@ -1,0 +1,247 @@
+"""Distances to the decision boundary in the spaces of hidden layers, to first order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import inf, isfinite, nan, sqrt
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.margins.output_margins import margins
+from orchestrator.study.measure_options.margins import HiddenMarginOptions
+
+_QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75}
+_HIGHER: Direction = "higher"
+_NEUTRAL: Direction = "neutral"
+_NOT_HIDDEN = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.MultiheadAttention)
+
+
+@dataclass(frozen=True)
+class HiddenMargins:
+    """Of one layer, of all measured training examples.
+
+    Attributes:
+        distances: d_i = (z_y − z_j) / ‖∇_h (z_y − z_j)‖_*, shape ``(n,)``, float64.
+        total_variation: sqrt(Σ_k Var_i h_k), the spread of the layer's outputs.
+    """
+
+    distances: Tensor
+    total_variation: float
+
+
+def hidden_margins(
+    context: MeasureContext, norm: str = "l2", layers: Sequence[str] | None = None
+) -> list[HiddenMargins]:
+    """First-order margins of every hidden layer, from one backward pass.
+
+    Class j is the runner-up, the class of the largest other logit, and ‖·‖_* the dual of the
+    norm of the distance (Elsayed et al., arXiv:1803.05598, eq. 4; Jiang et al.,
+    arXiv:1810.00113, eq. 3). Negative for misclassified examples; infinite where the gradient is
+    zero, as behind units that are all off.
+
+    Args:
+        context: The network and its training examples.
+        norm: ``l2`` or ``linf``, of the distance.
+        layers: Names of modules whose outputs count, in the order of their calls; by default
+            those of the kinds of activation that PyTorch has.
+
+    Returns:
+        One for each call of such a module, in order.
+
+    Raises:
+        MeasureError: If there is one class only, or no such module, or one that does not exist.
+    """
+    modules = _modules(context, layers)
+    distances: list[list[Tensor]] = []
+    spreads: list[_Spread] = []
+    for x, y in context.batches("train"):
+        outputs, found = _of_pass(context, x, y, norm, modules)
+        if not distances:
+            distances, spreads = [[] for _ in outputs], [_Spread() for _ in outputs]
+        for place, (output, of_layer) in enumerate(zip(outputs, found, strict=True)):
+            distances[place].append(of_layer)
+            spreads[place].add(output)
+    return [
+        HiddenMargins(torch.cat(parts), spread.total_variation)
+        for parts, spread in zip(distances, spreads, strict=True)
+    ]
+
+
+def _modules(context: MeasureContext, layers: Sequence[str] | None) -> list[nn.Module]:
+    named = dict(context.model.named_modules())
+    if layers is not None:
+        for name in layers:
+            if name not in named:
+                raise MeasureError(
+                    f"hidden_margin: the network has no module {name!r}",
+                    f"it has {', '.join(filter(None, named))}",
+                )
+        return [named[name] for name in layers]
+    return [
+        module
+        for module in named.values()
+        if type(module).__module__ == "torch.nn.modules.activation"
+        and not isinstance(module, _NOT_HIDDEN)
+    ]
+
+
+def _of_pass(
+    context: MeasureContext, x: Tensor, y: Tensor, norm: str, modules: list[nn.Module]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Outputs and distances of each layer, of one pass."""
+    outputs: list[Tensor] = []
+
+    def record(module: nn.Module, inputs: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor):
+            return None
+        outputs.append(output.clone())
+        return outputs[-1].clone()  # What comes after may change it in place.
+
+    hooks = [module.register_forward_hook(record) for module in modules]
+    try:
+        with torch.enable_grad():
+            logits = context.forward(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    lead = margins(logits.detach(), y)
+    if not outputs:
+        raise MeasureError(
+            "hidden_margin: no activation is called as a module", "name layers: [...]"
+        )
+    with torch.enable_grad():
+        own = logits.gather(1, y[:, None])[:, 0]
+        other = logits.scatter(1, y[:, None], -inf).amax(dim=1)
+        gradients = torch.autograd.grad((own - other).sum(), outputs, materialize_grads=True)
+    found = []
+    for gradient in gradients:
+        slope = torch.linalg.vector_norm(
+            gradient.flatten(1).to(torch.float64), ord=2.0 if norm == "l2" else 1.0, dim=1
+        )
+        found.append(torch.where(lead == 0, torch.zeros_like(lead), lead / slope))
+    return [output.detach() for output in outputs], found
+
+
+class _Spread:
+    """Σ_k Var_i h_k over passes, by the pairwise update of Chan, Golub and LeVeque 1983."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Tensor | None = None
+        self.squares = 0.0
+
+    def add(self, output: Tensor) -> None:
+        h = output.flatten(1).to(torch.float64)
+        n, mean = len(h), h.mean(dim=0)
+        self.squares += float((h - mean).square().sum())
+        if self.mean is None:
+            self.mean, self.count = mean, n
+            return
+        total, step = self.count + n, mean - self.mean
+        self.squares += float(step.square().sum()) * self.count * n / total
+        self.mean, self.count = self.mean + step * (n / total), total
+
+    @property
+    def total_variation(self) -> float:
+        return sqrt(self.squares / self.count)
+
+
+class HiddenMargin(Measure):
+    """The signature of the margin distribution at each hidden layer.
+
+    The layers are the calls of activations in their order, with variants ``layer_1``,
+    ``layer_2`` … for the distances themselves, and ``layer_1 total_variation`` … for distances
+    over the spread of the layer's outputs, sqrt(Σ_k Var_i h_k) (Jiang et al., arXiv:1810.00113,
+    eq. 5). On the training split:
+
+    - ``hidden_margin_p10``, ``_p25``, ``_median``, ``_p75``: order statistics, so that infinite
+      distances stay where they are;
+    - ``hidden_margin_lower_fence`` and ``_upper_fence``: p25 − 1.5 (p75 − p25) and
+      p75 + 1.5 (p75 − p25), NaN where p75 is infinite: with quartiles they are the signature;
+    - ``hidden_margin_min``;
+    - ``hidden_margin_infinite_share``: examples for which nothing at that layer moves the
+      logits. They are counted, and never averaged.
+
+    Invariances: over the spread they don't change under rescaling of layers; none changes with
+    the scale of logits, or when units are permuted. Higher is expected to be better. Cost: one
+    forward and one backward pass for all layers together.
+    """
+
+    entries = tuple(
+        CatalogEntry(
+            measure=f"hidden_margin_{name}",
+            family="margin",
+            symbol=symbol,
+            unit="1" if name == "infinite_share" else "activation",
+            direction=direction,
+            citation="Jiang et al., arXiv:1810.00113, eq. 3 and 5",
+            cost="1 G for all layers",
+        )
+        for name, symbol, direction in (
+            *((name, f"{name} of d_l", _HIGHER) for name in (*_QUANTILES, "min")),
+            ("lower_fence", "Q1 − 1.5 IQR of d_l", _HIGHER),
+            ("upper_fence", "Q3 + 1.5 IQR of d_l", _HIGHER),
+            ("infinite_share", "Pr[d_l = ∞]", _NEUTRAL),
+        )
+    )
+
+    def __init__(self, options: HiddenMarginOptions) -> None:
+        self.options = options
+
+    def compute(self, context: MeasureContext) -> Iterator[Value]:
+        """Yield the signature of each layer, raw and over its spread.
+
+        Raises:
+            MeasureError: If there is one class only, or a module that is named does not exist.
+        """
+        modules = _modules(context, self.options.layers)
+        if not modules:
+            margins(context.logits("train"), context.labels("train"))  # Refuses a single class.
+            for entry in self.entries:
+                reason = "no activation is called as a module; name layers: [...]"
+                yield Value(entry.measure, nan, reason=reason)
+            return
+        layers = hidden_margins(context, self.options.norm, self.options.layers)
+        for number, layer in enumerate(layers, start=1):
+            yield from _signature(layer.distances, f"layer_{number}", None)
+            spread = layer.total_variation
+            constant = None if spread else "the layer's outputs are the same for all examples"
+            relative = layer.distances / spread if spread else layer.distances * nan
+            yield from _signature(relative, f"layer_{number} total_variation", constant)
+
+
+def _signature(distances: Tensor, variant: str, reason: str | None) -> Iterator[Value]:
+    value = partial(Value, variant=variant)
+    array = distances.cpu().numpy()
+    missing = int(np.isnan(array).sum())
+    if missing:
+        why = reason or f"{missing} of {len(array)} distances are not a number"
+        for entry in HiddenMargin.entries:
+            yield value(entry.measure, nan, reason=why)
+        return
+    quantile = {
+        name: float(np.quantile(array, share, method="inverted_cdf"))
+        for name, share in _QUANTILES.items()
+    }
+    spread = quantile["p75"] - quantile["p25"] if isfinite(quantile["p75"]) else nan
+    found = {
+        **quantile,
+        "min": float(array.min()),
+        "lower_fence": quantile["p25"] - 1.5 * spread,
+        "upper_fence": quantile["p75"] + 1.5 * spread,
+        "infinite_share": float(np.isposinf(array).mean()),
+    }
+    unmoved = (
+        f"at a share of {found['infinite_share']:.3g} of the examples nothing moves the logits"
+    )
+    for name, number in found.items():
+        why_not = None if isfinite(number) else unmoved
+        yield value(f"hidden_margin_{name}", number, reason=why_not)
