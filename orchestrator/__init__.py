@@ -25,7 +25,16 @@ if TYPE_CHECKING:
     from orchestrator.study.spec import Study
 
 __version__ = "0.1.0"
-__all__ = ["audit", "connect", "load_study", "measure", "plan", "report", "run"]
+__all__ = [
+    "audit",
+    "connect",
+    "connectivity",
+    "load_study",
+    "measure",
+    "plan",
+    "report",
+    "run",
+]
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -148,6 +157,28 @@ def audit(
         address=address,
         progress=tell(quiet=quiet),
     )
+
+
+def connectivity(
+    results: str | Path, *, address: str | None = None, quiet: bool = False
+) -> list[str]:
+    """Compare networks of successive seeds on the line between them; fills ``connectivity``.
+
+    Args:
+        results: A results folder with the snapshots of several seeds.
+        address: As for :func:`run`.
+        quiet: As for :func:`run`.
+
+    Returns:
+        What failed, and why.
+
+    Raises:
+        UserError: If there are no results, or no two seeds of a condition.
+    """
+    from orchestrator.cluster.connecting import connect_study
+    from orchestrator.cluster.progress import tell
+
+    return connect_study(Path(results), address=address, progress=tell(quiet=quiet))
 
 
 def connect(results: str | Path) -> Any:

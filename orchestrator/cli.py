@@ -48,6 +48,10 @@ _FRAGILITY = """
     )::DECIMAL(9, 2)
     FROM fragility ORDER BY measure, variant, split
 """
+_BARRIERS = """
+    SELECT condition_id, trial_id, other_trial_id, split, quantity, barrier
+    FROM connectivity ORDER BY ALL
+"""
 
 
 class Format(StrEnum):
@@ -184,6 +188,22 @@ def audit(
     print("median relative change under each, from the view fragility:\n")
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     write_result(run_query(results, _FRAGILITY), "table", sys.stdout, width=width)
+    for failure in failures:
+        print(f"  failed: {failure}")
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def connectivity(results: Results, address: Address = None, quiet: Quiet = False) -> None:
+    """Barriers of loss and error on the line between networks of successive seeds."""
+    import orchestrator
+    from orchestrator.results import query as run_query
+    from orchestrator.results import write_result
+
+    with _told_how_to_go_on():
+        failures = orchestrator.connectivity(results, address=address, quiet=quiet)
+    write_result(run_query(results, _BARRIERS), "table", sys.stdout)
     for failure in failures:
         print(f"  failed: {failure}")
     if failures:

@@ -64,9 +64,9 @@ def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial])
 
 
 def last_snapshots(
-    folder: ResultsFolder, study: Study, trials_per_condition: int
+    folder: ResultsFolder, study: Study, trials_per_condition: int | None = None
 ) -> list[tuple[Trial, dict[str, Any]]]:
-    """Trials with the last snapshot of each, so many of each condition, by their first seeds."""
+    """Trials with the last snapshot of each, all or so many of each condition, by their seeds."""
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
     last: dict[str, dict[str, Any]] = {}
     for row in committed_snapshots(folder, set(trials)):
@@ -77,7 +77,7 @@ def last_snapshots(
     counts: dict[str, int] = {}
     for trial_id, trial in sorted(trials.items(), key=lambda item: item[1].seed):
         count = counts.get(trial.condition_id, 0)
-        if trial_id in last and count < trials_per_condition:
+        if trial_id in last and (trials_per_condition is None or count < trials_per_condition):
             counts[trial.condition_id] = count + 1
             chosen.append((trial, last[trial_id]))
     return chosen

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.cluster.audit_backlog import (
     TRIALS_PER_CONDITION,
@@ -19,6 +15,7 @@ from orchestrator.cluster.audit_backlog import (
 )
 from orchestrator.cluster.session import Slots, ray_session
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.tasks import Progress, run_tasks
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ResultsError
@@ -31,10 +28,6 @@ from orchestrator.results import (
 )
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.training import build_loss, read_snapshot, update_rule_at
-
-MOST_RETRIES = 2  # Of a process that was killed or ran out of memory.
-
-Progress = Callable[[str], None]
 
 
 def audit_study(
@@ -89,34 +82,8 @@ def run_audits(
     Returns:
         What failed, and why; the other snapshots are audited nevertheless.
     """
-    needs = study.resources.measurer
-    start: Any = ray.remote(
-        num_cpus=slots.measurer_cpus, num_gpus=needs.gpus, max_retries=MOST_RETRIES
-    )(_audit_snapshot)
-    common = str(folder.path), study.model_dump_json(), data, max(1, int(slots.measurer_cpus))
-    waiting = deque(orders)
-    running: dict[Any, AuditOrder] = {}
-    failures: list[str] = []
-    try:
-        while waiting or running:
-            while waiting and len(running) < slots.most_measurers:
-                order = waiting.popleft()
-                running[start.remote(order, *common)] = order
-            # In short steps, so that Ctrl-C gets through.
-            for reference in ray.wait(list(running), timeout=1.0)[0]:
-                checkpoint_id = running.pop(reference).checkpoint["checkpoint_id"]
-                try:
-                    ray.get(reference)
-                except RayError as error:
-                    cause = error.cause if isinstance(error, RayTaskError) else error
-                    reason = str(cause or error).strip().partition("\n")[0]
-                    failures.append(f"{checkpoint_id}: audit: {reason}")
-                done = len(orders) - len(waiting) - len(running)
-                progress(f"audited {done}/{len(orders)} snapshots")
-    finally:
-        for reference in running:
-            ray.cancel(reference, force=True)
-    return failures
+    names = {str(order.checkpoint["checkpoint_id"]): order for order in orders}
+    return run_tasks("audit", _audit_snapshot, names, folder, study, data, slots, progress)
 
 
 def _audit_snapshot(

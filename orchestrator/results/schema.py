@@ -92,6 +92,13 @@ _SCHEMAS = {
             measure! str  family str  symbol str  unit str  direction str  citation str  cost str
         """)
     ),
+    "connectivity": pa.schema(
+        _fields("""
+            condition_id! str  trial_id! str  other_trial_id! str  checkpoint_id! str
+            other_checkpoint_id! str  split! str  quantity! str  barrier float  alpha floats
+            value floats  written_at! time
+        """)
+    ),
     "audit": pa.schema(
         _fields("""
             trial_id! str  checkpoint_id! str  change! str  setting str  request! str
@@ -103,7 +110,7 @@ _SCHEMAS = {
 }
 
 TABLES = tuple(_SCHEMAS)
-ADDED_TABLES = ("audit", "curves")
+ADDED_TABLES = ("audit", "curves", "connectivity")
 """Tables that results written by earlier releases don't have; they count as empty there."""
 
 
@@ -154,6 +161,12 @@ KEYS = {
         "checkpoint_id",
         "written_at DESC",
         ("curve", "trial_id", "step", "variant", "split"),
+    ),
+    "connectivity": TableKey(
+        ("checkpoint_id", "other_checkpoint_id", "split", "quantity"),
+        "checkpoint_id",
+        "written_at DESC",
+        ("condition_id", "trial_id", "split", "quantity"),
     ),
     "audit": TableKey(
         ("checkpoint_id", "change", "request", "measure", "variant", "split"),

@@ -22,6 +22,7 @@ def test_tables_and_views_of_empty_results_can_be_read(empty_folder: ResultsFold
             "audit",
             "by_condition",
             "checkpoints",
+            "connectivity",
             "curve_points",
             "curves",
             "epochs",

@@ -31,7 +31,16 @@ def test_layout(tmp_path: Path) -> None:
     names = {path.name for path in folder.path.iterdir() if not path.name.startswith(".")}
     assert names == {
         *("study.yaml", "study.resolved.json", "provenance.json", "code.diff"),
-        *("trials", "epochs", "checkpoints", "measures", "measure_catalog", "audit", "curves"),
+        *(
+            "trials",
+            "epochs",
+            "checkpoints",
+            "measures",
+            "measure_catalog",
+            "audit",
+            "curves",
+            "connectivity",
+        ),
         *("snapshots", "resume", "tune"),
     }
 

@@ -1,0 +1,151 @@
+"""Comparing networks of different seeds on the line between them, under Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+
+from orchestrator.cluster.audit_backlog import last_snapshots
+from orchestrator.cluster.session import ray_session
+from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.tasks import Progress, run_tasks
+from orchestrator.cluster.worker_process import prepare_process
+from orchestrator.errors import ResultsError
+from orchestrator.measures import MeasureContext, linear_connectivity
+from orchestrator.measures.sharpness.linear_connectivity import barrier
+from orchestrator.models import build_model
+from orchestrator.results import ResultsFolder, connect, read_study, write_part
+from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.training import build_loss, read_snapshot
+
+
+@dataclass(frozen=True)
+class PairOrder:
+    """Two snapshots of one condition, of different seeds.
+
+    Attributes:
+        condition_id: The condition.
+        config: Of its trials, as JSON.
+        one: Row of the table ``checkpoints``.
+        other: Row of the table ``checkpoints``.
+    """
+
+    condition_id: str
+    config: str
+    one: Mapping[str, Any]
+    other: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Both snapshots."""
+        return f"{self.one['checkpoint_id']}-{self.other['checkpoint_id']}"
+
+
+def connect_study(
+    location: Path, *, address: str | None = None, progress: Progress = lambda text: None
+) -> list[str]:
+    """Fill the table ``connectivity``: the last snapshots of each two successive seeds.
+
+    Args:
+        location: The results folder, locked for as long as this runs.
+        address: A Ray cluster; None starts Ray on this machine.
+        progress: Told one line after each pair.
+
+    Returns:
+        What failed, and why.
+
+    Raises:
+        ResultsError: If there are no results, or no condition has snapshots of two seeds.
+        DataError: If a data set cannot be read.
+    """
+    folder = ResultsFolder.open(location)
+    study = read_study(folder)
+    pairs = _pairs(folder, study)
+    if not pairs:
+        raise ResultsError(
+            f"{location}: no condition has snapshots of two seeds", "run it with more seeds"
+        )
+    with folder.lock():
+        done = _stored(folder)
+        missing = {pair.name: pair for pair in pairs if pair.name not in done}
+        if not missing:
+            return []
+        with ray_session(address, study.resources) as slots:
+            configs = [TrialConfig.model_validate_json(pair.config) for pair in missing.values()]
+            data = SharedData(config.data for config in configs)
+            return run_tasks(
+                "connectivity", _connect_pair, missing, folder, study, data, slots, progress
+            )
+
+
+def _pairs(folder: ResultsFolder, study: Study) -> list[PairOrder]:
+    by_condition: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for trial, checkpoint in last_snapshots(folder, study):
+        config = trial.config.model_dump_json()
+        by_condition.setdefault(trial.condition_id, []).append((config, checkpoint))
+    return [
+        PairOrder(condition, config, one, other)
+        for condition, members in by_condition.items()
+        for (config, one), (_, other) in pairwise(members)
+    ]
+
+
+def _stored(folder: ResultsFolder) -> set[str]:
+    with connect(folder, measure_columns=False) as database:
+        rows = database.execute(
+            "SELECT DISTINCT checkpoint_id || '-' || other_checkpoint_id FROM connectivity"
+        ).fetchall()
+    return {name for (name,) in rows}
+
+
+def _connect_pair(
+    order: PairOrder, folder: str, study_json: str, data: SharedData, threads: int
+) -> None:
+    prepare_process(threads)
+    results, study = ResultsFolder.open(folder), Study.model_validate_json(study_json)
+    device = "cuda" if ray.get_gpu_ids() else "cpu"
+    config, settings = TrialConfig.model_validate_json(order.config), study.measuring
+    dataset = data.load(config.data, device)
+    one, other = (
+        read_snapshot(results.path / row["path"], row["sha256"]) for row in (order.one, order.other)
+    )
+    model = build_model(config.model, dataset.input_shape, dataset.classes, seed=0)
+    model.load_state_dict(one)
+    context = MeasureContext(
+        model,
+        dataset,
+        build_loss(config.training.loss),
+        device=device,
+        dtype=getattr(torch, settings.dtype),
+        examples=settings.examples,
+        examples_per_pass=settings.examples_per_pass,
+    )
+    found = linear_connectivity(context, other)
+    curves = {
+        ("train", "loss"): found.train_losses,
+        ("train", "error"): found.train_errors,
+        ("test", "loss"): found.test_losses,
+        ("test", "error"): found.test_errors,
+    }
+    rows = [
+        {
+            "condition_id": order.condition_id,
+            "trial_id": order.one["trial_id"],
+            "other_trial_id": order.other["trial_id"],
+            "checkpoint_id": order.one["checkpoint_id"],
+            "other_checkpoint_id": order.other["checkpoint_id"],
+            "split": split,
+            "quantity": quantity,
+            "barrier": barrier(found.alphas, values),
+            "alpha": list(found.alphas),
+            "value": list(values),
+        }
+        for (split, quantity), values in curves.items()
+    ]
+    write_part(results, "connectivity", rows, order.name)

@@ -1,0 +1,78 @@
+"""Work on snapshots that is neither training nor measuring, side by side under Ray."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from orchestrator.cluster.session import Slots
+from orchestrator.cluster.shared_data import SharedData
+from orchestrator.results import ResultsFolder
+from orchestrator.study.spec import Study
+
+Order = TypeVar("Order")
+Progress = Callable[[str], None]
+Task = Callable[[Order, str, str, SharedData, int], None]
+"""Called with an order, the results folder, the study as JSON, the data and a thread count."""
+
+MOST_RETRIES = 2  # Of a process that was killed or ran out of memory.
+
+
+def run_tasks(
+    what: str,
+    task: Task[Order],
+    orders: Mapping[str, Order],
+    folder: ResultsFolder,
+    study: Study,
+    data: SharedData,
+    slots: Slots,
+    progress: Progress,
+) -> list[str]:
+    """Run a task for each order, as many at a time as there may be measurers.
+
+    Args:
+        what: What is done, for people.
+        task: Stores what it finds.
+        orders: By the names that people know them by.
+        folder: The results.
+        study: The study.
+        data: Its data sets.
+        slots: What the cluster gives.
+        progress: Told one line after each order.
+
+    Returns:
+        What failed, and why; the other orders are carried out nevertheless.
+    """
+    start: Any = ray.remote(
+        num_cpus=slots.measurer_cpus,
+        num_gpus=study.resources.measurer.gpus,
+        max_retries=MOST_RETRIES,
+    )(task)
+    common = str(folder.path), study.model_dump_json(), data, max(1, int(slots.measurer_cpus))
+    waiting = deque(orders)
+    running: dict[Any, str] = {}
+    failures: list[str] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < slots.most_measurers:
+                name = waiting.popleft()
+                running[start.remote(orders[name], *common)] = name
+            # In short steps, so that Ctrl-C gets through.
+            for reference in ray.wait(list(running), timeout=1.0)[0]:
+                name = running.pop(reference)
+                try:
+                    ray.get(reference)
+                except RayError as error:
+                    cause = error.cause if isinstance(error, RayTaskError) else error
+                    reason = str(cause or error).strip().partition("\n")[0]
+                    failures.append(f"{name}: {what}: {reason}")
+                done = len(orders) - len(waiting) - len(running)
+                progress(f"{what} {done}/{len(orders)}")
+    finally:
+        for reference in running:
+            ray.cancel(reference, force=True)
+    return failures

@@ -1,0 +1,67 @@
+"""Barriers between seeds under Ray."""
+
+import pytest
+import torch
+
+import orchestrator
+from orchestrator.cluster import connecting
+from orchestrator.data import load_dataset
+from orchestrator.errors import ResultsError
+from orchestrator.measures import MeasureContext, linear_connectivity
+from orchestrator.models import build_model
+from orchestrator.results import ResultsFolder, read_study
+from orchestrator.training import build_loss, read_snapshot
+
+pytestmark = pytest.mark.ray
+
+
+def rows(folder, sql):
+    with orchestrator.connect(folder) as database:
+        return database.execute(sql).fetchall()
+
+
+ALL = "SELECT * FROM connectivity ORDER BY ALL"
+
+
+def test_successive_seeds_are_compared_once(local_ray, small_study, tmp_path, monkeypatch):
+    results = tmp_path / "results"
+    path = small_study(seeds=3, measures=["norms"], sweep={"training.batch_size": [100]})
+    assert orchestrator.run(path, results, quiet=True).complete
+    assert orchestrator.connectivity(results, quiet=True) == []
+    seeds = rows(
+        results,
+        "SELECT DISTINCT a.seed, b.seed FROM connectivity c JOIN trials a USING (trial_id) "
+        "JOIN trials b ON b.trial_id = c.other_trial_id ORDER BY ALL",
+    )
+    assert seeds == [(0, 1), (1, 2)]
+    stored = rows(results, ALL)
+    assert len(stored) == 2 * 4
+
+    # It is what the library says of the two snapshots.
+    study = read_study(ResultsFolder.open(results))
+    (one, other, losses, barrier), *_ = rows(
+        results,
+        "SELECT a.path, b.path, c.value, c.barrier FROM connectivity c "
+        "JOIN checkpoints a USING (checkpoint_id) "
+        "JOIN checkpoints b ON b.checkpoint_id = c.other_checkpoint_id "
+        "WHERE split = 'test' AND quantity = 'loss' ORDER BY ALL",
+    )
+    dataset = load_dataset(study.data)
+    model = build_model(study.model, dataset.input_shape, dataset.classes, 0)
+    model.load_state_dict(read_snapshot(results / one))
+    context = MeasureContext(model, dataset, build_loss(study.training.loss), dtype=torch.float64)
+    found = linear_connectivity(context, read_snapshot(results / other))
+    assert losses == list(found.test_losses)
+    assert barrier == found.test_loss_barrier
+
+    with monkeypatch.context() as patched:
+        patched.setattr(connecting, "ray_session", lambda *_: pytest.fail("nothing was missing"))
+        assert orchestrator.connectivity(results, quiet=True) == []
+    assert rows(results, ALL) == stored
+
+
+def test_one_seed_is_refused(local_ray, small_study, tmp_path):
+    path = small_study(seeds=1, measures=["norms"], sweep={"training.batch_size": [100]})
+    assert orchestrator.run(path, tmp_path / "results", quiet=True).complete
+    with pytest.raises(ResultsError, match="no condition has snapshots of two seeds"):
+        orchestrator.connectivity(tmp_path / "results", quiet=True)
