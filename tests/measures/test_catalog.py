@@ -30,7 +30,6 @@ NAMES = {
         "margin_p25",
         "margin_min",
         "margin_negative_share",
-        "calibration_temperature",
         *(f"margin_population_minimum{end}" for end in ("", "_low", "_high")),
         *(f"hidden_margin_{name}" for name in HIDDEN),
         "hidden_margin_infinite_share",
@@ -169,6 +168,7 @@ def test_everything_measured_is_in_the_catalog(name: str) -> None:
 def test_requests_add_what_only_they_bring() -> None:
     requests = [
         REQUEST.validate_python({"hessian_spectrum": {"top": 7}}),
+        REQUEST.validate_python({"margin": {"normalizations": ["raw", "calibrated"]}}),
         REQUEST.validate_python("tests.measures.user_measures:LogitNorm"),
         REQUEST.validate_python("tests.measures.user_measures:logit_scale"),
     ]
@@ -176,5 +176,6 @@ def test_requests_add_what_only_they_bring() -> None:
     assert [entry.measure for entry in added] == [
         "hessian_eigenvalue_6",
         "hessian_eigenvalue_7",
+        "calibration_temperature",
         "my_logit_norm",
     ]

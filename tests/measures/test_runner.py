@@ -82,8 +82,7 @@ def test_measures_every_kind_of_network(subject: Case) -> None:
             continue
         assert row["status"] == ("ok" if all(map(isfinite, numbers_in(row))) else "nonfinite")
         n_examples = row["split"] and context.n_examples(row["split"])
-        halves = row["variant"] == "calibrated" or name_in(row) == "calibration_temperature"
-        assert row["n_examples"] == n_examples or (halves and row["n_examples"] <= n_examples)
+        assert row["n_examples"] == n_examples
         if may_lack_a_value(row):
             assert row["status"] == "ok" or row["error"]
         elif not undefined(subject, row):
@@ -106,10 +105,8 @@ def may_lack_a_value(row: dict[str, Any]) -> bool:
     """Whether that depends on the data: boundaries within reach, margins above 0, convolutions."""
     distances = (
         *("input_margin_", "deepfool_margin_", "pgd_margin_", "hidden_margin_"),
-        *("margin_population_minimum", "calibration_temperature"),
+        "margin_population_minimum",
     )
-    if row["variant"] == "calibrated":
-        return True
     over_margin = {name for name, symbol, _ in JIANG if "γ" in symbol}
     return name_in(row).startswith(distances) or name_in(row) in {*over_margin, "convolution_norm"}
 

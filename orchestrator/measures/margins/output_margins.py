@@ -35,6 +35,17 @@ _OF_WEIGHTS: dict[Normalizer, tuple[str, Callable[[MeasureContext], float]]] = {
 }
 
 
+_TEMPERATURE = CatalogEntry(
+    measure="calibration_temperature",
+    family="margin",
+    symbol="T",
+    unit="1",
+    direction="neutral",
+    citation="Guo et al., arXiv:1706.04599, section 4.2",
+    cost="1 F",
+)
+
+
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """The margin γ_i = z_y − max_{j≠y} z_j of each example; negative where it is misclassified.
 
@@ -113,7 +124,7 @@ def negative_share(values: Tensor) -> float:
 class Margin(Measure):
     """Summaries of the output margins of all examples, right and wrong ones alike.
 
-    The variant says what the margin is divided by:
+    The variant says what the margin is divided by; the first five are the default:
 
     - ``raw``: nothing. Changes with the logit scale.
     - ``logit_norm``: each example's own ‖z − mean z‖₂, at least 1e-10.
@@ -138,26 +149,16 @@ class Margin(Measure):
     be better. Cost: one forward pass, shared; the products add a few products with each weight.
     """
 
-    entries = (
-        *(
-            CatalogEntry(f"margin_{name}", "margin", symbol, unit, direction, _CITATION, "1 F")
-            for name, symbol, unit, direction in _SUMMARIES
-        ),
-        CatalogEntry(
-            "calibration_temperature",
-            "margin",
-            "T",
-            "1",
-            "neutral",
-            "Guo et al., arXiv:1706.04599, section 4.2",
-            "1 F",
-        ),
+    entries = tuple(
+        CatalogEntry(f"margin_{name}", "margin", symbol, unit, direction, _CITATION, "1 F")
+        for name, symbol, unit, direction in _SUMMARIES
     )
-    version = 2
 
     def __init__(self, options: MarginOptions) -> None:
         # Those that need weights come last: what needs logits alone is safe from their faults.
         self.normalizations = sorted(options.normalizations, key=lambda name: name in _OF_WEIGHTS)
+        if "calibrated" in self.normalizations:
+            self.entries = (*Margin.entries, _TEMPERATURE)
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield each summary of each normalization, on train and on test.

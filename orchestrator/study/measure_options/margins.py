@@ -30,9 +30,6 @@ class MarginOptions(MeasureOptions):
         "frobenius",
         "logit_norm",
         "total_variation",
-        "probability",
-        "calibrated",
-        "spectral_complexity",
     )
 
 
