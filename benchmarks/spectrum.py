@@ -1,0 +1,81 @@
+"""Five eigenvalues, trace and spectral density of one network: together here, in turn elsewhere.
+
+    python benchmarks/spectrum.py [--rounds 3] [--network mlp]
+
+Here: one context, in which ``hessian_spectrum``, ``hessian_trace`` and
+``hessian_spectral_density`` share the graph of the gradient, and the trace is exact where that is
+proven. curvlinops (the extra ``peers``): ARPACK for the five eigenvalues, Hutchinson's estimate
+with as many probes, Lanczos quadrature with as many probes and iterations; one after the other,
+over one operator. Networks, data and the way of measuring are those of ``curvature.py``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from functools import partial
+
+import torch
+from curvature import NETWORKS, Subject, _curvlinops, duel, installed, subject
+
+from orchestrator.measures import measure_snapshot
+from orchestrator.study.measure_options import MeasureOptions
+from orchestrator.study.measure_options.curvature import (
+    HessianSpectralDensityOptions,
+    HessianSpectrumOptions,
+    HessianTraceOptions,
+)
+
+TOP = 5
+TOLERANCE = 1e-3
+PROBES, ITERATIONS = 4, 32
+TRACE_PROBES = 64
+REQUESTS: dict[str, MeasureOptions] = {
+    "hessian_spectrum": HessianSpectrumOptions(
+        name="hessian_spectrum", top=TOP, tolerance=TOLERANCE
+    ),
+    "hessian_trace": HessianTraceOptions(name="hessian_trace"),
+    "hessian_spectral_density": HessianSpectralDensityOptions(
+        name="hessian_spectral_density", probes=PROBES, iterations=ITERATIONS
+    ),
+}
+
+
+def here(s: Subject) -> None:
+    """All three, as a study measures them."""
+    rows = list(measure_snapshot(s.context(), REQUESTS))
+    if failed := [row["error"] for row in rows if row["status"] == "error"]:
+        raise RuntimeError(failed[0])
+
+
+def by_curvlinops(s: Subject) -> None:
+    """All three, one after the other."""
+    from curvlinops import hutchinson_trace, lanczos_approximate_spectrum
+    from scipy.sparse.linalg import eigsh
+
+    operator = _curvlinops(s)
+    eigsh(operator.to_scipy(), k=TOP, which="LA", tol=TOLERANCE, return_eigenvectors=False)
+    hutchinson_trace(operator, num_matvecs=TRACE_PROBES)
+    lanczos_approximate_spectrum(operator, ncv=ITERATIONS, num_repeats=PROBES)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
+    parser.add_argument("--network", choices=NETWORKS, action="append")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # the peers' own
+    if not installed("curvlinops"):
+        parser.exit(1, "curvlinops is not installed: see the extra peers in pyproject.toml\n")
+    print(f"torch {torch.__version__}, one thread, medians of {arguments.rounds} rounds")
+    for name in arguments.network or list(NETWORKS):
+        s = subject(name, getattr(torch, arguments.dtype))
+        theirs, ours, ratio = duel(partial(by_curvlinops, s), partial(here, s), arguments.rounds)
+        print(f"{name:8} here {ours:7.2f} s, curvlinops {theirs:7.2f} s: {ratio:.1f} × faster here")
+
+
+if __name__ == "__main__":
+    main()
