@@ -6,7 +6,7 @@ Each case has few enough parameters for a dense Hessian.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -42,6 +42,7 @@ class Case:
         piecewise_linear: Whether its logits are provably affine in each parameter tensor.
         examples: Training examples; half as many are for testing.
         classes: Number of classes.
+        constant_labels: Whether every example has the label 0.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Case:
     piecewise_linear: bool = True
     examples: int = 14
     classes: int = 3
+    constant_labels: bool = False
 
     def model(self, seed: int = 0) -> nn.Module:
         """The network, float32, in training mode, the same for equal seeds."""
@@ -60,7 +62,11 @@ class Case:
 
     def dataset(self, seed: int = 0) -> Dataset:
         """Random examples and labels."""
-        return random_dataset(self.input_shape, self.examples, self.classes, seed)
+        data = random_dataset(self.input_shape, self.examples, self.classes, seed)
+        if not self.constant_labels:
+            return data
+        zeros = torch.zeros_like(data.train_y), torch.zeros_like(data.test_y)
+        return replace(data, train_y=zeros[0], test_y=zeros[1])
 
     def context(self, **options: Any) -> MeasureContext:
         """The case, ready to measure."""
@@ -201,6 +207,7 @@ CASES = (
     Case("squared_hinge", lambda: mlp(5, 6, 3), loss=SquaredHinge()),
     Case("one_example", lambda: mlp(5, 6, 3), examples=1),
     Case("single_class", lambda: mlp(5, 6, 1), classes=1),
+    Case("constant_labels", lambda: mlp(5, 6, 3), constant_labels=True),
     Case("saturated", saturated),
     Case("tanh", lambda: mlp(5, 6, 3, activation=nn.Tanh), piecewise_linear=False),
     Case("gelu", lambda: mlp(5, 6, 3, activation=nn.GELU), piecewise_linear=False),

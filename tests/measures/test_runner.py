@@ -116,7 +116,10 @@ def undefined(subject: Case, row: dict[str, Any]) -> bool:
     return (
         (subject.name == "one_example" and row["variant"] == "total_variation")
         or (subject.name == "single_class" and name_in(row) in WITHOUT_CURVATURE)
-        or (subject.name in ("single_class", "one_example") and name_in(row) == "separation")
+        or (
+            subject.name in ("single_class", "one_example", "constant_labels")
+            and name_in(row) == "separation"
+        )
         # A chain cannot move where the loss changes by thousands: it says so.
         or (subject.name == "saturated" and name_in(row) == "local_entropy")
         or (
