@@ -1,7 +1,11 @@
-"""What holds for the whole suite: the same tests find the same each time."""
+"""What holds for the whole suite: the same tests find the same each time, on every core."""
 
 import os
 
+# Before torch is imported: tests run side by side, and each operation is small.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
 from hypothesis import settings
 
 # A suite that draws other cases each time fails on whoever comes next, not on who broke it.
@@ -9,3 +13,10 @@ from hypothesis import settings
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests with Ray in one process, one after the other: it is started once."""
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
