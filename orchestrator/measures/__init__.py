@@ -70,6 +70,10 @@ from orchestrator.measures.curvature.trace_estimates import (
     hutchinson_trace,
 )
 from orchestrator.measures.curvature.weight_layers import WeightLayer, weight_layers
+from orchestrator.measures.description_length import (
+    DescriptionLength,
+    prequential_description_length,
+)
 from orchestrator.measures.margins.calibration import best_temperature, calibration
 from orchestrator.measures.margins.hidden_margins import HiddenMargin, hidden_margins
 from orchestrator.measures.margins.output_margins import Margin, margins, probability_margins
@@ -82,6 +86,7 @@ from orchestrator.measures.norms.convolution_norms import (
     circular_norm,
     reshaped_norm,
 )
+from orchestrator.measures.norms.homogeneity import degree_of_homogeneity
 from orchestrator.measures.norms.jiang_norms import JiangNorms, jiang_norms
 from orchestrator.measures.norms.path_norm import PathNorm, path_norm
 from orchestrator.measures.norms.spectral_complexity import (
@@ -210,11 +215,15 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     # two networks
     "LinearConnectivity",
     "linear_connectivity",
+    # a way of training
+    "DescriptionLength",
+    "prequential_description_length",
     # norms
     "ConvolutionNorms",
     "JiangNorms",
     "SpectralComplexity",
     "circular_norm",
+    "degree_of_homogeneity",
     "jiang_norms",
     "reshaped_norm",
     "path_norm",

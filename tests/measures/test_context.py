@@ -236,3 +236,38 @@ def test_refuses_what_it_cannot_measure() -> None:
         MeasureContext(squeezed, data, loss).logits("train")
     with pytest.raises(MeasureError, match=r"must have shape \(18,\), got \(17,\)"):
         MeasureContext(nn.Linear(5, 3), data, loss).hessian_vector_product(torch.zeros(17))
+
+
+def test_statistics_of_the_batch_make_the_scale_before_them_arbitrary() -> None:
+    """Then wᵀHw = 0, and the trace over w falls with 1/α²: fixed statistics are another function.
+
+    So curvature is measured with the fixed ones wherever a network has them.
+    """
+
+    def context_of(scale: float, *, fixed: bool) -> MeasureContext:
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Linear(5, 6, bias=False),
+            nn.BatchNorm1d(6, eps=1e-300, track_running_stats=fixed),
+            nn.Tanh(),
+            nn.Linear(6, 3),
+        )
+        with torch.no_grad():
+            model[0].weight.mul_(scale)
+        return MeasureContext(model, random_dataset((5,), 14, 3), CROSS_ENTROPY)
+
+    def block(context: MeasureContext) -> torch.Tensor:
+        """Of the weights before the normalization."""
+        return dense_hessian(context)[:30, :30]
+
+    batch, tripled, fixed = (
+        context_of(scale, fixed=kept) for scale, kept in ((1, False), (3, False), (1, True))
+    )
+    weights = torch.zeros(batch.n_parameters, dtype=torch.float64)
+    weights[:30] = batch.parameter_vector()[:30]
+    product = batch.hessian_vector_product(weights)
+    size = block(batch).norm() * weights.square().sum()
+    assert abs(weights @ product) < 1e-12 * size
+    torch.testing.assert_close(block(tripled).trace(), block(batch).trace() / 9)
+    assert abs(weights @ fixed.hessian_vector_product(weights)) > 1e-3 * size
+    assert not torch.isclose(block(fixed).trace(), block(batch).trace(), rtol=0.01)

@@ -14,6 +14,7 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.margins.calibration import calibration
+from orchestrator.measures.norms.homogeneity import homogeneous_norm
 from orchestrator.measures.norms.layer_factors import frobenius_product, spectral_product
 from orchestrator.measures.norms.spectral_complexity import spectral_complexity
 from orchestrator.study.measure_options.margins import MarginOptions, Normalizer
@@ -32,6 +33,7 @@ _OF_WEIGHTS: dict[Normalizer, tuple[str, Callable[[MeasureContext], float]]] = {
     "spectral": ("the product of spectral norms", spectral_product),
     "frobenius": ("the product of Frobenius norms", frobenius_product),
     "spectral_complexity": ("the spectral complexity", spectral_complexity),
+    "homogeneous": ("the norm of the parameters to the degree of homogeneity", homogeneous_norm),
 }
 
 
@@ -132,6 +134,9 @@ class Margin(Measure):
     - ``spectral``: Π_l ‖W_l‖₂ (Bartlett et al., arXiv:1706.08498, the product in equation 1.2).
     - ``frobenius``: Π_l ‖W_l‖_F (Neyshabur et al., arXiv:1503.00036).
     - ``spectral_complexity``: the whole of equation 1.2, distances from initialization included.
+    - ``homogeneous``: ‖θ‖₂^D, where f(cθ) = c^D f(θ) (Lyu and Li, arXiv:1906.05890, equation 2);
+      undefined where the network is not homogeneous, as with biases. It stays when all
+      parameters are scaled, and changes when layers are rescaled against each other.
     - ``calibrated``: the temperature that is best on a fixed half of the test split (Guo et al.,
       arXiv:1706.04599); on the test split only the other half is summarized. The temperature
       is ``calibration_temperature``.
@@ -142,9 +147,9 @@ class Margin(Measure):
     a network, the value is NaN with the reason.
 
     Invariances: rescaling of ReLU layers that leaves the function unchanged leaves every
-    variant unchanged (the two products where there are no biases, and ``spectral_complexity``
-    never, as the weights before training stay); multiplying all logits by a constant, in the
-    last layer, leaves all but ``raw``, ``probability`` and ``spectral_complexity`` unchanged;
+    variant unchanged (the two products where there are no biases; ``spectral_complexity``
+    never, as the weights before training stay, nor ``homogeneous``); multiplying all logits by
+    a constant, in the last layer, leaves all but these two, ``raw`` and ``probability`` unchanged;
     permuting hidden units and adding a number to all logits change nothing. Higher is expected to
     be better. Cost: one forward pass, shared; the products add a few products with each weight.
     """

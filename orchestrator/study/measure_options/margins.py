@@ -17,6 +17,7 @@ Normalizer = Literal[
     "probability",
     "calibrated",
     "spectral_complexity",
+    "homogeneous",
 ]
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from copy import deepcopy
 from math import inf, isnan, nan
 
 import numpy as np
@@ -324,3 +325,25 @@ def test_over_the_spectral_complexity() -> None:
     for row in Margin(asked).compute(subject.context()):
         if row.variant == "spectral_complexity":
             assert "before training" in str(row.reason)
+
+
+def test_over_the_homogeneous_norm() -> None:
+    """Scaling all parameters changes nothing; biases leave it undefined, and say so."""
+    asked = MarginOptions(name="margin", normalizations=("raw", "homogeneous"))
+    model = mlp(5, 6, 4, 3, bias=False)
+    scaled = deepcopy(model)
+    norm = sum(p.square().sum() for p in model.parameters()).sqrt().item()
+    with torch.no_grad():
+        for parameter in scaled.parameters():
+            parameter.mul_(3)
+    first, second = (
+        {(r.measure, r.variant, r.split): r.value for r in Margin(asked).compute(of_model(m))}
+        for m in (model, scaled)
+    )
+    raw, normalized = (first["margin_mean", variant, "test"] for variant in asked.normalizations)
+    assert normalized == pytest.approx(raw / norm**3, rel=1e-6)
+    assert second["margin_mean", "homogeneous", "test"] == pytest.approx(normalized, rel=1e-6)
+    for row in Margin(asked).compute(of_model(mlp(5, 6, 3))):
+        if row.variant == "homogeneous":
+            assert isnan(row.value)
+            assert "not homogeneous" in str(row.reason)
