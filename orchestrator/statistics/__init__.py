@@ -17,6 +17,12 @@ from orchestrator.statistics.granulated import granulated_kendall as granulated_
 from orchestrator.statistics.granulated import within_kendall as within_kendall
 from orchestrator.statistics.grid import Grid as Grid
 from orchestrator.statistics.median import median as median
+from orchestrator.statistics.mutual_information import (
+    ConditionalInformation as ConditionalInformation,
+)
+from orchestrator.statistics.mutual_information import (
+    conditional_information as conditional_information,
+)
 from orchestrator.statistics.parametrization import (
     flatness_depends_on_parametrization as flatness_depends_on_parametrization,
 )
