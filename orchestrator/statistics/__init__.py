@@ -12,7 +12,17 @@ from orchestrator.statistics.correlation import partial_pearson as partial_pears
 from orchestrator.statistics.correlation import pearson as pearson
 from orchestrator.statistics.correlation import within_pearson as within_pearson
 from orchestrator.statistics.estimate import Estimate as Estimate
+from orchestrator.statistics.granulated import GranulatedKendall as GranulatedKendall
+from orchestrator.statistics.granulated import granulated_kendall as granulated_kendall
+from orchestrator.statistics.granulated import within_kendall as within_kendall
+from orchestrator.statistics.grid import Grid as Grid
 from orchestrator.statistics.median import median as median
+from orchestrator.statistics.mutual_information import (
+    ConditionalInformation as ConditionalInformation,
+)
+from orchestrator.statistics.mutual_information import (
+    conditional_information as conditional_information,
+)
 from orchestrator.statistics.parametrization import (
     flatness_depends_on_parametrization as flatness_depends_on_parametrization,
 )

@@ -179,14 +179,40 @@ def student_interval(
     Returns:
         Both ends, or (None, None) if more than a tenth of the resamples are undefined.
     """
-    defined = resampled[np.isfinite(resampled)]
-    if degrees_of_freedom < 1 or len(defined) < max(2, 0.9 * len(resampled)):
+    error = _standard_error(resampled, degrees_of_freedom, scale)
+    if error is None:
         return None, None
     quantile = float(stats.t.ppf((1 + level) / 2, degrees_of_freedom))
-    half_width = quantile * float(np.std(scale.forward(defined), ddof=1))
+    half_width = quantile * error
     centre = scale.forward(np.array([value]))
     low, high = scale.inverse(centre - half_width), scale.inverse(centre + half_width)
     return min(float(low[0]), value), max(float(high[0]), value)
+
+
+def student_p_value(
+    value: float, resampled: FloatArray, degrees_of_freedom: int, scale: Scale = LINEAR
+) -> float | None:
+    """Two-sided p-value of the statistic being 0, the test that :func:`student_interval` inverts.
+
+    Returns:
+        In [0, 1]; None where there is no interval, or the resamples do not vary.
+    """
+    error = _standard_error(resampled, degrees_of_freedom, scale)
+    if error is None:
+        return None
+    distance = abs(float((scale.forward(np.array([value])) - scale.forward(np.zeros(1)))[0]))
+    # A spread this small is rounding error.
+    if error <= 1e-12 * distance:
+        return None
+    return float(2 * stats.t.sf(distance / error, degrees_of_freedom))
+
+
+def _standard_error(resampled: FloatArray, degrees_of_freedom: int, scale: Scale) -> float | None:
+    """Spread of the resamples on the scale; None if more than a tenth of them are undefined."""
+    defined = resampled[np.isfinite(resampled)]
+    if degrees_of_freedom < 1 or len(defined) < max(2, 0.9 * len(resampled)):
+        return None
+    return float(np.std(scale.forward(defined), ddof=1))
 
 
 def why_no_interval(groups: Groups) -> str:

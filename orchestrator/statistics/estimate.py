@@ -25,6 +25,10 @@ class Estimate:
         n_groups: Independent groups (trials) that the rows come from.
         n_excluded: Rows given but not used, because a value was not finite.
         reason: Why the value or the interval is missing, or "".
+        p_value: Two-sided, of the hypothesis that the statistic is 0, by the same resamples and
+            on the same scale as the interval: it is below 1 − ``level`` where the interval
+            leaves out 0. None where 0 is no hypothesis of interest, where there is no interval,
+            and where resamples do not vary.
     """
 
     value: float | None
@@ -35,6 +39,7 @@ class Estimate:
     n_groups: int
     n_excluded: int
     reason: str = ""
+    p_value: float | None = None
 
     @property
     def has_interval(self) -> bool:

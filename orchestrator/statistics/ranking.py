@@ -1,8 +1,9 @@
-"""Whether two measures rank networks alike: Spearman's ρ and Kendall's τ_b."""
+"""Whether two measures rank networks alike: Spearman's ρ, Kendall's τ_a and τ_b."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,8 @@ from orchestrator.statistics.resampling import (
     correlation_estimate,
     z_error,
 )
+
+Variant = Literal["a", "b"]
 
 _ROWS_AT_ONCE = 512
 
@@ -57,35 +60,64 @@ def kendall(
     y: npt.ArrayLike,
     groups: Groups | None = None,
     resampling: Resampling = DEFAULT,
+    variant: Variant = "b",
 ) -> Estimate:
-    """Kendall's τ_b, which makes up for ties. See :func:`pearson` for the arguments.
+    """Kendall's τ. See :func:`pearson` for the arguments.
 
-    Compares all pairs of rows: time and work grow with n². Without groups its standard error on
-    the z scale is that of Fieller, Hartley and Pearson 1957 (Biometrika 44, 470–481).
+    With s = sign(x_i − x_j) · sign(y_i − y_j) over the n(n − 1)/2 pairs of rows,
+
+    - τ_a = Σ s / (n(n − 1)/2): a tie in either column counts 0. It is the τ of Jiang et al.
+      (arXiv:1912.02178, equation 3). With ties it does not reach ±1.
+    - τ_b = Σ s / √(pairs untied in x · pairs untied in y), which makes up for ties.
+
+    They are equal where nothing is tied; errors on a small test set tie often. Compares all pairs
+    of rows: time and work grow with n². Without groups the standard error on the z scale is that
+    of Fieller, Hartley and Pearson 1957 (Biometrika 44, 470–481), made for untied rows.
+
+    Args:
+        x: Shape (n,).
+        y: Shape (n,).
+        groups: The trial and condition of each row; None if rows are independent.
+        resampling: How the interval is made.
+        variant: Which τ.
     """
-
-    def statistic(table: FloatArray, inner: Groups) -> tuple[float, Resampled]:
-        agreement, differ_x, differ_y = _pairs(table, inner)
-
-        def resampled(weights: FloatArray) -> FloatArray:
-            def paired(matrix: FloatArray) -> FloatArray:
-                total: FloatArray = np.einsum("rt,rt->r", weights @ matrix, weights)
-                return total
-
-            scale = np.sqrt(paired(differ_x) * paired(differ_y))
-            return _divide(paired(agreement), scale)
-
-        return float(resampled(np.ones((1, inner.trials)))[0]), resampled
-
     columns = np.vstack([as_floats(x)[None], as_floats(y)[None]])
     return correlation_estimate(
         columns,
         groups,
         resampling,
-        statistic,
+        lambda table, inner: kendall_of_weights(table, inner, variant),
         lambda r, n: math.sqrt(0.437) * z_error(n - 4),
         finest=lambda n: 2 / (n * (n - 1)),
     )
+
+
+def kendall_of_weights(
+    table: FloatArray, groups: Groups, variant: Variant
+) -> tuple[float, Resampled]:
+    """τ of two finite columns, and what gives it for rows of trial weights.
+
+    A trial that is drawn twice does not tie with its own copy: such pairs count in no variant.
+
+    Args:
+        table: Shape (2, n), finite.
+        groups: The trial and condition of each row.
+        variant: Which τ.
+    """
+    agreement, differ_x, differ_y = _pairs(table, groups)
+    if variant == "a":
+        rows = groups.sums(np.ones(table.shape[1]))
+        differ_x = differ_y = np.outer(rows, rows) - np.diag(rows)
+
+    def resampled(weights: FloatArray) -> FloatArray:
+        def paired(matrix: FloatArray) -> FloatArray:
+            total: FloatArray = np.einsum("rt,rt->r", weights @ matrix, weights)
+            return total
+
+        scale = np.sqrt(paired(differ_x) * paired(differ_y))
+        return _divide(paired(agreement), scale)
+
+    return float(resampled(np.ones((1, groups.trials)))[0]), resampled
 
 
 def _weighted_spearman(table: FloatArray, weights: FloatArray) -> FloatArray:

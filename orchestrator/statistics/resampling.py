@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -18,8 +18,10 @@ from orchestrator.statistics.bootstrap import (
     LEVEL,
     RESAMPLES,
     Groups,
+    Scale,
     fisher,
     student_interval,
+    student_p_value,
     why_no_interval,
 )
 from orchestrator.statistics.estimate import Estimate, FloatArray, all_finite
@@ -83,7 +85,8 @@ def correlation_estimate(
         half_width = float(stats.norm.ppf((1 + level) / 2)) * error
         centre = math.atanh(max(-1 + 1e-15, min(1 - 1e-15, value)))
         low, high = math.tanh(centre - half_width), math.tanh(centre + half_width)
-        return Estimate(value, low, high, level, n, inner.trials, excluded)
+        p_value = float(2 * stats.norm.sf(abs(centre) / error))
+        return Estimate(value, low, high, level, n, inner.trials, excluded, p_value=p_value)
     if reason := why_no_interval(inner):
         return Estimate(value, None, None, level, n, inner.trials, excluded, reason)
     weights = inner.weights(resampling.resamples, resampling.seed)
@@ -91,9 +94,30 @@ def correlation_estimate(
     values = np.concatenate(
         [resampled(weights[start : start + step]) for start in range(0, len(weights), step)]
     )
-    ends = student_interval(value, values, inner.degrees_of_freedom, fisher(finest(n)), level)
-    reason = "" if ends[0] is not None else "too many resamples leave it undefined"
-    return Estimate(value, *ends, level, n, inner.trials, excluded, reason)
+    bare = Estimate(value, None, None, level, n, inner.trials, excluded)
+    return with_resamples(bare, values, inner.degrees_of_freedom, fisher(finest(n)))
+
+
+def with_resamples(
+    bare: Estimate, resampled: FloatArray, degrees_of_freedom: int, scale: Scale
+) -> Estimate:
+    """Add the interval and the p-value, or why there is none.
+
+    Args:
+        bare: Whose ``value`` is known.
+        resampled: Shape (resamples,); NaN where the statistic was undefined.
+        degrees_of_freedom: Of the trials behind it.
+        scale: Where the statistic is about normal.
+    """
+    if bare.value is None:
+        return bare
+    if degrees_of_freedom < 1:
+        return replace(bare, reason="no interval without repeated trials")
+    low, high = student_interval(bare.value, resampled, degrees_of_freedom, scale, bare.level)
+    if low is None:
+        return replace(bare, reason="too many resamples leave it undefined")
+    p_value = student_p_value(bare.value, resampled, degrees_of_freedom, scale)
+    return replace(bare, low=low, high=high, p_value=p_value)
 
 
 def z_error(freedom: int) -> float:

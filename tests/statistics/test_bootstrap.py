@@ -8,6 +8,7 @@ from orchestrator.statistics.bootstrap import (
     Groups,
     fisher,
     student_interval,
+    student_p_value,
 )
 from orchestrator.statistics.correlation import pearson
 from orchestrator.statistics.resampling import Resampling
@@ -117,6 +118,21 @@ def test_no_interval_without_freedom_or_with_too_many_undefined_resamples():
     assert student_interval(0.2, resampled[:2], 0) == (None, None)
     mostly = np.append(np.linspace(0, 1, 99), np.nan)
     assert student_interval(0.5, mostly, 3)[0] is not None
+
+
+def test_the_p_value_is_one_minus_the_level_whose_interval_ends_at_zero():
+    resampled = np.array([0.2, 0.5, 0.3, 0.6, 0.4])
+    for scale in (LINEAR, fisher()):
+        p_value = student_p_value(0.4, resampled, 4, scale)
+        low, _ = student_interval(0.4, resampled, 4, scale, level=1 - p_value)
+        assert low == pytest.approx(0, abs=1e-9)
+        assert student_p_value(-0.4, resampled, 4, scale) == pytest.approx(p_value)
+    assert student_p_value(0.0, resampled, 4) == 1
+
+
+def test_resamples_that_do_not_vary_have_no_p_value():
+    assert student_p_value(1.0, np.ones(50), 4, fisher()) is None
+    assert student_p_value(0.5, np.array([0.1, np.nan]), 4) is None
 
 
 def test_a_resample_of_exactly_one_does_not_make_the_interval_endless():

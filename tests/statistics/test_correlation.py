@@ -4,6 +4,7 @@ from scipy import stats
 
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.correlation import partial_pearson, pearson, within_pearson
+from orchestrator.statistics.resampling import Resampling
 
 
 def residual(column, controls):
@@ -26,6 +27,17 @@ def test_value_equals_scipy_with_groups(clustered):
     assert estimate.value == pytest.approx(stats.pearsonr(study.x, study.y).statistic, abs=1e-12)
     assert estimate.low < estimate.value < estimate.high
     assert (estimate.n, estimate.n_groups, estimate.n_excluded) == (96, 12, 0)
+
+
+@pytest.mark.parametrize("level", [0.95, 0.5])
+def test_the_interval_leaves_out_zero_just_where_the_p_value_is_small(clustered, level):
+    for seed in range(20):
+        study = clustered(3, np.random.default_rng(seed))
+        shift = np.repeat(np.random.default_rng(seed).normal(size=12), 8)
+        for groups in (study.groups, None):
+            estimate = pearson(study.x, shift, groups, Resampling(level, resamples=100))
+            leaves_out = estimate.low > 0 or estimate.high < 0
+            assert leaves_out == (estimate.p_value < 1 - level)
 
 
 def test_large_offsets_do_not_hide_the_correlation():

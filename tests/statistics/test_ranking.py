@@ -7,10 +7,29 @@ from scipy import stats
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.ranking import kendall, spearman
 from orchestrator.statistics.resampling import Resampling
+from tests.statistics.references import tau_a
 
 
 def test_kendall_makes_up_for_ties():
     assert kendall([1, 1, 2, 3], [1, 2, 2, 3]).value == pytest.approx(0.8, abs=1e-15)
+
+
+def test_a_tie_counts_zero_in_the_other_variant():
+    assert kendall([1, 1, 2, 3], [1, 2, 2, 3], variant="a").value == pytest.approx(2 / 3)
+    generator = np.random.default_rng(0)
+    x, y = generator.integers(0, 4, (2, 30)).astype(float)
+    assert kendall(x, y, variant="a").value == pytest.approx(tau_a(x, y), abs=1e-15)
+    x, y = generator.normal(size=(2, 30))
+    assert kendall(x, y, variant="a").value == pytest.approx(kendall(x, y).value, abs=1e-15)
+
+
+def test_a_trial_drawn_twice_does_not_tie_with_its_copy():
+    """Resamples of untied rows have equal τ_a and τ_b, so their intervals are equal."""
+    generator = np.random.default_rng(5)
+    x, y = generator.normal(size=(2, 12))
+    groups = Groups.of(range(12), np.repeat(range(4), 3).tolist())
+    with_a, with_b = (kendall(x, y, groups, variant=variant) for variant in "ab")
+    assert (with_a.low, with_a.high) == pytest.approx((with_b.low, with_b.high), abs=1e-12)
 
 
 @pytest.mark.parametrize("function", [kendall, spearman])
