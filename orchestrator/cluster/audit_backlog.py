@@ -53,7 +53,7 @@ def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial])
         study: The study.
         trials: Its trials.
     """
-    if CLAIM not in study.claims:
+    if not study.claims_built_in(CLAIM):
         return 0
     members = Counter(trial.condition_id for trial in trials)
     wanted = sum(min(TRIALS_PER_CONDITION, count) for count in members.values())

@@ -208,7 +208,7 @@ def _rounds(
 
 def _audits(study: Study, folder: ResultsFolder) -> list[AuditOrder]:
     """The audits that a claim of the study needs and that are missing."""
-    return missing_audits(folder, study) if CLAIM in study.claims else []
+    return missing_audits(folder, study) if study.claims_built_in(CLAIM) else []
 
 
 def _missing(

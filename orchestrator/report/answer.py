@@ -40,6 +40,29 @@ _SENTENCES = {
     ("flatness_depends_on_parametrization", "unclear"): (
         "Whether flatness depends on the parametrization remains unclear: {number}."
     ),
+    ("margin_predicts_gap_at_least_as_well", "holds"): (
+        "The margin ranks networks by their generalization gaps at least as well as the Hessian "
+        "trace does ({number})."
+    ),
+    ("margin_predicts_gap_at_least_as_well", "fails"): (
+        "The Hessian trace ranks networks by a generalization gap better than the margin does "
+        "({number})."
+    ),
+    ("margin_predicts_gap_at_least_as_well", "unclear"): (
+        "Whether the margin ranks networks by their gaps as well as the Hessian trace remains "
+        "unclear: {number}."
+    ),
+    ("flatness_is_an_epiphenomenon", "holds"): (
+        "Flatness is an epiphenomenon of how one trains: across losses, optimizers and "
+        "regularization it tracks the margin less well than in the usual training ({number})."
+    ),
+    ("flatness_is_an_epiphenomenon", "fails"): (
+        "Flatness goes on tracking the margin whatever the loss, optimizer and regularization "
+        "({number})."
+    ),
+    ("flatness_is_an_epiphenomenon", "unclear"): (
+        "Whether flatness tracks the margin only in the usual training remains unclear: {number}."
+    ),
     ("large_batch_needs_time", "holds"): (
         "What large batches lack is updates: at the same number of updates, batch size explains "
         "less of the variance of the margin than at the same epoch ({number})."
@@ -52,10 +75,17 @@ _SENTENCES = {
         "Whether large batches merely lack updates remains unclear: {number}."
     ),
 }
+_VERDICTS = {
+    "holds": "It holds that",
+    "fails": "It does not hold that",
+    "unclear": "It remains unclear whether",
+}
 _NUMBERS = {
     "flatness_tracks_margin": ("r = {}", 3),
     "margin_is_cheaper": ("{}", 2),
     "flatness_depends_on_parametrization": ("{}", 2),
+    "margin_predicts_gap_at_least_as_well": ("difference of |τ| {}", 2),
+    "flatness_is_an_epiphenomenon": ("|r| weakens by {}", 2),
     "large_batch_needs_time": ("difference of shares {}", 2),
 }
 
@@ -68,6 +98,9 @@ def answer(judged: Sequence[Judged]) -> str:
 
 
 def _sentence(claim: Claim) -> str:
+    if claim.name not in _NUMBERS:  # Stated by the study itself.
+        number = with_interval(claim.estimate, 2)
+        return f"{_VERDICTS[claim.verdict]} “{claim.statement}” ({claim.statistic}: {number})."
     form, digits = _NUMBERS[claim.name]
     if claim.estimate.value is None:
         number = claim.estimate.reason

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from pydantic import TypeAdapter
+
+from orchestrator.report.hue import level_text
 from orchestrator.report.queries import (
     FURTHER_REPARAMETRIZED,
+    INTERVENED,
     PAIRED_SECONDS,
     REPARAMETRIZED,
     Query,
     along_training,
+    by_intervention,
+    final_networks,
     snapshots,
 )
-from orchestrator.report.source import Source, open_source
+from orchestrator.report.source import Rows, Source, open_source
+from orchestrator.report.stated import judge_stated
 from orchestrator.statistics import (
     Claim,
     flatness_depends_on_parametrization,
+    flatness_is_an_epiphenomenon,
     flatness_tracks_margin,
     large_batch_needs_time,
     margin_is_cheaper,
+    margin_predicts_gap_at_least_as_well,
 )
+from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest, StatedClaim
 
+Threshold = Mapping[str, float]
+"""``{"threshold": …}`` where the study gives one, else nothing."""
+
+_CLAIMS: TypeAdapter[tuple[BuiltInClaim | StatedClaim, ...]] = TypeAdapter(tuple[ClaimRequest, ...])
 MARGIN = "margin_mean"
 TRACE = "hessian_trace"
 
@@ -60,10 +75,25 @@ def check_claims(results: str | Path) -> list[Claim]:
 
 def judge_claims(source: Source) -> list[Judged]:
     """Judge the claims that the study names, in its order."""
-    return [_JUDGES[name](source) for name in source.study.get("claims", [])]
+    return [_judge(source, claim) for claim in claims_of(source)]
 
 
-def _flatness_tracks_margin(source: Source) -> Judged:
+def claims_of(source: Source) -> tuple[BuiltInClaim | StatedClaim, ...]:
+    """The claims of the study; studies stored by earlier versions hold names only."""
+    claims: tuple[BuiltInClaim | StatedClaim, ...] = _CLAIMS.validate_python(
+        source.study.get("claims", [])
+    )
+    return claims
+
+
+def _judge(source: Source, claim: BuiltInClaim | StatedClaim) -> Judged:
+    if isinstance(claim, StatedClaim):
+        return Judged(*judge_stated(source, claim), figure="")
+    threshold = {} if claim.threshold is None else {"threshold": claim.threshold}
+    return _JUDGES[claim.name](source, threshold)
+
+
+def _flatness_tracks_margin(source: Source, threshold: Threshold) -> Judged:
     query = snapshots([name for name in (MARGIN, TRACE) if source.has(name)])
     rows = source.rows(query)
     claim = flatness_tracks_margin(
@@ -72,22 +102,25 @@ def _flatness_tracks_margin(source: Source) -> Judged:
         rows.floats("train_loss"),
         rows.floats("train_error"),
         rows.groups(),
+        **threshold,
     )
     return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "threshold")
 
 
-def _margin_is_cheaper(source: Source) -> Judged:
+def _margin_is_cheaper(source: Source, threshold: Threshold) -> Judged:
     rows = source.rows(PAIRED_SECONDS)
     claim = margin_is_cheaper(
         rows.floats("trace_seconds"),
         rows.floats("margin_seconds"),
         rows.groups(),
         rows["method"],
+        rows.floats("probe_seconds"),
+        **threshold,
     )
     return Judged(_with_missing(claim, source, MARGIN, TRACE), PAIRED_SECONDS, "cost")
 
 
-def _flatness_depends_on_parametrization(source: Source) -> Judged:
+def _flatness_depends_on_parametrization(source: Source, threshold: Threshold) -> Judged:
     rows = source.rows(REPARAMETRIZED)
     claim = flatness_depends_on_parametrization(
         rows.floats("trace_change"),
@@ -97,11 +130,12 @@ def _flatness_depends_on_parametrization(source: Source) -> Judged:
             ", ".join(filter(None, (measure, variant))): change
             for measure, variant, change in source.rows(FURTHER_REPARAMETRIZED).tuples()
         },
+        **threshold,
     )
     return Judged(_with_missing(claim, source, MARGIN, TRACE), REPARAMETRIZED, "fragility")
 
 
-def _large_batch_needs_time(source: Source) -> Judged:
+def _large_batch_needs_time(source: Source, threshold: Threshold) -> Judged:
     query = along_training([MARGIN] if source.has(MARGIN) else [], "batch_size")
     rows = source.rows(query)
     claim = large_batch_needs_time(
@@ -111,8 +145,67 @@ def _large_batch_needs_time(source: Source) -> Judged:
         rows.floats("epoch"),
         rows.floats("batch_size").tolist(),
         rows.groups(),
+        **threshold,
     )
     return Judged(_with_missing(claim, source, MARGIN), query, "training")
+
+
+def _margin_predicts_gap(source: Source, threshold: Threshold) -> Judged:
+    query = final_networks([name for name in (MARGIN, TRACE) if source.has(name)])
+    rows = source.rows(query)
+    claim = margin_predicts_gap_at_least_as_well(
+        rows.floats(MARGIN),
+        rows.floats(TRACE),
+        {"loss gap": rows.floats("loss_gap"), "error gap": rows.floats("error_gap")},
+        rows.groups(),
+        **threshold,
+    )
+    return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "gaps")
+
+
+def _flatness_is_an_epiphenomenon(source: Source, threshold: Threshold) -> Judged:
+    query = by_intervention([name for name in (MARGIN, TRACE) if source.has(name)])
+    rows = source.rows(query)
+    ways, plainest = ways_of_training(rows)
+    claim = flatness_is_an_epiphenomenon(
+        rows.floats(TRACE),
+        rows.floats(MARGIN),
+        rows.floats("train_error"),
+        ways,
+        plainest,
+        rows.groups(),
+        **threshold,
+    )
+    return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "flatness_margin")
+
+
+def ways_of_training(rows: Rows) -> tuple[list[str], str]:
+    """How the network of each row was trained, in words, and which way is the plainest.
+
+    Only what differs between rows is named. Plainest is cross-entropy before other losses, any
+    optimizer before sharpness-aware ones, and the least label smoothing and weight decay.
+    """
+    settings = list(zip(*(rows[column] for column in INTERVENED), strict=True))
+    varied = [place for place in range(len(INTERVENED)) if len({s[place] for s in settings}) > 1]
+
+    def name(setting: Sequence[Any]) -> str:
+        parts = [
+            f"{INTERVENED[place].replace('_', ' ')} {level_text(setting[place])}"
+            for place in varied
+            if setting[place] is not None
+        ]
+        return ", ".join(parts) or "the usual training"
+
+    def remoteness(setting: Sequence[Any]) -> tuple[Any, ...]:
+        loss, smoothing, optimizer, rho, decay = setting
+        return (
+            *(loss != "cross_entropy", rho is not None, smoothing or 0.0, decay or 0.0),
+            *(str(loss), str(optimizer), rho or 0.0),
+        )
+
+    plainest = min(settings, key=remoteness, default=None)
+    names = [name(setting) for setting in settings]
+    return names, "the usual training" if plainest is None else name(plainest)
 
 
 def _with_missing(claim: Claim, source: Source, *measures: str) -> Claim:
@@ -124,9 +217,11 @@ def _with_missing(claim: Claim, source: Source, *measures: str) -> Claim:
     return replace(claim, explanation=first, verdict="unclear")
 
 
-_JUDGES: dict[str, Callable[[Source], Judged]] = {
+_JUDGES: dict[str, Callable[[Source, Threshold], Judged]] = {
     "flatness_tracks_margin": _flatness_tracks_margin,
     "margin_is_cheaper": _margin_is_cheaper,
     "flatness_depends_on_parametrization": _flatness_depends_on_parametrization,
+    "margin_predicts_gap_at_least_as_well": _margin_predicts_gap,
+    "flatness_is_an_epiphenomenon": _flatness_is_an_epiphenomenon,
     "large_batch_needs_time": _large_batch_needs_time,
 }

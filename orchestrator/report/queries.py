@@ -107,6 +107,22 @@ def final_networks(measures: Iterable[str]) -> Query:
     )
 
 
+INTERVENED = ("loss", "label_smoothing", "optimizer", "rho", "weight_decay")
+"""The columns of ``trials`` that say how, and with which loss, a network was trained."""
+
+
+def by_intervention(measures: Iterable[str]) -> Query:
+    """Every snapshot with how its network was trained."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "by_intervention",
+        "every snapshot with the loss, optimizer and regularization of its training",
+        f"SELECT trial_id, condition_id, step, train_error, {', '.join(INTERVENED)}{names}\n"
+        "FROM wide WHERE step > 0\n"
+        "ORDER BY trial_id, step",
+    )
+
+
 def along_training(measures: Iterable[str], hue: str | None) -> Query:
     """Snapshots of completed trials in order of time."""
     shown = [*measures, *([hue] if hue else [])]
@@ -127,16 +143,28 @@ PAIRED_SECONDS = Query(
     "    SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures\n"
     "    WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')\n"
     "        AND variant IN ('exact', 'control_variate', 'hutchinson', 'hutch++')\n"
-    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY variant, request) = 1\n"
+    "    QUALIFY row_number() OVER (\n"
+    "        PARTITION BY checkpoint_id ORDER BY variant <> 'exact', variant, request) = 1\n"
     "), margin AS (\n"
     "    SELECT checkpoint_id, seconds FROM measures\n"
     "    WHERE measure = 'margin_mean' AND variant = 'raw' AND split = 'train'\n"
     "        AND status IN ('ok', 'nonfinite')\n"
     "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
+    "), probe AS (\n"
+    "    -- A relative error that is never reached makes all the probes that were asked for.\n"
+    "    SELECT checkpoint_id,\n"
+    "        seconds / regexp_extract(request, 'probes=([0-9]+)', 1)::DOUBLE AS probe_seconds\n"
+    "    FROM measures\n"
+    "    WHERE measure = 'hessian_trace' AND variant = 'hutchinson' AND status = 'ok'\n"
+    "        AND request LIKE '%probes=%'\n"
+    "        AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1) <> ''\n"
+    "        AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1)::DOUBLE < 1e-4\n"
+    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
     ")\n"
     "SELECT trial_id, condition_id, trace.variant AS method,\n"
-    "    trace.seconds AS trace_seconds, margin.seconds AS margin_seconds\n"
+    "    trace.seconds AS trace_seconds, margin.seconds AS margin_seconds, probe_seconds\n"
     "FROM trace JOIN margin USING (checkpoint_id) JOIN trials USING (trial_id)\n"
+    "    LEFT JOIN probe USING (checkpoint_id)\n"
     "ORDER BY trial_id, trace.step",
 )
 

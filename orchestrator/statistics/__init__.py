@@ -8,6 +8,9 @@ from orchestrator.statistics.claim import Verdict as Verdict
 from orchestrator.statistics.claims import flatness_tracks_margin as flatness_tracks_margin
 from orchestrator.statistics.claims import large_batch_needs_time as large_batch_needs_time
 from orchestrator.statistics.claims import margin_is_cheaper as margin_is_cheaper
+from orchestrator.statistics.comparison import (
+    margin_predicts_gap_at_least_as_well as margin_predicts_gap_at_least_as_well,
+)
 from orchestrator.statistics.correlation import partial_pearson as partial_pearson
 from orchestrator.statistics.correlation import pearson as pearson
 from orchestrator.statistics.correlation import within_pearson as within_pearson
@@ -16,6 +19,12 @@ from orchestrator.statistics.granulated import GranulatedKendall as GranulatedKe
 from orchestrator.statistics.granulated import granulated_kendall as granulated_kendall
 from orchestrator.statistics.granulated import within_kendall as within_kendall
 from orchestrator.statistics.grid import Grid as Grid
+from orchestrator.statistics.interventions import (
+    flatness_is_an_epiphenomenon as flatness_is_an_epiphenomenon,
+)
+from orchestrator.statistics.matched import at_matched_stages as at_matched_stages
+from orchestrator.statistics.matched import at_matched_times as at_matched_times
+from orchestrator.statistics.mean import mean as mean
 from orchestrator.statistics.median import median as median
 from orchestrator.statistics.mutual_information import (
     ConditionalInformation as ConditionalInformation,
@@ -29,4 +38,5 @@ from orchestrator.statistics.parametrization import (
 from orchestrator.statistics.ranking import kendall as kendall
 from orchestrator.statistics.ranking import spearman as spearman
 from orchestrator.statistics.resampling import Resampling as Resampling
+from orchestrator.statistics.stratified import stratified_correlation as stratified_correlation
 from orchestrator.statistics.variance import variance_share as variance_share

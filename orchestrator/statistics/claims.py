@@ -28,6 +28,8 @@ from orchestrator.statistics.median import median
 CORRELATION_THRESHOLD = -0.8
 TRAIN_ERROR_THRESHOLD = 0.1
 COST_RATIO_THRESHOLD = 10.0
+USUAL_PROBES = 100
+SHARE_THRESHOLD = 0.0
 FEWEST_SNAPSHOTS = 10
 FEWEST_CONDITIONS = 2
 
@@ -38,6 +40,7 @@ def flatness_tracks_margin(
     train_loss: FloatArray,
     train_error: FloatArray,
     groups: Groups,
+    threshold: float = CORRELATION_THRESHOLD,
 ) -> Claim:
     """Pearson's r between log₁₀ trace and mean margin, where training error is at most 0.1.
 
@@ -50,6 +53,7 @@ def flatness_tracks_margin(
         train_loss: Shape (n,).
         train_error: Shape (n,), in [0, 1].
         groups: The trial and condition of each snapshot.
+        threshold: What r has to lie below.
     """
     small = train_error <= TRAIN_ERROR_THRESHOLD
     inner = groups.select(small)
@@ -71,7 +75,7 @@ def flatness_tracks_margin(
         "loss is the known confounder, because both measures follow it. Inside conditions, with "
         f"the mean of each removed, r is {with_interval(within)}.",
     ]
-    verdict = decide(estimate, CORRELATION_THRESHOLD, below=True)
+    verdict = decide(estimate, threshold, below=True)
     if estimate.n < FEWEST_SNAPSHOTS or used.conditions < FEWEST_CONDITIONS:
         verdict = "unclear"
         sentences.append(
@@ -86,7 +90,7 @@ def flatness_tracks_margin(
         "the lower the Hessian trace, the larger the mean margin",
         "Pearson r between log10 Hessian trace and mean margin on the training set",
         estimate,
-        CORRELATION_THRESHOLD,
+        threshold,
         verdict,
         _join(sentences),
     )
@@ -97,18 +101,26 @@ def margin_is_cheaper(
     margin_seconds: FloatArray,
     groups: Groups,
     methods: Sequence[str],
+    probe_seconds: FloatArray | None = None,
+    threshold: float = COST_RATIO_THRESHOLD,
 ) -> Claim:
     """Median over snapshots of seconds for the Hessian trace over seconds for the margins.
+
+    The trace is the one the study rests on, which is exact where it can be: the cheapest
+    way there is. What the ratio is to a hundred of Hutchinson's probes, the usual way, is told
+    besides, where some were made.
 
     Args:
         trace_seconds: Shape (n,), of snapshots on which both were measured.
         margin_seconds: Shape (n,).
         groups: The trial and condition of each snapshot.
         methods: Shape (n,), how each trace was found: ``exact``, ``hutchinson`` …
+        probe_seconds: Shape (n,), seconds of one of Hutchinson's probes; NaN where none was made.
+        threshold: What the ratio has to exceed.
     """
     timed = (margin_seconds > 0) & (trace_seconds > 0)
-    ratio = np.where(timed, trace_seconds / np.where(timed, margin_seconds, 1), np.nan)
-    estimate = median(ratio, groups, LOGARITHMIC)
+    margin = np.where(timed, margin_seconds, np.nan)
+    estimate = median(trace_seconds / margin, groups, LOGARITHMIC)
     counts = {method: sum(m == method for m in methods) for method in sorted(set(methods))}
     traces = " and ".join(
         f"{_METHODS.get(m, m)} on {counted(k, 'snapshot')}" for m, k in counts.items()
@@ -116,22 +128,32 @@ def margin_is_cheaper(
     sentences = [
         f"The trace was {traces}." if traces else "No snapshot has both measures.",
         left_out(("seconds missing or zero", ~timed)),
-        "Seconds are those of one request for all margins and one for the trace; what several "
-        "requests share is charged to the first, and everything ran beside training.",
     ]
+    if probe_seconds is not None and np.isfinite(probe_seconds).any():
+        usual = median(USUAL_PROBES * probe_seconds / margin, groups, LOGARITHMIC)
+        sentences.append(
+            f"Against {USUAL_PROBES} of Hutchinson's probes the ratio is "
+            f"{with_interval(usual, 1)}, from {counted(usual.n, 'snapshot')}."
+        )
+    sentences.append(
+        "Seconds are those of one request for all margins and one for the trace; what several "
+        "requests share is charged to the first, and everything ran beside training."
+    )
     if not estimate.has_interval:
         sentences.append(f"No verdict: {estimate.reason}.")
     return Claim(
         "margin_is_cheaper",
-        "Margins cost far less than flatness: at least ten times less time than a Hessian trace",
+        "Margins cost far less than flatness: at least "
+        f"{_TIMES.get(threshold, f'{threshold:g}')} times less time than a Hessian trace",
         "Median ratio of seconds, Hessian trace over margins, per snapshot",
         estimate,
-        COST_RATIO_THRESHOLD,
-        decide(estimate, COST_RATIO_THRESHOLD, below=False),
+        threshold,
+        decide(estimate, threshold, below=False),
         _join(sentences),
     )
 
 
+_TIMES = {10.0: "ten"}
 _METHODS = {
     "exact": "exact",
     "control_variate": "exact but for a rest estimated by Hutchinson's method",
@@ -147,6 +169,7 @@ def large_batch_needs_time(
     epochs: FloatArray,
     batch_size: Sequence[float],
     groups: Groups,
+    threshold: float = SHARE_THRESHOLD,
 ) -> Claim:
     """How much more of the margins batch size explains at equal epochs than at equal updates.
 
@@ -157,6 +180,7 @@ def large_batch_needs_time(
         epochs: Shape (n,), epochs seen before each snapshot.
         batch_size: Shape (n,).
         groups: The trial and condition of each snapshot.
+        threshold: What the difference has to exceed.
     """
     matched = compare_matched_times(margin, updates, epochs, batch_size, groups)
     estimate = matched.difference
@@ -184,8 +208,8 @@ def large_batch_needs_time(
         "Share of the variance of the mean margin that batch size explains, "
         "at matched epochs minus at matched updates",
         estimate,
-        0.0,
-        decide(estimate, 0.0, below=False),
+        threshold,
+        decide(estimate, threshold, below=False),
         _join(sentences),
     )
 

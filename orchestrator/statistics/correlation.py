@@ -58,15 +58,22 @@ def partial_pearson(
     rows = [as_floats(x), as_floats(y), *(as_floats(control) for control in controls)]
     columns = np.stack(rows)
 
-    def statistic(table: FloatArray, inner: Groups) -> tuple[float, Resampled]:
-        sums = inner.sums(_moments(_standardized(table)))
-        value = float(_partial(sums.sum(axis=0)[None])[0])
-        return value, lambda weights: _partial(np.tensordot(weights, sums, axes=1))
-
     held = len(controls)
     return correlation_estimate(
-        columns, groups, resampling, statistic, lambda r, n: z_error(n - held - 3)
+        columns, groups, resampling, pearson_of_weights, lambda r, n: z_error(n - held - 3)
     )
+
+
+def pearson_of_weights(table: FloatArray, groups: Groups) -> tuple[float, Resampled]:
+    """Find r of two finite columns given the others, and what gives it for rows of weights.
+
+    Args:
+        table: Shape (d, n), finite.
+        groups: The trial and condition of each row; rows of weights are of its trials.
+    """
+    sums = groups.sums(_moments(_standardized(table)))
+    value = float(_partial(sums.sum(axis=0)[None])[0])
+    return value, lambda weights: _partial(np.tensordot(weights, sums, axes=1))
 
 
 def within_pearson(

@@ -21,6 +21,7 @@ def flatness_depends_on_parametrization(
     margin_change: FloatArray,
     groups: Groups,
     others: Mapping[str, float],
+    threshold: float = CHANGE_THRESHOLD,
 ) -> Claim:
     """Median relative change of the Hessian trace under a reparametrization, and the margin's.
 
@@ -34,11 +35,12 @@ def flatness_depends_on_parametrization(
         margin_change: Shape (n,), the same of the mean margin.
         groups: The trial and condition of each network.
         others: Name → median relative change of further measures, for the explanation.
+        threshold: What the change of the trace has to exceed.
     """
     compared = np.isfinite(trace_change) & np.isfinite(margin_change)
     estimate = median(np.where(compared, trace_change, np.nan), groups)
     moved = int(np.sum(margin_change[compared] > UNCHANGED))
-    verdict = decide(estimate, CHANGE_THRESHOLD, below=False)
+    verdict = decide(estimate, threshold, below=False)
     if moved and verdict == "holds":
         verdict = "fails"
     sentences = []
@@ -65,7 +67,7 @@ def flatness_depends_on_parametrization(
         "margins do not",
         "Median relative change of the Hessian trace when layers are rescaled",
         estimate,
-        CHANGE_THRESHOLD,
+        threshold,
         verdict,
         " ".join(sentence for sentence in sentences if sentence),
     )

@@ -104,20 +104,37 @@ def kendall_of_weights(
         groups: The trial and condition of each row.
         variant: Which τ.
     """
-    agreement, differ_x, differ_y = _pairs(table, groups)
+    agreement, differ_x, differ_y = agreements(table, groups)
     if variant == "a":
         rows = groups.sums(np.ones(table.shape[1]))
         differ_x = differ_y = np.outer(rows, rows) - np.diag(rows)
 
     def resampled(weights: FloatArray) -> FloatArray:
-        def paired(matrix: FloatArray) -> FloatArray:
-            total: FloatArray = np.einsum("rt,rt->r", weights @ matrix, weights)
-            return total
-
-        scale = np.sqrt(paired(differ_x) * paired(differ_y))
-        return _divide(paired(agreement), scale)
+        return kendall_of_pairs(agreement, differ_x, differ_y, weights)
 
     return float(resampled(np.ones((1, groups.trials)))[0]), resampled
+
+
+def kendall_of_pairs(
+    agreement: FloatArray, differ_x: FloatArray, differ_y: FloatArray, weights: FloatArray
+) -> FloatArray:
+    """τ for each row of trial weights, from sums over pairs of rows.
+
+    Args:
+        agreement: Shape (trials, trials), Σ sign · sign.
+        differ_x: Shape (trials, trials), pairs that count in x.
+        differ_y: Shape (trials, trials), pairs that count in y.
+        weights: Shape (r, trials).
+
+    Returns:
+        Shape (r,); NaN where no pair counts.
+    """
+
+    def paired(matrix: FloatArray) -> FloatArray:
+        total: FloatArray = np.einsum("rt,rt->r", weights @ matrix, weights)
+        return total
+
+    return _divide(paired(agreement), np.sqrt(paired(differ_x) * paired(differ_y)))
 
 
 def _weighted_spearman(table: FloatArray, weights: FloatArray) -> FloatArray:
@@ -140,7 +157,7 @@ def _weighted_ranks(column: FloatArray, weights: FloatArray) -> FloatArray:
     return ranks
 
 
-def _pairs(table: FloatArray, groups: Groups) -> tuple[FloatArray, FloatArray, FloatArray]:
+def agreements(table: FloatArray, groups: Groups) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Signed agreements and untied pairs, summed over rows: three of shape (trials, trials)."""
     x, y = table
     totals = [np.zeros((groups.trials, groups.trials)) for _ in range(3)]

@@ -142,7 +142,8 @@ def _describe_one(
     if kind == "union_tag_invalid":
         names = _names(context["expected_tags"])
         tag = context["tag"]
-        own = "or your own as package.module:name"
+        stated = "'stated'" in context["expected_tags"]
+        own = "or your own with a statement" if stated else "or your own as package.module:name"
         hint = did_you_mean(tag, names) or f"expected one of {', '.join(names)}, {own}"
         return source.problem(keys, f"unknown name {tag!r}, expected {', '.join(names)}", hint)
     if kind == "union_tag_not_found":
@@ -170,7 +171,7 @@ def _names(expected_tags: str) -> list[str]:
     names: list[str] = []
     for tag in re.findall(r"'([^']*)'", expected_tags):
         names += _DATA_NAMES if tag == "builtin" else [tag]
-    return list(dict.fromkeys(name for name in names if name != "custom"))
+    return list(dict.fromkeys(name for name in names if name not in {"custom", "stated"}))
 
 
 def _keys(
@@ -193,6 +194,10 @@ def _keys(
             keys.append(element)
         elif not fields and tagged:
             current = tagged
+            if element == "stated" and "name" not in node:  # ``{my_claim: {…}}``
+                (inner,) = node
+                node = node[inner]
+                keys.append(inner)
             continue
         elif last or fields:
             keys.append(element)
@@ -212,7 +217,10 @@ def _keys(
 def _is_tag(model: type[BaseModel], tag: Any) -> bool:
     name = model.model_fields.get("name")
     named = name is not None and tag in get_args(name.annotation)
-    return named or (tag == "builtin" and model.__name__ == "BuiltinData")
+    return named or (tag, model.__name__) in {
+        ("builtin", "BuiltinData"),
+        ("stated", "StatedClaim"),
+    }
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args
 
+from orchestrator.study.claim_options import BuiltInName
 from orchestrator.study.options import is_import_path
 from orchestrator.study.spec import Study
 
@@ -25,21 +26,12 @@ def json_schema() -> dict[str, Any]:
         properties = holder.get("properties", {})
         for key in properties.keys() & set(keys):
             properties[key] = _or_name(properties[key], definitions)
-    items = schema["properties"]["measures"]["items"]
-    names = _names(items, definitions)
-    schema["properties"]["measures"]["items"] = {
-        "anyOf": [
-            _name_schema(names),
-            {
-                "type": "object",
-                "minProperties": 1,
-                "maxProperties": 1,
-                "propertyNames": _name_schema(names),
-                "additionalProperties": {"type": ["object", "null"]},
-            },
-            {**items, "type": "object"},
-        ]
-    }
+    measures, claims = (schema["properties"][key] for key in ("measures", "claims"))
+    of_measures = _name_schema(_names(measures["items"], definitions))
+    measures["items"] = _or_short(measures["items"], of_measures, of_measures)
+    built_in, own = {"enum": list(get_args(BuiltInName))}, definitions["StatedClaim"]
+    named = {"anyOf": [built_in, own["properties"]["name"]]}
+    claims["items"] = _or_short(claims["items"], built_in, named)
     for definition in definitions.values():
         if definition.get("additionalProperties") is True:  # The user's own components.
             definition["properties"]["name"]["pattern"] = _IMPORT_PATH
@@ -48,6 +40,23 @@ def json_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Study",
         **{key: value for key, value in schema.items() if key != "title"},
+    }
+
+
+def _or_short(items: dict[str, Any], bare: Any, key: Any) -> dict[str, Any]:
+    """``items``, or a bare name, or a mapping from a name to its options."""
+    return {
+        "anyOf": [
+            bare,
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "propertyNames": key,
+                "additionalProperties": {"type": ["object", "null"]},
+            },
+            {**items, "type": "object"},
+        ]
     }
 
 

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
 
+from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest
 from orchestrator.study.data_options import DataOptions
 from orchestrator.study.measure_options import MeasureRequest, MeasuringOptions
 from orchestrator.study.model_options import ModelOptions
 from orchestrator.study.options import Options
 from orchestrator.study.training_options import TrainingOptions
-
-BuiltinClaim = Literal[
-    "flatness_tracks_margin",
-    "margin_is_cheaper",
-    "flatness_depends_on_parametrization",
-    "large_batch_needs_time",
-]
 
 
 class Every(Options):
@@ -128,8 +122,17 @@ class Study(Options):
     checkpoints: CheckpointOptions = CheckpointOptions()
     measures: tuple[MeasureRequest, ...] = ()
     measuring: MeasuringOptions = MeasuringOptions()
-    claims: tuple[BuiltinClaim, ...] = ()
+    claims: tuple[ClaimRequest, ...] = ()
     resources: ResourcesOptions = ResourcesOptions()
+
+    @field_validator("claims")
+    @classmethod
+    def _named_once(cls, claims: tuple[ClaimRequest, ...]) -> tuple[ClaimRequest, ...]:
+        names = [claim.name for claim in claims]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"claims need different names, got {min(twice)!r} twice")
+        return claims
 
     @field_validator("seeds")
     @classmethod
@@ -142,6 +145,10 @@ class Study(Options):
     def seed_list(self) -> tuple[int, ...]:
         """The seeds, spelled out."""
         return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+
+    def claims_built_in(self, name: str) -> bool:
+        """Whether the built-in claim ``name`` is among the claims."""
+        return any(isinstance(claim, BuiltInClaim) and claim.name == name for claim in self.claims)
 
     @property
     def requests(self) -> dict[str, Any]:

@@ -1,4 +1,5 @@
 import itertools
+from typing import get_args
 
 import pytest
 
@@ -6,8 +7,9 @@ from orchestrator.report.answer import answer
 from orchestrator.report.evidence import Judged
 from orchestrator.report.queries import Query
 from orchestrator.statistics import Claim, Estimate
+from orchestrator.study.claim_options import BuiltInName
 
-NAMES = ("flatness_tracks_margin", "margin_is_cheaper", "large_batch_needs_time")
+NAMES = get_args(BuiltInName)
 
 
 def judged(name, verdict, estimate):
@@ -33,3 +35,15 @@ def test_nothing_known_gives_the_reason():
 
 def test_no_claims():
     assert "no claims" in answer([])
+
+
+@pytest.mark.parametrize(
+    ("verdict", "begin"),
+    [("holds", "It holds that"), ("fails", "It does not hold"), ("unclear", "It remains unclear")],
+)
+def test_claims_that_the_study_states_are_quoted(verdict, begin):
+    estimate = Estimate(0.5, 0.4, 0.6, 0.95, 30, 6, 0)
+    claim = Claim("mine", "Wide is good", "Mean of x", estimate, 0, verdict, "")
+    sentence = answer([Judged(claim, Query("", "", ""), "")])
+    assert sentence.startswith(begin)
+    assert "“Wide is good” (Mean of x: 0.50 [0.40, 0.60])" in sentence

@@ -1,8 +1,8 @@
 import numpy as np
 
 from orchestrator.report import check_claims
-from orchestrator.report.evidence import judge_claims
-from orchestrator.report.source import open_source
+from orchestrator.report.evidence import judge_claims, ways_of_training
+from orchestrator.report.source import Rows, open_source
 from tests.report.simulated import simulate, study_content
 
 
@@ -62,3 +62,84 @@ def test_each_claim_names_a_figure_and_its_query(source):
     assert [one.figure for one in judged] == ["threshold", "cost", "training"]
     for one in judged:
         assert len(source.rows(one.query)) == 96
+
+
+def intervened(rows):
+    """Odd trials are trained by SAM, which flattens them and leaves the margin alone."""
+    odd = {row["trial_id"] for row in rows["trials"] if row["seed"] % 2}
+    for row in rows["trials"]:
+        sam = row["trial_id"] in odd
+        row.update(loss="cross_entropy", optimizer="sam" if sam else "sgd", weight_decay=0.0)
+        row.update(rho=0.05 if sam else None, condition_id=row["condition_id"] + "-sam" * sam)
+    for row in rows["measures"]:
+        if row["trial_id"] in odd and row["measure"] == "hessian_trace":
+            row["value"] /= 100
+
+
+def test_interventions_that_move_flatness_alone(tmp_path):
+    study = study_content(claims=["flatness_is_an_epiphenomenon"])
+    (claim,) = check_claims(simulate(tmp_path / "r", study=study, seeds=4, change=intervened))
+    assert claim.verdict == "holds"
+    assert "with optimizer sgd r is" in claim.explanation
+    assert "with optimizer sam, rho 0.05 r is" in claim.explanation
+    assert "moving one of them only" in claim.explanation
+
+
+def test_ways_of_training_name_what_differs_and_the_plainest_comes_first():
+    columns = {
+        "loss": ["mse", "cross_entropy", "cross_entropy"],
+        "label_smoothing": [None, 0.1, 0.0],
+        "optimizer": ["sgd"] * 3,
+        "rho": [None] * 3,
+        "weight_decay": [0.0] * 3,
+    }
+    ways, plainest = ways_of_training(Rows(columns))
+    assert ways == [
+        "loss mse",
+        "loss cross_entropy, label smoothing 0.1",
+        "loss cross_entropy, label smoothing 0",
+    ]
+    assert plainest == ways[2]
+    same = Rows({name: values[:1] * 2 for name, values in columns.items()})
+    assert ways_of_training(same) == (["the usual training"] * 2, "the usual training")
+    assert ways_of_training(Rows({name: [] for name in columns}))[0] == []
+
+
+def test_both_gaps_are_ranked(tmp_path):
+    study = study_content(claims=["margin_predicts_gap_at_least_as_well"])
+    (claim,) = check_claims(simulate(tmp_path / "r", study=study))
+    assert claim.estimate.n == 12
+    assert "with the loss gap τ is" in claim.explanation
+    assert "with the error gap τ is" in claim.explanation
+
+
+def test_a_threshold_of_the_study_replaces_the_usual_one(tmp_path):
+    names = ["flatness_tracks_margin", "margin_is_cheaper", "large_batch_needs_time"]
+    claims = [
+        {"name": name, "threshold": threshold}
+        for name, threshold in zip(names, (-0.9999, 1000, 0.99), strict=True)
+    ]
+    judged = check_claims(simulate(tmp_path / "r", study=study_content(claims=claims)))
+    assert [claim.verdict for claim in judged] == ["fails"] * 3
+    assert [claim.threshold for claim in judged] == [-0.9999, 1000, 0.99]
+    assert "at least 1000 times" in judged[1].statement
+
+
+def test_the_usual_probes_are_priced_where_a_fixed_number_was_made(tmp_path):
+    def probed(rows):
+        for row in [r for r in rows["measures"] if r["measure"] == "hessian_trace"]:
+            for options in ("probes=2, relative_error=1e-09", "probes=64"):
+                request = f'hessian_trace(method="hutchinson", {options})'
+                seconds = row["seconds"] / 2 if "error" in options else 1e9
+                rows["measures"].append(
+                    {**row, "variant": "hutchinson", "request": request, "seconds": seconds}
+                )
+
+    study = study_content(claims=["margin_is_cheaper"])
+    (claim,) = check_claims(simulate(tmp_path / "r", study=study, change=probed))
+    plain = check_claims(simulate(tmp_path / "plain", study=study))[0]
+    assert claim.estimate == plain.estimate
+    usual = float(claim.explanation.partition("the ratio is ")[2].split(" ")[0].replace(",", ""))
+    # Half the seconds for two probes: a hundred cost 25 times the trace.
+    assert np.isclose(usual, 25 * claim.estimate.value, rtol=0.01)
+    assert "Hutchinson's probes" not in plain.explanation

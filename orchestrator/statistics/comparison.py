@@ -1,0 +1,142 @@
+"""Which of two measures ranks networks more nearly as the generalization gap does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.statistics.bootstrap import Groups, student_interval, why_no_interval
+from orchestrator.statistics.claim import Claim, Verdict, counted, decide, left_out, with_interval
+from orchestrator.statistics.estimate import Estimate, FloatArray, all_finite
+from orchestrator.statistics.ranking import kendall, kendall_of_weights
+from orchestrator.statistics.resampling import DEFAULT, Resampling
+
+NON_INFERIORITY = -0.1
+"""By how much |τ| of the margin may be smaller and still count as at least as good."""
+
+_FEWEST_ROWS = 4
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two measures against one target, on the same networks.
+
+    Attributes:
+        first: Kendall's τ_b of the first measure and the target.
+        second: That of the second measure.
+        advantage: |τ| of the first minus |τ| of the second.
+    """
+
+    first: Estimate
+    second: Estimate
+    advantage: Estimate
+
+
+def compare_predictors(
+    first: FloatArray,
+    second: FloatArray,
+    target: FloatArray,
+    groups: Groups,
+    resampling: Resampling = DEFAULT,
+) -> Comparison:
+    """Compare |τ_b| of two measures with one target, resampling both together.
+
+    Both τ come from the same networks and the same resamples: the difference of two numbers that
+    err together is known better than either. Intervals that overlap say little about it.
+
+    Args:
+        first: Shape (n,).
+        second: Shape (n,).
+        target: Shape (n,). Rows that are not finite in all three are left out and counted.
+        groups: The trial and condition of each row.
+        resampling: How intervals are made.
+    """
+    columns = np.stack([first, second, target])
+    kept = all_finite(columns.T)
+    (one, other, gap), inner = columns[:, kept], groups.select(kept)
+    taus = [kendall(measure, gap, inner, resampling) for measure in (one, other)]
+    n, excluded = len(gap), int(np.sum(~kept))
+
+    def missing(reason: str, value: float | None = None) -> Comparison:
+        level, trials = resampling.level, inner.trials
+        advantage = Estimate(value, None, None, level, n, trials, excluded, reason)
+        return Comparison(taus[0], taus[1], advantage)
+
+    if n < _FEWEST_ROWS:
+        return missing(f"{n} networks; a comparison needs at least {_FEWEST_ROWS}")
+    for tau in taus:
+        if tau.value is None:
+            return missing(tau.reason)
+    found = [kendall_of_weights(np.stack([x, gap]), inner, "b") for x in (one, other)]
+    value = abs(found[0][0]) - abs(found[1][0])
+    if reason := why_no_interval(inner):
+        return missing(reason, value)
+    weights = inner.weights(resampling.resamples, resampling.seed)
+    resampled = np.abs(found[0][1](weights)) - np.abs(found[1][1](weights))
+    low, high = student_interval(value, resampled, inner.degrees_of_freedom, level=resampling.level)
+    if low is None or high is None:
+        return missing("too many resamples leave it undefined", value)
+    ends = (max(-1.0, low), min(1.0, high))
+    advantage = Estimate(value, *ends, resampling.level, n, inner.trials, excluded)
+    return Comparison(taus[0], taus[1], advantage)
+
+
+def margin_predicts_gap_at_least_as_well(
+    margin: FloatArray,
+    hessian_trace: FloatArray,
+    gaps: Mapping[str, FloatArray],
+    groups: Groups,
+    threshold: float = NON_INFERIORITY,
+) -> Claim:
+    """|τ| between margin and gap minus |τ| between trace and gap, for every gap.
+
+    The claim is one of non-inferiority: a margin of a tenth is allowed, because two measures that
+    are equally good differ by chance. It holds if it does for every gap, and fails if it fails
+    for one. The number is that of the gap where the margin does worst.
+
+    Args:
+        margin: Shape (n,), mean training margin, one trained network a row.
+        hessian_trace: Shape (n,).
+        gaps: Name → shape (n,), the loss gap and the error gap.
+        groups: The trial and condition of each network.
+        threshold: The least difference that counts as at least as well.
+    """
+    compared = {
+        name: compare_predictors(margin, hessian_trace, gap, groups) for name, gap in gaps.items()
+    }
+    verdicts = [decide(one.advantage, threshold, below=False) for one in compared.values()]
+    verdict: Verdict = "holds" if all(one == "holds" for one in verdicts) else "unclear"
+    if "fails" in verdicts:
+        verdict = "fails"
+    known = {name: one for name, one in compared.items() if one.advantage.value is not None}
+    shown = min(
+        (known or compared).values(),
+        key=lambda one: one.advantage.value if one.advantage.value is not None else 0.0,
+    )
+    sentences = [
+        f"Over {counted(shown.advantage.n, 'trained network')}: "
+        + "; ".join(
+            f"with the {name} τ is {with_interval(one.first, 2)} for the margin and "
+            f"{with_interval(one.second, 2)} for the trace, difference of sizes "
+            f"{with_interval(one.advantage, 2)}"
+            for name, one in compared.items()
+        )
+        + ".",
+        left_out(("networks without a finite margin, trace or gap", shown.advantage.n_excluded)),
+        f"At least as well means: smaller by no more than {abs(threshold):g}.",
+    ]
+    if not shown.advantage.has_interval:
+        sentences.append(f"No verdict: {shown.advantage.reason}.")
+    return Claim(
+        "margin_predicts_gap_at_least_as_well",
+        "The margin ranks trained networks by their generalization gap at least as well as the "
+        "Hessian trace does",
+        "Difference of |Kendall’s τ_b| with the gap, margin minus Hessian trace, for the gap "
+        "where it is smallest",
+        shown.advantage,
+        threshold,
+        verdict,
+        " ".join(sentence for sentence in sentences if sentence),
+    )

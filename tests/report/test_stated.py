@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from orchestrator.report.evidence import claims_of, judge_claims
+from orchestrator.report.source import open_source
+from orchestrator.report.stated import judge_stated
+from orchestrator.study.claim_options import StatedClaim
+from tests.report.simulated import simulate, study_content
+
+MINE = {"name": "mine", "statement": "It is so.", "x": "hessian_trace", "y": "margin_mean"}
+
+
+def judge(source, **options):
+    claim, query = judge_stated(source, StatedClaim(**{**MINE, "below": 0.0, **options}))
+    return claim, query
+
+
+def test_a_correlation_over_all_snapshots(source):
+    claim, query = judge(source, log=("hessian_trace",), where="train_error <= 0.1")
+    rows = source.connection.sql(
+        "SELECT log10(hessian_trace), margin_mean FROM wide WHERE step > 0 AND train_error <= 0.1"
+    ).fetchall()
+    expected = stats.pearsonr(*zip(*rows, strict=True)).statistic
+    assert claim.estimate.value == pytest.approx(expected, abs=1e-12)
+    assert (claim.name, claim.statement, claim.verdict) == ("mine", "It is so", "holds")
+    assert claim.statistic == (
+        "Pearson r between log10 hessian_trace and margin_mean, over all snapshots "
+        "with train_error <= 0.1"
+    )
+    assert "train_error <= 0.1" in query.sql
+
+
+def test_over_trained_networks_with_another_statistic(source):
+    claim, _ = judge(source, statistic="kendall", design="final", y="loss_gap")
+    rows = source.connection.sql(
+        "SELECT hessian_trace, loss_gap FROM wide SEMI JOIN final USING (checkpoint_id)"
+    )
+    expected = stats.kendalltau(*zip(*rows.fetchall(), strict=True)).statistic
+    assert claim.estimate.value == pytest.approx(expected, abs=1e-12)
+    assert claim.estimate.n == 12
+
+
+def test_given_columns_are_held_fixed(source):
+    free, _ = judge(source, log=("hessian_trace",))
+    held, _ = judge(source, log=("hessian_trace", "train_loss"), given=("train_loss",))
+    assert abs(held.estimate.value) < abs(free.estimate.value)
+    assert held.statistic.endswith("given log10 train_loss, over all snapshots")
+
+
+@pytest.mark.parametrize("design", ["matched_loss", "matched_updates", "matched_epochs"])
+def test_networks_equally_far_trained_are_compared(source, design):
+    claim, _ = judge(source, statistic="kendall", design=design)
+    assert -1 <= claim.estimate.value <= 1
+    assert "same" in claim.statistic
+    # Large batches make few updates, and do not come down to the smaller loss.
+    stages, left_out = {
+        "matched_loss": ("1 stage", "1 stages"),
+        "matched_updates": ("4 stages", "4 stages"),
+        "matched_epochs": ("8 stages", ""),
+    }[design]
+    assert f"Compared at {stages} of training." in claim.explanation
+    assert ("Left out" in claim.explanation) == bool(left_out)
+    assert f"{left_out} with too few networks." in claim.explanation or not left_out
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_one_column(source, statistic):
+    claim, _ = judge(
+        source, statistic=statistic, x="error_gap", y="", design="final", above=-1, below=None
+    )
+    rows = source.connection.sql("SELECT error_gap FROM final").fetchall()
+    assert claim.estimate.value == pytest.approx(getattr(np, statistic)(rows))
+    assert claim.verdict == "holds"
+    assert claim.statistic == f"{statistic.title()} of error_gap, over trained networks"
+
+
+def test_a_query_of_its_own(source):
+    sql = "SELECT trial_id, condition_id, seed AS x, batch_size AS y FROM trials;"
+    claim, query = judge(source, query=sql, x="x", y="y", statistic="spearman")
+    assert claim.estimate.value == pytest.approx(0, abs=1e-12)
+    assert query.sql == sql.rstrip(";")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"x": "no_such"}, "no_such"),
+        ({"where": "train_eror < 1"}, "train_eror"),
+        ({"query": "SELECT trial_id, condition_id FROM trials"}, "no column hessian_trace"),
+        ({"query": "DROP VIEW wide"}, "cannot be run"),
+        ({"query": "SELECT * FROM read_csv('/etc/passwd')"}, "cannot be run"),
+        (
+            {
+                "query": "SELECT trial_id, condition_id, 'a' AS x, 1 AS y FROM trials",
+                "x": "x",
+                "y": "y",
+            },
+            "not usable",
+        ),
+        (
+            {
+                "query": "SELECT trial_id, condition_id, 'a'::INT AS x, 1 AS y FROM trials",
+                "x": "x",
+                "y": "y",
+            },
+            "cannot be run",
+        ),
+    ],
+)
+def test_what_cannot_be_computed_is_unclear_and_says_why(source, options, reason):
+    claim, _ = judge(source, **options)
+    assert claim.verdict == "unclear"
+    assert claim.estimate.value is None
+    assert reason in claim.explanation
+
+
+def test_values_without_a_logarithm_are_counted(tmp_path):
+    def spoil(rows):
+        for row in rows["measures"][:40]:
+            if row["measure"] == "hessian_trace":
+                row["value"] = -1.0
+
+    with open_source(simulate(tmp_path / "r", change=spoil)) as source:
+        claim, _ = judge(source, log=("hessian_trace",))
+    assert claim.estimate.n_excluded > 0
+    assert f"{claim.estimate.n_excluded} hessian_trace not positive" in claim.explanation
+
+
+def test_a_study_states_claims_of_both_kinds(tmp_path):
+    claims = [
+        "flatness_tracks_margin",
+        {
+            "name": "flatness_tracks_margin_barely",
+            **{k: MINE[k] for k in "xy"},
+            "statement": "s",
+            "below": -0.2,
+            "log": ["hessian_trace"],
+        },
+    ]
+    path = simulate(tmp_path / "r", study=study_content(claims=claims))
+    with open_source(path) as source:
+        assert [claim.name for claim in claims_of(source)] == [
+            "flatness_tracks_margin",
+            "flatness_tracks_margin_barely",
+        ]
+        judged = judge_claims(source)
+    assert [one.claim.verdict for one in judged] == ["holds", "holds"]
+    assert [one.figure for one in judged] == ["threshold", ""]

@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+from scipy import stats
+
+from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.interventions import (
+    compare_interventions,
+    flatness_is_an_epiphenomenon,
+)
+
+TRIALS, SNAPSHOTS = 6, 5
+WAYS = ("usual", "sam", "decay")
+
+
+class Studied:
+    """Networks trained in three ways: x follows y inside each, moved by an intervention."""
+
+    def __init__(self, moved, follows=True, seed=0):
+        generator = np.random.default_rng(seed)
+        shape = (len(WAYS), TRIALS, SNAPSHOTS)
+        y = generator.normal(size=shape) + 3
+        x = -y if follows else np.where(np.arange(3)[:, None, None] == 0, -y, 0)
+        x = x + np.array([0, moved, 0])[:, None, None] + 0.1 * generator.normal(size=shape)
+        self.x, self.y = x.ravel(), y.ravel()
+        trial = np.broadcast_to(
+            np.arange(len(WAYS) * TRIALS)[:, None], (len(WAYS) * TRIALS, SNAPSHOTS)
+        )
+        self.ways = np.repeat(WAYS, TRIALS * SNAPSHOTS).tolist()
+        self.groups = Groups.of(trial.ravel().tolist(), self.ways)
+
+    def compared(self):
+        return compare_interventions(self.x, self.y, self.ways, "usual", self.groups)
+
+
+def test_one_line_for_all_ways_of_training():
+    found = Studied(moved=0).compared()
+    assert found.reference.value == pytest.approx(found.across.value, abs=0.02)
+    assert found.weakening.low < 0.01
+    assert not any(one.moves_one_only for one in found.each)
+
+
+def test_an_intervention_that_moves_one_of_them_weakens_what_is_left():
+    study = Studied(moved=-5)
+    found = study.compared()
+    usual = np.array(study.ways) == "usual"
+    inside = stats.pearsonr(study.x[usual], study.y[usual]).statistic
+    across = stats.pearsonr(study.x, study.y).statistic
+    assert found.weakening.value == pytest.approx(abs(inside) - abs(across), abs=1e-12)
+    assert found.weakening.low > 0.2
+    assert [one.name for one in found.each] == list(WAYS)
+    assert [one.moves_one_only for one in found.each] == [False, True, False]
+    assert found.each[1].x_shift == pytest.approx(-5, abs=0.8)
+    assert abs(found.each[1].y_shift) < 0.5
+
+
+def test_an_intervention_that_undoes_the_relation_weakens_it_too():
+    found = Studied(moved=0, follows=False).compared()
+    assert abs(found.each[1].correlation.value) < 0.5
+    assert found.weakening.low > 0.1
+
+
+def test_the_reference_comes_first_wherever_its_rows_are():
+    study = Studied(moved=0)
+    found = compare_interventions(study.x, study.y, study.ways, "decay", study.groups)
+    assert [one.name for one in found.each] == ["decay", "usual", "sam"]
+    assert found.each[0].x_shift == 0
+
+
+def test_rows_that_are_not_finite_are_counted():
+    study = Studied(moved=0)
+    study.x[0], study.y[1] = np.nan, np.inf
+    found = study.compared()
+    assert (found.weakening.n, found.weakening.n_excluded) == (len(study.x) - 2, 2)
+
+
+def test_one_way_of_training_says_nothing():
+    study = Studied(moved=0)
+    found = compare_interventions(study.x, study.y, ["usual"] * len(study.x), "usual", study.groups)
+    assert found.weakening.value is None
+    assert "one way" in found.weakening.reason
+
+
+def claim_of(study, error=0.0):
+    errors = np.full(len(study.x), error)
+    return flatness_is_an_epiphenomenon(
+        10**study.x, study.y, errors, study.ways, "usual", study.groups
+    )
+
+
+def test_the_claim_holds_where_the_correlation_does_not_survive():
+    claim = claim_of(Studied(moved=-5))
+    assert claim.verdict == "holds"
+    assert "with sam r is" in claim.explanation
+    assert "moving one of them only" in claim.explanation
+
+
+def test_the_claim_fails_where_the_correlation_survives():
+    claim = claim_of(Studied(moved=0))
+    assert claim.verdict == "fails"
+    assert "less than 0.1 has survived" in claim.explanation
+
+
+def test_without_small_training_errors_there_is_no_verdict():
+    claim = claim_of(Studied(moved=-5), error=0.5)
+    assert (claim.verdict, claim.estimate.n) == ("unclear", 0)
