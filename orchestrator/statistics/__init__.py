@@ -26,17 +26,25 @@ from orchestrator.statistics.matched import at_matched_stages as at_matched_stag
 from orchestrator.statistics.matched import at_matched_times as at_matched_times
 from orchestrator.statistics.mean import mean as mean
 from orchestrator.statistics.median import median as median
+from orchestrator.statistics.multiplicity import benjamini_hochberg as benjamini_hochberg
+from orchestrator.statistics.multiplicity import holm as holm
 from orchestrator.statistics.mutual_information import (
     ConditionalInformation as ConditionalInformation,
 )
 from orchestrator.statistics.mutual_information import (
     conditional_information as conditional_information,
 )
+from orchestrator.statistics.noise_ceiling import NoiseCeiling as NoiseCeiling
+from orchestrator.statistics.noise_ceiling import attenuation as attenuation
+from orchestrator.statistics.noise_ceiling import measure_reliability as measure_reliability
+from orchestrator.statistics.noise_ceiling import noise_ceiling as noise_ceiling
 from orchestrator.statistics.parametrization import (
     flatness_depends_on_parametrization as flatness_depends_on_parametrization,
 )
 from orchestrator.statistics.ranking import kendall as kendall
 from orchestrator.statistics.ranking import spearman as spearman
 from orchestrator.statistics.resampling import Resampling as Resampling
+from orchestrator.statistics.sign_error import SignError as SignError
+from orchestrator.statistics.sign_error import sign_error as sign_error
 from orchestrator.statistics.stratified import stratified_correlation as stratified_correlation
 from orchestrator.statistics.variance import variance_share as variance_share
