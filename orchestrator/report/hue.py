@@ -38,12 +38,20 @@ class Hue:
 
 def choose_hue(source: Source) -> Hue | None:
     """Batch size if it varies, else the first swept hyperparameter that does, else None."""
-    for column in ("batch_size", *_swept_columns(source.study)):
-        if source.has(column):
-            values = source.rows(distinct_values(column))["value"]
-            if len(values) > 1:
-                return Hue(column, column.replace("_", " "), tuple(map(level_text, values)))
+    for column in varied_columns(source):
+        values = source.rows(distinct_values(column))["value"]
+        return Hue(column, column.replace("_", " "), tuple(map(level_text, values)))
     return None
+
+
+def varied_columns(source: Source) -> tuple[str, ...]:
+    """The columns of the hyperparameters that the study varies."""
+    columns = dict.fromkeys(("batch_size", *_swept_columns(source.study)))
+    return tuple(
+        column
+        for column in columns
+        if source.has(column) and len(source.rows(distinct_values(column))) > 1
+    )
 
 
 def level_text(value: Any) -> str:

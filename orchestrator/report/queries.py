@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 MOST_POINTS = 1000
 MOST_RANKED = 4000
+MOST_COMPARED = 500
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,30 @@ def by_intervention(measures: Iterable[str]) -> Query:
         f"SELECT trial_id, condition_id, step, train_error, {', '.join(INTERVENED)}{names}\n"
         "FROM wide WHERE step > 0\n"
         "ORDER BY trial_id, step",
+    )
+
+
+MEASURE_COLUMNS = Query(
+    "measure_columns",
+    "the columns of wide that could rank networks: not of the test split, and with a direction",
+    "SELECT column_name, family, direction\n"
+    "FROM parts.wide_columns JOIN measure_catalog USING (measure)\n"
+    "WHERE split IS DISTINCT FROM 'test' AND direction <> 'neutral'\n"
+    "ORDER BY family <> 'margin', family <> 'flatness', family, column_name",
+)
+
+
+def ranked_networks(measures: Iterable[str], hyperparameters: Iterable[str]) -> Query:
+    """One row a completed trial: its last snapshot with all that could rank it."""
+    names = "".join(f", {identifier(name)}" for name in (*hyperparameters, *measures))
+    return Query(
+        "ranked_networks",
+        "the last snapshot of every completed trial, with every measure that could rank it; at "
+        f"most {MOST_COMPARED}, chosen by a hash",
+        f"SELECT trial_id, condition_id, seed, loss_gap, error_gap{names}\n"
+        "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
+        f"QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}\n"
+        "ORDER BY trial_id",
     )
 
 

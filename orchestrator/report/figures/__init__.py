@@ -7,19 +7,25 @@ from orchestrator.report.figures.figure import Figure as Figure
 from orchestrator.report.figures.figure import Table as Table
 from orchestrator.report.figures.flatness_margin import flatness_margin_figure
 from orchestrator.report.figures.gaps import gaps_figure
+from orchestrator.report.figures.granulated import granulated_figure
+from orchestrator.report.figures.predictors import predictors_figure
 from orchestrator.report.figures.threshold import threshold_figure
 from orchestrator.report.figures.training import training_figure
 from orchestrator.report.hue import choose_hue
+from orchestrator.report.predictors import trained_networks
 from orchestrator.report.source import Source
 
 
 def all_figures(source: Source) -> list[Figure]:
     """Every figure; those that can't be drawn say why."""
     hue = choose_hue(source)
+    trained = trained_networks(source)
     return [
         threshold_figure(source),
         flatness_margin_figure(source, hue),
         gaps_figure(source, hue),
+        predictors_figure(trained),
+        granulated_figure(trained),
         training_figure(source, hue),
         cost_figure(source),
     ]

@@ -1,0 +1,51 @@
+import pytest
+
+from orchestrator.report.figures.predictors import predictors_figure
+from orchestrator.report.predictors import as_tau, ceilings, trained_networks
+from orchestrator.report.source import open_source
+from tests.report.simulated import simulate
+
+
+def test_every_measure_with_both_gaps(source):
+    trained = trained_networks(source)
+    figure = predictors_figure(trained)
+    assert len(figure.table.rows) == 2 * len(trained.predictors)
+    strengths = [abs(row[3]) for row in figure.table.rows]
+    assert max(strengths) == max(strengths[:2])
+    for _, _, gap, tau, low, high, _, _, _, n, _, _ in figure.table.rows:
+        assert gap in ("loss gap", "error gap")
+        assert -1 <= low <= tau <= high <= 1
+        assert n == 12
+
+
+def test_the_ceiling_is_drawn_on_both_sides(source):
+    trained = trained_networks(source)
+    figure = predictors_figure(trained)
+    (ceiling,) = [
+        layer for layer in figure.chart["layer"] if layer["mark"].get("strokeDash") == [5, 4]
+    ]
+    drawn = {(row["gap"], row["at"]) for row in ceiling["data"]["values"]}
+    for gap, limit in ceilings(trained).items():
+        reach = as_tau(limit.correlation.value)
+        assert {(gap.replace("_", " "), side * reach) for side in (-1, 1)} <= drawn
+    assert "a function of them alone could reach" in figure.caption
+
+
+def test_single_seeds_have_no_ceiling_and_say_so(tmp_path):
+    path = simulate(tmp_path / "r", seeds=1, batch_sizes=[16, 32, 64, 128, 256, 512, 1024])
+    with open_source(path) as source:
+        figure = predictors_figure(trained_networks(source))
+    assert "No noise ceiling for the loss gap: fewer than two conditions" in figure.caption
+    assert all(layer["mark"].get("strokeDash") is None for layer in figure.chart["layer"])
+
+
+def test_too_few_networks(tmp_path):
+    with open_source(simulate(tmp_path / "r", seeds=1)) as source:
+        figure = predictors_figure(trained_networks(source))
+    assert figure.chart is None
+    assert "Fewer than 6 trained networks" in figure.missing
+
+
+@pytest.mark.parametrize("word", ["Forest plot", "loss gap", "error gap"])
+def test_alternative_text(source, word):
+    assert word in predictors_figure(trained_networks(source)).alternative
