@@ -124,6 +124,26 @@ def by_intervention(measures: Iterable[str]) -> Query:
     )
 
 
+def at_milestones(measures: Iterable[str]) -> Query:
+    """The snapshot at which each trial reached each training loss that was asked for."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "at_milestones",
+        "the snapshot at which each trial reached each training loss",
+        f"SELECT trial_id, condition_id, train_loss_milestone, loss_gap, error_gap{names}\n"
+        "FROM wide\n"
+        "JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones)\n"
+        "    USING (checkpoint_id)\n"
+        "ORDER BY trial_id, train_loss_milestone DESC",  # noqa: S608 - quoted
+    )
+
+
+TEST_EXAMPLES = Query(
+    "test_examples",
+    "how many test examples were measured, at most",
+    "SELECT max(n_examples) AS examples FROM measures WHERE split = 'test'",
+)
+
 MEASURE_COLUMNS = Query(
     "measure_columns",
     "the columns of wide that could rank networks: not of the test split, and with a direction",

@@ -99,8 +99,8 @@ def test_the_page_is_well_formed_and_loads_nothing(text):
 
 def test_it_can_be_read_without_scripts(text):
     plain = Parsed(without_scripts(text))
-    assert plain.tags.count("svg") == 7
-    assert plain.tags.count("figcaption") == 7
+    assert plain.tags.count("svg") == 9
+    assert plain.tags.count("figcaption") == 9
     assert plain.tags.count("table") >= 6
 
 
@@ -112,6 +112,8 @@ def test_charts_are_given_as_data_with_one_bundle(text):
         "specification-gaps",
         "specification-predictors",
         "specification-granulated",
+        "specification-environments",
+        "specification-designs",
         "specification-training",
         "specification-cost",
     ]
@@ -205,13 +207,13 @@ def test_a_study_without_traces_says_why_figures_are_missing(without_trace):
     assert "There is no such figure: No snapshot has a hessian_trace" in page
     assert "so it has no panels" in page
     assert "? unclear" in page
-    assert Parsed(without_scripts(page)).tags.count("svg") == 3
+    assert Parsed(without_scripts(page)).tags.count("svg") == 4
 
 
 def test_a_study_without_rows_has_a_report(empty):
     page = written(empty)
     assert "0 of 12 trials are completed" in page
-    assert page.count("There is no such figure") == 7
+    assert page.count("There is no such figure") == 9
     assert "vegaEmbed=" not in page
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.report.figures.cost import cost_figure
+from orchestrator.report.figures.designs import designs_figure
+from orchestrator.report.figures.environments import environments_figure
 from orchestrator.report.figures.figure import Figure as Figure
 from orchestrator.report.figures.figure import Table as Table
 from orchestrator.report.figures.flatness_margin import flatness_margin_figure
@@ -26,6 +28,8 @@ def all_figures(source: Source) -> list[Figure]:
         gaps_figure(source, hue),
         predictors_figure(trained),
         granulated_figure(trained),
+        environments_figure(source, trained),
+        designs_figure(source),
         training_figure(source, hue),
         cost_figure(source),
     ]

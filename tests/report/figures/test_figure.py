@@ -18,5 +18,5 @@ def test_every_figure_is_there_or_says_why_not(source, empty):
         assert figure.table.rows
     with open_source(empty) as nothing:
         figures = all_figures(nothing)
-    assert len(figures) == 7
+    assert len(figures) == 9
     assert all(figure.chart is None and figure.missing.endswith(".") for figure in figures)
