@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 import jinja2
 
 from orchestrator.report.drawing import embedded_json, scripts, static_svg
 from orchestrator.report.evidence import Judged
-from orchestrator.report.figures import Figure
+from orchestrator.report.figures import Figure, cell
 from orchestrator.report.fragility import Fragility
 from orchestrator.report.methods import Methods
 from orchestrator.report.provenance import Provenance
@@ -82,19 +80,6 @@ def render(page: Page) -> str:
         script=_resource("page.js"),
         bundle=scripts() if drawn else "",
     )
-
-
-def cell(value: Any) -> str:
-    """A value as text of a table: numbers with four digits, nothing as a dash."""
-    if value is None or value == "":
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if not math.isfinite(value):
-        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "NaN")
-    return f"{value:.4g}".replace("-", "−")
 
 
 def _interval(estimate: Estimate) -> str:

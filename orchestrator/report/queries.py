@@ -149,7 +149,7 @@ MEASURE_COST = Query(
     ")\n"
     "SELECT request AS what, 'measure' AS kind, count(*) AS n,\n"
     "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
-    "    quantile_cont(seconds, 0.9) AS high, sum(seconds) AS total\n"
+    "    quantile_cont(seconds, 0.9) AS high, sum(seconds ORDER BY seconds) AS total\n"
     "FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what",
 )
 
@@ -166,7 +166,7 @@ TRAINING_COST = Query(
     "SELECT what, 'training' AS kind, count(*) AS n,\n"
     "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
     "    quantile_cont(seconds, 0.9) AS high,\n"
-    "    CASE WHEN what LIKE '%whole network' THEN sum(seconds) END AS total\n"
+    "    CASE WHEN what LIKE '%whole network' THEN sum(seconds ORDER BY seconds) END AS total\n"
     "FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC",
 )
 

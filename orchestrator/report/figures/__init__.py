@@ -5,6 +5,7 @@ from __future__ import annotations
 from orchestrator.report.figures.cost import cost_figure
 from orchestrator.report.figures.figure import Figure as Figure
 from orchestrator.report.figures.figure import Table as Table
+from orchestrator.report.figures.figure import cell as cell
 from orchestrator.report.figures.flatness_margin import flatness_margin_figure
 from orchestrator.report.figures.gaps import gaps_figure
 from orchestrator.report.figures.threshold import threshold_figure

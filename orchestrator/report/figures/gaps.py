@@ -16,6 +16,7 @@ from orchestrator.report.figures.theme import (
     log_axis,
     padded,
     padded_log,
+    rounded,
     themed,
 )
 from orchestrator.report.hue import Hue
@@ -92,7 +93,7 @@ def _chart(points: Points, measures: list[str], hue: Hue | None) -> dict[str, An
     )
     panels = [_panel(points, measure, gap, hue, brush) for gap in _GAPS for measure in measures]
     panels[0] = panels[0].add_params(brush)
-    shared = {_DATA: points.records}
+    shared = {_DATA: rounded(points.records)}
     chart = themed(alt.concat(*panels, columns=len(measures), datasets=shared))
     # One brush for all panels. Adding it to each makes Altair warn that it joins them.
     chart["params"][0]["views"] = [panel.name for panel in panels]

@@ -26,7 +26,7 @@ from orchestrator.statistics.estimate import positive_log10
 THRESHOLDS = (1.0, 0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.005)
 FLATNESS = {
     "hessian_trace": "Hessian trace",
-    "hessian_eigenvalue_1": "largest eigenvalue λ₁",
+    "hessian_eigenvalue_1": "largest eigenvalue",
 }
 _COLOURS = dict(zip(FLATNESS.values(), (OKABE_ITO[3], OKABE_ITO[4]), strict=True))
 _FEWEST = 6
@@ -196,14 +196,14 @@ def _table(points: list[_Point]) -> Table:
         "logarithm of",
         "training error ≤",
         "r",
-        "from",
-        "to",
+        "r from",
+        "r to",
         "partial r",
-        "from",
-        "to",
+        "partial from",
+        "partial to",
         "r inside conditions",
-        "from",
-        "to",
+        "inside from",
+        "inside to",
         "snapshots",
         "trials",
         "left out",
