@@ -272,6 +272,34 @@ def report(
 
 
 @app.command()
+def export(
+    results: Results,
+    to: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--to", metavar="DIR", help="Where to (default: RESULTS/export)."),
+    ] = None,
+    figures: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="NAME,…", help="Which figures and tables, as threshold,claims (default: all)."
+        ),
+    ] = None,
+    formats: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="FORMAT,…", help="Of svg,pdf,png,csv,md,tex (default: all)."),
+    ] = None,
+    ppi: Annotated[float, typer.Option(help="Pixels an inch of PNG.")] = 300,
+) -> None:
+    """Write figures, tables and queries as files for a paper."""
+    import orchestrator
+
+    done = orchestrator.export(
+        results, to, figures=_listed(figures), formats=_listed(formats), ppi=ppi
+    )
+    print(done.text())
+
+
+@app.command()
 def compact(results: Results) -> None:
     """Join the small Parquet parts of a results folder into large ones."""
     from orchestrator.results import compact as join_parts
@@ -285,6 +313,10 @@ def schema() -> None:
     from orchestrator.study.schema import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",")]
 
 
 def _sql_text(sql: str) -> str:

@@ -44,7 +44,7 @@ def results(tmp_path_factory):
 def test_help_names_every_command():
     told = fine("--help")
     for command in (
-        "validate plan run measure audit status query report compact schema".split()  # noqa: SIM905
+        "validate plan run measure audit status query report export compact schema".split()  # noqa: SIM905
     ):
         assert re.search(rf"\b{command}\b", told)
 
@@ -101,6 +101,14 @@ def test_report_ends_at_its_path_and_checks_the_claims(results):
     assert checked.returncode == (0 if set(verdicts) == {"holds"} else 1)
 
 
+def test_export_says_where_and_what(results, tmp_path):
+    told = fine("export", results, "--to", tmp_path, "--figures", "cost,claims", "--formats", "md")
+    assert told == f"{tmp_path}\n  cost: md\n  claims: md\n  queries: sql\n"
+    assert "did you mean 'cost'" in refused("export", results, "--figures", "costs")
+    assert "no format 'html'" in refused("export", results, "--formats", "html")
+    assert "does not exist" in refused("export", tmp_path / "none")
+
+
 def test_measure_refuses_before_it_starts_anything(results, tmp_path):
     assert "did you mean 'margin'" in refused("measure", results, "margn")
     assert "does not exist" in refused("measure", tmp_path / "none", "margin")
@@ -126,7 +134,8 @@ def test_reading_commands_load_neither_torch_nor_ray(results):
     code = (
         "import sys; from orchestrator.cli import app; "
         f"[app(a, standalone_mode=False) for a in (['status', {str(results)!r}], "
-        f"['query', {str(results)!r}, 'SELECT 1'], ['report', {str(results)!r}])]; "
+        f"['query', {str(results)!r}, 'SELECT 1'], ['report', {str(results)!r}], "
+        f"['export', {str(results)!r}, '--formats', 'tex'])]; "
         "print(*(m for m in ('torch', 'ray') if m in sys.modules), 'end')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

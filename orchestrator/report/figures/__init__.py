@@ -13,6 +13,9 @@ from orchestrator.report.figures.training import training_figure
 from orchestrator.report.hue import choose_hue
 from orchestrator.report.source import Source
 
+FIGURE_KEYS = ("threshold", "flatness-margin", "gaps", "training", "cost")
+"""The key of each, whether it can be drawn or not."""
+
 
 def all_figures(source: Source) -> list[Figure]:
     """Every figure; those that can't be drawn say why."""

@@ -68,6 +68,7 @@ class Figure:
         key: Anchor in the page.
         title: What it shows, a few words.
         caption: What is to be seen and how it was made; whole sentences.
+        interaction: What a reader of the page can do with it, a sentence or "".
         alternative: For readers who can't see it: kind of chart, axes, what stands out.
         queries: What it was made from.
         table: Its numbers.
@@ -78,6 +79,7 @@ class Figure:
     key: str
     title: str
     caption: str = ""
+    interaction: str = ""
     alternative: str = ""
     queries: tuple[Query, ...] = ()
     table: Table | None = None

@@ -52,7 +52,7 @@ def gaps_figure(source: Source, hue: Hue | None) -> Figure:
     sentences = [
         "Each point is one snapshot; final networks are filled. Gaps are test minus training, "
         "so larger is worse; they can disagree in sign, because the loss gap also grows with "
-        "the scale of the logits. Drag over any panel to mark the same snapshots in all.",
+        "the scale of the logits.",
         f"Kendall’s τ over the final networks ({n}): {texts}.",
         _without(source, measures),
         points.sampled,
@@ -62,6 +62,7 @@ def gaps_figure(source: Source, hue: Hue | None) -> Figure:
         _KEY,
         _TITLE,
         caption=" ".join(sentence for sentence in sentences if sentence),
+        interaction="Drag over any panel to mark the same snapshots in all.",
         alternative=(
             f"{2 * len(measures)} scatter plots of {len(points.records)} snapshots against the "
             f"loss gap and the error gap. Rank correlations over final networks: {texts}."
