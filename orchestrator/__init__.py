@@ -183,8 +183,12 @@ def connectivity(
     return connect_study(Path(results), address=address, progress=tell(quiet=quiet))
 
 
-def connect(results: str | Path) -> Any:
+def connect(results: str | Path | Sequence[str | Path]) -> Any:
     """A DuckDB connection over a results folder, with every table, view and macro.
+
+    Args:
+        results: The folder, or a list of several: then every table and view has the rows of all,
+            and a first column ``study``; see :func:`orchestrator.results.connect`.
 
     Raises:
         ResultsError: If there are no results at that path.

@@ -25,6 +25,9 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
 Results = Annotated[Path, typer.Argument(help="A results folder.", metavar="RESULTS")]
+SeveralResults = Annotated[
+    list[Path], typer.Argument(help="One results folder, or several.", metavar="RESULTS")
+]
 Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it
     typer.Option("--set", metavar="PATH=VALUE", help="Override one value; may be repeated."),
@@ -238,18 +241,22 @@ def status(results: Results, as_json: AsJson = False) -> None:
 
 @app.command()
 def query(
-    results: Results,
+    results: SeveralResults,
     sql: Annotated[str, typer.Argument(help="SQL, a file that ends in .sql, or - for stdin.")],
     format_: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
 ) -> None:
-    """Ask the results a question in SQL (DuckDB). Read-only."""
+    """Ask the results a question in SQL (DuckDB). Read-only.
+
+    Several folders are one database, with a column "study" in every table.
+    """
     import shutil
 
     from orchestrator.results import query as run_query
     from orchestrator.results import write_result
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    write_result(run_query(results, _sql_text(sql)), format_.value, sys.stdout, width=width)
+    asked = run_query(results[0] if len(results) == 1 else results, _sql_text(sql))
+    write_result(asked, format_.value, sys.stdout, width=width)
 
 
 @app.command()
@@ -322,6 +329,10 @@ def _listed(text: str | None) -> list[str] | None:
 def _sql_text(sql: str) -> str:
     if sql == "-":
         return sys.stdin.read()
+    if os.path.isdir(sql):
+        from orchestrator.errors import QueryError
+
+        raise QueryError(f"{sql} is a folder, not SQL", "the SQL comes after all folders")
     if sql.endswith(".sql"):
         from orchestrator.errors import QueryError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.simulated import simulate
+from tests.report.simulated import simulate, study_content
 
 QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
 
@@ -90,6 +90,15 @@ def test_queries_come_from_the_line_a_file_or_stdin(results, tmp_path):
     assert "a query only reads" in refused("query", results, "DELETE FROM trials")
     assert "did you mean trials" in refused("query", results, "SELECT * FROM trails")
     assert "does not exist" in refused("query", tmp_path / "none", sql)
+
+
+def test_several_folders_are_asked_as_one(results, tmp_path):
+    other = simulate(tmp_path / "other", study=study_content(study="other"), batch_sizes=[16])
+    sql = "SELECT study, count(*) AS n FROM trials GROUP BY ALL ORDER BY ALL"
+    told = fine("query", results, other, sql, "--format", "csv")
+    assert told == "study,n\nother,3\nsimulated,12\n"
+    assert "the SQL comes after all folders" in refused("query", results, other)
+    assert "given 2 times" in refused("query", results, results, sql)
 
 
 def test_report_ends_at_its_path_and_checks_the_claims(results):
