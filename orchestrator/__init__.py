@@ -198,15 +198,23 @@ def connect(results: str | Path | Sequence[str | Path]) -> Any:
     return open_results(results)
 
 
-def report(results: str | Path) -> Path:
-    """Write the report of a results folder and return its path.
+def report(results: str | Path | Sequence[str | Path], output: str | Path | None = None) -> Path:
+    """Write the report of a results folder, or a comparison of several, and return its path.
+
+    Args:
+        results: The folder, or a list of several.
+        output: The file; by default ``report.html`` in the folder, or ``comparison.html`` beside
+            the first of several.
 
     Raises:
         ResultsError: If there are no results at that path.
     """
-    from orchestrator.report import write_report
+    import importlib
 
-    return write_report(Path(results))
+    # The room itself, which stands here in place of this function once it is imported.
+    room: Any = importlib.import_module("orchestrator.report")
+    path: Path = room(results, output)
+    return path
 
 
 def export(

@@ -261,20 +261,31 @@ def query(
 
 @app.command()
 def report(
-    results: Results,
+    results: SeveralResults,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="FILE", help="Where to (default: in the folder; beside the first of several)."
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit code 1 unless every claim of the study holds.")
     ] = False,
 ) -> None:
-    """Write report.html, one self-contained file, and print its path."""
-    from orchestrator.report import check_claims, write_report
+    """Write one self-contained HTML file, and print its path.
 
-    print(write_report(results))
+    Of one results folder its report, of several a comparison of their claims.
+    """
+    import orchestrator
+    from orchestrator.report import check_claims
+
+    print(orchestrator.report(results[0] if len(results) == 1 else results, output))
     if check:
-        claims = check_claims(results)
-        for claim in claims:
-            print(f"{claim.verdict}: {claim.name}: {claim.explanation}")
-        if any(claim.verdict != "holds" for claim in claims):
+        claims = [(folder, claim) for folder in results for claim in check_claims(folder)]
+        for folder, claim in claims:
+            whose = f"{folder}: " if len(results) > 1 else ""
+            print(f"{whose}{claim.verdict}: {claim.name}: {claim.explanation}")
+        if any(claim.verdict != "holds" for _, claim in claims):
             raise typer.Exit(1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import jinja2
 
@@ -57,7 +58,23 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Whatever came from data or study is escaped."""
+    """The page as HTML."""
+    return fill_template(
+        "page.html",
+        page.figures,
+        page=page,
+        numbers={figure.key: number for number, figure in enumerate(page.figures, 1)},
+    )
+
+
+def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
+    """A self-contained HTML file. Whatever came from data or study is escaped.
+
+    Args:
+        name: The template, one that extends ``layout.html``.
+        figures: The figures in it, for their drawings and their scripts.
+        **content: What else the template asks for.
+    """
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -66,11 +83,10 @@ def render(page: Page) -> str:
     )
     environment.filters["cell"] = cell
     environment.filters["interval"] = _interval
-    drawn = [figure for figure in page.figures if figure.chart is not None]
-    return environment.get_template("page.html").render(
-        page=page,
+    drawn = [figure for figure in figures if figure.chart is not None]
+    return environment.get_template(name).render(
+        figures=figures,
         marks=_MARKS,
-        numbers={figure.key: number for number, figure in enumerate(page.figures, 1)},
         drawings={
             figure.key: static_svg(figure.chart or {}, figure.key, figure.alternative)
             for figure in drawn
@@ -79,6 +95,7 @@ def render(page: Page) -> str:
         style=_resource("style.css"),
         script=_resource("page.js"),
         bundle=scripts() if drawn else "",
+        **content,
     )
 
 
