@@ -9,18 +9,19 @@ The public face, for scripts and notebooks::
     database = orchestrator.connect("results/quickstart")
     database.sql("SELECT batch_size, avg(error_gap) FROM final GROUP BY ALL").df()
 
-Every function imports what it needs when it is called: ``connect`` and ``report`` load
-neither torch nor ray.
+Every function imports what it needs when it is called: ``connect``, ``report`` and
+``export`` load neither torch nor ray.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.cluster.run_summary import RunSummary
+    from orchestrator.report.export import Export
     from orchestrator.study.plan import Plan
     from orchestrator.study.spec import Study
 
@@ -29,6 +30,7 @@ __all__ = [
     "audit",
     "connect",
     "connectivity",
+    "export",
     "load_study",
     "measure",
     "plan",
@@ -181,8 +183,12 @@ def connectivity(
     return connect_study(Path(results), address=address, progress=tell(quiet=quiet))
 
 
-def connect(results: str | Path) -> Any:
+def connect(results: str | Path | Sequence[str | Path]) -> Any:
     """A DuckDB connection over a results folder, with every table, view and macro.
+
+    Args:
+        results: The folder, or a list of several: then every table and view has the rows of all,
+            and a first column ``study``; see :func:`orchestrator.results.connect`.
 
     Raises:
         ResultsError: If there are no results at that path.
@@ -192,15 +198,52 @@ def connect(results: str | Path) -> Any:
     return open_results(results)
 
 
-def report(results: str | Path) -> Path:
-    """Write the report of a results folder and return its path.
+def report(results: str | Path | Sequence[str | Path], output: str | Path | None = None) -> Path:
+    """Write the report of a results folder, or a comparison of several, and return its path.
+
+    Args:
+        results: The folder, or a list of several.
+        output: The file; by default ``report.html`` in the folder, or ``comparison.html`` beside
+            the first of several.
 
     Raises:
         ResultsError: If there are no results at that path.
     """
-    from orchestrator.report import write_report
+    import importlib
 
-    return write_report(Path(results))
+    # The room itself, which stands here in place of this function once it is imported.
+    room: Any = importlib.import_module("orchestrator.report")
+    path: Path = room(results, output)
+    return path
+
+
+def export(
+    results: str | Path,
+    to: str | Path | None = None,
+    *,
+    figures: Iterable[str] | None = None,
+    formats: Iterable[str] | None = None,
+    ppi: float = 300,
+) -> Export:
+    """Write figures, tables and queries of a study as files for a paper.
+
+    Args:
+        results: A results folder.
+        to: Where to; ``export`` in the results folder by default.
+        figures: Which figures and tables, by name; all by default.
+        formats: Some of ``svg``, ``pdf``, ``png``, ``csv``, ``md``, ``tex``; all by default.
+        ppi: Resolution of PNG in pixels an inch.
+
+    Returns:
+        The directory, the files that were written, and what there is not, with the reason.
+
+    Raises:
+        ResultsError: If there are no results at that path.
+        ExportError: If there is no such figure or format, or nothing can be written.
+    """
+    from orchestrator.report.export import write_export
+
+    return write_export(results, to, figures=figures, formats=formats, ppi=ppi)
 
 
 def _results_folder(study: Study, results: str | Path | None) -> Path:

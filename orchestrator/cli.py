@@ -25,6 +25,9 @@ app = typer.Typer(
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
 Results = Annotated[Path, typer.Argument(help="A results folder.", metavar="RESULTS")]
+SeveralResults = Annotated[
+    list[Path], typer.Argument(help="One results folder, or several.", metavar="RESULTS")
+]
 Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it
     typer.Option("--set", metavar="PATH=VALUE", help="Override one value; may be repeated."),
@@ -238,37 +241,80 @@ def status(results: Results, as_json: AsJson = False) -> None:
 
 @app.command()
 def query(
-    results: Results,
+    results: SeveralResults,
     sql: Annotated[str, typer.Argument(help="SQL, a file that ends in .sql, or - for stdin.")],
     format_: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
 ) -> None:
-    """Ask the results a question in SQL (DuckDB). Read-only."""
+    """Ask the results a question in SQL (DuckDB). Read-only.
+
+    Several folders are one database, with a column "study" in every table.
+    """
     import shutil
 
     from orchestrator.results import query as run_query
     from orchestrator.results import write_result
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    write_result(run_query(results, _sql_text(sql)), format_.value, sys.stdout, width=width)
+    asked = run_query(results[0] if len(results) == 1 else results, _sql_text(sql))
+    write_result(asked, format_.value, sys.stdout, width=width)
 
 
 @app.command()
 def report(
-    results: Results,
+    results: SeveralResults,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            metavar="FILE", help="Where to (default: in the folder; beside the first of several)."
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit code 1 unless every claim of the study holds.")
     ] = False,
 ) -> None:
-    """Write report.html, one self-contained file, and print its path."""
-    from orchestrator.report import check_claims, write_report
+    """Write one self-contained HTML file, and print its path.
 
-    print(write_report(results))
+    Of one results folder its report, of several a comparison of their claims.
+    """
+    import orchestrator
+    from orchestrator.report import check_claims
+
+    print(orchestrator.report(results[0] if len(results) == 1 else results, output))
     if check:
-        claims = check_claims(results)
-        for claim in claims:
-            print(f"{claim.verdict}: {claim.name}: {claim.explanation}")
-        if any(claim.verdict != "holds" for claim in claims):
+        claims = [(folder, claim) for folder in results for claim in check_claims(folder)]
+        for folder, claim in claims:
+            whose = f"{folder}: " if len(results) > 1 else ""
+            print(f"{whose}{claim.verdict}: {claim.name}: {claim.explanation}")
+        if any(claim.verdict != "holds" for _, claim in claims):
             raise typer.Exit(1)
+
+
+@app.command()
+def export(
+    results: Results,
+    to: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--to", metavar="DIR", help="Where to (default: RESULTS/export)."),
+    ] = None,
+    figures: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            metavar="NAME,…", help="Which figures and tables, as threshold,claims (default: all)."
+        ),
+    ] = None,
+    formats: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(metavar="FORMAT,…", help="Of svg,pdf,png,csv,md,tex (default: all)."),
+    ] = None,
+    ppi: Annotated[float, typer.Option(help="Pixels an inch of PNG.")] = 300,
+) -> None:
+    """Write figures, tables and queries as files for a paper."""
+    import orchestrator
+
+    done = orchestrator.export(
+        results, to, figures=_listed(figures), formats=_listed(formats), ppi=ppi
+    )
+    print(done.text())
 
 
 @app.command()
@@ -287,9 +333,17 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
+def _listed(text: str | None) -> list[str] | None:
+    return None if text is None else [part.strip() for part in text.split(",")]
+
+
 def _sql_text(sql: str) -> str:
     if sql == "-":
         return sys.stdin.read()
+    if os.path.isdir(sql):
+        from orchestrator.errors import QueryError
+
+        raise QueryError(f"{sql} is a folder, not SQL", "the SQL comes after all folders")
     if sql.endswith(".sql"):
         from orchestrator.errors import QueryError
 

@@ -11,7 +11,8 @@
     │   ├── MeasureError          a measure that cannot be computed as asked
     │   ├── ResourcesError        more CPUs or GPUs asked for than there are
     │   ├── ResultsError          a results folder that is missing, foreign, in use or newer
-    │   └── QueryError            SQL that cannot be run
+    │   ├── QueryError            SQL that cannot be run
+    │   └── ExportError           an export that cannot be made as asked
     └── StudyIncomplete           the study ended, with failures; exit code 1
 
 Anything else that escapes is a defect of this package and keeps its traceback.
@@ -118,6 +119,10 @@ class ResultsError(UserError):
 
 class QueryError(UserError):
     """SQL that cannot be run over the results."""
+
+
+class ExportError(UserError):
+    """An export of what there is not, or to where nothing can be written."""
 
 
 class StudyIncomplete(OrchestratorError):

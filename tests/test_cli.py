@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.simulated import simulate
+from tests.report.simulated import simulate, study_content
 
 QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
 
@@ -44,7 +44,7 @@ def results(tmp_path_factory):
 def test_help_names_every_command():
     told = fine("--help")
     for command in (
-        "validate plan run measure audit status query report compact schema".split()  # noqa: SIM905
+        "validate plan run measure audit status query report export compact schema".split()  # noqa: SIM905
     ):
         assert re.search(rf"\b{command}\b", told)
 
@@ -92,6 +92,15 @@ def test_queries_come_from_the_line_a_file_or_stdin(results, tmp_path):
     assert "does not exist" in refused("query", tmp_path / "none", sql)
 
 
+def test_several_folders_are_asked_as_one(results, tmp_path):
+    other = simulate(tmp_path / "other", study=study_content(study="other"), batch_sizes=[16])
+    sql = "SELECT study, count(*) AS n FROM trials GROUP BY ALL ORDER BY ALL"
+    told = fine("query", results, other, sql, "--format", "csv")
+    assert told == "study,n\nother,3\nsimulated,12\n"
+    assert "the SQL comes after all folders" in refused("query", results, other)
+    assert "given 2 times" in refused("query", results, results, sql)
+
+
 def test_report_ends_at_its_path_and_checks_the_claims(results):
     path = Path(fine("report", results).strip())
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -99,6 +108,14 @@ def test_report_ends_at_its_path_and_checks_the_claims(results):
     verdicts = re.findall(r"^(holds|fails|unclear): ", checked.stdout, re.MULTILINE)
     assert len(verdicts) == 3
     assert checked.returncode == (0 if set(verdicts) == {"holds"} else 1)
+
+
+def test_export_says_where_and_what(results, tmp_path):
+    told = fine("export", results, "--to", tmp_path, "--figures", "cost,claims", "--formats", "md")
+    assert told == f"{tmp_path}\n  cost: md\n  claims: md\n  queries: sql\n"
+    assert "did you mean 'cost'" in refused("export", results, "--figures", "costs")
+    assert "no format 'html'" in refused("export", results, "--formats", "html")
+    assert "does not exist" in refused("export", tmp_path / "none")
 
 
 def test_measure_refuses_before_it_starts_anything(results, tmp_path):
@@ -126,7 +143,8 @@ def test_reading_commands_load_neither_torch_nor_ray(results):
     code = (
         "import sys; from orchestrator.cli import app; "
         f"[app(a, standalone_mode=False) for a in (['status', {str(results)!r}], "
-        f"['query', {str(results)!r}, 'SELECT 1'], ['report', {str(results)!r}])]; "
+        f"['query', {str(results)!r}, 'SELECT 1'], ['report', {str(results)!r}], "
+        f"['export', {str(results)!r}, '--formats', 'tex'])]; "
         "print(*(m for m in ('torch', 'ray') if m in sys.modules), 'end')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

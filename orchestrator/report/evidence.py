@@ -10,15 +10,17 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from orchestrator.report.hue import level_text
+from orchestrator.report.network_queries import (
+    INTERVENED,
+    by_intervention,
+    final_networks,
+)
 from orchestrator.report.queries import (
     FURTHER_REPARAMETRIZED,
-    INTERVENED,
     PAIRED_SECONDS,
     REPARAMETRIZED,
     Query,
     along_training,
-    by_intervention,
-    final_networks,
     snapshots,
 )
 from orchestrator.report.source import Rows, Source, open_source

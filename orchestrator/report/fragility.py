@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.report.figures import Table
 from orchestrator.report.queries import FRAGILITY, Query
@@ -60,13 +59,8 @@ def describe_fragility(source: Source) -> Fragility | None:
         f"change or value.{missing}"
     )
     shown = [
-        (", ".join(filter(None, (measure, variant))), *map(_rounded, changes))
+        (", ".join(filter(None, (measure, variant))), *changes)
         for measure, variant, _, _, _, *changes in rows
     ]
-    return Fragility(explanation, Table.of(("measure", *_HEADS), shown), FRAGILITY)
-
-
-def _rounded(change: Any) -> Any:
-    if change is None:
-        return None
-    return 0 if change < _LEAST / 2 else float(f"{change:.2g}")
+    table = Table.of(("measure", *_HEADS), shown, digits=2, smallest=_LEAST / 2)
+    return Fragility(explanation, table, FRAGILITY)

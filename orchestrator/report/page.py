@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -12,7 +11,7 @@ import jinja2
 
 from orchestrator.report.drawing import embedded_json, scripts, static_svg
 from orchestrator.report.evidence import Judged
-from orchestrator.report.figures import Figure
+from orchestrator.report.figures import Figure, cell
 from orchestrator.report.fragility import Fragility
 from orchestrator.report.methods import Methods
 from orchestrator.report.provenance import Provenance
@@ -59,7 +58,23 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML. Whatever came from data or study is escaped."""
+    """The page as HTML."""
+    return fill_template(
+        "page.html",
+        page.figures,
+        page=page,
+        numbers={figure.key: number for number, figure in enumerate(page.figures, 1)},
+    )
+
+
+def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
+    """A self-contained HTML file. Whatever came from data or study is escaped.
+
+    Args:
+        name: The template, one that extends ``layout.html``.
+        figures: The figures in it, for their drawings and their scripts.
+        **content: What else the template asks for.
+    """
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -68,11 +83,10 @@ def render(page: Page) -> str:
     )
     environment.filters["cell"] = cell
     environment.filters["interval"] = _interval
-    drawn = [figure for figure in page.figures if figure.chart is not None]
-    return environment.get_template("page.html").render(
-        page=page,
+    drawn = [figure for figure in figures if figure.chart is not None]
+    return environment.get_template(name).render(
+        figures=figures,
         marks=_MARKS,
-        numbers={figure.key: number for number, figure in enumerate(page.figures, 1)},
         drawings={
             figure.key: static_svg(figure.chart or {}, figure.key, figure.alternative)
             for figure in drawn
@@ -81,20 +95,8 @@ def render(page: Page) -> str:
         style=_resource("style.css"),
         script=_resource("page.js"),
         bundle=scripts() if drawn else "",
+        **content,
     )
-
-
-def cell(value: Any) -> str:
-    """A value as text of a table: numbers with four digits, nothing as a dash."""
-    if value is None or value == "":
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}" if abs(value) >= 10_000 else str(value)
-    if not math.isfinite(value):
-        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "NaN")
-    return f"{value:.4g}".replace("-", "−")
 
 
 def _interval(estimate: Estimate) -> str:

@@ -9,7 +9,8 @@ from math import asin, pi
 import numpy as np
 
 from orchestrator.report.hue import level_text, varied_columns
-from orchestrator.report.queries import MEASURE_COLUMNS, Query, ranked_networks
+from orchestrator.report.network_queries import MEASURE_COLUMNS, ranked_networks
+from orchestrator.report.queries import Query
 from orchestrator.report.source import Rows, Source
 from orchestrator.statistics import (
     Estimate,

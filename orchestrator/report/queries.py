@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MOST_POINTS = 1000
-MOST_RANKED = 4000
-MOST_COMPARED = 500
 
 
 @dataclass(frozen=True)
@@ -96,78 +94,6 @@ def scatter(measures: Iterable[str], hue: str | None) -> Query:
     )
 
 
-def final_networks(measures: Iterable[str]) -> Query:
-    """One row a completed trial: its last snapshot, to rank networks by."""
-    names = "".join(f", {identifier(name)}" for name in measures)
-    return Query(
-        "final_networks",
-        "the last snapshot of every completed trial",
-        f"SELECT trial_id, condition_id, loss_gap, error_gap{names}\n"
-        "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
-        f"ORDER BY md5(trial_id) LIMIT {MOST_RANKED}",
-    )
-
-
-INTERVENED = ("loss", "label_smoothing", "optimizer", "rho", "weight_decay")
-"""The columns of ``trials`` that say how, and with which loss, a network was trained."""
-
-
-def by_intervention(measures: Iterable[str]) -> Query:
-    """Every snapshot with how its network was trained."""
-    names = "".join(f", {identifier(name)}" for name in measures)
-    return Query(
-        "by_intervention",
-        "every snapshot with the loss, optimizer and regularization of its training",
-        f"SELECT trial_id, condition_id, step, train_error, {', '.join(INTERVENED)}{names}\n"
-        "FROM wide WHERE step > 0\n"
-        "ORDER BY trial_id, step",
-    )
-
-
-def at_milestones(measures: Iterable[str]) -> Query:
-    """The snapshot at which each trial reached each training loss that was asked for."""
-    names = "".join(f", {identifier(name)}" for name in measures)
-    return Query(
-        "at_milestones",
-        "the snapshot at which each trial reached each training loss",
-        f"SELECT trial_id, condition_id, train_loss_milestone, loss_gap, error_gap{names}\n"
-        "FROM wide\n"
-        "JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones)\n"
-        "    USING (checkpoint_id)\n"
-        "ORDER BY trial_id, train_loss_milestone DESC",  # noqa: S608 - quoted
-    )
-
-
-TEST_EXAMPLES = Query(
-    "test_examples",
-    "how many test examples were measured, at most",
-    "SELECT max(n_examples) AS examples FROM measures WHERE split = 'test'",
-)
-
-MEASURE_COLUMNS = Query(
-    "measure_columns",
-    "the columns of wide that could rank networks: not of the test split, and with a direction",
-    "SELECT column_name, family, direction\n"
-    "FROM parts.wide_columns JOIN measure_catalog USING (measure)\n"
-    "WHERE split IS DISTINCT FROM 'test' AND direction <> 'neutral'\n"
-    "ORDER BY family <> 'margin', family <> 'flatness', family, column_name",
-)
-
-
-def ranked_networks(measures: Iterable[str], hyperparameters: Iterable[str]) -> Query:
-    """One row a completed trial: its last snapshot with all that could rank it."""
-    names = "".join(f", {identifier(name)}" for name in (*hyperparameters, *measures))
-    return Query(
-        "ranked_networks",
-        "the last snapshot of every completed trial, with every measure that could rank it; at "
-        f"most {MOST_COMPARED}, chosen by a hash",
-        f"SELECT trial_id, condition_id, seed, loss_gap, error_gap{names}\n"
-        "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
-        f"QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}\n"
-        "ORDER BY trial_id",
-    )
-
-
 def along_training(measures: Iterable[str], hue: str | None) -> Query:
     """Snapshots of completed trials in order of time."""
     shown = [*measures, *([hue] if hue else [])]
@@ -222,7 +148,7 @@ MEASURE_COST = Query(
     ")\n"
     "SELECT request AS what, 'measure' AS kind, count(*) AS n,\n"
     "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
-    "    quantile_cont(seconds, 0.9) AS high, sum(seconds) AS total\n"
+    "    quantile_cont(seconds, 0.9) AS high, sum(seconds ORDER BY seconds) AS total\n"
     "FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what",
 )
 
@@ -239,7 +165,7 @@ TRAINING_COST = Query(
     "SELECT what, 'training' AS kind, count(*) AS n,\n"
     "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
     "    quantile_cont(seconds, 0.9) AS high,\n"
-    "    CASE WHEN what LIKE '%whole network' THEN sum(seconds) END AS total\n"
+    "    CASE WHEN what LIKE '%whole network' THEN sum(seconds ORDER BY seconds) END AS total\n"
     "FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC",
 )
 
@@ -380,4 +306,11 @@ DATASETS = Query(
     "the data and its content hash",
     "SELECT dataset, dataset_hash, train_size, count(*) AS trials\n"
     "FROM trials GROUP BY ALL ORDER BY ALL",
+)
+
+DIFFERING = Query(
+    "differing_hyperparameters",
+    "the hyperparameters in which studies differ; over several results folders",
+    "SELECT study, hyperparameter, settings FROM differing_hyperparameters\n"
+    "ORDER BY hyperparameter, study",
 )

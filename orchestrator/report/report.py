@@ -19,21 +19,22 @@ from orchestrator.results.atomic import write_atomically
 from orchestrator.statistics.claim import counted
 
 
-def write_report(results: str | Path) -> Path:
+def write_report(results: str | Path, output: str | Path | None = None) -> Path:
     """Write the report of a study, finished or not, as one self-contained HTML file.
 
     Args:
         results: The results folder.
+        output: The file; ``report.html`` in the results folder by default.
 
     Returns:
-        The file, ``report.html`` in the results folder; one that was there is replaced.
+        The file; one that was there is replaced.
 
     Raises:
         ResultsError: If there are no results at that path.
     """
     with open_source(results) as source:
         page = compose(source)
-        path = source.folder.report
+        path = source.folder.report if output is None else Path(output)
     write_atomically(path, render(page))
     return path
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import tempfile
 import uuid
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -15,6 +16,13 @@ import duckdb
 
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import MEASURED, TABLES
+from orchestrator.results.several import (
+    DIFFERENCES,
+    database_of,
+    open_folders,
+    study_labels,
+    union_view,
+)
 from orchestrator.results.tables import TableViews, table_views
 from orchestrator.results.wide import (
     columns_of_several,
@@ -30,9 +38,11 @@ MEASURE_COLUMN_VIEWS = ("by_condition", "wide")
 _GAPS = ("loss_gap", "error_gap")
 
 
-def connect(
-    path: str | Path | ResultsFolder, *, measure_columns: bool = True
-) -> duckdb.DuckDBPyConnection:
+Results = str | Path | ResultsFolder | Sequence[str | Path | ResultsFolder]
+"""One results folder, or several."""
+
+
+def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyConnection:
     """Open results as an in-memory DuckDB database; nothing in the folder is ever changed.
 
     Views: the tables ``trials``, ``epochs``, ``checkpoints``, ``measures``, ``curves``,
@@ -42,10 +52,16 @@ def connect(
     Times are in UTC. New rows are seen by every query; new columns, the measures that became
     columns of ``wide``, and what was compacted since need a new connection.
 
+    Of several folders, every table and view has the rows of all, and a first column ``study``:
+    the study's name, followed by the folder where names are equal. Columns that a study does not
+    have are NULL there. ``differing_hyperparameters`` shows in what the studies differ. What
+    joins rows of two studies must join by ``study`` too: their trials may have equal names.
+    ``study_1.wide``, ``study_2.wide`` … are the views of each folder alone.
+
     ``connect(path).sql("…")`` gives a relation with ``.df()``, ``.pl()``, ``.to_arrow_table()``.
 
     Args:
-        path: The results folder.
+        path: The results folder, or a list of several.
         measure_columns: Whether to look at all measures for the columns of ``wide``; without,
             ``wide`` and ``by_condition`` are not there and connecting is quicker.
 
@@ -55,7 +71,8 @@ def connect(
     Raises:
         ResultsError: If ``path`` holds no results, or newer ones.
     """
-    folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
+    several = not isinstance(path, str | Path | ResultsFolder)
+    folders = open_folders([path] if isinstance(path, str | Path | ResultsFolder) else path)
     spill = Path(tempfile.gettempdir()) / f"duckdb-{uuid.uuid4().hex[:12]}"
     connection = duckdb.connect(
         ":memory:",
@@ -68,7 +85,11 @@ def connect(
     )
     try:
         connection.execute("SET TimeZone = 'UTC'")
-        _create_views(connection, folder, measure_columns)
+        if several:
+            _connect_several(connection, folders, measure_columns)
+        else:
+            tables = _create_views(connection, folders[0], measure_columns)
+            _read_files(connection, tables)
     except BaseException:
         connection.close()
         raise
@@ -77,7 +98,8 @@ def connect(
 
 def _create_views(
     connection: duckdb.DuckDBPyConnection, folder: ResultsFolder, measure_columns: bool
-) -> None:
+) -> Iterable[TableViews]:
+    """Every view, upon tables without rows; :func:`_read_files` gives them their rows."""
     tables = {table: table_views(folder, table) for table in TABLES}
     connection.execute("CREATE SCHEMA parts")
     for table in tables.values():
@@ -86,9 +108,42 @@ def _create_views(
         for statement in table.views:
             connection.execute(statement)
     _create_further_views(connection, tables["measures"] if measure_columns else None)
-    for table in tables.values():
+    return tables.values()
+
+
+def _read_files(connection: duckdb.DuckDBPyConnection, tables: Iterable[TableViews]) -> None:
+    for table in tables:
         for source, sql in table.sources.items():
             connection.execute(f"CREATE OR REPLACE VIEW {source} AS {sql}")
+
+
+def _connect_several(
+    connection: duckdb.DuckDBPyConnection, folders: Sequence[ResultsFolder], measure_columns: bool
+) -> None:
+    tables = {}
+    for number, folder in enumerate(folders, start=1):
+        database = database_of(number)
+        connection.execute(f"ATTACH ':memory:' AS {database}")
+        connection.execute(f"USE {database}")
+        tables[database] = _create_views(connection, folder, measure_columns)
+    views = connection.execute(
+        "SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'"
+        f" AND database_name = '{database_of(1)}' ORDER BY view_name"
+    ).fetchall()
+    labels = study_labels(folders)
+    with_study = {view: "study" in _columns(connection, view) for (view,) in views}
+    connection.execute("USE memory")
+    connection.execute("CREATE SCHEMA parts")
+    for statement in _statements():
+        if statement.lstrip().startswith("CREATE MACRO"):
+            connection.execute(statement)
+    for view, has_study in with_study.items():
+        connection.execute(union_view(view, labels, with_study=has_study))
+    connection.execute(DIFFERENCES)
+    for database, sources in tables.items():
+        connection.execute(f"USE {database}")
+        _read_files(connection, sources)
+    connection.execute("USE memory")
 
 
 def _create_further_views(

@@ -61,7 +61,7 @@ def write_result(
     binary = cast(BinaryIO, getattr(stream, "buffer", stream))
     with sql_errors():
         reader = relation.to_arrow_reader(BATCH_ROWS)
-        names = _distinct(reader.schema.names)
+        names = distinct(reader.schema.names)
         if format == "parquet":
             return _write_parquet(reader, names, binary)
         text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
@@ -106,7 +106,7 @@ def _write_csv(reader: pa.RecordBatchReader, names: list[str], text: TextIO) -> 
     writer.writerow(names)
     count = 0
     for count, row in enumerate(_rows(reader), start=1):  # noqa: B007 - the last is the number
-        writer.writerow([_plain(value) for value in row])
+        writer.writerow([plain(value) for value in row])
     return count
 
 
@@ -131,7 +131,7 @@ def _write_markdown(
     text.write(line(["---:" if right else "---" for right in numeric]))
     count = 0
     for count, row in enumerate(_rows(reader), start=1):  # noqa: B007 - the last is the number
-        text.write(line([_escape(str(_plain(value))) for value in row]))
+        text.write(line([_escape(str(plain(value))) for value in row]))
     return count
 
 
@@ -177,7 +177,7 @@ def _rows(reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
         yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
 
-def _distinct(names: Sequence[str]) -> list[str]:
+def distinct(names: Sequence[str]) -> list[str]:
     """Names, with ``_1``, ``_2`` … after those that repeat an earlier one."""
     taken: list[str] = []
     for name in names:
@@ -195,7 +195,8 @@ def _is_numeric(kind: pa.DataType) -> bool:
     )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as CSV has it: numbers in full precision, nothing as an empty text."""
     if value is None:
         return ""
     if isinstance(value, bool):

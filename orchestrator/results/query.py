@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -12,10 +12,11 @@ from typing import Literal
 import duckdb
 
 from orchestrator.errors import QueryError
-from orchestrator.results.database import MEASURE_COLUMN_VIEWS, connect
+from orchestrator.results.database import MEASURE_COLUMN_VIEWS, Results, connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.reading import check_only_reads
 from orchestrator.results.schema import TABLES
+from orchestrator.results.several import open_folders
 from orchestrator.results.tables import quote
 
 ResultFormat = Literal["table", "csv", "json", "markdown", "parquet"]
@@ -27,7 +28,7 @@ _NEEDS_MEASURE_COLUMNS = re.compile(
 _MISSING_TABLE = re.compile(r"Table with name \"?(\w+)\"? does not exist")
 
 
-def query(path: str | Path, sql: str) -> duckdb.DuckDBPyRelation:
+def query(path: Results, sql: str) -> duckdb.DuckDBPyRelation:
     """Ask the results a question.
 
     The statement runs on a connection of its own that can read the Parquet files of the
@@ -35,7 +36,7 @@ def query(path: str | Path, sql: str) -> duckdb.DuckDBPyRelation:
     these settings. Memory and time are not limited.
 
     Args:
-        path: The results folder.
+        path: The results folder, or several: see :func:`connect`.
         sql: One statement: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN.
 
     Returns:
@@ -46,13 +47,17 @@ def query(path: str | Path, sql: str) -> duckdb.DuckDBPyRelation:
         ResultsError: If ``path`` holds no results.
         QueryError: If the SQL is wrong, or would do anything but read.
     """
-    folder = ResultsFolder.open(path)
+    several = not isinstance(path, str | Path | ResultsFolder)
+    folders = open_folders([path] if isinstance(path, str | Path | ResultsFolder) else path)
     with sql_errors(), duckdb.connect(":memory:") as bare:
         check_only_reads(bare, sql)
-    connection = connect(folder, measure_columns=_NEEDS_MEASURE_COLUMNS.search(sql) is not None)
+    connection = connect(
+        folders if several else folders[0],
+        measure_columns=_NEEDS_MEASURE_COLUMNS.search(sql) is not None,
+    )
     try:
         with sql_errors(connection):
-            _lock_down(connection, folder)
+            _lock_down(connection, folders)
             relation = connection.sql(sql)
     except BaseException:
         connection.close()
@@ -60,9 +65,9 @@ def query(path: str | Path, sql: str) -> duckdb.DuckDBPyRelation:
     return relation
 
 
-def _lock_down(connection: duckdb.DuckDBPyConnection, folder: ResultsFolder) -> None:
+def _lock_down(connection: duckdb.DuckDBPyConnection, folders: Iterable[ResultsFolder]) -> None:
     # Not the whole folder: should anything find a way to write, snapshots are out of its reach.
-    tables = ", ".join(quote(folder.table(table)) for table in TABLES)
+    tables = ", ".join(quote(folder.table(table)) for folder in folders for table in TABLES)
     for setting in (
         f"SET allowed_directories = [{tables}]",
         "SET python_enable_replacements = false",

@@ -1,4 +1,5 @@
 from orchestrator.report import check_claims, write_report
+from orchestrator.report.figures import cell
 from orchestrator.report.fragility import describe_fragility
 from orchestrator.report.source import open_source
 from orchestrator.results import ResultsFolder, write_part
@@ -44,8 +45,9 @@ def test_the_table_has_a_row_for_each_value_and_a_column_for_each_change(tmp_pat
     assert (trace["measure"], trace["layers rescaled"], trace["float32"]) == (
         "hessian_trace",
         0.35,
-        0,
+        1e-7,
     )
+    assert cell(trace["float32"], told.table.digits, told.table.smallest) == "0"
     assert (margin["measure"], margin["layers rescaled"], margin["float32"]) == (
         "margin_mean, spectral",
         0,

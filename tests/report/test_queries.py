@@ -1,7 +1,12 @@
 import pytest
 
 from orchestrator.report import queries
-from orchestrator.report.queries import Query, correlation_by_threshold, distinct_values, identifier
+from orchestrator.report.queries import (
+    Query,
+    correlation_by_threshold,
+    distinct_values,
+    identifier,
+)
 from orchestrator.statistics import pearson
 from orchestrator.statistics.estimate import positive_log10
 

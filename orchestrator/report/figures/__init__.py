@@ -7,6 +7,7 @@ from orchestrator.report.figures.designs import designs_figure
 from orchestrator.report.figures.environments import environments_figure
 from orchestrator.report.figures.figure import Figure as Figure
 from orchestrator.report.figures.figure import Table as Table
+from orchestrator.report.figures.figure import cell as cell
 from orchestrator.report.figures.flatness_margin import flatness_margin_figure
 from orchestrator.report.figures.gaps import gaps_figure
 from orchestrator.report.figures.granulated import granulated_figure
@@ -16,6 +17,9 @@ from orchestrator.report.figures.training import training_figure
 from orchestrator.report.hue import choose_hue
 from orchestrator.report.predictors import trained_networks
 from orchestrator.report.source import Source
+
+FIGURE_KEYS = ("threshold", "flatness-margin", "gaps", "training", "cost")
+"""The key of each, whether it can be drawn or not."""
 
 
 def all_figures(source: Source) -> list[Figure]:

@@ -13,7 +13,6 @@ from orchestrator.report.figures.theme import (
     WIDE,
     data,
     log_axis,
-    six_digits,
     themed,
 )
 from orchestrator.report.queries import MEASURE_COST, TRAINING_COST
@@ -31,7 +30,7 @@ _LETTER_WIDTH = 6
 def cost_figure(source: Source) -> Figure:
     """Seconds per snapshot of each request, and seconds of training."""
     queries = (MEASURE_COST, TRAINING_COST)
-    measuring, training = ([_rounded(r) for r in source.rows(query).tuples()] for query in queries)
+    measuring, training = (source.rows(query).tuples() for query in queries)
     if not measuring:
         reason = "Nothing has been measured yet, so there is no cost to compare."
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
@@ -108,10 +107,6 @@ def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
     height = _ROW_HEIGHT * len(order)
     chart = alt.layer(spread, dots, text).properties(width=WIDE - 300, height=height)
     return themed(chart, room=56 + _LETTER_WIDTH * max(map(len, order)))
-
-
-def _rounded(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(six_digits(value) if isinstance(value, float) else value for value in row)
 
 
 def _shortened(text: str) -> str:

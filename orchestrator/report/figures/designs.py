@@ -9,8 +9,9 @@ import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
 from orchestrator.report.figures.theme import INK, OKABE_ITO, SHAPES, WIDE, data, themed
+from orchestrator.report.network_queries import at_milestones, final_networks
 from orchestrator.report.predictors import GAPS
-from orchestrator.report.queries import along_training, at_milestones, final_networks
+from orchestrator.report.queries import along_training
 from orchestrator.report.source import Rows, Source
 from orchestrator.statistics import (
     Estimate,

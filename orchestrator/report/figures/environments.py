@@ -9,8 +9,8 @@ import numpy as np
 
 from orchestrator.report.figures.figure import Figure, Table
 from orchestrator.report.figures.theme import OKABE_ITO, PANEL_HEIGHT, PANEL_WIDTH, data, themed
+from orchestrator.report.network_queries import TEST_EXAMPLES
 from orchestrator.report.predictors import GAPS, Predictor, Trained
-from orchestrator.report.queries import TEST_EXAMPLES
 from orchestrator.report.source import Source
 from orchestrator.statistics import Grid, SignError, sign_error
 from orchestrator.statistics.claim import counted, with_interval

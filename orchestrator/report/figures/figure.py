@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,19 +18,46 @@ class Table:
 
     Attributes:
         columns: Heads, with units.
-        rows: As many as are shown.
-        total: As many as there are.
+        rows: All of them, in full precision.
+        digits: Significant digits to show of a number.
+        smallest: Numbers nearer to zero than this are shown as 0.
     """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
-    total: int
+    digits: int = 4
+    smallest: float = 0.0
 
     @classmethod
-    def of(cls, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-        """The first rows of what may be many."""
-        shown = tuple(tuple(row) for row in rows[:MOST_TABLE_ROWS])
-        return cls(tuple(columns), shown, len(rows))
+    def of(cls, columns: Sequence[str], rows: Iterable[Sequence[Any]], **shown: Any) -> Table:
+        """A table of rows of any kind; ``shown`` are ``digits`` and ``smallest``."""
+        return cls(tuple(columns), tuple(tuple(row) for row in rows), **shown)
+
+    @property
+    def first(self) -> tuple[tuple[Any, ...], ...]:
+        """As many rows as a page shows."""
+        return self.rows[:MOST_TABLE_ROWS]
+
+
+def cell(value: Any, digits: int = 4, smallest: float = 0.0) -> str:
+    """A value as people read it: nothing as a dash, numbers rounded, with a true minus sign.
+
+    Args:
+        value: What stands in a table.
+        digits: Significant digits.
+        smallest: Numbers nearer to zero than this are 0.
+    """
+    if value is None or value == "":
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}" if abs(value) >= 10_000 else str(value)
+    if not math.isfinite(value):
+        return {math.inf: "∞", -math.inf: "−∞"}.get(value, "NaN")
+    if abs(value) < smallest:
+        return "0"
+    return f"{value:.{digits}g}".replace("-", "−")
 
 
 @dataclass(frozen=True)
@@ -40,6 +68,7 @@ class Figure:
         key: Anchor in the page.
         title: What it shows, a few words.
         caption: What is to be seen and how it was made; whole sentences.
+        interaction: What a reader of the page can do with it, a sentence or "".
         alternative: For readers who can't see it: kind of chart, axes, what stands out.
         queries: What it was made from.
         table: Its numbers.
@@ -50,6 +79,7 @@ class Figure:
     key: str
     title: str
     caption: str = ""
+    interaction: str = ""
     alternative: str = ""
     queries: tuple[Query, ...] = ()
     table: Table | None = None

@@ -41,8 +41,7 @@ def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
     sentences = [
         "Each point is one snapshot of one network: its Hessian trace and its mean margin, both "
         f"on the training set, {colour}shaped by the milestone at which it was taken. Faint "
-        f"points have a training error above {TRAIN_ERROR_THRESHOLD:g}; {small:,} do not. "
-        "Choose a colour in the legend to see it alone.",
+        f"points have a training error above {TRAIN_ERROR_THRESHOLD:g}; {small:,} do not.",
         points.sampled,
         points.excluded,
     ]
@@ -50,6 +49,7 @@ def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
         _KEY,
         _TITLE,
         caption=" ".join(sentence for sentence in sentences if sentence),
+        interaction="Choose a colour in the legend to see it alone." if hue else "",
         alternative=(
             f"Scatter plot of {len(points.records)} snapshots: Hessian trace from "
             f"{min(points.column('hessian_trace')):.3g} to "

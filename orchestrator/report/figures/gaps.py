@@ -16,10 +16,11 @@ from orchestrator.report.figures.theme import (
     log_axis,
     padded,
     padded_log,
+    rounded,
     themed,
 )
 from orchestrator.report.hue import Hue
-from orchestrator.report.queries import final_networks
+from orchestrator.report.network_queries import final_networks
 from orchestrator.report.source import Source
 from orchestrator.statistics import Estimate, kendall
 from orchestrator.statistics.claim import with_interval
@@ -51,7 +52,7 @@ def gaps_figure(source: Source, hue: Hue | None) -> Figure:
     sentences = [
         "Each point is one snapshot; final networks are filled. Gaps are test minus training, "
         "so larger is worse; they can disagree in sign, because the loss gap also grows with "
-        "the scale of the logits. Drag over any panel to mark the same snapshots in all.",
+        "the scale of the logits.",
         f"Kendall’s τ over the final networks ({n}): {texts}.",
         _without(source, measures),
         points.sampled,
@@ -61,6 +62,7 @@ def gaps_figure(source: Source, hue: Hue | None) -> Figure:
         _KEY,
         _TITLE,
         caption=" ".join(sentence for sentence in sentences if sentence),
+        interaction="Drag over any panel to mark the same snapshots in all.",
         alternative=(
             f"{2 * len(measures)} scatter plots of {len(points.records)} snapshots against the "
             f"loss gap and the error gap. Rank correlations over final networks: {texts}."
@@ -92,7 +94,7 @@ def _chart(points: Points, measures: list[str], hue: Hue | None) -> dict[str, An
     )
     panels = [_panel(points, measure, gap, hue, brush) for gap in _GAPS for measure in measures]
     panels[0] = panels[0].add_params(brush)
-    shared = {_DATA: points.records}
+    shared = {_DATA: rounded(points.records)}
     chart = themed(alt.concat(*panels, columns=len(measures), datasets=shared))
     # One brush for all panels. Adding it to each makes Altair warn that it joins them.
     chart["params"][0]["views"] = [panel.name for panel in panels]

@@ -10,7 +10,7 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Table
-from orchestrator.report.figures.theme import SHAPES, six_digits
+from orchestrator.report.figures.theme import SHAPES
 from orchestrator.report.hue import Hue, level_text
 from orchestrator.report.queries import Query, scatter
 from orchestrator.report.source import Rows, Source
@@ -119,7 +119,7 @@ def _record(row: dict[str, Any], hue: Hue | None, names: dict[float, str]) -> di
     reached = [value for value in row["milestones"] or () if value in names]
     milestone = names[min(reached)] if reached else _ALONG
     record = {
-        name: _rounded(value)
+        name: value
         for name, value in row.items()
         if name not in ("milestones", "n_snapshots", *([hue.column] if hue else []))
     }
@@ -127,10 +127,6 @@ def _record(row: dict[str, Any], hue: Hue | None, names: dict[float, str]) -> di
     if hue is not None:
         record["hue"] = level_text(row[hue.column])
     return record
-
-
-def _rounded(value: Any) -> Any:
-    return six_digits(value) if isinstance(value, float) and math.isfinite(value) else value
 
 
 def tooltips(hue: Hue | None, points: Points) -> list[alt.Tooltip]:

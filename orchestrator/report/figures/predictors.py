@@ -8,6 +8,7 @@ import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
 from orchestrator.report.figures.theme import INK, OKABE_ITO, WIDE, data, themed
+from orchestrator.report.network_queries import MEASURE_COLUMNS
 from orchestrator.report.predictors import (
     FEWEST_NETWORKS,
     GAPS,
@@ -17,7 +18,6 @@ from orchestrator.report.predictors import (
     ceilings,
     rank,
 )
-from orchestrator.report.queries import MEASURE_COLUMNS
 from orchestrator.statistics import NoiseCeiling
 from orchestrator.statistics.claim import counted, with_interval
 

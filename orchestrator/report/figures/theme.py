@@ -8,7 +8,7 @@ that take their colours from viridis, less its ends, which vanish on dark or on 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -78,9 +78,14 @@ def themed(chart: Any, room: int = 70) -> dict[str, Any]:
     return {**specification, "usermeta": {"room": room}}
 
 
-def data(rows: Sequence[Mapping[str, Any]]) -> alt.Data:
-    """Rows as inline data of a chart."""
-    return alt.Data(values=list(rows))
+def data(rows: Iterable[Mapping[str, Any]]) -> alt.Data:
+    """Rows as inline data of a chart, rounded."""
+    return alt.Data(values=rounded(rows))
+
+
+def rounded(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with six digits of each number: more than a screen shows only cost bytes."""
+    return [{name: _six_digits(value) for name, value in row.items()} for row in rows]
 
 
 def hue_scale(hue: Hue) -> alt.Scale:
@@ -110,12 +115,12 @@ def padded(values: Sequence[float], share: float = 0.05) -> list[float]:
     """A domain a little larger than ``values``, so that no brush makes the axes jump."""
     low, high = min(values), max(values)
     room = (high - low) * share or abs(low) * share or 1.0
-    return [low - room, high + room]
+    return [_six_digits(low - room), _six_digits(high + room)]
 
 
 def padded_log(values: Sequence[float], factor: float = 1.3) -> list[float]:
     """As :func:`padded`, for a logarithmic axis: values are positive."""
-    return [min(values) / factor, max(values) * factor]
+    return [_six_digits(min(values) / factor), _six_digits(max(values) * factor)]
 
 
 def log_axis(values: Sequence[float], form: str = "~g", most: int = 7) -> alt.Axis:
@@ -137,6 +142,5 @@ def log_axis(values: Sequence[float], form: str = "~g", most: int = 7) -> alt.Ax
     return alt.Axis(values=inside[::stride], format=form)
 
 
-def six_digits(value: float) -> float:
-    """More digits than a screen shows cost bytes, and sums in SQL differ in the last of them."""
-    return float(f"{value:.6g}")
+def _six_digits(value: Any) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from orchestrator.report.figures.theme import (
     OKABE_ITO,
     PANEL_HEIGHT,
     PANEL_WIDTH,
+    SHAPES,
     data,
     themed,
 )
@@ -26,7 +27,7 @@ from orchestrator.statistics.estimate import positive_log10
 THRESHOLDS = (1.0, 0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.005)
 FLATNESS = {
     "hessian_trace": "Hessian trace",
-    "hessian_eigenvalue_1": "largest eigenvalue λ₁",
+    "hessian_eigenvalue_1": "largest eigenvalue",
 }
 _COLOURS = dict(zip(FLATNESS.values(), (OKABE_ITO[3], OKABE_ITO[4]), strict=True))
 _FEWEST = 6
@@ -36,8 +37,18 @@ _PANELS = {"r": "Pearson’s r", "partial": "Partial r, training loss held fixed
 
 
 @dataclass(frozen=True)
-class _Point:
-    flatness: str
+class Point:
+    """Correlations over the snapshots below one threshold.
+
+    Attributes:
+        line: What the line that it belongs to is of.
+        threshold: The largest training error.
+        plain: Pearson's r of the logarithm of flatness and the mean margin.
+        partial: The same with the logarithm of the training loss held fixed.
+        within: The same with the mean of each condition removed.
+    """
+
+    line: str
     threshold: float
     plain: Estimate
     partial: Estimate
@@ -54,7 +65,9 @@ def threshold_figure(source: Source) -> Figure:
         )
     query = snapshots(["margin_mean", *measured])
     rows = source.rows(query)
-    points = [point for name in measured for point in _points(rows, name)]
+    points = [
+        point for name in measured for point in points_by_threshold(rows, name, FLATNESS[name])
+    ]
     queries = (query, *(correlation_by_threshold(name, THRESHOLDS) for name in measured))
     if not points:
         reason = f"Fewer than {_FEWEST} snapshots have both a margin and a positive flatness."
@@ -65,12 +78,12 @@ def threshold_figure(source: Source) -> Figure:
         caption=_caption(points),
         alternative=_alternative(points),
         queries=queries,
-        table=_table(points),
-        chart=_chart(points),
+        table=threshold_table(points, "logarithm of"),
+        chart=threshold_chart(points, "logarithm of", _COLOURS, points[0].line),
     )
 
 
-def _points(rows: Rows, name: str) -> Iterator[_Point]:
+def points_by_threshold(rows: Rows, name: str, line: str) -> Iterator[Point]:
     """One point for each threshold that still has snapshots, and fewer than the one before."""
     error, margin = rows.floats("train_error"), rows.floats("margin_mean")
     flatness, loss = positive_log10(rows.floats(name)), positive_log10(rows.floats("train_loss"))
@@ -85,14 +98,14 @@ def _points(rows: Rows, name: str) -> Iterator[_Point]:
         before = plain.n
         partial = partial_pearson(flatness[kept], margin[kept], [loss[kept]], inner)
         within = within_pearson(flatness[kept], margin[kept], inner)
-        yield _Point(FLATNESS[name], threshold, plain, partial, within)
+        yield Point(line, threshold, plain, partial, within)
 
 
-def _records(points: list[_Point], which: str) -> list[dict[str, Any]]:
+def _records(points: list[Point], which: str) -> list[dict[str, Any]]:
     estimates = [(point, point.plain if which == "r" else point.partial) for point in points]
     return [
         {
-            "flatness": point.flatness,
+            "line": point.line,
             "threshold": point.threshold,
             "r": estimate.value,
             "low": estimate.low,
@@ -105,15 +118,32 @@ def _records(points: list[_Point], which: str) -> list[dict[str, Any]]:
     ]
 
 
-def _chart(points: list[_Point]) -> Any:
+def threshold_chart(
+    points: list[Point], title: str, colours: Mapping[str, str], counted: str | None
+) -> Any:
+    """A line for each name among ``points``, beside each other plain and partial.
+
+    Args:
+        points: What is drawn.
+        title: What the names are.
+        colours: Name → colour.
+        counted: Whose numbers of snapshots stand along the top; None for nobody's.
+    """
     used = [point.threshold for point in points]
     domain = [max(used) * 1.25, min(used) / 1.25]
-    panels = [_panel(points, which, domain) for which in _PANELS]
+    panels = [_panel(points, which, domain, title, colours, counted) for which in _PANELS]
     return themed(alt.concat(*panels, columns=2))
 
 
-def _panel(points: list[_Point], which: str, domain: list[float]) -> Any:
-    names = list(dict.fromkeys(point.flatness for point in points))
+def _panel(
+    points: list[Point],
+    which: str,
+    domain: list[float],
+    title: str,
+    colours: Mapping[str, str],
+    counted: str | None,
+) -> Any:
+    names = list(dict.fromkeys(point.line for point in points))
     base = alt.Chart(data(_records(points, which))).encode(
         x=alt.X(
             "threshold:Q",
@@ -122,12 +152,12 @@ def _panel(points: list[_Point], which: str, domain: list[float]) -> Any:
             axis=alt.Axis(values=list(THRESHOLDS), format="~g", grid=False),
         ),
         color=alt.Color(
-            "flatness:N",
-            title="logarithm of",
-            scale=alt.Scale(domain=names, range=[_COLOURS[name] for name in names]),
+            "line:N",
+            title=title,
+            scale=alt.Scale(domain=names, range=[colours[name] for name in names]),
         ),
         tooltip=[
-            alt.Tooltip("flatness:N", title="logarithm of"),
+            alt.Tooltip("line:N", title=title),
             alt.Tooltip("threshold:Q", title="training error ≤"),
             alt.Tooltip("r:Q", title="r", format=".3f"),
             alt.Tooltip("low:Q", title="95 % from", format=".3f"),
@@ -139,6 +169,7 @@ def _panel(points: list[_Point], which: str, domain: list[float]) -> Any:
     y = alt.Y(
         "r:Q", title="correlation with mean margin", scale=alt.Scale(domain=[-1, 1], nice=False)
     )
+    shapes = [SHAPES[number % len(SHAPES)] for number in range(len(names))]
     zero = (
         alt.Chart(data([{"zero": 0}]))
         .mark_rule(color=INK, opacity=0.6, strokeDash=[2, 3])
@@ -147,25 +178,25 @@ def _panel(points: list[_Point], which: str, domain: list[float]) -> Any:
     band = base.mark_area(opacity=0.22).encode(y=alt.Y("low:Q", title=None), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y)
     shape = alt.Shape(
-        "flatness:N",
-        title="logarithm of",
-        scale=alt.Scale(domain=names, range=["circle", "square"]),
+        "line:N",
+        title=title,
+        scale=alt.Scale(domain=names, range=shapes),
     )
     dots = base.mark_point(filled=True, size=55, opacity=1).encode(y=y, shape=shape)
-    # The numbers of the first measure; those of the others are in the table.
+    # Those of other lines are in the table.
     counts = (
-        alt.Chart(data([r for r in _records(points, which) if r["flatness"] == names[0]]))
+        alt.Chart(data([r for r in _records(points, which) if r["line"] == counted]))
         .mark_text(color=INK, fontSize=10, opacity=0.8)
         .encode(x=alt.X("threshold:Q"), y=alt.value(-8), text=alt.Text("snapshots:Q"))
     )
-    return alt.layer(zero, band, line, dots, counts).properties(
+    return alt.layer(zero, band, line, dots, *([counts] if counted else [])).properties(
         width=PANEL_WIDTH, height=PANEL_HEIGHT, title=alt.TitleParams(_PANELS[which], offset=18)
     )
 
 
-def _caption(points: list[_Point]) -> str:
-    first = points[0].flatness
-    own = [point for point in points if point.flatness == first]
+def _caption(points: list[Point]) -> str:
+    first = points[0].line
+    own = [point for point in points if point.line == first]
     loose, tight = own[0], own[-1]
     return (
         f"Correlation between the logarithm of flatness and the mean margin on the training set, "
@@ -178,9 +209,9 @@ def _caption(points: list[_Point]) -> str:
     )
 
 
-def _alternative(points: list[_Point]) -> str:
+def _alternative(points: list[Point]) -> str:
     values = "; ".join(
-        f"{point.flatness}, training error at most {point.threshold:g}: "
+        f"{point.line}, training error at most {point.threshold:g}: "
         f"r {number(point.plain.value, 2)}"
         for point in points
         if point.plain.value is not None
@@ -191,26 +222,27 @@ def _alternative(points: list[_Point]) -> str:
     )
 
 
-def _table(points: list[_Point]) -> Table:
+def threshold_table(points: list[Point], title: str) -> Table:
+    """All correlations with their intervals, a row for each line and threshold."""
     columns = (
-        "logarithm of",
+        title,
         "training error ≤",
         "r",
-        "from",
-        "to",
+        "r from",
+        "r to",
         "partial r",
-        "from",
-        "to",
+        "partial from",
+        "partial to",
         "r inside conditions",
-        "from",
-        "to",
+        "inside from",
+        "inside to",
         "snapshots",
         "trials",
         "left out",
     )
     rows = [
         (
-            point.flatness,
+            point.line,
             point.threshold,
             point.plain.value,
             point.plain.low,

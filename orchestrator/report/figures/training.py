@@ -18,7 +18,6 @@ from orchestrator.report.figures.theme import (
     log_axis,
     padded,
     padded_log,
-    six_digits,
     themed,
 )
 from orchestrator.report.hue import Hue, level_text
@@ -93,7 +92,7 @@ def _curve_records(
                     "measure": measure,
                     "time": time,
                     "hue": level,
-                    "at": six_digits(float(point)),
+                    "at": float(point),
                     "n": len(found),
                     **_interval(found, logarithmic),
                 }
@@ -116,11 +115,11 @@ def _interval(values: FloatArray, logarithmic: bool) -> dict[str, float | None]:
         error = float(np.std(values, ddof=1)) / len(values) ** 0.5
         half_width = float(stats.t.ppf(0.975, len(values) - 1)) * error
         low, high = mean - half_width, mean + half_width
-    ends = {"mean": mean, "low": low, "high": high}
+    ends: dict[str, float | None] = {"mean": mean, "low": low, "high": high}
     if logarithmic:
         # Two networks can have an interval beyond all floating-point numbers.
-        ends = {k: None if v is None else 10 ** min(max(v, -300), 300) for k, v in ends.items()}
-    return {name: None if end is None else six_digits(end) for name, end in ends.items()}
+        ends = {k: None if v is None else 10.0 ** min(max(v, -300), 300) for k, v in ends.items()}
+    return ends
 
 
 def _chart(

@@ -1,12 +1,42 @@
+import math
+
+import pytest
+
 from orchestrator.report.figures import all_figures
-from orchestrator.report.figures.figure import MOST_TABLE_ROWS, Table
+from orchestrator.report.figures.figure import MOST_TABLE_ROWS, Table, cell
 from orchestrator.report.source import open_source
 
 
-def test_tables_are_bounded_and_say_how_many_rows_there_are():
+def test_tables_have_all_rows_and_pages_show_the_first():
     table = Table.of(["a"], [(number,) for number in range(500)])
-    assert len(table.rows) == MOST_TABLE_ROWS
-    assert table.total == 500
+    assert len(table.rows) == 500
+    assert table.first == table.rows[:MOST_TABLE_ROWS]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        ("", "–"),
+        ("mlp", "mlp"),
+        (True, "True"),
+        (1024, "1024"),
+        (23050, "23,050"),
+        (-0.123456, "−0.1235"),
+        (1e-7, "1e−07"),
+        (math.inf, "∞"),
+        (-math.inf, "−∞"),
+        (math.nan, "NaN"),
+    ],
+)
+def test_cells_read_as_text(value, text):
+    assert cell(value) == text
+
+
+def test_cells_show_as_many_digits_as_their_table_says():
+    assert cell(0.12345, 2, 0.0005) == "0.12"
+    assert cell(-0.0004, 2, 0.0005) == "0"
+    assert cell(0.0006, 2, 0.0005) == "0.0006"
 
 
 def test_every_figure_is_there_or_says_why_not(source, empty):

@@ -8,8 +8,7 @@ def test_every_snapshot_is_a_point(source):
     figure = flatness_margin_figure(source, choose_hue(source))
     values = figure.chart["data"]["values"]
     assert len(values) == 96
-    assert figure.table.total == 96
-    assert len(figure.table.rows) == 60
+    assert len(figure.table.rows) == 96
     assert "coloured by batch size" in figure.caption
     encoding = figure.chart["encoding"]
     assert encoding["color"]["scale"]["domain"] == ["16", "64", "256", "1024"]

@@ -56,3 +56,12 @@ def test_more_milestones_than_shapes_are_not_told_apart(tmp_path):
         points = collect_points(source, None, MEASURES)
     assert len(points.milestones) <= 6
     assert points.milestones[0] == "along training"
+
+
+def test_the_table_has_full_precision(source):
+    points = collect_points(source, None, MEASURES)
+    ((trace,),) = source.connection.sql(
+        "SELECT hessian_trace FROM wide WHERE step > 0 ORDER BY trial_id, step LIMIT 1"
+    ).fetchall()
+    table = points.table(None)
+    assert dict(zip(table.columns, table.rows[0], strict=True))["Hessian trace"] == trace

@@ -7,7 +7,7 @@ from orchestrator.report.figures.theme import (
     log_axis,
     padded,
     padded_log,
-    six_digits,
+    rounded,
     themed,
 )
 from orchestrator.report.hue import Hue
@@ -45,5 +45,8 @@ def test_charts_name_no_address_and_use_the_ink_of_the_page():
     assert chart["config"]["axis"]["labelColor"] == "currentColor"
 
 
-def test_six_digits():
-    assert six_digits(1234.56789) == 1234.57
+def test_charts_get_six_digits():
+    assert rounded([{"x": 1234.56789, "name": "a", "n": 12345678, "none": None}]) == [
+        {"x": 1234.57, "name": "a", "n": 12345678, "none": None}
+    ]
+    assert padded([0.123456789, 1]) == [0.0796296, 1.04383]

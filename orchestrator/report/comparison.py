@@ -1,0 +1,192 @@
+"""Several studies on one page: what each says of every claim, and in what they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from orchestrator.report.evidence import Judged, judge_claims
+from orchestrator.report.figures import Figure, Table
+from orchestrator.report.figures.compared_threshold import compared_threshold_figure
+from orchestrator.report.page import fill_template
+from orchestrator.report.progress import Progress, read_progress
+from orchestrator.report.provenance import Provenance, collect_report_provenance
+from orchestrator.report.queries import DIFFERING, Query
+from orchestrator.report.source import Source, open_source
+from orchestrator.results import connect
+from orchestrator.results.atomic import write_atomically
+from orchestrator.results.several import open_folders, study_labels
+
+FILE = "comparison.html"
+
+
+@dataclass(frozen=True)
+class ComparedClaim:
+    """One claim in every study.
+
+    Attributes:
+        name: As in the study files.
+        statement: What is claimed.
+        statistic: What the number is.
+        table: A row for each study: its verdict and its number.
+        explanations: Study → why, for those that state the claim.
+        queries: What the numbers were made from.
+    """
+
+    name: str
+    statement: str
+    statistic: str
+    table: Table
+    explanations: Mapping[str, str]
+    queries: Sequence[Query]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything the page says.
+
+    Attributes:
+        names: What each study is called.
+        studies: A row for each study.
+        unfinished: Study → what is missing of it.
+        differing: The hyperparameters in which the studies differ.
+        claims: Every claim that any of them states.
+        figure: The headline, with a line for each study.
+        provenance: Study → where it comes from.
+        queries: Every query asked, each once.
+        written_at: When the page was written.
+    """
+
+    names: Sequence[str]
+    studies: Table
+    unfinished: Mapping[str, str]
+    differing: Table
+    claims: Sequence[ComparedClaim]
+    figure: Figure
+    provenance: Mapping[str, Provenance]
+    queries: Sequence[Query]
+    written_at: str
+
+
+def write_comparison(results: Sequence[str | Path], output: str | Path | None = None) -> Path:
+    """Compare studies, finished or not, in one self-contained HTML file.
+
+    Args:
+        results: Their results folders.
+        output: The file; ``comparison.html`` beside the first folder by default.
+
+    Returns:
+        The file; one that was there is replaced.
+
+    Raises:
+        ResultsError: If one of the paths holds no results, or is given twice.
+    """
+    folders = open_folders(results)
+    path = folders[0].path.parent / FILE if output is None else Path(output)
+    comparison = compare(results)
+    page = fill_template("comparison.html", [comparison.figure], comparison=comparison)
+    write_atomically(path, page)
+    return path
+
+
+def compare(results: Sequence[str | Path]) -> Comparison:
+    """Everything the comparison says, before it becomes HTML.
+
+    Raises:
+        ResultsError: If one of the paths holds no results, or is given twice.
+    """
+    folders = open_folders(results)
+    names = study_labels(folders)
+    with connect(folders, measure_columns=False) as database:
+        differing = database.sql(DIFFERING.sql).fetchall()
+    with ExitStack() as stack:
+        sources = {
+            name: stack.enter_context(open_source(folder.path))
+            for name, folder in zip(names, folders, strict=True)
+        }
+        progress = {name: read_progress(source) for name, source in sources.items()}
+        claims = _compared_claims({name: judge_claims(source) for name, source in sources.items()})
+        figure = compared_threshold_figure(sources)
+        provenance = {n: collect_report_provenance(source) for n, source in sources.items()}
+        asked = {query.sql: query for source in sources.values() for query in source.asked}
+        studies = _studies(sources, progress)
+    return Comparison(
+        names=names,
+        studies=studies,
+        unfinished={name: one.sentence for name, one in progress.items() if one.sentence},
+        differing=_differing(names, differing),
+        claims=claims,
+        figure=figure,
+        provenance=provenance,
+        queries=(DIFFERING, *asked.values()),
+        written_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _studies(sources: Mapping[str, Source], progress: Mapping[str, Progress]) -> Table:
+    heads = ("study", "question", "completed trials", "snapshots", "results")
+    rows = [
+        (
+            name,
+            source.study.get("question"),
+            progress[name].completed,
+            progress[name].snapshots,
+            str(source.folder.path),
+        )
+        for name, source in sources.items()
+    ]
+    return Table.of(heads, rows)
+
+
+def _differing(names: Sequence[str], rows: Sequence[tuple[str, str, str]]) -> Table:
+    """A row for each hyperparameter, a column for each study."""
+    settings = {(study, hyperparameter): text for study, hyperparameter, text in rows}
+    hyperparameters = dict.fromkeys(hyperparameter for _, hyperparameter, _ in rows)
+    return Table.of(
+        ("hyperparameter", *names),
+        [(one, *(settings.get((name, one)) for name in names)) for one in hyperparameters],
+    )
+
+
+def _compared_claims(judged: Mapping[str, Sequence[Judged]]) -> list[ComparedClaim]:
+    by_name: dict[str, dict[str, Judged]] = {}
+    for study, claims in judged.items():
+        for one in claims:
+            by_name.setdefault(one.claim.name, {})[study] = one
+    return [_compared_claim(name, list(judged), stated) for name, stated in by_name.items()]
+
+
+def _compared_claim(
+    name: str, studies: Sequence[str], stated: Mapping[str, Judged]
+) -> ComparedClaim:
+    first = next(iter(stated.values())).claim
+    heads = ("study", "verdict", "value", "from", "to", "threshold", "snapshots", "trials")
+    rows = [_row(study, stated.get(study)) for study in studies]
+    return ComparedClaim(
+        name=name,
+        statement=first.statement,
+        statistic=first.statistic,
+        table=Table.of(heads, rows),
+        explanations={study: one.claim.explanation for study, one in stated.items()},
+        queries=tuple({one.query.sql: one.query for one in stated.values()}.values()),
+    )
+
+
+def _row(study: str, judged: Judged | None) -> tuple[Any, ...]:
+    if judged is None:
+        return (study, "not claimed", *[None] * 6)
+    claim, estimate = judged.claim, judged.claim.estimate
+    return (
+        study,
+        claim.verdict,
+        estimate.value,
+        estimate.low,
+        estimate.high,
+        claim.threshold,
+        estimate.n,
+        estimate.n_groups,
+    )

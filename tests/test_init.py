@@ -1,0 +1,34 @@
+"""The public face as a notebook uses it."""
+
+import subprocess
+import sys
+
+import pytest
+
+import orchestrator
+from tests.report.simulated import simulate
+
+
+@pytest.mark.parametrize("name", orchestrator.__all__)
+def test_everything_named_is_there_and_can_be_called(name):
+    assert callable(getattr(orchestrator, name))
+    assert getattr(orchestrator, name).__doc__
+
+
+def test_report_can_be_called_again_and_after_what_imports_its_room(tmp_path):
+    results = str(simulate(tmp_path / "r", batch_sizes=[64], requests=["margin"]))
+    code = (
+        "import orchestrator, sys\n"
+        f"for _ in range(2): print(orchestrator.report({results!r}))\n"
+        f"orchestrator.export({results!r}, {results!r} + '/paper', formats=['csv'])\n"
+        f"print(orchestrator.report({results!r}, output={results!r} + '/other.html'))\n"
+        "import orchestrator.report as room\n"
+        "assert room.write_report\n"
+        "assert not {'torch', 'ray'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        *[f"{results}/report.html"] * 2,
+        f"{results}/other.html",
+    ]
