@@ -208,6 +208,7 @@ def report(results: str | Path | Sequence[str | Path], output: str | Path | None
 
     Raises:
         ResultsError: If there are no results at that path.
+        ExportError: If nothing can be written there.
     """
     import importlib
 

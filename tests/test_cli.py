@@ -110,6 +110,18 @@ def test_report_ends_at_its_path_and_checks_the_claims(results):
     assert checked.returncode == (0 if set(verdicts) == {"holds"} else 1)
 
 
+def test_several_folders_are_compared(results, tmp_path):
+    other = simulate(tmp_path / "other", study=study_content(study="other"), batch_sizes=[16])
+    assert fine("report", other, results) == f"{tmp_path}/comparison.html\n"
+    checked = orchestrator(
+        "report", results, other, "--output", tmp_path / "c.html", "--check"
+    ).stdout.splitlines()
+    assert checked[0] == f"{tmp_path}/c.html"
+    folders = [line.partition(": ")[0] for line in checked[1:]]
+    assert folders == [str(results)] * 3 + [str(other)] * 3
+    assert "given 2 times" in refused("report", results, results)
+
+
 def test_export_says_where_and_what(results, tmp_path):
     told = fine("export", results, "--to", tmp_path, "--figures", "cost,claims", "--formats", "md")
     assert told == f"{tmp_path}\n  cost: md\n  claims: md\n  queries: sql\n"

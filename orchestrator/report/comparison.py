@@ -12,16 +12,22 @@ from typing import Any
 from orchestrator.report.evidence import Judged, judge_claims
 from orchestrator.report.figures import Figure, Table
 from orchestrator.report.figures.compared_threshold import compared_threshold_figure
-from orchestrator.report.page import fill_template
+from orchestrator.report.page import fill_template, write_page
 from orchestrator.report.progress import Progress, read_progress
 from orchestrator.report.provenance import Provenance, collect_report_provenance
-from orchestrator.report.queries import DIFFERING, Query
+from orchestrator.report.queries import Query
 from orchestrator.report.source import Source, open_source
 from orchestrator.results import connect
-from orchestrator.results.atomic import write_atomically
 from orchestrator.results.several import open_folders, study_labels
 
 FILE = "comparison.html"
+
+DIFFERING = Query(
+    "differing_hyperparameters",
+    "the hyperparameters in which studies differ; over several results folders",
+    "SELECT study, hyperparameter, settings FROM differing_hyperparameters\n"
+    "ORDER BY hyperparameter, study",
+)
 
 
 @dataclass(frozen=True)
@@ -84,12 +90,13 @@ def write_comparison(results: Sequence[str | Path], output: str | Path | None = 
 
     Raises:
         ResultsError: If one of the paths holds no results, or is given twice.
+        ExportError: If nothing can be written there.
     """
     folders = open_folders(results)
     path = folders[0].path.parent / FILE if output is None else Path(output)
     comparison = compare(results)
     page = fill_template("comparison.html", [comparison.figure], comparison=comparison)
-    write_atomically(path, page)
+    write_page(path, page)
     return path
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from orchestrator.errors import ExportError
 from orchestrator.report.drawing import embedded_json, scripts, static_svg
 from orchestrator.report.evidence import Judged
 from orchestrator.report.figures import Figure, cell
@@ -16,6 +18,7 @@ from orchestrator.report.fragility import Fragility
 from orchestrator.report.methods import Methods
 from orchestrator.report.provenance import Provenance
 from orchestrator.report.queries import Query
+from orchestrator.results.atomic import write_atomically
 from orchestrator.statistics import Estimate
 from orchestrator.statistics.claim import with_interval
 
@@ -97,6 +100,19 @@ def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
         bundle=scripts() if drawn else "",
         **content,
     )
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page in full or not at all, and the folders above it where they are missing.
+
+    Raises:
+        ExportError: If nothing can be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, page)
+    except OSError as error:
+        raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _interval(estimate: Estimate) -> str:

@@ -307,10 +307,3 @@ DATASETS = Query(
     "SELECT dataset, dataset_hash, train_size, count(*) AS trials\n"
     "FROM trials GROUP BY ALL ORDER BY ALL",
 )
-
-DIFFERING = Query(
-    "differing_hyperparameters",
-    "the hyperparameters in which studies differ; over several results folders",
-    "SELECT study, hyperparameter, settings FROM differing_hyperparameters\n"
-    "ORDER BY hyperparameter, study",
-)

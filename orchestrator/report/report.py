@@ -11,11 +11,10 @@ from orchestrator.report.figures import all_figures
 from orchestrator.report.fragility import describe_fragility
 from orchestrator.report.limitations import find_limitations
 from orchestrator.report.methods import describe_methods
-from orchestrator.report.page import Page, render
+from orchestrator.report.page import Page, render, write_page
 from orchestrator.report.progress import Progress, read_progress
 from orchestrator.report.provenance import collect_report_provenance
 from orchestrator.report.source import Source, open_source
-from orchestrator.results.atomic import write_atomically
 from orchestrator.statistics.claim import counted
 
 
@@ -31,11 +30,12 @@ def write_report(results: str | Path, output: str | Path | None = None) -> Path:
 
     Raises:
         ResultsError: If there are no results at that path.
+        ExportError: If nothing can be written there.
     """
     with open_source(results) as source:
         page = compose(source)
         path = source.folder.report if output is None else Path(output)
-    write_atomically(path, render(page))
+    write_page(path, render(page))
     return path
 
 

@@ -18,6 +18,7 @@ from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import MEASURED, TABLES
 from orchestrator.results.several import (
     DIFFERENCES,
+    Results,
     database_of,
     open_folders,
     study_labels,
@@ -36,10 +37,6 @@ from orchestrator.results.wide import (
 _NOT_IN_GAP = ("trial_id", "examples_seen", "written_at")
 MEASURE_COLUMN_VIEWS = ("by_condition", "wide")
 _GAPS = ("loss_gap", "error_gap")
-
-
-Results = str | Path | ResultsFolder | Sequence[str | Path | ResultsFolder]
-"""One results folder, or several."""
 
 
 def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyConnection:
@@ -72,7 +69,7 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
         ResultsError: If ``path`` holds no results, or newer ones.
     """
     several = not isinstance(path, str | Path | ResultsFolder)
-    folders = open_folders([path] if isinstance(path, str | Path | ResultsFolder) else path)
+    folders = open_folders(path)
     spill = Path(tempfile.gettempdir()) / f"duckdb-{uuid.uuid4().hex[:12]}"
     connection = duckdb.connect(
         ":memory:",

@@ -12,11 +12,11 @@ from typing import Literal
 import duckdb
 
 from orchestrator.errors import QueryError
-from orchestrator.results.database import MEASURE_COLUMN_VIEWS, Results, connect
+from orchestrator.results.database import MEASURE_COLUMN_VIEWS, connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.reading import check_only_reads
 from orchestrator.results.schema import TABLES
-from orchestrator.results.several import open_folders
+from orchestrator.results.several import Results, open_folders
 from orchestrator.results.tables import quote
 
 ResultFormat = Literal["table", "csv", "json", "markdown", "parquet"]
@@ -48,7 +48,7 @@ def query(path: Results, sql: str) -> duckdb.DuckDBPyRelation:
         QueryError: If the SQL is wrong, or would do anything but read.
     """
     several = not isinstance(path, str | Path | ResultsFolder)
-    folders = open_folders([path] if isinstance(path, str | Path | ResultsFolder) else path)
+    folders = open_folders(path)
     with sql_errors(), duckdb.connect(":memory:") as bare:
         check_only_reads(bare, sql)
     connection = connect(

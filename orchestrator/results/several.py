@@ -17,6 +17,9 @@ from orchestrator.errors import ResultsError
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.tables import quote
 
+Results = str | Path | ResultsFolder | Sequence[str | Path | ResultsFolder]
+"""One results folder, or several."""
+
 # Of a trial, but not chosen by who planned it.
 _NO_HYPERPARAMETERS = """
     study, trial_id, condition_id, seed, status, stop_reason, error, attempt, epochs, updates,
@@ -67,12 +70,14 @@ def union_view(view: str, labels: Sequence[str], *, with_study: bool) -> str:
     return f"CREATE VIEW {view} AS {' UNION ALL BY NAME '.join(parts)}"
 
 
-def open_folders(paths: Sequence[str | Path | ResultsFolder]) -> list[ResultsFolder]:
-    """The results folders at ``paths``.
+def open_folders(paths: Results) -> list[ResultsFolder]:
+    """The results folders at ``paths``, which may be a single one.
 
     Raises:
         ResultsError: If there is none, one is given twice, or one holds no results.
     """
+    if isinstance(paths, str | Path | ResultsFolder):
+        paths = [paths]
     if not paths:
         raise ResultsError("no results folder is named", "name at least one")
     folders = [p if isinstance(p, ResultsFolder) else ResultsFolder.open(p) for p in paths]
