@@ -42,7 +42,7 @@ def at_milestones(measures: Iterable[str]) -> Query:
     """The snapshot at which each trial reached each training loss that was asked for."""
     names = "".join(f", {identifier(name)}" for name in measures)
     sql = (
-        f"SELECT trial_id, condition_id, train_loss_milestone, loss_gap, error_gap{names}\n"
+        f"SELECT trial_id, condition_id, train_loss_milestone, loss_gap, error_gap{names}\n"  # noqa: S608
         "FROM wide\n"
         "JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones)\n"
         "    USING (checkpoint_id)\n"

@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.report import queries
+from orchestrator.report import network_queries, queries
 from orchestrator.report.queries import (
     Query,
     correlation_by_threshold,
@@ -10,7 +10,12 @@ from orchestrator.report.queries import (
 from orchestrator.statistics import pearson
 from orchestrator.statistics.estimate import positive_log10
 
-FIXED = [value for value in vars(queries).values() if isinstance(value, Query)]
+FIXED = [
+    value
+    for module in (queries, network_queries)
+    for value in vars(module).values()
+    if isinstance(value, Query)
+]
 
 
 @pytest.mark.parametrize("query", FIXED, ids=lambda query: query.name)
@@ -53,7 +58,7 @@ def test_points_are_a_fixed_sample_of_many(source, monkeypatch):
 
 
 def test_final_networks_are_the_last_snapshots(source):
-    rows = source.rows(queries.final_networks(["margin_mean"]))
+    rows = source.rows(network_queries.final_networks(["margin_mean"]))
     expected = source.connection.sql(
         "SELECT trial_id, margin_mean FROM wide WHERE reason LIKE '%final%'"
     ).fetchall()

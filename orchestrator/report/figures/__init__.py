@@ -18,7 +18,17 @@ from orchestrator.report.hue import choose_hue
 from orchestrator.report.predictors import trained_networks
 from orchestrator.report.source import Source
 
-FIGURE_KEYS = ("threshold", "flatness-margin", "gaps", "training", "cost")
+FIGURE_KEYS = (
+    "threshold",
+    "flatness-margin",
+    "gaps",
+    "predictors",
+    "granulated",
+    "environments",
+    "designs",
+    "training",
+    "cost",
+)
 """The key of each, whether it can be drawn or not."""
 
 
