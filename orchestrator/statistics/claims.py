@@ -17,12 +17,18 @@ from orchestrator.statistics.claim import (
     counted,
     decide,
     left_out,
+    number,
     percent,
     with_interval,
 )
 from orchestrator.statistics.correlation import partial_pearson, pearson, within_pearson
 from orchestrator.statistics.estimate import FloatArray, positive_log10
-from orchestrator.statistics.matched_time import MatchedTime, Pair, compare_matched_times
+from orchestrator.statistics.matched_time import (
+    MatchedTime,
+    Pair,
+    compare_at_equal_updates,
+    compare_matched_times,
+)
 from orchestrator.statistics.median import median
 
 CORRELATION_THRESHOLD = -0.8
@@ -195,6 +201,7 @@ def large_batch_needs_time(
             _gap_sentence(name, compare_matched_times(gap, updates, epochs, batch_size, groups))
             for name, gap in gaps.items()
         ]
+    sentences.append(_equal_updates({"margin": margin, **gaps}, updates, batch_size, groups))
     sentences.append(_ranges(matched.pairs))
     sentences.append(
         left_out(("snapshots without a finite margin or neighbour", estimate.n_excluded))
@@ -220,6 +227,31 @@ def _gap_sentence(name: str, matched: MatchedTime) -> str:
     return (
         f"For the {name} the shares are {percent(matched.at_epochs)} and "
         f"{percent(matched.at_updates)}, difference {with_interval(matched.difference, 2)}."
+    )
+
+
+def _equal_updates(
+    values: Mapping[str, FloatArray],
+    updates: FloatArray,
+    batch_size: Sequence[float],
+    groups: Groups,
+) -> str:
+    """Do large batches arrive where small ones are, once they had the updates?"""
+    found = {
+        name: compare_at_equal_updates(value, updates, batch_size, groups)
+        for name, value in values.items()
+    }
+    parts = [
+        f"the {name} by {with_interval(one.difference, 2)} from {number(one.smallest, 2)}"
+        for name, one in found.items()
+        if one is not None
+    ]
+    first = next((one for one in found.values() if one is not None), None)
+    if first is None:
+        return ""
+    return (
+        f"After {first.updates:,.0f} updates, the last that all trials of both made, batch size "
+        f"{first.levels[1]:g} differs from {first.levels[0]:g} in {', '.join(parts)}."
     )
 
 

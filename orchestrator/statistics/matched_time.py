@@ -16,7 +16,7 @@ from orchestrator.statistics.bootstrap import (
     why_no_interval,
 )
 from orchestrator.statistics.curves import Curves, log_spaced
-from orchestrator.statistics.estimate import Estimate, FloatArray
+from orchestrator.statistics.estimate import BoolArray, Estimate, FloatArray
 from orchestrator.statistics.variance import level_codes, shares
 
 POINTS = 16
@@ -125,6 +125,75 @@ def compare_matched_times(
         ends = student_interval(float(difference[0]), difference[1:], inner.degrees_of_freedom)
     estimate = Estimate(float(difference[0]), *ends, LEVEL, n, inner.trials, excluded, reason)
     return MatchedTime(estimate, float(at_epochs[0]), float(at_updates[0]), tuple(pairs))
+
+
+@dataclass(frozen=True)
+class EqualUpdates:
+    """The largest level against the smallest, once both had the same number of updates.
+
+    Attributes:
+        levels: The smallest and the largest level that all have a common number of updates.
+        updates: The last number of updates that every trial of both made.
+        smallest: Mean value of the smallest level there.
+        difference: Mean of the largest level minus mean of the smallest.
+    """
+
+    levels: tuple[float, float]
+    updates: float
+    smallest: float
+    difference: Estimate
+
+
+def compare_at_equal_updates(
+    value: FloatArray,
+    updates: FloatArray,
+    level: Sequence[float],
+    groups: Groups,
+    seed: int = 0,
+) -> EqualUpdates | None:
+    """Whether the largest level arrives where the smallest is, given the same updates.
+
+    Args:
+        value: Shape (n,), one value a snapshot; what is not finite doesn't count.
+        updates: Shape (n,), updates made.
+        level: Shape (n,), the level of the hyperparameter, batch size for one.
+        groups: The trial and condition of each snapshot.
+        seed: Of the bootstrap.
+
+    Returns:
+        None if the smallest and the largest level share no number of updates.
+    """
+    kept = np.isfinite(value) & (updates > 0)
+    inner = groups.select(kept)
+    curves = Curves(inner.trial, updates[kept], value[kept])
+    level_of = np.zeros(inner.trials)
+    level_of[inner.trial] = np.asarray(level, dtype=np.float64)[kept]
+    first, last = level_of.min(initial=np.inf), level_of.max(initial=-np.inf)
+    trials = np.flatnonzero((level_of == first) | (level_of == last))
+    covered = curves.covered(trials)
+    if covered is None or first >= last:
+        return None
+    at = covered[1]
+    found = curves.at(np.array([at]), trials)[:, 0]
+    large = level_of[trials] == last
+    weights = np.vstack([np.ones((1, inner.trials)), inner.weights(RESAMPLES, seed)])[:, trials]
+
+    def mean(members: BoolArray) -> FloatArray:
+        total: FloatArray = weights[:, members].sum(axis=1)
+        return weights[:, members] @ found[members] / np.where(total > 0, total, np.nan)
+
+    small = mean(~large)
+    difference = mean(large) - small
+    chosen = inner.select(np.isin(inner.trial, trials))
+    reason = why_no_interval(chosen)
+    ends: tuple[float | None, float | None] = (None, None)
+    if not reason:
+        freedom = chosen.degrees_of_freedom
+        ends = student_interval(float(difference[0]), difference[1:], freedom)
+        reason = "" if ends[0] is not None else "too many resamples leave it undefined"
+    n = len(trials)
+    estimate = Estimate(float(difference[0]), *ends, LEVEL, n, n, int(np.sum(~kept)), reason)
+    return EqualUpdates((float(first), float(last)), at, float(small[0]), estimate)
 
 
 def _why_nothing(pairs: Sequence[Pair]) -> str:

@@ -123,6 +123,7 @@ def test_large_batches_that_only_lack_updates():
     assert claim.estimate.low > 0
     assert "16 and 64 over 256 to 2,048 updates and 1 to 32 epochs" in claim.explanation
     assert "For the loss gap the shares are" in claim.explanation
+    assert "batch size 256 differs from 16 in the margin by" in claim.explanation
     assert "For the error gap there is no comparison" in claim.explanation
 
 

@@ -2,7 +2,10 @@ import numpy as np
 import pytest
 
 from orchestrator.statistics.bootstrap import Groups
-from orchestrator.statistics.matched_time import compare_matched_times
+from orchestrator.statistics.matched_time import (
+    compare_at_equal_updates,
+    compare_matched_times,
+)
 
 EPOCHS = np.array([1.0, 2, 4, 8, 16, 32])
 
@@ -76,3 +79,39 @@ def test_snapshots_before_the_first_update_do_not_count():
     matched = compare_matched_times(**early)
     assert matched.difference.n_excluded == 0
     assert matched.difference.n == 9 * 5
+
+
+def at_equal_updates(content):
+    names = ("value", "updates", "level", "groups")
+    return compare_at_equal_updates(**{name: content[name] for name in names})
+
+
+def test_large_batches_arrive_where_small_ones_are_given_the_updates():
+    found = at_equal_updates(study(lambda updates, epochs, size: np.log(updates)))
+    assert found.levels == (16, 256)
+    assert found.updates == 32 * 1024 / 256  # The last that batch size 256 made.
+    assert found.smallest == pytest.approx(np.log(found.updates), abs=0.1)
+    assert found.difference.low < 0 < found.difference.high
+    assert (found.difference.n, found.difference.n_groups) == (6, 6)
+
+
+def test_large_batches_that_stay_behind():
+    found = at_equal_updates(study(lambda updates, epochs, size: np.log(updates) - size / 256))
+    assert found.difference.value == pytest.approx(16 / 256 - 1, abs=0.15)
+    assert found.difference.high < 0
+
+
+def test_without_common_updates_or_levels_there_is_nothing_to_compare():
+    grow = lambda updates, epochs, size: np.log(updates)  # noqa: E731
+    assert at_equal_updates(study(grow, batch_sizes=(16, 4096))) is None
+    assert at_equal_updates(study(grow, batch_sizes=(16,))) is None
+    nothing = study(grow)
+    nothing["value"][:] = np.nan
+    assert at_equal_updates(nothing) is None
+
+
+def test_single_seeds_leave_the_difference_without_an_interval():
+    found = at_equal_updates(study(lambda updates, epochs, size: np.log(updates), seeds=1))
+    assert found.difference.value is not None
+    assert found.difference.low is None
+    assert "2 trials" in found.difference.reason
