@@ -80,3 +80,13 @@ def ranked_networks(measures: Iterable[str], hyperparameters: Iterable[str]) -> 
         f"QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}\n"
         "ORDER BY trial_id",
     )
+
+
+STANDARD_ERRORS_OF_TRAINED = Query(
+    "standard_errors_of_trained",
+    "estimates on the last snapshot of each completed trial, with their standard errors",
+    "SELECT column_name, trial_id, value, standard_error\n"
+    "FROM parts.measured SEMI JOIN final USING (checkpoint_id)\n"
+    "WHERE standard_error > 0 AND isfinite(value)\n"
+    "ORDER BY column_name, trial_id",
+)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import asin, pi
 
 import numpy as np
 
 from orchestrator.report.hue import level_text, varied_columns
-from orchestrator.report.network_queries import MEASURE_COLUMNS, ranked_networks
+from orchestrator.report.network_queries import (
+    MEASURE_COLUMNS,
+    STANDARD_ERRORS_OF_TRAINED,
+    ranked_networks,
+)
 from orchestrator.report.queries import Query
 from orchestrator.report.source import Rows, Source
 from orchestrator.statistics import (
@@ -18,6 +22,7 @@ from orchestrator.statistics import (
     benjamini_hochberg,
     holm,
     kendall,
+    measure_reliability,
     noise_ceiling,
 )
 from orchestrator.statistics.estimate import FloatArray
@@ -71,6 +76,8 @@ class Trained:
         predictors: Measures that vary over them, at most ``MOST_PREDICTORS``.
         more: Measures beyond that many, left out.
         axes: Hyperparameters that vary over them.
+        reliability: Measure → share of its variance that is not its own estimation error; only
+            measures that are estimated.
     """
 
     query: Query
@@ -78,6 +85,7 @@ class Trained:
     predictors: tuple[Predictor, ...]
     more: int
     axes: tuple[str, ...]
+    reliability: Mapping[str, float]
 
     def levels(self, axis: str) -> list[str]:
         """The level of a hyperparameter in each row, as text."""
@@ -105,7 +113,19 @@ def trained_networks(source: Source) -> Trained:
         tuple(varying[:MOST_PREDICTORS]),
         len(varying) - len(varying[:MOST_PREDICTORS]),
         tuple(axis for axis in axes if len(set(map(level_text, rows[axis]))) > 1),
+        _reliabilities(source),
     )
+
+
+def _reliabilities(source: Source) -> dict[str, float]:
+    estimates = source.rows(STANDARD_ERRORS_OF_TRAINED)
+    values, errors = estimates.floats("value"), estimates.floats("standard_error")
+    names = np.array(estimates["column_name"], dtype=object)
+    found = {
+        str(name): measure_reliability(values[names == name], errors[names == name])
+        for name in dict.fromkeys(names.tolist())
+    }
+    return {name: share for name, share in found.items() if share is not None}
 
 
 def rank(trained: Trained) -> list[Ranking]:

@@ -272,8 +272,11 @@ REPARAMETRIZED = Query(
     "reparametrized",
     "how much the trace changes when layers are rescaled, and the margin, also by permutation",
     "SELECT trial_id, condition_id,\n"
-    "    max(relative_change) FILTER (measure = 'hessian_trace'\n"
-    "        AND change = 'layer_rescaling') AS trace_change,\n"
+    "    coalesce(\n"
+    "        max(relative_change) FILTER (measure = 'hessian_trace' AND variant = 'exact'\n"
+    "            AND change = 'layer_rescaling'),\n"
+    "        max(relative_change) FILTER (measure = 'hessian_trace'\n"
+    "            AND change = 'layer_rescaling')) AS trace_change,\n"
     "    max(relative_change) FILTER (measure = 'margin_mean' AND variant = 'raw'\n"
     "        AND split = 'train') AS margin_change\n"
     "FROM audit JOIN trials USING (trial_id)\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import altair as alt
@@ -9,7 +10,8 @@ import altair as alt
 from orchestrator.report.figures.figure import Figure, Table
 from orchestrator.report.figures.theme import INK, data, themed
 from orchestrator.report.predictors import GAPS, Predictor, Trained
-from orchestrator.statistics import Estimate, Grid, granulated_kendall
+from orchestrator.statistics import Estimate, Grid, conditional_information, granulated_kendall
+from orchestrator.statistics.bootstrap import LEVEL
 from orchestrator.statistics.claim import counted
 
 _KEY = "granulated"
@@ -19,6 +21,9 @@ _CELL = 60
 _ROW_HEIGHT = 18
 _LETTER_WIDTH = 6
 _FEWEST_CONDITIONS = 3
+_INFORMATION = "K, information"
+_PERMUTATIONS = 200
+_MOST_CONDITIONS = 64
 Cell = tuple[Predictor, str, str, Estimate, int, int]
 
 
@@ -48,7 +53,9 @@ def granulated_figure(trained: Trained) -> Figure:
             "alone. Here ψ is the mean of Kendall’s τ_a over groups of conditions that differ in "
             "that hyperparameter only, seeds averaged, and Ψ the mean of ψ over hyperparameters "
             "(arXiv:1912.02178). Signs are turned so that +1 is the expected order: larger margins "
-            f"with smaller gaps, more of anything else with larger ones.{missing}"
+            f"with smaller gaps, more of anything else with larger ones.{missing} The table "
+            "adds K, the conditional mutual information of the same paper, beside its value for "
+            "shuffled measures: it cannot see the sign, and is not 0 by chance."
         ),
         alternative=(
             f"Heat map of {counted(len(trained.predictors), 'measure')} by "
@@ -56,7 +63,7 @@ def granulated_figure(trained: Trained) -> Figure:
             "gap and for the error gap; the numbers are in the table."
         ),
         queries=queries,
-        table=_table(cells),
+        table=_table([*cells, *_information(trained, grid)]),
         chart=_chart(cells),
     )
 
@@ -75,6 +82,25 @@ def _cells(trained: Trained, grid: Grid) -> list[Cell]:
             groups = sum(axis.groups for axis in found.axes)
             single = sum(axis.single for axis in found.axes)
             cells.append((one, gap, _OVERALL, found.overall, groups, single))
+    return cells
+
+
+def _information(trained: Trained, grid: Grid) -> list[Cell]:
+    """K of every measure, with what shuffling makes of it as the remark."""
+    if len(grid.conditions) > _MOST_CONDITIONS:  # Work grows with their square.
+        return []
+    cells: list[Cell] = []
+    for one, gap in itertools.product(trained.predictors, GAPS):
+        values, target = trained.rows.floats(one.column), trained.rows.floats(gap)
+        found = conditional_information(values, target, grid, permutations=_PERMUTATIONS)
+        remark = found.reason
+        if found.null is not None:
+            remark = (
+                f"shuffled: mean {found.null.mean:.2f}, 95 % below {found.null.quantile:.2f}; "
+                f"p = {found.null.p_value:.2g}"
+            )
+        estimate = Estimate(found.value, None, None, LEVEL, found.n, 0, found.n_excluded, remark)
+        cells.append((one, gap, _INFORMATION, estimate, found.n_pairs, 0))
     return cells
 
 
@@ -150,7 +176,10 @@ def _chart(cells: list[Cell]) -> dict[str, Any]:
 
 
 def _table(cells: list[Cell]) -> Table:
-    heads = ("measure", "gap", "along", "ψ", "from", "to", "groups", "groups of one", "remark")
+    heads = (
+        *("measure", "gap", "along", "ψ, Ψ or K", "from", "to"),
+        *("groups (pairs for K)", "groups of one", "remark"),
+    )
     rows = [
         (one.column, GAPS[gap], axis, e.value, e.low, e.high, groups, single, e.reason)
         for one, gap, axis, e, groups, single in cells

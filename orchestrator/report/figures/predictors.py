@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
@@ -18,7 +19,7 @@ from orchestrator.report.predictors import (
     ceilings,
     rank,
 )
-from orchestrator.statistics import NoiseCeiling
+from orchestrator.statistics import NoiseCeiling, attenuation
 from orchestrator.statistics.claim import counted, with_interval
 
 _KEY = "predictors"
@@ -26,6 +27,7 @@ _TITLE = "Which measure ranks networks by their gap"
 _ROW_HEIGHT = 22
 _LETTER_WIDTH = 6
 _LEVEL = 0.05
+_RELIABLE = 0.9
 
 
 def predictors_figure(trained: Trained) -> Figure:
@@ -51,6 +53,7 @@ def predictors_figure(trained: Trained) -> Figure:
         f"Largest: {told}.",
         f"Of {counted(tests, 'test')} {found} remain below 0.05 after Holm’s adjustment.",
         *(_ceiling_sentence(gap, limits[gap]) for gap in GAPS),
+        _noisy(trained),
         f"{counted(trained.more, 'further measure')} left out." if trained.more else "",
     ]
     return Figure(
@@ -62,8 +65,24 @@ def predictors_figure(trained: Trained) -> Figure:
             f"and with the error gap, with intervals. Largest: {told}."
         ),
         queries=queries,
-        table=_table(rankings, order),
+        table=_table(rankings, order, trained.reliability),
         chart=_chart(rankings, order, limits),
+    )
+
+
+def _noisy(trained: Trained) -> str:
+    """Which measures are so uncertain that their correlations are attenuated."""
+    shown = {one.column for one in trained.predictors}
+    named = [
+        f"{column} at most {attenuation(share):.2f}"
+        for column, share in trained.reliability.items()
+        if column in shown and share < _RELIABLE
+    ]
+    if not named:
+        return ""
+    return (
+        "The standard errors of estimates alone limit what |r| they can have with anything: "
+        f"{', '.join(named)}."
     )
 
 
@@ -165,16 +184,17 @@ def _chart(
     return themed(chart, room=56 + _LETTER_WIDTH * max(map(len, order)))
 
 
-def _table(rankings: list[Ranking], order: list[str]) -> Table:
+def _table(rankings: list[Ranking], order: list[str], reliability: Mapping[str, float]) -> Table:
     heads = (
         *("measure", "family", "gap", "τ_b", "from", "to", "p", "p, Holm", "p, FDR"),
-        *("networks", "left out", "remark"),
+        *("networks", "left out", "reliability of the estimate", "remark"),
     )
     rows = [
         (
             *(one.predictor.column, one.predictor.family, GAPS[one.gap]),
             *(one.tau.value, one.tau.low, one.tau.high, one.tau.p_value, one.holm, one.fdr),
-            *(one.tau.n, one.tau.n_excluded, one.tau.reason),
+            *(one.tau.n, one.tau.n_excluded),
+            *(reliability.get(one.predictor.column, 1.0), one.tau.reason),
         )
         for one in sorted(rankings, key=lambda one: order.index(one.predictor.column))
     ]

@@ -27,7 +27,15 @@ def test_each_axis_and_their_mean(two_axes):
     for measure in ("margin_mean", "hessian_trace"):
         psi = [cells[measure, "loss gap", axis] for axis in ("batch size", "learning rate")]
         assert cells[measure, "loss gap", "Ψ, mean"] == pytest.approx(sum(psi) / 2)
-    assert len(cells) == 3 * 2 * len(two_axes.predictors)
+    assert len(cells) == 4 * 2 * len(two_axes.predictors)
+
+
+def test_conditional_information_stands_beside_that_of_shuffled_measures(two_axes):
+    rows = [row for row in granulated_figure(two_axes).table.rows if row[2] == "K, information"]
+    assert len(rows) == 2 * len(two_axes.predictors)
+    for row in rows:
+        assert 0 <= row[3] <= 1 + 1e-9
+        assert row[8].startswith("shuffled: mean ")
 
 
 def test_psi_is_the_mean_tau_over_groups_of_conditions(two_axes):

@@ -12,10 +12,25 @@ def test_every_measure_with_both_gaps(source):
     assert len(figure.table.rows) == 2 * len(trained.predictors)
     strengths = [abs(row[3]) for row in figure.table.rows]
     assert max(strengths) == max(strengths[:2])
-    for _, _, gap, tau, low, high, _, _, _, n, _, _ in figure.table.rows:
+    for _, _, gap, tau, low, high, _, _, _, n, _, reliability, _ in figure.table.rows:
         assert gap in ("loss gap", "error gap")
         assert -1 <= low <= tau <= high <= 1
-        assert n == 12
+        assert (n, reliability) == (12, 1)
+
+
+def test_uncertain_estimates_limit_what_they_can_show(tmp_path):
+    def uncertain(rows):
+        for row in rows["measures"]:
+            if row["measure"] == "hessian_trace":
+                row["standard_error"] = 60.0
+
+    with open_source(simulate(tmp_path / "r", change=uncertain)) as source:
+        trained = trained_networks(source)
+        figure = predictors_figure(trained)
+    share = trained.reliability["hessian_trace"]
+    assert 0 <= share < 0.9
+    assert f"hessian_trace at most {share**0.5:.2f}" in figure.caption
+    assert {row[11] for row in figure.table.rows if row[0] == "hessian_trace"} == {share}
 
 
 def test_the_ceiling_is_drawn_on_both_sides(source):
