@@ -38,6 +38,12 @@ def by_intervention(measures: Iterable[str]) -> Query:
     )
 
 
+_FEW_TRIALS = (
+    "(SELECT trial_id FROM trials\n"  # noqa: S608 - a number of ours
+    f"    QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED})"
+)
+
+
 def at_milestones(measures: Iterable[str]) -> Query:
     """The snapshot at which each trial reached each training loss that was asked for."""
     names = "".join(f", {identifier(name)}" for name in measures)
@@ -46,10 +52,27 @@ def at_milestones(measures: Iterable[str]) -> Query:
         "FROM wide\n"
         "JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones)\n"
         "    USING (checkpoint_id)\n"
+        f"SEMI JOIN {_FEW_TRIALS} USING (trial_id)\n"
         "ORDER BY trial_id, train_loss_milestone DESC"
     )
-    about = "the snapshot at which each trial reached each training loss"
+    about = (
+        "the snapshot at which each trial reached each training loss, of at most "
+        f"{MOST_COMPARED} trials, chosen by a hash"
+    )
     return Query("at_milestones", about, sql)
+
+
+def at_times(measures: Iterable[str]) -> Query:
+    """Snapshots of completed trials, to compare them at the same update or epoch."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "at_times",
+        f"snapshots of at most {MOST_COMPARED} completed trials, chosen by a hash",
+        f"SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}\n"
+        f"FROM wide SEMI JOIN {_FEW_TRIALS} USING (trial_id)\n"
+        "WHERE step > 0 AND status = 'completed'\n"
+        "ORDER BY trial_id, step",
+    )
 
 
 TEST_EXAMPLES = Query(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from orchestrator.errors import QueryError
+from orchestrator.report.network_queries import MOST_COMPARED, MOST_RANKED
 from orchestrator.report.queries import Query, identifier
 from orchestrator.report.source import Rows, Source
 from orchestrator.results import query as ask
@@ -61,13 +65,36 @@ def judge_stated(source: Source, claim: StatedClaim) -> tuple[Claim, Query]:
     missing = [name for name in (*_IDENTITY, *_columns(claim)) if name not in rows.columns]
     if missing:
         return _claim(claim, _nothing(f"the query has no column {missing[0]}"), []), query
+    sampled = ""
+    if claim.statistic == "kendall":
+        rows, sampled = _sample(rows)
     try:
         columns = {name: rows.floats(name) for name in _columns(claim)}
         groups = rows.groups()
     except (TypeError, ValueError) as error:
         return _claim(claim, _nothing(f"its columns are not usable: {error}"), []), query
     estimate, sentences = _estimate(claim, rows, columns, groups)
-    return _claim(claim, estimate, sentences), query
+    return _claim(claim, estimate, [*sentences, sampled]), query
+
+
+def _sample(rows: Rows) -> tuple[Rows, str]:
+    """Whole trials, chosen by a hash, so that pairs of rows stay few enough to compare."""
+    trials = [str(trial) for trial in rows["trial_id"]]
+    if len(trials) <= MOST_RANKED and len(set(trials)) <= MOST_COMPARED:
+        return rows, ""
+    sizes = Counter(trials)
+    order = sorted(sizes, key=lambda trial: hashlib.md5(trial.encode()).digest())  # noqa: S324
+    reached = itertools.accumulate(sizes[trial] for trial in order)
+    chosen = {
+        trial
+        for trial, rows_so_far in zip(order[:MOST_COMPARED], reached, strict=False)
+        if rows_so_far <= MOST_RANKED
+    }
+    kept = rows.select(np.array([trial in chosen for trial in trials], dtype=np.bool_))
+    return kept, (
+        f"All pairs of {len(trials):,} values would be too many: these are "
+        f"{counted(len(chosen), 'trial')} of {len(order):,}, chosen by a hash of their names."
+    )
 
 
 def _columns(claim: StatedClaim) -> list[str]:

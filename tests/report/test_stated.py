@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from orchestrator.report import stated
 from orchestrator.report.evidence import claims_of, judge_claims
 from orchestrator.report.source import open_source
 from orchestrator.report.stated import judge_stated
@@ -125,6 +126,21 @@ def test_values_without_a_logarithm_are_counted(tmp_path):
         claim, _ = judge(source, log=("hessian_trace",))
     assert claim.estimate.n_excluded > 0
     assert f"{claim.estimate.n_excluded} hessian_trace not positive" in claim.explanation
+
+
+def test_many_values_are_ranked_by_a_sample_of_whole_trials(source, monkeypatch):
+    monkeypatch.setattr(stated, "MOST_RANKED", 40)
+    claim, _ = judge(source, statistic="kendall")
+    assert claim.estimate.n == 40
+    assert claim.estimate.n_groups == 5
+    assert "these are 5 trials of 12, chosen by a hash" in claim.explanation
+    again, _ = judge(source, statistic="kendall")
+    assert again == claim
+    monkeypatch.setattr(stated, "MOST_COMPARED", 3)
+    few, _ = judge(source, statistic="kendall", design="matched_epochs")
+    assert few.estimate.n_groups == 3
+    free, _ = judge(source, statistic="spearman")
+    assert free.estimate.n == 96
 
 
 def test_a_study_states_claims_of_both_kinds(tmp_path):

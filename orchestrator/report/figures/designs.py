@@ -9,9 +9,8 @@ import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
 from orchestrator.report.figures.theme import INK, OKABE_ITO, SHAPES, WIDE, data, themed
-from orchestrator.report.network_queries import at_milestones, final_networks
+from orchestrator.report.network_queries import at_milestones, at_times, final_networks
 from orchestrator.report.predictors import GAPS
-from orchestrator.report.queries import along_training
 from orchestrator.report.source import Rows, Source
 from orchestrator.statistics import (
     Estimate,
@@ -41,7 +40,7 @@ def designs_figure(source: Source) -> Figure:
     queries = (
         final_networks(measures),
         at_milestones(measures),
-        along_training(measures, None),
+        at_times(measures),
     )
     found = _estimates(source, measures)
     if all(estimate.value is None for *_, estimate, _ in found):
@@ -71,7 +70,7 @@ def designs_figure(source: Source) -> Figure:
 def _estimates(source: Source, measures: list[str]) -> list[Found]:
     final = source.rows(final_networks(measures))
     reached = source.rows(at_milestones(measures))
-    along = source.rows(along_training(measures, None))
+    along = source.rows(at_times(measures))
     found: list[Found] = []
     for measure, gap in itertools.product(measures, GAPS):
 
