@@ -19,6 +19,8 @@ from orchestrator.statistics.granulated import GranulatedKendall as GranulatedKe
 from orchestrator.statistics.granulated import granulated_kendall as granulated_kendall
 from orchestrator.statistics.granulated import within_kendall as within_kendall
 from orchestrator.statistics.grid import Grid as Grid
+from orchestrator.statistics.interventions import Interventions as Interventions
+from orchestrator.statistics.interventions import compare_interventions as compare_interventions
 from orchestrator.statistics.interventions import (
     flatness_is_an_epiphenomenon as flatness_is_an_epiphenomenon,
 )
