@@ -41,6 +41,8 @@ from orchestrator.statistics.noise_ceiling import noise_ceiling as noise_ceiling
 from orchestrator.statistics.parametrization import (
     flatness_depends_on_parametrization as flatness_depends_on_parametrization,
 )
+from orchestrator.statistics.partial import PartialCorrelation as PartialCorrelation
+from orchestrator.statistics.partial import partial_correlation as partial_correlation
 from orchestrator.statistics.ranking import kendall as kendall
 from orchestrator.statistics.ranking import spearman as spearman
 from orchestrator.statistics.resampling import Resampling as Resampling
