@@ -36,6 +36,7 @@ from orchestrator.statistics.mutual_information import (
 )
 from orchestrator.statistics.noise_ceiling import NoiseCeiling as NoiseCeiling
 from orchestrator.statistics.noise_ceiling import attenuation as attenuation
+from orchestrator.statistics.noise_ceiling import disattenuated as disattenuated
 from orchestrator.statistics.noise_ceiling import measure_reliability as measure_reliability
 from orchestrator.statistics.noise_ceiling import noise_ceiling as noise_ceiling
 from orchestrator.statistics.parametrization import (
