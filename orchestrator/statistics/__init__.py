@@ -8,6 +8,9 @@ from orchestrator.statistics.claim import Verdict as Verdict
 from orchestrator.statistics.claims import flatness_tracks_margin as flatness_tracks_margin
 from orchestrator.statistics.claims import large_batch_needs_time as large_batch_needs_time
 from orchestrator.statistics.claims import margin_is_cheaper as margin_is_cheaper
+from orchestrator.statistics.comparison import Comparison as Comparison
+from orchestrator.statistics.comparison import compare_granulated as compare_granulated
+from orchestrator.statistics.comparison import compare_predictors as compare_predictors
 from orchestrator.statistics.comparison import (
     margin_predicts_gap_at_least_as_well as margin_predicts_gap_at_least_as_well,
 )
