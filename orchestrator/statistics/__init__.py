@@ -18,10 +18,17 @@ from orchestrator.statistics.correlation import partial_pearson as partial_pears
 from orchestrator.statistics.correlation import pearson as pearson
 from orchestrator.statistics.correlation import within_pearson as within_pearson
 from orchestrator.statistics.estimate import Estimate as Estimate
+from orchestrator.statistics.factor_share import factor_share as factor_share
 from orchestrator.statistics.granulated import GranulatedKendall as GranulatedKendall
 from orchestrator.statistics.granulated import granulated_kendall as granulated_kendall
 from orchestrator.statistics.granulated import within_kendall as within_kendall
 from orchestrator.statistics.grid import Grid as Grid
+from orchestrator.statistics.intervention_effects import (
+    InterventionEffects as InterventionEffects,
+)
+from orchestrator.statistics.intervention_effects import (
+    intervention_effects as intervention_effects,
+)
 from orchestrator.statistics.interventions import (
     flatness_is_an_epiphenomenon as flatness_is_an_epiphenomenon,
 )
