@@ -105,23 +105,64 @@ def granulated_kendall(
     labels = [label for label, keep in zip(seed, kept, strict=True) if keep]
     if len(set(zip(inner.condition.tolist(), labels, strict=True))) < inner.rows:
         raise ValueError("a condition has two rows of one seed")
-    if seeds == "axis":
-        points = RankedPoints.trials(columns, inner, labels, resampling)
-    else:
-        points = RankedPoints.conditions(columns, inner, resampling)
+    points = _points(columns, inner, labels, seeds, resampling)
     excluded = int(np.sum(~kept))
+    rankings, psi, compared = _overall(points, inner, variant, excluded)
+    overall = points.estimate(psi, len(points.codes), excluded, compared)
+    return GranulatedKendall(overall, rankings, seeds, variant)
 
+
+def granulated_resamples(
+    columns: FloatArray,
+    grid: Grid,
+    seed: Sequence[object],
+    seeds: Seeds = "averaged",
+    variant: Variant = "a",
+    resampling: Resampling = DEFAULT,
+) -> tuple[FloatArray, RankedPoints]:
+    """Ψ of the given values and of every resample, for statistics of several measures.
+
+    Equal rows and ``resampling`` give equal resamples, whatever the values: Ψ of two measures then
+    differ resample by resample as they would in a new study.
+
+    Args:
+        columns: Shape (2, n), finite: the measure and the target, one row a trial.
+        grid: The hyperparameters of each row.
+        seed: Shape (n,), the seed of each row.
+        seeds: As in :func:`granulated_kendall`.
+        variant: Which τ.
+        resampling: How many resamples, and their seed.
+
+    Returns:
+        Shape (1 + resamples,), the given values' first, NaN where undefined; and the points.
+    """
+    points = _points(columns, grid, seed, seeds, resampling)
+    _, psi, _ = _overall(points, grid, variant, 0)
+    return psi, points
+
+
+def _points(
+    columns: FloatArray, grid: Grid, seed: Sequence[object], seeds: Seeds, resampling: Resampling
+) -> RankedPoints:
+    if seeds == "axis":
+        return RankedPoints.trials(columns, grid, seed, resampling)
+    return RankedPoints.conditions(columns, grid, resampling)
+
+
+def _overall(
+    points: RankedPoints, grid: Grid, variant: Variant, excluded: int
+) -> tuple[tuple[AxisRanking, ...], FloatArray, int]:
+    """ψ of each axis, Ψ of the given values and of every resample, and pairs compared."""
     rankings, means, compared = [], [], 0
-    for axis in inner.varying:
+    for axis in grid.varying:
         pairs = Pairs.within(lines(points.codes, axis))
-        ranking, mean = _ranking(inner.axes[axis], points, pairs, variant, excluded)
+        ranking, mean = _ranking(grid.axes[axis], points, pairs, variant, excluded)
         rankings.append(ranking)
         if ranking.groups:
             means.append(mean)
             compared += len(pairs.first)
-    whole = np.mean(means, axis=0) if means else np.full(1, np.nan)
-    overall = points.estimate(whole, len(points.codes), excluded, compared)
-    return GranulatedKendall(overall, tuple(rankings), seeds, variant)
+    psi = np.mean(means, axis=0) if means else np.full(1, np.nan)
+    return tuple(rankings), psi, compared
 
 
 def within_kendall(

@@ -13,7 +13,6 @@ from orchestrator.statistics.claim import (
     counted,
     decide,
     left_out,
-    number,
     with_interval,
 )
 from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD
@@ -25,36 +24,14 @@ from orchestrator.statistics.estimate import (
     all_finite,
     positive_log10,
 )
+from orchestrator.statistics.intervention_effects import (
+    InterventionEffect,
+    intervention_effects,
+)
 from orchestrator.statistics.resampling import DEFAULT, Resampling
 
 WEAKENING_THRESHOLD = 0.1
 """By how much |r| may fall across interventions for a correlation to have survived them."""
-
-MOVED = 0.5
-"""Standard deviations by which an intervention has to move a measure to be said to move it."""
-
-
-@dataclass(frozen=True)
-class Intervention:
-    """One way of training, and what it does to two measures.
-
-    Attributes:
-        name: Which way.
-        correlation: Pearson's r of the two inside it.
-        x_shift: Mean of x minus that under the reference, in standard deviations of x inside
-            interventions.
-        y_shift: The same of y.
-    """
-
-    name: str
-    correlation: Estimate
-    x_shift: float
-    y_shift: float
-
-    @property
-    def moves_one_only(self) -> bool:
-        """Whether it moves one measure by half a standard deviation, and the other not."""
-        return (abs(self.x_shift) >= MOVED) != (abs(self.y_shift) >= MOVED)
 
 
 @dataclass(frozen=True)
@@ -65,13 +42,18 @@ class Interventions:
         reference: Pearson's r inside the reference.
         across: Pearson's r over all interventions together.
         weakening: |r| inside the reference minus |r| across.
-        each: Every intervention, the reference first.
+        effects: What each other way of training does; empty where the reference has no rows.
+        x_share: Share of the variance of x between ways of training, beyond seeds; None without
+            rows of the reference.
+        y_share: The same of y.
     """
 
     reference: Estimate
     across: Estimate
     weakening: Estimate
-    each: tuple[Intervention, ...]
+    effects: tuple[InterventionEffect, ...]
+    x_share: Estimate | None
+    y_share: Estimate | None
 
 
 def compare_interventions(
@@ -100,26 +82,15 @@ def compare_interventions(
     kept = all_finite(columns.T)
     table, inner = columns[:, kept], groups.select(kept)
     labels = [label for label, keep in zip(intervention, kept, strict=True) if keep]
-    names = list(dict.fromkeys([reference, *labels]))
-    codes = np.array([names.index(label) for label in labels], dtype=np.int64)
-    rows = [codes == code for code in range(len(names))]
-    inside = [pearson(table[0, row], table[1, row], inner.select(row), resampling) for row in rows]
+    usual = np.array([label == reference for label in labels], dtype=np.bool_)
+    inside = pearson(table[0, usual], table[1, usual], inner.select(usual), resampling)
     across = pearson(table[0], table[1], inner, resampling)
-    spread = np.sqrt(_within_variance(table, rows))
-    means = np.array([table[:, row].mean(axis=1) if row.any() else [np.nan] * 2 for row in rows])
-    shifts = (means - means[0]) / np.where(spread > 0, spread, np.nan)
-    return Interventions(
-        inside[0],
-        across,
-        replace(
-            _weakening(table, rows[0], inner, (inside[0], across), resampling),
-            n_excluded=int(np.sum(~kept)),
-        ),
-        tuple(
-            Intervention(name, r, float(shift[0]), float(shift[1]))
-            for name, r, shift in zip(names, inside, shifts, strict=True)
-        ),
-    )
+    weakening = _weakening(table, usual, inner, (inside, across), resampling)
+    weakening = replace(weakening, n_excluded=int(np.sum(~kept)))
+    if not usual.any():
+        return Interventions(inside, across, weakening, (), None, None)
+    found = intervention_effects(table[0], table[1], labels, reference, inner, resampling)
+    return Interventions(inside, across, weakening, found.effects, found.x_share, found.y_share)
 
 
 def _weakening(
@@ -149,17 +120,6 @@ def _weakening(
     if low is None or high is None:
         return replace(weakening, reason="too many resamples leave it undefined")
     return replace(weakening, low=max(-1.0, low), high=min(1.0, high))
-
-
-def _within_variance(table: FloatArray, rows: Sequence[BoolArray]) -> FloatArray:
-    """Variance of each column around the means of the groups of rows: shape (columns,)."""
-    squares = [
-        ((table[:, row].T - table[:, row].mean(axis=1)) ** 2).sum(axis=0)
-        for row in rows
-        if row.any()
-    ]
-    total: FloatArray = np.sum(squares, axis=0) / max(1, table.shape[1] - len(squares))
-    return total
 
 
 def flatness_is_an_epiphenomenon(
@@ -200,8 +160,14 @@ def flatness_is_an_epiphenomenon(
         f"{counted(estimate.n, 'snapshot')} of {counted(estimate.n_groups, 'trial')} have a "
         f"training error of at most {TRAIN_ERROR_THRESHOLD:g}. "
         f"Across all ways of training r is {with_interval(compared.across)}.",
-        "; ".join(_told(one, place == 0) for place, one in enumerate(compared.each)) + ".",
-        "Shifts are of the means, in standard deviations inside a way of training.",
+        "; ".join(
+            [
+                f"With {reference} r is {with_interval(compared.reference, 2)}",
+                *(_told(one) for one in compared.effects),
+            ]
+        )
+        + ".",
+        _shares(compared),
         left_out(
             ("trace not positive", np.isfinite(trace) & (trace <= 0)),
             ("trace missing or not finite", ~np.isfinite(trace)),
@@ -224,12 +190,20 @@ def flatness_is_an_epiphenomenon(
     )
 
 
-def _told(one: Intervention, reference: bool) -> str:
-    text = f"with {one.name} r is {with_interval(one.correlation, 2)}"
-    if reference or not np.isfinite([one.x_shift, one.y_shift]).all():
-        return text
-    moved = ", moving one of them only" if one.moves_one_only else ""
+def _told(one: InterventionEffect) -> str:
+    moved = {"x only": ", moving the trace alone", "y only": ", moving the margin alone"}
     return (
-        f"{text}, trace shifted by {number(one.x_shift, 1)} and margin by "
-        f"{number(one.y_shift, 1)}{moved}"
+        f"with {one.name} {with_interval(one.correlation, 2)}, log trace shifted by "
+        f"{with_interval(one.x_shift, 1)} and margin by {with_interval(one.y_shift, 1)} standard "
+        f"deviations{moved.get(one.moves, '')}"
+    )
+
+
+def _shares(compared: Interventions) -> str:
+    if compared.x_share is None or compared.y_share is None:
+        return ""
+    return (
+        "Of the variance, ways of training explain beyond seeds a share of "
+        f"{with_interval(compared.x_share, 2)} for the log trace and "
+        f"{with_interval(compared.y_share, 2)} for the margin."
     )

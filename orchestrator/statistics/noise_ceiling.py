@@ -9,7 +9,7 @@ Psychological Bulletin 86, 420–428).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 
 import numpy as np
@@ -105,19 +105,22 @@ def measure_reliability(values: npt.ArrayLike, standard_errors: npt.ArrayLike) -
 
     Args:
         values: Shape (n,). Rows that are not finite don't count.
-        standard_errors: Shape (n,); NaN where a value is exact.
+        standard_errors: Shape (n,); NaN where a value is exact, ∞ where it is worth nothing.
 
     Returns:
         The share, at most 1 and at least 0; None for fewer than two values, or equal ones.
     """
-    column, errors = as_floats(values), np.nan_to_num(as_floats(standard_errors))
+    column, errors = as_floats(values), as_floats(standard_errors)
+    errors = np.where(np.isnan(errors), 0, errors)
     kept = all_finite(column)
     if np.sum(kept) < 2:
         return None
-    variance = float(np.var(column[kept], ddof=1))
-    if variance == 0:
+    spread = float(np.std(column[kept], ddof=1))
+    if spread == 0:
         return None
-    return float(np.clip(1 - np.mean(errors[kept] ** 2) / variance, 0, 1))
+    # A ratio this large leaves a share of 0 anyway, and its square still is a number.
+    ratio = np.minimum(errors[kept] / spread, 1e9)
+    return float(np.clip(1 - np.mean(ratio**2), 0, 1))
 
 
 def attenuation(*reliabilities: float | None) -> float | None:
@@ -130,6 +133,31 @@ def attenuation(*reliabilities: float | None) -> float | None:
     if len(known) < len(reliabilities):
         return None
     return sqrt(float(np.prod([max(0.0, one) for one in known])))
+
+
+def disattenuated(
+    r: Estimate, reliability_x: float | None, reliability_y: float | None
+) -> Estimate:
+    """What r would be without the errors of either quantity: r / √(rel_x rel_y).
+
+    Spearman 1904. Errors have to be independent of each other and of what is measured. The value
+    is an estimate and can lie beyond ±1, most of all where reliabilities are small; it is reported
+    as it is. Both ends of the interval are divided alike: it takes the reliabilities as known.
+
+    Args:
+        r: Pearson's r as observed.
+        reliability_x: Share of the variance of x that is not error, of
+            :func:`measure_reliability` or :func:`noise_ceiling`; None if unknown.
+        reliability_y: That of y.
+    """
+    limit = attenuation(reliability_x, reliability_y)
+    if r.value is None:
+        return r
+    if limit is None or limit == 0:
+        reason = "a reliability is unknown" if limit is None else "a reliability is not above 0"
+        return replace(r, value=None, low=None, high=None, p_value=None, reason=reason)
+    low, high = (None if end is None else end / limit for end in (r.low, r.high))
+    return replace(r, value=r.value / limit, low=low, high=high)
 
 
 def _mean_squares(

@@ -75,7 +75,7 @@ def correlation_estimate(
 
     if n < _FEWEST_ROWS:
         return missing(f"{n} row{'s' * (n != 1)}; a correlation needs at least {_FEWEST_ROWS}")
-    if any(_is_constant(column) for column in table):
+    if any(is_constant(column) for column in table):
         return missing("a column is constant")
     value, resampled = statistic(table, inner)
     if not math.isfinite(value):
@@ -125,6 +125,7 @@ def z_error(freedom: int) -> float:
     return 1 / math.sqrt(freedom) if freedom > 0 else math.inf
 
 
-def _is_constant(column: FloatArray) -> bool:
+def is_constant(column: FloatArray) -> bool:
+    """Whether a finite column of shape (n,) has a single value, up to rounding."""
     # Beyond this the spread is rounding error, not signal.
     return float(np.std(column)) <= 1e-13 * float(np.max(np.abs(column)))

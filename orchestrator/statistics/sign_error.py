@@ -153,13 +153,16 @@ def sign_error(
         resampling: How the interval of the mean is made: environments stay, trials are resampled.
 
     Raises:
-        ValueError: If lengths differ, or ``test_examples`` is below 1.
+        ValueError: If lengths differ, ``test_examples`` is below 1, or ``fewest_effective`` is
+            not above 0.
     """
     columns = np.stack([as_floats(x), as_floats(y)])
     if columns.shape[1] != grid.rows:
         raise ValueError(f"{columns.shape[1]} values, {grid.rows} grid rows")
     if test_examples is not None and test_examples < 1:
         raise ValueError(f"test_examples must be at least 1, got {test_examples}")
+    if not fewest_effective > 0:
+        raise ValueError(f"fewest_effective must be above 0, got {fewest_effective}")
     kept = all_finite(columns.T)
     inner = grid.select(kept)
     measure, gap = columns[:, kept]

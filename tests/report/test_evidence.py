@@ -80,9 +80,9 @@ def test_interventions_that_move_flatness_alone(tmp_path):
     study = study_content(claims=["flatness_is_an_epiphenomenon"])
     (claim,) = check_claims(simulate(tmp_path / "r", study=study, seeds=4, change=intervened))
     assert claim.verdict == "holds"
-    assert "with optimizer sgd r is" in claim.explanation
-    assert "with optimizer sam, rho 0.05 r is" in claim.explanation
-    assert "moving one of them only" in claim.explanation
+    assert "With optimizer sgd r is" in claim.explanation
+    assert "with optimizer sam, rho 0.05 −0." in claim.explanation
+    assert "log trace shifted by −" in claim.explanation
 
 
 def test_both_gaps_are_ranked(tmp_path):

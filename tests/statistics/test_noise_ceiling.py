@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.noise_ceiling import attenuation, measure_reliability, noise_ceiling
+from orchestrator.statistics.correlation import pearson
+from orchestrator.statistics.estimate import Estimate
+from orchestrator.statistics.noise_ceiling import (
+    attenuation,
+    disattenuated,
+    measure_reliability,
+    noise_ceiling,
+)
 
 # Shrout and Fleiss 1979, table 2: six targets, four judges.
 RATINGS = np.array(
@@ -106,3 +113,53 @@ def test_reliability_of_a_noisy_measure_and_what_it_does_to_correlations():
     assert measure_reliability([2, 2], [0, 0]) is None
     assert attenuation(None, 0.5) is None
     assert attenuation(-0.5, 0.5) == 0
+
+
+def test_mean_squares_are_those_of_the_analysis_of_variance():
+    groups = [[1.0, 2.0, 4.0], [3.0, 7.0], [5.0, 5.5, 8.0, 9.0]]
+    f = stats.f_oneway(*groups).statistic
+    sizes = np.array([3, 2, 4])
+    k = (9 - np.sum(sizes**2) / 9) / 2
+    found = noise_ceiling(np.concatenate(groups), np.repeat([0, 1, 2], sizes))
+    assert found.reliability.value == pytest.approx((f - 1) / (f + k - 1), abs=1e-12)
+    within = sum(np.sum((np.array(one) - np.mean(one)) ** 2) for one in groups) / 6
+    assert found.within == pytest.approx(np.sqrt(within))
+
+
+@pytest.mark.parametrize("error", [np.inf, 1e200])
+def test_an_estimate_that_is_worth_nothing_leaves_no_reliability(error):
+    assert measure_reliability([1, 2, 4], [0.1, 0.1, error]) == 0
+
+
+def test_disattenuating_recovers_the_correlation_without_errors():
+    generator = np.random.default_rng(4)
+    n, errors = 20_000, (0.7, 0.4)
+    x, noise = generator.normal(size=(2, n))
+    y = 0.6 * x + 0.8 * noise
+    noisy = [
+        column + error * generator.normal(size=n)
+        for column, error in zip((x, y), errors, strict=True)
+    ]
+    shares = [
+        measure_reliability(column, np.full(n, error))
+        for column, error in zip(noisy, errors, strict=True)
+    ]
+    observed = pearson(*noisy)
+    found = disattenuated(observed, *shares)
+    assert observed.high < 0.53
+    assert found.value == pytest.approx(0.6, abs=0.01)
+    assert found.low < 0.6 < found.high
+    assert found.p_value == observed.p_value
+    assert abs(observed.value) <= attenuation(*shares)
+
+
+def test_disattenuating_says_what_it_cannot_do():
+    r = Estimate(0.9, 0.8, None, 0.95, 10, 10, 1)
+    beyond = disattenuated(r, 0.5, 0.5)
+    assert (beyond.value, beyond.low, beyond.high) == pytest.approx((1.8, 1.6, None))
+    assert disattenuated(r, None, 1).reason == "a reliability is unknown"
+    for share in (0.0, -0.2):
+        found = disattenuated(r, 1, share)
+        assert (found.value, found.reason) == (None, "a reliability is not above 0")
+    nothing = Estimate(None, None, None, 0.95, 0, 0, 0, "a column is constant")
+    assert disattenuated(nothing, 1, 1) is nothing

@@ -139,3 +139,5 @@ def test_refuses_what_makes_no_sense(measured):
         sign_error(x[1:], y[1:], GRID, None)
     with pytest.raises(ValueError, match="at least 1"):
         sign_error(x, y, GRID, 0)
+    with pytest.raises(ValueError, match="above 0, got 0"):
+        sign_error(x, y, GRID, 10_000, fewest_effective=0)

@@ -25,7 +25,7 @@ from orchestrator.report.network_queries import by_intervention
 from orchestrator.report.queries import MOST_POINTS
 from orchestrator.report.source import Rows, Source, claims_of
 from orchestrator.report.ways_of_training import ways_of_training
-from orchestrator.statistics import Interventions, compare_interventions
+from orchestrator.statistics import Estimate, Interventions, compare_interventions
 from orchestrator.statistics.claim import with_interval
 from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD
 from orchestrator.statistics.estimate import positive_log10
@@ -34,6 +34,7 @@ _KEY = "interventions"
 _TITLE = "Flatness and margin when training is changed"
 _MEASURES = ["margin_mean", "hessian_trace"]
 _ACROSS = "all together"
+Correlation = tuple[str, Estimate]
 
 
 def interventions_figure(source: Source) -> Figure:
@@ -62,7 +63,8 @@ def interventions_figure(source: Source) -> Figure:
     if found.across.value is None:
         reason = f"With a training error of at most {TRAIN_ERROR_THRESHOLD:g}: "
         return Figure(_KEY, _TITLE, queries=(query,), missing=reason + found.across.reason + ".")
-    told = "; ".join(f"{one.name} {with_interval(one.correlation, 2)}" for one in found.each)
+    inside = _inside(found, reference)
+    told = "; ".join(f"{name} {with_interval(r, 2)}" for name, r in inside)
     across = with_interval(found.across, 2)
     return Figure(
         _KEY,
@@ -78,13 +80,19 @@ def interventions_figure(source: Source) -> Figure:
             f"their correlations: {told}; over all {across}."
         ),
         queries=(query,),
-        table=_table(found),
-        chart=_chart(kept, labels, found),
+        table=_table(found, reference),
+        chart=_chart(kept, labels, [*inside, (_ACROSS, found.across)]),
     )
 
 
-def _chart(rows: Rows, labels: list[str], found: Interventions) -> dict[str, Any]:
-    names = [one.name for one in found.each]
+def _inside(found: Interventions, reference: str) -> list[Correlation]:
+    """The correlation inside each way of training, the usual one first."""
+    others = [(one.name, one.correlation) for one in found.effects]
+    return [(reference, found.reference), *others]
+
+
+def _chart(rows: Rows, labels: list[str], correlations: list[Correlation]) -> dict[str, Any]:
+    names = list(dict.fromkeys([name for name, _ in correlations[:-1]] + labels))
     colours = [OKABE_ITO[place % len(OKABE_ITO)] for place in range(len(names))]
     shapes = [SHAPES[place % len(SHAPES)] for place in range(len(names))]
     scales = {
@@ -98,7 +106,7 @@ def _chart(rows: Rows, labels: list[str], found: Interventions) -> dict[str, Any
     }
     return themed(
         alt.concat(
-            _points(rows, labels, scales), _correlations(found, names, colours, shapes), columns=2
+            _points(rows, labels, scales), _correlations(correlations, colours, shapes), columns=2
         )
     )
 
@@ -141,16 +149,14 @@ def _points(rows: Rows, labels: list[str], scales: dict[str, Any]) -> Any:
     )
 
 
-def _correlations(
-    found: Interventions, names: list[str], colours: list[str], shapes: list[str]
-) -> Any:
-    estimates = [(one.name, one.correlation) for one in found.each] + [(_ACROSS, found.across)]
+def _correlations(correlations: list[Correlation], colours: list[str], shapes: list[str]) -> Any:
     records = [
         {"way": name, "r": r.value, "low": r.low, "high": r.high, "snapshots": r.n}
-        for name, r in estimates
+        for name, r in correlations
         if r.value is not None
     ]
-    order = [*names, _ACROSS]
+    order = [name for name, _ in correlations]
+    several = len(order) - 1
     scale = alt.Scale(domain=[-1, 1], nice=False)
     base = alt.Chart(data(records)).encode(
         y=alt.Y(
@@ -160,7 +166,9 @@ def _correlations(
             sort=order,
             axis=alt.Axis(labels=False, ticks=False, grid=True),
         ),
-        color=alt.Color("way:N", scale=alt.Scale(domain=order, range=[*colours, INK]), legend=None),
+        color=alt.Color(
+            "way:N", scale=alt.Scale(domain=order, range=[*colours[:several], INK]), legend=None
+        ),
         tooltip=[
             alt.Tooltip("way:N", title="training"),
             alt.Tooltip("r:Q", format=".3f"),
@@ -176,30 +184,26 @@ def _correlations(
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X("r:Q", title="Pearson’s r; lowest: all together", scale=scale),
         shape=alt.Shape(
-            "way:N", scale=alt.Scale(domain=order, range=[*shapes, "stroke"]), legend=None
+            "way:N", scale=alt.Scale(domain=order, range=[*shapes[:several], "stroke"]), legend=None
         ),
     )
     return alt.layer(zero, spread, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
 
 
-def _table(found: Interventions) -> Table:
+def _table(found: Interventions, reference: str) -> Table:
     heads = (
         *("training", "r", "from", "to", "snapshots", "trials"),
-        *("shift of log trace, sd", "shift of margin, sd", "moves one only", "remark"),
+        *("shift of log trace, sd", "from", "to", "shift of margin, sd", "from", "to"),
+        *("moves", "remark"),
     )
-    rows: list[tuple[Any, ...]] = [
-        (
-            *(one.name, one.correlation.value, one.correlation.low, one.correlation.high),
-            *(one.correlation.n, one.correlation.n_groups, one.x_shift, one.y_shift),
-            *("yes" if one.moves_one_only else "no", one.correlation.reason),
-        )
-        for one in found.each
-    ]
-    across = found.across
-    rows.append(
-        (
-            *(_ACROSS, across.value, across.low, across.high, across.n, across.n_groups),
-            *(None, None, "", across.reason),
-        )
-    )
+    effects = {one.name: one for one in found.effects}
+    rows: list[tuple[Any, ...]] = []
+    for name, r in [*_inside(found, reference), (_ACROSS, found.across)]:
+        shifts: tuple[Any, ...] = (None,) * 6
+        moves = ""
+        if name in effects:
+            trace, margin = effects[name].x_shift, effects[name].y_shift
+            shifts = (trace.value, trace.low, trace.high, margin.value, margin.low, margin.high)
+            moves = effects[name].moves.replace("x", "trace").replace("y only", "margin only")
+        rows.append((name, r.value, r.low, r.high, r.n, r.n_groups, *shifts, moves, r.reason))
     return Table.of(heads, rows)
