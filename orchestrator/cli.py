@@ -278,13 +278,16 @@ def report(
     """
     import orchestrator
     from orchestrator.report import check_claims
+    from orchestrator.statistics.claim import with_interval
 
     print(orchestrator.report(results[0] if len(results) == 1 else results, output))
     if check:
         claims = [(folder, claim) for folder in results for claim in check_claims(folder)]
         for folder, claim in claims:
             whose = f"{folder}: " if len(results) > 1 else ""
-            print(f"{whose}{claim.verdict}: {claim.name}: {claim.explanation}")
+            number = with_interval(claim.estimate)
+            print(f"{whose}{claim.verdict}: {claim.name}: {claim.statistic}: {number}")
+            print(f"    threshold {claim.threshold:g}. {claim.explanation}")
         if any(claim.verdict != "holds" for _, claim in claims):
             raise typer.Exit(1)
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from pydantic import TypeAdapter
-
-from orchestrator.report.hue import level_text
 from orchestrator.report.network_queries import (
-    INTERVENED,
     by_intervention,
     final_networks,
 )
@@ -23,8 +18,9 @@ from orchestrator.report.queries import (
     along_training,
     snapshots,
 )
-from orchestrator.report.source import Rows, Source, open_source
+from orchestrator.report.source import Source, claims_of, open_source
 from orchestrator.report.stated import judge_stated
+from orchestrator.report.ways_of_training import ways_of_training
 from orchestrator.statistics import (
     Claim,
     flatness_depends_on_parametrization,
@@ -34,12 +30,11 @@ from orchestrator.statistics import (
     margin_is_cheaper,
     margin_predicts_gap_at_least_as_well,
 )
-from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest, StatedClaim
+from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
 
 Threshold = Mapping[str, float]
 """``{"threshold": …}`` where the study gives one, else nothing."""
 
-_CLAIMS: TypeAdapter[tuple[BuiltInClaim | StatedClaim, ...]] = TypeAdapter(tuple[ClaimRequest, ...])
 MARGIN = "margin_mean"
 TRACE = "hessian_trace"
 
@@ -78,14 +73,6 @@ def check_claims(results: str | Path) -> list[Claim]:
 def judge_claims(source: Source) -> list[Judged]:
     """Judge the claims that the study names, in its order."""
     return [_judge(source, claim) for claim in claims_of(source)]
-
-
-def claims_of(source: Source) -> tuple[BuiltInClaim | StatedClaim, ...]:
-    """The claims of the study; studies stored by earlier versions hold names only."""
-    claims: tuple[BuiltInClaim | StatedClaim, ...] = _CLAIMS.validate_python(
-        source.study.get("claims", [])
-    )
-    return claims
 
 
 def _judge(source: Source, claim: BuiltInClaim | StatedClaim) -> Judged:
@@ -178,36 +165,7 @@ def _flatness_is_an_epiphenomenon(source: Source, threshold: Threshold) -> Judge
         rows.groups(),
         **threshold,
     )
-    return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "flatness_margin")
-
-
-def ways_of_training(rows: Rows) -> tuple[list[str], str]:
-    """How the network of each row was trained, in words, and which way is the plainest.
-
-    Only what differs between rows is named. Plainest is cross-entropy before other losses, any
-    optimizer before sharpness-aware ones, and the least label smoothing and weight decay.
-    """
-    settings = list(zip(*(rows[column] for column in INTERVENED), strict=True))
-    varied = [place for place in range(len(INTERVENED)) if len({s[place] for s in settings}) > 1]
-
-    def name(setting: Sequence[Any]) -> str:
-        parts = [
-            f"{INTERVENED[place].replace('_', ' ')} {level_text(setting[place])}"
-            for place in varied
-            if setting[place] is not None
-        ]
-        return ", ".join(parts) or "the usual training"
-
-    def remoteness(setting: Sequence[Any]) -> tuple[Any, ...]:
-        loss, smoothing, optimizer, rho, decay = setting
-        return (
-            *(loss != "cross_entropy", rho is not None, smoothing or 0.0, decay or 0.0),
-            *(str(loss), str(optimizer), rho or 0.0),
-        )
-
-    plainest = min(settings, key=remoteness, default=None)
-    names = [name(setting) for setting in settings]
-    return names, "the usual training" if plainest is None else name(plainest)
+    return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "interventions")
 
 
 def _with_missing(claim: Claim, source: Source, *measures: str) -> Claim:

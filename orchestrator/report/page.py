@@ -62,11 +62,12 @@ class Page:
 
 def render(page: Page) -> str:
     """The page as HTML."""
+    figures = [figure for figure in page.figures if figure.shown]
     return fill_template(
         "page.html",
-        page.figures,
+        figures,
         page=page,
-        numbers={figure.key: number for number, figure in enumerate(page.figures, 1)},
+        numbers={figure.key: number for number, figure in enumerate(figures, 1)},
     )
 
 

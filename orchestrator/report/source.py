@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from orchestrator.report.queries import Query, columns_of
 from orchestrator.results import ResultsFolder, connect
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.estimate import FloatArray
+from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest, StatedClaim
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,14 @@ class Source:
     def has(self, *columns: str) -> bool:
         """Whether ``wide`` has all these columns: whether those measures were ever taken."""
         return self.columns.issuperset(columns)
+
+
+_CLAIMS: TypeAdapter[tuple[BuiltInClaim | StatedClaim, ...]] = TypeAdapter(tuple[ClaimRequest, ...])
+
+
+def claims_of(source: Source) -> tuple[BuiltInClaim | StatedClaim, ...]:
+    """The claims of the study; those stored by earlier versions hold names only."""
+    return _CLAIMS.validate_python(source.study.get("claims", []))
 
 
 @contextmanager

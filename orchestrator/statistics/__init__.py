@@ -29,6 +29,8 @@ from orchestrator.statistics.intervention_effects import (
 from orchestrator.statistics.intervention_effects import (
     intervention_effects as intervention_effects,
 )
+from orchestrator.statistics.interventions import Interventions as Interventions
+from orchestrator.statistics.interventions import compare_interventions as compare_interventions
 from orchestrator.statistics.interventions import (
     flatness_is_an_epiphenomenon as flatness_is_an_epiphenomenon,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -58,5 +59,5 @@ def _with_measure(study: Study, text: str) -> Study:
 
 def _located(problem: Problem, where: str) -> Problem:
     """The problem of a whole study as one of the single measure that was named."""
-    path = problem.path.removeprefix("measures").lstrip(".")
+    path = re.sub(r"^measures(\.0)?\.?", "", problem.path)
     return replace(problem, where=where, path=path)

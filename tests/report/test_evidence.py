@@ -1,8 +1,8 @@
 import numpy as np
 
 from orchestrator.report import check_claims
-from orchestrator.report.evidence import judge_claims, ways_of_training
-from orchestrator.report.source import Rows, open_source
+from orchestrator.report.evidence import judge_claims
+from orchestrator.report.source import open_source
 from tests.report.simulated import simulate, study_content
 
 
@@ -83,26 +83,6 @@ def test_interventions_that_move_flatness_alone(tmp_path):
     assert "with optimizer sgd r is" in claim.explanation
     assert "with optimizer sam, rho 0.05 r is" in claim.explanation
     assert "moving one of them only" in claim.explanation
-
-
-def test_ways_of_training_name_what_differs_and_the_plainest_comes_first():
-    columns = {
-        "loss": ["mse", "cross_entropy", "cross_entropy"],
-        "label_smoothing": [None, 0.1, 0.0],
-        "optimizer": ["sgd"] * 3,
-        "rho": [None] * 3,
-        "weight_decay": [0.0] * 3,
-    }
-    ways, plainest = ways_of_training(Rows(columns))
-    assert ways == [
-        "loss mse",
-        "loss cross_entropy, label smoothing 0.1",
-        "loss cross_entropy, label smoothing 0",
-    ]
-    assert plainest == ways[2]
-    same = Rows({name: values[:1] * 2 for name, values in columns.items()})
-    assert ways_of_training(same) == (["the usual training"] * 2, "the usual training")
-    assert ways_of_training(Rows({name: [] for name in columns}))[0] == []
 
 
 def test_both_gaps_are_ranked(tmp_path):

@@ -3,8 +3,8 @@ import pytest
 from scipy import stats
 
 from orchestrator.report import stated
-from orchestrator.report.evidence import claims_of, judge_claims
-from orchestrator.report.source import open_source
+from orchestrator.report.evidence import judge_claims
+from orchestrator.report.source import claims_of, open_source
 from orchestrator.report.stated import judge_stated
 from orchestrator.study.claim_options import StatedClaim
 from tests.report.simulated import simulate, study_content

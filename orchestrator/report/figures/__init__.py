@@ -11,6 +11,7 @@ from orchestrator.report.figures.figure import cell as cell
 from orchestrator.report.figures.flatness_margin import flatness_margin_figure
 from orchestrator.report.figures.gaps import gaps_figure
 from orchestrator.report.figures.granulated import granulated_figure
+from orchestrator.report.figures.interventions import interventions_figure
 from orchestrator.report.figures.predictors import predictors_figure
 from orchestrator.report.figures.threshold import threshold_figure
 from orchestrator.report.figures.training import training_figure
@@ -21,6 +22,7 @@ from orchestrator.report.source import Source
 FIGURE_KEYS = (
     "threshold",
     "flatness-margin",
+    "interventions",
     "gaps",
     "predictors",
     "granulated",
@@ -39,6 +41,7 @@ def all_figures(source: Source) -> list[Figure]:
     return [
         threshold_figure(source),
         flatness_margin_figure(source, hue),
+        interventions_figure(source),
         gaps_figure(source, hue),
         predictors_figure(trained),
         granulated_figure(trained),

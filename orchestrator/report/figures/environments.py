@@ -97,7 +97,7 @@ def _caption(found: list[Judged], examples: int | None, fewest: float) -> str:
     )
     weights = (
         f"Pairs whose error gaps differ by no more than chance would on {examples:,} test "
-        "examples count less or not at all. "
+        "examples (as many as were measured) count less or not at all. "
         if examples
         else ""
     )

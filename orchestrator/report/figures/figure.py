@@ -74,6 +74,8 @@ class Figure:
         table: Its numbers.
         chart: Its Vega-Lite specification; None if it can't be drawn.
         missing: Why it can't be drawn, or "".
+        asked: Whether the study is about it. A page leaves out what is missing and was never
+            asked for.
     """
 
     key: str
@@ -85,3 +87,9 @@ class Figure:
     table: Table | None = None
     chart: dict[str, Any] | None = None
     missing: str = ""
+    asked: bool = True
+
+    @property
+    def shown(self) -> bool:
+        """Whether a page has it, drawn or as a sentence."""
+        return self.asked or self.chart is not None

@@ -10,6 +10,7 @@ from orchestrator.report.source import open_source
 from tests.report.simulated import simulate, study_content
 from tests.report.test_fragility import audited
 
+DRAWN = tuple(key for key in FIGURE_KEYS if key != "interventions")
 LIGHT = ("svg", "csv", "md", "tex")
 
 
@@ -21,18 +22,19 @@ def exported(simulated, tmp_path_factory):
 def test_every_figure_and_table_is_written(exported, source):
     assert [figure.key for figure in all_figures(source)] == list(FIGURE_KEYS)
     assert set(exported.files) == {
-        *(f"{key}.{kind}" for key in FIGURE_KEYS for kind in FORMATS),
+        *(f"{key}.{kind}" for key in DRAWN for kind in FORMATS),
         *(f"claims.{kind}" for kind in ("csv", "md", "tex")),
         "queries.sql",
     }
     assert {path.name for path in exported.directory.iterdir()} == set(exported.files)
     assert all((exported.directory / name).stat().st_size for name in exported.files)
-    assert exported.missing == {"fragility": "Nothing was audited yet."}
+    assert exported.missing.keys() == {"fragility", "interventions"}
+    assert exported.missing["fragility"] == "Nothing was audited yet."
 
 
 def test_equal_results_give_equal_files(exported, simulated, tmp_path):
     again = write_export(simulated, tmp_path / "a" / "b", formats=(*LIGHT, "png"), ppi=72)
-    assert len(again.files) == len(FIGURE_KEYS) * 5 + 4
+    assert len(again.files) == len(DRAWN) * 5 + 4
     for name in again.files:
         assert (again.directory / name).read_bytes() == (exported.directory / name).read_bytes()
 

@@ -1,0 +1,205 @@
+"""Whether flatness and margin stay on one line when training itself is changed."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.theme import (
+    INK,
+    OKABE_ITO,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    SHAPES,
+    data,
+    log_axis,
+    padded,
+    padded_log,
+    themed,
+)
+from orchestrator.report.network_queries import by_intervention
+from orchestrator.report.queries import MOST_POINTS
+from orchestrator.report.source import Rows, Source, claims_of
+from orchestrator.report.ways_of_training import ways_of_training
+from orchestrator.statistics import Interventions, compare_interventions
+from orchestrator.statistics.claim import with_interval
+from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD
+from orchestrator.statistics.estimate import positive_log10
+
+_KEY = "interventions"
+_TITLE = "Flatness and margin when training is changed"
+_MEASURES = ["margin_mean", "hessian_trace"]
+_ACROSS = "all together"
+
+
+def interventions_figure(source: Source) -> Figure:
+    """Trace against margin by way of training, and their correlation inside and across ways."""
+    claimed = "flatness_is_an_epiphenomenon" in {claim.name for claim in claims_of(source)}
+    measures = [name for name in _MEASURES if source.has(name)]
+    query = by_intervention(measures)
+    rows = source.rows(query)
+    ways, reference = ways_of_training(rows)
+    if len(set(ways)) < 2 or len(measures) < 2:
+        reason = (
+            "Loss, optimizer, label smoothing and weight decay are the same for all networks, or "
+            "a snapshot has no margin_mean and hessian_trace."
+        )
+        return Figure(_KEY, _TITLE, queries=(query,), missing=reason, asked=claimed)
+    small = rows.floats("train_error") <= TRAIN_ERROR_THRESHOLD
+    kept = rows.select(small)
+    labels = [way for way, keep in zip(ways, small, strict=True) if keep]
+    found = compare_interventions(
+        positive_log10(kept.floats("hessian_trace")),
+        kept.floats("margin_mean"),
+        labels,
+        reference,
+        kept.groups(),
+    )
+    if found.across.value is None:
+        reason = f"With a training error of at most {TRAIN_ERROR_THRESHOLD:g}: "
+        return Figure(_KEY, _TITLE, queries=(query,), missing=reason + found.across.reason + ".")
+    told = "; ".join(f"{one.name} {with_interval(one.correlation, 2)}" for one in found.each)
+    across = with_interval(found.across, 2)
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=(
+            f"Snapshots with a training error of at most {TRAIN_ERROR_THRESHOLD:g}, by how their "
+            "network was trained. If the margin set the flatness, all would lie on one line. "
+            f"Pearson’s r between log trace and mean margin: {told}; {across} over all together. "
+            "Traces are those of the loss that was trained on."
+        ),
+        alternative=(
+            f"Scatter plot of Hessian trace and mean margin by way of training, and a dot plot of "
+            f"their correlations: {told}; over all {across}."
+        ),
+        queries=(query,),
+        table=_table(found),
+        chart=_chart(kept, labels, found),
+    )
+
+
+def _chart(rows: Rows, labels: list[str], found: Interventions) -> dict[str, Any]:
+    names = [one.name for one in found.each]
+    colours = [OKABE_ITO[place % len(OKABE_ITO)] for place in range(len(names))]
+    shapes = [SHAPES[place % len(SHAPES)] for place in range(len(names))]
+    scales = {
+        "color": alt.Color(
+            "way:N",
+            title="training",
+            scale=alt.Scale(domain=names, range=colours),
+            legend=alt.Legend(columns=2, labelLimit=330),
+        ),
+        "shape": alt.Shape("way:N", title="training", scale=alt.Scale(domain=names, range=shapes)),
+    }
+    return themed(
+        alt.concat(
+            _points(rows, labels, scales), _correlations(found, names, colours, shapes), columns=2
+        )
+    )
+
+
+def _points(rows: Rows, labels: list[str], scales: dict[str, Any]) -> Any:
+    trace, margin = rows.floats("hessian_trace"), rows.floats("margin_mean")
+    drawable = np.flatnonzero(np.isfinite(trace) & (trace > 0) & np.isfinite(margin)).tolist()
+    steps = rows["step"]
+
+    def place(row: int) -> bytes:
+        name = f"{rows['trial_id'][row]}-{steps[row]}"
+        return hashlib.md5(name.encode()).digest()  # noqa: S324 - a sample, not a secret
+
+    records: list[dict[str, Any]] = [
+        {"way": labels[row], "trace": float(trace[row]), "margin": float(margin[row])}
+        for row in sorted(sorted(drawable, key=place)[:MOST_POINTS])
+    ]
+    traces, margins = ([record[name] for record in records] for name in ("trace", "margin"))
+    return (
+        alt.Chart(data(records))
+        .mark_point(size=32, strokeWidth=1.5, opacity=0.8)
+        .encode(
+            x=alt.X(
+                "trace:Q",
+                title="Hessian trace (logarithmic)",
+                scale=alt.Scale(type="log", domain=padded_log(traces), nice=False),
+                axis=log_axis(traces),
+            ),
+            y=alt.Y(
+                "margin:Q", title="mean margin", scale=alt.Scale(domain=padded(margins), nice=False)
+            ),
+            tooltip=[
+                alt.Tooltip("way:N", title="training"),
+                alt.Tooltip("trace:Q", format=".3~g"),
+                alt.Tooltip("margin:Q", format=".3~g"),
+            ],
+            **scales,
+        )
+        .properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
+    )
+
+
+def _correlations(
+    found: Interventions, names: list[str], colours: list[str], shapes: list[str]
+) -> Any:
+    estimates = [(one.name, one.correlation) for one in found.each] + [(_ACROSS, found.across)]
+    records = [
+        {"way": name, "r": r.value, "low": r.low, "high": r.high, "snapshots": r.n}
+        for name, r in estimates
+        if r.value is not None
+    ]
+    order = [*names, _ACROSS]
+    scale = alt.Scale(domain=[-1, 1], nice=False)
+    base = alt.Chart(data(records)).encode(
+        y=alt.Y(
+            "way:N",
+            title=None,
+            scale=alt.Scale(domain=order),
+            sort=order,
+            axis=alt.Axis(labels=False, ticks=False, grid=True),
+        ),
+        color=alt.Color("way:N", scale=alt.Scale(domain=order, range=[*colours, INK]), legend=None),
+        tooltip=[
+            alt.Tooltip("way:N", title="training"),
+            alt.Tooltip("r:Q", format=".3f"),
+            alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+            alt.Tooltip("high:Q", title="95 % to", format=".3f"),
+            alt.Tooltip("snapshots:Q"),
+        ],
+    )
+    zero = alt.Chart(data([{"at": 0}])).mark_rule(color=INK, opacity=0.6).encode(x="at:Q")
+    spread = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
+        x=alt.X("low:Q", scale=scale), x2="high:Q"
+    )
+    dots = base.mark_point(filled=True, size=70, opacity=1).encode(
+        x=alt.X("r:Q", title="Pearson’s r; lowest: all together", scale=scale),
+        shape=alt.Shape(
+            "way:N", scale=alt.Scale(domain=order, range=[*shapes, "stroke"]), legend=None
+        ),
+    )
+    return alt.layer(zero, spread, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
+
+
+def _table(found: Interventions) -> Table:
+    heads = (
+        *("training", "r", "from", "to", "snapshots", "trials"),
+        *("shift of log trace, sd", "shift of margin, sd", "moves one only", "remark"),
+    )
+    rows: list[tuple[Any, ...]] = [
+        (
+            *(one.name, one.correlation.value, one.correlation.low, one.correlation.high),
+            *(one.correlation.n, one.correlation.n_groups, one.x_shift, one.y_shift),
+            *("yes" if one.moves_one_only else "no", one.correlation.reason),
+        )
+        for one in found.each
+    ]
+    across = found.across
+    rows.append(
+        (
+            *(_ACROSS, across.value, across.low, across.high, across.n, across.n_groups),
+            *(None, None, "", across.reason),
+        )
+    )
+    return Table.of(heads, rows)

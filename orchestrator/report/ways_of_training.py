@@ -1,0 +1,39 @@
+"""How networks were trained, in words: what an intervention changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.report.hue import level_text
+from orchestrator.report.network_queries import INTERVENED
+from orchestrator.report.source import Rows
+
+
+def ways_of_training(rows: Rows) -> tuple[list[str], str]:
+    """How the network of each row was trained, in words, and which way is the plainest.
+
+    Only what differs between rows is named. Plainest is cross-entropy before other losses, any
+    optimizer before sharpness-aware ones, and the least label smoothing and weight decay.
+    """
+    settings = list(zip(*(rows[column] for column in INTERVENED), strict=True))
+    varied = [place for place in range(len(INTERVENED)) if len({s[place] for s in settings}) > 1]
+
+    def name(setting: Sequence[Any]) -> str:
+        parts = [
+            f"{INTERVENED[place].replace('_', ' ')} {level_text(setting[place])}"
+            for place in varied
+            if setting[place] is not None
+        ]
+        return ", ".join(parts) or "the usual training"
+
+    def remoteness(setting: Sequence[Any]) -> tuple[Any, ...]:
+        loss, smoothing, optimizer, rho, decay = setting
+        return (
+            *(loss != "cross_entropy", rho is not None, smoothing or 0.0, decay or 0.0),
+            *(str(loss), str(optimizer), rho or 0.0),
+        )
+
+    plainest = min(settings, key=remoteness, default=None)
+    names = [name(setting) for setting in settings]
+    return names, "the usual training" if plainest is None else name(plainest)
