@@ -119,7 +119,7 @@ def test_several_folders_are_compared(results, tmp_path):
         "report", results, other, "--output", tmp_path / "c.html", "--check"
     ).stdout.splitlines()
     assert checked[0] == f"{tmp_path}/c.html"
-    folders = [line.partition(": ")[0] for line in checked[1:]]
+    folders = [line.partition(": ")[0] for line in checked[1::2]]
     assert folders == [str(results)] * 3 + [str(other)] * 3
     assert "given 2 times" in refused("report", results, results)
 
