@@ -4,23 +4,40 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
 
+from orchestrator.__main__ import main
 from tests.report.simulated import simulate, study_content
 
 QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
 
 
-def orchestrator(*arguments, stdin=None):
-    return subprocess.run(
-        [sys.executable, "-m", "orchestrator", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        check=False,
-    )
+def in_a_process(*arguments):
+    command = [sys.executable, "-m", "orchestrator", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def orchestrator(*arguments, stdin=""):
+    """As a process of its own would do it, without a second for its imports."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(TextIOWrapper(BytesIO(), encoding="utf-8")) as out,
+        redirect_stderr(StringIO()) as err,
+    ):
+        patch.setattr(sys, "argv", ["orchestrator", *map(str, arguments)])
+        patch.setattr(sys, "stdin", StringIO(stdin))
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        out.flush()
+        told = out.buffer.getvalue().decode("utf-8").replace("\r\n", "\n")
+    return subprocess.CompletedProcess(arguments, code, told, err.getvalue())
 
 
 def fine(*arguments, **options):
@@ -39,6 +56,13 @@ def refused(*arguments, **options):
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     return simulate(tmp_path_factory.mktemp("cli") / "r")
+
+
+def test_it_is_a_program():
+    assert "Train a grid of networks" in in_a_process("--help").stdout
+    done = in_a_process("status", "nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
 
 
 def test_help_names_every_command():
