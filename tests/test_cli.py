@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator import __version__
 from orchestrator.__main__ import main
 from tests.report.simulated import simulate, study_content
 
@@ -63,6 +64,10 @@ def test_it_is_a_program():
     done = in_a_process("status", "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
+
+
+def test_version_needs_no_command():
+    assert fine("--version") == f"{__version__}\n"
 
 
 def test_help_names_every_command():
