@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from orchestrator.report.figures import (
+    loss_slices,
+    margin_distribution,
+    smallest_margins,
+    spectral_density,
+)
 from orchestrator.report.figures.cost import cost_figure
 from orchestrator.report.figures.figure import Figure as Figure
 from orchestrator.report.figures.figure import Table as Table
@@ -9,17 +17,40 @@ from orchestrator.report.figures.flatness_margin import flatness_margin_figure
 from orchestrator.report.figures.gaps import gaps_figure
 from orchestrator.report.figures.threshold import threshold_figure
 from orchestrator.report.figures.training import training_figure
-from orchestrator.report.hue import choose_hue
+from orchestrator.report.hue import Hue, choose_hue
 from orchestrator.report.source import Source
+
+_OF_REQUESTS: tuple[tuple[str, int | None, Callable[[Source, Hue | None], Figure]], ...] = (
+    (margin_distribution.REQUEST, None, margin_distribution.margin_distribution_figure),
+    (
+        smallest_margins.REQUEST,
+        None,
+        lambda source, _: smallest_margins.smallest_margins_figure(source),
+    ),
+    (spectral_density.REQUEST, None, spectral_density.spectral_density_figure),
+    (loss_slices.REQUEST, 1, loss_slices.loss_slices_figure),
+    (loss_slices.REQUEST, 2, loss_slices.loss_planes_figure),
+)
+"""Request, its ``dimensions`` where it has such, and what draws it."""
 
 
 def all_figures(source: Source) -> list[Figure]:
-    """Every figure; those that can't be drawn say why."""
+    """Every figure; those that can't be drawn say why.
+
+    Figures of a single request are only there if the study asks for it: no list of what else
+    might have been measured.
+    """
     hue = choose_hue(source)
+    asked = [(options["name"], options.get("dimensions")) for options in source.study["measures"]]
     return [
         threshold_figure(source),
         flatness_margin_figure(source, hue),
         gaps_figure(source, hue),
         training_figure(source, hue),
         cost_figure(source),
+        *(
+            draw(source, hue)
+            for request, dimensions, draw in _OF_REQUESTS
+            if (request, dimensions) in asked
+        ),
     ]
