@@ -12,6 +12,7 @@ from typing import Any
 import ray
 import torch
 
+from orchestrator.cluster.examples import keep_examples
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.measures import MeasureContext, measure_snapshot
@@ -97,6 +98,8 @@ def measure(
         for row in measure_snapshot(context, requests)
     ]
     # Whether a snapshot is measured is read off the table measures, which so comes last.
+    if "final" in checkpoint["reason"].split("; "):
+        keep_examples(folder, config.data, dataset, rows)
     write_part(folder, "curves", [row for row in rows if "curve" in row], part_name(order))
     write_part(folder, "measures", [row for row in rows if "measure" in row], part_name(order))
     failures = tuple(

@@ -75,6 +75,7 @@ from orchestrator.measures.description_length import (
     prequential_description_length,
 )
 from orchestrator.measures.margins.calibration import best_temperature, calibration
+from orchestrator.measures.margins.distribution import MarginDistribution
 from orchestrator.measures.margins.hidden_margins import HiddenMargin, hidden_margins
 from orchestrator.measures.margins.output_margins import Margin, margins, probability_margins
 from orchestrator.measures.margins.population_minimum import (
@@ -142,6 +143,7 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     # margins
     "HiddenMargin",
     "Margin",
+    "MarginDistribution",
     "MarginPopulationMinimum",
     "best_temperature",
     "calibration",

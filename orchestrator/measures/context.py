@@ -94,7 +94,8 @@ class MeasureContext:
         if not self.parameters:
             raise MeasureError("the network has no trainable parameters, so nothing to measure")
         splits: tuple[Split, ...] = ("train", "test")
-        self._data = {split: _measured(dataset, split, examples, self.device) for split in splits}
+        self._positions = {split: _measured(dataset, split, examples) for split in splits}
+        self._data = {split: self._examples(dataset, split) for split in splits}
         self._shared: dict[Hashable, Any] = {}
         self._keep_graphs = True
 
@@ -149,6 +150,18 @@ class MeasureContext:
     def data(self, split: Split) -> tuple[Tensor, Tensor]:
         """The measured examples of ``split``: inputs as the data set has them, and labels."""
         return self._data[split]
+
+    def positions(self, split: Split) -> Tensor:
+        """Where in the data set's ``split`` the measured examples are, shape ``(n,)``, int64."""
+        found = self._positions[split]
+        return torch.arange(self.n_examples(split)) if found is None else found
+
+    def _examples(self, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
+        inputs, labels = dataset.split(split)
+        chosen = self._positions[split]
+        if chosen is not None:
+            inputs, labels = inputs[chosen.to(inputs.device)], labels[chosen.to(labels.device)]
+        return inputs.to(self.device), labels.to(self.device)
 
     def batches(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs (in ``dtype``) and labels, in passes of at most ``examples_per_pass``."""
@@ -361,15 +374,13 @@ def _gradients(
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, inputs, strict=True)]
 
 
-def _measured(
-    dataset: Dataset, split: Split, examples: int | None, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    inputs, labels = dataset.split(split)
+def _measured(dataset: Dataset, split: Split, examples: int | None) -> Tensor | None:
+    """Places of the examples to measure on in their split; None if it is all of them."""
+    _, labels = dataset.split(split)
     if len(labels) == 0:
         raise MeasureError(f"the {split} split of {dataset.name} has no examples to measure on")
-    if examples is not None and examples < len(labels):
-        # The same examples for every trial, so that values of different trials compare.
-        chosen = stratified_order(labels, stream_seed(0, "measured_examples", split))[:examples]
-        chosen = chosen.sort().values.to(labels.device)
-        inputs, labels = inputs[chosen], labels[chosen]
-    return inputs.to(device), labels.to(device)
+    if examples is None or examples >= len(labels):
+        return None
+    # The same examples for every trial, so that values of different trials compare.
+    order = stratified_order(labels, stream_seed(0, "measured_examples", split))
+    return order[:examples].sort().values.cpu()

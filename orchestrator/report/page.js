@@ -6,16 +6,17 @@ const MENU = 38; // pixels that Vega-Embed keeps free for its menu
 const PHONE = 500; // pixels below which words give way to the panel
 const PHONE_LABELS = 110;
 
-// One column of panels where two do not fit; axes and legends need the rest of the width.
+// As many columns of panels as fit; axes and legends need the rest of the width.
 function fit(specification, width) {
   const views = specification.concat || [specification];
   const columns = specification.concat ? specification.columns : 1;
   const widest = Math.max(...views.map((view) => view.width));
   const phone = width < PHONE;
   const room = Math.min(specification.usermeta.room, phone ? PHONE_LABELS + 56 : Infinity);
-  if (columns * (widest + room) <= width) return;
-  if (specification.concat) specification.columns = 1;
-  for (const view of views) view.width = Math.max(120, Math.min(view.width, width - room));
+  const fitting = Math.max(1, Math.floor(width / (widest + room)));
+  if (columns <= fitting && widest + room <= width) return;
+  if (specification.concat) specification.columns = fitting;
+  for (const view of views) view.width = Math.min(view.width, Math.max(120, width - room));
   if (!phone) return;
   specification.config.axis.labelLimit = PHONE_LABELS;
   specification.config.legend.columns = width < 360 ? 1 : 2;

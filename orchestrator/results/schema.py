@@ -87,6 +87,12 @@ _SCHEMAS = {
             batch_norm_mode str  seed int  measure_version int  host str  written_at! time
         """)
     ),
+    "examples": pa.schema(
+        _fields("""
+            data! str  dataset_hash! str  split! str  example! int  label! int  shape! str
+            inputs! floats  written_at! time
+        """)
+    ),
     "measure_catalog": pa.schema(
         _fields("""
             measure! str  family str  symbol str  unit str  direction str  citation str  cost str
@@ -110,7 +116,7 @@ _SCHEMAS = {
 }
 
 TABLES = tuple(_SCHEMAS)
-ADDED_TABLES = ("audit", "curves", "connectivity")
+ADDED_TABLES = ("audit", "curves", "connectivity", "examples")
 """Tables that results written by earlier releases don't have; they count as empty there."""
 
 
@@ -161,6 +167,9 @@ KEYS = {
         "checkpoint_id",
         "written_at DESC",
         ("curve", "trial_id", "step", "variant", "split"),
+    ),
+    "examples": TableKey(
+        ("data", "split", "example"), "data", "written_at DESC", ("data", "split", "example")
     ),
     "connectivity": TableKey(
         ("checkpoint_id", "other_checkpoint_id", "split", "quantity"),

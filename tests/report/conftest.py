@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.report.source import Source, open_source
 from tests.report.simulated import simulate, study_content
+from tests.report.simulated_curves import curve_study, with_curves
 
 
 @pytest.fixture(scope="session")
@@ -35,4 +36,18 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def source(simulated: Path) -> Iterator[Source]:
     """The finished study, opened."""
     with open_source(simulated) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished study, with densities, slices and distributions of margins."""
+    path = tmp_path_factory.mktemp("results") / "curves"
+    return simulate(path, study=curve_study(), change=with_curves)
+
+
+@pytest.fixture(scope="session")
+def curve_source(curves: Path) -> Iterator[Source]:
+    """The study with curves, opened."""
+    with open_source(curves) as opened:
         yield opened

@@ -12,6 +12,7 @@ from orchestrator.report import write_report
 from orchestrator.report.report import compose
 from orchestrator.report.source import open_source
 from tests.report.simulated import simulate, study_content
+from tests.report.simulated_curves import curve_study, with_curves, with_examples
 
 VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -223,6 +224,39 @@ def test_large_studies_stay_small(tmp_path):
     page = written(path)
     assert len(page.encode()) < 5_000_000
     assert "Drawn are 1,000 of 1,088 snapshots" in page
+
+
+def test_curves_are_drawn_on_the_page_without_loading_anything(curves):
+    page = written(curves)
+    parsed = Parsed(without_scripts(page))
+    assert parsed.problems == []
+    assert parsed.tags.count("svg") == 10
+    assert all(address.startswith("data:image/png") for address in parsed.loads)
+    assert "<h3>Figure 10. Loss on a random plane</h3>" in page
+
+
+def test_pictures_of_examples_are_inside_the_page(tmp_path):
+    def change(rows):
+        with_curves(rows)
+        with_examples((1, 8, 8))(rows)
+
+    page = written(simulate(tmp_path / "r", study=curve_study(), change=change))
+    loads = Parsed(without_scripts(page)).loads
+    assert len(loads) == 5
+    assert all(address.startswith("data:image/png;base64,") for address in loads)
+
+
+def test_large_studies_with_curves_stay_small(tmp_path):
+    path = simulate(
+        tmp_path / "r",
+        study=curve_study(seeds=10),
+        batch_sizes=[2**power for power in range(12)],
+        seeds=10,
+        change=with_curves,
+    )
+    page = written(path)
+    assert len(page.encode()) < 5_000_000
+    assert "Drawn are 6 of 12 levels of batch size." in page
 
 
 def test_what_is_no_results_folder_is_refused(tmp_path):

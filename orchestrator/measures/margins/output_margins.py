@@ -177,7 +177,7 @@ class Margin(Measure):
             if "calibrated" in self.normalizations and split == "test":
                 yield _temperature(context)
             for normalization in self.normalizations:
-                values, reason = _normalized(context, split, raw, normalization)
+                values, reason = normalized_margins(context, split, raw, normalization)
                 for name, value in summarize(values).items():
                     yield Value(
                         f"margin_{name}",
@@ -192,10 +192,20 @@ class Margin(Measure):
                     yield Value("margin_negative_share", share, variant="raw", split=split)
 
 
-def _normalized(
+def normalized_margins(
     context: MeasureContext, split: Split, raw: Tensor, normalization: Normalizer
 ) -> tuple[Tensor, str | None]:
-    """The margins divided by their norm, and why they aren't finite if that is known."""
+    """The margins divided by their norm, and why they aren't finite if that is known.
+
+    Args:
+        context: The network and its data.
+        split: Which examples.
+        raw: Their margins, shape ``(n,)``.
+        normalization: What to divide by; see :class:`Margin`.
+
+    Returns:
+        One margin for each of them, or, of the calibrated ones on test, for the other half.
+    """
     if normalization == "raw":
         return raw, None
     if normalization == "logit_norm":

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
+from orchestrator.report.figures import (
+    loss_slices,
+    margin_distribution,
+    smallest_margins,
+    spectral_density,
+)
 from orchestrator.report.figures.cost import cost_figure
 from orchestrator.report.figures.designs import designs_figure
 from orchestrator.report.figures.environments import environments_figure
@@ -15,7 +24,7 @@ from orchestrator.report.figures.interventions import interventions_figure
 from orchestrator.report.figures.predictors import predictors_figure
 from orchestrator.report.figures.threshold import threshold_figure
 from orchestrator.report.figures.training import training_figure
-from orchestrator.report.hue import choose_hue
+from orchestrator.report.hue import Hue, choose_hue
 from orchestrator.report.predictors import trained_networks
 from orchestrator.report.source import Source
 
@@ -30,14 +39,36 @@ FIGURE_KEYS = (
     "designs",
     "training",
     "cost",
+    "margin-distribution",
+    "smallest-margins",
+    "spectral-density",
+    "loss-slices",
+    "loss-planes",
 )
 """The key of each, whether it can be drawn or not."""
 
+_OF_REQUESTS: tuple[tuple[str, int | None, Callable[[Source, Hue | None], Figure]], ...] = (
+    (margin_distribution.REQUEST, None, margin_distribution.margin_distribution_figure),
+    (
+        smallest_margins.REQUEST,
+        None,
+        lambda source, _: smallest_margins.smallest_margins_figure(source),
+    ),
+    (spectral_density.REQUEST, None, spectral_density.spectral_density_figure),
+    (loss_slices.REQUEST, 1, loss_slices.loss_slices_figure),
+    (loss_slices.REQUEST, 2, loss_slices.loss_planes_figure),
+)
+"""Request, its ``dimensions`` where it has such, and what draws it."""
+
 
 def all_figures(source: Source) -> list[Figure]:
-    """Every figure; those that can't be drawn say why."""
+    """Every figure; those that can't be drawn say why.
+
+    Figures of a single request are asked for only by studies that make it.
+    """
     hue = choose_hue(source)
     trained = trained_networks(source)
+    asked = [(options["name"], options.get("dimensions")) for options in source.study["measures"]]
     return [
         threshold_figure(source),
         flatness_margin_figure(source, hue),
@@ -49,4 +80,8 @@ def all_figures(source: Source) -> list[Figure]:
         designs_figure(source),
         training_figure(source, hue),
         cost_figure(source),
+        *(
+            replace(draw(source, hue), asked=(request, dimensions) in asked)
+            for request, dimensions, draw in _OF_REQUESTS
+        ),
     ]

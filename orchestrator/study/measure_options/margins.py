@@ -55,8 +55,20 @@ class PopulationMinimumOptions(MeasureOptions):
     resamples: PositiveInt = Field(200, description="Of the bootstrap.")
 
 
+class MarginDistributionOptions(MeasureOptions):
+    """Quantiles of the training margins, and the examples with the smallest of them."""
+
+    name: Literal["margin_distribution"]
+    quantiles: int = Field(
+        101, ge=5, description="Evenly spaced, from the smallest margin to the largest."
+    )
+    smallest: PositiveInt = Field(16, description="How many examples to name.")
+    normalization: Normalizer = Field("raw", description="What margins are divided by.")
+
+
 MARGINS: tuple[type[MeasureOptions], ...] = (
     MarginOptions,
     HiddenMarginOptions,
     PopulationMinimumOptions,
+    MarginDistributionOptions,
 )

@@ -2,9 +2,10 @@ import math
 
 import pytest
 
-from orchestrator.report.figures import all_figures
+from orchestrator.report.figures import FIGURE_KEYS, all_figures
 from orchestrator.report.figures.figure import MOST_TABLE_ROWS, Table, cell
 from orchestrator.report.source import open_source
+from tests.report.simulated import simulate, study_content
 
 
 def test_tables_have_all_rows_and_pages_show_the_first():
@@ -39,10 +40,34 @@ def test_cells_show_as_many_digits_as_their_table_says():
     assert cell(0.0006, 2, 0.0005) == "0.0006"
 
 
+OF_REQUESTS = [
+    *("margin-distribution", "smallest-margins", "spectral-density"),
+    *("loss-slices", "loss-planes"),
+]
+
+
+def test_figures_of_one_request_are_shown_if_it_is_asked_for(curve_source, source, tmp_path):
+    assert [figure.key for figure in all_figures(curve_source)] == list(FIGURE_KEYS)
+    shown = [figure.key for figure in all_figures(source) if figure.shown]
+    further = [figure for figure in all_figures(curve_source) if figure.key in OF_REQUESTS]
+    assert not set(shown) & set(OF_REQUESTS)
+    assert [figure.key for figure in further] == OF_REQUESTS
+    for figure in further:
+        assert figure.chart is not None
+        assert figure.caption
+        assert figure.alternative
+        assert figure.queries
+        assert figure.table.rows
+    study = study_content(measures=[{"name": "margin"}, {"name": "loss_slice", "dimensions": 2}])
+    with open_source(simulate(tmp_path / "r", study=study)) as opened:
+        *_, last = all_figures(opened)
+    assert (last.key, last.chart, last.shown) == ("loss-planes", None, True)
+
+
 def test_every_figure_is_there_or_says_why_not(source, empty):
     for figure in all_figures(source):
         if not figure.shown:
-            assert figure.key == "interventions"
+            assert figure.key in {"interventions", *OF_REQUESTS}
             continue
         assert figure.chart is not None
         assert figure.caption
@@ -51,5 +76,5 @@ def test_every_figure_is_there_or_says_why_not(source, empty):
         assert figure.table.rows
     with open_source(empty) as nothing:
         figures = all_figures(nothing)
-    assert len(figures) == 10
+    assert len(figures) == len(FIGURE_KEYS)
     assert all(figure.chart is None and figure.missing.endswith(".") for figure in figures)

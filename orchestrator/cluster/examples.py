@@ -1,0 +1,54 @@
+"""Keeps the examples that measures name, so that a report can show them where the data are not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from orchestrator.data.dataset import Dataset
+from orchestrator.results import ResultsFolder, write_part
+from orchestrator.study.data_options import DataOptions
+
+CURVE = "smallest_margins"
+MOST_NUMBERS = 3 * 64 * 64  # Of larger examples the report can show the labels, which are few.
+
+
+def keep_examples(
+    folder: ResultsFolder, options: DataOptions, dataset: Dataset, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Store the examples named by curves of ``rows``, each once, as parts of their own.
+
+    Which example a number means depends on subset, noise and seed of the data options, so these
+    are part of the key: as JSON, the same as ``data`` in ``trials.params_json``. Inputs are stored
+    as the network gets them (standardized, channels first), their shape as ``1x28x28``. Examples
+    of more than ``MOST_NUMBERS`` numbers are left out.
+
+    Args:
+        folder: The results.
+        options: What the data set was loaded from.
+        dataset: The data set.
+        rows: As measuring yields them; only those of the curve ``smallest_margins`` count.
+    """
+    named = {int(place) for row in rows if row.get("curve") == CURVE for place in row["x"]}
+    data = json.dumps(options.model_dump(mode="json"), sort_keys=True)
+    digest = hashlib.sha256(data.encode()).hexdigest()[:12]
+    shape = "x".join(map(str, dataset.input_shape))
+    if dataset.train_x[0].numel() > MOST_NUMBERS:
+        return
+    for place in sorted(named):
+        part = f"{digest}-train-{place}"
+        # One part an example: a study names few, but each of them many times.
+        if (folder.table("examples") / f"{part}.parquet").exists():
+            continue
+        row = {
+            "data": data,
+            "dataset_hash": dataset.content_hash,
+            "split": "train",
+            "example": place,
+            "label": int(dataset.train_y[place]),
+            "shape": shape,
+            "inputs": dataset.train_x[place].flatten().tolist(),
+        }
+        write_part(folder, "examples", [row], part)

@@ -1,0 +1,187 @@
+"""The density of the Hessian's eigenvalues of final networks, by batch size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from orchestrator.report.curve_queries import choose_curves, spectral_densities, top_eigenvalues
+from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
+from orchestrator.report.figures.theme import (
+    SHAPES,
+    WIDE,
+    data,
+    hue_color,
+    log_axis,
+    padded,
+    themed,
+)
+from orchestrator.report.hue import Hue
+from orchestrator.report.source import Source
+
+REQUEST = "hessian_spectral_density"
+_KEY = "spectral-density"
+_TITLE = "Density of the Hessian’s eigenvalues"
+_MOST_LEVELS = len(SHAPES)
+_DECADES = 6
+"""Below the highest density; what lies deeper is a Gaussian's tail, not an eigenvalue."""
+
+
+def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
+    """Densities averaged over the networks of each level, with the largest eigenvalue."""
+    chosen = choose_curves(source, REQUEST)
+    if chosen is None:
+        reason = f"No final network has a {REQUEST} yet."
+        return Figure(_KEY, _TITLE, missing=reason)
+    hue, left_out = narrowed(hue, _MOST_LEVELS)
+    query = spectral_densities(chosen, hue)
+    records = list(by_level(source.rows(query), hue))
+    if not records:
+        reason = f"No final network has a {REQUEST} with finite values."
+        return Figure(_KEY, _TITLE, queries=(chosen.query, query), missing=reason)
+    queries = [chosen.query, query]
+    tops: list[dict[str, Any]] = []
+    if source.has("hessian_eigenvalue_1"):
+        queries.append(top_eigenvalues(hue))
+        tops = list(by_level(source.rows(queries[-1]), hue))
+    per_level = {record["hue"]: record["networks"] for record in records}
+    networks = ", ".join(
+        f"{level_title(hue, level)}: {per_level[level]}"
+        for level in levels_of(hue)
+        if level in per_level
+    )
+    sentences = [
+        "Share of the eigenvalues of the Hessian of the training loss per unit of eigenvalue, "
+        "logarithmic, by stochastic Lanczos quadrature: mean over final networks, with a band "
+        f"from the lowest to the highest network ({networks}). Each eigenvalue is smoothed by a "
+        "Gaussian as wide as the request says; what lies nearer together is not told apart, and "
+        f"what is {_DECADES} decades below the peak is cut off at the bottom.",
+        "Marks at the bottom: the largest eigenvalue as measured, mean over networks, with a line "
+        "from the smallest to the largest."
+        if tops
+        else "",
+        left_out,
+        chosen.remark,
+    ]
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=" ".join(sentence for sentence in sentences if sentence),
+        alternative=_alternative(records, tops, hue),
+        queries=tuple(queries),
+        table=_table(records, tops, hue),
+        chart=_chart(records, tops, hue),
+    )
+
+
+def _chart(
+    records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None
+) -> dict[str, Any]:
+    highest = max(record["high"] for record in records)
+    floor = highest / 10**_DECADES
+    drawn = [
+        {**record, **{name: max(record[name], floor) for name in ("density", "low", "high")}}
+        for record in records
+    ]
+    scale = alt.Scale(type="log", domain=[floor, 2 * highest], nice=False)
+    y = alt.Y(
+        "density:Q",
+        title="share of eigenvalues per unit (logarithmic)",
+        scale=scale,
+        axis=log_axis([floor, highest], "~g"),
+    )
+    ends = [record["eigenvalue"] for record in records]
+    x = alt.X(
+        "eigenvalue:Q",
+        title="eigenvalue λ of the Hessian of the training loss",
+        scale=alt.Scale(domain=padded(ends, 0.02), nice=False),
+    )
+    base = alt.Chart(data(drawn)).encode(
+        x=x,
+        color=hue_color(hue),
+        tooltip=[
+            *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
+            alt.Tooltip("eigenvalue:Q", title="λ", format=".4~g"),
+            alt.Tooltip("density:Q", title="mean density", format=".3~g"),
+            alt.Tooltip("low:Q", title="lowest network", format=".3~g"),
+            alt.Tooltip("high:Q", title="highest network", format=".3~g"),
+            alt.Tooltip("networks:Q"),
+        ],
+    )
+    band = base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    line = base.mark_line(strokeWidth=1.6).encode(y=y)
+    layers = [band, line, *_marks(tops, hue, floor)]
+    return themed(alt.layer(*layers).properties(width=WIDE - 60, height=330))
+
+
+def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float) -> list[Any]:
+    """The largest eigenvalues, one height for each level, so that they don't hide each other."""
+    if not tops:
+        return []
+    placed = [{**top, "at": floor * 1.5 * 1.7**place} for place, top in enumerate(tops)]
+    base = alt.Chart(data(placed)).encode(
+        y=alt.Y("at:Q"),
+        color=hue_color(hue),
+        tooltip=[
+            *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
+            alt.Tooltip("eigenvalue:Q", title="largest λ, mean", format=".4~g"),
+            alt.Tooltip("low:Q", title="smallest", format=".4~g"),
+            alt.Tooltip("high:Q", title="largest", format=".4~g"),
+            alt.Tooltip("networks:Q"),
+        ],
+    )
+    spread = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q")
+    point = base.mark_point(filled=True, size=75, opacity=1).encode(x=alt.X("eigenvalue:Q"))
+    if hue:
+        levels = list(hue.levels)
+        shapes = alt.Scale(domain=levels, range=list(SHAPES[: len(levels)]))
+        point = point.encode(shape=alt.Shape("hue:N", title=hue.title, scale=shapes, sort=levels))
+    return [spread, point]
+
+
+def _alternative(records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None) -> str:
+    ranges = "; ".join(
+        f"{level_title(hue, level)}: from {own[0]:.3g} to {own[-1]:.3g}"
+        for level in levels_of(hue)
+        if (own := [record["eigenvalue"] for record in records if record["hue"] == level])
+    )
+    largest = "; ".join(f"{level_title(hue, t['hue'])}: {t['eigenvalue']:.3g}" for t in tops)
+    return (
+        "Curves of the density of eigenvalues on a logarithmic axis, over eigenvalues. "
+        f"Ranges: {ranges}." + (f" Largest eigenvalues, means: {largest}." if tops else "")
+    )
+
+
+def _table(records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None) -> Table:
+    """Where each level's density lies; its points are what the SQL gives."""
+    heads = (
+        hue.title if hue else "networks shown",
+        "networks",
+        "λ from",
+        "λ to",
+        "densest at λ",
+        "largest density",
+        "λ₁, mean",
+        "λ₁, smallest",
+        "λ₁, largest",
+    )
+    rows = []
+    for level in levels_of(hue):
+        own = [record for record in records if record["hue"] == level]
+        if own:
+            peak = max(own, key=lambda record: record["density"])
+            top = next((top for top in tops if top["hue"] == level), {})
+            rows.append(
+                (
+                    level,
+                    peak["networks"],
+                    own[0]["eigenvalue"],
+                    own[-1]["eigenvalue"],
+                    peak["eigenvalue"],
+                    peak["density"],
+                    *(top.get(name) for name in ("eigenvalue", "low", "high")),
+                )
+            )
+    return Table.of(heads, rows)
