@@ -23,7 +23,7 @@ def narrowed(hue: Hue | None, most: int) -> tuple[Hue | None, str]:
 
 
 def by_level(rows: Rows, hue: Hue | None) -> Iterator[dict[str, Any]]:
-    """Rows as JSON records, with ``hue`` instead of ``level``; levels not in ``hue`` are left out."""
+    """Rows as records, with ``hue`` instead of ``level``, of the levels that ``hue`` has."""
     for values in rows.tuples():
         record = dict(zip(rows.columns, values, strict=True))
         level = record.pop("level")
