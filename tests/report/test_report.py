@@ -230,7 +230,7 @@ def test_curves_are_drawn_on_the_page_without_loading_anything(curves):
     page = written(curves)
     parsed = Parsed(without_scripts(page))
     assert parsed.problems == []
-    assert parsed.tags.count("svg") == 10
+    assert parsed.tags.count("svg") == 14
     assert all(address.startswith("data:image/png") for address in parsed.loads)
     assert "<h3>Figure 10. Loss on a random plane</h3>" in page
 
