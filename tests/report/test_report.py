@@ -232,7 +232,7 @@ def test_curves_are_drawn_on_the_page_without_loading_anything(curves):
     assert parsed.problems == []
     assert parsed.tags.count("svg") == 14
     assert all(address.startswith("data:image/png") for address in parsed.loads)
-    assert "<h3>Figure 10. Loss on a random plane</h3>" in page
+    assert "<h3>Figure 14. Loss on a random plane</h3>" in page
 
 
 def test_pictures_of_examples_are_inside_the_page(tmp_path):
