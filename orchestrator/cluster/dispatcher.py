@@ -187,17 +187,20 @@ class Dispatcher:
                     worker.orders.append((worker.actor.measure.remote(order), order))
 
     def _collect(self) -> None:
-        references = [reference for worker in self._workers for reference, _ in worker.orders]
-        if not references:
+        # Only the oldest order of each: of several results that are there, ``ray.wait`` names any
+        # one, and when a measurer dies all its orders end at once. Waiting for all of them, it
+        # could name a younger one for ever.
+        oldest = [worker.orders[0][0] for worker in self._workers if worker.orders]
+        if not oldest:
             self._wake.wait(LOOK_SECONDS)
             self._wake.clear()
             return
-        ready, _ = ray.wait(references, num_returns=1, timeout=LOOK_SECONDS)
+        ray.wait(oldest, num_returns=1, timeout=LOOK_SECONDS)
         for worker in list(self._workers):
-            self._collect_from(worker, set(ready))
+            self._collect_from(worker)
 
-    def _collect_from(self, worker: _Worker, ready: set[Any]) -> None:
-        while worker.orders and worker.orders[0][0] in ready:
+    def _collect_from(self, worker: _Worker) -> None:
+        while worker.orders and ray.wait([worker.orders[0][0]], timeout=0)[0]:
             reference, order = worker.orders[0]
             try:
                 measured: Measured = ray.get(reference)
