@@ -43,12 +43,14 @@ def test_a_loss_of_zero_has_no_logarithm(tmp_path):
         plane = loss_planes_figure(source, None)
     assert "Not drawn: 1 point where" in lines.caption
     assert len(lines.table.rows) == 5
-    (panel,) = plane.chart["concat"]
-    assert len(panel["data"]["values"]) == 24
+    assert len(plane.chart["concat"]) == 1
+    assert len(plane.chart["data"]["values"]) == 24
 
 
 def test_what_is_missing_is_said(source):
-    assert loss_slices_figure(source, None).missing == "No final network has a loss_slice yet."
-    assert loss_planes_figure(source, None).missing == (
-        "No final network has a loss_slice of two dimensions yet."
+    assert loss_slices_figure(source, None).missing == (
+        "No final network has a loss_slice yet; measure RESULTS loss_slice adds it."
+    )
+    assert "measure RESULTS '{loss_slice: {dimensions: 2}}' adds it." in (
+        loss_planes_figure(source, None).missing
     )
