@@ -18,6 +18,7 @@ from orchestrator.report.figures.theme import (
     hue_shape,
     log_axis,
     padded,
+    six_digits,
     themed,
 )
 from orchestrator.report.hue import Hue
@@ -28,6 +29,7 @@ _KEY = "spectral-density"
 _TITLE = "Density of the Hessian’s eigenvalues"
 _MOST_LEVELS = len(SHAPES)
 _MOST_DECADES = 9
+_LOWEST_MARK, _MARK_STEP = 0.05, 0.05  # Shares of the axis' length.
 _UPPER_END = 0.8
 """Beyond this part of a level's range lie its largest eigenvalues: they set the axis' lower end."""
 
@@ -59,7 +61,8 @@ def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
         "Share of the eigenvalues of the Hessian of the training loss per unit of eigenvalue, "
         "logarithmic, by stochastic Lanczos quadrature: mean over final networks, with a band "
         f"from the lowest to the highest network ({networks}). Each eigenvalue is smoothed by a "
-        "Gaussian as wide as the request says; what lies nearer together is not told apart. "
+        "Gaussian as wide as the request says; what lies nearer together is not told apart, and "
+        "a peak at zero is at least that wide. "
         "The axis ends below the density of each level’s largest eigenvalues; what is lower lies "
         "on its end. Eigenvalues are linear near zero and logarithmic beyond.",
         "Marks at the bottom: the largest eigenvalue as measured, mean over networks, with a line "
@@ -100,7 +103,7 @@ def _chart(
     linear = _linear(records)
     x = alt.X(
         "eigenvalue:Q",
-        title="eigenvalue λ of the Hessian of the training loss",
+        title="eigenvalue λ",
         scale=alt.Scale(type="symlog", constant=linear, domain=padded(ends, 0.02), nice=False),
         axis=alt.Axis(values=_ticks(ends, linear), format="~g"),
     )
@@ -118,7 +121,7 @@ def _chart(
     )
     band = base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
     line = base.mark_line(strokeWidth=1.6).encode(y=y)
-    layers = [band, line, *_marks(tops, hue, floor)]
+    layers = [band, line, *_marks(tops, hue, floor, highest)]
     return themed(alt.layer(*layers).properties(width=WIDE - 60, height=330), room=84)
 
 
@@ -149,11 +152,15 @@ def _of_levels(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     return [[record for record in records if record["hue"] == level] for level in levels]
 
 
-def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float) -> list[Any]:
+def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float, highest: float) -> list[Any]:
     """The largest eigenvalues, one height for each level, so that they don't hide each other."""
     if not tops:
         return []
-    placed = [{**top, "at": floor * 1.5 * 1.7**place} for place, top in enumerate(tops)]
+    heights = [_LOWEST_MARK + _MARK_STEP * place for place in range(len(tops))]
+    placed = [
+        {**top, "at": six_digits(floor * (highest / floor) ** height)}
+        for top, height in zip(tops, heights, strict=True)
+    ]
     base = alt.Chart(data(placed)).encode(
         y=alt.Y("at:Q"),
         color=hue_color(hue),
