@@ -74,7 +74,7 @@ def choose_curves(source: Source, curve: str, variant: str | None = None) -> Cho
         f"Not drawn: values that are not finite, of {counted(nonfinite, 'network')}."
         if nonfinite
         else "",
-        f"Drawn is the request {request}; there are {len(rows)}." if len(rows) > 1 else "",
+        f"Drawn is the request {request}, one of {len(rows)}." if len(rows) > 1 else "",
     ]
     remark = " ".join(sentence for sentence in sentences if sentence)
     return Chosen(curve, request, found, remark, query)

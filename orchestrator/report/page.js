@@ -7,17 +7,23 @@ const PHONE = 500; // pixels below which words give way to the panel
 const PHONE_LABELS = 110;
 
 // As many columns of panels as fit; axes and legends need the rest of the width.
-function fit(specification, width) {
-  const views = specification.concat || [specification];
-  const columns = specification.concat ? specification.columns : 1;
+function fitPart(part, room, width) {
+  const views = part.concat || [part];
+  const columns = part.concat ? part.columns : 1;
   const widest = Math.max(...views.map((view) => view.width));
+  const fitting = Math.max(1, Math.floor(width / (widest + room)));
+  if (columns * (widest + room) <= width) return false;
+  if (part.concat) part.columns = fitting;
+  for (const view of views) view.width = Math.min(view.width, Math.max(120, width - room));
+  return true;
+}
+
+function fit(specification, width) {
   const phone = width < PHONE;
   const room = Math.min(specification.usermeta.room, phone ? PHONE_LABELS + 56 : Infinity);
-  const fitting = Math.max(1, Math.floor(width / (widest + room)));
-  if (columns <= fitting && widest + room <= width) return;
-  if (specification.concat) specification.columns = fitting;
-  for (const view of views) view.width = Math.min(view.width, Math.max(120, width - room));
-  if (!phone) return;
+  const parts = specification.vconcat || [specification];
+  const changed = parts.map((part) => fitPart(part, room, width));
+  if (!phone || !changed.includes(true)) return;
   specification.config.axis.labelLimit = PHONE_LABELS;
   specification.config.legend.columns = width < 360 ? 1 : 2;
 }

@@ -55,7 +55,7 @@ def test_the_request_of_most_networks_is_chosen_and_others_are_told_of(tmp_path,
         assert chosen.request == "margin_distribution"
         assert chosen.remark == (
             "Not drawn: values that are not finite, of 1 network. "
-            "Drawn is the request margin_distribution; there are 2."
+            "Drawn is the request margin_distribution, one of 2."
         )
         (last,) = rows_of(source, final_margins(chosen, choose_hue(source)), level=64, share=1.0)
         assert last["networks"] == 2

@@ -60,6 +60,12 @@ def cell(value: Any, digits: int = 4, smallest: float = 0.0) -> str:
     return f"{value:.{digits}g}".replace("-", "−")
 
 
+def not_yet(request: str, parameters: str = "") -> str:
+    """Why there is no figure of a request that the study asks for, and what would change that."""
+    asked = f"'{{{request}: {{{parameters}}}}}'" if parameters else request
+    return f"No final network has a {request} yet; measure RESULTS {asked} adds it."
+
+
 @dataclass(frozen=True)
 class Figure:
     """One figure, or one sentence that says why there is none.

@@ -7,13 +7,14 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.curve_queries import choose_curves, loss_planes, loss_slices
-from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.figure import Figure, Table, not_yet
 from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
 from orchestrator.report.figures.theme import (
     SHAPES,
     WIDE,
     data,
     hue_color,
+    hue_shape,
     log_axis,
     padded_log,
     themed,
@@ -32,14 +33,14 @@ _DIRECTION = (
     "from the same random numbers."
 )
 _MOST_PANELS = 6
-_PANEL = 200
+_PANEL = 180
 
 
 def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
     """Loss along one direction, over the networks of each level."""
     chosen = choose_curves(source, REQUEST, "dimensions=1")
     if chosen is None:
-        reason = f"No final network has a {REQUEST} yet."
+        reason = not_yet(REQUEST)
         return Figure(_LINE_KEY, _LINE_TITLE, missing=reason)
     hue, left_out = narrowed(hue, len(SHAPES))
     query = loss_slices(chosen, hue)
@@ -74,7 +75,7 @@ def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
     """Loss on a plane through one network of each level."""
     chosen = choose_curves(source, REQUEST, "dimensions=2")
     if chosen is None:
-        reason = f"No final network has a {REQUEST} of two dimensions yet."
+        reason = not_yet(REQUEST, "dimensions: 2")
         return Figure(_PLANE_KEY, _PLANE_TITLE, missing=reason)
     hue, left_out = narrowed(hue, _MOST_PANELS)
     query = loss_planes(chosen, hue)
@@ -122,12 +123,8 @@ def _line_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any
         y=alt.Y("low:Q", title=title, scale=scale, axis=log_axis(domain)), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(y=y)
-    dots = base.mark_point(filled=True, size=32, opacity=1).encode(y=y)
-    if hue:
-        levels = list(hue.levels)
-        shapes = alt.Scale(domain=levels, range=list(SHAPES[: len(levels)]))
-        dots = dots.encode(shape=alt.Shape("hue:N", title=hue.title, scale=shapes, sort=levels))
-    return themed(alt.layer(band, line, dots).properties(width=WIDE - 60, height=330))
+    dots = base.mark_point(filled=True, size=32, opacity=1).encode(y=y, shape=hue_shape(hue))
+    return themed(alt.layer(band, line, dots).properties(width=WIDE - 60, height=330), room=84)
 
 
 def _line_alternative(records: list[dict[str, Any]], hue: Hue | None) -> str:
@@ -157,7 +154,9 @@ def _plane_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, An
         for level in levels_of(hue)
         if (own := [record for record in records if record["hue"] == level])
     ]
-    return themed(alt.concat(*panels, columns=3, spacing=20), room=52)
+    return themed(
+        alt.concat(*panels, columns=2 if len(panels) in (2, 4) else 3, spacing=20), room=52
+    )
 
 
 def _plane(records: list[dict[str, Any]], title: str, scale: alt.Scale) -> Any:
@@ -185,7 +184,13 @@ def _plane(records: list[dict[str, Any]], title: str, scale: alt.Scale) -> Any:
         ],
     )
     center = base.transform_filter("datum.x === 0 && datum.y === 0").mark_point(
-        shape="cross", size=60, filled=True, color="white", stroke="black", opacity=1
+        shape="cross",
+        size=90,
+        filled=True,
+        color="white",
+        stroke="black",
+        strokeWidth=0.7,
+        opacity=1,
     )
     return alt.layer(cells_drawn, center).properties(
         width=size, height=size, title=alt.TitleParams(title, fontSize=12)

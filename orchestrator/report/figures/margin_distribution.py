@@ -11,7 +11,7 @@ from orchestrator.report.curve_queries import (
     final_margins,
     margins_along_training,
 )
-from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.figure import Figure, Table, not_yet
 from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
 from orchestrator.report.figures.theme import (
     INK,
@@ -20,6 +20,7 @@ from orchestrator.report.figures.theme import (
     WIDE,
     data,
     hue_color,
+    hue_shape,
     log_axis,
     padded,
     themed,
@@ -33,7 +34,8 @@ _TITLE = "Distribution of the training margins"
 _MOST_PANELS = 6
 _QUANTILES = ("q05", "q25", "q50", "q75", "q95")
 _PANEL_HEIGHT = 150
-_EDGE = 0.02
+_TENTHS = "round(datum.share * 100) % 10 === 0"
+_EDGE = 0.05
 """Share of the examples at either end that may lie beyond the axis: outliers would stretch it."""
 
 
@@ -41,7 +43,7 @@ def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
     """Shares of examples by margin at the end, and bands of quantiles over epochs."""
     chosen = choose_curves(source, "margin_quantiles")
     if chosen is None:
-        return Figure(_KEY, _TITLE, missing=f"No final network has a {REQUEST} yet.")
+        return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
     hue, left_out = narrowed(hue, _MOST_PANELS)
     queries = (final_margins(chosen, hue), margins_along_training(chosen, hue))
     final, along = (list(by_level(source.rows(query), hue)) for query in queries)
@@ -85,8 +87,10 @@ def _chart(
         if (own := [record for record in along if record["hue"] == level])
     ]
     top = _final_panel(final, hue)
-    chart = alt.vconcat(top, alt.concat(*panels, columns=2)) if panels else alt.vconcat(top)
-    return themed(chart, room=62)
+    # A legend of its own stays with the curves that it explains.
+    chart = alt.vconcat(top, *([alt.concat(*panels, columns=2)] if panels else []))
+    chart = chart.resolve_legend(color="independent", shape="independent")
+    return themed(chart, room=80)
 
 
 def _final_panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
@@ -121,7 +125,9 @@ def _final_panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
     line = base.mark_line(strokeWidth=2, clip=True).encode(
         x=alt.X("margin:Q", title="margin", scale=x), order="share:Q"
     )
-    return alt.layer(zero, band, line).properties(width=WIDE - 60, height=260)
+    dots = base.transform_filter(_TENTHS).mark_point(filled=True, size=36, opacity=1, clip=True)
+    dots = dots.encode(x=alt.X("margin:Q"), shape=hue_shape(hue))
+    return alt.layer(zero, band, line, dots).properties(width=WIDE - 60, height=260)
 
 
 def _band_panel(

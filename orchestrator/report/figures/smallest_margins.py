@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.report.curve_queries import choose_curves, smallest_margins
-from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.figure import Figure, Table, not_yet
 from orchestrator.report.figures.pictures import is_signal, picture_addresses, picture_size
 from orchestrator.report.figures.theme import OKABE_ITO, data, padded, themed
 from orchestrator.report.source import Source
@@ -21,14 +21,14 @@ _KEY = "smallest-margins"
 _TITLE = "Training examples with the smallest margins"
 _MOST = 12
 _PICTURE = 88
-_SIGNAL_WIDTH, _SIGNAL_HEIGHT = 140, 70
+_SIGNAL_WIDTH, _SIGNAL_HEIGHT = 130, 70
 
 
 def smallest_margins_figure(source: Source) -> Figure:
     """The examples that most final networks have among their smallest margins."""
     chosen = choose_curves(source, "smallest_margins")
     if chosen is None:
-        return Figure(_KEY, _TITLE, missing=f"No final network has a {REQUEST} yet.")
+        return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
     query = smallest_margins(chosen, _MOST)
     rows = source.rows(query)
     examples = [dict(zip(rows.columns, row, strict=True)) for row in rows.tuples()]

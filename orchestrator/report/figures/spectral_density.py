@@ -7,13 +7,15 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.curve_queries import choose_curves, spectral_densities, top_eigenvalues
-from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.figure import Figure, Table, not_yet
 from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
 from orchestrator.report.figures.theme import (
+    INK,
     SHAPES,
     WIDE,
     data,
     hue_color,
+    hue_shape,
     log_axis,
     padded,
     themed,
@@ -25,15 +27,17 @@ REQUEST = "hessian_spectral_density"
 _KEY = "spectral-density"
 _TITLE = "Density of the Hessian’s eigenvalues"
 _MOST_LEVELS = len(SHAPES)
-_DECADES = 6
-"""Below the highest density; what lies deeper is a Gaussian's tail, not an eigenvalue."""
+_MOST_DECADES = 9
+_LOWEST_MARK, _MARK_STEP = 0.05, 0.05  # Shares of the axis' length.
+_UPPER_END = 0.8
+"""Beyond this part of a level's range lie its largest eigenvalues: they set the axis' lower end."""
 
 
 def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
     """Densities averaged over the networks of each level, with the largest eigenvalue."""
     chosen = choose_curves(source, REQUEST)
     if chosen is None:
-        reason = f"No final network has a {REQUEST} yet."
+        reason = not_yet(REQUEST)
         return Figure(_KEY, _TITLE, missing=reason)
     hue, left_out = narrowed(hue, _MOST_LEVELS)
     query = spectral_densities(chosen, hue)
@@ -57,7 +61,9 @@ def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
         "logarithmic, by stochastic Lanczos quadrature: mean over final networks, with a band "
         f"from the lowest to the highest network ({networks}). Each eigenvalue is smoothed by a "
         "Gaussian as wide as the request says; what lies nearer together is not told apart, and "
-        f"what is {_DECADES} decades below the peak is cut off at the bottom.",
+        "a peak at zero is at least that wide. "
+        "The axis ends below the density of each level’s largest eigenvalues; what is lower lies "
+        "on its end. Eigenvalues are linear near zero and logarithmic beyond.",
         "Marks at the bottom: the largest eigenvalue as measured, mean over networks, with a line "
         "from the smallest to the largest."
         if tops
@@ -80,7 +86,7 @@ def _chart(
     records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None
 ) -> dict[str, Any]:
     highest = max(record["high"] for record in records)
-    floor = highest / 10**_DECADES
+    floor = _floor(records, highest)
     drawn = [
         {**record, **{name: max(record[name], floor) for name in ("density", "low", "high")}}
         for record in records
@@ -93,10 +99,12 @@ def _chart(
         axis=log_axis([floor, highest], "~g"),
     )
     ends = [record["eigenvalue"] for record in records]
+    linear = _linear(records)
     x = alt.X(
         "eigenvalue:Q",
-        title="eigenvalue λ of the Hessian of the training loss",
-        scale=alt.Scale(domain=padded(ends, 0.02), nice=False),
+        title="eigenvalue λ",
+        scale=alt.Scale(type="symlog", constant=linear, domain=padded(ends, 0.02), nice=False),
+        axis=alt.Axis(values=_ticks(ends, linear), format="~g"),
     )
     base = alt.Chart(data(drawn)).encode(
         x=x,
@@ -112,15 +120,46 @@ def _chart(
     )
     band = base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
     line = base.mark_line(strokeWidth=1.6).encode(y=y)
-    layers = [band, line, *_marks(tops, hue, floor)]
-    return themed(alt.layer(*layers).properties(width=WIDE - 60, height=330))
+    layers = [band, line, *_marks(tops, hue, floor, highest)]
+    return themed(alt.layer(*layers).properties(width=WIDE - 60, height=330), room=84)
 
 
-def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float) -> list[Any]:
+def _floor(records: list[dict[str, Any]], highest: float) -> float:
+    """A third of the density of the largest eigenvalues, of the level where that is least."""
+    peaks = [
+        max(float(record["density"]) for record in own[int(_UPPER_END * len(own)) :])
+        for own in _of_levels(records)
+    ]
+    return max(min(peaks) / 3, highest / 10.0**_MOST_DECADES)
+
+
+def _linear(records: list[dict[str, Any]]) -> float:
+    """Where the axis turns from linear to logarithmic: at a tenth of the shortest level's range."""
+    longest = [max(abs(r["eigenvalue"]) for r in own) for own in _of_levels(records)]
+    return float(min(longest)) / 10
+
+
+def _ticks(ends: list[float], linear: float) -> list[float]:
+    """Round eigenvalues on both sides of zero, where the axis is logarithmic."""
+    longest = max(map(abs, ends))
+    ticks = log_axis([linear, longest], most=6).to_dict()["values"]
+    return [*(-tick for tick in reversed(ticks) if -tick >= min(ends)), 0, *ticks]
+
+
+def _of_levels(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    levels = dict.fromkeys(record["hue"] for record in records)
+    return [[record for record in records if record["hue"] == level] for level in levels]
+
+
+def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float, highest: float) -> list[Any]:
     """The largest eigenvalues, one height for each level, so that they don't hide each other."""
     if not tops:
         return []
-    placed = [{**top, "at": floor * 1.5 * 1.7**place} for place, top in enumerate(tops)]
+    heights = [_LOWEST_MARK + _MARK_STEP * place for place in range(len(tops))]
+    placed = [
+        {**top, "at": floor * (highest / floor) ** height}
+        for top, height in zip(tops, heights, strict=True)
+    ]
     base = alt.Chart(data(placed)).encode(
         y=alt.Y("at:Q"),
         color=hue_color(hue),
@@ -133,11 +172,8 @@ def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float) -> list[An
         ],
     )
     spread = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q")
-    point = base.mark_point(filled=True, size=75, opacity=1).encode(x=alt.X("eigenvalue:Q"))
-    if hue:
-        levels = list(hue.levels)
-        shapes = alt.Scale(domain=levels, range=list(SHAPES[: len(levels)]))
-        point = point.encode(shape=alt.Shape("hue:N", title=hue.title, scale=shapes, sort=levels))
+    point = base.mark_point(filled=True, size=75, opacity=1, stroke=INK, strokeWidth=0.8)
+    point = point.encode(x=alt.X("eigenvalue:Q"), shape=hue_shape(hue))
     return [spread, point]
 
 

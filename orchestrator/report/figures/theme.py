@@ -111,6 +111,15 @@ def hue_color(hue: Hue | None, channel: Any = alt.Color) -> Any:
     )
 
 
+def hue_shape(hue: Hue | None) -> Any:
+    """A shape for each level beside its colour, in one legend; for at most as many as there are."""
+    if hue is None:
+        return alt.value(SHAPES[0])
+    levels = list(hue.levels)
+    scale = alt.Scale(domain=levels, range=list(SHAPES[: len(levels)]))
+    return alt.Shape("hue:N", title=hue.title, scale=scale, sort=levels)
+
+
 def padded(values: Sequence[float], share: float = 0.05) -> list[float]:
     """A domain a little larger than ``values``, so that no brush makes the axes jump."""
     low, high = min(values), max(values)

@@ -48,7 +48,9 @@ def test_a_loss_of_zero_has_no_logarithm(tmp_path):
 
 
 def test_what_is_missing_is_said(source):
-    assert loss_slices_figure(source, None).missing == "No final network has a loss_slice yet."
-    assert loss_planes_figure(source, None).missing == (
-        "No final network has a loss_slice of two dimensions yet."
+    assert loss_slices_figure(source, None).missing == (
+        "No final network has a loss_slice yet; measure RESULTS loss_slice adds it."
+    )
+    assert "measure RESULTS '{loss_slice: {dimensions: 2}}' adds it." in (
+        loss_planes_figure(source, None).missing
     )

@@ -1,5 +1,6 @@
 import pytest
 
+from orchestrator.report.figures.figure import not_yet
 from orchestrator.report.figures.margin_distribution import margin_distribution_figure
 from orchestrator.report.hue import choose_hue
 from orchestrator.report.source import open_source
@@ -51,4 +52,4 @@ def test_another_normalization_is_said(tmp_path):
 
 def test_what_is_missing_is_said(source):
     figure = margin_distribution_figure(source, None)
-    assert figure.missing == "No final network has a margin_distribution yet."
+    assert figure.missing == not_yet("margin_distribution")

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from orchestrator.report.figures.figure import not_yet
 from orchestrator.report.figures.smallest_margins import smallest_margins_figure
 from orchestrator.report.source import open_source
 from tests.report.simulated import simulate
@@ -67,4 +68,4 @@ def test_nothing_is_loaded_from_elsewhere(tmp_path):
 
 def test_what_is_missing_is_said(source):
     figure = smallest_margins_figure(source)
-    assert figure.missing == "No final network has a margin_distribution yet."
+    assert figure.missing == not_yet("margin_distribution")

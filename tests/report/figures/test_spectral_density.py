@@ -1,5 +1,6 @@
 import pytest
 
+from orchestrator.report.figures.figure import not_yet
 from orchestrator.report.figures.spectral_density import spectral_density_figure
 from orchestrator.report.hue import choose_hue
 from orchestrator.report.source import open_source
@@ -19,7 +20,7 @@ def test_curves_with_their_band_and_the_largest_eigenvalues(curve_source):
     assert all(record["low"] <= record["density"] <= record["high"] for record in band)
     encoding = figure.chart["layer"][1]["encoding"]["y"]
     low, high = encoding["scale"]["domain"]
-    assert min(record["low"] for record in band) == pytest.approx(low)
+    assert min(record["low"] for record in band) == pytest.approx(low, rel=1e-5)
     assert max(record["high"] for record in band) < high
     assert spread[0]["low"] <= spread[0]["eigenvalue"] <= spread[0]["high"]
     assert "batch size 16: 3" in figure.caption
@@ -35,14 +36,28 @@ def test_without_eigenvalues_and_levels(tmp_path):
     with open_source(path) as source:
         figure = spectral_density_figure(source, None)
     assert len(figure.chart["layer"]) == 2
-    assert "largest eigenvalue" not in figure.caption
+    assert "Marks at the bottom" not in figure.caption
     assert figure.table.rows[0][0] == "all networks"
     assert figure.table.rows[0][6] is None
 
 
+def test_a_spectrum_below_zero_is_drawn_too(tmp_path):
+    def negate(rows):
+        with_curves(rows)
+        for row in rows["curves"]:
+            if row["curve"] == "hessian_spectral_density":
+                row["x"] = [value - 50 for value in row["x"]]
+
+    with open_source(simulate(tmp_path / "r", study=curve_study(), change=negate)) as source:
+        figure = spectral_density_figure(source, choose_hue(source))
+    ticks = figure.chart["layer"][1]["encoding"]["x"]["axis"]["values"]
+    assert ticks[0] == -50
+    assert 0 in ticks
+
+
 def test_what_is_missing_is_said(source, tmp_path):
     figure = spectral_density_figure(source, None)
-    assert figure.missing == "No final network has a hessian_spectral_density yet."
+    assert figure.missing == not_yet("hessian_spectral_density")
 
     def spoil(rows):
         with_curves(rows)

@@ -3,7 +3,9 @@ import pytest
 
 from orchestrator.report.figures.theme import (
     OKABE_ITO,
+    SHAPES,
     hue_color,
+    hue_shape,
     log_axis,
     padded,
     padded_log,
@@ -37,6 +39,15 @@ def test_levels_keep_their_order_and_have_one_colour_each():
     colour = hue_color(hue).to_dict()
     assert colour["scale"] == {"domain": ["16", "1024"], "range": list(OKABE_ITO[:2])}
     assert hue_color(None) == {"value": OKABE_ITO[4]}
+
+
+def test_shapes_go_with_the_levels_as_colours_do():
+    hue = Hue("batch_size", "batch size", ("16", "1024"))
+    assert hue_shape(hue).to_dict()["scale"] == {
+        "domain": ["16", "1024"],
+        "range": list(SHAPES[:2]),
+    }
+    assert hue_shape(None) == {"value": SHAPES[0]}
 
 
 def test_charts_name_no_address_and_use_the_ink_of_the_page():
