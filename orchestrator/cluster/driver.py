@@ -23,13 +23,14 @@ from orchestrator.cluster.auditing import run_audits
 from orchestrator.cluster.backlog import missing_measures, snapshots_of
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
+from orchestrator.cluster.own_code import import_own_parts
 from orchestrator.cluster.progress import show_progress, tell
 from orchestrator.cluster.run_state import RunCallback, RunState, watch
 from orchestrator.cluster.run_summary import RunSummary
 from orchestrator.cluster.session import Slots, ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
-from orchestrator.measures import build_measure, catalog
+from orchestrator.measures import catalog
 from orchestrator.results import (
     ResultsFolder,
     code_diff,
@@ -40,9 +41,7 @@ from orchestrator.results import (
     swept_columns,
     write_part,
 )
-from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.more_measures import with_measures
-from orchestrator.study.options import CustomOptions
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial, expand_trials, hyperparameters
 
@@ -81,7 +80,7 @@ def run_study(
     """
     started = time.monotonic()
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    _import_own_parts(study, trials.values())
+    import_own_parts(study)  # They must exist before hours of training.
     folder = ResultsFolder.create(
         location.absolute(),
         study.model_dump_json(indent=2),
@@ -136,7 +135,7 @@ def measure_study(
     folder = ResultsFolder.open(location)
     study = with_measures(read_study(folder), measures)
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    _import_own_parts(study, trials.values())
+    import_own_parts(study)  # They must exist before hours of training.
     summary = RunSummary(trials=len(trials))
     with folder.lock():
         folder.extend(
@@ -156,25 +155,6 @@ def _write_catalog(folder: ResultsFolder, study: Study) -> None:
     write_part(folder, "measure_catalog", [asdict(entry) for entry in entries], "catalog")
 
 
-def _import_own_parts(study: Study, trials: Iterable[Trial]) -> None:
-    """Whatever the study names of the user's own must exist before hours of training."""
-    for options in study.measures:
-        build_measure(options)
-    parts = {
-        (part.name, kind)
-        for config in (trial.config for trial in trials)
-        for part, kind in (
-            (config.data, "datasets"),
-            (config.model, "models"),
-            (config.training.loss, "losses"),
-            (config.training.optimizer, "optimizers"),
-        )
-        if isinstance(part, CustomOptions)
-    }
-    for name, kind in sorted(parts):
-        resolve_import_path(name, kind)
-
-
 def _rounds(
     study: Study,
     folder: ResultsFolder,
@@ -190,7 +170,7 @@ def _rounds(
     todo, orders = _missing(study, folder, trials, backlog, training)
     if not todo and not orders and not _audits(study, folder):
         return backlog
-    with ray_session(address, study.resources) as slots:
+    with ray_session(address, study) as slots:
         data = SharedData(trial.config.data for trial in trials.values())
         for _ in range(MOST_ROUNDS if todo or orders else 0):
             _round(study, folder, trials, todo, backlog, data, slots, summary, quiet)
@@ -280,6 +260,7 @@ def _dispatcher(
             data,
             cpus=slots.measurer_cpus,
             gpus=study.resources.measurer.gpus,
+            custom=study.resources.measurer.custom,
         ),
         reserved=slots.measurers,
         most=slots.most_measurers,
@@ -317,7 +298,7 @@ def _train(
         threads=max(1, int(needs.cpus)),
         device="cuda" if needs.gpus else "cpu",
     )
-    bundle = {"CPU": needs.cpus, "GPU": needs.gpus}
+    bundle = {"CPU": needs.cpus, "GPU": needs.gpus, **needs.custom}
     tuner = tune.Tuner(
         tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
         param_space={"trial_id": tune.grid_search(list(todo))},
