@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 NAMESPACES = [
@@ -130,7 +131,9 @@ def running(*names: str) -> list[str]:
     return found
 
 
-def wait_until(happened, what: str, seconds: float) -> None:
+def wait_until(
+    happened: Callable[[], object], what: str, seconds: float, *, every: float = 0.5
+) -> None:
     """Look every now and then.
 
     Raises:
@@ -139,7 +142,7 @@ def wait_until(happened, what: str, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.5)
+        time.sleep(every)
 
 
 def make_keys(work: Path) -> None:
