@@ -29,7 +29,7 @@ ALL = """
     FROM checkpoints c JOIN measures m USING (checkpoint_id) ORDER BY ALL
 """
 # What Ray logs beside its answers.
-LOGGED = re.compile(r"\d{4}-\d\d-\d\d .* V*(INFO|WARN)|\[\d{4}-|Warning: |Shared con| To ensure")
+LOGGED = re.compile(r"\d{4}-\d\d-\d\d .*\sV*(INFO|WARN)|\[\d{4}-|Warning: |Shared con| To ensure")
 
 
 class Readme:
