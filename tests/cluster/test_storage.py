@@ -83,12 +83,12 @@ def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
     assert not unfinished(folder)
 
     # Nothing is reserved, and the system itself refuses.
-    inject({"constants": {"orchestrator.results.storage.RESERVE_BYTES": 0}})
+    unchecked = {"orchestrator.results.storage.RESERVE_BYTES": -2 * RESERVE_BYTES}
+    inject({"constants": unchecked})
     disk.clear()
-    disk.leave(RESERVE_BYTES)
+    disk.leave(MEGABYTE)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("orchestrator.results.storage.RESERVE_BYTES", 0)
-        disk.leave(3 * MEGABYTE)
+        patched.setattr(*unchecked.popitem())
         with pytest.raises(StorageError, match="no space is left on the disk"):
             orchestrator.run(study, folder, quiet=True)
     assert not unfinished(folder)
