@@ -24,7 +24,7 @@ def test_errors_of_the_disk_are_told(tmp_path: Path, number: int, words: str) ->
     with pytest.raises(StorageError, match=words) as told, storing(tmp_path):
         raise OSError(number, os.strerror(number))
     assert told.value.message.startswith(f"{tmp_path}: cannot be written")
-    with pytest.raises(StorageError, match="^/elsewhere: cannot be written"), storing(tmp_path):
+    with pytest.raises(StorageError, match=r"^/elsewhere: cannot be written"), storing(tmp_path):
         raise OSError(number, os.strerror(number), "/elsewhere")
     assert "run the same command again" in str(told.value.hint)
 
