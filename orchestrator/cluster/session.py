@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 
 import ray
 
+from orchestrator.cluster.interrupts import interrupts
 from orchestrator.errors import ResourcesError
 from orchestrator.study.spec import ResourcesOptions
 
@@ -51,7 +49,8 @@ class Slots:
 def ray_session(address: str | None, resources: ResourcesOptions) -> Iterator[Slots]:
     """Join the cluster at ``address``, or start Ray on this machine; leave it at the end.
 
-    SIGTERM is turned into ``KeyboardInterrupt``, as Ctrl-C is, for as long as the session lasts.
+    SIGTERM and the loss of the terminal are turned into ``KeyboardInterrupt``, as Ctrl-C is, for as
+    long as the session lasts; a second signal ends the process at once.
     Where this process is connected to Ray already (a notebook), that connection is used and kept.
 
     Args:
@@ -71,7 +70,7 @@ def ray_session(address: str | None, resources: ResourcesOptions) -> Iterator[Sl
         # What fails is stored as a row and told at the end.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if ray.is_initialized():
-        with _sigterm_interrupts():
+        with interrupts():
             yield slots(ray.cluster_resources(), resources)
         return
     cores = os.cpu_count() or 1
@@ -98,7 +97,7 @@ def ray_session(address: str | None, resources: ResourcesOptions) -> Iterator[Sl
                 "start one with `ray up cluster.yaml`, or leave --address out to run here",
             ) from error
         # Ray replaces handlers while it starts, so ours come after it.
-        with _sigterm_interrupts():
+        with interrupts():
             try:
                 yield slots(ray.cluster_resources(), resources)
             finally:
@@ -151,22 +150,3 @@ def slots(available: dict[str, float], resources: ResourcesOptions) -> Slots:
         int((totals[kind] + 1e-9) // need) for kind, need in per_measurer.items() if need > 0
     ] or [max(1, int(totals["CPU"]))]
     return Slots(trials, measurer.count, max(measurer.count, min(most)), measurer_cpus)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

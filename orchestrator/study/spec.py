@@ -49,6 +49,11 @@ class TrialResources(Options):
 
     cpus: NonNegativeFloat = 1
     gpus: NonNegativeFloat = 0
+    timeout: PositiveFloat | None = Field(
+        None,
+        description="Seconds that one attempt of a trial may take, after which it counts as "
+        "failed; no limit by default.",
+    )
 
 
 class MeasurerResources(Options):
