@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -276,15 +276,21 @@ def _first_line(error: BaseException) -> str:
 
 
 def measurer_factory(
-    folder: ResultsFolder, study_json: str, data: Any, *, cpus: float, gpus: float
+    folder: ResultsFolder,
+    study_json: str,
+    data: Any,
+    *,
+    cpus: float,
+    gpus: float,
+    custom: Mapping[str, float],
 ) -> NewMeasurer:
     """How this study's measurers are started."""
     threads = max(1, int(cpus))
 
     def start() -> Any:
         actor: Any = Measurer
-        return actor.options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD").remote(
-            str(folder.path), study_json, data, threads
-        )
+        return actor.options(
+            num_cpus=cpus, num_gpus=gpus, resources=dict(custom), scheduling_strategy="SPREAD"
+        ).remote(str(folder.path), study_json, data, threads)
 
     return start

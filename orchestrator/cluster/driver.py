@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.own_code import import_own_parts
 from orchestrator.cluster.rounds import StudyRun, run_rounds
 from orchestrator.cluster.run_summary import RunSummary
-from orchestrator.measures import build_measure, catalog
+from orchestrator.measures import catalog
 from orchestrator.results import (
     ResultsFolder,
     code_diff,
@@ -31,11 +32,9 @@ from orchestrator.results import (
     swept_columns,
     write_part,
 )
-from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.more_measures import with_measures
-from orchestrator.study.options import CustomOptions
 from orchestrator.study.spec import Study
-from orchestrator.study.trials import Trial, expand_trials, hyperparameters
+from orchestrator.study.trials import expand_trials, hyperparameters
 
 COMPACT_FROM_PARTS = 2000
 
@@ -74,7 +73,7 @@ def run_study(
     """
     started = time.monotonic()
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    _import_own_parts(study, trials.values())
+    import_own_parts(study)  # They must exist before hours of training.
     aside = damaged_files(ResultsFolder(location))
     with storing(location.absolute()):
         _refuse_contradictions(location, study)
@@ -124,7 +123,7 @@ def measure_study(
     folder = ResultsFolder.open(location)
     study = with_measures(read_study(folder), measures)
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    _import_own_parts(study, trials.values())
+    import_own_parts(study)  # They must exist before hours of training.
     with storing(folder.path), folder.lock():
         folder.extend(
             study.model_dump_json(indent=2), collect_provenance(folder.study_file, sys.argv, ())
@@ -182,25 +181,6 @@ def _refuse_contradictions(location: Path, study: Study) -> None:
 def _write_catalog(folder: ResultsFolder, study: Study) -> None:
     entries = catalog(study.requests.values())
     write_part(folder, "measure_catalog", [asdict(entry) for entry in entries], "catalog")
-
-
-def _import_own_parts(study: Study, trials: Iterable[Trial]) -> None:
-    """Whatever the study names of the user's own must exist before hours of training."""
-    for options in study.measures:
-        build_measure(options)
-    parts = {
-        (part.name, kind)
-        for config in (trial.config for trial in trials)
-        for part, kind in (
-            (config.data, "datasets"),
-            (config.model, "models"),
-            (config.training.loss, "losses"),
-            (config.training.optimizer, "optimizers"),
-        )
-        if isinstance(part, CustomOptions)
-    }
-    for name, kind in sorted(parts):
-        resolve_import_path(name, kind)
 
 
 def _compact_if_many(folder: ResultsFolder) -> None:

@@ -96,7 +96,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     if not missing and not run.audits():
         return backlog
     require_space(run.folder.path)
-    with ray_session(run.address, run.study.resources) as slots:
+    with ray_session(run.address, run.study) as slots:
         data = SharedData(trial.config.data for trial in run.trials.values())
         for _ in range(MOST_ROUNDS):
             if not missing:
@@ -168,6 +168,7 @@ def _dispatcher(run: StudyRun, backlog: Backlog, data: Any, slots: Slots) -> Dis
             data,
             cpus=slots.measurer_cpus,
             gpus=measurer.gpus,
+            custom=measurer.custom,
         ),
         reserved=slots.measurers,
         most=slots.most_measurers,

@@ -84,7 +84,7 @@ def _tuner(
         device="cuda" if needs.gpus else "cpu",
         timeout=needs.timeout,
     )
-    bundle = {"CPU": needs.cpus, "GPU": needs.gpus}
+    bundle = {"CPU": needs.cpus, "GPU": needs.gpus, **needs.custom}
     # Two rounds may begin in one second, and a clock may be set back.
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     return tune.Tuner(
