@@ -46,18 +46,37 @@ def workers(node):
     return " ".join(found)
 
 
-def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(cluster, small_study, tmp_path):
+@pytest.fixture
+def run(cluster):
+    """Starts ``run`` on the cluster; what is still there at the end is killed."""
+    processes = []
+
+    def start_there(study, folder):
+        command = [sys.executable, "-m", "orchestrator", "run", study, "--results", folder]
+        processes.append(
+            subprocess.Popen(
+                [*command, "--address", cluster.address],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**os.environ, "PYTHONPATH": str(Path(orchestrator.__file__).parents[1])},
+            )
+        )
+        return processes[-1]
+
+    yield start_there
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(
+    cluster, run, small_study, tmp_path
+):
     study, disturbed = small_study(**SPREAD), tmp_path / "disturbed"
-    command = [sys.executable, "-m", "orchestrator", "run", study, "--results", disturbed]
-    process = subprocess.Popen(
-        [*command, "--address", cluster.address],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(orchestrator.__file__).parents[1])},
-    )
+    process = run(study, disturbed)
     lost = cluster.nodes[1]
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 400
     snapshots = disturbed / "snapshots"
     while not (
         "ray::TrialTrainable" in (there := workers(lost))
