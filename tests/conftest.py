@@ -15,8 +15,11 @@ settings.register_profile("explore", deadline=None, max_examples=2000, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """All tests with Ray in one process, one after the other: it is started once."""
+    asked = "soak" in config.getoption("markexpr")
     for item in items:
+        if item.get_closest_marker("soak") and not asked:
+            item.add_marker(pytest.mark.skip(reason="takes minutes; `pytest -m soak` runs it"))
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("ray"))
