@@ -8,6 +8,8 @@ import pytest
 import ray
 from ruamel.yaml import YAML
 
+import orchestrator
+
 SMALL_STUDY = {
     "study": "small",
     "data": {"name": "digits", "train_size": 200},
@@ -80,6 +82,16 @@ def local_ray(faults_file):
     )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(local_ray, tmp_path_factory):
+    """The results of two trials that nothing befell; only to be read."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with (folder / "small.yaml").open("w") as file:
+        YAML().dump({**SMALL_STUDY, **TWO_TRIALS}, file)
+    assert orchestrator.run(folder / "small.yaml", folder / "results", quiet=True).complete
+    return folder / "results"
 
 
 @pytest.fixture
