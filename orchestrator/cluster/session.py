@@ -102,7 +102,7 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
             try:
                 found = slots(_capacity(), study.resources)
                 if address:
-                    _ask_a_worker(study)
+                    _ask_a_worker(study, found.measurer_cpus)
                 yield found
             finally:
                 ray.shutdown()
@@ -156,10 +156,15 @@ def _capacity() -> dict[str, float]:
     return {kind: max(now.get(kind, 0.0), most.get(kind, 0)) for kind in now.keys() | most.keys()}
 
 
-def _ask_a_worker(study: Study) -> None:
-    """Let one worker import what the study names; a cluster may first have to grow one."""
-    trial = study.resources.trial
-    ask = _can_run.options(num_cpus=trial.cpus, num_gpus=trial.gpus, resources=trial.custom)
+def _ask_a_worker(study: Study, cpus: float) -> None:
+    """Let one worker import what the study names; a cluster may first have to grow one.
+
+    One that measures: every command needs those, and they cost less than those that train.
+    """
+    measurer = study.resources.measurer
+    # A little of a core at least, for the head has none to give and may have more installed.
+    cpus = max(cpus, 0.01)
+    ask = _can_run.options(num_cpus=cpus, num_gpus=measurer.gpus, resources=measurer.custom)
     answer = ask.remote(study.model_dump_json())
     if not ray.wait([answer], timeout=PATIENCE_SECONDS)[0]:
         logger.warning("waiting for a worker of the cluster")
