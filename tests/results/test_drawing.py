@@ -55,4 +55,4 @@ def test_lines_of_a_cell_stay_below_each_other() -> None:
 
 
 def test_truth_lists_and_control_characters() -> None:
-    assert draw(["a", "b", "c"], [(True, {"x": None}, "\x1b[2J")])[2] == ('true  {"x": null}  �[2J')
+    assert draw(["a", "b", "c"], [(True, {"x": None}, "\x1b[2J")])[2] == ('true  {"x": null}  \\x1b[2J')
