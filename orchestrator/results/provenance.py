@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.results.atomic import write_atomically
+from orchestrator.results.stored_json import read_json
 
 PACKAGES = (
     "margin-study-orchestrator",
@@ -94,7 +95,7 @@ def record_run(path: Path, run: Mapping[str, Any]) -> None:
     """Append one run to the list ``runs`` in ``provenance.json``, atomically."""
     content: dict[str, Any] = {"runs": []}
     if path.is_file():
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, "runs")
     content["runs"].append(dict(run))
     write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
