@@ -8,12 +8,13 @@ import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
 
 import ray
 
+from orchestrator.cluster.private_ray import PRIVATE, kept_private
 from orchestrator.errors import ResourcesError
 from orchestrator.study.spec import ResourcesOptions
 
@@ -78,20 +79,18 @@ def ray_session(address: str | None, resources: ResourcesOptions) -> Iterator[Sl
     options = (
         {"address": address}
         if address
-        # Without an explicit "local", Ray joins whatever cluster it finds on this machine.
-        else {
-            "address": "local",
-            "num_cpus": _local_cpus(resources, cores),
-            "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",
-        }
+        else {**PRIVATE, "num_cpus": _local_cpus(resources, cores)}
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own deprecations are not the user's to mend.
         try:
-            ray.init(
-                log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options
-            )
+            with nullcontext() if address else kept_private():
+                ray.init(
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                    configure_logging=True,
+                    **options,
+                )
         except ConnectionError as error:
             raise ResourcesError(
                 f"no Ray cluster answers at {address!r}: {error}",

@@ -7,6 +7,8 @@ import pytest
 import ray
 from ruamel.yaml import YAML
 
+from orchestrator.cluster.private_ray import PRIVATE, kept_private
+
 SMALL_STUDY = {
     "study": "small",
     "data": {"name": "digits", "train_size": 200},
@@ -28,14 +30,13 @@ def local_ray():
     """One Ray on this machine, with this folder importable in its workers."""
     here = str(Path(__file__).parent)
     path = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-        runtime_env={"env_vars": {"PYTHONPATH": path}},
-    )
+    with kept_private():
+        ray.init(
+            **PRIVATE,
+            num_cpus=2,
+            log_to_driver=False,
+            runtime_env={"env_vars": {"PYTHONPATH": path}},
+        )
     yield
     ray.shutdown()
 
