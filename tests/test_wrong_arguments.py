@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.report.simulated import simulate
+from tests.report.simulated import simulate, study_content
 from tests.test_cli import QUICKSTART, orchestrator
 
 OF_STUDY = ("validate", "plan", "run")
@@ -150,3 +150,17 @@ def test_wrong_questions(results, arguments, stdin, said):
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert "\x1b[2J" not in done.stderr
+
+
+def test_reading_results_imports_nothing_that_a_study_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "intruder.py").write_text("raise SystemExit('imported')")
+    study = study_content(
+        model={"name": "intruder:Net", "width": 8},
+        measures=[{"name": "margin"}, {"name": "intruder:measure", "k": 1}],
+    )
+    folder = simulate(tmp_path / "r", study=study, batch_sizes=[16])
+    for command in ("status", "query", "report", "export", "compact"):
+        more = [*MORE.get(command, []), *(["--formats", "tex"] if command == "export" else [])]
+        done = orchestrator(command, folder, *more)
+        assert (done.returncode, done.stderr) == (0, ""), command

@@ -10,7 +10,7 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ray._private import ray_constants
@@ -55,7 +55,5 @@ def _write_token(path: Path) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # readable by the user only
         file.write(secrets.token_hex(32))
         file.flush()
-        try:
+        with suppress(FileExistsError):  # Another process was quicker, and its token is the one.
             os.link(file.name, path)
-        except FileExistsError:
-            pass  # Another process was quicker, and its token is the one.

@@ -77,9 +77,7 @@ def ray_session(address: str | None, resources: ResourcesOptions) -> Iterator[Sl
         return
     cores = os.cpu_count() or 1
     options = (
-        {"address": address}
-        if address
-        else {**PRIVATE, "num_cpus": _local_cpus(resources, cores)}
+        {"address": address} if address else {**PRIVATE, "num_cpus": _local_cpus(resources, cores)}
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own deprecations are not the user's to mend.

@@ -96,7 +96,7 @@ class _ArrayUnpickler(pickle.Unpickler):
 def _refuse_far_memo(content: bytes) -> None:
     """Python makes room for every number below the one under which something is remembered."""
     for operation, argument, _ in pickletools.genops(content):
-        if operation.name in {"PUT", "LONG_BINPUT"} and argument > len(content):
+        if operation.name in {"PUT", "LONG_BINPUT"} and int(argument or 0) > len(content):
             raise pickle.UnpicklingError(f"it remembers something under {argument}")
 
 

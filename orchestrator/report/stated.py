@@ -125,7 +125,9 @@ def _query(claim: StatedClaim) -> Query:
 
 def _rows(source: Source, query: Query) -> Rows:
     # SQL from outside: on a connection that reads these results and nothing else.
-    names, fetched = ask(source.folder.path, query.sql, lambda rows: (rows.columns, rows.fetchall()))
+    names, fetched = ask(
+        source.folder.path, query.sql, lambda rows: (rows.columns, rows.fetchall())
+    )
     values = list(zip(*fetched, strict=True)) if fetched else [() for _ in names]
     return Rows(dict(zip(names, values, strict=True)))
 

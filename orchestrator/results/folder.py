@@ -16,7 +16,6 @@ from orchestrator.errors import ResultsError
 from orchestrator.results.atomic import replacing, write_atomically
 from orchestrator.results.lock import FolderLock
 from orchestrator.results.provenance import archive_diff, record_run
-from orchestrator.results.stored_json import read_json
 from orchestrator.results.schema import (
     ADDED_TABLES,
     SCHEMA_VERSION,
@@ -26,6 +25,7 @@ from orchestrator.results.schema import (
     swept_columns_of,
     table_schema,
 )
+from orchestrator.results.stored_json import read_json
 
 RESOLVED = "study.resolved.json"
 SCHEMA_FILE = "_schema.parquet"

@@ -13,7 +13,6 @@ from orchestrator.study.spec import CheckpointOptions, Study
 from orchestrator.study.training_options import StopOptions
 from orchestrator.study.trials import Trial
 
-
 MOST_SNAPSHOTS = 1_000_000
 
 

@@ -13,7 +13,6 @@ from orchestrator.study.problems import Source, describe, did_you_mean, models_o
 from orchestrator.study.spec import LogSpaced, Study, TrialConfig
 from orchestrator.study.sweep import axes, axis_paths, base_content, grid, with_values
 
-
 MOST_TRIALS = 100_000
 
 

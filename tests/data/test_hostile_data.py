@@ -175,7 +175,9 @@ def test_random_binary_batches(content: bytes) -> None:
 
 
 BATCH = cifar_python2(*some_images(2, 3, 32, 32))
-OPCODES = st.sampled_from([bytes([code]) for code in b"()}]lteasubR0123cpqrhjXUTCBKMJILNVSFG.\x81\x93\x94"])
+OPCODES = st.sampled_from(
+    [bytes([code]) for code in b"()}]lteasubR0123cpqrhjXUTCBKMJILNVSFG.\x81\x93\x94"]
+)
 
 
 @given(EDITS | st.just([]), st.lists(OPCODES | st.binary(max_size=3), max_size=20))

@@ -7,8 +7,6 @@ import copy
 import math
 import os
 import re
-import subprocess
-import sys
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,7 +14,7 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import StudyFileError
 from orchestrator.study.spec import Study
-from orchestrator.study.study_file import MOST_BYTES, load_study, resolved_yaml
+from orchestrator.study.study_file import load_study, resolved_yaml
 from orchestrator.study.trials import expand_trials, hyperparameters, swept_columns
 
 RICH = {
@@ -54,9 +52,29 @@ class Raw(str):
 
 
 RAW = (
-    *("", "~", "yes", "NO", "true", ".nan", "-.inf", ".INF", "1e400", "-0", "0x1F", "0o17", "1_000"),
+    *(
+        "",
+        "~",
+        "yes",
+        "NO",
+        "true",
+        ".nan",
+        "-.inf",
+        ".INF",
+        "1e400",
+        "-0",
+        "0x1F",
+        "0o17",
+        "1_000",
+    ),
     *("99999999999999999999", "-1", "1e3", "1.0", "2026-11-01", "2001-99-99", "12:30", "9" * 5000),
-    *("!!python/object/apply:os.system ['touch intruder']", "!!int 3", "!x y", "!!binary aGk=", "!"),
+    *(
+        "!!python/object/apply:os.system ['touch intruder']",
+        "!!int 3",
+        "!x y",
+        "!!binary aGk=",
+        "!",
+    ),
     *("&a 1", "*a", "<<", "? [a]", "{<<: {name: sgd}}", "[[[]]]", "[", "}", "'", '"', ":", "- -"),
     *("\t", "\x00", "\ufeff", "\x85", "# ", "\n", "---\n", "...\n", "%YAML 1.1\n", "|\n", ">+\n"),
     *("@", "`", "%", "=", '"\\e[2J"', '"\\0"', '"\\ud800"', "'é😀'"),
@@ -127,7 +145,9 @@ def edited_trees(draw):
             old = node[path[-1]]
         except (KeyError, IndexError, TypeError):
             continue  # An earlier edit took it away.
-        edit = draw(st.sampled_from(["value", "value", "delete", "rename", "move", "wrap", "repeat"]))
+        edit = draw(
+            st.sampled_from(["value", "value", "delete", "rename", "move", "wrap", "repeat"])
+        )
         if edit == "delete":
             del node[path[-1]]
         elif edit == "rename" and isinstance(node, dict):

@@ -122,9 +122,7 @@ def good(folder):
     """The bytes of a snapshot and of a resume state."""
     write_snapshot(folder / "good.safetensors", STATE)
     write_resume_state(folder / "good-state.safetensors", RESUME)
-    return [
-        (folder / name).read_bytes() for name in ("good.safetensors", "good-state.safetensors")
-    ]
+    return [(folder / name).read_bytes() for name in ("good.safetensors", "good-state.safetensors")]
 
 
 EDITS = st.lists(
