@@ -18,6 +18,7 @@ from ray.exceptions import AuthenticationError, RayError, RuntimeEnvSetupError
 
 from orchestrator.cluster.interrupts import interrupts
 from orchestrator.cluster.own_code import copy_code, import_own_parts
+from orchestrator.cluster.private_ray import PRIVATE, kept_private
 from orchestrator.errors import ImportPathError, ResourcesError
 from orchestrator.study.spec import ResourcesOptions, Study
 
@@ -109,15 +110,14 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
 
 
 def _start_here(resources: ResourcesOptions) -> None:
-    ray.init(
-        # Without an explicit "local", Ray joins whatever cluster it finds on this machine.
-        address="local",
-        num_cpus=_local_cpus(resources, os.cpu_count() or 1),
-        resources=dict.fromkeys({*resources.trial.custom, *resources.measurer.custom}, PLENTY),
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
-        **_SILENT,
-    )
+    custom = {*resources.trial.custom, *resources.measurer.custom}
+    with kept_private():
+        ray.init(
+            num_cpus=_local_cpus(resources, os.cpu_count() or 1),
+            resources=dict.fromkeys(custom, PLENTY),
+            **PRIVATE,
+            **_SILENT,
+        )
 
 
 def _join(address: str, study: Study) -> None:
