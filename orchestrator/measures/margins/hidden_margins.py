@@ -43,9 +43,9 @@ def hidden_margins(
     """First-order margins of every hidden layer, from one backward pass.
 
     Class j is the runner-up, the class of the largest other logit, and ‖·‖_* the dual of the
-    norm of the distance (Elsayed et al., arXiv:1803.05598, eq. 4; Jiang et al.,
-    arXiv:1810.00113, eq. 3). Negative for misclassified examples; infinite where the gradient is
-    zero, as behind units that are all off.
+    norm of the distance (Elsayed et al., arXiv:1803.05598; Jiang et al., arXiv:1810.00113, eq. 3).
+    Negative for misclassified examples; infinite where the gradient is zero, as behind units that
+    are all off.
 
     Args:
         context: The network and its training examples.

@@ -88,7 +88,7 @@ class PgdMargin(Measure):
     entries = distance_entries(
         "pgd_margin",
         "min ε at which PGD succeeds",
-        "Madry et al., arXiv:1706.06083; Wu, Yu, arXiv:1908.05153",
+        "Madry et al., arXiv:1706.06083; Wu, Yu, arXiv:1907.11780",
         "steps · restarts · (bisections + 1) G over the examples chosen",
         "censored_share",
     )

@@ -13,7 +13,7 @@ from orchestrator.measures.base import CatalogEntry, Curve, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.study.measure_options.robustness import SingularValuesOptions
 
-_CITATION = "Roy, Vetterli 2007, The effective rank; Wen, Li, Jia, arXiv:1911.06968"
+_CITATION = "Roy, Vetterli 2007, The effective rank; Wen, Li, Jia, ICML 2020"
 
 
 def weight_matrices(context: MeasureContext) -> dict[str, Tensor]:
