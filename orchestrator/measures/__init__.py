@@ -36,7 +36,12 @@ from orchestrator.measures.catalog import catalog
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
 from orchestrator.measures.curvature.edge_of_stability import EdgeOfStability, stability_threshold
 from orchestrator.measures.curvature.exact_trace import ExactTrace, exact_trace
-from orchestrator.measures.curvature.fisher import Fisher
+from orchestrator.measures.curvature.fisher import (
+    Fisher,
+    empirical_fisher_trace,
+    fisher_trace,
+    gradient_noise,
+)
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
 from orchestrator.measures.curvature.ggn_trace import (
     GgnTrace,
@@ -202,11 +207,14 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "controlled_trace",
     "hutch_plus_plus_trace",
     "hutchinson_trace",
-    # the exact trace and its proof
+    # exact traces, of each parameter and each example too, and the proof that one needs
     "ExactTrace",
     "Proof",
+    "empirical_fisher_trace",
     "exact_ggn_trace",
     "exact_trace",
+    "fisher_trace",
+    "gradient_noise",
     "prove_piecewise_linear",
     "sampled_ggn_trace",
     # relative flatness of layers
