@@ -53,7 +53,7 @@ def test_is_the_mean_over_pairs_and_its_standard_error(name: str, adaptive: bool
 def test_the_standard_error_covers_the_closed_form_of_a_quadratic_loss(
     adaptive: bool, relative_error: float, draws: int
 ) -> None:
-    """E = ρ² tr H / 2, adaptive ρ² Σ θ_i² H_ii / 2: as often as due, where it stops by itself, too."""
+    """E = ρ² tr H / 2, adaptive ρ² Σ θ_i² H_ii / 2; also where it stops by itself."""
     context, hessian = quadratic_context()
     theta, diagonal = context.parameter_vector(), hessian.diagonal()
     # The same numbers as the network's, without its forward passes.
