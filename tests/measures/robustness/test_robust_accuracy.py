@@ -17,9 +17,7 @@ from tests.measures.robustness.cases import exact_distances, random_linear
 NORMS: tuple[Norm, ...] = ("l2", "linf")
 
 
-def measured(
-    context: MeasureContext, split: Split = "test", **options: object
-) -> dict[str, float]:
+def measured(context: MeasureContext, split: Split = "test", **options: object) -> dict[str, float]:
     asked = RobustnessOptions.model_validate({"name": "robustness", **options})
     rows = Robustness(asked).compute(context)
     return {row.measure: row.value for row in rows if row.split == split}
