@@ -93,6 +93,8 @@ class PgdMargin(Measure):
         "censored_share",
     )
 
+    version = 2
+
     def __init__(self, options: PgdMarginOptions) -> None:
         self.options = options
 
