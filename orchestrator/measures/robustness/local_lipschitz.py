@@ -84,6 +84,7 @@ class LocalLipschitz(Measure):
             "lower",
             "Yang et al., arXiv:2003.02460",
             "steps G over the examples chosen",
+            "layer rescaling",
         )
         for name, symbol in (("mean", "E"), ("max", "max"))
     )

@@ -73,6 +73,7 @@ class Separation(Measure):
             "higher",
             "Yang et al., arXiv:2003.02460, definition 1",
             "n² distances",
+            "layer rescaling, logit scale",
         ),
         CatalogEntry(
             "separation_conflicts",
@@ -82,6 +83,7 @@ class Separation(Measure):
             "lower",
             "Yang et al., arXiv:2003.02460, definition 1",
             "shared with separation",
+            "layer rescaling, logit scale",
         ),
     )
 

@@ -48,7 +48,16 @@ class SingularValues(Measure):
     """
 
     entries = (
-        CatalogEntry("effective_rank", "norm", "exp H(σ / Σσ)", "1", "lower", _CITATION, "SVD"),
+        CatalogEntry(
+            "effective_rank",
+            "norm",
+            "exp H(σ / Σσ)",
+            "1",
+            "lower",
+            _CITATION,
+            "SVD",
+            "layer rescaling, logit scale",
+        ),
         CatalogEntry("singular_values", "norm", "σ_i(W_l)", "weight", "neutral", _CITATION, "SVD"),
     )
 

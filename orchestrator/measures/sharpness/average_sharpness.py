@@ -48,6 +48,7 @@ class AverageSharpness(Measure):
             direction="lower",
             citation="Neyshabur et al., arXiv:1706.08947; Andriushchenko et al., arXiv:2302.07011",
             cost="32 to 64 F, at most draws F",
+            invariances="layer rescaling (adaptive), logit scale (adaptive, normalized_logits)",
         ),
     )
 

@@ -68,6 +68,7 @@ class FlatnessProfile(Measure):
             direction="neutral",
             citation=_CITATION,
             cost="640 F",
+            invariances="layer rescaling, logit scale",
         ),
         CatalogEntry(
             measure="flatness_profile_mean",
@@ -77,6 +78,7 @@ class FlatnessProfile(Measure):
             direction="lower",
             citation=_CITATION,
             cost="640 F, shared",
+            invariances="layer rescaling, logit scale",
         ),
     )
 

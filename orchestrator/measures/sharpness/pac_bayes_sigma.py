@@ -22,13 +22,15 @@ from orchestrator.measures.sharpness.threshold_search import (
 )
 from orchestrator.study.measure_options.sharpness import PacBayesSigmaOptions
 
-_SUMMARY: tuple[tuple[str, str, str, Direction, str], ...] = (
+_OF_SIGMA = "layer rescaling (magnitude_aware, epsilon=0), logit scale (magnitude_aware, epsilon=0)"
+_SUMMARY: tuple[tuple[str, str, str, Direction, str, str], ...] = (
     (
         "pac_bayes_sigma",
         "max σ: acc(θ) − E acc(θ + σz) ≤ 0.1",
         "weight",
         "higher",
         "Jiang et al., arXiv:1912.02178; Dziugaite et al., arXiv:2010.11924",
+        _OF_SIGMA,
     ),
     (
         "inverse_square_sigma",
@@ -36,6 +38,7 @@ _SUMMARY: tuple[tuple[str, str, str, Direction, str], ...] = (
         "1 / weight²",
         "lower",
         "Jiang et al., arXiv:1912.02178, eq. 53 and 61",
+        _OF_SIGMA,
     ),
     (
         "pac_bayes_complexity",
@@ -43,6 +46,7 @@ _SUMMARY: tuple[tuple[str, str, str, Direction, str], ...] = (
         "1",
         "lower",
         "Jiang et al., arXiv:1912.02178, eq. 48, 49, 56 and 57",
+        "none",
     ),
 )
 _ROUNDING = 1e-9  # A fall of exactly accuracy_drop, a share of examples, is not more than it.
@@ -186,8 +190,10 @@ class PacBayesSigma(Measure):
     """
 
     entries = tuple(
-        CatalogEntry(name, "flatness", symbol, unit, direction, citation, "300 to 700 F")
-        for name, symbol, unit, direction, citation in _SUMMARY
+        CatalogEntry(
+            name, "flatness", symbol, unit, direction, citation, "300 to 700 F", invariances
+        )
+        for name, symbol, unit, direction, citation, invariances in _SUMMARY
     )
 
     version = 2

@@ -103,6 +103,7 @@ class WorstCaseSharpness(Measure):
             citation="Foret et al., arXiv:2010.01412; Kwon et al., arXiv:2102.11600; "
             "Andriushchenko et al., arXiv:2302.07011",
             cost="steps + 1 G of at most 1024 examples",
+            invariances="layer rescaling (adaptive), logit scale (adaptive, normalized_logits)",
         ),
     )
 
