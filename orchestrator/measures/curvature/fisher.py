@@ -93,8 +93,9 @@ class Fisher(Measure):
     of other kinds fall back to ``torch.func.vmap`` of the gradient, within the memory of one
     pass (``example_gradients``).
 
-    Invariances: none under rescaling of layers or scaling of logits. Cost: one gradient for the
-    last three and classes − 1 for the first, which is free where ``hessian_trace`` is exact.
+    Invariances: none under rescaling of layers or scaling of logits. Lower traces are flatter; of
+    the noise neither is better. Cost: one gradient for the last three and classes − 1 for the
+    first, which is free where ``hessian_trace`` is exact.
     """
 
     needs = frozenset({"gradient_graph"})

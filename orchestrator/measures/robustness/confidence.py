@@ -38,7 +38,8 @@ class Confidence(Measure):
       that training against attacks concentrates at the boundary;
     - the curve ``confidence_histogram``: density of max_c p_c at the middles of the bins.
 
-    They change with the scale of logits, and not under rescaling of layers. Cost: one forward
+    They change with the scale of logits, and not under rescaling of layers. Lower is better of
+    the error and the share near the boundary; of confidence itself neither. Cost: one forward
     pass, shared.
     """
 

@@ -61,7 +61,8 @@ class Separation(Measure):
     ``separation_conflicts`` counts examples of which an identical one has another label: there
     the distance is 0.
 
-    Cost: n² distances of inputs; no pass.
+    Invariances: no change of the network matters. Higher leaves more room for robustness. Cost:
+    n² distances of inputs; no pass.
     """
 
     entries = (

@@ -43,8 +43,8 @@ class SingularValues(Measure):
 
     The variants are ``layer_1``, ``layer_2`` … in the order of the network's modules. The curve
     ``singular_values`` has the rank of each value as x, from 1. The effective rank doesn't change
-    when the layer is scaled, so neither under rescaling of layers; the values do. Cost: one
-    singular value decomposition a layer; no data.
+    when the layer is scaled, so neither under rescaling of layers; the values do. A lower rank is
+    less complex. Cost: one singular value decomposition a layer; no data.
     """
 
     entries = (
