@@ -296,7 +296,7 @@ def report(
             whose = f"{folder}: " if len(results) > 1 else ""
             number = with_interval(claim.estimate)
             print(f"{whose}{claim.verdict}: {claim.name}: {claim.statistic}: {number}")
-            print(f"    threshold {claim.threshold:g}. {claim.explanation}")
+            print(f"    Holds if all of it is {claim.criterion}. {claim.explanation}")
         if any(claim.verdict != "holds" for _, claim in claims):
             raise typer.Exit(1)
 

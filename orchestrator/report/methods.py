@@ -46,7 +46,7 @@ def describe_methods(source: Source) -> Methods:
 
 
 _STATISTICS = (
-    f"Intervals have level {LEVEL:.0%}. Snapshots of one network are not independent, so they come "
+    f"Intervals have level {100 * LEVEL:g} %. Snapshots of one network are not independent, so they come "
     f"from {RESAMPLES:,} bootstrap resamples of whole trials within their condition, k − 1 of k "
     "with weight k/(k − 1) (Rao, Wu and Yue 1992, Survey Methodology 18), and reach as far as "
     "Student’s quantile times the resampled standard deviation, on Fisher’s z scale for "

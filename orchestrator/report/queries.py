@@ -47,9 +47,13 @@ def distinct_values(column: str) -> Query:
     return Query("levels", f"values of {column}", sql)
 
 
-def snapshots(measures: Iterable[str]) -> Query:
-    """Every snapshot with measures, for correlations and for curves along training."""
-    names = "".join(f", {identifier(name)}" for name in measures)
+def snapshots(columns: Iterable[str]) -> Query:
+    """Every snapshot with measures, for correlations and for curves along training.
+
+    Args:
+        columns: Columns of ``wide``: measures, and hyperparameters to hold fixed.
+    """
+    names = "".join(f", {identifier(name)}" for name in columns)
     return Query(
         "snapshots",
         "every snapshot, with its errors, gaps and measures",

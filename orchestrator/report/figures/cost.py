@@ -1,4 +1,4 @@
-"""Figure 5: what each measure costs beside training."""
+"""What each measure costs beside training."""
 
 from __future__ import annotations
 

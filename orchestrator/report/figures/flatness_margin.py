@@ -1,4 +1,4 @@
-"""Figure 2: margin against flatness, coloured by batch size, shaped by milestone."""
+"""Margin against flatness, coloured by batch size, shaped by milestone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Figure 3: margin and flatness, each against the loss gap and the error gap."""
+"""Margin and flatness, each against the loss gap and the error gap."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
         "Top: the share of training examples with at most that margin "
         f"(true logit less the largest other{unit}) in the final networks, averaged over networks "
         "at equal shares, with a band from the lowest to the highest network. Left of zero are "
-        f"the misclassified; up to {_EDGE:.0%} of the examples at either end may lie beyond the "
+        f"the misclassified; up to {100 * _EDGE:g} % of the examples at either end may lie beyond the "
         "axis.",
         "Below: the same over training, where at least half of the networks have a snapshot at "
         "that epoch: the median, and bands that hold the middle 50 % and 90 % of the "

@@ -1,4 +1,4 @@
-"""Figure 4: margin and flatness along updates and along epochs, by batch size."""
+"""Margin and flatness along updates and along epochs, by batch size."""
 
 from __future__ import annotations
 
