@@ -43,8 +43,8 @@ _SENTENCES = {
         "Whether flatness depends on the parametrization remains unclear: {number}."
     ),
     ("margin_predicts_gap_at_least_as_well", "holds"): (
-        "The margin ranks networks by their generalization gaps at least as well as the Hessian "
-        "trace does ({number})."
+        "By the size of τ, whatever its sign, the margin ranks networks by their generalization "
+        "gaps at least as well as the Hessian trace does ({number})."
     ),
     ("margin_predicts_gap_at_least_as_well", "fails"): (
         "The Hessian trace ranks networks by a generalization gap better than the margin does "

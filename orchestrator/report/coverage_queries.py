@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from orchestrator.report.queries import Query, identifier
 
 COMPLETED = "completed"
-SHORT = "ended above its training loss"
+SHORT = "target loss not reached"
 DIVERGED = "diverged"
 FAILED = "failed"
 UNFINISHED = "not finished"
@@ -42,7 +42,7 @@ def outcomes(level: str | None, target: float | None) -> Query:
     return Query(
         "outcomes",
         "how many trials ended in which way",
-        f"SELECT {name} AS level, {_outcome(target)} AS outcome, count(*) AS trials\n"  # noqa: S608
+        f"SELECT {name} AS level, {_outcome(target)} AS outcome, count(*) AS trials\n"
         "FROM trials GROUP BY ALL ORDER BY level NULLS LAST, outcome",
     )
 
@@ -84,7 +84,7 @@ def set_apart(hyperparameters: Iterable[str], target: float | None, milestones: 
 ANSWERED = Query(
     "answered",
     "on how many snapshots each request gave finite values only, some others, or failed",
-    "WITH answers AS (\n"
+    "WITH answers AS (\n"  # noqa: S608 - words of ours
     "    SELECT request, CASE\n"
     f"        WHEN bool_or(status NOT IN ('ok', 'nonfinite')) THEN '{NOT_MEASURED}'\n"
     f"        WHEN bool_or(status = 'nonfinite') THEN '{NOT_FINITE}'\n"

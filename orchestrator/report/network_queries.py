@@ -84,7 +84,8 @@ TEST_EXAMPLES = Query(
 MEASURE_COLUMNS = Query(
     "measure_columns",
     "the columns of wide that could rank networks: not of the test split, and with a direction",
-    "SELECT column_name, family, direction\n"
+    # Several variants can share a column: an exact trace and an estimate of it.
+    "SELECT DISTINCT column_name, family, direction\n"
     "FROM parts.wide_columns JOIN measure_catalog USING (measure)\n"
     "WHERE split IS DISTINCT FROM 'test' AND direction <> 'neutral'\n"
     "ORDER BY family <> 'margin', family <> 'flatness', family, column_name",

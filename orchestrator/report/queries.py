@@ -289,6 +289,15 @@ REPARAMETRIZED = Query(
     "ORDER BY trial_id",
 )
 
+UNAUDITED = Query(
+    "unaudited",
+    "how many conditions have trained networks, none of them audited",
+    "SELECT count(DISTINCT condition_id) AS conditions FROM final\n"
+    "WHERE condition_id NOT IN (\n"
+    "    SELECT condition_id FROM audit JOIN trials USING (trial_id)\n"
+    ")",
+)
+
 FURTHER_REPARAMETRIZED = Query(
     "further_reparametrized",
     "the same of further measures: those of flatness, and normalized margins",

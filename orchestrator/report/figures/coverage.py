@@ -84,7 +84,7 @@ def _told(parts: Sequence[Part]) -> str:
     totals: dict[str, int] = {}
     for _, outcome, count in parts:
         totals[outcome] = totals.get(outcome, 0) + count
-    return ", ".join(f"{count:,} {outcome}" for outcome, count in totals.items())
+    return ", ".join(f"{outcome} {count:,}" for outcome, count in totals.items())
 
 
 def _caption(trials: Sequence[Part], answers: Sequence[Part], apart: int) -> str:

@@ -165,9 +165,9 @@ def _chart(cells: list[Cell]) -> dict[str, Any]:
             legend=alt.Legend(gradientLength=160),
         )
     )
-    dark = alt.when("abs(datum.psi) > 0.55").then(alt.value("#FFFFFF"))
+    blue = alt.when("datum.psi > 0.8").then(alt.value("#FFFFFF"))
     text = base.mark_text(fontSize=10).encode(
-        text=alt.Text("psi:Q", format=".2f"), color=dark.otherwise(alt.value("#111111"))
+        text=alt.Text("psi:Q", format=".2f"), color=blue.otherwise(alt.value("#111111"))
     )
     chart = alt.layer(tiles, text).properties(
         width=_CELL * len(along), height=_ROW_HEIGHT * len(order)
