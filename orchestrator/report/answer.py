@@ -59,8 +59,8 @@ _SENTENCES = {
         "regularization it tracks the margin less well than in the usual training ({number})."
     ),
     ("flatness_is_an_epiphenomenon", "fails"): (
-        "Flatness goes on tracking the margin whatever the loss, optimizer and regularization "
-        "({number})."
+        "Flatness tracks the margin across losses, optimizers and regularization no less well "
+        "than in the usual training alone ({number})."
     ),
     ("flatness_is_an_epiphenomenon", "unclear"): (
         "Whether flatness tracks the margin only in the usual training remains unclear: {number}."

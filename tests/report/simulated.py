@@ -99,6 +99,16 @@ def simulate(
     return path
 
 
+def _params(content: dict[str, Any], batch_size: int, learning_rate: float) -> dict[str, Any]:
+    training = content["training"]
+    optimizer = {**training["optimizer"], "learning_rate": learning_rate}
+    return {
+        "data": content["data"],
+        "model": content["model"],
+        "training": {**training, "batch_size": batch_size, "optimizer": optimizer},
+    }
+
+
 def _simulate_trial(
     rows: Rows,
     content: dict[str, Any],
@@ -129,6 +139,7 @@ def _simulate_trial(
             "model": "mlp",
             "batch_size": batch_size,
             "learning_rate": learning_rate,
+            "params_json": json.dumps(_params(content, batch_size, learning_rate)),
             "dataset_hash": "ab" * 32,
             "host": "laptop",
             "device": "cpu",

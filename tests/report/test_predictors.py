@@ -21,8 +21,9 @@ def test_one_row_a_trained_network_with_every_measure_that_varies(trained):
         ("hessian_trace", 1),
         ("weight_norm", 1),
     ]
-    assert (trained.axes, trained.more) == (("batch_size",), 0)
-    assert sorted(set(trained.levels("batch_size"))) == ["1024", "16", "256", "64"]
+    assert trained.more == 0
+    assert list(trained.axes) == ["batch size"]
+    assert sorted(set(trained.axes["batch size"])) == ["1024", "16", "256", "64"]
 
 
 def test_ranks_with_p_values_adjusted_for_all_of_them(trained):
@@ -57,7 +58,7 @@ def test_the_tau_of_a_normal_pair():
 def test_without_trained_networks_nothing_ranks(empty):
     with open_source(empty) as source:
         trained = trained_networks(source)
-    assert (len(trained.rows), trained.predictors, trained.axes) == (0, (), ())
+    assert (len(trained.rows), trained.predictors, trained.axes) == (0, (), {})
     assert rank(trained) == []
 
 

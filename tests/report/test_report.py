@@ -83,7 +83,7 @@ def test_the_page_says_what_it_must(text):
         "color-scheme: light dark",
     ):
         assert part in text
-    assert "not finished" not in text
+    assert "This study is not finished" not in text
 
 
 def test_the_page_is_well_formed_and_loads_nothing(text):
@@ -100,8 +100,8 @@ def test_the_page_is_well_formed_and_loads_nothing(text):
 
 def test_it_can_be_read_without_scripts(text):
     plain = Parsed(without_scripts(text))
-    assert plain.tags.count("svg") == 9
-    assert plain.tags.count("figcaption") == 9
+    assert plain.tags.count("svg") == 10
+    assert plain.tags.count("figcaption") == 10
     assert plain.tags.count("table") >= 6
 
 
@@ -117,6 +117,7 @@ def test_charts_are_given_as_data_with_one_bundle(text):
         "specification-designs",
         "specification-training",
         "specification-cost",
+        "specification-coverage",
     ]
     for _, block in blocks:
         specification = json.loads(block)
@@ -200,6 +201,7 @@ def test_an_interrupted_study_has_a_report_that_says_so(tmp_path):
         "gaps",
         "training",
         "cost",
+        "coverage",
     ]
 
 
@@ -208,13 +210,13 @@ def test_a_study_without_traces_says_why_figures_are_missing(without_trace):
     assert "There is no such figure: No snapshot has a hessian_trace" in page
     assert "so it has no panels" in page
     assert "? unclear" in page
-    assert Parsed(without_scripts(page)).tags.count("svg") == 4
+    assert Parsed(without_scripts(page)).tags.count("svg") == 5
 
 
 def test_a_study_without_rows_has_a_report(empty):
     page = written(empty)
     assert "0 of 12 trials are completed" in page
-    assert page.count("There is no such figure") == 9
+    assert page.count("There is no such figure") == 10
     assert "vegaEmbed=" not in page
 
 
@@ -230,9 +232,9 @@ def test_curves_are_drawn_on_the_page_without_loading_anything(curves):
     page = written(curves)
     parsed = Parsed(without_scripts(page))
     assert parsed.problems == []
-    assert parsed.tags.count("svg") == 14
+    assert parsed.tags.count("svg") == 15
     assert all(address.startswith("data:image/png") for address in parsed.loads)
-    assert "<h3>Figure 14. Loss on a random plane</h3>" in page
+    assert "<h3>Figure 15. Loss on a random plane</h3>" in page
 
 
 def test_pictures_of_examples_are_inside_the_page(tmp_path):

@@ -45,6 +45,9 @@ def coverage_figure(source: Source, hue: Hue | None) -> Figure:
     queries = (by_level, ANSWERED, apart)
     progress = read_progress(source)
     trials = list(_trials(source.rows(by_level).tuples(), hue))
+    if not trials:
+        reason = f"None of {counted(progress.expected_trials, 'trial')} has begun."
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     not_begun = progress.expected_trials - sum(count for *_, count in trials)
     if not_begun > 0:
         trials.append((_NOT_BEGUN, _NOT_BEGUN, not_begun))
@@ -52,8 +55,6 @@ def coverage_figure(source: Source, hue: Hue | None) -> Figure:
     for request, missing in (progress.unmeasured or {}).items():
         answers += [(request, _MISSING, missing)] if missing else []
     rows = source.rows(apart)
-    if not trials:
-        return Figure(_KEY, _TITLE, queries=queries, missing="The grid has no trial.")
     return Figure(
         _KEY,
         _TITLE,

@@ -110,7 +110,7 @@ def _chart(rows: Rows, labels: list[str], correlations: list[Correlation]) -> di
     return themed(
         alt.concat(
             _points(rows, labels, scales), _correlations(correlations, colours, shapes), columns=2
-        )
+        ).resolve_scale(color="independent", shape="independent")
     )
 
 
