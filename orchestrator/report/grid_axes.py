@@ -55,9 +55,11 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _level(settings: Settings, varied: Sequence[str]) -> str:
+    """Names first, then the options that are not zero: ``sgd, weight decay 0.001``."""
     if len(varied) == 1:
         return _text(settings, varied[0])
-    present = [name for name in varied if settings.get(name) is not None]
+    present = [name for name in varied if settings.get(name)]
+    present.sort(key=lambda name: not name.endswith(".name"))
     parts = [
         f"{'' if name.endswith('.name') else f'{_last(name)} '}{_text(settings, name)}"
         for name in present

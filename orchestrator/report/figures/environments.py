@@ -118,7 +118,7 @@ def _worst(judged: Judged) -> str:
         return text
     worst = errors.overall.worst
     levels = " and ".join(map(str, worst.levels))
-    return f"{text}, worst {worst.error:.2f} between {worst.axis} {levels}"
+    return f"{text}, worst {worst.error:.2f} along {worst.axis} between {levels}"
 
 
 def _chart(found: list[Judged], drawn: list[str]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _table(found: list[Judged]) -> Table:
     rows = []
     for one, gap, judged in found:
         overall, worst = judged.overall, judged.overall.worst
-        between = "" if worst is None else f"{worst.axis} {worst.levels[0]} and {worst.levels[1]}"
+        between = "" if worst is None else f"{worst.axis}: {worst.levels[0]} and {worst.levels[1]}"
         mean = overall.mean
         rows.append(
             (

@@ -103,7 +103,7 @@ def _chart(rows: Rows, labels: list[str], correlations: list[Correlation]) -> di
             "way:N",
             title="training",
             scale=alt.Scale(domain=names, range=colours),
-            legend=alt.Legend(columns=2, labelLimit=330),
+            legend=alt.Legend(columns=1, labelLimit=PANEL_WIDTH - 20),
         ),
         "shape": alt.Shape("way:N", title="training", scale=alt.Scale(domain=names, range=shapes)),
     }
@@ -192,7 +192,7 @@ def _correlations(correlations: list[Correlation], colours: list[str], shapes: l
             axis=correlation_axis(),
         ),
         shape=alt.Shape(
-            "way:N", scale=alt.Scale(domain=order, range=[*shapes[:several], "stroke"]), legend=None
+            "way:N", scale=alt.Scale(domain=order, range=[*shapes[:several], "wedge"]), legend=None
         ),
     )
     return alt.layer(zero, spread, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
