@@ -4,6 +4,7 @@ import html
 import json
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 
@@ -146,7 +147,18 @@ def test_equal_results_give_equal_pages_and_leave_nothing_else(text, simulated):
     assert {path.name for path in simulated.iterdir()} == before
 
 
-ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)>{{ 7*7 }}"
+ATTACK = (
+    "</script><script>alert('x')</script><img src=x onerror=alert(1)>{{ 7*7 }} "
+    '"quoted" \\u003cb> \\ &lt; ]]> <!-- \x1b[31m \N{COLLISION SYMBOL}'
+)
+
+
+def texts_of(value):
+    """Every string in a JSON value."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return [text for one in inner for text in texts_of(one)]
+    return [value] if isinstance(value, str) else []
 
 
 def attack(rows):
@@ -154,6 +166,7 @@ def attack(rows):
     rows["measures"][0] |= {"status": "error", "error": ATTACK, "value": None}
     for row in rows["trials"]:
         row |= {"host": ATTACK, "dataset": ATTACK, "model": f"{row['seed']}{ATTACK}"}
+        row["params_json"] = json.dumps({"model": {"name": row["model"]}})
     for row in rows["measures"][:40]:
         row["request"] += ATTACK
 
@@ -164,12 +177,16 @@ def test_what_comes_from_data_or_study_is_only_text(tmp_path):
         question=ATTACK,
         sweep={"model.name": [ATTACK, "b"]},
         data={"name": ATTACK},
+        claims=[
+            "flatness_is_an_epiphenomenon",
+            {"name": "mine", "statement": ATTACK, "x": "margin_mean", "y": ATTACK, "below": 0},
+        ],
     )
     provenance = {"command": ["run", ATTACK], "overrides": [ATTACK], "hardware": {"cpu": ATTACK}}
     path = simulate(
         tmp_path / "r",
         study=study,
-        batch_sizes=[64],
+        batch_sizes=[16, 64],
         change=attack,
         provenance=provenance,
     )
@@ -178,6 +195,11 @@ def test_what_comes_from_data_or_study_is_only_text(tmp_path):
     assert parsed.problems == []
     assert "img" not in parsed.tags
     assert parsed.tags.count("script") == parsed.tags.count("svg") + 2
+    assert parsed.tags.count("svg") == 7
+    blocks = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page)
+    assert any(ATTACK in text for block in blocks for text in texts_of(json.loads(block)))
+    for drawing in re.findall(r"<svg.*?</svg>", without_scripts(page), flags=re.DOTALL):
+        ElementTree.fromstring(drawing)
     assert "{{ 7*7 }}" in page
     scripts = "".join(re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL))
     assert "alert(" not in scripts
@@ -220,12 +242,24 @@ def test_a_study_without_rows_has_a_report(empty):
     assert "vegaEmbed=" not in page
 
 
-def test_large_studies_stay_small(tmp_path):
-    study = study_content(seeds=34)
-    path = simulate(tmp_path / "r", study=study, seeds=34)
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_stay_small(tmp_path):
+    counts = {}
+
+    def count(rows):
+        counts.update({table: len(content) for table, content in rows.items()})
+
+    path = simulate(
+        tmp_path / "r",
+        study=study_content(seeds=25, claims=[]),
+        seeds=25,
+        epochs=range(1, 201),
+        change=count,
+    )
+    assert counts["measures"] == 100_000
     page = written(path)
     assert len(page.encode()) < 5_000_000
-    assert "Drawn are 1,000 of 1,088 snapshots" in page
+    assert "Drawn are 1,000 of 20,000 snapshots" in page
 
 
 def test_curves_are_drawn_on_the_page_without_loading_anything(curves):

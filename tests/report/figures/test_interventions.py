@@ -24,8 +24,8 @@ def test_each_way_and_all_together(trained_in_two_ways):
             "WHERE step > 0 AND train_error <= 0.1"
         ).fetchall()
     assert [row[0] for row in figure.table.rows] == [
-        "optimizer sgd",
-        "optimizer sam, rho 0.05",
+        "sgd",
+        "sam, rho 0.05",
         "all together",
     ]
     together = figure.table.rows[-1]
