@@ -1,12 +1,13 @@
-"""Five eigenvalues, trace and spectral density of one network: together here, in turn elsewhere.
+"""Eigenvalues, trace and spectral density of one network: together here, in turn elsewhere.
 
     python benchmarks/spectrum.py [--rounds 3] [--network mlp]
 
-Here: one context, in which ``hessian_spectrum``, ``hessian_trace`` and
-``hessian_spectral_density`` share the graph of the gradient, and the trace is exact where that is
-proven. curvlinops (the extra ``peers``): ARPACK for the five eigenvalues, Hutchinson's estimate
-with as many probes, Lanczos quadrature with as many probes and iterations; one after the other,
-over one operator. Networks, data and the way of measuring are those of ``curvature.py``.
+Here: one context, in which ``hessian_spectrum`` (the five largest eigenvalues and the smallest),
+``hessian_trace`` and ``hessian_spectral_density`` share the graph of the gradient and a Krylov
+space, and the trace is exact where that is proven. curvlinops (the extra ``peers``): ARPACK for
+the five largest and for the smallest, Hutchinson's estimate of the trace, Lanczos quadrature with
+as many probes and iterations; one after the other, over one operator. Networks, data and the way
+of measuring are those of ``curvature.py``.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ def by_curvlinops(s: Subject) -> None:
     from scipy.sparse.linalg import eigsh
 
     operator = _curvlinops(s)
-    eigsh(operator.to_scipy(), k=TOP, which="LA", tol=TOLERANCE, return_eigenvectors=False)
+    for count, which in ((TOP, "LA"), (1, "SA")):
+        eigsh(operator.to_scipy(), k=count, which=which, tol=TOLERANCE, return_eigenvectors=False)
     hutchinson_trace(operator, num_matvecs=TRACE_PROBES)
     lanczos_approximate_spectrum(operator, ncv=ITERATIONS, num_repeats=PROBES)
 

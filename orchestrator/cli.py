@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
@@ -41,6 +41,9 @@ Address = Annotated[
     typer.Option(help="A Ray cluster: 'auto' or host:port. Default: this machine."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try again what failed in earlier runs, too.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -110,6 +113,10 @@ def plan(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Print the study with every default instead.")
     ] = False,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Show what the file changes about the results instead."),
+    ] = False,
     probe: Annotated[
         bool, typer.Option(help="Train and measure for some seconds to estimate the time.")
     ] = True,
@@ -122,10 +129,19 @@ def plan(
     if resolved:
         print(resolved_yaml(checked), end="")
         return
+    folder = results or Path("results") / checked.study
+    if diff:
+        from orchestrator.results import ResultsFolder, compare_study
+
+        edit = compare_study(ResultsFolder.open(folder), checked)
+        print(json.dumps(edit.to_dict(), indent=2) if as_json else edit.text())
+        if edit.contradictions:
+            raise typer.Exit(2)
+        return
     from orchestrator.cluster.planning import plan_study
     from orchestrator.study.plan import plan_text
 
-    planned = plan_study(checked, results or Path("results") / checked.study, probe=probe)
+    planned = plan_study(checked, folder, probe=probe)
     print(json.dumps(planned.to_dict(), indent=2) if as_json else plan_text(planned))
 
 
@@ -135,6 +151,7 @@ def run(
     results: ResultsOption = None,
     set_: Overrides = None,
     address: Address = None,
+    retry_failed: RetryFailed = False,
     quiet: Quiet = False,
 ) -> None:
     """Train and measure what is missing, then write the report. Run again to resume."""
@@ -144,7 +161,12 @@ def run(
     folder = results or Path("results") / load_study(study, set_ or ()).study
     with _told_how_to_go_on():
         summary = orchestrator.run(
-            study, folder, overrides=set_ or (), address=address, quiet=quiet
+            study,
+            folder,
+            overrides=set_ or (),
+            address=address,
+            quiet=quiet,
+            retry_failed=retry_failed,
         )
     print(summary.text())
     print(f"report: {orchestrator.report(folder)}")
@@ -164,13 +186,16 @@ def measure(
         ),
     ] = None,
     address: Address = None,
+    retry_failed: RetryFailed = False,
     quiet: Quiet = False,
 ) -> None:
     """Add measures to a study that has been run, from its snapshots, without training."""
     import orchestrator
 
     with _told_how_to_go_on():
-        summary = orchestrator.measure(results, measures or (), address=address, quiet=quiet)
+        summary = orchestrator.measure(
+            results, measures or (), address=address, quiet=quiet, retry_failed=retry_failed
+        )
     print(summary.text())
     print(f"report: {orchestrator.report(results)}")
     if summary.failed_measures:
@@ -229,11 +254,12 @@ def _told_how_to_go_on() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         again = shlex.join(["python", "-m", "orchestrator", *sys.argv[1:]])
-        print(
-            f"\ninterrupted; nothing that was finished is lost. Go on with:\n  {again}",
-            file=sys.stderr,
-            flush=True,
-        )
+        with suppress(OSError):  # The terminal may be what was lost.
+            print(
+                f"\ninterrupted; nothing that was finished is lost. Go on with:\n  {again}",
+                file=sys.stderr,
+                flush=True,
+            )
         # All is stopped. An ordinary exit may end as death by SIGINT, which Ray's part of the
         # process remembers, and the exit code would be lost.
         os._exit(130)

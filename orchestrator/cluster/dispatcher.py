@@ -6,17 +6,17 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from orchestrator.cluster.measurer import Measured, MeasureOrder, Measurer, part_name
-from orchestrator.errors import OrchestratorError
-from orchestrator.results import ResultsFolder, write_part
+from orchestrator.errors import OrchestratorError, StorageError
+from orchestrator.results import ResultsFolder, storing, write_part
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,10 @@ class Dispatcher:
     """Runs in a thread of the driver from before the first trial until all is measured.
 
     Correctness never depends on being told of a snapshot: ``find_orders`` looks at the store.
-    A measurer that dies is replaced here, and only the order it was working on is charged an
-    attempt; one that killed three measurers gets a row that says so.
+    A measurer that dies or hangs is replaced here, and only the order it was working on is charged
+    an attempt. Its requests are then tried one by one, so that what is to blame is found and the
+    others are measured; what was charged three attempts gets a row that says so. A disk that takes
+    no more ends the dispatcher: nobody is charged for that.
 
     Args:
         folder: Where rows about orders that could not be measured go.
@@ -56,6 +58,10 @@ class Dispatcher:
         reserved: Measurers to keep from the start.
         most: Measurers there may ever be.
         timeout: Seconds that one order may take.
+
+    Attributes:
+        failures: What could not be measured, and why.
+        error: What ended the dispatcher before its time, if anything did.
     """
 
     def __init__(
@@ -71,13 +77,12 @@ class Dispatcher:
         self.folder, self.find_orders, self.new_measurer = folder, find_orders, new_measurer
         self.most, self.timeout = most, timeout
         self.reserved = self.allowed = reserved
-        self.measured = 0
         self.failures: list[str] = []
         self.error: BaseException | None = None
         self._workers: list[_Worker] = []
         self._queue: deque[MeasureOrder] = deque()
-        self._attempts: dict[str, int] = {}
-        self._failed_starts = 0
+        self._failed_starts = 0  # Since one succeeded.
+        self._measured: set[str] = set()
         self._seen: set[str] = set()
         self._draining = threading.Event()
         self._stop = threading.Event()
@@ -104,9 +109,15 @@ class Dispatcher:
         return len(self._queue) + sum(len(worker.orders) for worker in list(self._workers))
 
     @property
-    def alive(self) -> bool:
-        """Whether the dispatcher still works."""
-        return self._thread.is_alive() and not self._stop.is_set()
+    def measured(self) -> int:
+        """Snapshots that were measured."""
+        return len(self._measured)
+
+    @property
+    def working(self) -> bool:
+        """Whether snapshots get measured now: after the loss of a node, slots may be lacking."""
+        alive = self._thread.is_alive() and not self._stop.is_set()
+        return alive and any(worker.ready for worker in list(self._workers))
 
     def drain(self) -> None:
         """Wait until every snapshot in the store is measured or given up.
@@ -170,6 +181,7 @@ class Dispatcher:
             try:
                 ray.get(worker.starting)
                 worker.ready = True
+                self._failed_starts = 0
             except RayActorError:
                 self._workers.remove(worker)
                 self._failed_starts += 1
@@ -204,13 +216,16 @@ class Dispatcher:
             reference, order = worker.orders[0]
             try:
                 measured: Measured = ray.get(reference)
-            except RayActorError as error:
+            except RayTaskError as error:
+                if isinstance(error.cause, StorageError):
+                    raise error.cause from None
+                self._give_up(order, _first_line(error.cause or error), "error")
+            except RayError as error:  # The process, its node or what it needed of another.
                 self._replace(worker, f"its measurer died: {_first_line(error)}", "error")
                 return
-            except RayTaskError as error:
-                self._give_up(order, _first_line(error.cause or error), "error")
             else:
-                self.measured += 1
+                if not measured.lost:  # Otherwise the next look at the store finds that.
+                    self._measured.add(order.checkpoint_id)
                 self.failures += [f"{order.checkpoint_id}: {text}" for text in measured.failures]
             worker.orders.popleft()
             worker.since = time.monotonic()
@@ -221,17 +236,16 @@ class Dispatcher:
         """Put a new measurer in the place of ``worker``; charge only what it was working on."""
         ray.kill(worker.actor)
         self._workers.remove(worker)
-        orders = [order for _, order in worker.orders]
-        head = orders.pop(0)
-        attempts = self._attempts[head.checkpoint_id] = (
-            self._attempts.get(head.checkpoint_id, 0) + 1
-        )
+        head, *others = (order for _, order in worker.orders)
+        attempts = head.attempts + 1
         logger.warning("%s: %s (attempt %d)", head.checkpoint_id, reason, attempts)
         if attempts < MOST_ATTEMPTS:
-            orders.append(head)
+            others += [
+                replace(head, requests=(request,), attempts=attempts) for request in head.requests
+            ]
         else:
             self._give_up(head, f"given up after {attempts} attempts: {reason}", status)
-        self._queue.extendleft(reversed(orders))
+        self._queue.extendleft(reversed(others))
 
     def _give_up(self, order: MeasureOrder, reason: str, status: str) -> None:
         checkpoint = order.checkpoint
@@ -249,7 +263,8 @@ class Dispatcher:
             }
             for request in order.requests
         ]
-        write_part(self.folder, "measures", rows, part_name(order))
+        with storing(self.folder.path):
+            write_part(self.folder, "measures", rows, part_name(order))
         self.failures.append(f"{order.checkpoint_id}: {reason}")
 
 
@@ -261,15 +276,21 @@ def _first_line(error: BaseException) -> str:
 
 
 def measurer_factory(
-    folder: ResultsFolder, study_json: str, data: Any, *, cpus: float, gpus: float
+    folder: ResultsFolder,
+    study_json: str,
+    data: Any,
+    *,
+    cpus: float,
+    gpus: float,
+    custom: Mapping[str, float],
 ) -> NewMeasurer:
     """How this study's measurers are started."""
     threads = max(1, int(cpus))
 
     def start() -> Any:
         actor: Any = Measurer
-        return actor.options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD").remote(
-            str(folder.path), study_json, data, threads
-        )
+        return actor.options(
+            num_cpus=cpus, num_gpus=gpus, resources=dict(custom), scheduling_strategy="SPREAD"
+        ).remote(str(folder.path), study_json, data, threads)
 
     return start

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-import signal
-import threading
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
+from pathlib import Path
+from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError, RayError, RuntimeEnvSetupError
 
-from orchestrator.errors import ResourcesError
-from orchestrator.study.spec import ResourcesOptions
+from orchestrator.cluster.interrupts import interrupts
+from orchestrator.cluster.own_code import copy_code, import_own_parts
+from orchestrator.errors import ImportPathError, ResourcesError
+from orchestrator.study.spec import ResourcesOptions, Study
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -27,7 +31,16 @@ _QUIET = {
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_SILENT: dict[str, Any] = {
+    "log_to_driver": False,
+    "logging_level": logging.ERROR,
+    "configure_logging": True,
+}
 FEW_CORES = 4
+PATIENCE_SECONDS = 10.0
+PLENTY = 10_000.0  # Of each custom resource on one machine: there they separate nothing.
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -48,22 +61,26 @@ class Slots:
 
 
 @contextmanager
-def ray_session(address: str | None, resources: ResourcesOptions) -> Iterator[Slots]:
+def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
     """Join the cluster at ``address``, or start Ray on this machine; leave it at the end.
 
-    SIGTERM is turned into ``KeyboardInterrupt``, as Ctrl-C is, for as long as the session lasts.
-    Where this process is connected to Ray already (a notebook), that connection is used and kept.
+    SIGTERM and the loss of the terminal are turned into ``KeyboardInterrupt``, as Ctrl-C is, for as
+    long as the session lasts; a second signal ends the process at once.
+    The workers of a cluster are sent this package and the user's own modules, and one of them is
+    asked whether it can run the study before anything is spent. Where this process is connected
+    to Ray already (a notebook), that connection is used and kept as it is.
 
     Args:
         address: ``"auto"`` or ``host:port`` of a cluster; None starts Ray here and only here.
-        resources: What trials and measurers ask for.
+        study: What is to be run: its resources, and the user's own code that it names.
 
     Yields:
         The slots that this cluster gives.
 
     Raises:
         ResourcesError: If one trial beside the measurers can never be scheduled, or if there
-            is no cluster at ``address``.
+            is no cluster at ``address``, or it wants another token.
+        ImportPathError: If the workers cannot import what the study names.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -71,38 +88,96 @@ def ray_session(address: str | None, resources: ResourcesOptions) -> Iterator[Sl
         # What fails is stored as a row and told at the end.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if ray.is_initialized():
-        with _sigterm_interrupts():
-            yield slots(ray.cluster_resources(), resources)
+        with interrupts():
+            yield slots(ray.cluster_resources(), study.resources)
         return
-    cores = os.cpu_count() or 1
-    options = (
-        {"address": address}
-        if address
-        # Without an explicit "local", Ray joins whatever cluster it finds on this machine.
-        else {
-            "address": "local",
-            "num_cpus": _local_cpus(resources, cores),
-            "include_dashboard": False,
-            "_node_ip_address": "127.0.0.1",
-        }
-    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own deprecations are not the user's to mend.
+        if address:
+            _join(address, study)
+        else:
+            _start_here(study.resources)
+        # Ray replaces handlers while it starts, so ours come after it.
+        with interrupts():
+            try:
+                found = slots(_capacity(), study.resources)
+                if address:
+                    _ask_a_worker(study)
+                yield found
+            finally:
+                ray.shutdown()
+
+
+def _start_here(resources: ResourcesOptions) -> None:
+    ray.init(
+        # Without an explicit "local", Ray joins whatever cluster it finds on this machine.
+        address="local",
+        num_cpus=_local_cpus(resources, os.cpu_count() or 1),
+        resources=dict.fromkeys({*resources.trial.custom, *resources.measurer.custom}, PLENTY),
+        include_dashboard=False,
+        _node_ip_address="127.0.0.1",
+        **_SILENT,
+    )
+
+
+def _join(address: str, study: Study) -> None:
+    """Connect to a cluster and send it the code, unless whoever submitted this job did so."""
+    job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+    sent = {"working_dir", "py_modules"} & (job.get("runtime_env") or {}).keys()
+    with tempfile.TemporaryDirectory() as folder:
+        # Not as py_modules: those come after whatever the workers have in a folder of the name
+        # of this process's working directory, which may be older.
+        environment = {} if sent else {"working_dir": folder}
+        if not sent:
+            copy_code(study, Path(folder))
         try:
-            ray.init(
-                log_to_driver=False, logging_level=logging.ERROR, configure_logging=True, **options
-            )
+            ray.init(address=address, runtime_env=environment, **_SILENT)
         except ConnectionError as error:
             raise ResourcesError(
                 f"no Ray cluster answers at {address!r}: {error}",
                 "start one with `ray up cluster.yaml`, or leave --address out to run here",
             ) from error
-        # Ray replaces handlers while it starts, so ours come after it.
-        with _sigterm_interrupts():
-            try:
-                yield slots(ray.cluster_resources(), resources)
-            finally:
-                ray.shutdown()
+        except AuthenticationError as error:
+            raise ResourcesError(
+                f"the Ray cluster at {address!r} wants its token: {error}",
+                "put the cluster's token into ~/.ray/auth_token and set RAY_AUTH_MODE=token",
+            ) from error
+        except RuntimeEnvSetupError as error:
+            raise ImportPathError(
+                f"the code cannot be sent to the workers: {error}",
+                "keep data out of the folders of your modules, or install them on the workers",
+            ) from error
+
+
+def _capacity() -> dict[str, float]:
+    """What the cluster has, or what its autoscaler may let it have, whichever is more."""
+    now = ray.cluster_resources()
+    most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
+    return {kind: max(now.get(kind, 0.0), most.get(kind, 0)) for kind in now.keys() | most.keys()}
+
+
+def _ask_a_worker(study: Study) -> None:
+    """Let one worker import what the study names; a cluster may first have to grow one."""
+    trial = study.resources.trial
+    ask = _can_run.options(num_cpus=trial.cpus, num_gpus=trial.gpus, resources=trial.custom)
+    answer = ask.remote(study.model_dump_json())
+    if not ray.wait([answer], timeout=PATIENCE_SECONDS)[0]:
+        logger.warning("waiting for a worker of the cluster")
+        while not ray.wait([answer], timeout=1.0)[0]:  # In short steps: Ctrl-C gets through.
+            pass
+    try:
+        ray.get(answer)
+    except RayError as error:
+        cause = getattr(error, "cause", None) or error
+        raise ImportPathError(
+            f"a worker of the cluster cannot run this study: {type(cause).__name__}: {cause}",
+            "what is not a module beside the study must be installed on the workers too",
+        ) from error
+
+
+@ray.remote  # type: ignore[untyped-decorator]
+def _can_run(study: str) -> None:
+    import_own_parts(Study.model_validate_json(study))
 
 
 def _local_cpus(resources: ResourcesOptions, cores: int) -> int:
@@ -122,51 +197,39 @@ def slots(available: dict[str, float], resources: ResourcesOptions) -> Slots:
     """How many trials and measurers fit into ``available`` resources.
 
     Args:
-        available: Ray's totals, with the keys ``CPU`` and ``GPU``.
+        available: Ray's totals: ``CPU``, ``GPU`` and custom resources.
         resources: What one trial and one measurer ask for.
 
     Raises:
         ResourcesError: If not even one trial fits beside the reserved measurers.
     """
     trial, measurer = resources.trial, resources.measurer
-    totals = {"CPU": available.get("CPU", 0.0), "GPU": available.get("GPU", 0.0)}
-    measurer_cpus = _measurer_cpus(resources, totals["CPU"])
-    per_trial = {"CPU": trial.cpus, "GPU": trial.gpus}
-    per_measurer = {"CPU": measurer_cpus, "GPU": measurer.gpus}
+    cores = available.get("CPU", 0.0)
+    measurer_cpus = _measurer_cpus(resources, cores)
+    per_trial = {"CPU": trial.cpus, "GPU": trial.gpus, **trial.custom}
+    per_measurer = {"CPU": measurer_cpus, "GPU": measurer.gpus, **measurer.custom}
     fits: list[int] = []
-    for kind, total in totals.items():
-        left = total - per_measurer[kind] * measurer.count
-        if per_trial[kind] > left + 1e-9:
+    for kind in {**per_trial, **per_measurer}:
+        total, of_trial = available.get(kind, 0.0), per_trial.get(kind, 0.0)
+        of_measurer = per_measurer.get(kind, 0.0)
+        left = total - of_measurer * measurer.count
+        if of_trial > left + 1e-9:
+            example = f"{kind.lower()}s" if kind in ("CPU", "GPU") else f"custom: {{{kind}"
             raise ResourcesError(
-                f"resources: one trial ({per_trial[kind]:g} {kind}) beside {measurer.count} "
-                f"measurer(s) ({per_measurer[kind]:g} {kind} each) needs more than the "
+                f"resources: one trial ({of_trial:g} {kind}) beside {measurer.count} "
+                f"measurer(s) ({of_measurer:g} {kind} each) needs more than the "
                 f"{total:g} {kind} there are",
-                "lower resources.trial or resources.measurer in the study file, "
-                f"for example resources: {{trial: {{{kind.lower()}s: {max(left, 0):g}}}}}",
+                "lower resources.trial or resources.measurer in the study file, for example "
+                f"resources: {{trial: {{{example}: {max(left, 0):g}}}}}"
+                + "}"
+                * (example.count("{")),
             )
-        if per_trial[kind] > 0:
-            fits.append(int((left + 1e-9) // per_trial[kind]))
-    trials = min(fits, default=max(1, int(totals["CPU"])))
+        if of_trial > 0:
+            fits.append(int((left + 1e-9) // of_trial))
+    trials = min(fits, default=max(1, int(cores)))
     most = [
-        int((totals[kind] + 1e-9) // need) for kind, need in per_measurer.items() if need > 0
-    ] or [max(1, int(totals["CPU"]))]
+        int((available.get(kind, 0.0) + 1e-9) // need)
+        for kind, need in per_measurer.items()
+        if need > 0
+    ] or [max(1, int(cores))]
     return Slots(trials, measurer.count, max(measurer.count, min(most)), measurer_cpus)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -50,6 +50,7 @@ def run_tasks(
     start: Any = ray.remote(
         num_cpus=slots.measurer_cpus,
         num_gpus=study.resources.measurer.gpus,
+        resources=study.resources.measurer.custom,
         max_retries=MOST_RETRIES,
     )(task)
     common = str(folder.path), study.model_dump_json(), data, max(1, int(slots.measurer_cpus))

@@ -13,7 +13,7 @@ from orchestrator.study.measure_options import MeasureOptions
 if TYPE_CHECKING:
     from orchestrator.measures.context import MeasureContext
 
-Need = Literal["gradient_graph"]
+Need = Literal["gradient_graph", "krylov_space"]
 """What is shared and too large to keep when no measure needs it any more."""
 Direction = Literal["higher", "lower", "neutral"]
 

@@ -14,6 +14,8 @@ from string import Template
 
 import duckdb
 
+from orchestrator.errors import ResultsError
+from orchestrator.results.damage import damaged_parts
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import MEASURED, TABLES
 from orchestrator.results.several import (
@@ -66,7 +68,7 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
         The connection; close it, or use it in a ``with`` statement.
 
     Raises:
-        ResultsError: If ``path`` holds no results, or newer ones.
+        ResultsError: If ``path`` holds no results, newer ones, or damaged parts.
     """
     several = not isinstance(path, str | Path | ResultsFolder)
     folders = open_folders(path)
@@ -87,10 +89,25 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
         else:
             tables = _create_views(connection, folders[0], measure_columns)
             _read_files(connection, tables)
+    except duckdb.Error as error:
+        connection.close()
+        for folder in folders:
+            _refuse_damaged(folder, error)
+        raise
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _refuse_damaged(folder: ResultsFolder, error: duckdb.Error) -> None:
+    damaged = damaged_parts(folder)
+    if damaged:
+        raise ResultsError(
+            f"{damaged[0]}: damaged"
+            + (f", as are {len(damaged) - 1} other parts" if len(damaged) > 1 else ""),
+            "run the study again: it keeps what is damaged aside, and makes again what is lost",
+        ) from error
 
 
 def _create_views(

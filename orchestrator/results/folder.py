@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +170,11 @@ class ResultsFolder:
         """Ray Tune's own logs; nothing is read from it."""
         return self.path / "tune"
 
+    @property
+    def damaged(self) -> Path:
+        """Files that were found damaged, kept aside; there once there is one."""
+        return self.path / "damaged"
+
     def table(self, table: str) -> Path:
         """Folder of a table's parts."""
         return self.path / table
@@ -182,16 +187,18 @@ class ResultsFolder:
         """The state from which a trial goes on."""
         return self.resume / f"{trial_id}.safetensors"
 
-    def discard_resume_state(self, trial_id: str) -> None:
-        """Remove the resume state of a trial that is finished, and what was kept beside it."""
-        for path in self.resume.glob(f"{trial_id}.*"):
-            path.unlink(missing_ok=True)
+    def discard_resume_states(self, trial_ids: Collection[str]) -> None:
+        """Remove the resume states of trials that are finished, and what was kept beside them."""
+        for path in self.resume.iterdir():
+            if path.name.partition(".")[0] in trial_ids:
+                path.unlink(missing_ok=True)
 
     def schema(self, table: str) -> pa.Schema:
         """Arrow schema of a table as stored, the study's own columns included.
 
         Raises:
-            ResultsError: If there is no such table, or its schema is newer than this package.
+            ResultsError: If there is no such table, or its schema is newer than this package or
+                damaged.
         """
         if table not in TABLES:
             raise ResultsError(f"no table {table!r}", f"the tables are {', '.join(TABLES)}")
@@ -200,7 +207,12 @@ class ResultsFolder:
             return table_schema(table)
         modified = path.stat().st_mtime_ns
         if table not in self._schemas or self._schemas[table][0] != modified:
-            schema = pq.read_schema(path)
+            try:
+                schema = pq.read_schema(path)
+            except pa.ArrowException as error:
+                raise ResultsError(
+                    f"{path}: damaged: {error}", "delete it and run the study again"
+                ) from error
             version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
             if version > SCHEMA_VERSION:
                 raise ResultsError(

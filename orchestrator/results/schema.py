@@ -128,7 +128,8 @@ class TableKey:
         key: Columns that name one fact; stored more than once, it counts once.
         group: The column by which rows are looked at together when newer parts may replace
             them; every key lies within one group.
-        preference: SQL order; the first row of each key counts.
+        preference: SQL order; the first row of each key counts. A clock may be set back, so
+            that time decides only between rows that are equal but for it.
         sort: Order of rows in a compacted file.
     """
 
@@ -144,7 +145,8 @@ KEYS = {
     "trials": TableKey(
         ("trial_id",),
         "trial_id",
-        "status = 'completed' DESC, attempt DESC NULLS LAST, written_at DESC",
+        "status = 'completed' DESC, attempt DESC NULLS LAST, status = 'failed' DESC, "
+        "written_at DESC",
         ("condition_id", "seed"),
     ),
     "epochs": TableKey(
@@ -159,13 +161,13 @@ KEYS = {
     "measures": TableKey(
         ("checkpoint_id", "request", "measure", "variant", "split"),
         "checkpoint_id",
-        f"{MEASURED} DESC, written_at DESC",
+        f"{MEASURED} DESC, measure_version DESC NULLS LAST, written_at DESC",
         ("measure", "trial_id", "step", "variant", "split"),
     ),
     "curves": TableKey(
         ("checkpoint_id", "request", "curve", "variant", "split"),
         "checkpoint_id",
-        "written_at DESC",
+        "measure_version DESC NULLS LAST, written_at DESC",
         ("curve", "trial_id", "step", "variant", "split"),
     ),
     "examples": TableKey(

@@ -44,14 +44,35 @@ class CheckpointOptions(Options):
     updates: Positions = ()
 
 
-class TrialResources(Options):
+class _ProcessResources(Options):
+    gpus: NonNegativeFloat = 0
+    custom: dict[str, PositiveFloat] = Field(
+        default_factory=dict,
+        description="What nodes of a cluster declare under other names, such as {measure: 1}. "
+        "On one machine there is always enough of it.",
+    )
+
+    @field_validator("custom")
+    @classmethod
+    def _not_built_in(cls, custom: dict[str, float]) -> dict[str, float]:
+        built_in = {"CPU", "GPU", "memory", "object_store_memory"} & custom.keys()
+        if built_in:
+            raise ValueError(f"{min(built_in)} is no custom resource; use cpus or gpus")
+        return custom
+
+
+class TrialResources(_ProcessResources):
     """What one training process may use."""
 
     cpus: NonNegativeFloat = 1
-    gpus: NonNegativeFloat = 0
+    timeout: PositiveFloat | None = Field(
+        None,
+        description="Seconds that one attempt of a trial may take, after which it counts as "
+        "failed; no limit by default.",
+    )
 
 
-class MeasurerResources(Options):
+class MeasurerResources(_ProcessResources):
     """What one measuring process may use, and how many of them are reserved from the start."""
 
     cpus: NonNegativeFloat | None = Field(
@@ -59,7 +80,6 @@ class MeasurerResources(Options):
         description="Cores of its own. By default 1; 0, sharing the trials', where there are "
         "fewer than four.",
     )
-    gpus: NonNegativeFloat = 0
     count: PositiveInt = Field(1, description="Measurers reserved before the first trial starts.")
 
 

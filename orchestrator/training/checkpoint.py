@@ -114,13 +114,14 @@ def write_resume_state(path: Path | str, state: ResumeState) -> None:
     _write(path, unsigned.replace(_NO_HASH.encode(), digest.encode(), 1), _previous(path))
 
 
-def read_resume_state(path: Path | str) -> ResumeState | None:
+def read_resume_state(path: Path | str, damaged: Path | None = None) -> ResumeState | None:
     """Read the newest resume state that is whole.
 
     Damaged ones are set aside under ``<name>.damaged``, with a warning in the log.
 
     Args:
         path: As for :func:`write_resume_state`.
+        damaged: The folder to set them aside in; by default the one where they are.
 
     Returns:
         None if there is none.
@@ -132,7 +133,8 @@ def read_resume_state(path: Path | str) -> ResumeState | None:
         except FileNotFoundError:
             continue
         except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            aside = candidate.with_name(candidate.name + ".damaged")
+            aside = (damaged or candidate.parent) / f"{candidate.name}.damaged"
+            aside.parent.mkdir(exist_ok=True)
             os.replace(candidate, aside)
             _logger.warning("resume state %s: damaged (%s); set aside as %s", path, error, aside)
     return None
@@ -164,8 +166,6 @@ def _previous(path: Path) -> Path:
 def _write(path: Path, content: bytes, previous: Path | None = None) -> None:
     """Write a whole file or none; what was there goes to ``previous``, if that is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # By a process that was killed.
-        abandoned.unlink(missing_ok=True)
     descriptor, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -1,5 +1,6 @@
 """A small study, and one Ray for the whole test session."""
 
+import json
 import os
 from pathlib import Path
 
@@ -23,8 +24,46 @@ SMALL_STUDY = {
 }
 
 
+# Two trials, each with an epoch's snapshot, a milestone and the last one; every value is exact.
+TWO_TRIALS = {
+    "sweep": {},
+    "seeds": 2,
+    "training": {
+        "batch_size": 20,
+        "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+        "stop": {"epochs": 4},
+    },
+    "measures": ["margin", "norms"],
+    "claims": [],
+}
+
+
 @pytest.fixture(scope="session")
-def local_ray():
+def faults_file(tmp_path_factory):
+    """Where the workers of the session's Ray look for faults; see ``failpoints``."""
+    return tmp_path_factory.mktemp("faults") / "faults.json"
+
+
+@pytest.fixture
+def inject(faults_file):
+    """Make faults happen; afterwards, all must have."""
+    expected = []
+
+    def write(*faults):
+        faults_file.write_text(json.dumps(faults))
+        for number, fault in enumerate(faults):
+            for time in range(fault.get("times", 1) if "at" in fault else 0):
+                expected.append(Path(f"{faults_file}.{number}.{time}"))
+
+    yield write
+    happened = [path.exists() for path in expected]
+    for path in faults_file.parent.iterdir():
+        path.unlink()
+    assert all(happened), "a fault did not happen"
+
+
+@pytest.fixture(scope="session")
+def local_ray(faults_file):
     """One Ray on this machine, with this folder importable in its workers."""
     here = str(Path(__file__).parent)
     path = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
@@ -34,7 +73,10 @@ def local_ray():
         include_dashboard=False,
         log_to_driver=False,
         _node_ip_address="127.0.0.1",
-        runtime_env={"env_vars": {"PYTHONPATH": path}},
+        runtime_env={
+            "env_vars": {"PYTHONPATH": path, "FAILPOINTS_FILE": str(faults_file)},
+            "worker_process_setup_hook": "failpoints.install",
+        },
     )
     yield
     ray.shutdown()

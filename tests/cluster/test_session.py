@@ -38,3 +38,21 @@ def test_what_can_never_fit_is_refused_with_what_there_is():
 def test_a_trial_of_more_cores_than_there_are_is_refused():
     with pytest.raises(ResourcesError, match=r"64 CPU"):
         slots({"CPU": 2.0}, resources(trial={"cpus": 64}))
+
+
+def test_measurers_go_where_their_custom_resource_is():
+    asked = resources(trial={"gpus": 1}, measurer={"cpus": 2, "custom": {"measure": 2}})
+    found = slots({"CPU": 80.0, "GPU": 6.0, "measure": 32.0}, asked)
+    assert (found.trials, found.most_measurers) == (6, 16)
+
+
+def test_a_custom_resource_that_no_node_has_is_refused():
+    asked = resources(trial={"custom": {"large_memory": 1}})
+    with pytest.raises(ResourcesError, match=r"1 large_memory.*the 0 large_memory") as error:
+        slots({"CPU": 8.0}, asked)
+    assert "custom: {large_memory: 0}}}" in error.value.hint
+
+
+def test_what_ray_has_a_name_for_is_no_custom_resource():
+    with pytest.raises(ValueError, match="GPU is no custom resource"):
+        resources(trial={"custom": {"GPU": 1}})

@@ -10,6 +10,10 @@ from statistics import fmean
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hessian_krylov import (
+    hessian_krylov_space,
+    shared_krylov_space,
+)
 from orchestrator.measures.curvature.hutchinson import standard_error
 from orchestrator.measures.curvature.lanczos_quadrature import (
     Quadrature,
@@ -32,11 +36,9 @@ def spectral_quadratures(
     """
 
     def run(index: int) -> Quadrature:
-        return lanczos_quadrature(
-            lambda vector: context.hessian_vector_product(vector.to(context.dtype)),
-            context.probe(index),
-            iterations,
-        )
+        shared = index == 0
+        space = shared_krylov_space(context) if shared else hessian_krylov_space(context, index)
+        return lanczos_quadrature(space, iterations)
 
     return [
         context.shared(("lanczos_quadrature", index, iterations), partial(run, index))
@@ -63,14 +65,15 @@ class HessianSpectralDensity(Measure):
 
     Invariances: none under rescaling of layers or scaling of logits, but the effective rank
     does not change with the scale of the loss. Lower moments are flatter. Cost: probes ·
-    iterations Hessian-vector products, and memory for one vector of P numbers per iteration.
+    iterations Hessian-vector products, of which ``hessian_spectrum`` shares those of the first
+    probe, and memory for one vector of P numbers per iteration.
 
     Raises:
         MeasureError: If a single probe is allowed, iterations are too few for the moments, or
             the grid is too coarse for the width.
     """
 
-    needs = frozenset({"gradient_graph"})
+    needs = frozenset({"gradient_graph", "krylov_space"})
 
     def __init__(self, options: HessianSpectralDensityOptions) -> None:
         _check(options)

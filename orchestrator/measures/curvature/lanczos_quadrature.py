@@ -13,7 +13,7 @@ random v with E v vᵀ = I/P the mean of the left side is 1/P Σ_k f(λ_k), the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi, sqrt
 
@@ -40,27 +40,18 @@ class Quadrature:
         return float(self.weights @ self.nodes**order)
 
 
-def lanczos_quadrature(
-    matvec: Callable[[Tensor], Tensor], start: Tensor, iterations: int
-) -> Quadrature:
-    """Run the Lanczos process from one vector, with full orthogonalization in float64.
+def lanczos_quadrature(space: Tridiagonalization, iterations: int) -> Quadrature:
+    """The quadrature of the start vector of a Krylov space.
 
     Args:
-        matvec: v ↦ A v for vectors of shape ``(dimension,)``, float64; may return a lower
-            precision.
-        start: The vector, of any length but 0, shape ``(dimension,)``.
+        space: The Krylov space of A, which is made larger where necessary.
         iterations: Most products with A: fewer where the vector lies in a smaller invariant
             subspace, whose quadrature is exact for every f.
 
     Raises:
         FloatingPointError: If A v isn't finite.
     """
-    space = Tridiagonalization(matvec, len(start), start=start, device=start.device)
-    for _ in range(min(iterations, len(start))):
-        space.step()
-        if space.invariant:
-            break
-    nodes, vectors = space.eigensystem()
+    nodes, vectors = space.first_block(min(iterations, space.dimension)).eigensystem()
     return Quadrature(nodes, vectors[0].square())
 
 

@@ -13,9 +13,11 @@ from orchestrator.measures.curvature.hessian_spectral_density import (
     HessianSpectralDensity,
     spectral_quadratures,
 )
+from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.curvature.hessian_trace import HessianTrace
 from orchestrator.study.measure_options.curvature import (
     HessianSpectralDensityOptions,
+    HessianSpectrumOptions,
     HessianTraceOptions,
 )
 from tests.measures.cases import CROSS_ENTROPY, case, mlp, random_dataset
@@ -207,6 +209,28 @@ def test_one_run_serves_equal_requests():
             first, spectral_quadratures(context, probes=3, iterations=4), strict=True
         )
     )
+
+
+def test_eigenvalues_share_the_products_of_the_first_probe():
+    """And neither changes the other's values, whichever comes first."""
+    spectrum = HessianSpectrum(HessianSpectrumOptions(name="hessian_spectrum", top=2))
+    eigenvalues, density = (
+        list(spectrum.compute(case("cnn").context())),
+        measured(case("cnn").context()),
+    )
+    context = case("cnn").context()
+    products = []
+    matvec = context.hessian_vector_product
+    context.hessian_vector_product = lambda v: products.append(1) or matvec(v)
+    assert list(spectrum.compute(context)) == eigenvalues
+    assert len(products) > 32
+    products.clear()
+    assert measured(context) == density
+    assert len(products) == 15 * 32
+    assert list(spectrum.compute(context)) == eigenvalues
+    context = case("cnn").context()
+    assert measured(context) == density
+    assert list(spectrum.compute(context)) == eigenvalues
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.measures.curvature.krylov import Tridiagonalization
 from orchestrator.measures.curvature.lanczos_quadrature import (
     Quadrature,
     lanczos_quadrature,
@@ -16,10 +17,13 @@ from tests.measures.curvature.spectra import signs, with_spectrum
 VALUES = [9.0, 4.0, 4.0, *np.linspace(-1, 1.5, 57)]
 
 
+def quadrature(matvec, start, iterations):
+    return lanczos_quadrature(Tridiagonalization(matvec, len(start), start=start), iterations)
+
+
 def quadratures(matrix, probes=6, iterations=20):
     return [
-        lanczos_quadrature(matrix.mv, signs(len(matrix), 0, index), iterations)
-        for index in range(probes)
+        quadrature(matrix.mv, signs(len(matrix), 0, index), iterations) for index in range(probes)
     ]
 
 
@@ -35,7 +39,7 @@ def test_moments_are_exact_below_twice_the_iterations(iterations):
     """vᵀ A^k v for every k < 2m, and not beyond."""
     matrix = with_spectrum(VALUES)
     start = signs(60, 3)
-    found = lanczos_quadrature(matrix.mv, 7.0 * start, iterations)
+    found = quadrature(matrix.mv, 7.0 * start, iterations)
     unit = start / 60**0.5
     power = unit.clone()
     for order in range(min(2 * iterations, 12)):
@@ -50,7 +54,7 @@ def test_moments_are_exact_below_twice_the_iterations(iterations):
     seed=st.integers(0, 50),
 )
 def test_weights_are_a_distribution_on_the_range_of_the_spectrum(values, seed):
-    found = lanczos_quadrature(with_spectrum(values, seed).mv, signs(len(values), seed), 8)
+    found = quadrature(with_spectrum(values, seed).mv, signs(len(values), seed), 8)
     assert (found.weights >= 0).all()
     assert found.weights.sum().item() == pytest.approx(1.0, abs=1e-12)
     assert found.nodes.min() >= min(values) - 1e-10
@@ -64,7 +68,7 @@ def test_stops_at_an_invariant_subspace():
         products.append(1)
         return 3 * vector
 
-    found = lanczos_quadrature(matvec, signs(40, 0), 20)
+    found = quadrature(matvec, signs(40, 0), 20)
     assert len(products) == 1
     assert (found.nodes.tolist(), found.weights.tolist()) == ([3.0], [1.0])
 
@@ -74,7 +78,7 @@ def test_the_density_is_that_of_the_eigenvalues():
     values = [5.0, 2.0, 2.0, 0.0, 0.0, -1.0]
     matrix = with_spectrum(values)
     starts = torch.eye(6).double()
-    found = smoothed_density([lanczos_quadrature(matrix.mv, start, 6) for start in starts])
+    found = smoothed_density([quadrature(matrix.mv, start, 6) for start in starts])
     assert found.width == pytest.approx(0.01 * 6)
     expected = dense_density(values, found.grid, found.width)
     torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-10)
@@ -125,4 +129,4 @@ def test_standard_errors_are_those_of_the_mean():
 
 def test_what_is_not_finite_is_an_error():
     with pytest.raises(FloatingPointError, match="isn't finite"):
-        lanczos_quadrature(lambda v: v * math.nan, signs(10, 0), 5)
+        quadrature(lambda v: v * math.nan, signs(10, 0), 5)
