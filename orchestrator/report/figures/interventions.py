@@ -192,7 +192,12 @@ def _correlations(correlations: list[Correlation], colours: list[str], shapes: l
             axis=correlation_axis(),
         ),
         shape=alt.Shape(
-            "way:N", scale=alt.Scale(domain=order, range=[*shapes[:several], "wedge"]), legend=None
+            "way:N",
+            scale=alt.Scale(
+                domain=order,
+                range=[*shapes[:several], SHAPES[several] if several < len(SHAPES) else "wedge"],
+            ),
+            legend=None,
         ),
     )
     return alt.layer(zero, spread, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
