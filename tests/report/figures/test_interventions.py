@@ -33,7 +33,7 @@ def test_each_way_and_all_together(trained_in_two_ways):
     assert together[4] == n
     points = figure.chart["concat"][0]["data"]["values"]
     assert len(points) == n
-    assert {point["way"] for point in points} == {"optimizer sgd", "optimizer sam, rho 0.05"}
+    assert {point["way"] for point in points} == {"sgd", "sam, rho 0.05"}
     assert "if the margin set the flatness" in figure.caption.lower()
 
 
