@@ -320,7 +320,7 @@ def report(
             whose = f"{folder}: " if len(results) > 1 else ""
             number = with_interval(claim.estimate)
             _say(f"{whose}{claim.verdict}: {claim.name}: {claim.statistic}: {number}")
-            _say(f"    threshold {claim.threshold:g}. {claim.explanation}")
+            _say(f"    Holds if all of it is {claim.criterion}. {claim.explanation}")
         if any(claim.verdict != "holds" for _, claim in claims):
             raise typer.Exit(1)
 

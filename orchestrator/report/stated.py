@@ -192,6 +192,7 @@ def _claim(claim: StatedClaim, estimate: Estimate, sentences: Sequence[str]) -> 
         claim.threshold,
         verdict,
         " ".join(said),
+        below=claim.below is not None,
     )
 
 
