@@ -74,6 +74,7 @@ def run_study(
     started = time.monotonic()
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
     import_own_parts(study)  # They must exist before hours of training.
+    aside = damaged_files(ResultsFolder(location))
     with storing(location.absolute()):
         _refuse_contradictions(location, study)
         folder = ResultsFolder.create(
@@ -86,7 +87,7 @@ def run_study(
         )
         with folder.lock():
             run = StudyRun(study, folder, trials, address, quiet, retry_failed=retry_failed)
-            return _carry_out(run, started)
+            return _carry_out(run, started, aside)
 
 
 def measure_study(
@@ -130,13 +131,12 @@ def measure_study(
         run = StudyRun(
             study, folder, trials, address, quiet, training=False, retry_failed=retry_failed
         )
-        return _carry_out(run, started)
+        return _carry_out(run, started, damaged_files(folder))
 
 
-def _carry_out(run: StudyRun, started: float) -> RunSummary:
+def _carry_out(run: StudyRun, started: float, aside: set[Path]) -> RunSummary:
     """Tidy what earlier runs left, do what is missing, and sum up."""
     folder, summary = run.folder, RunSummary(trials=len(run.trials))
-    aside = damaged_files(folder)
     sweep_temporary(folder)
     set_aside_damaged_parts(folder)
     _write_catalog(folder, run.study)

@@ -48,8 +48,8 @@ class Edit:
         dropped: Trials that were begun and are no longer asked for; their rows stay.
         measures_added: Requests that the newest run did not have.
         measures_dropped: Requests that only the newest run had; their rows stay.
-        contradictions: In what completed trials that are no longer asked for differ from every
-            trial of the study, where it has only one value: no column would tell them apart.
+        contradictions: In what completed trials that are no longer asked for differ from all
+            trials of the study, which have one and the same value there.
     """
 
     changes: tuple[Change, ...]

@@ -96,6 +96,7 @@ _SCHEMAS = {
     "measure_catalog": pa.schema(
         _fields("""
             measure! str  family str  symbol str  unit str  direction str  citation str  cost str
+            invariances str
         """)
     ),
     "connectivity": pa.schema(

@@ -43,7 +43,7 @@ def storing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
-        raise refused(path, _REFUSALS[error.errno]) from error
+        raise refused(error.filename or path, _REFUSALS[error.errno]) from error
 
 
 def require_space(path: Path, size: int = 0) -> None:
@@ -63,7 +63,7 @@ def require_space(path: Path, size: int = 0) -> None:
         )
 
 
-def refused(path: Path, reason: str) -> StorageError:
+def refused(path: str | Path, reason: str) -> StorageError:
     """The error that says why nothing more is written at ``path``, and how to go on."""
     return StorageError(
         f"{path}: cannot be written: {reason}",

@@ -8,6 +8,9 @@ import pytest
 import ray
 from ruamel.yaml import YAML
 
+import orchestrator
+from orchestrator.cluster.private_ray import PRIVATE, kept_private
+
 SMALL_STUDY = {
     "study": "small",
     "data": {"name": "digits", "train_size": 200},
@@ -67,19 +70,28 @@ def local_ray(faults_file):
     """One Ray on this machine, with this folder importable in its workers."""
     here = str(Path(__file__).parent)
     path = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-        runtime_env={
-            "env_vars": {"PYTHONPATH": path, "FAILPOINTS_FILE": str(faults_file)},
-            "worker_process_setup_hook": "failpoints.install",
-        },
-    )
+    with kept_private():
+        ray.init(
+            **PRIVATE,
+            num_cpus=2,
+            log_to_driver=False,
+            runtime_env={
+                "env_vars": {"PYTHONPATH": path, "FAILPOINTS_FILE": str(faults_file)},
+                "worker_process_setup_hook": "failpoints.install",
+            },
+        )
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(local_ray, tmp_path_factory):
+    """The results of two trials that nothing befell; only to be read."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with (folder / "small.yaml").open("w") as file:
+        YAML().dump({**SMALL_STUDY, **TWO_TRIALS}, file)
+    assert orchestrator.run(folder / "small.yaml", folder / "results", quiet=True).complete
+    return folder / "results"
 
 
 @pytest.fixture

@@ -26,12 +26,6 @@ def raises_unless(context, mended):
     yield "mended", 1.0
 
 
-def hangs(context):
-    """A measure that never ends."""
-    threading.Event().wait()
-    yield "never", 0.0
-
-
 def fills_memory(context):
     """A measure that needs more memory than there is."""
     yield "never", float(torch.empty(2**50).sum())

@@ -18,20 +18,6 @@ EAGER = {
 SNAPSHOT = r"snapshots/\w+/\.?10\.safetensors"  # Of the first epoch's end.
 
 
-@pytest.fixture(scope="module")
-def undisturbed(local_ray, tmp_path_factory):
-    """The results of two trials that nothing befell."""
-    from ruamel.yaml import YAML
-
-    from tests.cluster.conftest import SMALL_STUDY
-
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with (folder / "small.yaml").open("w") as file:
-        YAML().dump({**SMALL_STUDY, **TWO_TRIALS}, file)
-    assert orchestrator.run(folder / "small.yaml", folder / "results", quiet=True).complete
-    return folder / "results"
-
-
 def kill(at, file, **more):
     return {"at": at, "file": file, "do": "kill", **more}
 

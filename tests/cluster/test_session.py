@@ -1,6 +1,7 @@
 import pytest
+import ray
 
-from orchestrator.cluster.session import slots
+from orchestrator.cluster.session import _capacity, slots
 from orchestrator.errors import ResourcesError
 from orchestrator.study.spec import ResourcesOptions
 
@@ -56,3 +57,13 @@ def test_a_custom_resource_that_no_node_has_is_refused():
 def test_what_ray_has_a_name_for_is_no_custom_resource():
     with pytest.raises(ValueError, match="GPU is no custom resource"):
         resources(trial={"custom": {"GPU": 1}})
+
+
+def test_a_cluster_counts_as_large_as_its_autoscaler_may_make_it(monkeypatch):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 16.0, "memory": 1.0})
+    state = ray._private.state.GlobalState
+    most = {"CPU": 80, "GPU": 8}
+    monkeypatch.setattr(state, "get_max_resources_from_cluster_config", lambda self: most)
+    assert _capacity() == {"CPU": 80, "GPU": 8, "memory": 1.0}
+    monkeypatch.setattr(state, "get_max_resources_from_cluster_config", lambda self: None)
+    assert _capacity() == {"CPU": 16.0, "memory": 1.0}

@@ -83,12 +83,12 @@ def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
     assert not unfinished(folder)
 
     # Nothing is reserved, and the system itself refuses.
-    inject({"constants": {"orchestrator.results.storage.RESERVE_BYTES": 0}})
+    unchecked = {"orchestrator.results.storage.RESERVE_BYTES": -2 * RESERVE_BYTES}
+    inject({"constants": unchecked})
     disk.clear()
-    disk.leave(RESERVE_BYTES)
+    disk.leave(MEGABYTE)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("orchestrator.results.storage.RESERVE_BYTES", 0)
-        disk.leave(3 * MEGABYTE)
+        patched.setattr(*unchecked.popitem())
         with pytest.raises(StorageError, match="no space is left on the disk"):
             orchestrator.run(study, folder, quiet=True)
     assert not unfinished(folder)
@@ -123,3 +123,23 @@ def test_results_on_a_read_only_disk_can_be_read_and_nothing_else(
     assert again.complete
     assert again.trained == 0
     assert len(json.loads((folder / "provenance.json").read_text())["runs"]) == 2
+
+
+@pytest.mark.slow
+def test_without_room_in_shared_memory_a_study_runs_all_the_same(small_study, tmp_path):
+    # In a mount namespace of its own, so that nobody else's shared memory goes.
+    script = (
+        "mount -t tmpfs -o size=8m none /dev/shm || exit 77; "
+        'exec "$0" -m orchestrator run "$1" --results "$2" --quiet'
+    )
+    study = small_study(**{**TWO_TRIALS, "seeds": 1})
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", script, sys.executable, study, tmp_path / "results"],
+        env={**os.environ, "PYTHONPATH": str(Path(orchestrator.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 77 or done.stderr.startswith("unshare:"):
+        pytest.skip(f"a file system can't be mounted here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 trials completed" in done.stdout
