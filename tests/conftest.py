@@ -1,6 +1,12 @@
 """What holds for the whole suite: the same tests find the same each time, on every core."""
 
 import os
+import signal
+
+# A shell ignores Ctrl-C on behalf of what it starts in the background, and whatever that starts
+# inherits it: commands under test would not be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before torch is imported: tests run side by side, and each operation is small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

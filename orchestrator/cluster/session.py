@@ -80,7 +80,7 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
 
     Raises:
         ResourcesError: If one trial beside the measurers can never be scheduled, or if there
-            is no cluster at ``address``, or it wants another token.
+            is no cluster at ``address``, or it wants another token, or Ray does not start.
         ImportPathError: If the workers cannot import what the study names.
     """
     for name, value in _QUIET.items():
@@ -112,12 +112,20 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
 def _start_here(resources: ResourcesOptions) -> None:
     custom = {*resources.trial.custom, *resources.measurer.custom}
     with kept_private():
-        ray.init(
-            num_cpus=_local_cpus(resources, os.cpu_count() or 1),
-            resources=dict.fromkeys(custom, PLENTY),
-            **PRIVATE,
-            **_SILENT,
-        )
+        try:
+            ray.init(
+                num_cpus=_local_cpus(resources, os.cpu_count() or 1),
+                resources=dict.fromkeys(custom, PLENTY),
+                **PRIVATE,
+                **_SILENT,
+            )
+        except Exception as error:  # Ray has no class of its own for this.
+            if "timed out during startup" not in str(error):
+                raise
+            raise ResourcesError(
+                "Ray did not start on this machine within half a minute",
+                "it is busy, or short of memory: run again once it is not",
+            ) from error
 
 
 def _join(address: str, study: Study) -> None:
