@@ -115,7 +115,9 @@ _TIME: Paragraph = (
     "Matched time",
     "The share of variance that batch size explains is η² of batch size within points of time, "
     "relative to all variance over networks and time; batch sizes are compared in pairs, over the "
-    f"updates and the epochs that both cover, at {POINTS} times equally far apart in logarithm.",
+    f"updates and the epochs that both cover, at {POINTS} times equally far apart in logarithm. "
+    "Shares are skewed where seeds are few: in simulated studies of four batch sizes these "
+    "intervals covered the difference in 85 % with three seeds, in 91 % with four or five.",
 )
 
 
