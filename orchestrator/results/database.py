@@ -59,6 +59,8 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
 
     ``connect(path).sql("…")`` gives a relation with ``.df()``, ``.pl()``, ``.to_arrow_table()``.
 
+    This is DuckDB with everything it can do: SQL that is not yours belongs to :func:`query`.
+
     Args:
         path: The results folder, or a list of several.
         measure_columns: Whether to look at all measures for the columns of ``wide``; without,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -86,8 +86,11 @@ def ask(path: Results, sql: str, use: Callable[[duckdb.DuckDBPyRelation], T]) ->
         try:
             return answered.result()
         except KeyboardInterrupt:
-            connection.interrupt()
-            answered.exception()  # Its end is awaited: the connection is closed next.
+            # Its end is awaited, for the connection is closed next; and an interruption between
+            # two statements is lost, so one may not be enough.
+            while not answered.done():
+                connection.interrupt()
+                wait([answered], timeout=0.1)
             raise
 
 

@@ -222,8 +222,10 @@ ENDLESS = (
 @pytest.mark.parametrize("sql", ENDLESS)
 def test_ctrl_c_ends_any_query(small_results: ResultsFolder, tmp_path: Path, sql: str) -> None:
     code = (
-        "import sys; from orchestrator.results import ask, query\n"
-        f"def fetch(rows): print('begun', flush=True); rows.to_arrow_reader(1000).read_all()\n"
+        "import os; from orchestrator.results import ask, write_result\n"
+        "def fetch(rows):\n"
+        "    print('begun', flush=True)\n"
+        "    with open(os.devnull, 'wb') as nowhere: write_result(rows, 'csv', nowhere)\n"
         f"ask({str(small_results.path)!r}, {sql!r}, fetch)"
     )
     process = subprocess.Popen(
