@@ -45,8 +45,8 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     """Open results as an in-memory DuckDB database; nothing in the folder is ever changed.
 
     Views: the tables ``trials``, ``epochs``, ``checkpoints``, ``measures``, ``curves``,
-    ``examples``, ``measure_catalog``, ``audit``, ``connectivity``, each fact once; ``gap``,
-    ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``, ``curve_points``.
+    ``examples``, ``example_subsets``, ``measure_catalog``, ``audit``, ``connectivity``, each fact
+    once; ``gap``, ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``, ``curve_points``.
     Macros: ``kendall(list(x), list(y))``, ``spearman(list(x), list(y))``.
     Times are in UTC. New rows are seen by every query; new columns, the measures that became
     columns of ``wide``, and what was compacted since need a new connection.
