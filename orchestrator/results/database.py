@@ -46,7 +46,8 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
 
     Views: the tables ``trials``, ``epochs``, ``checkpoints``, ``measures``, ``curves``,
     ``examples``, ``example_subsets``, ``measure_catalog``, ``audit``, ``connectivity``, each fact
-    once; ``gap``, ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``, ``curve_points``.
+    once; ``gap``, ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``,
+    ``curve_points``.
     Macros: ``kendall(list(x), list(y))``, ``spearman(list(x), list(y))``.
     Times are in UTC. New rows are seen by every query; new columns, the measures that became
     columns of ``wide``, and what was compacted since need a new connection.
