@@ -21,6 +21,7 @@ settings.register_profile("explore", deadline=None, max_examples=2000, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist looks which group a test is of.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests with Ray in one process, one after the other: it is started once."""
     for item in items:
