@@ -12,10 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.cluster.measurer import Measured, MeasureOrder, Measurer, part_name
-from orchestrator.errors import OrchestratorError, StorageError
+from orchestrator.errors import OrchestratorError, ResourcesError, StorageError
 from orchestrator.results import ResultsFolder, storing, write_part
 
 logger = logging.getLogger(__name__)
@@ -90,9 +90,16 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        """Start the reserved measurers, wait until they are there, and begin."""
+        """Start the reserved measurers, wait until they are there, and begin.
+
+        Raises:
+            ResourcesError: If measurers die as they start, one after the other.
+        """
         self._grow()
-        ray.get([worker.starting for worker in self._workers])
+        while starting := [worker.starting for worker in self._workers if not worker.ready]:
+            ray.wait(starting, timeout=LOOK_SECONDS)  # In short steps, as below.
+            self._check_started()
+            self._grow()
         self._thread.start()
 
     def allow(self, measurers: int) -> None:
@@ -182,21 +189,36 @@ class Dispatcher:
                 ray.get(worker.starting)
                 worker.ready = True
                 self._failed_starts = 0
-            except RayActorError:
+            except RayError as error:  # Killed, or there was no memory for it.
                 self._workers.remove(worker)
                 self._failed_starts += 1
                 if self._failed_starts >= MOST_ATTEMPTS:
-                    raise
+                    raise ResourcesError(
+                        f"{self._failed_starts} measurers died as they started: "
+                        f"{_first_line(error)}",
+                        "see whether there is memory for them; the same command goes on",
+                    ) from error
 
     def _hand_out(self) -> None:
         self._check_started()
         for depth in range(1, QUEUED_PER_MEASURER + 1):
             for worker in self._workers:
-                if self._queue and worker.ready and len(worker.orders) < depth:
+                if worker.ready and len(worker.orders) < depth and self._fits(worker):
                     order = self._queue.popleft()
                     if not worker.orders:
                         worker.since = time.monotonic()
                     worker.orders.append((worker.actor.measure.remote(order), order))
+
+    def _fits(self, worker: _Worker) -> bool:
+        """Whether the next order may wait behind those of ``worker``.
+
+        Not if one of them is under suspicion: a measurer that dies may take with it the answer to
+        the order before, which would then be charged for what it has not done.
+        """
+        if not self._queue:
+            return False
+        alone = self._queue[0].attempts or any(order.attempts for _, order in worker.orders)
+        return not (worker.orders and alone)
 
     def _collect(self) -> None:
         # Only the oldest order of each: of several results that are there, ``ray.wait`` names any

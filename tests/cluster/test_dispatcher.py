@@ -11,7 +11,7 @@ import ray
 from orchestrator.cluster import dispatcher as module
 from orchestrator.cluster.dispatcher import Dispatcher
 from orchestrator.cluster.measurer import Measured, MeasureOrder
-from orchestrator.errors import StorageError
+from orchestrator.errors import ResourcesError, StorageError
 from orchestrator.results import ResultsFolder, connect
 
 from ..results.conftest import study_json
@@ -52,6 +52,22 @@ class Poisoned:
             os.kill(os.getpid(), signal.SIGKILL)
         if "endless" in order.requests:
             threading.Event().wait()
+        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
+
+
+class DiesAsItStarts:
+    """A measurer whose process is killed before it runs, as often as is said."""
+
+    def __init__(self, markers, times):
+        for number in range(times):
+            if not (marker := markers / str(number)).exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
         return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
 
 
@@ -133,3 +149,12 @@ def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
     with pytest.raises(StorageError, match="no space"):
         dispatch(ResultsFolder(tmp_path), [order("a")], actor.remote)
     assert not (tmp_path / "measures").exists()
+
+
+def test_measurers_that_die_as_they_start_are_replaced_until_it_is_of_no_use(local_ray, tmp_path):
+    actor = ray.remote(num_cpus=0)(DiesAsItStarts)
+    folder = ResultsFolder(tmp_path)
+    assert dispatch(folder, [order("a")], lambda: actor.remote(tmp_path, 2)).measured == 1
+    with pytest.raises(ResourcesError, match="3 measurers died as they started"):
+        dispatch(folder, [order("a")], lambda: actor.remote(tmp_path, 99))
+    assert len(list(tmp_path.iterdir())) == 5

@@ -63,7 +63,7 @@ def begun(folder):
 
 
 def wait_until(there, process):
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 400
     while not there():
         assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < deadline
