@@ -17,6 +17,8 @@ from hypothesis import settings
 # A suite that draws other cases each time fails on whoever comes next, not on who broke it.
 # HYPOTHESIS_PROFILE=explore looks further, for as long as one likes.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
+# HYPOTHESIS_PROFILE=thorough is for CI, where a few tests try ten thousand cases.
+settings.register_profile("thorough", derandomize=True, deadline=None, max_examples=2500)
 settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 

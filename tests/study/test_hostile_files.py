@@ -1,6 +1,6 @@
 """Study files that nobody wrote in good faith: a valid study or a located error, nothing else.
 
-Ten thousand cases: ``HYPOTHESIS_PROFILE=explore pytest -n 0 tests/study/test_hostile_files.py``.
+Ten thousand cases: ``HYPOTHESIS_PROFILE=thorough pytest tests/study/test_hostile_files.py``.
 """
 
 import copy
