@@ -14,6 +14,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from orchestrator.terminal import printable
+
 app = typer.Typer(
     name="orchestrator",
     help="Train a grid of networks, measure their checkpoints, report margin vs flatness vs gap.",
@@ -99,7 +101,7 @@ def validate(study: StudyFile, set_: Overrides = None) -> None:
     checked = load_study(study, set_ or ())
     trials = expand_trials(checked)
     conditions = len({trial.condition_id for trial in trials})
-    print(
+    _say(
         f"{study}: fine. {len(trials)} trials ({conditions} conditions × "
         f"{len(checked.seed_list)} seeds), {len(checked.measures)} measures per snapshot."
     )
@@ -134,7 +136,7 @@ def plan(
         from orchestrator.results import ResultsFolder, compare_study
 
         edit = compare_study(ResultsFolder.open(folder), checked)
-        print(json.dumps(edit.to_dict(), indent=2) if as_json else edit.text())
+        _say(json.dumps(edit.to_dict(), indent=2) if as_json else edit.text())
         if edit.contradictions:
             raise typer.Exit(2)
         return
@@ -142,7 +144,7 @@ def plan(
     from orchestrator.study.plan import plan_text
 
     planned = plan_study(checked, folder, probe=probe)
-    print(json.dumps(planned.to_dict(), indent=2) if as_json else plan_text(planned))
+    _say(json.dumps(planned.to_dict(), indent=2) if as_json else plan_text(planned))
 
 
 @app.command()
@@ -168,8 +170,8 @@ def run(
             quiet=quiet,
             retry_failed=retry_failed,
         )
-    print(summary.text())
-    print(f"report: {orchestrator.report(folder)}")
+    _say(summary.text())
+    _say(f"report: {orchestrator.report(folder)}")
     if not summary.complete:
         raise typer.Exit(1)
 
@@ -196,8 +198,8 @@ def measure(
         summary = orchestrator.measure(
             results, measures or (), address=address, quiet=quiet, retry_failed=retry_failed
         )
-    print(summary.text())
-    print(f"report: {orchestrator.report(results)}")
+    _say(summary.text())
+    _say(f"report: {orchestrator.report(results)}")
     if summary.failed_measures:
         raise typer.Exit(1)
 
@@ -212,8 +214,6 @@ def audit(
     quiet: Quiet = False,
 ) -> None:
     """How much each measure changes under what must not matter, such as rescaled layers."""
-    import shutil
-
     import orchestrator
     from orchestrator.results import query as run_query
     from orchestrator.results import write_result
@@ -223,10 +223,9 @@ def audit(
             results, trials_per_condition=trials, address=address, quiet=quiet
         )
     print("median relative change under each, from the view fragility:\n")
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    write_result(run_query(results, _FRAGILITY), "table", sys.stdout, width=width)
+    write_result(run_query(results, _FRAGILITY), "table", sys.stdout, width=_width())
     for failure in failures:
-        print(f"  failed: {failure}")
+        _say(f"  failed: {failure}")
     if failures:
         raise typer.Exit(1)
 
@@ -242,7 +241,7 @@ def connectivity(results: Results, address: Address = None, quiet: Quiet = False
         failures = orchestrator.connectivity(results, address=address, quiet=quiet)
     write_result(run_query(results, _BARRIERS), "table", sys.stdout)
     for failure in failures:
-        print(f"  failed: {failure}")
+        _say(f"  failed: {failure}")
     if failures:
         raise typer.Exit(1)
 
@@ -271,7 +270,7 @@ def status(results: Results, as_json: AsJson = False) -> None:
     from orchestrator.results.status import status_text, study_status
 
     current = study_status(results)
-    print(json.dumps(current.to_dict(), indent=2) if as_json else status_text(current))
+    _say(json.dumps(current.to_dict(), indent=2) if as_json else status_text(current))
 
 
 @app.command()
@@ -284,14 +283,13 @@ def query(
 
     Several folders are one database, with a column "study" in every table.
     """
-    import shutil
+    from orchestrator.results import ask, write_result
 
-    from orchestrator.results import query as run_query
-    from orchestrator.results import write_result
-
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    asked = run_query(results[0] if len(results) == 1 else results, _sql_text(sql))
-    write_result(asked, format_.value, sys.stdout, width=width)
+    ask(
+        results[0] if len(results) == 1 else results,
+        _sql_text(sql),
+        lambda rows: write_result(rows, format_.value, sys.stdout, width=_width()),
+    )
 
 
 @app.command()
@@ -315,14 +313,14 @@ def report(
     from orchestrator.report import check_claims
     from orchestrator.statistics.claim import with_interval
 
-    print(orchestrator.report(results[0] if len(results) == 1 else results, output))
+    _say(str(orchestrator.report(results[0] if len(results) == 1 else results, output)))
     if check:
         claims = [(folder, claim) for folder in results for claim in check_claims(folder)]
         for folder, claim in claims:
             whose = f"{folder}: " if len(results) > 1 else ""
             number = with_interval(claim.estimate)
-            print(f"{whose}{claim.verdict}: {claim.name}: {claim.statistic}: {number}")
-            print(f"    threshold {claim.threshold:g}. {claim.explanation}")
+            _say(f"{whose}{claim.verdict}: {claim.name}: {claim.statistic}: {number}")
+            _say(f"    Holds if all of it is {claim.criterion}. {claim.explanation}")
         if any(claim.verdict != "holds" for _, claim in claims):
             raise typer.Exit(1)
 
@@ -352,7 +350,7 @@ def export(
     done = orchestrator.export(
         results, to, figures=_listed(figures), formats=_listed(formats), ppi=ppi
     )
-    print(done.text())
+    _say(done.text())
 
 
 @app.command()
@@ -371,22 +369,30 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
+def _say(text: str) -> None:
+    print(printable(text))
+
+
 def _listed(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",")]
 
 
+def _width() -> int | None:
+    """Characters of the terminal's line; None if there is no terminal."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def _sql_text(sql: str) -> str:
-    if sql == "-":
-        return sys.stdin.read()
+    from orchestrator.errors import QueryError
+
     if os.path.isdir(sql):
-        from orchestrator.errors import QueryError
-
         raise QueryError(f"{sql} is a folder, not SQL", "the SQL comes after all folders")
-    if sql.endswith(".sql"):
-        from orchestrator.errors import QueryError
-
-        try:
-            return Path(sql).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise QueryError(f"{sql}: cannot be read: {error}") from error
-    return sql
+    try:
+        if sql == "-":
+            return sys.stdin.read()
+        return Path(sql).read_text(encoding="utf-8") if sql.endswith(".sql") else sql
+    except (OSError, ValueError) as error:  # not there, not text, a name with a NUL
+        where = "standard input" if sql == "-" else sql
+        raise QueryError(f"{where}: cannot be read: {error}") from error

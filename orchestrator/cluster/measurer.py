@@ -12,7 +12,7 @@ from typing import Any
 import ray
 import torch
 
-from orchestrator.cluster.examples import keep_examples
+from orchestrator.cluster.examples import keep_examples, keep_subsets
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
@@ -113,6 +113,7 @@ def measure(
         for row in measure_snapshot(context, requests)
     ]
     # Whether a snapshot is measured is read off the table measures, which so comes last.
+    keep_subsets(folder, config.data, dataset, context)
     if "final" in checkpoint["reason"].split("; "):
         keep_examples(folder, config.data, dataset, rows)
     write_part(folder, "curves", [row for row in rows if "curve" in row], part_name(order))

@@ -18,6 +18,7 @@ from ray.exceptions import AuthenticationError, RayError, RuntimeEnvSetupError
 
 from orchestrator.cluster.interrupts import interrupts
 from orchestrator.cluster.own_code import copy_code, import_own_parts
+from orchestrator.cluster.private_ray import PRIVATE, kept_private
 from orchestrator.errors import ImportPathError, ResourcesError
 from orchestrator.study.spec import ResourcesOptions, Study
 
@@ -79,7 +80,7 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
 
     Raises:
         ResourcesError: If one trial beside the measurers can never be scheduled, or if there
-            is no cluster at ``address``, or it wants another token.
+            is no cluster at ``address``, or it wants another token, or Ray does not start.
         ImportPathError: If the workers cannot import what the study names.
     """
     for name, value in _QUIET.items():
@@ -102,22 +103,29 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
             try:
                 found = slots(_capacity(), study.resources)
                 if address:
-                    _ask_a_worker(study)
+                    _ask_a_worker(study, found.measurer_cpus)
                 yield found
             finally:
                 ray.shutdown()
 
 
 def _start_here(resources: ResourcesOptions) -> None:
-    ray.init(
-        # Without an explicit "local", Ray joins whatever cluster it finds on this machine.
-        address="local",
-        num_cpus=_local_cpus(resources, os.cpu_count() or 1),
-        resources=dict.fromkeys({*resources.trial.custom, *resources.measurer.custom}, PLENTY),
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
-        **_SILENT,
-    )
+    custom = {*resources.trial.custom, *resources.measurer.custom}
+    with kept_private():
+        try:
+            ray.init(
+                num_cpus=_local_cpus(resources, os.cpu_count() or 1),
+                resources=dict.fromkeys(custom, PLENTY),
+                **PRIVATE,
+                **_SILENT,
+            )
+        except Exception as error:  # Ray has no class of its own for this.
+            if "timed out during startup" not in str(error):
+                raise
+            raise ResourcesError(
+                "Ray did not start on this machine within half a minute",
+                "it is busy, or short of memory: run again once it is not",
+            ) from error
 
 
 def _join(address: str, study: Study) -> None:
@@ -156,10 +164,15 @@ def _capacity() -> dict[str, float]:
     return {kind: max(now.get(kind, 0.0), most.get(kind, 0)) for kind in now.keys() | most.keys()}
 
 
-def _ask_a_worker(study: Study) -> None:
-    """Let one worker import what the study names; a cluster may first have to grow one."""
-    trial = study.resources.trial
-    ask = _can_run.options(num_cpus=trial.cpus, num_gpus=trial.gpus, resources=trial.custom)
+def _ask_a_worker(study: Study, cpus: float) -> None:
+    """Let one worker import what the study names; a cluster may first have to grow one.
+
+    One that measures: every command needs those, and they cost less than those that train.
+    """
+    measurer = study.resources.measurer
+    # A little of a core at least, for the head has none to give and may have more installed.
+    cpus = max(cpus, 0.01)
+    ask = _can_run.options(num_cpus=cpus, num_gpus=measurer.gpus, resources=measurer.custom)
     answer = ask.remote(study.model_dump_json())
     if not ray.wait([answer], timeout=PATIENCE_SECONDS)[0]:
         logger.warning("waiting for a worker of the cluster")

@@ -24,6 +24,7 @@ from orchestrator.results.formats import write_result as write_result
 from orchestrator.results.lock import LockHolder as LockHolder
 from orchestrator.results.provenance import code_diff as code_diff
 from orchestrator.results.provenance import collect_provenance as collect_provenance
+from orchestrator.results.query import ask as ask
 from orchestrator.results.query import query as query
 from orchestrator.results.schema import MEASURED as MEASURED
 from orchestrator.results.schema import swept_columns as swept_columns

@@ -45,8 +45,9 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     """Open results as an in-memory DuckDB database; nothing in the folder is ever changed.
 
     Views: the tables ``trials``, ``epochs``, ``checkpoints``, ``measures``, ``curves``,
-    ``examples``, ``measure_catalog``, ``audit``, ``connectivity``, each fact once; ``gap``,
-    ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``, ``curve_points``.
+    ``examples``, ``example_subsets``, ``measure_catalog``, ``audit``, ``connectivity``, each fact
+    once; ``gap``, ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``,
+    ``curve_points``.
     Macros: ``kendall(list(x), list(y))``, ``spearman(list(x), list(y))``.
     Times are in UTC. New rows are seen by every query; new columns, the measures that became
     columns of ``wide``, and what was compacted since need a new connection.
@@ -58,6 +59,8 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     ``study_1.wide``, ``study_2.wide`` … are the views of each folder alone.
 
     ``connect(path).sql("…")`` gives a relation with ``.df()``, ``.pl()``, ``.to_arrow_table()``.
+
+    This is DuckDB with everything it can do: SQL that is not yours belongs to :func:`query`.
 
     Args:
         path: The results folder, or a list of several.

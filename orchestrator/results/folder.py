@@ -25,6 +25,7 @@ from orchestrator.results.schema import (
     swept_columns_of,
     table_schema,
 )
+from orchestrator.results.stored_json import read_json
 
 RESOLVED = "study.resolved.json"
 SCHEMA_FILE = "_schema.parquet"
@@ -44,10 +45,13 @@ class ResultsFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).resolve()
+        self.path = _absolute(path)
         if set(str(self.path)) & set("*?[]"):
             # They are wildcards in the paths that DuckDB reads.
-            raise ResultsError(f"{self.path}: the path of results can't contain any of * ? [ ]")
+            raise ResultsError(
+                f"{self.path}: the path of results can't contain any of * ? [ ]",
+                "rename the folder, or choose another with --results",
+            )
         self.lock = FolderLock(self.path)
         self._schemas: dict[str, tuple[int, pa.Schema]] = {}
         self.snapshot_cache: dict[str, Any] = {}
@@ -77,12 +81,19 @@ class ResultsFolder:
             swept: The study's own columns of ``trials``; see :func:`swept_columns`.
 
         Raises:
-            ResultsError: If the folder is another study's, in use, newer, or something else.
+            ResultsError: If the folder is another study's, in use, newer, or something else, or
+                cannot be made.
         """
         folder = cls(path)
         name = json.loads(study_json)["study"]
         folder._refuse_foreign(name)
-        folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResultsError(
+                f"{folder.path}: cannot be made: {error.strerror}",
+                "choose another folder with --results",
+            ) from error
         with folder.lock():
             # First of all: from here on the folder is known as this study's.
             write_atomically(folder.resolved, study_json.rstrip() + "\n")
@@ -128,7 +139,15 @@ class ResultsFolder:
     @property
     def study_name(self) -> str:
         """Name of the study whose results these are."""
-        return str(json.loads(self.resolved.read_text(encoding="utf-8"))["study"])
+        return str(self.stored_study()["study"])
+
+    def stored_study(self) -> dict[str, Any]:
+        """The study as stored, unchecked; see :func:`~orchestrator.results.read_study`.
+
+        Raises:
+            ResultsError: If its file is damaged.
+        """
+        return read_json(self.resolved, "study")
 
     @property
     def study_file(self) -> Path:
@@ -251,6 +270,19 @@ class ResultsFolder:
         if stored is None or not stored.equals(schema, check_metadata=False):
             with replacing(path) as temporary:
                 pq.write_table(schema.empty_table(), temporary)
+
+
+def _absolute(path: str | Path) -> Path:
+    """``path`` with symbolic links resolved; it need not exist, but could."""
+    try:
+        resolved = Path(path).resolve()
+        resolved.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise ResultsError(
+            f"{path}: can't be the path of results: {reason}", "name a results folder"
+        ) from None
+    return resolved
 
 
 def _nearby(path: Path) -> str:

@@ -93,9 +93,16 @@ _SCHEMAS = {
             inputs! floats  written_at! time
         """)
     ),
+    "example_subsets": pa.schema(
+        _fields("""
+            data! str  dataset_hash! str  split! str  measured_examples! int  n_examples! int
+            examples! floats  written_at! time
+        """)
+    ),
     "measure_catalog": pa.schema(
         _fields("""
             measure! str  family str  symbol str  unit str  direction str  citation str  cost str
+            invariances str
         """)
     ),
     "connectivity": pa.schema(
@@ -116,7 +123,7 @@ _SCHEMAS = {
 }
 
 TABLES = tuple(_SCHEMAS)
-ADDED_TABLES = ("audit", "curves", "connectivity", "examples")
+ADDED_TABLES = ("audit", "curves", "connectivity", "example_subsets", "examples")
 """Tables that results written by earlier releases don't have; they count as empty there."""
 
 
@@ -172,6 +179,12 @@ KEYS = {
     ),
     "examples": TableKey(
         ("data", "split", "example"), "data", "written_at DESC", ("data", "split", "example")
+    ),
+    "example_subsets": TableKey(
+        ("data", "split", "measured_examples", "n_examples"),
+        "data",
+        "written_at DESC",
+        ("data", "split", "measured_examples", "n_examples"),
     ),
     "connectivity": TableKey(
         ("checkpoint_id", "other_checkpoint_id", "split", "quantity"),

@@ -15,6 +15,7 @@ import os
 import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import safetensors
@@ -28,6 +29,17 @@ from orchestrator.training.resume_state import ResumeState
 _logger = logging.getLogger(__name__)
 
 _NO_HASH = "0" * 64
+_TYPES: dict[str, tuple[type, ...]] = {
+    "trial_id": (str,),
+    "epoch": (int,),
+    "step": (int,),
+    "train_seconds": (int, float),
+    "evaluation_seconds": (int, float),
+    "lowest_train_loss": (int, float),
+    "stop_reason": (str, NoneType),
+    "network": (dict,),
+    "optimizer": (dict,),
+}
 _NETWORK, _OPTIMIZER = "network.", "optimizer."
 
 
@@ -81,7 +93,7 @@ def read_snapshot(path: Path | str, sha256: str | None = None) -> dict[str, Tens
         )
     try:
         return safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, KeyError) as error:  # a type that PyTorch has not
         raise ResultsError(
             f"snapshot {path}: damaged, or no safetensors file: {error}",
             "delete it and run the study again",
@@ -141,10 +153,25 @@ def read_resume_state(path: Path | str, damaged: Path | None = None) -> ResumeSt
 
 
 def _parse(content: bytes) -> ResumeState:
+    try:
+        state = _read(content)
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it is laid out otherwise: {error!r}") from error
+    for entry in fields(state):
+        value = getattr(state, entry.name)
+        if not isinstance(value, _TYPES[entry.name]) or isinstance(value, bool):
+            raise ValueError(f"its {entry.name} is a {type(value).__name__}")
+    return state
+
+
+def _read(content: bytes) -> ResumeState:
     length = int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-    unsigned = content.replace(metadata["sha256"].encode(), _NO_HASH.encode(), 1)
-    if hashlib.sha256(unsigned).hexdigest() != metadata["sha256"]:
+    digest = metadata["sha256"]
+    if len(digest) != len(_NO_HASH):
+        raise ValueError("it has no SHA-256")
+    unsigned = content.replace(digest.encode(), _NO_HASH.encode(), 1)
+    if hashlib.sha256(unsigned).hexdigest() != digest:
         raise ValueError("its SHA-256 is not the one it was written with")
     named = safetensors.torch.load(content)
     plain: dict[str, Any] = json.loads(metadata["state"])

@@ -9,6 +9,7 @@ import ray
 from ruamel.yaml import YAML
 
 import orchestrator
+from orchestrator.cluster.private_ray import PRIVATE, kept_private
 
 SMALL_STUDY = {
     "study": "small",
@@ -69,17 +70,16 @@ def local_ray(faults_file):
     """One Ray on this machine, with this folder importable in its workers."""
     here = str(Path(__file__).parent)
     path = os.pathsep.join([here, os.environ.get("PYTHONPATH", "")])
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        _node_ip_address="127.0.0.1",
-        runtime_env={
-            "env_vars": {"PYTHONPATH": path, "FAILPOINTS_FILE": str(faults_file)},
-            "worker_process_setup_hook": "failpoints.install",
-        },
-    )
+    with kept_private():
+        ray.init(
+            **PRIVATE,
+            num_cpus=2,
+            log_to_driver=False,
+            runtime_env={
+                "env_vars": {"PYTHONPATH": path, "FAILPOINTS_FILE": str(faults_file)},
+                "worker_process_setup_hook": "failpoints.install",
+            },
+        )
     yield
     ray.shutdown()
 

@@ -9,7 +9,7 @@ import pytest
 from .comparison import assert_equal_results
 from .test_interruption import LONGER, finish, start, wait_until
 
-pytestmark = [pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 KILLS = 10
 STORED = ("trials/*.parquet", "snapshots/*/*.json", "measures/*.parquet", "epochs/*.parquet")

@@ -40,6 +40,7 @@ def test_layout(tmp_path: Path) -> None:
             "audit",
             "curves",
             "connectivity",
+            "example_subsets",
             "examples",
         ),
         *("snapshots", "resume", "tune"),

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from orchestrator.measures.curvature.krylov import Tridiagonalization
 from orchestrator.measures.curvature.lanczos_quadrature import (
-    Quadrature,
     lanczos_quadrature,
     smoothed_density,
 )
@@ -119,12 +118,20 @@ def test_a_single_point_has_no_density(value):
     assert smoothed_density(quadratures(value * torch.eye(30).double())) is None
 
 
-def test_standard_errors_are_those_of_the_mean():
-    two = [Quadrature(torch.tensor([a, 1.0]).double(), torch.tensor([0.5, 0.5])) for a in (0, 0.4)]
-    two = [Quadrature(q.nodes, q.weights.double()) for q in two]
-    found = smoothed_density(two, points=301)
-    alone = [dense_density(q.nodes, found.grid, found.width) for q in two]
-    torch.testing.assert_close(found.standard_errors, (alone[0] - alone[1]).abs() / 2)
+def test_standard_errors_bound_those_of_the_mean():
+    """Of vᵀ f(A) v / P over all signs v, for a matrix whose every f has an equal diagonal."""
+    mean, offset = torch.tensor(5.0).double(), torch.tensor([3.0, 1.0, 0.5, 1.0]).double()
+    matrix = torch.stack([offset.roll(k) for k in range(4)])  # a circulant
+    starts = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0]).double()] * 4)
+    found = smoothed_density([quadrature(matrix.mv, v, 4) for v in starts], relative_width=0.1)
+    eigenvalues, vectors = torch.linalg.eigh(matrix)
+    assert eigenvalues.max() == pytest.approx(mean.item() + 0.5)
+    densities = (-0.5 * ((found.grid[:, None] - eigenvalues) / found.width) ** 2).exp()
+    densities /= found.width * math.sqrt(2 * math.pi)
+    each = torch.einsum("sp,pk,gk,qk,sq->sg", starts, vectors, densities, vectors, starts) / 4
+    torch.testing.assert_close(found.values, each.mean(0))
+    spread = each.std(0, correction=0) / 4
+    torch.testing.assert_close(found.standard_errors, spread, rtol=1e-6, atol=1e-9)
 
 
 def test_what_is_not_finite_is_an_error():
