@@ -63,7 +63,7 @@ def test_each_measure_fails_by_itself_and_is_retried_only_if_asked(
     assert rows(folder, margins) == measured
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_a_trial_that_hangs_is_ended_and_retried_only_if_asked(
     local_ray, small_study, tmp_path, monkeypatch
 ):

@@ -14,7 +14,7 @@ import orchestrator
 from .comparison import assert_equal_results
 from .test_interruption import LONGER, finish, start
 
-pytestmark = [pytest.mark.ray, pytest.mark.soak]
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 # Two cores a node: one for a measurer, one for a trial.
 SPREAD = {**LONGER, "resources": {"measurer": {"cpus": 1, "count": 2}}}

@@ -125,7 +125,7 @@ def test_results_on_a_read_only_disk_can_be_read_and_nothing_else(
     assert len(json.loads((folder / "provenance.json").read_text())["runs"]) == 2
 
 
-@pytest.mark.soak
+@pytest.mark.slow
 def test_without_room_in_shared_memory_a_study_runs_all_the_same(small_study, tmp_path):
     # In a mount namespace of its own, so that nobody else's shared memory goes.
     script = (
