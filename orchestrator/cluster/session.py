@@ -130,6 +130,8 @@ def _start_here(resources: ResourcesOptions) -> None:
 
 def _join(address: str, study: Study) -> None:
     """Connect to a cluster and send it the code, unless whoever submitted this job did so."""
+    # One look, of most of a minute, instead of twenty: nobody waits so long for a wrong address.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     sent = {"working_dir", "py_modules"} & (job.get("runtime_env") or {}).keys()
     with tempfile.TemporaryDirectory() as folder:
