@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset
 from orchestrator.measures import MeasureContext, exact_trace
+from orchestrator.measures.curvature.hessian_krylov import hessian_krylov_space
 from orchestrator.measures.curvature.hutchinson import hutchinson
 from orchestrator.measures.curvature.lanczos import lanczos
 from orchestrator.models import build_model
@@ -151,13 +152,7 @@ def _curvlinops(s: Subject) -> Any:
 def top_here(s: Subject, iterations: int) -> float:
     """Lanczos, as ``hessian_spectrum`` runs it."""
     context = s.context()
-    found = lanczos(
-        lambda v: context.hessian_vector_product(v.to(context.dtype)),
-        context.n_parameters,
-        iterations=iterations,
-        tolerance=0.0,
-        generator=context.generator("lanczos"),
-    )
+    found = lanczos(hessian_krylov_space(context, 0), iterations=iterations, tolerance=0.0)
     return found.values[0].item()
 
 

@@ -77,8 +77,9 @@ def run(
     overrides: Sequence[str] = (),
     address: str | None = None,
     quiet: bool = False,
+    retry_failed: bool = False,
 ) -> RunSummary:
-    """Train and measure what is missing of a study. Run again to resume, retry or extend.
+    """Train and measure what is missing of a study. Run again to resume or extend.
 
     Args:
         path: The study file.
@@ -86,9 +87,12 @@ def run(
         overrides: As for :func:`load_study`.
         address: A Ray cluster, ``"auto"`` or ``host:port``; None runs on this machine.
         quiet: Show no progress.
+        retry_failed: Try again what failed in earlier runs. Without, it stays as it is; what was
+            interrupted or lost is always made.
 
     Raises:
         UserError: If the study, its data, its resources or its results folder are wrong.
+        StorageError: If the disk takes no more.
     """
     from orchestrator.cluster.driver import run_study
 
@@ -100,6 +104,7 @@ def run(
         overrides=overrides,
         address=address,
         quiet=quiet,
+        retry_failed=retry_failed,
     )
 
 
@@ -109,6 +114,7 @@ def measure(
     *,
     address: str | None = None,
     quiet: bool = False,
+    retry_failed: bool = False,
 ) -> RunSummary:
     """Add measures to a study that has been run, from its snapshots, without training.
 
@@ -118,13 +124,17 @@ def measure(
             ``"{sam_sharpness: {rho: 0.1}}"``. None at all finishes what is missing.
         address: As for :func:`run`.
         quiet: As for :func:`run`.
+        retry_failed: As for :func:`run`.
 
     Raises:
         UserError: If a measure or the results folder is wrong.
+        StorageError: If the disk takes no more.
     """
     from orchestrator.cluster.driver import measure_study
 
-    return measure_study(Path(results), measures, address=address, quiet=quiet)
+    return measure_study(
+        Path(results), measures, address=address, quiet=quiet, retry_failed=retry_failed
+    )
 
 
 def audit(

@@ -6,6 +6,7 @@ import os
 import sys
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.terminal import printable
 
 INTERRUPTED = 130
 
@@ -17,7 +18,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except OrchestratorError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -7,12 +7,14 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
+
+from orchestrator.terminal import printable
 
 app = typer.Typer(
     name="orchestrator",
@@ -41,6 +43,9 @@ Address = Annotated[
     typer.Option(help="A Ray cluster: 'auto' or host:port. Default: this machine."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Try again what failed in earlier runs, too.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -96,7 +101,7 @@ def validate(study: StudyFile, set_: Overrides = None) -> None:
     checked = load_study(study, set_ or ())
     trials = expand_trials(checked)
     conditions = len({trial.condition_id for trial in trials})
-    print(
+    _say(
         f"{study}: fine. {len(trials)} trials ({conditions} conditions × "
         f"{len(checked.seed_list)} seeds), {len(checked.measures)} measures per snapshot."
     )
@@ -110,6 +115,10 @@ def plan(
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Print the study with every default instead.")
     ] = False,
+    diff: Annotated[
+        bool,
+        typer.Option("--diff", help="Show what the file changes about the results instead."),
+    ] = False,
     probe: Annotated[
         bool, typer.Option(help="Train and measure for some seconds to estimate the time.")
     ] = True,
@@ -122,11 +131,20 @@ def plan(
     if resolved:
         print(resolved_yaml(checked), end="")
         return
+    folder = results or Path("results") / checked.study
+    if diff:
+        from orchestrator.results import ResultsFolder, compare_study
+
+        edit = compare_study(ResultsFolder.open(folder), checked)
+        _say(json.dumps(edit.to_dict(), indent=2) if as_json else edit.text())
+        if edit.contradictions:
+            raise typer.Exit(2)
+        return
     from orchestrator.cluster.planning import plan_study
     from orchestrator.study.plan import plan_text
 
-    planned = plan_study(checked, results or Path("results") / checked.study, probe=probe)
-    print(json.dumps(planned.to_dict(), indent=2) if as_json else plan_text(planned))
+    planned = plan_study(checked, folder, probe=probe)
+    _say(json.dumps(planned.to_dict(), indent=2) if as_json else plan_text(planned))
 
 
 @app.command()
@@ -135,6 +153,7 @@ def run(
     results: ResultsOption = None,
     set_: Overrides = None,
     address: Address = None,
+    retry_failed: RetryFailed = False,
     quiet: Quiet = False,
 ) -> None:
     """Train and measure what is missing, then write the report. Run again to resume."""
@@ -144,10 +163,15 @@ def run(
     folder = results or Path("results") / load_study(study, set_ or ()).study
     with _told_how_to_go_on():
         summary = orchestrator.run(
-            study, folder, overrides=set_ or (), address=address, quiet=quiet
+            study,
+            folder,
+            overrides=set_ or (),
+            address=address,
+            quiet=quiet,
+            retry_failed=retry_failed,
         )
-    print(summary.text())
-    print(f"report: {orchestrator.report(folder)}")
+    _say(summary.text())
+    _say(f"report: {orchestrator.report(folder)}")
     if not summary.complete:
         raise typer.Exit(1)
 
@@ -164,15 +188,18 @@ def measure(
         ),
     ] = None,
     address: Address = None,
+    retry_failed: RetryFailed = False,
     quiet: Quiet = False,
 ) -> None:
     """Add measures to a study that has been run, from its snapshots, without training."""
     import orchestrator
 
     with _told_how_to_go_on():
-        summary = orchestrator.measure(results, measures or (), address=address, quiet=quiet)
-    print(summary.text())
-    print(f"report: {orchestrator.report(results)}")
+        summary = orchestrator.measure(
+            results, measures or (), address=address, quiet=quiet, retry_failed=retry_failed
+        )
+    _say(summary.text())
+    _say(f"report: {orchestrator.report(results)}")
     if summary.failed_measures:
         raise typer.Exit(1)
 
@@ -187,8 +214,6 @@ def audit(
     quiet: Quiet = False,
 ) -> None:
     """How much each measure changes under what must not matter, such as rescaled layers."""
-    import shutil
-
     import orchestrator
     from orchestrator.results import query as run_query
     from orchestrator.results import write_result
@@ -198,10 +223,9 @@ def audit(
             results, trials_per_condition=trials, address=address, quiet=quiet
         )
     print("median relative change under each, from the view fragility:\n")
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    write_result(run_query(results, _FRAGILITY), "table", sys.stdout, width=width)
+    write_result(run_query(results, _FRAGILITY), "table", sys.stdout, width=_width())
     for failure in failures:
-        print(f"  failed: {failure}")
+        _say(f"  failed: {failure}")
     if failures:
         raise typer.Exit(1)
 
@@ -217,7 +241,7 @@ def connectivity(results: Results, address: Address = None, quiet: Quiet = False
         failures = orchestrator.connectivity(results, address=address, quiet=quiet)
     write_result(run_query(results, _BARRIERS), "table", sys.stdout)
     for failure in failures:
-        print(f"  failed: {failure}")
+        _say(f"  failed: {failure}")
     if failures:
         raise typer.Exit(1)
 
@@ -229,11 +253,12 @@ def _told_how_to_go_on() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         again = shlex.join(["python", "-m", "orchestrator", *sys.argv[1:]])
-        print(
-            f"\ninterrupted; nothing that was finished is lost. Go on with:\n  {again}",
-            file=sys.stderr,
-            flush=True,
-        )
+        with suppress(OSError):  # The terminal may be what was lost.
+            print(
+                f"\ninterrupted; nothing that was finished is lost. Go on with:\n  {again}",
+                file=sys.stderr,
+                flush=True,
+            )
         # All is stopped. An ordinary exit may end as death by SIGINT, which Ray's part of the
         # process remembers, and the exit code would be lost.
         os._exit(130)
@@ -245,7 +270,7 @@ def status(results: Results, as_json: AsJson = False) -> None:
     from orchestrator.results.status import status_text, study_status
 
     current = study_status(results)
-    print(json.dumps(current.to_dict(), indent=2) if as_json else status_text(current))
+    _say(json.dumps(current.to_dict(), indent=2) if as_json else status_text(current))
 
 
 @app.command()
@@ -258,14 +283,13 @@ def query(
 
     Several folders are one database, with a column "study" in every table.
     """
-    import shutil
+    from orchestrator.results import ask, write_result
 
-    from orchestrator.results import query as run_query
-    from orchestrator.results import write_result
-
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    asked = run_query(results[0] if len(results) == 1 else results, _sql_text(sql))
-    write_result(asked, format_.value, sys.stdout, width=width)
+    ask(
+        results[0] if len(results) == 1 else results,
+        _sql_text(sql),
+        lambda rows: write_result(rows, format_.value, sys.stdout, width=_width()),
+    )
 
 
 @app.command()
@@ -289,14 +313,14 @@ def report(
     from orchestrator.report import check_claims
     from orchestrator.statistics.claim import with_interval
 
-    print(orchestrator.report(results[0] if len(results) == 1 else results, output))
+    _say(str(orchestrator.report(results[0] if len(results) == 1 else results, output)))
     if check:
         claims = [(folder, claim) for folder in results for claim in check_claims(folder)]
         for folder, claim in claims:
             whose = f"{folder}: " if len(results) > 1 else ""
             number = with_interval(claim.estimate)
-            print(f"{whose}{claim.verdict}: {claim.name}: {claim.statistic}: {number}")
-            print(f"    threshold {claim.threshold:g}. {claim.explanation}")
+            _say(f"{whose}{claim.verdict}: {claim.name}: {claim.statistic}: {number}")
+            _say(f"    Holds if all of it is {claim.criterion}. {claim.explanation}")
         if any(claim.verdict != "holds" for _, claim in claims):
             raise typer.Exit(1)
 
@@ -326,7 +350,7 @@ def export(
     done = orchestrator.export(
         results, to, figures=_listed(figures), formats=_listed(formats), ppi=ppi
     )
-    print(done.text())
+    _say(done.text())
 
 
 @app.command()
@@ -345,22 +369,30 @@ def schema() -> None:
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 
 
+def _say(text: str) -> None:
+    print(printable(text))
+
+
 def _listed(text: str | None) -> list[str] | None:
     return None if text is None else [part.strip() for part in text.split(",")]
 
 
+def _width() -> int | None:
+    """Characters of the terminal's line; None if there is no terminal."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def _sql_text(sql: str) -> str:
-    if sql == "-":
-        return sys.stdin.read()
+    from orchestrator.errors import QueryError
+
     if os.path.isdir(sql):
-        from orchestrator.errors import QueryError
-
         raise QueryError(f"{sql} is a folder, not SQL", "the SQL comes after all folders")
-    if sql.endswith(".sql"):
-        from orchestrator.errors import QueryError
-
-        try:
-            return Path(sql).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise QueryError(f"{sql}: cannot be read: {error}") from error
-    return sql
+    try:
+        if sql == "-":
+            return sys.stdin.read()
+        return Path(sql).read_text(encoding="utf-8") if sql.endswith(".sql") else sql
+    except (OSError, ValueError) as error:  # not there, not text, a name with a NUL
+        where = "standard input" if sql == "-" else sql
+        raise QueryError(f"{where}: cannot be read: {error}") from error

@@ -13,6 +13,7 @@
     │   ├── ResultsError          a results folder that is missing, foreign, in use or newer
     │   ├── QueryError            SQL that cannot be run
     │   └── ExportError           an export that cannot be made as asked
+    ├── StorageError              results cannot be written: disk full, read-only …; exit code 3
     └── StudyIncomplete           the study ended, with failures; exit code 1
 
 Anything else that escapes is a defect of this package and keeps its traceback.
@@ -123,6 +124,12 @@ class QueryError(UserError):
 
 class ExportError(UserError):
     """An export of what there is not, or to where nothing can be written."""
+
+
+class StorageError(OrchestratorError):
+    """Results cannot be written, now: the disk is full, read-only, gone. Of no single trial."""
+
+    exit_code = 3
 
 
 class StudyIncomplete(OrchestratorError):

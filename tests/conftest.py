@@ -1,6 +1,12 @@
 """What holds for the whole suite: the same tests find the same each time, on every core."""
 
 import os
+import signal
+
+# A shell ignores Ctrl-C on behalf of what it starts in the background, and whatever that starts
+# inherits it: commands under test would not be interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Before torch is imported: tests run side by side, and each operation is small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -11,10 +17,13 @@ from hypothesis import settings
 # A suite that draws other cases each time fails on whoever comes next, not on who broke it.
 # HYPOTHESIS_PROFILE=explore looks further, for as long as one likes.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
+# HYPOTHESIS_PROFILE=thorough is for CI, where a few tests try ten thousand cases.
+settings.register_profile("thorough", derandomize=True, deadline=None, max_examples=2500)
 settings.register_profile("explore", deadline=None, max_examples=2000, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist looks which group a test is of.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All tests with Ray in one process, one after the other: it is started once."""
     for item in items:

@@ -66,6 +66,62 @@ def test_no_file_is_over_400_lines(path):
     assert len(path.read_text().splitlines()) <= 400
 
 
+# What can turn the content of a file into code, and the one file that may name it.
+RUNS_CODE = {
+    "pickle": "data/array_pickle.py",
+    "pickletools": "data/array_pickle.py",
+    "ruamel.yaml.YAML": "study/yaml_text.py study/study_file.py",  # reads; only writes
+    "yaml": "",
+    "marshal": "",
+    "shelve": "",
+    "dill": "",
+    "cloudpickle": "",
+    "joblib": "",
+    "runpy": "",
+    "code": "",
+    "numpy.load": "data/npz.py",  # with allow_pickle=False
+    "importlib.import_module": "study/import_path.py",
+}
+FORBIDDEN_CALLS = {
+    *("eval", "exec", "compile", "__import__", "breakpoint"),
+    *("torch.load", "torch.jit.load", "torch.hub.load", "pickle.loads", "pickle.load"),
+    *("os.system", "os.popen", "extractall", "unpack_archive"),
+}
+
+
+def called(node):
+    """``a.b.c`` of a call; ``.c`` if that is looked up in something computed."""
+    parts = []
+    target = node.func
+    while isinstance(target, ast.Attribute):
+        parts.append(target.attr)
+        target = target.value
+    parts.append(target.id if isinstance(target, ast.Name) else "")
+    return ".".join(reversed(parts))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_can_bring_code_with_it(path):
+    own = str(path.relative_to(PACKAGE))
+    for name in imported_names(path):
+        for forbidden, allowed in RUNS_CODE.items():
+            if name == forbidden or name.startswith(forbidden + "."):
+                assert own in allowed.split(), f"{own} imports {name}"
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        name = called(node)
+        given = {keyword.arg: keyword.value for keyword in node.keywords}
+        assert name not in FORBIDDEN_CALLS, f"{own} calls {name}"
+        assert name.rpartition(".")[2] not in {"extractall", "unpack_archive"}
+        assert "shell" not in given, f"{own} starts a shell"
+        if name in {"np.load", "numpy.load"}:
+            assert ast.unparse(given["allow_pickle"]) == "False"
+            assert own in RUNS_CODE["numpy.load"]
+        if name.endswith("import_module"):
+            assert own == "study/import_path.py" or isinstance(node.args[0], ast.Constant)
+
+
 @pytest.mark.parametrize(
     "modules",
     [

@@ -1,13 +1,12 @@
-"""What is to be measured: every snapshot's requests, less those that have rows."""
+"""What is to be measured, or made again for it: every snapshot's requests, less those with rows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.cluster.measurer import MeasureOrder
-from orchestrator.results import ResultsFolder, committed_snapshots
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
@@ -25,14 +24,22 @@ def missing_measures(
         trial = trials.get(row["trial_id"])
         if trial is None:
             continue
-        done = backlog.measured.get(row["checkpoint_id"], set())
-        missing = tuple(request for request in wanted if request not in done)
+        missing = backlog.unmeasured(row["checkpoint_id"], wanted)
         if missing:
             config = trial.config.model_dump_json()
             orders.append(MeasureOrder(row, trial.seed, config, missing))
     return orders
 
 
-def snapshots_of(folder: ResultsFolder, trials: dict[str, Trial]) -> list[dict[str, Any]]:
-    """The committed snapshots of ``trials``."""
-    return committed_snapshots(folder, set(trials))
+def lost_trials(study: Study, backlog: Backlog, snapshots: Iterable[Mapping[str, Any]]) -> set[str]:
+    """Ids of the trials that lack a snapshot which is not measured yet.
+
+    A snapshot that all has been measured of may be deleted; nothing is trained again for it.
+    """
+    present = {row["checkpoint_id"] for row in snapshots}
+    wanted = tuple(study.requests)
+    return {
+        trial_id
+        for checkpoint_id, trial_id in backlog.checkpoints.items()
+        if checkpoint_id not in present and backlog.unmeasured(checkpoint_id, wanted)
+    }

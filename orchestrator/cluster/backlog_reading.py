@@ -7,54 +7,90 @@ next look finds exactly what is left.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 from orchestrator.measures import build_measure
-from orchestrator.results import ResultsFolder, connect
+from orchestrator.results import MEASURED, ResultsFolder, connect
 from orchestrator.study.spec import Study
 
 
-@dataclass
+@dataclass(frozen=True)
 class Backlog:
     """What is stored of a study's trials and measures.
 
     Attributes:
-        completed: Ids of the trials that ended by themselves.
+        completed: Ids of the trials that ended by themselves and of which no row is missing.
         attempts: How often each trial was started so far.
         failures: Ids and reasons of the trials whose last attempt failed.
+        checkpoints: Id of each checkpoint, with its trial's.
         measured: Requests each snapshot has rows for, by checkpoint id.
+        failed_measures: By checkpoint id, the requests that failed, with the reason.
         seconds: Seconds of training of each completed trial.
     """
 
     completed: set[str] = field(default_factory=set)
     attempts: dict[str, int] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
+    checkpoints: dict[str, str] = field(default_factory=dict)
     measured: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    failed_measures: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def without_failures(self) -> Backlog:
+        """The same as if what failed had never been tried."""
+        return replace(self, failures={}, failed_measures=defaultdict(dict))
+
+    def unmeasured(self, checkpoint_id: str, wanted: Iterable[str]) -> tuple[str, ...]:
+        """Those of the ``wanted`` requests that have neither succeeded nor failed."""
+        done = self.measured.get(checkpoint_id, set())
+        failed = self.failed_measures.get(checkpoint_id, {})
+        return tuple(one for one in wanted if one not in done and one not in failed)
+
+
+_TRIALS = """
+    SELECT trial_id, status, attempt, error, train_seconds,
+        -- Rows of each epoch on both splits, and of the last network: parts may have been lost.
+        coalesce(rows, 0) >= 2 * (floor(trials.epochs) + 1) AND last IS NOT DISTINCT FROM updates
+    FROM trials
+    LEFT JOIN (SELECT trial_id, count(*) AS rows FROM epochs GROUP BY ALL) USING (trial_id)
+    LEFT JOIN (SELECT trial_id, max(step) AS last FROM checkpoints GROUP BY ALL) USING (trial_id)
+"""
+_MEASURES = f"""
+    SELECT checkpoint_id, request, max(measure_version), bool_and({MEASURED}),
+        any_value(error) FILTER (NOT {MEASURED})
+    FROM measures GROUP BY ALL
+"""  # noqa: S608 - a constant of this package.
 
 
 def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
-    """Read what is stored. Error rows count as missing, so that ``run`` tries them again."""
+    """Read what is stored. What an earlier version of a measure gave counts as missing."""
     backlog = Backlog()
     versions = {
         request: build_measure(options).version for request, options in study.requests.items()
     }
-    with connect(folder.path) as database:
-        for trial_id, status, attempt, error, seconds in database.execute(
-            "SELECT trial_id, status, attempt, error, train_seconds FROM trials"
+    with connect(folder, measure_columns=False) as database:
+        for trial_id, status, attempt, error, seconds, whole in database.execute(
+            _TRIALS
         ).fetchall():
             backlog.attempts[trial_id] = attempt or 0
-            if status == "completed":
+            if status == "completed" and whole:
                 backlog.completed.add(trial_id)
                 backlog.seconds[trial_id] = seconds
             elif status == "failed":
                 backlog.failures[trial_id] = error
-        for checkpoint_id, request, version in database.execute(
-            "SELECT checkpoint_id, request, max(measure_version) FROM measures "
-            "GROUP BY ALL HAVING bool_and(status IN ('ok', 'nonfinite'))"
+        backlog.checkpoints.update(
+            database.execute("SELECT checkpoint_id, trial_id FROM checkpoints").fetchall()
+        )
+        for checkpoint_id, request, version, measured, error in database.execute(
+            _MEASURES
         ).fetchall():
-            if versions.get(request) == version:
+            if version is not None and version < versions.get(request, 0):
+                continue
+            if measured:
                 backlog.measured[checkpoint_id].add(request)
+            else:
+                backlog.failed_measures[checkpoint_id][request] = error or "it failed"
     return backlog
 
 

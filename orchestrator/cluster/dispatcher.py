@@ -7,16 +7,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.cluster.measurer import Measured, MeasureOrder, Measurer, part_name
-from orchestrator.errors import OrchestratorError
-from orchestrator.results import ResultsFolder, write_part
+from orchestrator.errors import OrchestratorError, ResourcesError, StorageError
+from orchestrator.results import ResultsFolder, storing, write_part
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +46,10 @@ class Dispatcher:
     """Runs in a thread of the driver from before the first trial until all is measured.
 
     Correctness never depends on being told of a snapshot: ``find_orders`` looks at the store.
-    A measurer that dies is replaced here, and only the order it was working on is charged an
-    attempt; one that killed three measurers gets a row that says so.
+    A measurer that dies or hangs is replaced here, and only the order it was working on is charged
+    an attempt. Its requests are then tried one by one, so that what is to blame is found and the
+    others are measured; what was charged three attempts gets a row that says so. A disk that takes
+    no more ends the dispatcher: nobody is charged for that.
 
     Args:
         folder: Where rows about orders that could not be measured go.
@@ -56,6 +58,10 @@ class Dispatcher:
         reserved: Measurers to keep from the start.
         most: Measurers there may ever be.
         timeout: Seconds that one order may take.
+
+    Attributes:
+        failures: What could not be measured, and why.
+        error: What ended the dispatcher before its time, if anything did.
     """
 
     def __init__(
@@ -71,13 +77,12 @@ class Dispatcher:
         self.folder, self.find_orders, self.new_measurer = folder, find_orders, new_measurer
         self.most, self.timeout = most, timeout
         self.reserved = self.allowed = reserved
-        self.measured = 0
         self.failures: list[str] = []
         self.error: BaseException | None = None
         self._workers: list[_Worker] = []
         self._queue: deque[MeasureOrder] = deque()
-        self._attempts: dict[str, int] = {}
-        self._failed_starts = 0
+        self._failed_starts = 0  # Since one succeeded.
+        self._measured: set[str] = set()
         self._seen: set[str] = set()
         self._draining = threading.Event()
         self._stop = threading.Event()
@@ -85,9 +90,16 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        """Start the reserved measurers, wait until they are there, and begin."""
+        """Start the reserved measurers, wait until they are there, and begin.
+
+        Raises:
+            ResourcesError: If measurers die as they start, one after the other.
+        """
         self._grow()
-        ray.get([worker.starting for worker in self._workers])
+        while starting := [worker.starting for worker in self._workers if not worker.ready]:
+            ray.wait(starting, timeout=LOOK_SECONDS)  # In short steps, as below.
+            self._check_started()
+            self._grow()
         self._thread.start()
 
     def allow(self, measurers: int) -> None:
@@ -104,9 +116,15 @@ class Dispatcher:
         return len(self._queue) + sum(len(worker.orders) for worker in list(self._workers))
 
     @property
-    def alive(self) -> bool:
-        """Whether the dispatcher still works."""
-        return self._thread.is_alive() and not self._stop.is_set()
+    def measured(self) -> int:
+        """Snapshots that were measured."""
+        return len(self._measured)
+
+    @property
+    def working(self) -> bool:
+        """Whether snapshots get measured now: after the loss of a node, slots may be lacking."""
+        alive = self._thread.is_alive() and not self._stop.is_set()
+        return alive and any(worker.ready for worker in list(self._workers))
 
     def drain(self) -> None:
         """Wait until every snapshot in the store is measured or given up.
@@ -170,21 +188,37 @@ class Dispatcher:
             try:
                 ray.get(worker.starting)
                 worker.ready = True
-            except RayActorError:
+                self._failed_starts = 0
+            except RayError as error:  # Killed, or there was no memory for it.
                 self._workers.remove(worker)
                 self._failed_starts += 1
                 if self._failed_starts >= MOST_ATTEMPTS:
-                    raise
+                    raise ResourcesError(
+                        f"{self._failed_starts} measurers died as they started: "
+                        f"{_first_line(error)}",
+                        "see whether there is memory for them; the same command goes on",
+                    ) from error
 
     def _hand_out(self) -> None:
         self._check_started()
         for depth in range(1, QUEUED_PER_MEASURER + 1):
             for worker in self._workers:
-                if self._queue and worker.ready and len(worker.orders) < depth:
+                if worker.ready and len(worker.orders) < depth and self._fits(worker):
                     order = self._queue.popleft()
                     if not worker.orders:
                         worker.since = time.monotonic()
                     worker.orders.append((worker.actor.measure.remote(order), order))
+
+    def _fits(self, worker: _Worker) -> bool:
+        """Whether the next order may wait behind those of ``worker``.
+
+        Not if one of them is under suspicion: a measurer that dies may take with it the answer to
+        the order before, which would then be charged for what it has not done.
+        """
+        if not self._queue:
+            return False
+        alone = self._queue[0].attempts or any(order.attempts for _, order in worker.orders)
+        return not (worker.orders and alone)
 
     def _collect(self) -> None:
         # Only the oldest order of each: of several results that are there, ``ray.wait`` names any
@@ -204,13 +238,16 @@ class Dispatcher:
             reference, order = worker.orders[0]
             try:
                 measured: Measured = ray.get(reference)
-            except RayActorError as error:
+            except RayTaskError as error:
+                if isinstance(error.cause, StorageError):
+                    raise error.cause from None
+                self._give_up(order, _first_line(error.cause or error), "error")
+            except RayError as error:  # The process, its node or what it needed of another.
                 self._replace(worker, f"its measurer died: {_first_line(error)}", "error")
                 return
-            except RayTaskError as error:
-                self._give_up(order, _first_line(error.cause or error), "error")
             else:
-                self.measured += 1
+                if not measured.lost:  # Otherwise the next look at the store finds that.
+                    self._measured.add(order.checkpoint_id)
                 self.failures += [f"{order.checkpoint_id}: {text}" for text in measured.failures]
             worker.orders.popleft()
             worker.since = time.monotonic()
@@ -221,17 +258,16 @@ class Dispatcher:
         """Put a new measurer in the place of ``worker``; charge only what it was working on."""
         ray.kill(worker.actor)
         self._workers.remove(worker)
-        orders = [order for _, order in worker.orders]
-        head = orders.pop(0)
-        attempts = self._attempts[head.checkpoint_id] = (
-            self._attempts.get(head.checkpoint_id, 0) + 1
-        )
+        head, *others = (order for _, order in worker.orders)
+        attempts = head.attempts + 1
         logger.warning("%s: %s (attempt %d)", head.checkpoint_id, reason, attempts)
         if attempts < MOST_ATTEMPTS:
-            orders.append(head)
+            others += [
+                replace(head, requests=(request,), attempts=attempts) for request in head.requests
+            ]
         else:
             self._give_up(head, f"given up after {attempts} attempts: {reason}", status)
-        self._queue.extendleft(reversed(orders))
+        self._queue.extendleft(reversed(others))
 
     def _give_up(self, order: MeasureOrder, reason: str, status: str) -> None:
         checkpoint = order.checkpoint
@@ -249,7 +285,8 @@ class Dispatcher:
             }
             for request in order.requests
         ]
-        write_part(self.folder, "measures", rows, part_name(order))
+        with storing(self.folder.path):
+            write_part(self.folder, "measures", rows, part_name(order))
         self.failures.append(f"{order.checkpoint_id}: {reason}")
 
 

@@ -1,4 +1,4 @@
-"""Keeps the examples that measures name, so that a report can show them where the data are not."""
+"""Keeps which examples measures took, and those that they name, for where the data are not."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.data.dataset import Dataset
+from orchestrator.measures import MeasureContext
 from orchestrator.results import ResultsFolder, write_part
 from orchestrator.study.data_options import DataOptions
 
@@ -32,8 +33,7 @@ def keep_examples(
         rows: As measuring yields them; only those of the curve ``smallest_margins`` count.
     """
     named = {int(place) for row in rows if row.get("curve") == CURVE for place in row["x"]}
-    data = json.dumps(options.model_dump(mode="json"), sort_keys=True)
-    digest = hashlib.sha256(data.encode()).hexdigest()[:12]
+    data, digest = _key(options)
     shape = "x".join(map(str, dataset.input_shape))
     if dataset.train_x[0].numel() > MOST_NUMBERS:
         return
@@ -52,3 +52,40 @@ def keep_examples(
             "inputs": dataset.train_x[place].flatten().tolist(),
         }
         write_part(folder, "examples", [row], part)
+
+
+def keep_subsets(
+    folder: ResultsFolder, options: DataOptions, dataset: Dataset, context: MeasureContext
+) -> None:
+    """Store which examples the measures of ``context`` took, each subset once.
+
+    A subset is a row: ``n_examples`` of the ``measured_examples`` of a split, which the request
+    ends with where they are not all, and their places in the split, ascending.
+
+    Args:
+        folder: The results.
+        options: What the data set was loaded from.
+        dataset: The data set.
+        context: After measuring.
+    """
+    data, digest = _key(options)
+    for (split, count), places in context.subsets.items():
+        measured = context.n_examples(split)
+        part = f"{digest}-{split}-{measured}-{count}"
+        if (folder.table("example_subsets") / f"{part}.parquet").exists():
+            continue
+        row = {
+            "data": data,
+            "dataset_hash": dataset.content_hash,
+            "split": split,
+            "measured_examples": measured,
+            "n_examples": count,
+            "examples": [float(place) for place in places.tolist()],
+        }
+        write_part(folder, "example_subsets", [row], part)
+
+
+def _key(options: DataOptions) -> tuple[str, str]:
+    """The data options as JSON, and a short name for them."""
+    data = json.dumps(options.model_dump(mode="json"), sort_keys=True)
+    return data, hashlib.sha256(data.encode()).hexdigest()[:12]

@@ -12,12 +12,13 @@ from typing import Any
 import ray
 import torch
 
-from orchestrator.cluster.examples import keep_examples
+from orchestrator.cluster.examples import keep_examples, keep_subsets
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
+from orchestrator.errors import ResultsError
 from orchestrator.measures import MeasureContext, measure_snapshot
 from orchestrator.models import build_model
-from orchestrator.results import ResultsFolder, write_part
+from orchestrator.results import ResultsFolder, set_aside_snapshot, storing, write_part
 from orchestrator.study.measure_options import MeasuringOptions
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.training import build_loss, read_snapshot, update_rule_at
@@ -34,12 +35,14 @@ class MeasureOrder:
         seed: Seed of its trial; rebuilds the network as it was initialized.
         config: The trial's :class:`TrialConfig`, as JSON.
         requests: Canonical requests, as :attr:`Study.requests` names them.
+        attempts: How often a measurer was lost over it.
     """
 
     checkpoint: dict[str, Any]
     seed: int
     config: str
     requests: tuple[str, ...]
+    attempts: int = 0
 
     @property
     def checkpoint_id(self) -> str:
@@ -49,12 +52,21 @@ class MeasureOrder:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of one order: how many rows, and the requests that failed."""
+    """What came of one order.
+
+    Attributes:
+        checkpoint_id: The snapshot.
+        rows: How many rows there are of it now.
+        failures: The requests that failed, and why.
+        pid: The process that measured.
+        lost: Whether the snapshot was damaged or gone, and has to be taken again.
+    """
 
     checkpoint_id: str
     rows: int
     failures: tuple[str, ...]
     pid: int
+    lost: bool = False
 
 
 def measure(
@@ -62,16 +74,19 @@ def measure(
 ) -> Measured:
     """Measure one snapshot and store the rows as one part.
 
-    Raises:
-        ResultsError: If the snapshot is missing or does not match its hash.
+    A snapshot that is missing or does not match its hash is set aside.
     """
+    checkpoint = order.checkpoint
+    try:
+        state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
+    except ResultsError:
+        set_aside_snapshot(folder, checkpoint["trial_id"], checkpoint["step"])
+        return Measured(order.checkpoint_id, rows=0, failures=(), pid=os.getpid(), lost=True)
     config = TrialConfig.model_validate_json(order.config)
     settings: MeasuringOptions = study.measuring
     dataset = data.load(config.data, device)
     model = build_model(config.model, dataset.input_shape, dataset.classes, order.seed)
     initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    checkpoint = order.checkpoint
-    state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
     model.load_state_dict(state)
     context = MeasureContext(
         model,
@@ -98,6 +113,7 @@ def measure(
         for row in measure_snapshot(context, requests)
     ]
     # Whether a snapshot is measured is read off the table measures, which so comes last.
+    keep_subsets(folder, config.data, dataset, context)
     if "final" in checkpoint["reason"].split("; "):
         keep_examples(folder, config.data, dataset, rows)
     write_part(folder, "curves", [row for row in rows if "curve" in row], part_name(order))
@@ -131,4 +147,5 @@ class Measurer:
 
     def measure(self, order: MeasureOrder) -> Measured:
         """Measure one snapshot."""
-        return measure(order, self.folder, self.study, self.data, self.device)
+        with storing(self.folder.path):
+            return measure(order, self.folder, self.study, self.data, self.device)

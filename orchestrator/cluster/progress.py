@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
 from orchestrator.cluster.run_state import RunState
+from orchestrator.terminal import printable
 
 PLAIN_SECONDS = 60.0
 REFRESH_SECONDS = 0.5
@@ -37,7 +38,11 @@ def show_progress(state: RunState, *, quiet: bool = False) -> Iterator[None]:
 
 def tell(*, quiet: bool = False) -> Callable[[str], None]:
     """How to tell one line of progress on standard error; nothing if ``quiet``."""
-    return (lambda text: None) if quiet else lambda text: print(text, file=sys.stderr, flush=True)
+    return (lambda text: None) if quiet else _told
+
+
+def _told(text: str) -> None:
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def summary_line(state: RunState) -> str:
@@ -83,7 +88,7 @@ def _bars(state: RunState, console: Console, stop: threading.Event) -> None:
         TextColumn("{task.description:<10}"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", style="dim"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     with Progress(*columns, console=console, refresh_per_second=4) as progress:
         trials = progress.add_task("trials", total=state.total, note="")
@@ -100,7 +105,7 @@ def _bars(state: RunState, console: Console, stop: threading.Event) -> None:
                 )
                 failed = [f"{i}: {text}" for i, text in state.failed.items()] + dispatcher.failures
                 if failed:
-                    note = failed[-1].splitlines()[0][:100]
+                    note = printable(failed[-1].partition("\n")[0])[:100]
                     progress.update(failures, completed=len(failed), note=note, visible=True)
             if ended:
                 break

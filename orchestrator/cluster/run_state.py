@@ -9,6 +9,7 @@ from typing import Any
 from ray import tune
 
 from orchestrator.cluster.dispatcher import Dispatcher
+from orchestrator.errors import StorageError
 from orchestrator.study.trials import Trial
 
 BACK_PRESSURE_LOOK_SECONDS = 0.2
@@ -26,6 +27,11 @@ class RunState:
         limit: Training waits while more snapshots than this wait to be measured.
         slots: Trials that train at the same time.
         seconds: Training seconds of completed trials, by id.
+        trained: Trials that were trained to their end.
+        failed: Trials that failed, and why.
+        running: What the running trials reported last.
+        ended: Trials that hold no slot any more.
+        storage: Why a trial could not store what it had, if so.
     """
 
     trials: dict[str, Trial]
@@ -34,11 +40,12 @@ class RunState:
     limit: int
     slots: int = 1
     dispatcher: Dispatcher | None = None
-    measured_before: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
+    trained: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     running: dict[str, dict[str, Any]] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
+    storage: StorageError | None = None
     started_at: float = field(default_factory=time.monotonic)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -50,9 +57,27 @@ class RunState:
         self.end(trial_id)
         if result.get("status") == "failed":
             self.failed[trial_id] = result["error"]
+        elif result.get("status") == "not stored":
+            self.storage = StorageError(*result["error"])
         elif new and result.get("status") == "completed":
             self.completed += 1
+            self.trained.add(trial_id)
             self.seconds[trial_id] = result["train_seconds"]
+
+    @property
+    def must_stop(self) -> bool:
+        """Whether it is of no use to train on: nothing can be stored, or nothing is measured."""
+        dispatcher = self.dispatcher
+        return self.storage is not None or (dispatcher is not None and dispatcher.error is not None)
+
+    def raise_what_stopped(self) -> None:
+        """Raise what made the trials stop before their end, if anything did.
+
+        Raises:
+            StorageError: If a trial could not store what it had.
+        """
+        if self.storage is not None:
+            raise self.storage
 
     def end(self, trial_id: str) -> None:
         """Note that a trial's slot is free."""
@@ -66,7 +91,7 @@ class RunState:
     def wait_for_measurers(self) -> None:
         """Back-pressure: hold the trials while too many snapshots wait to be measured."""
         dispatcher = self.dispatcher
-        while dispatcher is not None and dispatcher.alive and dispatcher.waiting > self.limit:
+        while dispatcher is not None and dispatcher.working and dispatcher.waiting > self.limit:
             time.sleep(BACK_PRESSURE_LOOK_SECONDS)
 
     def seconds_left(self) -> float | None:
@@ -127,3 +152,15 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
         """A trial failed for good."""
         if _current is not None:
             _current.end(trial.config["trial_id"])
+
+
+class StopWhenStorageFails(tune.Stopper):  # type: ignore[misc]
+    """Ends every trial once the current :class:`RunState` says that going on is of no use."""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No single trial is ended here."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Asked by Tune between any two events."""
+        return _current is not None and _current.must_stop

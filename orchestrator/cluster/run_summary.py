@@ -20,6 +20,8 @@ class RunSummary:
         measured: Snapshots that this run measured.
         failed_trials: Id → reason of trials that are not completed.
         failed_measures: What could not be measured, and why.
+        failed_audits: What could not be audited, and why.
+        set_aside: Files that were found damaged and are kept aside.
         seconds: Wall time.
     """
 
@@ -29,12 +31,14 @@ class RunSummary:
     measured: int = 0
     failed_trials: dict[str, str] = field(default_factory=dict)
     failed_measures: list[str] = field(default_factory=list)
+    failed_audits: list[str] = field(default_factory=list)
+    set_aside: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def complete(self) -> bool:
         """Whether every trial is completed and every snapshot measured."""
-        return self.completed == self.trials and not self.failed_measures
+        return self.completed == self.trials and not (self.failed_measures or self.failed_audits)
 
     def text(self) -> str:
         """The summary for people."""
@@ -44,9 +48,13 @@ class RunSummary:
         ]
         lines += [f"  failed trial {id_}: {_one(why)}" for id_, why in self.failed_trials.items()]
         lines += [f"  failed measure {_one(text)}" for text in self.failed_measures]
+        lines += [f"  failed audit {_one(text)}" for text in self.failed_audits]
         if len(lines) > MOST_FAILURES_SHOWN + 1:
             more = len(lines) - 1 - MOST_FAILURES_SHOWN
             lines[MOST_FAILURES_SHOWN + 1 :] = [f"  and {more} more; see `status`"]
+        if self.failed_trials or self.failed_measures:
+            lines.append("  what failed is tried again only if asked: --retry-failed")
+        lines += [f"  damaged, kept aside and made again: {path}" for path in self.set_aside]
         return "\n".join(lines)
 
 

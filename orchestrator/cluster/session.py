@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import ray
 from ray.exceptions import AuthenticationError, RayError, RuntimeEnvSetupError
 
+from orchestrator.cluster.interrupts import interrupts
 from orchestrator.cluster.own_code import copy_code, import_own_parts
+from orchestrator.cluster.private_ray import PRIVATE, kept_private
 from orchestrator.errors import ImportPathError, ResourcesError
 from orchestrator.study.spec import ResourcesOptions, Study
 
@@ -66,7 +65,8 @@ class Slots:
 def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
     """Join the cluster at ``address``, or start Ray on this machine; leave it at the end.
 
-    SIGTERM is turned into ``KeyboardInterrupt``, as Ctrl-C is, for as long as the session lasts.
+    SIGTERM and the loss of the terminal are turned into ``KeyboardInterrupt``, as Ctrl-C is, for as
+    long as the session lasts; a second signal ends the process at once.
     The workers of a cluster are sent this package and the user's own modules, and one of them is
     asked whether it can run the study before anything is spent. Where this process is connected
     to Ray already (a notebook), that connection is used and kept as it is.
@@ -80,7 +80,7 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
 
     Raises:
         ResourcesError: If one trial beside the measurers can never be scheduled, or if there
-            is no cluster at ``address``, or it wants another token.
+            is no cluster at ``address``, or it wants another token, or Ray does not start.
         ImportPathError: If the workers cannot import what the study names.
     """
     for name, value in _QUIET.items():
@@ -89,7 +89,7 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
         # What fails is stored as a row and told at the end.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if ray.is_initialized():
-        with _sigterm_interrupts():
+        with interrupts():
             yield slots(ray.cluster_resources(), study.resources)
         return
     with warnings.catch_warnings():
@@ -99,7 +99,7 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
         else:
             _start_here(study.resources)
         # Ray replaces handlers while it starts, so ours come after it.
-        with _sigterm_interrupts():
+        with interrupts():
             try:
                 found = slots(_capacity(), study.resources)
                 if address:
@@ -110,19 +110,28 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
 
 
 def _start_here(resources: ResourcesOptions) -> None:
-    ray.init(
-        # Without an explicit "local", Ray joins whatever cluster it finds on this machine.
-        address="local",
-        num_cpus=_local_cpus(resources, os.cpu_count() or 1),
-        resources=dict.fromkeys({*resources.trial.custom, *resources.measurer.custom}, PLENTY),
-        include_dashboard=False,
-        _node_ip_address="127.0.0.1",
-        **_SILENT,
-    )
+    custom = {*resources.trial.custom, *resources.measurer.custom}
+    with kept_private():
+        try:
+            ray.init(
+                num_cpus=_local_cpus(resources, os.cpu_count() or 1),
+                resources=dict.fromkeys(custom, PLENTY),
+                **PRIVATE,
+                **_SILENT,
+            )
+        except Exception as error:  # Ray has no class of its own for this.
+            if "timed out during startup" not in str(error):
+                raise
+            raise ResourcesError(
+                "Ray did not start on this machine within half a minute",
+                "it is busy, or short of memory: run again once it is not",
+            ) from error
 
 
 def _join(address: str, study: Study) -> None:
     """Connect to a cluster and send it the code, unless whoever submitted this job did so."""
+    # One look, of most of a minute, instead of twenty: nobody waits so long for a wrong address.
+    os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     sent = {"working_dir", "py_modules"} & (job.get("runtime_env") or {}).keys()
     with tempfile.TemporaryDirectory() as folder:
@@ -239,22 +248,3 @@ def slots(available: dict[str, float], resources: ResourcesOptions) -> Slots:
         if need > 0
     ] or [max(1, int(cores))]
     return Slots(trials, measurer.count, max(measurer.count, min(most)), measurer_cpus)
-
-
-@contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(signum: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,9 +19,15 @@ from ray import tune
 from orchestrator import __version__
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
-from orchestrator.errors import UserError
+from orchestrator.errors import StorageError, UserError
 from orchestrator.models import build_model, parameter_count
-from orchestrator.results import ResultsFolder, commit_snapshot, write_part
+from orchestrator.results import (
+    ResultsFolder,
+    commit_snapshot,
+    require_space,
+    storing,
+    write_part,
+)
 from orchestrator.study.spec import CheckpointOptions, TrialConfig
 from orchestrator.training import (
     Checkpoint,
@@ -71,18 +80,27 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         data: SharedData,
         threads: int,
         device: str,
+        timeout: float | None,
     ) -> None:
         """Prepare the process once; ``reset_config`` prepares it for each further trial."""
         prepare_process(threads)
         self.folder = ResultsFolder.open(folder)
         self.checkpoints = CheckpointOptions.model_validate_json(checkpoints)
-        self.orders, self.data, self.device = orders, data, device
+        self.orders, self.data = orders, data
+        self.device, self.timeout = device, timeout
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
         order = self.orders[new_config["trial_id"]]
-        self.work = run_trial(order, self.folder, self.checkpoints, self.data, device=self.device)
+        self.work = run_trial(
+            order,
+            self.folder,
+            self.checkpoints,
+            self.data,
+            device=self.device,
+            timeout=self.timeout,
+        )
         return True
 
     def step(self) -> dict[str, Any]:
@@ -102,12 +120,14 @@ def run_trial(
     data: SharedData,
     *,
     device: str = "cpu",
+    timeout: float | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Train one trial and store what comes of it, going on from its resume state if it has one.
 
     Yields:
         How far the trial is after each event: ``trial_id``, ``epoch``, ``updates``,
-        ``train_seconds`` and ``done``; at the end also ``status`` and ``error``.
+        ``train_seconds`` and ``done``; at the end also ``status`` (``completed``, ``failed`` or
+        ``not stored``) and ``error``.
     """
     config = TrialConfig.model_validate_json(order.config)
     attempt = _next_attempt(folder, order)
@@ -120,12 +140,44 @@ def run_trial(
         "torch_version": torch.__version__,
         "orchestrator_version": __version__,
     }
-    _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
+    end = {"trial_id": order.trial_id, "done": True}
     try:
-        yield from _train(order, config, identity, folder, checkpoints, data, device)
-    except UserError as error:  # The user's to mend: trying again would change nothing.
-        _write_trial(folder, identity, f"{attempt:04d}-failed", status="failed", error=str(error))
-        yield {"trial_id": order.trial_id, "done": True, "status": "failed", "error": str(error)}
+        with storing(folder.path), _deadline(timeout, folder, identity):
+            _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
+            try:
+                yield from _train(order, config, identity, folder, checkpoints, data, device)
+            except UserError as error:  # The user's to mend: trying again would change nothing.
+                why = {"status": "failed", "error": str(error)}
+                _write_trial(folder, identity, f"{attempt:04d}-failed", **why)
+                yield {**end, **why}
+    except StorageError as error:  # Of the whole study; the trial has not failed.
+        yield {**end, "status": "not stored", "error": (error.message, error.hint)}
+
+
+@contextmanager
+def _deadline(
+    seconds: float | None, folder: ResultsFolder, identity: dict[str, Any]
+) -> Iterator[None]:
+    """End this process if the block takes too long, with a row that says so."""
+    if seconds is None:
+        yield
+        return
+
+    def end() -> None:
+        try:
+            why = f"its attempt took longer than resources.trial.timeout, {seconds:g} s"
+            name = f"{identity['attempt']:04d}-failed"
+            _write_trial(folder, identity, name, status="failed", error=why)
+        finally:
+            os._exit(1)  # What hangs can't be asked to stop; Tune starts it anew.
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _train(
@@ -150,7 +202,7 @@ def _train(
         dataset,
         checkpoints,
         device=device,
-        resume=read_resume_state(resume_path),
+        resume=read_resume_state(resume_path, folder.damaged),
     ):
         if isinstance(event, Checkpoint):
             row = _store_snapshot(folder, trial_id, event)
@@ -186,7 +238,7 @@ def _train(
                 train_seconds=event.train_seconds,
                 evaluation_seconds=event.evaluation_seconds,
             )
-            folder.discard_resume_state(trial_id)
+            folder.discard_resume_states({trial_id})
             yield {
                 "trial_id": trial_id,
                 "epoch": event.epochs,
@@ -200,6 +252,7 @@ def _train(
 
 def _store_snapshot(folder: ResultsFolder, trial_id: str, event: Checkpoint) -> dict[str, Any]:
     path = folder.snapshot(trial_id, event.step)
+    require_space(folder.path, sum(tensor.nbytes for tensor in event.state.values()))
     file = write_snapshot(path, event.state)
     row = {
         "checkpoint_id": f"{trial_id}-{event.step}",

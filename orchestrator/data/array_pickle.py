@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import pickletools
 from typing import Any
 
 import numpy as np
@@ -92,6 +93,13 @@ class _ArrayUnpickler(pickle.Unpickler):
             ) from None
 
 
+def _refuse_far_memo(content: bytes) -> None:
+    """Python makes room for every number below the one under which something is remembered."""
+    for operation, argument, _ in pickletools.genops(content):
+        if operation.name in {"PUT", "LONG_BINPUT"} and int(argument or 0) > len(content):
+            raise pickle.UnpicklingError(f"it remembers something under {argument}")
+
+
 def load_array_pickle(content: bytes, where: str) -> Any:
     """Unpickle numbers, text, containers and arrays of unsigned bytes; nothing else.
 
@@ -107,11 +115,12 @@ def load_array_pickle(content: bytes, where: str) -> Any:
         DataError: If it is broken or asks for anything else.
     """
     try:
+        _refuse_far_memo(content)
         # A hostile pickle can raise anything from the substitutes; none of it may pass as ours.
         result = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:
         raise DataError(
-            f"{where}: cannot be unpickled: {error}",
+            f"{where}: cannot be unpickled: {str(error) or type(error).__name__}",
             "get the binary version of the data set, or the original file",
         ) from error
     if not isinstance(result, dict):

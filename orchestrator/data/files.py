@@ -6,9 +6,9 @@ import gzip
 import os
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from orchestrator.errors import DataError
@@ -25,6 +25,7 @@ _USER_ROOTS = (
     "~/.cache/torchvision",
     "~/.keras/datasets",
 )
+MOST_BYTES = 1 << 30
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -65,7 +66,9 @@ class Located:
         """
         try:
             contents = dict(_members(self.place, self.layout))
-        except (OSError, EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
+        except DataError:
+            raise
+        except Exception as error:  # What a damaged archive raises depends on where it is damaged.
             raise DataError(
                 f"{self.place}: cannot be read: {error}", "remove it and get it again"
             ) from error
@@ -138,22 +141,39 @@ def _members(place: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
         for name in layout.files:
             path = _variant(place, name)
             if path is not None:
-                yield name, _decompressed(path.read_bytes())
+                _refuse_large(path, path.stat().st_size)
+                yield name, _decompressed(path.read_bytes(), path)
     elif zipfile.is_zipfile(place):
         with zipfile.ZipFile(place) as archive:
-            for member in archive.namelist():
-                name = PurePosixPath(member).name.removesuffix(".gz")
+            for member in archive.infolist():
+                name = PurePosixPath(member.filename).name.removesuffix(".gz")
                 if name in layout.files:
-                    yield name, _decompressed(archive.read(member))
+                    _refuse_large(place / name, member.file_size)
+                    yield name, _decompressed(archive.read(member), place / name)
     else:
         with tarfile.open(place) as tar:
             for entry in tar:
                 name = PurePosixPath(entry.name).name
                 stream = tar.extractfile(entry) if name in layout.files else None
                 if stream is not None:
-                    yield name, _decompressed(stream.read())
+                    _refuse_large(place / name, entry.size)
+                    yield name, _decompressed(stream.read(), place / name)
 
 
-def _decompressed(content: bytes) -> bytes:
+def _decompressed(content: bytes, path: Path) -> bytes:
     # By content, not by name: neither idx files nor CIFAR batches can begin like gzip.
-    return gzip.decompress(content) if content.startswith(_GZIP_MAGIC) else content
+    if not content.startswith(_GZIP_MAGIC):
+        return content
+    with gzip.open(BytesIO(content)) as stream:
+        unpacked = stream.read(MOST_BYTES + 1)
+    _refuse_large(path, len(unpacked))
+    return unpacked
+
+
+def _refuse_large(path: Path, size: int) -> None:
+    """A small archive can unpack to more than any memory holds."""
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{path}: more than {MOST_BYTES:,} bytes, which no file of a known data set has",
+            "remove it and get it again",
+        )

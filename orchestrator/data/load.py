@@ -46,7 +46,8 @@ def load_dataset(options: DataOptions) -> Dataset:
         ImportPathError: If the user's own data set cannot be imported.
     """
     source = _read(options)
-    classes = check_source(source, options.name)
+    where = options.path if isinstance(options, NpzData) else options.name
+    classes = check_source(source, where)
     available = len(source.train_y)
     if options.train_size is not None and options.train_size > available:
         raise DataError(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orchestrator.data.source import SourceArrays, from_user
 from orchestrator.errors import DataError
@@ -31,18 +34,35 @@ def load_npz(path: str) -> SourceArrays:
     hint = f"write it with numpy.savez(path, {', '.join(f'{name}=…' for name in _NAMES)})"
     if not zipfile.is_zipfile(file):
         raise DataError(f"{file}: got a file that is no .npz", hint)
-    with np.load(file, allow_pickle=False) as archive:
+    try:
+        arrays = _read(file, hint)
+    except DataError:
+        raise
+    except Exception as error:  # What a damaged archive raises depends on where it is damaged.
+        raise DataError(f"{file}: cannot be read: {error!r}", hint) from error
+    return from_user(arrays, str(file))
+
+
+def _read(file: Path, hint: str) -> list[NDArray[Any]]:
+    # Opened here, for NumPy leaves a file open that is no archive.
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         missing = [name for name in _NAMES if name not in archive]
         if missing:
             present = ", ".join(archive.files) or "nothing"
             raise DataError(f"{file}: got {present}, expected {', '.join(missing)} too", hint)
+        unpacked = sum(member.file_size for member in archive.zip.infolist())
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if unpacked > memory:
+            raise DataError(
+                f"{file}: unpacks to {unpacked:,} bytes, but there are {memory:,} bytes of memory"
+            )
         arrays = []
         for name in _NAMES:
             try:
                 array = archive[name]
-            except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            except Exception as error:
                 raise DataError(f"{file}: {name}: cannot be read: {error}", hint) from error
             if not isinstance(array, np.ndarray):  # NumPy hands out foreign members as bytes
                 raise DataError(f"{file}: {name}: got a member that is no array", hint)
             arrays.append(array)
-    return from_user(arrays, str(file))
+    return arrays

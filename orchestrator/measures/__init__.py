@@ -11,7 +11,7 @@ What holds for all measures:
 
 - **Direction.** A value is the quantity itself, never with its sign turned. Whether higher or lower
   means larger margins, flatter minima or less complexity is said in ``measure_catalog.direction``
-  and nowhere else.
+  and nowhere else; ``measure_catalog.invariances`` says what it does not notice.
 - **Loss** is the mean over all measured examples, each with the same weight, however they are
   divided into passes of ``examples_per_pass``; errors are shares in [0, 1].
 - **Batch normalization** is in eval mode, with the running statistics of training; every row says
@@ -23,8 +23,9 @@ What holds for all measures:
 - **Random numbers** come from one stream for each purpose (``random_streams``). Probes, noise and
   starts of attacks are the same for every snapshot, so that differences between snapshots are not
   theirs, and no measure changes those of another.
-- **Errors.** A stochastic value has a standard error, whose 95 % interval covers the exact value
-  in 92 to 98 % of simulated cases unless the measure's docstring says otherwise.
+- **Errors.** A stochastic value has a standard error. With the default options the interval of
+  1.96 of them to either side covers the exact value in 92 to 98 % of simulated cases, unless the
+  measure's docstring says otherwise. With fewer than 16 draws take the t quantile.
 - **Non-finite** values are rows with the status ``nonfinite`` and a reason; infinite distances are
   counted and enter quantiles, never means.
 """
@@ -36,7 +37,12 @@ from orchestrator.measures.catalog import catalog
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
 from orchestrator.measures.curvature.edge_of_stability import EdgeOfStability, stability_threshold
 from orchestrator.measures.curvature.exact_trace import ExactTrace, exact_trace
-from orchestrator.measures.curvature.fisher import Fisher
+from orchestrator.measures.curvature.fisher import (
+    Fisher,
+    empirical_fisher_trace,
+    fisher_trace,
+    gradient_noise,
+)
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
 from orchestrator.measures.curvature.ggn_trace import (
     GgnTrace,
@@ -202,11 +208,14 @@ __all__ = [  # noqa: RUF022 - grouped by subject
     "controlled_trace",
     "hutch_plus_plus_trace",
     "hutchinson_trace",
-    # the exact trace and its proof
+    # exact traces, of each parameter and each example too, and the proof that one needs
     "ExactTrace",
     "Proof",
+    "empirical_fisher_trace",
     "exact_ggn_trace",
     "exact_trace",
+    "fisher_trace",
+    "gradient_noise",
     "prove_piecewise_linear",
     "sampled_ggn_trace",
     # relative flatness of layers

@@ -13,7 +13,7 @@ from orchestrator.study.measure_options import MeasureOptions
 if TYPE_CHECKING:
     from orchestrator.measures.context import MeasureContext
 
-Need = Literal["gradient_graph"]
+Need = Literal["gradient_graph", "krylov_space"]
 """What is shared and too large to keep when no measure needs it any more."""
 Direction = Literal["higher", "lower", "neutral"]
 
@@ -31,6 +31,10 @@ class CatalogEntry:
             lower complexity, and so are expected to generalize better; ``neutral`` otherwise.
         citation: Paper, with arXiv id and equation where there is one.
         cost: In forward passes (F) and gradients (G) over the examples measured.
+        invariances: Which changes of the weights are known to leave the value as it is:
+            ``layer rescaling`` (α and 1/α on successive ReLU layers, so that the function stays)
+            and ``logit scale`` (the last layer times c), with a condition in brackets where it
+            is not always so; or ``none``.
     """
 
     measure: str
@@ -40,6 +44,7 @@ class CatalogEntry:
     direction: Direction
     citation: str
     cost: str
+    invariances: str = "none"
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ class MeasureContext:
     Attributes:
         model: The copy, in eval mode.
         parameters: Its trainable parameters by name, tied ones once.
+        subsets: Where in their split the examples are that measures took, where they did not
+            take all: by split and how many they are.
 
     Raises:
         MeasureError: If a split has no examples, or the network no trainable parameters.
@@ -95,6 +97,11 @@ class MeasureContext:
             raise MeasureError("the network has no trainable parameters, so nothing to measure")
         splits: tuple[Split, ...] = ("train", "test")
         self._positions = {split: _measured(dataset, split, examples) for split in splits}
+        self.subsets: dict[tuple[Split, int], Tensor] = {
+            (split, len(chosen)): chosen
+            for split, chosen in self._positions.items()
+            if chosen is not None
+        }
         self._data = {split: self._examples(dataset, split) for split in splits}
         self._shared: dict[Hashable, Any] = {}
         self._keep_graphs = True

@@ -77,7 +77,7 @@ def prequential_description_length(
 ) -> DescriptionLength:
     """Σ_k −log p(y_{s_k}, …, y_{s_{k+1}−1} | x, θ(D_{<s_k})), the first block coded uniformly.
 
-    Blier and Ollivier, arXiv:1802.07044, section 3.3; Bornschein, Visin and Osindero,
+    Blier and Ollivier, arXiv:1802.07044, section 3.4; Bornschein, Visin and Osindero,
     arXiv:2006.03009. Lower means a shorter description. It depends on the order of the examples:
     shuffle them, and repeat with other orders and seeds for its spread. Cost: one training a block.
 

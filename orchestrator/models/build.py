@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from orchestrator.errors import ModelError
 from orchestrator.models.cnn import build_cnn
 from orchestrator.models.custom import build_custom
 from orchestrator.models.initialization import initialize
@@ -40,13 +42,14 @@ def build_model(
         logits ``(n, classes)``.
 
     Raises:
-        ModelError: If the network does not fit the data or its options.
+        ModelError: If the network does not fit the data, its options or the memory.
         ImportPathError: If the user's own network cannot be imported.
     """
     stream = stream_seed(seed, "initialization")
     with _construction(stream):
         if isinstance(options, CustomOptions):
             return build_custom(options, input_shape, classes)
+        _refuse_oversized(options, input_shape, classes)
         model = _build_builtin(options, input_shape, classes)
         # Of its own, so that what PyTorch's constructors draw and discard plays no part.
         initialize(model, options.activation, torch.Generator().manual_seed(stream))
@@ -56,6 +59,29 @@ def build_model(
 def parameter_count(model: nn.Module) -> int:
     """How many numbers training can change; shared ones count once."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _refuse_oversized(
+    options: MlpOptions | CnnOptions | ResnetOptions | VggOptions,
+    input_shape: tuple[int, ...],
+    classes: int,
+) -> None:
+    """Count the weights before any memory is asked for: too much of it may end the process."""
+    smaller = "use a smaller width or depth"
+    try:
+        with torch.device("meta"):
+            weightless = _build_builtin(options, input_shape, classes)
+    except (RuntimeError, OverflowError) as error:
+        first = str(error).partition("\n")[0]
+        raise ModelError(f"model: too large to be built: {first}", smaller) from error
+    needed = sum(value.numel() * value.element_size() for value in weightless.parameters())
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ModelError(
+            f"model: its weights alone need {needed / 2**30:,.0f} GiB, but this machine has "
+            f"{there / 2**30:,.0f} GiB of memory",
+            smaller,
+        )
 
 
 def _build_builtin(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from orchestrator.report.evidence import Judged
 from orchestrator.statistics import Claim
-from orchestrator.statistics.claim import with_interval
+from orchestrator.statistics.claim import as_given, with_interval
 
 _SENTENCES = {
     ("flatness_tracks_margin", "holds"): (
@@ -15,7 +15,7 @@ _SENTENCES = {
     ),
     ("flatness_tracks_margin", "fails"): (
         "Flatness does not track the margin here as strongly as claimed: where the training "
-        "error is at most 0.1, {number}, not −0.8 or less."
+        "error is at most 0.1, {number}, not {threshold} or less."
     ),
     ("flatness_tracks_margin", "unclear"): (
         "Whether flatness tracks the margin remains unclear: {number}."
@@ -24,10 +24,12 @@ _SENTENCES = {
         "Margins are far cheaper than flatness: {number} times the seconds for a Hessian trace."
     ),
     ("margin_is_cheaper", "fails"): (
-        "Margins were not ten times cheaper: {number} times the seconds for a Hessian trace."
+        "Margins were not {threshold} times cheaper: {number} times the seconds for a Hessian "
+        "trace."
     ),
     ("margin_is_cheaper", "unclear"): (
-        "Whether margins are ten times cheaper than a Hessian trace remains unclear: {number}."
+        "Whether margins are {threshold} times cheaper than a Hessian trace remains unclear: "
+        "{number}."
     ),
     ("flatness_depends_on_parametrization", "holds"): (
         "Flatness depends on the parametrization: with the function left as it was, the Hessian "
@@ -41,8 +43,8 @@ _SENTENCES = {
         "Whether flatness depends on the parametrization remains unclear: {number}."
     ),
     ("margin_predicts_gap_at_least_as_well", "holds"): (
-        "The margin ranks networks by their generalization gaps at least as well as the Hessian "
-        "trace does ({number})."
+        "By the size of τ, whatever its sign, the margin ranks networks by their generalization "
+        "gaps at least as well as the Hessian trace does ({number})."
     ),
     ("margin_predicts_gap_at_least_as_well", "fails"): (
         "The Hessian trace ranks networks by a generalization gap better than the margin does "
@@ -57,8 +59,8 @@ _SENTENCES = {
         "regularization it tracks the margin less well than in the usual training ({number})."
     ),
     ("flatness_is_an_epiphenomenon", "fails"): (
-        "Flatness goes on tracking the margin whatever the loss, optimizer and regularization "
-        "({number})."
+        "Flatness tracks the margin across losses, optimizers and regularization no less well "
+        "than in the usual training alone ({number})."
     ),
     ("flatness_is_an_epiphenomenon", "unclear"): (
         "Whether flatness tracks the margin only in the usual training remains unclear: {number}."
@@ -84,7 +86,7 @@ _NUMBERS = {
     "flatness_tracks_margin": ("r = {}", 3),
     "margin_is_cheaper": ("{}", 2),
     "flatness_depends_on_parametrization": ("{}", 2),
-    "margin_predicts_gap_at_least_as_well": ("difference of |τ| {}", 2),
+    "margin_predicts_gap_at_least_as_well": ("difference of |τ| {}, claimed {criterion}", 2),
     "flatness_is_an_epiphenomenon": ("|r| weakens by {}", 2),
     "large_batch_needs_time": ("difference of shares {}", 2),
 }
@@ -105,5 +107,7 @@ def _sentence(claim: Claim) -> str:
     if claim.estimate.value is None:
         number = claim.estimate.reason
     else:
-        number = form.format(with_interval(claim.estimate, digits))
-    return _SENTENCES[claim.name, claim.verdict].format(number=number)
+        interval = with_interval(claim.estimate, digits)
+        number = form.format(interval, criterion=claim.criterion)
+    sentence = _SENTENCES[claim.name, claim.verdict]
+    return sentence.format(number=number, threshold=as_given(claim.threshold))

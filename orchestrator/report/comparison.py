@@ -171,7 +171,7 @@ def _compared_claim(
     name: str, studies: Sequence[str], stated: Mapping[str, Judged]
 ) -> ComparedClaim:
     first = next(iter(stated.values())).claim
-    heads = ("study", "verdict", "value", "from", "to", "threshold", "snapshots", "trials")
+    heads = ("study", "verdict", "value", "from", "to", "holds if", "n", "trials")
     rows = [_row(study, stated.get(study)) for study in studies]
     return ComparedClaim(
         name=name,
@@ -193,7 +193,7 @@ def _row(study: str, judged: Judged | None) -> tuple[Any, ...]:
         estimate.value,
         estimate.low,
         estimate.high,
-        claim.threshold,
+        claim.criterion,
         estimate.n,
         estimate.n_groups,
     )

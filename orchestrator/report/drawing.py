@@ -11,6 +11,7 @@ from typing import Any
 import vl_convert
 
 _ID = re.compile(r'\bid="([^"]+)"')
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def static_svg(specification: Mapping[str, Any], key: str, title: str) -> str:
@@ -25,7 +26,7 @@ def static_svg(specification: Mapping[str, Any], key: str, title: str) -> str:
     Returns:
         An ``<svg>`` element. Equal charts give equal text.
     """
-    drawn: str = vl_convert.vegalite_to_svg(dict(specification), allowed_base_urls=[])
+    drawn: str = vl_convert.vegalite_to_svg(drawable(specification), allowed_base_urls=[])
     # Ids are counted up within a process; here they are counted from 0 in each drawing.
     for number, name in enumerate(dict.fromkeys(_ID.findall(drawn))):
         new = f"{key}-{number}"
@@ -33,6 +34,18 @@ def static_svg(specification: Mapping[str, Any], key: str, title: str) -> str:
         drawn = drawn.replace(f"url(#{name})", f"url(#{new})")
     start = drawn.index("<svg") + len("<svg")
     return f'<svg role="img" aria-label="{_attribute(title)}"{drawn[start:]}'
+
+
+def drawable(value: Any) -> Any:
+    """JSON without the characters that no XML can hold, such as those of a coloured terminal.
+
+    The renderer ends the whole process where it meets one.
+    """
+    if isinstance(value, Mapping):
+        return {name: drawable(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [drawable(one) for one in value]
+    return _NOT_XML.sub("\ufffd", value) if isinstance(value, str) else value
 
 
 def embedded_json(value: Any) -> str:
@@ -52,6 +65,7 @@ def scripts() -> str:
 
 
 def _attribute(text: str) -> str:
+    text = _NOT_XML.sub("\ufffd", text)
     for character, entity in (("&", "&amp;"), ('"', "&quot;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(character, entity)
     return text

@@ -37,6 +37,7 @@ Threshold = Mapping[str, float]
 
 MARGIN = "margin_mean"
 TRACE = "hessian_trace"
+_CONFOUNDERS = {"batch size": "batch_size", "width": "width"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def _judge(source: Source, claim: BuiltInClaim | StatedClaim) -> Judged:
 
 
 def _flatness_tracks_margin(source: Source, threshold: Threshold) -> Judged:
-    query = snapshots([name for name in (MARGIN, TRACE) if source.has(name)])
+    wanted = (MARGIN, TRACE, *_CONFOUNDERS.values())
+    query = snapshots([name for name in wanted if source.has(name)])
     rows = source.rows(query)
     claim = flatness_tracks_margin(
         rows.floats(TRACE),
@@ -91,6 +93,7 @@ def _flatness_tracks_margin(source: Source, threshold: Threshold) -> Judged:
         rows.floats("train_loss"),
         rows.floats("train_error"),
         rows.groups(),
+        controls={name: rows.floats(column) for name, column in _CONFOUNDERS.items()},
         **threshold,
     )
     return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "threshold")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 from orchestrator.report.figures import Table
 from orchestrator.report.progress import expected_trials
 from orchestrator.report.queries import CATALOG, HOW_MEASURED
-from orchestrator.report.source import Source
-from orchestrator.statistics.bootstrap import LEVEL, RESAMPLES
+from orchestrator.report.source import Source, claims_of
+from orchestrator.report.statistical_methods import NOTATION, describe_statistics
 from orchestrator.statistics.claim import counted
 
 
@@ -28,8 +28,13 @@ class Methods:
     measures: Table
 
 
-def describe_methods(source: Source) -> Methods:
-    """Tell how data, networks, training, snapshots, measures and statistics were done."""
+def describe_methods(source: Source, figures: Collection[str]) -> Methods:
+    """Tell how data, networks, training, snapshots, measures and statistics were done.
+
+    Args:
+        source: The study.
+        figures: Keys of the figures that are drawn, whose statistics are told.
+    """
     study = _with_swept_marked(source.study)
     paragraphs = (
         ("Data", _component(study.get("data"))),
@@ -38,25 +43,12 @@ def describe_methods(source: Source) -> Methods:
         ("Grid", _grid(study)),
         ("Snapshots", _snapshots(study.get("checkpoints", {}))),
         ("Measures", _measures(source)),
-        ("Statistics", _STATISTICS),
+        NOTATION,
+        *describe_statistics(figures, [claim.name for claim in claims_of(source)]),
     )
     catalog = source.rows(CATALOG)
-    heads = ("measure", "family", "symbol", "unit", "better if", "cost", "citation")
+    heads = ("measure", "family", "definition", "unit", "better if", "cost", "citation")
     return Methods(paragraphs, Table.of(heads, catalog.tuples()))
-
-
-_STATISTICS = (
-    f"Intervals have level {LEVEL:.0%}. Snapshots of one network are not independent, so they come "
-    f"from {RESAMPLES:,} bootstrap resamples of whole trials within their condition, k − 1 of k "
-    "with weight k/(k − 1) (Rao, Wu and Yue 1992, Survey Methodology 18), and reach as far as "
-    "Student’s quantile times the resampled standard deviation, on Fisher’s z scale for "
-    "correlations and on a logarithmic one for ratios. Equal seeds make them repeatable. A claim "
-    "holds if its whole interval lies beyond the threshold, fails if the whole interval lies on "
-    "the other side, and is unclear otherwise. Rank correlations are Kendall’s τ_b. The share of "
-    "variance that batch size explains is η² of batch size within points of time, relative to "
-    "all variance over networks and time; batch sizes are compared in pairs, over the updates "
-    "and the epochs that both cover, at 16 times equally far apart in logarithm."
-)
 
 
 _SWEPT = "varied (see Grid)"
@@ -118,13 +110,23 @@ def _snapshots(checkpoints: Mapping[str, Any]) -> str:
     parts = []
     if checkpoints.get("train_loss"):
         losses = ", ".join(map(_text, checkpoints["train_loss"]))
-        parts.append(f"at the first update at which the training loss is at most {losses}")
+        parts.append(
+            f"where the training loss first comes down to {losses}, found inside epochs, to one "
+            "update or to less than 10 % below"
+        )
     for unit in ("epochs", "updates"):
         positions = checkpoints.get(unit)
         if positions:
-            where = _listed(positions) if isinstance(positions, Mapping) else _text(positions)
-            parts.append(f"at {unit} {where}")
+            parts.append(_positions(positions, unit))
     return f"Taken {'; '.join([*parts, 'of the final network'])}."
+
+
+def _positions(positions: Mapping[str, int] | Iterable[int], unit: str) -> str:
+    if not isinstance(positions, Mapping):
+        return f"at {unit} {', '.join(map(_text, positions))}"
+    if "every" in positions:
+        return f"every {positions['every']:,} {unit}"
+    return f"at {positions['log_spaced']:,} {unit} equally far apart in logarithm"
 
 
 def _measures(source: Source) -> str:

@@ -84,21 +84,22 @@ TEST_EXAMPLES = Query(
 MEASURE_COLUMNS = Query(
     "measure_columns",
     "the columns of wide that could rank networks: not of the test split, and with a direction",
-    "SELECT column_name, family, direction\n"
+    # Several variants can share a column: an exact trace and an estimate of it.
+    "SELECT DISTINCT column_name, family, direction\n"
     "FROM parts.wide_columns JOIN measure_catalog USING (measure)\n"
     "WHERE split IS DISTINCT FROM 'test' AND direction <> 'neutral'\n"
     "ORDER BY family <> 'margin', family <> 'flatness', family, column_name",
 )
 
 
-def ranked_networks(measures: Iterable[str], hyperparameters: Iterable[str]) -> Query:
+def ranked_networks(measures: Iterable[str]) -> Query:
     """One row a completed trial: its last snapshot with all that could rank it."""
-    names = "".join(f", {identifier(name)}" for name in (*hyperparameters, *measures))
+    names = "".join(f", {identifier(name)}" for name in measures)
     return Query(
         "ranked_networks",
         "the last snapshot of every completed trial, with every measure that could rank it; at "
         f"most {MOST_COMPARED}, chosen by a hash",
-        f"SELECT trial_id, condition_id, seed, loss_gap, error_gap{names}\n"
+        f"SELECT trial_id, condition_id, seed, params_json, loss_gap, error_gap{names}\n"
         "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
         f"QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}\n"
         "ORDER BY trial_id",

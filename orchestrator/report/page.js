@@ -28,6 +28,7 @@ function fit(specification, width) {
   specification.config.legend.columns = width < 360 ? 1 : 2;
 }
 
+document.documentElement.classList.add("scripted");
 for (const figure of document.querySelectorAll("figure[data-key]")) {
   const key = figure.dataset.key;
   const holder = figure.querySelector(".chart");

@@ -20,7 +20,7 @@ from orchestrator.report.provenance import Provenance
 from orchestrator.report.queries import Query
 from orchestrator.results.atomic import write_atomically
 from orchestrator.statistics import Estimate
-from orchestrator.statistics.claim import with_interval
+from orchestrator.statistics.claim import counted, with_interval
 
 _MARKS = {"holds": "✓", "fails": "✗", "unclear": "?"}
 
@@ -86,6 +86,7 @@ def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
         loader=jinja2.FunctionLoader(_resource),
     )
     environment.filters["cell"] = cell
+    environment.filters["counted"] = counted
     environment.filters["interval"] = _interval
     drawn = [figure for figure in figures if figure.chart is not None]
     return environment.get_template(name).render(

@@ -8,7 +8,7 @@ from math import asin, pi
 
 import numpy as np
 
-from orchestrator.report.hue import level_text, varied_columns
+from orchestrator.report.grid_axes import grid_axes
 from orchestrator.report.network_queries import (
     MEASURE_COLUMNS,
     STANDARD_ERRORS_OF_TRAINED,
@@ -18,6 +18,7 @@ from orchestrator.report.queries import Query
 from orchestrator.report.source import Rows, Source
 from orchestrator.statistics import (
     Estimate,
+    Grid,
     NoiseCeiling,
     benjamini_hochberg,
     holm,
@@ -75,7 +76,7 @@ class Trained:
         rows: One a network.
         predictors: Measures that vary over them, at most ``MOST_PREDICTORS``.
         more: Measures beyond that many, left out.
-        axes: Hyperparameters that vary over them.
+        axes: Axis of the grid on which they differ → the level of each.
         reliability: Measure → share of its variance that is not its own estimation error; only
             measures that are estimated.
     """
@@ -84,12 +85,17 @@ class Trained:
     rows: Rows
     predictors: tuple[Predictor, ...]
     more: int
-    axes: tuple[str, ...]
+    axes: Mapping[str, tuple[str, ...]]
     reliability: Mapping[str, float]
 
-    def levels(self, axis: str) -> list[str]:
-        """The level of a hyperparameter in each row, as text."""
-        return [level_text(value) for value in self.rows[axis]]
+    @property
+    def grid(self) -> Grid | None:
+        """The grid they lie on; None if it has no axis or does not tell all conditions apart."""
+        if not self.axes:
+            return None
+        grid = Grid.of(self.axes)
+        whole = len(grid.conditions) == len(set(self.rows["condition_id"]))
+        return grid if whole else None
 
 
 def trained_networks(source: Source) -> Trained:
@@ -103,8 +109,7 @@ def trained_networks(source: Source) -> Trained:
         for column, family, direction in source.rows(MEASURE_COLUMNS).tuples()
         if source.has(column)
     ]
-    axes = varied_columns(source)
-    query = ranked_networks([one.column for one in known], axes)
+    query = ranked_networks([one.column for one in known])
     rows = source.rows(query)
     varying = [one for one in known if _varies(rows.floats(one.column))]
     return Trained(
@@ -112,7 +117,7 @@ def trained_networks(source: Source) -> Trained:
         rows,
         tuple(varying[:MOST_PREDICTORS]),
         len(varying) - len(varying[:MOST_PREDICTORS]),
-        tuple(axis for axis in axes if len(set(map(level_text, rows[axis]))) > 1),
+        grid_axes(source.study, rows["params_json"]),
         _reliabilities(source),
     )
 

@@ -9,9 +9,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from orchestrator.report.queries import MEASURED_REQUESTS, SNAPSHOT_COUNT, TRIAL_OUTCOMES
-from orchestrator.report.source import Source
+from orchestrator.report.queries import (
+    MEASURED_REQUESTS,
+    SNAPSHOT_COUNT,
+    TRIAL_OUTCOMES,
+    UNAUDITED,
+)
+from orchestrator.report.source import Source, claims_of
+from orchestrator.statistics.claim import counted
 from orchestrator.study.spec import Study
+
+_OF_AUDITS = "flatness_depends_on_parametrization"
 
 
 @dataclass(frozen=True)
@@ -25,6 +33,7 @@ class Progress:
         snapshots: How many snapshots there are to measure.
         unmeasured: Request → number of snapshots without any answer to it. None if the study
             names components that are not installed here, so its requests are unknown.
+        unaudited: Conditions without an audited network, in a study with a claim about audits.
     """
 
     expected_trials: int
@@ -32,6 +41,7 @@ class Progress:
     stop_reasons: Mapping[str, int]
     snapshots: int
     unmeasured: Mapping[str, int] | None
+    unaudited: int = 0
 
     @property
     def completed(self) -> int:
@@ -50,8 +60,9 @@ class Progress:
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has ended and every snapshot has an answer to every request."""
-        return not self.outstanding and not any((self.unmeasured or {}).values())
+        """Whether every trial has ended, and every snapshot and audit has its answers."""
+        missing = any((self.unmeasured or {}).values())
+        return not (self.outstanding or missing or self.unaudited)
 
     @property
     def sentence(self) -> str:
@@ -69,6 +80,8 @@ class Progress:
                 f"{missing:,} of {len(self.unmeasured or {}) * self.snapshots:,} measurements of "
                 "snapshots are missing"
             )
+        if self.unaudited:
+            parts.append(f"{counted(self.unaudited, 'condition')} without an audited network")
         return (
             f"This study is not finished: {'; '.join(parts)}. Everything below is preliminary. "
             "Run the study again to go on."
@@ -89,7 +102,10 @@ def read_progress(source: Source) -> Progress:
     if requests is not None:
         measured = dict(source.rows(MEASURED_REQUESTS).tuples())
         unmeasured = {name: max(0, snapshots - measured.get(name, 0)) for name in requests}
-    return Progress(expected_trials(source.study), trials, stop_reasons, snapshots, unmeasured)
+    expected = expected_trials(source.study)
+    audited = any(claim.name == _OF_AUDITS for claim in claims_of(source))
+    unaudited = source.rows(UNAUDITED)["conditions"][0] if audited else 0
+    return Progress(expected, trials, stop_reasons, snapshots, unmeasured, unaudited)
 
 
 def expected_trials(study: Mapping[str, Any]) -> int:

@@ -47,9 +47,13 @@ def distinct_values(column: str) -> Query:
     return Query("levels", f"values of {column}", sql)
 
 
-def snapshots(measures: Iterable[str]) -> Query:
-    """Every snapshot with measures, for correlations and for curves along training."""
-    names = "".join(f", {identifier(name)}" for name in measures)
+def snapshots(columns: Iterable[str]) -> Query:
+    """Every snapshot with measures, for correlations and for curves along training.
+
+    Args:
+        columns: Columns of ``wide``: measures, and hyperparameters to hold fixed.
+    """
+    names = "".join(f", {identifier(name)}" for name in columns)
     return Query(
         "snapshots",
         "every snapshot, with its errors, gaps and measures",
@@ -283,6 +287,15 @@ REPARAMETRIZED = Query(
     "WHERE change IN ('layer_rescaling', 'unit_permutation')\n"
     "GROUP BY checkpoint_id, trial_id, condition_id\n"
     "ORDER BY trial_id",
+)
+
+UNAUDITED = Query(
+    "unaudited",
+    "how many conditions have trained networks, none of them audited",
+    "SELECT count(DISTINCT condition_id) AS conditions FROM final\n"
+    "WHERE condition_id NOT IN (\n"
+    "    SELECT condition_id FROM audit JOIN trials USING (trial_id)\n"
+    ")",
 )
 
 FURTHER_REPARAMETRIZED = Query(

@@ -44,7 +44,8 @@ def compose(source: Source) -> Page:
     progress = read_progress(source)
     claims = judge_claims(source)
     figures = all_figures(source)
-    methods = describe_methods(source)
+    drawn = {figure.key for figure in figures if figure.chart is not None}
+    methods = describe_methods(source, drawn)
     fragility = describe_fragility(source)
     limitations = find_limitations(source, progress)
     provenance = collect_report_provenance(source)

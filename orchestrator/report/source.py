@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from pydantic import TypeAdapter
 
 from orchestrator.report.queries import Query, columns_of
 from orchestrator.results import ResultsFolder, connect
+from orchestrator.results.stored_json import read_json
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.estimate import FloatArray
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest, StatedClaim
@@ -108,12 +108,12 @@ def open_source(results: str | Path) -> Iterator[Source]:
         ResultsError: If there are no results at that path.
     """
     folder = ResultsFolder.open(results)
-    study = json.loads(folder.resolved.read_text(encoding="utf-8"))
-    recorded = json.loads(folder.provenance.read_text(encoding="utf-8"))
+    study = folder.stored_study()
+    recorded = read_json(folder.provenance, "runs")
     connection = connect(folder)
     try:
         described = connection.sql(columns_of("wide").sql).fetchall()
         columns = frozenset(row[0] for row in described)
-        yield Source(folder, connection, study, recorded.get("runs", []), columns)
+        yield Source(folder, connection, study, recorded["runs"], columns)
     finally:
         connection.close()

@@ -13,8 +13,7 @@ from orchestrator.errors import QueryError
 from orchestrator.report.network_queries import MOST_COMPARED, MOST_RANKED
 from orchestrator.report.queries import Query, identifier
 from orchestrator.report.source import Rows, Source
-from orchestrator.results import query as ask
-from orchestrator.results.query import sql_errors
+from orchestrator.results import ask
 from orchestrator.statistics import (
     Claim,
     Estimate,
@@ -126,11 +125,11 @@ def _query(claim: StatedClaim) -> Query:
 
 def _rows(source: Source, query: Query) -> Rows:
     # SQL from outside: on a connection that reads these results and nothing else.
-    relation = ask(source.folder.path, query.sql)
-    with sql_errors():
-        fetched = relation.fetchall()
-    values = list(zip(*fetched, strict=True)) if fetched else [() for _ in relation.columns]
-    return Rows(dict(zip(relation.columns, values, strict=True)))
+    names, fetched = ask(
+        source.folder.path, query.sql, lambda rows: (rows.columns, rows.fetchall())
+    )
+    values = list(zip(*fetched, strict=True)) if fetched else [() for _ in names]
+    return Rows(dict(zip(names, values, strict=True)))
 
 
 def _estimate(
@@ -193,6 +192,7 @@ def _claim(claim: StatedClaim, estimate: Estimate, sentences: Sequence[str]) -> 
         claim.threshold,
         verdict,
         " ".join(said),
+        below=claim.below is not None,
     )
 
 

@@ -9,11 +9,15 @@ from orchestrator.report.hue import level_text
 from orchestrator.report.network_queries import INTERVENED
 from orchestrator.report.source import Rows
 
+_NAMES = ("loss", "optimizer")
+_USUAL = "the usual training"
+
 
 def ways_of_training(rows: Rows) -> tuple[list[str], str]:
     """How the network of each row was trained, in words, and which way is the plainest.
 
-    Only what differs between rows is named. Plainest is cross-entropy before other losses, any
+    Only what differs between rows is named, and of that neither a zero nor what does not apply:
+    ``cross_entropy, sgd, weight decay 0.001``. Plainest is cross-entropy before other losses, any
     optimizer before sharpness-aware ones, and the least label smoothing and weight decay.
     """
     settings = list(zip(*(rows[column] for column in INTERVENED), strict=True))
@@ -21,11 +25,12 @@ def ways_of_training(rows: Rows) -> tuple[list[str], str]:
 
     def name(setting: Sequence[Any]) -> str:
         parts = [
-            f"{INTERVENED[place].replace('_', ' ')} {level_text(setting[place])}"
+            f"{'' if INTERVENED[place] in _NAMES else f'{_readable(place)} '}"
+            f"{level_text(setting[place])}"
             for place in varied
-            if setting[place] is not None
+            if setting[place]
         ]
-        return ", ".join(parts) or "the usual training"
+        return ", ".join(parts) or _USUAL
 
     def remoteness(setting: Sequence[Any]) -> tuple[Any, ...]:
         loss, smoothing, optimizer, rho, decay = setting
@@ -36,4 +41,8 @@ def ways_of_training(rows: Rows) -> tuple[list[str], str]:
 
     plainest = min(settings, key=remoteness, default=None)
     names = [name(setting) for setting in settings]
-    return names, "the usual training" if plainest is None else name(plainest)
+    return names, _USUAL if plainest is None else name(plainest)
+
+
+def _readable(place: int) -> str:
+    return INTERVENED[place].replace("_", " ")

@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from orchestrator.results.compaction import compact as compact
 
+# What is damaged
+from orchestrator.results.damage import damaged_files as damaged_files
+from orchestrator.results.damage import set_aside_damaged_parts as set_aside_damaged_parts
+from orchestrator.results.damage import set_aside_snapshot as set_aside_snapshot
+
 # Questions to them
 from orchestrator.results.database import connect as connect
+
+# What an edited study changes
+from orchestrator.results.edits import Edit as Edit
+from orchestrator.results.edits import compare_study as compare_study
+from orchestrator.results.edits import refuse_contradictions as refuse_contradictions
 
 # The folder and its files
 from orchestrator.results.folder import ResultsFolder as ResultsFolder
@@ -14,7 +24,9 @@ from orchestrator.results.formats import write_result as write_result
 from orchestrator.results.lock import LockHolder as LockHolder
 from orchestrator.results.provenance import code_diff as code_diff
 from orchestrator.results.provenance import collect_provenance as collect_provenance
+from orchestrator.results.query import ask as ask
 from orchestrator.results.query import query as query
+from orchestrator.results.schema import MEASURED as MEASURED
 from orchestrator.results.schema import swept_columns as swept_columns
 from orchestrator.results.schema import table_schema as table_schema
 from orchestrator.results.schema import trials_schema as trials_schema
@@ -22,6 +34,8 @@ from orchestrator.results.snapshots import commit_snapshot as commit_snapshot
 from orchestrator.results.snapshots import committed_snapshots as committed_snapshots
 from orchestrator.results.status import StudyStatus as StudyStatus
 from orchestrator.results.status import study_status as study_status
+from orchestrator.results.storage import require_space as require_space
+from orchestrator.results.storage import storing as storing
 from orchestrator.results.stored_study import read_study as read_study
 from orchestrator.results.writer import sweep_temporary as sweep_temporary
 from orchestrator.results.writer import write_part as write_part

@@ -16,6 +16,7 @@ from orchestrator.results.atomic import TEMPORARY_SUFFIX, replacing, sync_direct
 from orchestrator.results.database import connect
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
 from orchestrator.results.schema import KEYS, SCHEMA_VERSION
+from orchestrator.results.storage import refused
 from orchestrator.results.tables import compaction_number, quote
 from orchestrator.results.writer import COMPRESSION, COMPRESSION_LEVEL, ROW_GROUP_SIZE
 
@@ -55,6 +56,7 @@ def compact(path: str | Path | ResultsFolder, *, least_parts: int = 2) -> list[C
 
     Raises:
         ResultsError: If there are no results, or another process works on them.
+        StorageError: If the disk takes no more; every part is still there then.
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
     with folder.lock(), connect(folder, measure_columns=False) as database:
@@ -62,8 +64,11 @@ def compact(path: str | Path | ResultsFolder, *, least_parts: int = 2) -> list[C
         # no slower, and whatever else runs keeps its memory.
         database.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
         database.execute(f"SET temp_directory = {quote(folder.path / SPILL_DIRECTORY)}")
-        done = (_compact_table(database, folder, table, least_parts) for table in KEYS)
-        return [compacted for compacted in done if compacted is not None]
+        try:
+            done = (_compact_table(database, folder, table, least_parts) for table in KEYS)
+            return [compacted for compacted in done if compacted is not None]
+        except duckdb.IOException as error:
+            raise refused(folder.path, str(error).partition("\n")[0]) from error
 
 
 def _compact_table(

@@ -14,6 +14,8 @@ from string import Template
 
 import duckdb
 
+from orchestrator.errors import ResultsError
+from orchestrator.results.damage import damaged_parts
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import MEASURED, TABLES
 from orchestrator.results.several import (
@@ -43,8 +45,9 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     """Open results as an in-memory DuckDB database; nothing in the folder is ever changed.
 
     Views: the tables ``trials``, ``epochs``, ``checkpoints``, ``measures``, ``curves``,
-    ``examples``, ``measure_catalog``, ``audit``, ``connectivity``, each fact once; ``gap``,
-    ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``, ``curve_points``.
+    ``examples``, ``example_subsets``, ``measure_catalog``, ``audit``, ``connectivity``, each fact
+    once; ``gap``, ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``,
+    ``curve_points``.
     Macros: ``kendall(list(x), list(y))``, ``spearman(list(x), list(y))``.
     Times are in UTC. New rows are seen by every query; new columns, the measures that became
     columns of ``wide``, and what was compacted since need a new connection.
@@ -57,6 +60,8 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
 
     ``connect(path).sql("…")`` gives a relation with ``.df()``, ``.pl()``, ``.to_arrow_table()``.
 
+    This is DuckDB with everything it can do: SQL that is not yours belongs to :func:`query`.
+
     Args:
         path: The results folder, or a list of several.
         measure_columns: Whether to look at all measures for the columns of ``wide``; without,
@@ -66,7 +71,7 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
         The connection; close it, or use it in a ``with`` statement.
 
     Raises:
-        ResultsError: If ``path`` holds no results, or newer ones.
+        ResultsError: If ``path`` holds no results, newer ones, or damaged parts.
     """
     several = not isinstance(path, str | Path | ResultsFolder)
     folders = open_folders(path)
@@ -87,10 +92,25 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
         else:
             tables = _create_views(connection, folders[0], measure_columns)
             _read_files(connection, tables)
+    except duckdb.Error as error:
+        connection.close()
+        for folder in folders:
+            _refuse_damaged(folder, error)
+        raise
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _refuse_damaged(folder: ResultsFolder, error: duckdb.Error) -> None:
+    damaged = damaged_parts(folder)
+    if damaged:
+        raise ResultsError(
+            f"{damaged[0]}: damaged"
+            + (f", as are {len(damaged) - 1} other parts" if len(damaged) > 1 else ""),
+            "run the study again: it keeps what is damaged aside, and makes again what is lost",
+        ) from error
 
 
 def _create_views(

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
+from orchestrator.terminal import printable
+
 LONGEST_CELL = 60
 SHORTEST_PART = 24  # A column of which less than this fits is not begun.
 _GAP = "  "
@@ -34,6 +36,7 @@ def draw_table(
     Returns:
         The lines, and the number of rows.
     """
+    names = [printable(name).replace("\n", " ") for name in names]
     iterator = iter(rows)
     cells = [[_cell(value) for value in row] for row in islice(iterator, most_rows)]
     count = len(cells) + sum(1 for _ in iterator)
@@ -91,13 +94,8 @@ def _cell(value: Any) -> list[str]:
         return [f"{value:.6g}"]
     if isinstance(value, list | dict):
         return [_cut(json.dumps(value, default=str), LONGEST_CELL)]
-    lines = [_printable(line) for line in str(value).splitlines()] or [""]
+    lines = [printable(line) for line in str(value).splitlines()] or [""]
     return lines if len(lines) > 1 else [_cut(lines[0], LONGEST_CELL)]
-
-
-def _printable(text: str) -> str:
-    """Without control characters, which could move the terminal's cursor."""
-    return "".join(c if c.isprintable() else "�" for c in text.expandtabs(4))
 
 
 def _cut(text: str, length: int) -> str:

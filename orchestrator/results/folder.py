@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from orchestrator.results.schema import (
     swept_columns_of,
     table_schema,
 )
+from orchestrator.results.stored_json import read_json
 
 RESOLVED = "study.resolved.json"
 SCHEMA_FILE = "_schema.parquet"
@@ -44,10 +45,13 @@ class ResultsFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).resolve()
+        self.path = _absolute(path)
         if set(str(self.path)) & set("*?[]"):
             # They are wildcards in the paths that DuckDB reads.
-            raise ResultsError(f"{self.path}: the path of results can't contain any of * ? [ ]")
+            raise ResultsError(
+                f"{self.path}: the path of results can't contain any of * ? [ ]",
+                "rename the folder, or choose another with --results",
+            )
         self.lock = FolderLock(self.path)
         self._schemas: dict[str, tuple[int, pa.Schema]] = {}
         self.snapshot_cache: dict[str, Any] = {}
@@ -77,12 +81,19 @@ class ResultsFolder:
             swept: The study's own columns of ``trials``; see :func:`swept_columns`.
 
         Raises:
-            ResultsError: If the folder is another study's, in use, newer, or something else.
+            ResultsError: If the folder is another study's, in use, newer, or something else, or
+                cannot be made.
         """
         folder = cls(path)
         name = json.loads(study_json)["study"]
         folder._refuse_foreign(name)
-        folder.path.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ResultsError(
+                f"{folder.path}: cannot be made: {error.strerror}",
+                "choose another folder with --results",
+            ) from error
         with folder.lock():
             # First of all: from here on the folder is known as this study's.
             write_atomically(folder.resolved, study_json.rstrip() + "\n")
@@ -128,7 +139,15 @@ class ResultsFolder:
     @property
     def study_name(self) -> str:
         """Name of the study whose results these are."""
-        return str(json.loads(self.resolved.read_text(encoding="utf-8"))["study"])
+        return str(self.stored_study()["study"])
+
+    def stored_study(self) -> dict[str, Any]:
+        """The study as stored, unchecked; see :func:`~orchestrator.results.read_study`.
+
+        Raises:
+            ResultsError: If its file is damaged.
+        """
+        return read_json(self.resolved, "study")
 
     @property
     def study_file(self) -> Path:
@@ -170,6 +189,11 @@ class ResultsFolder:
         """Ray Tune's own logs; nothing is read from it."""
         return self.path / "tune"
 
+    @property
+    def damaged(self) -> Path:
+        """Files that were found damaged, kept aside; there once there is one."""
+        return self.path / "damaged"
+
     def table(self, table: str) -> Path:
         """Folder of a table's parts."""
         return self.path / table
@@ -182,16 +206,18 @@ class ResultsFolder:
         """The state from which a trial goes on."""
         return self.resume / f"{trial_id}.safetensors"
 
-    def discard_resume_state(self, trial_id: str) -> None:
-        """Remove the resume state of a trial that is finished, and what was kept beside it."""
-        for path in self.resume.glob(f"{trial_id}.*"):
-            path.unlink(missing_ok=True)
+    def discard_resume_states(self, trial_ids: Collection[str]) -> None:
+        """Remove the resume states of trials that are finished, and what was kept beside them."""
+        for path in self.resume.iterdir():
+            if path.name.partition(".")[0] in trial_ids:
+                path.unlink(missing_ok=True)
 
     def schema(self, table: str) -> pa.Schema:
         """Arrow schema of a table as stored, the study's own columns included.
 
         Raises:
-            ResultsError: If there is no such table, or its schema is newer than this package.
+            ResultsError: If there is no such table, or its schema is newer than this package or
+                damaged.
         """
         if table not in TABLES:
             raise ResultsError(f"no table {table!r}", f"the tables are {', '.join(TABLES)}")
@@ -200,7 +226,12 @@ class ResultsFolder:
             return table_schema(table)
         modified = path.stat().st_mtime_ns
         if table not in self._schemas or self._schemas[table][0] != modified:
-            schema = pq.read_schema(path)
+            try:
+                schema = pq.read_schema(path)
+            except pa.ArrowException as error:
+                raise ResultsError(
+                    f"{path}: damaged: {error}", "delete it and run the study again"
+                ) from error
             version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
             if version > SCHEMA_VERSION:
                 raise ResultsError(
@@ -239,6 +270,19 @@ class ResultsFolder:
         if stored is None or not stored.equals(schema, check_metadata=False):
             with replacing(path) as temporary:
                 pq.write_table(schema.empty_table(), temporary)
+
+
+def _absolute(path: str | Path) -> Path:
+    """``path`` with symbolic links resolved; it need not exist, but could."""
+    try:
+        resolved = Path(path).resolve()
+        resolved.exists()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL
+        reason = getattr(error, "strerror", None) or error
+        raise ResultsError(
+            f"{path}: can't be the path of results: {reason}", "name a results folder"
+        ) from None
+    return resolved
 
 
 def _nearby(path: Path) -> str:

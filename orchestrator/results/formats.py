@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from typing import Any, BinaryIO, TextIO, cast, get_args
 
@@ -18,8 +19,11 @@ from orchestrator.errors import QueryError
 from orchestrator.results.drawing import draw_table
 from orchestrator.results.query import ResultFormat, sql_errors
 from orchestrator.results.writer import COMPRESSION, COMPRESSION_LEVEL
+from orchestrator.terminal import printable
 
 BATCH_ROWS = 65_536
+_CONTROLS = re.compile(r"[\x7f-\x9f]")  # JSON escapes only those below.
+_MARKUP = re.compile(r"([\\|<`]|(?<=\])\()")
 
 
 def write_result(
@@ -35,10 +39,11 @@ def write_result(
     - ``table``: aligned columns, at most ``most_rows`` rows, cut to ``width``, and the number
       of all rows; for reading only.
     - ``csv``: RFC 4180 in UTF-8, with a header. NULL is empty; numbers are in full precision,
-      ``nan`` and ``inf`` among them; lists and structures are JSON.
+      ``nan`` and ``inf`` among them; lists and structures are JSON. Only where ``stream`` is a
+      terminal are control characters shown as escapes.
     - ``json``: a list of objects. JSON has no NaN and no infinities: they become ``null``, as
       NULL does.
-    - ``markdown``: a table of all rows.
+    - ``markdown``: a table of all rows, in which nothing becomes a tag, a link or code.
     - ``parquet``: as the tables are stored; nothing is lost.
 
     Args:
@@ -67,7 +72,8 @@ def write_result(
         text = io.TextIOWrapper(binary, encoding="utf-8", newline="")
         try:
             if format == "csv":
-                return _write_csv(reader, names, text)
+                clean = printable if binary.isatty() else str
+                return _write_csv(reader, names, text, clean)
             if format == "json":
                 return _write_json(reader, names, text)
             numeric = [_is_numeric(field.type) for field in reader.schema]
@@ -101,12 +107,14 @@ def format_result(
     return stream.getvalue().decode()
 
 
-def _write_csv(reader: pa.RecordBatchReader, names: list[str], text: TextIO) -> int:
+def _write_csv(
+    reader: pa.RecordBatchReader, names: list[str], text: TextIO, clean: Callable[[str], str]
+) -> int:
     writer = csv.writer(text)
-    writer.writerow(names)
+    writer.writerow([clean(name) for name in names])
     count = 0
     for count, row in enumerate(_rows(reader), start=1):  # noqa: B007 - the last is the number
-        writer.writerow([plain(value) for value in row])
+        writer.writerow([clean(str(plain(value))) for value in row])
     return count
 
 
@@ -116,7 +124,8 @@ def _write_json(reader: pa.RecordBatchReader, names: list[str], text: TextIO) ->
     for count, row in enumerate(_rows(reader), start=1):
         record = {name: _strict(value) for name, value in zip(names, row, strict=True)}
         text.write(",\n" if count > 1 else "\n")
-        text.write(json.dumps(record, ensure_ascii=False, allow_nan=False, default=str))
+        line = json.dumps(record, ensure_ascii=False, allow_nan=False, default=str)
+        text.write(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", line))
     text.write("\n]\n" if count else "]\n")
     return count
 
@@ -222,4 +231,4 @@ def _strict(value: Any) -> Any:
 
 
 def _escape(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", "<br>")
+    return printable(_MARKUP.sub(r"\\\1", text)).replace("\n", "<br>")

@@ -84,6 +84,8 @@ class FolderLock:
                     return None
             except Timeout:
                 pass
+            except OSError:  # Where nothing can be written, nobody holds a lock.
+                return None
         return self._read_holder() or LockHolder(0, "unknown host", "unknown")
 
     def _read_holder(self) -> LockHolder | None:

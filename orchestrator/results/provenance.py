@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.results.atomic import write_atomically
+from orchestrator.results.stored_json import read_json
 
 PACKAGES = (
     "margin-study-orchestrator",
@@ -28,6 +30,12 @@ PACKAGES = (
     "pyarrow",
     "pydantic",
     "altair",
+)
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_SECRET = re.compile(
+    r"(\b[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api_?key|access_?key)['\"]?\s*[=:]\s*)"
+    r"(?:'[^']*'|\"[^\"]*\"|[^\s,}]+)",
+    re.IGNORECASE,
 )
 DIFF_LIMIT = 1024 * 1024
 PROGRAM_SECONDS = 30
@@ -43,6 +51,8 @@ def collect_provenance(
 ) -> dict[str, Any]:
     """Describe this run: one entry of ``provenance.json``.
 
+    Environment variables and addresses of repositories are not part of it.
+
     Args:
         study_path: The study file.
         command: The command line, as a list.
@@ -57,8 +67,8 @@ def collect_provenance(
     return {
         "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "study_path": str(study_path),
-        "command": list(command),
-        "overrides": list(overrides),
+        "command": [without_secrets(part) for part in command],
+        "overrides": [without_secrets(part) for part in overrides],
         "directory": str(project),
         "git": _git_state(project),
         "package_git": _package_git_state(),
@@ -66,6 +76,15 @@ def collect_provenance(
         "hardware": _hardware(),
         **more,
     }
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with ``…`` for passwords in addresses and for values whose name says secret.
+
+    >>> without_secrets("https://me:word@example.com/x"), without_secrets("api_key=12ab")
+    ('https://…@example.com/x', 'api_key=…')
+    """
+    return _SECRET.sub(r"\1…", _CREDENTIALS.sub("…", text))
 
 
 def code_diff(directory: str | Path | None = None, limit: int = DIFF_LIMIT) -> str:
@@ -94,7 +113,7 @@ def record_run(path: Path, run: Mapping[str, Any]) -> None:
     """Append one run to the list ``runs`` in ``provenance.json``, atomically."""
     content: dict[str, Any] = {"runs": []}
     if path.is_file():
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, "runs")
     content["runs"].append(dict(run))
     write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import duckdb
 
@@ -20,6 +21,7 @@ from orchestrator.results.several import Results, open_folders
 from orchestrator.results.tables import quote
 
 ResultFormat = Literal["table", "csv", "json", "markdown", "parquet"]
+T = TypeVar("T")
 
 # Only then is it worth looking at all measures for the columns of these views.
 _NEEDS_MEASURE_COLUMNS = re.compile(
@@ -47,6 +49,53 @@ def query(path: Results, sql: str) -> duckdb.DuckDBPyRelation:
         ResultsError: If ``path`` holds no results.
         QueryError: If the SQL is wrong, or would do anything but read.
     """
+    connection = _open(path, sql)
+    try:
+        with sql_errors(connection):
+            return connection.sql(sql)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def ask(path: Results, sql: str, use: Callable[[duckdb.DuckDBPyRelation], T]) -> T:
+    """Ask the results a question that Ctrl-C can end, whatever it is.
+
+    DuckDB looks for signals only between the batches of an answer, and some questions have no
+    first one. So they are answered beside the thread that hears of signals.
+
+    Args:
+        path: As for :func:`query`.
+        sql: As for :func:`query`.
+        use: Takes the relation and fetches what is wanted of it.
+
+    Returns:
+        What ``use`` returns.
+
+    Raises:
+        ResultsError: If ``path`` holds no results.
+        QueryError: If the SQL is wrong, fails while it runs, or would do anything but read.
+    """
+
+    def answer() -> T:
+        with sql_errors(connection):
+            return use(connection.sql(sql))
+
+    with closing(_open(path, sql)) as connection, ThreadPoolExecutor(1) as beside:
+        answered = beside.submit(answer)
+        try:
+            return answered.result()
+        except KeyboardInterrupt:
+            # Its end is awaited, for the connection is closed next; and an interruption between
+            # two statements is lost, so one may not be enough.
+            while not answered.done():
+                connection.interrupt()
+                wait([answered], timeout=0.1)
+            raise
+
+
+def _open(path: Results, sql: str) -> duckdb.DuckDBPyConnection:
+    """A connection on which ``sql`` can do nothing but read these results."""
     several = not isinstance(path, str | Path | ResultsFolder)
     folders = open_folders(path)
     with sql_errors(), duckdb.connect(":memory:") as bare:
@@ -58,11 +107,10 @@ def query(path: Results, sql: str) -> duckdb.DuckDBPyRelation:
     try:
         with sql_errors(connection):
             _lock_down(connection, folders)
-            relation = connection.sql(sql)
     except BaseException:
         connection.close()
         raise
-    return relation
+    return connection
 
 
 def _lock_down(connection: duckdb.DuckDBPyConnection, folders: Iterable[ResultsFolder]) -> None:

@@ -55,6 +55,12 @@ def check_only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     Raises:
         QueryError: If it is anything else, with what.
     """
+    if not sql.isascii():
+        try:
+            sql.encode()
+        except UnicodeEncodeError as error:
+            line = sql.count("\n", 0, error.start) + 1
+            raise QueryError(f"the SQL is not UTF-8 text, in its line {line}") from None
     statements = connection.extract_statements(sql)
     if not statements:
         raise QueryError("no SQL to run", "for example: SELECT * FROM final LIMIT 5")

@@ -93,9 +93,16 @@ _SCHEMAS = {
             inputs! floats  written_at! time
         """)
     ),
+    "example_subsets": pa.schema(
+        _fields("""
+            data! str  dataset_hash! str  split! str  measured_examples! int  n_examples! int
+            examples! floats  written_at! time
+        """)
+    ),
     "measure_catalog": pa.schema(
         _fields("""
             measure! str  family str  symbol str  unit str  direction str  citation str  cost str
+            invariances str
         """)
     ),
     "connectivity": pa.schema(
@@ -116,7 +123,7 @@ _SCHEMAS = {
 }
 
 TABLES = tuple(_SCHEMAS)
-ADDED_TABLES = ("audit", "curves", "connectivity", "examples")
+ADDED_TABLES = ("audit", "curves", "connectivity", "example_subsets", "examples")
 """Tables that results written by earlier releases don't have; they count as empty there."""
 
 
@@ -128,7 +135,8 @@ class TableKey:
         key: Columns that name one fact; stored more than once, it counts once.
         group: The column by which rows are looked at together when newer parts may replace
             them; every key lies within one group.
-        preference: SQL order; the first row of each key counts.
+        preference: SQL order; the first row of each key counts. A clock may be set back, so
+            that time decides only between rows that are equal but for it.
         sort: Order of rows in a compacted file.
     """
 
@@ -144,7 +152,8 @@ KEYS = {
     "trials": TableKey(
         ("trial_id",),
         "trial_id",
-        "status = 'completed' DESC, attempt DESC NULLS LAST, written_at DESC",
+        "status = 'completed' DESC, attempt DESC NULLS LAST, status = 'failed' DESC, "
+        "written_at DESC",
         ("condition_id", "seed"),
     ),
     "epochs": TableKey(
@@ -159,17 +168,23 @@ KEYS = {
     "measures": TableKey(
         ("checkpoint_id", "request", "measure", "variant", "split"),
         "checkpoint_id",
-        f"{MEASURED} DESC, written_at DESC",
+        f"{MEASURED} DESC, measure_version DESC NULLS LAST, written_at DESC",
         ("measure", "trial_id", "step", "variant", "split"),
     ),
     "curves": TableKey(
         ("checkpoint_id", "request", "curve", "variant", "split"),
         "checkpoint_id",
-        "written_at DESC",
+        "measure_version DESC NULLS LAST, written_at DESC",
         ("curve", "trial_id", "step", "variant", "split"),
     ),
     "examples": TableKey(
         ("data", "split", "example"), "data", "written_at DESC", ("data", "split", "example")
+    ),
+    "example_subsets": TableKey(
+        ("data", "split", "measured_examples", "n_examples"),
+        "data",
+        "written_at DESC",
+        ("data", "split", "measured_examples", "n_examples"),
     ),
     "connectivity": TableKey(
         ("checkpoint_id", "other_checkpoint_id", "split", "quantity"),

@@ -122,14 +122,26 @@ def _read_records(directory: Path, known: _TrialSnapshots, schema: pa.Schema) ->
 def _read_record(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
+        _check_identity(row, path)
         written = {f.name for f in schema if pa.types.is_timestamp(f.type)}
         return {
             name: datetime.fromisoformat(value) if name in written else value
             for name, value in row.items()
         }
-    except (ValueError, AttributeError, TypeError) as error:
+    except (OSError, LookupError, ValueError, AttributeError, TypeError, RecursionError) as error:
         logger.warning("%s: not a record of a snapshot, left out (%s)", path, error)
         return None
+
+
+def _check_identity(row: Mapping[str, Any], path: Path) -> None:
+    """Whatever a record says, it leads to its own snapshot only."""
+    if (row["trial_id"], row["step"]) != (path.parent.name, int(path.stem)):
+        raise ValueError(f"of step {row['step']} of trial {row['trial_id']}")
+    for column in ("checkpoint_id", "path", "sha256"):
+        if not isinstance(row[column], str):
+            raise TypeError(f"{column} is a {type(row[column]).__name__}")
+    if Path(row["path"]).is_absolute() or ".." in Path(row["path"]).parts:
+        raise ValueError(f"{row['path']} is outside of the results")
 
 
 def _encode(value: Any) -> str:

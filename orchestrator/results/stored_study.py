@@ -16,7 +16,7 @@ def read_study(folder: ResultsFolder) -> Study:
         ResultsError: If this version of the package cannot read it.
     """
     try:
-        return Study.model_validate_json(folder.resolved.read_text(encoding="utf-8"))
+        return Study.model_validate_json(folder.resolved.read_bytes())
     except ValidationError as error:
         raise ResultsError(
             f"{folder.resolved}: not a study this version can read: {error.errors()[0]['msg']}",

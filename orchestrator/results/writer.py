@@ -64,6 +64,7 @@ def write_part(
             compression=COMPRESSION,
             compression_level=COMPRESSION_LEVEL,
             row_group_size=ROW_GROUP_SIZE,
+            write_page_checksum=True,
         )
     return path
 

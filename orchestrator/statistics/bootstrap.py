@@ -89,8 +89,12 @@ class Groups:
 
     def sums(self, values: FloatArray) -> FloatArray:
         """Sum ``values`` of shape (n, …) over the rows of each trial: shape (trials, …)."""
+        # Sorted rows are added far faster than scattered ones.
+        order = np.argsort(self.trial, kind="stable")
+        found, starts = np.unique(self.trial[order], return_index=True)
         total = np.zeros((self.trials, *values.shape[1:]))
-        np.add.at(total, self.trial, values)
+        if len(found):
+            total[found] = np.add.reduceat(values[order], starts, axis=0)
         return total
 
     def weights(self, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:

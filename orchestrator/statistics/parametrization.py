@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,6 +40,10 @@ def flatness_depends_on_parametrization(
     """
     compared = np.isfinite(trace_change) & np.isfinite(margin_change)
     estimate = median(np.where(compared, trace_change, np.nan), groups)
+    if estimate.low is not None and estimate.high is not None:
+        # A change relative to the larger of two values of one sign lies in [0, 1].
+        ends = max(0.0, estimate.low), min(max(1.0, estimate.value or 0.0), estimate.high)
+        estimate = replace(estimate, low=ends[0], high=ends[1])
     moved = int(np.sum(margin_change[compared] > UNCHANGED))
     verdict = decide(estimate, threshold, below=False)
     if moved and verdict == "holds":

@@ -18,7 +18,7 @@ class MlpOptions(Options):
 
     name: Literal["mlp"] = "mlp"
     width: PositiveInt = Field(128, description="Units in each hidden layer.")
-    depth: int = Field(2, ge=0, description="Number of hidden layers; 0 is linear.")
+    depth: int = Field(2, ge=0, le=1000, description="Number of hidden layers; 0 is linear.")
     activation: Activation = "relu"
     normalization: Normalization = "none"
     dropout: Dropout = 0.0
@@ -30,7 +30,7 @@ class CnnOptions(Options):
 
     name: Literal["cnn"] = "cnn"
     width: PositiveInt = Field(32, description="Channels of the first block; doubled in each next.")
-    depth: PositiveInt = Field(2, description="Number of blocks; each halves the image.")
+    depth: int = Field(2, ge=1, le=30, description="Number of blocks; each halves the image.")
     activation: Activation = "relu"
     normalization: Normalization = "none"
     dropout: Dropout = 0.0
@@ -40,7 +40,9 @@ class ResnetOptions(Options):
     """A residual network in the CIFAR style of He et al. (arXiv:1512.03385, section 4.2)."""
 
     name: Literal["resnet"] = "resnet"
-    depth: int = Field(20, ge=8, description="Weighted layers, 6n + 2: 8, 14, 20, 32, 44, 56 …")
+    depth: int = Field(
+        20, ge=8, le=1202, description="Weighted layers, 6n + 2: 8, 14, 20, 32, 44, 56 …"
+    )
     width: PositiveInt = Field(16, description="Channels of the first stage; doubled twice.")
     activation: Activation = "relu"
     normalization: Normalization = "batch"

@@ -8,13 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from orchestrator.errors import Problem, StudyFileError
 from orchestrator.study.problems import Source, describe
 from orchestrator.study.spec import Study
 from orchestrator.study.yaml_nodes import plain
+from orchestrator.study.yaml_text import YamlTextError, read_yaml
 
 
 def with_measures(study: Study, texts: Sequence[str]) -> Study:
@@ -42,10 +41,10 @@ def with_measures(study: Study, texts: Sequence[str]) -> Study:
 def _with_measure(study: Study, text: str) -> Study:
     where = f"measure {text!r}"
     try:
-        asked = plain(YAML().load(text))
-    except (YAMLError, ValueError, AttributeError, TypeError, KeyError) as error:
-        what = f"is not valid YAML: {str(error).splitlines()[0]}"
-        raise StudyFileError([Problem(where, "", what)]) from None
+        asked = plain(read_yaml(text))
+    except YamlTextError as error:
+        what = f"is not valid YAML: {error.what}"
+        raise StudyFileError([Problem(where, "", what, error.hint)]) from None
     content: dict[str, Any] = {**study.model_dump(mode="json"), "measures": [asked]}
     try:
         (options,) = Study.model_validate(content).measures

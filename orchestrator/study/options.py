@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -18,6 +18,21 @@ class Options(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse ``batch_size: true``, which Python takes for 1."""
+        items = value if isinstance(value, list | tuple) else (value,)
+        wrong = [item for item in items if isinstance(item, bool)]
+        field = cls.model_fields[info.field_name or ""]
+        if wrong and not _takes_truth(field.annotation):
+            raise ValueError(f"should be no truth value, got {str(wrong[0]).lower()}")
+        return value
+
+
+def _takes_truth(annotation: Any) -> bool:
+    return annotation in (bool, Any) or any(map(_takes_truth, get_args(annotation)))
+
 
 class CustomOptions(Options):
     """The user's own component, named by import path or entry point.
@@ -25,7 +40,10 @@ class CustomOptions(Options):
     Every further key is handed to it as a keyword argument.
     """
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    # An infinite argument stays one in the stored study.
+    model_config = ConfigDict(
+        frozen=True, extra="allow", allow_inf_nan=False, ser_json_inf_nan="constants"
+    )
 
     name: str
 

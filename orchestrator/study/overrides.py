@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import YAMLError
 
 from orchestrator.errors import Problem, StudyFileError
+from orchestrator.study.yaml_text import YamlTextError, read_yaml
 
 if TYPE_CHECKING:
     from orchestrator.study.problems import Source
@@ -30,10 +29,10 @@ def apply_override(source: Source, text: str) -> None:
     if not equals or not all(keys):
         raise _refuse(text, "", "expected path=value", "for example --set training.batch_size=32")
     try:
-        value = YAML().load(value_text) if value_text.strip() else None
-    except (YAMLError, ValueError, AttributeError, TypeError, KeyError) as error:
-        first = str(error).split("\n")[0]
-        raise _refuse(text, path, f"{value_text!r} is not valid YAML: {first}") from None
+        value = read_yaml(value_text)
+    except YamlTextError as error:
+        what = f"{value_text!r} is not valid YAML: {error.what}"
+        raise _refuse(text, path, what, error.hint) from None
     node: Any = source.tree
     done: tuple[Any, ...] = ()
     while True:

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from orchestrator.errors import UserError
 from orchestrator.study.positions import planned_steps
 from orchestrator.study.spec import CheckpointOptions, Study
 from orchestrator.study.training_options import StopOptions
 from orchestrator.study.trials import Trial
+
+MOST_SNAPSHOTS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,26 @@ def most_updates(stop: StopOptions, n_train: int, batch_size: int) -> int | None
 def most_snapshots(
     checkpoints: CheckpointOptions, stop: StopOptions, n_train: int, batch_size: int
 ) -> int:
-    """Snapshots of one trial, at most, the final one included."""
+    """Snapshots of one trial, at most, the final one included.
+
+    Raises:
+        UserError: If they are more than could be of use.
+    """
     per_epoch = math.ceil(n_train / batch_size)
     updates = most_updates(stop, n_train, batch_size)
     steps: set[int] = set()
     if updates is not None:
         epochs = stop.epochs or updates // per_epoch
-        steps |= {e * per_epoch for e in planned_steps(checkpoints.epochs, epochs)}
-        steps |= set(planned_steps(checkpoints.updates, updates))
+        at_epochs = planned_steps(checkpoints.epochs, epochs)
+        at_updates = planned_steps(checkpoints.updates, updates)
+        if len(at_epochs) + len(at_updates) > MOST_SNAPSHOTS:
+            raise UserError(
+                f"checkpoints: up to {len(at_epochs) + len(at_updates):,} snapshots of one trial, "
+                f"expected at most {MOST_SNAPSHOTS:,}",
+                "take every 10th, or {log_spaced: 20}",
+            )
+        steps |= {epoch * per_epoch for epoch in at_epochs}
+        steps |= set(at_updates)
         steps = {step for step in steps if step <= updates} | {updates}
     return max(1, len(steps)) + len(checkpoints.train_loss)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator.study.spec import Every, LogSpaced, Positions
 
 
-def planned_steps(positions: Positions, end: int) -> tuple[int, ...]:
+def planned_steps(positions: Positions, end: int) -> Sequence[int]:
     """The positions up to ``end``, sorted, each once.
 
     Args:
@@ -17,7 +19,7 @@ def planned_steps(positions: Positions, end: int) -> tuple[int, ...]:
     (1, 4, 15, 60)
     """
     if isinstance(positions, Every):
-        return tuple(range(positions.every, end + 1, positions.every))
+        return range(positions.every, end + 1, positions.every)
     if isinstance(positions, LogSpaced):
         count = positions.log_spaced
         if end < 1:

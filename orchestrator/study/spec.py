@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
@@ -25,7 +26,7 @@ class Every(Options):
 class LogSpaced(Options):
     """``{log_spaced: 8}``: eight points from 1 to the end, equally spaced on a log scale."""
 
-    log_spaced: PositiveInt
+    log_spaced: PositiveInt = Field(le=10_000)
 
 
 Positions = tuple[Annotated[int, Field(ge=0)], ...] | Every | LogSpaced
@@ -65,6 +66,11 @@ class TrialResources(_ProcessResources):
     """What one training process may use."""
 
     cpus: NonNegativeFloat = 1
+    timeout: PositiveFloat | None = Field(
+        None,
+        description="Seconds that one attempt of a trial may take, after which it counts as "
+        "failed; no limit by default.",
+    )
 
 
 class MeasurerResources(_ProcessResources):
@@ -157,9 +163,9 @@ class Study(Options):
         return seeds
 
     @property
-    def seed_list(self) -> tuple[int, ...]:
-        """The seeds, spelled out."""
-        return tuple(range(self.seeds)) if isinstance(self.seeds, int) else self.seeds
+    def seed_list(self) -> Sequence[int]:
+        """The seeds, one by one."""
+        return range(self.seeds) if isinstance(self.seeds, int) else self.seeds
 
     def claims_built_in(self, name: str) -> bool:
         """Whether the built-in claim ``name`` is among the claims."""

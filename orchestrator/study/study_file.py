@@ -9,8 +9,6 @@ from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent
 
 from orchestrator.errors import Problem, StudyFileError
 from orchestrator.study.overrides import apply_override
@@ -18,8 +16,9 @@ from orchestrator.study.problems import Source, describe
 from orchestrator.study.spec import Study
 from orchestrator.study.sweep_check import check_sweep
 from orchestrator.study.yaml_nodes import plain
+from orchestrator.study.yaml_text import YamlTextError, read_yaml
 
-MOST_BYTES = 1 << 20
+MOST_BYTES = 1 << 17  # Each 100 KB take some seconds to read.
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -79,31 +78,18 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, name: str) -> Any:
-    yaml = YAML()
     try:
-        for event in YAML().parse(text):
-            if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-                mark = event.start_mark
-                raise _at(name, text, mark, "anchors and aliases are not allowed", "write it out")
-        tree = yaml.load(text)
-    except MarkedYAMLError as error:
-        what = (error.problem or error.context or "is not valid YAML").split("\n")[0]
-        raise _at(name, text, error.problem_mark or error.context_mark, what) from None
-    except (YAMLError, ValueError, RecursionError, AttributeError, TypeError, KeyError) as error:
-        what = str(error).split("\n")[0] or type(error).__name__
-        raise StudyFileError([Problem(f"{name}:1:1", "", f"is not valid YAML: {what}")]) from None
+        tree = read_yaml(text)
+    except YamlTextError as error:
+        line, column = error.place
+        lines = text.splitlines()
+        source = lines[line] if line < len(lines) else None
+        where = f"{name}:{line + 1}:{column + 1}"
+        problem = Problem(where, "", error.what, error.hint, source, column + 1)
+        raise StudyFileError([problem]) from None
     if not hasattr(tree, "lc") or not hasattr(tree, "keys"):
         kind = "empty" if tree is None else f"a {type(plain(tree)).__name__}"
         hint = "begin with `study: my_study`; `orchestrator schema` lists every key"
         problem = Problem(f"{name}:1:1", "", f"is {kind}, expected a mapping of keys", hint)
         raise StudyFileError([problem])
     return tree
-
-
-def _at(name: str, text: str, mark: Any, what: str, hint: str | None = None) -> StudyFileError:
-    line, column = (mark.line, mark.column) if mark is not None else (0, 0)
-    lines = text.splitlines()
-    source = lines[line] if line < len(lines) else None
-    return StudyFileError(
-        [Problem(f"{name}:{line + 1}:{column + 1}", "", what, hint, source, column + 1)]
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -12,10 +13,12 @@ from orchestrator.study.problems import Source, describe, did_you_mean, models_o
 from orchestrator.study.spec import LogSpaced, Study, TrialConfig
 from orchestrator.study.sweep import axes, axis_paths, base_content, grid, with_values
 
+MOST_TRIALS = 100_000
+
 
 def check_sweep(source: Source, study: Study) -> list[Problem]:
     """The problems of ``study.sweep``; the rest of the study is valid already."""
-    problems = _check_shape(source, study)
+    problems = _check_shape(source, study) or _check_size(source, study)
     if problems:
         return problems
     problems = _check_values(source, study)
@@ -43,6 +46,19 @@ def _check_shape(source: Source, study: Study) -> list[Problem]:
                     what = f"each item is a list of {len(paths)} values, got {row!r}"
                     problems.append(source.problem(("sweep", key, index), what))
     return problems
+
+
+def _check_size(source: Source, study: Study) -> list[Problem]:
+    """Counted before any of it is looked at: a short file can ask for more than can be listed."""
+    conditions, seeds = math.prod(map(len, study.sweep.values())), len(study.seed_list)
+    if conditions * seeds <= MOST_TRIALS:
+        return []
+    what = (
+        f"{conditions:,} conditions × {seeds:,} seeds are {conditions * seeds:,} trials, "
+        f"expected at most {MOST_TRIALS:,}"
+    )
+    at = "sweep" if conditions > seeds else "seeds"
+    return [source.problem((at,), what, "make several studies of it", at_key=True)]
 
 
 def _unknown(path: str) -> tuple[str, str | None] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -149,9 +150,16 @@ class StepSchedule(_Schedule):
     factor: float = Field(0.1, gt=0, lt=1)
 
 
+def _schedule_tag(value: Any) -> str | None:
+    name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", None)
+    return name if isinstance(name, str) else None
+
+
 ScheduleOptions = Annotated[
-    ConstantSchedule | CosineSchedule | StepSchedule,
-    Field(discriminator="name"),
+    Annotated[ConstantSchedule, Tag("constant")]
+    | Annotated[CosineSchedule, Tag("cosine")]
+    | Annotated[StepSchedule, Tag("step")],
+    Discriminator(_schedule_tag),
     BeforeValidator(name_to_mapping),
 ]
 

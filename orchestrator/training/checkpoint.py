@@ -15,6 +15,7 @@ import os
 import tempfile
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import safetensors
@@ -28,6 +29,17 @@ from orchestrator.training.resume_state import ResumeState
 _logger = logging.getLogger(__name__)
 
 _NO_HASH = "0" * 64
+_TYPES: dict[str, tuple[type, ...]] = {
+    "trial_id": (str,),
+    "epoch": (int,),
+    "step": (int,),
+    "train_seconds": (int, float),
+    "evaluation_seconds": (int, float),
+    "lowest_train_loss": (int, float),
+    "stop_reason": (str, NoneType),
+    "network": (dict,),
+    "optimizer": (dict,),
+}
 _NETWORK, _OPTIMIZER = "network.", "optimizer."
 
 
@@ -81,7 +93,7 @@ def read_snapshot(path: Path | str, sha256: str | None = None) -> dict[str, Tens
         )
     try:
         return safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, KeyError) as error:  # a type that PyTorch has not
         raise ResultsError(
             f"snapshot {path}: damaged, or no safetensors file: {error}",
             "delete it and run the study again",
@@ -114,13 +126,14 @@ def write_resume_state(path: Path | str, state: ResumeState) -> None:
     _write(path, unsigned.replace(_NO_HASH.encode(), digest.encode(), 1), _previous(path))
 
 
-def read_resume_state(path: Path | str) -> ResumeState | None:
+def read_resume_state(path: Path | str, damaged: Path | None = None) -> ResumeState | None:
     """Read the newest resume state that is whole.
 
     Damaged ones are set aside under ``<name>.damaged``, with a warning in the log.
 
     Args:
         path: As for :func:`write_resume_state`.
+        damaged: The folder to set them aside in; by default the one where they are.
 
     Returns:
         None if there is none.
@@ -132,17 +145,33 @@ def read_resume_state(path: Path | str) -> ResumeState | None:
         except FileNotFoundError:
             continue
         except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            aside = candidate.with_name(candidate.name + ".damaged")
+            aside = (damaged or candidate.parent) / f"{candidate.name}.damaged"
+            aside.parent.mkdir(exist_ok=True)
             os.replace(candidate, aside)
             _logger.warning("resume state %s: damaged (%s); set aside as %s", path, error, aside)
     return None
 
 
 def _parse(content: bytes) -> ResumeState:
+    try:
+        state = _read(content)
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"it is laid out otherwise: {error!r}") from error
+    for entry in fields(state):
+        value = getattr(state, entry.name)
+        if not isinstance(value, _TYPES[entry.name]) or isinstance(value, bool):
+            raise ValueError(f"its {entry.name} is a {type(value).__name__}")
+    return state
+
+
+def _read(content: bytes) -> ResumeState:
     length = int.from_bytes(content[:8], "little")
     metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-    unsigned = content.replace(metadata["sha256"].encode(), _NO_HASH.encode(), 1)
-    if hashlib.sha256(unsigned).hexdigest() != metadata["sha256"]:
+    digest = metadata["sha256"]
+    if len(digest) != len(_NO_HASH):
+        raise ValueError("it has no SHA-256")
+    unsigned = content.replace(digest.encode(), _NO_HASH.encode(), 1)
+    if hashlib.sha256(unsigned).hexdigest() != digest:
         raise ValueError("its SHA-256 is not the one it was written with")
     named = safetensors.torch.load(content)
     plain: dict[str, Any] = json.loads(metadata["state"])
@@ -164,8 +193,6 @@ def _previous(path: Path) -> Path:
 def _write(path: Path, content: bytes, previous: Path | None = None) -> None:
     """Write a whole file or none; what was there goes to ``previous``, if that is given."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for abandoned in path.parent.glob(f".{path.name}.*.tmp"):  # By a process that was killed.
-        abandoned.unlink(missing_ok=True)
     descriptor, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

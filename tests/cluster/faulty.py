@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import torch
@@ -16,6 +17,23 @@ def weight_sum(context):
 def raises(context):
     """A measure with a defect."""
     raise RuntimeError("this measure is broken")
+
+
+def raises_unless(context, mended):
+    """A measure with a defect that its user mends."""
+    if not Path(mended).exists():
+        raise RuntimeError("this measure is broken")
+    yield "mended", 1.0
+
+
+def fills_memory(context):
+    """A measure that needs more memory than there is."""
+    yield "never", float(torch.empty(2**50).sum())
+
+
+def infinite(context):
+    """A measure whose value is no finite number."""
+    yield "infinite", float("inf")
 
 
 def kills_once(context, marker):
@@ -45,6 +63,20 @@ class KillsOnce(nn.Module):
         if self.training and self.calls < 0 and not self.marker.exists():
             self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        return self.linear(x.flatten(1))
+
+
+class Hangs(nn.Module):
+    """A network that stops for ever in the middle of training, unless a file is there."""
+
+    def __init__(self, input_shape, classes, unless):
+        super().__init__()
+        self.linear = nn.Linear(int(torch.tensor(input_shape).prod()), classes)
+        self.unless = Path(unless)
+
+    def forward(self, x):
+        if self.training and not self.unless.exists():
+            threading.Event().wait()
         return self.linear(x.flatten(1))
 
 

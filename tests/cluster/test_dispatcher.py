@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 
 import pytest
@@ -10,7 +11,12 @@ import ray
 from orchestrator.cluster import dispatcher as module
 from orchestrator.cluster.dispatcher import Dispatcher
 from orchestrator.cluster.measurer import Measured, MeasureOrder
-from orchestrator.results import ResultsFolder
+from orchestrator.errors import ResourcesError, StorageError
+from orchestrator.results import ResultsFolder, connect
+
+from ..results.conftest import study_json
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
 
 class DiesOnce:
@@ -30,11 +36,65 @@ class DiesOnce:
         return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
 
 
-def order(name):
-    return MeasureOrder({"checkpoint_id": name, "trial_id": "t", "step": 1}, 0, "{}", ("margin",))
+class Poisoned:
+    """A measurer that the request ``poison`` kills and that the request ``endless`` occupies."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
+        with self.log.open("a") as file:
+            file.write(f"{order.checkpoint_id} {' '.join(order.requests)}\n")
+        if "poison" in order.requests:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "endless" in order.requests:
+            threading.Event().wait()
+        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
 
 
-@pytest.mark.timeout(120)
+class DiesAsItStarts:
+    """A measurer whose process is killed before it runs, as often as is said."""
+
+    def __init__(self, markers, times):
+        for number in range(times):
+            if not (marker := markers / str(number)).exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
+        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
+
+
+class OnFullDisk:
+    """A measurer that can't store what it finds."""
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
+        raise StorageError("no space", "make room")
+
+
+def order(name, *requests):
+    checkpoint = {"checkpoint_id": name, "trial_id": "t", "step": 1}
+    return MeasureOrder(checkpoint, 0, "{}", requests or ("margin",))
+
+
+def dispatch(folder, orders, new_measurer, timeout=60.0):
+    dispatcher = Dispatcher(
+        folder, lambda: list(orders), new_measurer, reserved=1, most=1, timeout=timeout
+    )
+    dispatcher.start()
+    dispatcher.drain()
+    return dispatcher
+
+
 def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path, monkeypatch):
     # Ray may name any of the results that are there, whatever the order they were asked in.
     real_wait = ray.wait
@@ -47,16 +107,54 @@ def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path
 
     monkeypatch.setattr(module.ray, "wait", last_of_those_there)
     actor = ray.remote(num_cpus=1)(DiesOnce)
-    dispatcher = Dispatcher(
+    dispatcher = dispatch(
         ResultsFolder(tmp_path),
-        lambda: [order("a"), order("b")],
+        [order("a"), order("b")],
         lambda: actor.remote(tmp_path / "killed"),
-        reserved=1,
-        most=1,
-        timeout=60.0,
     )
-    dispatcher.start()
-    dispatcher.drain()
     assert (tmp_path / "killed").exists()
     assert dispatcher.measured == 2
     assert dispatcher.failures == []
+
+
+@pytest.mark.parametrize(
+    ("culprit", "status", "reason"),
+    [("poison", "error", "its measurer died"), ("endless", "timeout", "took longer than 2 s")],
+)
+def test_what_is_to_blame_is_found_and_the_others_are_measured(
+    local_ray, tmp_path, culprit, status, reason
+):
+    folder = ResultsFolder.create(tmp_path / "small", study_json(), "", {}, "")
+    actor = ray.remote(num_cpus=1)(Poisoned)
+    log = tmp_path / "log"
+    orders = [order("a", "margin", culprit, "norms"), order("b", "margin")]
+    dispatcher = dispatch(folder, orders, lambda: actor.remote(log), timeout=2.0)
+
+    tried = log.read_text().splitlines()
+    # Together once; then alone, twice more and no oftener. What waited behind it is not charged.
+    assert tried.count(f"a margin {culprit} norms") == 1
+    assert tried.count(f"a {culprit}") == 2
+    assert {"a margin", "a norms", "b margin"} <= set(tried)
+    assert dispatcher.measured == 2
+    (failure,) = dispatcher.failures
+    assert "given up after 3 attempts" in failure
+    with connect(folder, measure_columns=False) as database:
+        rows = database.sql("SELECT request, status, error FROM measures").fetchall()
+    assert [row[:2] for row in rows] == [(culprit, status)]
+    assert reason in rows[0][2]
+
+
+def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
+    actor = ray.remote(num_cpus=1)(OnFullDisk)
+    with pytest.raises(StorageError, match="no space"):
+        dispatch(ResultsFolder(tmp_path), [order("a")], actor.remote)
+    assert not (tmp_path / "measures").exists()
+
+
+def test_measurers_that_die_as_they_start_are_replaced_until_it_is_of_no_use(local_ray, tmp_path):
+    actor = ray.remote(num_cpus=0)(DiesAsItStarts)
+    folder = ResultsFolder(tmp_path)
+    assert dispatch(folder, [order("a")], lambda: actor.remote(tmp_path, 2)).measured == 1
+    with pytest.raises(ResourcesError, match="3 measurers died as they started"):
+        dispatch(folder, [order("a")], lambda: actor.remote(tmp_path, 99))
+    assert len(list(tmp_path.iterdir())) == 5

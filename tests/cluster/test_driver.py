@@ -3,7 +3,7 @@
 import pytest
 
 import orchestrator
-from orchestrator.cluster import driver
+from orchestrator.cluster import rounds
 
 pytestmark = pytest.mark.ray
 
@@ -51,7 +51,7 @@ def test_a_study_is_trained_measured_and_extended_without_training_anything_agai
 
     # Again: nothing is missing, so Ray is not even looked for.
     with monkeypatch.context() as patched:
-        patched.setattr(driver, "ray_session", lambda *_: pytest.fail("nothing was missing"))
+        patched.setattr(rounds, "ray_session", lambda *_: pytest.fail("nothing was missing"))
         again = run(small_study())
     assert again.complete
     assert (again.trained, again.measured) == (0, 0)

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 import orchestrator
-from orchestrator.cluster.examples import MOST_NUMBERS, keep_examples
+from orchestrator.cluster.examples import MOST_NUMBERS, keep_examples, keep_subsets
 from orchestrator.data import load_dataset
+from orchestrator.measures import MeasureContext
+from orchestrator.measures.robustness.inputs import chosen_inputs
 from orchestrator.results import ResultsFolder, read_study
 from orchestrator.study.data_options import BuiltinData
-from tests.measures.cases import random_dataset
+from tests.measures.cases import CROSS_ENTROPY, mlp, random_dataset
 
 OPTIONS = BuiltinData(name="digits")
 ROWS = [
@@ -26,6 +28,13 @@ def folder(tmp_path):
 def stored(folder):
     with orchestrator.connect(folder.path) as database:
         sql = "SELECT example, label, shape, inputs FROM examples ORDER BY example"
+        return database.sql(sql).fetchall()
+
+
+def subsets(folder):
+    with orchestrator.connect(folder.path) as database:
+        columns = "split, measured_examples, n_examples, examples"
+        sql = f"SELECT {columns} FROM parts.example_subsets ORDER BY ALL"
         return database.sql(sql).fetchall()
 
 
@@ -52,6 +61,29 @@ def test_other_data_options_are_other_examples(folder):
 def test_large_examples_are_left_out(folder):
     keep_examples(folder, OPTIONS, random_dataset((1, MOST_NUMBERS + 1), 3, 3), ROWS)
     assert stored(folder) == []
+
+
+def test_subsets_of_examples_are_stored_once_and_are_those_that_were_taken(folder):
+    dataset = random_dataset((4,), 12, 3)
+    context = MeasureContext(mlp(4, 5, 3), dataset, CROSS_ENTROPY, examples=8)
+    inputs = chosen_inputs(context, "train", 3)
+    for _ in range(2):
+        keep_subsets(folder, OPTIONS, dataset, context)
+    found = subsets(folder)
+    assert [row[:3] for row in found] == [("train", 8, 3), ("train", 8, 8)]
+    moved, train = ([int(place) for place in row[3]] for row in found)
+    assert set(moved) < set(train)
+    np.testing.assert_array_equal(dataset.train_x[moved], inputs.x.float())
+    np.testing.assert_array_equal(dataset.train_x[train], context.data("train")[0])
+
+
+def test_whole_splits_are_no_subsets(folder):
+    dataset = random_dataset((4,), 12, 3)
+    context = MeasureContext(mlp(4, 5, 3), dataset, CROSS_ENTROPY)
+    chosen_inputs(context, "train", 12)
+    keep_subsets(folder, OPTIONS, dataset, context)
+    assert context.subsets == {}
+    assert subsets(folder) == []
 
 
 @pytest.mark.ray

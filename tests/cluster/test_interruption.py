@@ -1,16 +1,21 @@
-"""``run`` as a process of its own: killed, interrupted, and run again."""
+"""``run`` as a process of its own: killed, interrupted, left by its terminal, and run again."""
 
+import fcntl
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
 import pytest
 
 import orchestrator
+
+from .comparison import assert_equal_results
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -23,64 +28,104 @@ LONGER = {
     "seeds": 2,
     "measures": ["margin", "gradient_norm"],
 }
-VALUES = """
-    SELECT checkpoint_id, c.step, c.epoch, reason, train_loss, train_error, test_loss, sha256,
-           measure, variant, split, value, standard_error, m.status
-    FROM checkpoints c JOIN measures m USING (checkpoint_id) ORDER BY ALL
-"""
+INTERRUPTED = 130
 
 
-def start(study, folder):
+def start(study, folder, **more):
     command = [sys.executable, "-m", "orchestrator", "run", str(study), "--results", str(folder)]
     root = str(Path(orchestrator.__file__).parents[1])
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(
         command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
         env={**os.environ, "PYTHONPATH": root},
         cwd=folder.parent,
         start_new_session=True,
+        **{**output, **more},
     )
 
 
-def wait_for_snapshots(folder, process, count):
-    deadline = time.monotonic() + 120
-    while len(list(folder.glob("snapshots/*/*.json"))) < count:
-        assert process.poll() is None, process.stdout.read()
+def start_in_terminal(study, folder):
+    """Start as the leader of a terminal of its own; also returns the terminal's other end."""
+    ours, theirs = pty.openpty()
+    process = start(
+        study,
+        folder,
+        **dict.fromkeys(("stdin", "stdout", "stderr"), theirs),
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def begun(folder):
+    """How many attempts at trials were begun so far."""
+    return len(list(folder.glob("trials/*-running.parquet")))
+
+
+def wait_until(there, process):
+    deadline = time.monotonic() + 400
+    while not there():
+        assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
-def values(folder):
-    with orchestrator.connect(folder) as database:
-        return database.execute(VALUES).fetchall()
+def start_and_train(study, folder, starting=start):
+    before = begun(folder)
+    started = starting(study, folder)
+    process = started if starting is start else started[0]
+    wait_until(lambda: begun(folder) > before, process)
+    return started
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=200)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
 
-def test_killed_and_interrupted_runs_end_like_an_undisturbed_one(small_study, tmp_path):
+def signal_once(process, number):
+    os.kill(process.pid, number)
+
+
+def signal_group(process, number):
+    """As the terminal does: every process of the run gets it."""
+    os.killpg(process.pid, number)
+
+
+def signal_until_it_ends(process, number):
+    while process.poll() is None:
+        os.kill(process.pid, number)
+        time.sleep(0.1)
+
+
+def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(small_study, tmp_path):
     study = small_study(**LONGER)
-    disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
+    disturbed, undisturbed = tmp_path / "disturbed results", tmp_path / "undisturbed"
 
     killed = start(study, disturbed)
-    wait_for_snapshots(disturbed, killed, 3)
+    wait_until(lambda: len(list(disturbed.glob("snapshots/*/*.json"))) >= 3, killed)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
 
-    interrupted = start(study, disturbed)
-    wait_for_snapshots(disturbed, interrupted, 6)
-    asked = time.monotonic()
-    os.kill(interrupted.pid, signal.SIGINT)
-    output, _ = interrupted.communicate(timeout=60)
-    assert interrupted.returncode == 130, output
-    assert "Go on with:" in output
-    assert time.monotonic() - asked < 30  # 15 s on a machine that does nothing else.
-    assert not list(disturbed.rglob(".*.tmp"))
+    for number, send in (
+        (signal.SIGINT, signal_group),
+        (signal.SIGTERM, signal_once),
+        (signal.SIGINT, signal_until_it_ends),
+    ):
+        process = start_and_train(study, disturbed)
+        send(process, number)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == INTERRUPTED, output
+        assert "Traceback" not in output
+        if send is not signal_until_it_ends:
+            assert "Go on with:" in output
+            assert not list(disturbed.rglob(".*.tmp"))
+
+    lost, terminal = start_and_train(study, disturbed, start_in_terminal)
+    os.close(terminal)
+    signal_group(lost, signal.SIGHUP)  # As its shell does.
+    assert lost.wait(timeout=60) == INTERRUPTED
 
     with orchestrator.connect(disturbed) as database:
         done = set(
@@ -91,7 +136,7 @@ def test_killed_and_interrupted_runs_end_like_an_undisturbed_one(small_study, tm
     assert f"{4 - len(done)} trained" in output
 
     assert finish(start(study, undisturbed))
-    assert values(disturbed) == values(undisturbed)
+    assert_equal_results(disturbed, undisturbed)
 
 
 def test_a_wrong_study_is_one_message_and_exit_code_2(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 import orchestrator
-from orchestrator.cluster import driver
+from orchestrator.cluster import driver, rounds
 from orchestrator.errors import ResultsError, StudyFileError
 from orchestrator.results import study_status
 
@@ -41,7 +41,7 @@ def test_measuring_afterwards_gives_what_measuring_at_once_gives(
     assert "hessian_trace" in rows(later, "SELECT list(measure) FROM measure_catalog")[0][0]
 
     with monkeypatch.context() as patched:
-        patched.setattr(driver, "ray_session", lambda *_: pytest.fail("nothing was missing"))
+        patched.setattr(rounds, "ray_session", lambda *_: pytest.fail("nothing was missing"))
         again = orchestrator.measure(later, ["norms"], quiet=True)
         finish = orchestrator.measure(later, quiet=True)
     assert again.measured == finish.measured == 0
@@ -70,6 +70,6 @@ def _untrained(small_study, tmp_path):
 
 
 def test_a_study_without_snapshots_needs_no_ray(small_study, tmp_path, monkeypatch):
-    monkeypatch.setattr(driver, "ray_session", lambda *_: pytest.fail("nothing was missing"))
+    monkeypatch.setattr(rounds, "ray_session", lambda *_: pytest.fail("nothing was missing"))
     summary = orchestrator.measure(_untrained(small_study, tmp_path), ["norms"], quiet=True)
     assert (summary.completed, summary.measured) == (0, 0)

@@ -48,7 +48,8 @@ def run(study, results, address, **environment):
     options = ["--results", str(results), "--address", address, "--quiet"]
     return subprocess.run(
         [*command, *options],
-        env={**os.environ, **environment},
+        # The session's Ray keeps to the loopback interface, and Ray would look for it elsewhere.
+        env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **environment},
         cwd=study.parent,
         capture_output=True,
         text=True,

@@ -1,9 +1,9 @@
 import pytest
 import ray
 
-from orchestrator.cluster.session import _capacity, slots
+from orchestrator.cluster.session import _capacity, ray_session, slots
 from orchestrator.errors import ResourcesError
-from orchestrator.study.spec import ResourcesOptions
+from orchestrator.study.spec import ResourcesOptions, Study
 
 
 def resources(**content):
@@ -67,3 +67,21 @@ def test_a_cluster_counts_as_large_as_its_autoscaler_may_make_it(monkeypatch):
     assert _capacity() == {"CPU": 80, "GPU": 8, "memory": 1.0}
     monkeypatch.setattr(state, "get_max_resources_from_cluster_config", lambda self: None)
     assert _capacity() == {"CPU": 16.0, "memory": 1.0}
+
+
+def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch):
+    def never(**options):
+        raise Exception("The current node timed out during startup. This could happen because …")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", never)
+    study = Study.model_validate(
+        {
+            "study": "any",
+            "data": {"name": "digits"},
+            "model": {"name": "mlp"},
+            "training": {"optimizer": {"name": "sgd", "learning_rate": 0.1}, "stop": {"epochs": 1}},
+        }
+    )
+    with pytest.raises(ResourcesError, match="did not start"), ray_session(None, study):
+        pass

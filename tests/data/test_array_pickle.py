@@ -100,7 +100,7 @@ def forged(shape: bytes, content: bytes) -> bytes:
         (forged(b"N", b"U\x02ab"), "without bytes or without a shape"),
         (forged(b"K\x02\x85", b"K\x07"), "without bytes or without a shape"),
         (b"\x80\x02c_codecs\nencode\nX\x01\x00\x00\x00aX\x03\x00\x00\x00hex\x86R.", "encoding"),
-        (b"", "Ran out of input"),
+        (b"", "exhausted"),
         (b"\x80\x02}(U\x04da", "cannot be unpickled"),
         (b"not a pickle", "cannot be unpickled"),
     ],

@@ -139,6 +139,8 @@ def test_an_entry_says_everything(entry: Any) -> None:
     assert entry.symbol
     assert entry.unit
     assert entry.cost
+    named = re.sub(r" \([^)]*\)", "", entry.invariances)
+    assert named in {"none", "layer rescaling", "logit scale", "layer rescaling, logit scale"}
     assert "arXiv:" in entry.citation or re.search(r"\b(19|20)\d\d\b", entry.citation)
 
 

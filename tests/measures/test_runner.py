@@ -63,17 +63,18 @@ def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_measures_every_kind_of_network(subject: Case) -> None:
-    initial = subject.model(1).state_dict()
-    context = subject.context(seed=5, initial_state=initial, update_rule=UpdateRule(0.1))
-    rows = list(measure_snapshot(context, all_requests()))
+def test_measures_every_kind_of_network(subject: Case, dtype: str) -> None:
+    given = {"initial_state": subject.model(1).state_dict(), "update_rule": UpdateRule(0.1)}
+    context = subject.context(seed=5, dtype=getattr(torch, dtype), **given)
+    rows = list(measure_snapshot(context, light_requests()))
     assert {row["request"] for row in rows} == set(all_requests())
     identities = [(row["request"], name_in(row), row["variant"], row["split"]) for row in rows]
     assert len(set(identities)) == len(rows)
     for row in rows:
         assert set(row) == KEYS | (OF_A_CURVE if "curve" in row else OF_A_VALUE)
-        assert (row["dtype"], row["batch_norm_mode"], row["seed"]) == ("float64", "eval", 5)
+        assert (row["dtype"], row["batch_norm_mode"], row["seed"]) == (dtype, "eval", 5)
         assert row["seconds"] >= 0
         if row["status"] == "error":
             assert subject.name == "single_class"
@@ -91,6 +92,23 @@ def test_measures_every_kind_of_network(subject: Case) -> None:
             assert row["error"]
 
 
+def light_requests() -> dict[str, Any]:
+    """All of them, with fewer draws and steps where the defaults take most of the time."""
+    fewer = {
+        "hessian_trace": {"probes": 20},
+        "hessian_spectral_density": {"probes": 3, "iterations": 10},
+        "local_entropy": {"burn_in": 10, "samples": 40},
+        "flatness_profile": {"draws": 4},
+        "pac_bayes_sigma": {"draws": 8},
+        "worst_case_radius": {"steps": 5},
+        "pgd_margin": {"bisections": 3},
+    }
+    return {
+        name: REQUEST.validate_python({name: fewer[name]}) if name in fewer else options
+        for name, options in all_requests().items()
+    }
+
+
 def name_in(row: dict[str, Any]) -> str:
     """Of the measure, or of the curve."""
     return str(row["curve"] if "curve" in row else row["measure"])
@@ -102,10 +120,13 @@ def numbers_in(row: dict[str, Any]) -> list[float]:
 
 
 def may_lack_a_value(row: dict[str, Any]) -> bool:
-    """Whether that depends on the data: boundaries within reach, margins above 0, convolutions."""
+    """Whether that depends on the data, as boundaries within reach and margins above 0 do.
+
+    Convolutions are not in every network, and so short a chain need not converge.
+    """
     distances = (
         *("input_margin_", "deepfool_margin_", "pgd_margin_", "hidden_margin_"),
-        "margin_population_minimum",
+        *("margin_population_minimum", "local_entropy"),
     )
     over_margin = {name for name, symbol, _ in JIANG if "γ" in symbol}
     return name_in(row).startswith(distances) or name_in(row) in {*over_margin, "convolution_norm"}
@@ -120,8 +141,6 @@ def undefined(subject: Case, row: dict[str, Any]) -> bool:
             subject.name in ("single_class", "one_example", "constant_labels")
             and name_in(row) == "separation"
         )
-        # A chain cannot move where the loss changes by thousands: it says so.
-        or (subject.name == "saturated" and name_in(row) == "local_entropy")
         or (
             name_in(row) == "path_norm"
             and (subject.name == "leaky_relu" or not subject.piecewise_linear)
@@ -137,7 +156,7 @@ def test_seconds_are_the_same_on_all_rows_of_a_request() -> None:
 
 def test_adding_a_measure_leaves_the_others_bit_identical() -> None:
     context = case("residual_batch_norm").context
-    requests = all_requests()
+    requests = light_requests()
     together = untimed(list(measure_snapshot(context(), requests)))
     reverse = dict(reversed(requests.items()))
     backwards = untimed(list(measure_snapshot(context(), reverse)))
@@ -352,9 +371,9 @@ def test_convolutions_on_a_gpu_are_asked_to_be_repeatable_and_precise() -> None:
 def test_single_precision_says_so_and_agrees() -> None:
     initial = case("cnn").model(1).state_dict()
     given = {"initial_state": initial, "update_rule": UpdateRule(0.1)}
-    double = list(measure_snapshot(case("cnn").context(**given), all_requests()))
+    double = list(measure_snapshot(case("cnn").context(**given), light_requests()))
     context = case("cnn").context(dtype=torch.float32, **given)
-    single = list(measure_snapshot(context, all_requests()))
+    single = list(measure_snapshot(context, light_requests()))
     assert [row["dtype"] for row in single] == ["float32"] * len(double)
     for one, other in zip(single, double, strict=True):
         assert name_in(one) == name_in(other)

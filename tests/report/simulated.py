@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,7 @@ def simulate(
     seeds: int = 3,
     learning_rates: Iterable[float] = (0.05,),
     requests: Iterable[str] = tuple(SECONDS),
+    epochs: Sequence[int] = EPOCHS,
     change: Change | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> Path:
@@ -82,7 +83,9 @@ def simulate(
     rows: Rows = {"trials": [], "epochs": [], "checkpoints": [], "measures": []}
     grid = itertools.product(batch_sizes, learning_rates, range(seeds))
     for number, (batch_size, learning_rate, seed) in enumerate(grid):
-        _simulate_trial(rows, content, number, batch_size, learning_rate, seed, tuple(requests))
+        _simulate_trial(
+            rows, content, number, batch_size, learning_rate, seed, tuple(requests), epochs
+        )
     if change is not None:
         change(rows)
     folder = ResultsFolder.create(
@@ -99,6 +102,16 @@ def simulate(
     return path
 
 
+def _params(content: dict[str, Any], batch_size: int, learning_rate: float) -> dict[str, Any]:
+    training = content["training"]
+    optimizer = {**training["optimizer"], "learning_rate": learning_rate}
+    return {
+        "data": content["data"],
+        "model": content["model"],
+        "training": {**training, "batch_size": batch_size, "optimizer": optimizer},
+    }
+
+
 def _simulate_trial(
     rows: Rows,
     content: dict[str, Any],
@@ -107,6 +120,7 @@ def _simulate_trial(
     learning_rate: float,
     seed: int,
     requests: tuple[str, ...],
+    epochs: Sequence[int],
 ) -> None:
     generator = np.random.default_rng([number, seed])
     trial_id, speed = f"trial{number:03d}", 1 + 0.05 * generator.normal()
@@ -120,15 +134,16 @@ def _simulate_trial(
             "status": "completed",
             "stop_reason": "epochs",
             "attempt": 1,
-            "epochs": float(EPOCHS[-1]),
-            "updates": EPOCHS[-1] * updates_per_epoch,
-            "train_seconds": 0.0007 * EPOCHS[-1] * updates_per_epoch,
+            "epochs": float(epochs[-1]),
+            "updates": epochs[-1] * updates_per_epoch,
+            "train_seconds": 0.0007 * epochs[-1] * updates_per_epoch,
             "evaluation_seconds": 0.4,
             "n_parameters": 23_050,
             "dataset": "mnist1d",
             "model": "mlp",
             "batch_size": batch_size,
             "learning_rate": learning_rate,
+            "params_json": json.dumps(_params(content, batch_size, learning_rate)),
             "dataset_hash": "ab" * 32,
             "host": "laptop",
             "device": "cpu",
@@ -139,7 +154,7 @@ def _simulate_trial(
         }
     )
     reached: set[float] = set()
-    for epoch in EPOCHS:
+    for epoch in epochs:
         step = epoch * updates_per_epoch
         progress = speed * np.log(1 + step * learning_rate / 0.05)
         margin = 0.02 * progress**2.4 - 0.5 + 0.05 * generator.normal()
@@ -154,7 +169,7 @@ def _simulate_trial(
         milestones = [m for m in (0.5, 0.1) if train_loss <= m and m not in reached]
         reached.update(milestones)
         reasons = ["epoch", *(f"train_loss {m:g}" for m in milestones)]
-        reasons += ["final"] if epoch == EPOCHS[-1] else []
+        reasons += ["final"] if epoch == epochs[-1] else []
         rows["checkpoints"].append(
             {
                 "checkpoint_id": f"{trial_id}-{step}",

@@ -32,7 +32,8 @@ def with_curves(rows: Rows) -> None:
     """Every curve on every snapshot, and the examples as signals of 40 numbers."""
     rows["curves"] = []
     for trial in rows["trials"]:
-        trial["params_json"] = json.dumps({"data": DATA, "model": {}}, sort_keys=True)
+        params = {**json.loads(trial["params_json"]), "data": DATA, "model": {}}
+        trial["params_json"] = json.dumps(params, sort_keys=True)
     of_trial = {trial["trial_id"]: trial for trial in rows["trials"]}
     for checkpoint in rows["checkpoints"]:
         trial = of_trial[checkpoint["trial_id"]]

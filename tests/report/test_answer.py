@@ -27,6 +27,21 @@ def test_every_verdict_has_a_sentence_with_its_number(name, verdict):
     assert sentence.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("name", "verdict", "told"),
+    [
+        ("flatness_tracks_margin", "fails", "not −0.9 or less"),
+        ("margin_is_cheaper", "fails", "not −0.9 times cheaper"),
+        ("margin_is_cheaper", "unclear", "Whether margins are −0.9 times cheaper"),
+        ("margin_predicts_gap_at_least_as_well", "holds", "claimed above −0.9"),
+    ],
+)
+def test_the_threshold_told_is_that_of_the_study(name, verdict, told):
+    estimate = Estimate(0.5, 0.4, 0.6, 0.95, 30, 6, 0)
+    claim = Claim(name, "", "", estimate, -0.9, verdict, "")
+    assert told in answer([Judged(claim, Query("", "", ""), "")])
+
+
 def test_nothing_known_gives_the_reason():
     nothing = Estimate(None, None, None, 0.95, 0, 0, 0, "no finite value")
     sentence = answer([judged("margin_is_cheaper", "unclear", nothing)])

@@ -33,6 +33,16 @@ def test_text_from_data_is_escaped():
     assert any(element.text == "<b>&\"'" for element in root.iter())
 
 
+def test_what_no_xml_can_hold_is_replaced():
+    """The renderer would end the process, and the drawing would be no SVG."""
+    coloured = "\x1b[31mred\x1b[0m \x00 \ud800 \N{COLLISION SYMBOL}"
+    chart = {**SPECIFICATION, "title": coloured}
+    root = ElementTree.fromstring(static_svg(chart, "one", coloured))
+    shown = "\ufffd[31mred\ufffd[0m \ufffd \ufffd \N{COLLISION SYMBOL}"
+    assert root.get("aria-label") == shown
+    assert any(element.text == shown for element in root.iter())
+
+
 def test_json_cannot_end_its_script_element():
     value = {"text": "</script><!-- & \u2028"}
     text = embedded_json(value)

@@ -1,10 +1,11 @@
+from orchestrator.report.figures import FIGURE_KEYS
 from orchestrator.report.methods import describe_methods
 from orchestrator.report.source import open_source
 from tests.report.simulated import simulate, study_content
 
 
-def paragraphs(source):
-    return dict(describe_methods(source).paragraphs)
+def paragraphs(source, figures=()):
+    return dict(describe_methods(source, figures).paragraphs)
 
 
 def test_methods_are_told_from_the_study(source):
@@ -20,10 +21,22 @@ def test_methods_are_told_from_the_study(source):
     assert told["Grid"] == (
         "All combinations of training.batch_size: 16, 64, 256, 1024; 3 seeds (0, 1, 2): 12 trials."
     )
-    assert "at most 0.5, 0.1; at epochs log_spaced 8; of the final network" in told["Snapshots"]
+    assert "first comes down to 0.5, 0.1, found inside epochs" in told["Snapshots"]
+    assert "at 8 epochs equally far apart in logarithm; of the final" in told["Snapshots"]
     assert "hessian_spectrum: top 1" in told["Measures"]
     assert "train: 4,096 examples, float64, batch norm in eval mode" in told["Measures"]
-    assert "Rao, Wu and Yue 1992" in told["Statistics"]
+    assert "γ = z_y − max_{j≠y} z_j" in told["Notation"]
+    assert "Rao, Wu and Yue 1992" in told["Intervals"]
+    assert "holds if its whole interval" in told["Claims"]
+    assert "η² of batch size" in told["Matched time"]
+
+
+def test_the_statistics_of_the_figures_that_are_drawn_are_told(source):
+    every = paragraphs(source, FIGURE_KEYS)
+    assert "(1 − sign Δμ · sign Δg) / 2" in every["Sign error"]
+    assert "arXiv:1912.02178" in every["One hyperparameter at a time"]
+    assert "Holm" in every["Many measures"]
+    assert not {"Sign error", "Many measures", "Ways of training"} & paragraphs(source).keys()
 
 
 def test_what_the_grid_varies_is_not_told_as_fixed(tmp_path):
@@ -42,7 +55,7 @@ def test_what_the_grid_varies_is_not_told_as_fixed(tmp_path):
 
 
 def test_measures_come_with_their_citations(source):
-    measures = describe_methods(source).measures
+    measures = describe_methods(source, ()).measures
     rows = {row[0]: row for row in measures.rows}
     assert rows["hessian_trace"][-1] == "Hutchinson 1990"
     assert set(rows) == {"margin_mean", "hessian_trace", "hessian_eigenvalue_1", "weight_norm"}
@@ -61,5 +74,5 @@ def test_a_single_condition_and_nothing_measured(tmp_path):
         told = paragraphs(source)
     assert told["Data"] == "npz: path my.npz, standardize yes."
     assert told["Grid"] == "A single condition; 1 seed (7): 1 trial."
-    assert told["Snapshots"] == "Taken at updates [10, 20]; of the final network."
+    assert told["Snapshots"] == "Taken at updates 10, 20; of the final network."
     assert told["Measures"] == "No measures were asked for."

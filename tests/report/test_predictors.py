@@ -1,10 +1,14 @@
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from orchestrator.report.figures.environments import environments_figure
+from orchestrator.report.figures.granulated import granulated_figure
 from orchestrator.report.predictors import as_tau, ceilings, rank, trained_networks
 from orchestrator.report.source import open_source
-from tests.report.simulated import simulate
+from tests.report.simulated import simulate, study_content
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +25,9 @@ def test_one_row_a_trained_network_with_every_measure_that_varies(trained):
         ("hessian_trace", 1),
         ("weight_norm", 1),
     ]
-    assert (trained.axes, trained.more) == (("batch_size",), 0)
-    assert sorted(set(trained.levels("batch_size"))) == ["1024", "16", "256", "64"]
+    assert trained.more == 0
+    assert list(trained.axes) == ["batch size"]
+    assert sorted(set(trained.axes["batch size"])) == ["1024", "16", "256", "64"]
 
 
 def test_ranks_with_p_values_adjusted_for_all_of_them(trained):
@@ -57,8 +62,51 @@ def test_the_tau_of_a_normal_pair():
 def test_without_trained_networks_nothing_ranks(empty):
     with open_source(empty) as source:
         trained = trained_networks(source)
-    assert (len(trained.rows), trained.predictors, trained.axes) == (0, (), ())
+    assert (len(trained.rows), trained.predictors, trained.axes) == (0, (), {})
     assert rank(trained) == []
+
+
+def test_an_exact_value_and_an_estimate_of_it_are_one_measure(tmp_path):
+    def estimated(rows):
+        exact = [row for row in rows["measures"] if row["measure"] == "hessian_trace"]
+        rows["measures"] += [
+            {**row, "variant": "hutchinson", "request": "hessian_trace(probes=2)"} for row in exact
+        ]
+
+    with open_source(simulate(tmp_path / "r", change=estimated)) as source:
+        columns = [one.column for one in trained_networks(source).predictors]
+    assert columns.count("hessian_trace") == 1
+
+
+def test_whole_optimizers_that_are_swept_are_one_axis(tmp_path):
+    """Two optimizers of one name: their column alone would not tell conditions apart."""
+    plain = {"name": "sgd", "learning_rate": 0.05}
+    study = study_content(sweep={"training.optimizer": [plain, {**plain, "weight_decay": 0.1}]})
+
+    def decayed(rows):
+        for trial in rows["trials"]:
+            decay = 0.1 if trial["batch_size"] == 64 else 0.0
+            trial["condition_id"] = f"decay{decay:g}"
+            optimizer = {**plain, "weight_decay": decay}
+            trial["params_json"] = json.dumps({"training": {"optimizer": optimizer}})
+            trial |= {"batch_size": 16, "optimizer": "sgd", "weight_decay": decay}
+
+    path = simulate(tmp_path / "r", study=study, batch_sizes=[16, 64], change=decayed)
+    with open_source(path) as source:
+        trained = trained_networks(source)
+    assert trained.axes == {"optimizer": ("0",) * 3 + ("0.1",) * 3}
+    assert trained.grid.axes == ("optimizer",)
+
+
+def test_conditions_that_the_grid_does_not_tell_apart_make_no_grid(tmp_path):
+    def other(rows):
+        rows["trials"][0]["condition_id"] = "another"
+
+    with open_source(simulate(tmp_path / "r", change=other)) as source:
+        trained = trained_networks(source)
+        assert trained.grid is None
+        assert granulated_figure(trained).chart is None
+        assert environments_figure(source, trained).chart is None
 
 
 def test_constant_measures_rank_nothing(tmp_path):

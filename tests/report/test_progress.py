@@ -2,7 +2,7 @@ import pytest
 
 from orchestrator.report.progress import expected_trials, read_progress
 from orchestrator.report.source import open_source
-from tests.report.simulated import simulate, study_content
+from tests.report.simulated import NOW, simulate, study_content
 
 
 def read(path):
@@ -37,6 +37,27 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path):
     assert not progress.finished
     assert "9 of 12 trials are completed, 1 failed" in progress.sentence
     assert "96 of 384 measurements" in progress.sentence
+
+
+def test_a_claim_about_audits_misses_conditions_without_one(tmp_path):
+    def audited(rows):
+        rows["audit"] = [
+            {
+                "trial_id": "trial000",
+                "checkpoint_id": rows["checkpoints"][7]["checkpoint_id"],
+                "measure": "margin_mean",
+                "variant": "raw",
+                "request": "margin",
+                "change": "layer_rescaling",
+                "status": "ok",
+                "written_at": NOW,
+            }
+        ]
+
+    study = study_content(claims=["flatness_depends_on_parametrization"])
+    progress = read(simulate(tmp_path / "r", study=study, change=audited))
+    assert progress.unaudited == 3
+    assert "not finished: 3 conditions without an audited network." in progress.sentence
 
 
 def test_unknown_components_are_not_counted(tmp_path):

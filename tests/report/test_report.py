@@ -4,6 +4,7 @@ import html
 import json
 import re
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_the_page_says_what_it_must(text):
         "color-scheme: light dark",
     ):
         assert part in text
-    assert "not finished" not in text
+    assert "This study is not finished" not in text
 
 
 def test_the_page_is_well_formed_and_loads_nothing(text):
@@ -100,8 +101,8 @@ def test_the_page_is_well_formed_and_loads_nothing(text):
 
 def test_it_can_be_read_without_scripts(text):
     plain = Parsed(without_scripts(text))
-    assert plain.tags.count("svg") == 9
-    assert plain.tags.count("figcaption") == 9
+    assert plain.tags.count("svg") == 10
+    assert plain.tags.count("figcaption") == 10
     assert plain.tags.count("table") >= 6
 
 
@@ -117,6 +118,7 @@ def test_charts_are_given_as_data_with_one_bundle(text):
         "specification-designs",
         "specification-training",
         "specification-cost",
+        "specification-coverage",
     ]
     for _, block in blocks:
         specification = json.loads(block)
@@ -145,7 +147,18 @@ def test_equal_results_give_equal_pages_and_leave_nothing_else(text, simulated):
     assert {path.name for path in simulated.iterdir()} == before
 
 
-ATTACK = "</script><script>alert('x')</script><img src=x onerror=alert(1)>{{ 7*7 }}"
+ATTACK = (
+    "</script><script>alert('x')</script><img src=x onerror=alert(1)>{{ 7*7 }} "
+    '"quoted" \\u003cb> \\ &lt; ]]> <!-- \x1b[31m \N{COLLISION SYMBOL}'
+)
+
+
+def texts_of(value):
+    """Every string in a JSON value."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return [text for one in inner for text in texts_of(one)]
+    return [value] if isinstance(value, str) else []
 
 
 def attack(rows):
@@ -153,6 +166,7 @@ def attack(rows):
     rows["measures"][0] |= {"status": "error", "error": ATTACK, "value": None}
     for row in rows["trials"]:
         row |= {"host": ATTACK, "dataset": ATTACK, "model": f"{row['seed']}{ATTACK}"}
+        row["params_json"] = json.dumps({"model": {"name": row["model"]}})
     for row in rows["measures"][:40]:
         row["request"] += ATTACK
 
@@ -163,12 +177,16 @@ def test_what_comes_from_data_or_study_is_only_text(tmp_path):
         question=ATTACK,
         sweep={"model.name": [ATTACK, "b"]},
         data={"name": ATTACK},
+        claims=[
+            "flatness_is_an_epiphenomenon",
+            {"name": "mine", "statement": ATTACK, "x": "margin_mean", "y": ATTACK, "below": 0},
+        ],
     )
     provenance = {"command": ["run", ATTACK], "overrides": [ATTACK], "hardware": {"cpu": ATTACK}}
     path = simulate(
         tmp_path / "r",
         study=study,
-        batch_sizes=[64],
+        batch_sizes=[16, 64],
         change=attack,
         provenance=provenance,
     )
@@ -177,6 +195,11 @@ def test_what_comes_from_data_or_study_is_only_text(tmp_path):
     assert parsed.problems == []
     assert "img" not in parsed.tags
     assert parsed.tags.count("script") == parsed.tags.count("svg") + 2
+    assert parsed.tags.count("svg") == 7
+    blocks = re.findall(r'<script type="application/json"[^>]*>(.*?)</script>', page)
+    assert any(ATTACK in text for block in blocks for text in texts_of(json.loads(block)))
+    for drawing in re.findall(r"<svg.*?</svg>", without_scripts(page), flags=re.DOTALL):
+        ElementTree.fromstring(drawing)
     assert "{{ 7*7 }}" in page
     scripts = "".join(re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL))
     assert "alert(" not in scripts
@@ -200,6 +223,7 @@ def test_an_interrupted_study_has_a_report_that_says_so(tmp_path):
         "gaps",
         "training",
         "cost",
+        "coverage",
     ]
 
 
@@ -208,31 +232,43 @@ def test_a_study_without_traces_says_why_figures_are_missing(without_trace):
     assert "There is no such figure: No snapshot has a hessian_trace" in page
     assert "so it has no panels" in page
     assert "? unclear" in page
-    assert Parsed(without_scripts(page)).tags.count("svg") == 4
+    assert Parsed(without_scripts(page)).tags.count("svg") == 5
 
 
 def test_a_study_without_rows_has_a_report(empty):
     page = written(empty)
     assert "0 of 12 trials are completed" in page
-    assert page.count("There is no such figure") == 9
+    assert page.count("There is no such figure") == 10
     assert "vegaEmbed=" not in page
 
 
-def test_large_studies_stay_small(tmp_path):
-    study = study_content(seeds=34)
-    path = simulate(tmp_path / "r", study=study, seeds=34)
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_stay_small(tmp_path):
+    counts = {}
+
+    def count(rows):
+        counts.update({table: len(content) for table, content in rows.items()})
+
+    path = simulate(
+        tmp_path / "r",
+        study=study_content(seeds=25, claims=[]),
+        seeds=25,
+        epochs=range(1, 201),
+        change=count,
+    )
+    assert counts["measures"] == 100_000
     page = written(path)
     assert len(page.encode()) < 5_000_000
-    assert "Drawn are 1,000 of 1,088 snapshots" in page
+    assert "Drawn are 1,000 of 20,000 snapshots" in page
 
 
 def test_curves_are_drawn_on_the_page_without_loading_anything(curves):
     page = written(curves)
     parsed = Parsed(without_scripts(page))
     assert parsed.problems == []
-    assert parsed.tags.count("svg") == 14
+    assert parsed.tags.count("svg") == 15
     assert all(address.startswith("data:image/png") for address in parsed.loads)
-    assert "<h3>Figure 14. Loss on a random plane</h3>" in page
+    assert "<h3>Figure 15. Loss on a random plane</h3>" in page
 
 
 def test_pictures_of_examples_are_inside_the_page(tmp_path):

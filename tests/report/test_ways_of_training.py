@@ -12,9 +12,9 @@ def test_ways_of_training_name_what_differs_and_the_plainest_comes_first():
     }
     ways, plainest = ways_of_training(Rows(columns))
     assert ways == [
-        "loss mse",
-        "loss cross_entropy, label smoothing 0.1",
-        "loss cross_entropy, label smoothing 0",
+        "mse",
+        "cross_entropy, label smoothing 0.1",
+        "cross_entropy",
     ]
     assert plainest == ways[2]
     same = Rows({name: values[:1] * 2 for name, values in columns.items()})

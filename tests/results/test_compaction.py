@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.errors import ResultsError
+from orchestrator.errors import ResultsError, StorageError
 from orchestrator.results import ResultsFolder, compact, compaction, connect, write_part
 from orchestrator.results.schema import KEYS
 
@@ -178,3 +179,16 @@ def test_only_whoever_holds_the_lock_compacts(filled: ResultsFolder) -> None:
         with pytest.raises(ResultsError, match="in use by process"):
             compact(filled.path)
         assert compact(filled)
+
+
+def test_a_full_disk_leaves_every_part(filled: ResultsFolder) -> None:
+    before = rows(filled)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
+    try:
+        with pytest.raises(StorageError, match="cannot be written"):
+            compact(filled)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert not list(filled.path.rglob(".*.tmp"))
+    assert_same(rows(filled), before)

@@ -26,6 +26,7 @@ def test_tables_and_views_of_empty_results_can_be_read(empty_folder: ResultsFold
             "curve_points",
             "curves",
             "epochs",
+            "example_subsets",
             "examples",
             "final",
             "fragility",

@@ -55,4 +55,12 @@ def test_lines_of_a_cell_stay_below_each_other() -> None:
 
 
 def test_truth_lists_and_control_characters() -> None:
-    assert draw(["a", "b", "c"], [(True, {"x": None}, "\x1b[2J")])[2] == ('true  {"x": null}  �[2J')
+    assert draw(["a", "b", "c"], [(True, {"x": None}, "\x1b[2J")])[2] == (
+        'true  {"x": null}  \\x1b[2J'
+    )
+
+
+def test_names_of_columns_cannot_move_the_cursor() -> None:
+    lines = draw(["a\x1b[2J\nb", "\x9b31m", "c"], [("x", "y", 1)], width=25)
+    assert lines[0].startswith("a\\x1b[2J b  \\x9b31m")
+    assert not any(letter in "\n".join(lines) for letter in "\x1b\x9b")

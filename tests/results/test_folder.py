@@ -40,6 +40,7 @@ def test_layout(tmp_path: Path) -> None:
             "audit",
             "curves",
             "connectivity",
+            "example_subsets",
             "examples",
         ),
         *("snapshots", "resume", "tune"),
@@ -158,6 +159,6 @@ def test_no_such_table(folder: ResultsFolder) -> None:
 def test_resume_states_are_discarded_with_what_is_beside_them(folder: ResultsFolder) -> None:
     for name in ("a0.safetensors", "a0.1.safetensors", "a0.safetensors.invalid", "a1.safetensors"):
         (folder.resume / name).touch()
-    folder.discard_resume_state("a0")
-    folder.discard_resume_state("b0")
+    folder.discard_resume_states({"a0"})
+    folder.discard_resume_states({"b0"})
     assert [path.name for path in folder.resume.iterdir()] == ["a1.safetensors"]

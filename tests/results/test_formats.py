@@ -164,3 +164,31 @@ def test_a_plan_can_be_read(small_results: ResultsFolder) -> None:
     text = format_result(query(small_results.path, "EXPLAIN FROM trials"), "table", width=100)
     assert len(text.splitlines()) > 5
     assert all(len(line) <= 100 for line in text.splitlines())
+
+
+HOSTILE = "<script>|`x`[a](javascript:b)\x1b[2J\x9b31m"
+
+
+def test_nothing_in_markdown_becomes_markup() -> None:
+    text = format_result(duckdb.values([duckdb.ConstantExpression(HOSTILE)]), "markdown")
+    cell = text.splitlines()[2]
+    assert cell == r"| \<script>\|\`x\`[a]\(javascript:b)\x1b[2J\x9b31m |"
+
+
+def test_json_and_csv_keep_every_character() -> None:
+    relation = duckdb.sql("SELECT ? AS a", params=[HOSTILE])
+    text = format_result(relation, "json")
+    assert json.loads(text) == [{"a": HOSTILE}]
+    assert not any(letter in text for letter in "\x1b\x9b")
+    assert next(csv.DictReader(io.StringIO(format_result(relation, "csv")))) == {"a": HOSTILE}
+
+
+def test_a_terminal_is_shown_csv_without_control_characters() -> None:
+    class Terminal(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    write_result(duckdb.sql("SELECT ? AS a", params=[HOSTILE]), "csv", screen)
+    assert rb"\x1b[2J\x9b31m" in screen.getvalue()
+    assert b"\x1b" not in screen.getvalue()

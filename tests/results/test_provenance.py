@@ -105,6 +105,33 @@ def test_what_is_collected(repository: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert collected["started_at"].endswith("+00:00")
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("data.url=https://me:pa55@example.com/x", "data.url=https://…@example.com/x"),
+        ("data.url=https://ghp_12ab@example.com/x", "data.url=https://…@example.com/x"),
+        ("data.api_key=12ab", "data.api_key=…"),
+        ("data={name: 'a:b', password: 'x y', n: 1}", "data={name: 'a:b', password: …, n: 1}"),
+        ("data.HF_TOKEN=hf_12", "data.HF_TOKEN=…"),
+        ("model.tokens=64", "model.tokens=64"),
+        ("https://example.com/a@b", "https://example.com/a@b"),
+        ("training.batch_size=[16, 64]", "training.batch_size=[16, 64]"),
+    ],
+)
+def test_secrets_of_the_command_line_are_not_kept(given: str, kept: str) -> None:
+    collected = collect_provenance("study.yaml", ["run", "--set", given], [given])
+    assert collected["command"] == ["run", "--set", kept]
+    assert collected["overrides"] == [kept]
+
+
+def test_addresses_of_repositories_are_not_kept(repository: Path) -> None:
+    git(repository, "remote", "add", "origin", "https://me:pa55@example.com/secret.git")
+    (repository / "train.py").write_text("rate = 0.2\n")
+    kept = json.dumps(collect_provenance("s", [], directory=repository)) + code_diff(repository)
+    assert "pa55" not in kept
+    assert "example.com" not in kept
+
+
 def test_torch_is_not_imported() -> None:
     code = (
         "import sys; from orchestrator.results import collect_provenance as c; c('s', []);"

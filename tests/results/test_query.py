@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +12,7 @@ import duckdb
 import pytest
 
 from orchestrator.errors import QueryError, ResultsError
-from orchestrator.results import ResultsFolder, compact, query
+from orchestrator.results import ResultsFolder, ask, compact, query
 
 
 def content(folder: ResultsFolder) -> dict[Path, str]:
@@ -99,7 +102,17 @@ ATTACKS = {
     "describe outside": "DESCRIBE (FROM read_text('{outside}'))",
     "summarize outside": "SUMMARIZE '{outside}'",
     "network": "FROM 'https://example.com/x.parquet'",
+    "a server here": "FROM 'http://127.0.0.1:1/x.csv'",
+    "a bucket": "FROM read_parquet('s3://bucket/x.parquet')",
     "environment": "SELECT getenv('HOME')",
+    "blob": "FROM read_blob('/etc/passwd')",
+    "json": "FROM read_json('{outside}')",
+    "metadata outside": "FROM parquet_metadata('{outside}')",
+    "settings": "FROM duckdb_settings()",
+    "a table by its name": "FROM query_table('trials')",
+    "detach": "DETACH memory",
+    "vacuum": "VACUUM",
+    "transaction": "BEGIN",
     "secrets": "FROM duckdb_secrets()",
     "python": "FROM caller_variable",
     "nothing": "  -- only a remark",
@@ -198,6 +211,52 @@ def test_deep_expressions_are_checked_or_refused(small_results: ResultsFolder) -
     assert query(small_results.path, ones(100)).fetchall() == [(100,)]
     with pytest.raises(QueryError):
         query(small_results.path, ones(5000))
+
+
+ENDLESS = (
+    "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT max(n) FROM t",
+    "SELECT * FROM range(1000000000000)",
+)
+
+
+@pytest.mark.parametrize("sql", ENDLESS)
+def test_ctrl_c_ends_any_query(small_results: ResultsFolder, tmp_path: Path, sql: str) -> None:
+    code = (
+        "import os; from orchestrator.results import ask, write_result\n"
+        "def fetch(rows):\n"
+        "    print('begun', flush=True)\n"
+        "    with open(os.devnull, 'wb') as nowhere: write_result(rows, 'csv', nowhere)\n"
+        f"ask({str(small_results.path)!r}, {sql!r}, fetch)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(120) in (130, -signal.SIGINT)
+        assert process.stderr.read().rstrip().endswith("KeyboardInterrupt")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_asking_gives_what_is_wanted_and_the_same_errors(small_results: ResultsFolder) -> None:
+    sql = "SELECT count(*) FROM trials"
+    assert ask(small_results.path, sql, lambda rows: rows.fetchall()) == [(4,)]
+    with pytest.raises(QueryError, match="only reads"):
+        ask(small_results.path, "DROP VIEW trials", lambda rows: rows.fetchall())
+    with pytest.raises(QueryError, match="boom"):
+        ask(small_results.path, "SELECT error('boom')", lambda rows: rows.fetchall())
+
+
+def test_text_that_is_none_is_refused(small_results: ResultsFolder) -> None:
+    with pytest.raises(QueryError, match="not UTF-8 text, in its line 2"):
+        query(small_results.path, "SELECT\n'\udcff'")
 
 
 def test_results_must_be_there(tmp_path: Path) -> None:

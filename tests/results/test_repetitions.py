@@ -46,6 +46,22 @@ class TestRepetitions:
             ("b0-10", "00"),
         ]
 
+    def test_a_clock_that_was_set_back_does_not_bring_back_what_is_older(
+        self, folder: ResultsFolder, stored: Callable[..., None]
+    ) -> None:
+        stored(
+            "trials",
+            [trial_row("a0", status="running", attempt=3, written_at=at(9))],
+            [trial_row("a0", status="failed", attempt=3, written_at=at(-9))],
+        )
+        stored(
+            "measures",
+            [measure_row("a0", 10, "margin_mean", 1.0, measure_version=1, written_at=at(9))],
+            [measure_row("a0", 10, "margin_mean", 2.0, measure_version=2, written_at=at(-9))],
+        )
+        assert ask(folder, "SELECT status FROM trials") == [("failed",)]
+        assert ask(folder, "SELECT value FROM measures") == [(2.0,)]
+
     def test_completed_trials_win_then_the_newest_attempt(
         self, folder: ResultsFolder, stored: Callable[..., None]
     ) -> None:

@@ -80,12 +80,37 @@ def test_an_unreadable_record_does_not_count(
     folder: ResultsFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     row = take(folder, "a", 1)
-    for step, text in enumerate(["{", "[1]", '{"written_at": "noon"}', '{"written_at": 3}'], 2):
+    texts = ["{", "[1]", "{}", "[" * 5000, "\0", json.dumps({"written_at": "noon"})]
+    for step, text in enumerate(texts, 2):
         take(folder, "a", step)
         folder.snapshot("a", step).with_suffix(".json").write_text(text)
     with caplog.at_level(logging.WARNING):
         assert committed_snapshots(folder) == [row]
-    assert len(caplog.records) == 4
+    assert len(caplog.records) == len(texts)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"path": "/etc/passwd"},
+        {"path": "snapshots/../../other/1.safetensors"},
+        {"path": None},
+        {"trial_id": "b"},
+        {"step": 2},
+        {"step": "1"},
+        {"sha256": None},
+        {"checkpoint_id": 7},
+        {"written_at": "noon"},
+        {"written_at": 3},
+    ],
+)
+def test_a_record_that_leads_elsewhere_does_not_count(
+    folder: ResultsFolder, change: dict[str, Any]
+) -> None:
+    take(folder, "a", 1)
+    record = folder.snapshot("a", 1).with_suffix(".json")
+    record.write_text(json.dumps(json.loads(record.read_text()) | change))
+    assert committed_snapshots(folder) == []
 
 
 @pytest.mark.usefixtures("settled")

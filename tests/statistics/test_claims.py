@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.claim import number, with_interval
 from orchestrator.statistics.claims import (
     flatness_tracks_margin,
     large_batch_needs_time,
     margin_is_cheaper,
 )
+from orchestrator.statistics.correlation import partial_pearson
 
 
 def flatness_study(noise, seed=0):
@@ -32,6 +35,38 @@ def test_flatness_that_tracks_margin_holds():
     assert "72 snapshots of 12 trials in 4 conditions" in claim.explanation
     assert "training loss held fixed r is −" in claim.explanation
     assert "Inside conditions, with the mean of each removed, r is −0.9" in claim.explanation
+
+
+def test_what_else_could_explain_it_is_held_fixed_too():
+    study = flatness_study(noise=0.05)
+    condition = study["groups"].condition[study["groups"].trial]
+    batch_size, width = 2.0 ** (4 + condition), np.full(96, 128.0)
+    unknown = np.where(condition == 0, np.nan, batch_size)
+    claim = flatness_tracks_margin(
+        **study, controls={"batch size": batch_size, "width": width, "depth": unknown}
+    )
+    small = study["train_error"] <= 0.1
+    logs = [np.log10(study["train_loss"]), np.log10(batch_size)]
+    expected = partial_pearson(
+        np.log10(study["hessian_trace"][small]),
+        study["margin"][small],
+        [column[small] for column in logs],
+        study["groups"].select(small),
+    )
+    told = "With the logarithms of training loss and batch size held fixed it is "
+    assert f"{told}{with_interval(expected)}. Inside" in claim.explanation
+    assert "With the logarithms" not in flatness_tracks_margin(**study).explanation
+
+
+def test_ranks_and_the_interval_of_independent_rows_stand_beside():
+    study = flatness_study(noise=0.05)
+    claim = flatness_tracks_margin(**study)
+    small = study["train_error"] <= 0.1
+    r, n = claim.estimate.value, claim.estimate.n
+    ends = np.tanh(np.arctanh(r) + np.array([-1, 1]) * stats.norm.ppf(0.975) / np.sqrt(n - 3))
+    assert f"r would be [{number(ends[0])}, {number(ends[1])}]." in claim.explanation
+    rho = stats.spearmanr(study["hessian_trace"][small], study["margin"][small]).statistic
+    assert f"Spearman’s ρ is {number(rho)} [" in claim.explanation
 
 
 def test_flatness_without_margin_fails():

@@ -84,6 +84,16 @@ def test_the_claim_needs_every_gap(networks):
     assert "with the error gap τ is" in one.explanation
 
 
+def test_a_sign_that_should_not_be_is_told(networks):
+    good, bad, gap = networks
+    judge = margin_predicts_gap_at_least_as_well
+    claim = judge(good, bad, {"loss gap": gap, "error gap": -gap}, GROUPS)
+    assert claim.verdict == "holds"
+    assert claim.explanation.endswith("Surely of the other sign: the margin with the error gap.")
+    claim = judge(good, bad, {"loss gap": gap}, GROUPS)
+    assert "of the other sign" not in claim.explanation
+
+
 def test_equal_measures_are_at_least_as_good(networks):
     good, _, gap = networks
     claim = margin_predicts_gap_at_least_as_well(good, good, {"error gap": gap}, GROUPS)

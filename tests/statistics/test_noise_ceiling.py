@@ -31,6 +31,20 @@ def test_the_published_example():
     assert found.correlation.low == 0
 
 
+def test_equals_pingouin():
+    pandas, pingouin = pytest.importorskip("pandas"), pytest.importorskip("pingouin")
+    condition = np.repeat(np.arange(8), 5)
+    values = 0.4 * condition + np.random.default_rng(3).normal(size=40)
+    frame = pandas.DataFrame(
+        {"condition": condition, "seed": np.tile(np.arange(5), 8), "value": values}
+    )
+    row = pingouin.intraclass_corr(frame, "condition", "seed", "value").iloc[0]  # ICC(1)
+    found = noise_ceiling(values, condition).reliability
+    assert found.value == pytest.approx(row["ICC"], abs=1e-12)
+    ends = next(row[name] for name in ("CI95", "CI95%") if name in row)
+    assert (found.low, found.high) == pytest.approx(tuple(ends), abs=0.0051)  # It rounds them.
+
+
 def test_recovers_known_variance_components_without_bias():
     generator = np.random.default_rng(0)
     between, within = 2.0, 1.0

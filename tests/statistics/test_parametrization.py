@@ -19,6 +19,13 @@ def test_a_trace_that_moves_beside_a_margin_that_does_not_holds():
     assert "Medians of further measures: sam_sharpness 40 %." in claim.explanation
 
 
+def test_the_interval_of_a_change_stays_where_changes_lie():
+    claim = judged([0.05, 0.9, 0.3, 0.99], [0] * 4)
+    assert claim.estimate.low == 0
+    assert claim.estimate.high == 1
+    assert claim.verdict == "unclear"
+
+
 def test_it_fails_if_the_margin_moves_too_or_the_trace_does_not():
     moved = judged([0.5, 0.52, 0.48, 0.51], [0, 0.2, 0, 0])
     assert moved.verdict == "fails"

@@ -116,7 +116,7 @@ def test_swept_paths_without_a_column_get_one():
 
 def test_positions():
     assert planned_steps((5, 0, 5, 9), 7) == (0, 5)
-    assert planned_steps(Every(every=3), 10) == (3, 6, 9)
+    assert tuple(planned_steps(Every(every=3), 10)) == (3, 6, 9)
     assert planned_steps(LogSpaced(log_spaced=1), 10) == (10,)
     assert planned_steps(LogSpaced(log_spaced=3), 0) == ()
 

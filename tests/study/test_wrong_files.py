@@ -64,6 +64,23 @@ WRONG = [
     ("seeds: 2", "seeds: 2\nseeds: 3", "12:1", "", "duplicate key", ""),
     ("seeds: 2", "seeds: &a 2", "11:8", "", "anchors", ""),
     ("seeds: 2", "seeds: [2", "12:12", "", "expected", ""),
+    ("seeds: 2", "seeds: *a", "11:8", "", "anchors and aliases", "write it out"),
+    ("seeds: 2", "seeds: !!int 2", "11:8", "", "tags (!)", ""),
+    ("seeds: 2", "seeds: !!python/name:os.system ''", "11:8", "", "tags (!)", ""),
+    ("study: good", "%YAML 1.1\n---\nstudy: good", "2:1", "", "directives", ""),
+    ("seeds: 2", "seeds: 2\n7: 3", "12:1", "", "keys are text, got '7'", "quote it"),
+    ("seeds: 2", "seeds: 2\n<<: {seeds: 3}", "12:1", "", "keys are text", ""),
+    ("seeds: 2", "seeds: " + "[" * 60, "11:57", "", "more than 50 levels", ""),
+    ("seeds: 2", "seeds: 99999999999999999999", "11:8", "", "64 bits", ""),
+    ("seeds: 2", "seeds: " + "9" * 5000, "11:8", "", "cannot be read", ""),
+    ("study: good", "study: go\0od", "1:10", "", "character 0x00", ""),
+    ("batch_size: 32", "batch_size: true", "5:15", "training.batch_size", "no truth value", ""),
+    ("{epochs: 3}", "{train_loss: true, epochs: 3}", "7:22", "train_loss", "no truth value", ""),
+    ("[16, 64]", "[16, true]", "9:29", "sweep.training.batch_size.1", "no truth value", ""),
+    ("seeds: 2", "seeds: [0, false]", "11:8", "seeds", "no truth value", ""),
+    ("seeds: 2", "seeds: 1000000000000", "11:1", "seeds", "4,000,000,000,000 trials", ""),
+    ("log_spaced: 3", "log_spaced: 1000000000000", "13:3", "checkpoints.epochs", "whole", ""),
+    ("width: 8}", "depth: 1000000000}", "3:27", "model.depth", "less than or equal", ""),
 ]
 
 
@@ -149,6 +166,41 @@ def test_what_is_no_study_at_all(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(StudyFileError, match=r"study\.yaml:"):
         load_study(path)
+
+
+def test_a_grid_is_counted_before_it_is_expanded(write):
+    axes = [f"  model.x{axis}: [{', '.join(map(str, range(10)))}]" for axis in range(12)]
+    text = GOOD.replace("{name: mlp, width: 8}", "{name: 'no_such_package.m:Net'}")
+    head, _, tail = text.partition("sweep:\n")
+    tail = tail[tail.index("seeds") :]
+    with pytest.raises(StudyFileError, match=r"8:1: sweep: 1,000,000,000,000 conditions × 2 seeds"):
+        load_study(write(head + "\n".join(["sweep:", *axes, tail])))
+
+
+def test_files_that_are_too_large_are_not_read(tmp_path):
+    path = tmp_path / "study.yaml"
+    with path.open("wb") as file:
+        file.truncate(100 << 20)  # Sparse: it takes no room.
+    with pytest.raises(StudyFileError, match=r"study\.yaml:1:1: is larger than"):
+        load_study(path)
+
+
+def test_a_byte_order_mark_is_no_mistake(write):
+    assert load_study(write("\ufeff" + GOOD)) == load_study(write(GOOD))
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["validate"], ["plan", "--resolved"], ["plan", "--no-probe", "--set", "model=mlp"]],
+)
+def test_nothing_is_imported_before_it_is_needed(write, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "intruder.py").write_text("raise SystemExit('imported')")
+    name, *options = command
+    text = GOOD.replace("{name: mlp, width: 8}", "{name: 'intruder:Net', width: 8}")
+    text = text.replace("[margin,", "['intruder:measure', margin,")
+    result = CliRunner().invoke(app, [name, str(write(text)), *options])
+    assert result.exit_code == 0, result.output
 
 
 def test_missing_file_and_folder(tmp_path):

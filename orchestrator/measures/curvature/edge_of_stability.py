@@ -54,7 +54,8 @@ class EdgeOfStability(Measure):
     ``hessian_spectrum``, otherwise that of it.
     """
 
-    needs = frozenset({"gradient_graph"})
+    needs = frozenset({"gradient_graph", "krylov_space"})
+    version = 2
     entries = (
         CatalogEntry(
             measure=EDGE,

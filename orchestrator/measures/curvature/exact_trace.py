@@ -36,12 +36,15 @@ from orchestrator.measures.curvature.piecewise_linear import Proof, prove_piecew
 
 @dataclass(frozen=True)
 class ExactTrace:
-    """The trace of the Hessian of the mean training loss, and what it is made of.
+    """The exact trace of a mean over the training examples, and what it is made of.
+
+    That is of the Hessian of their loss, of its Gauss-Newton matrix or of the Fisher information.
 
     Attributes:
-        total: tr H.
-        per_parameter: The trace of each parameter's diagonal block, by name; sums to ``total``.
-        per_example: tr ∇²ℓ_i of each example, shape ``(n,)``, float64; averages to ``total``.
+        total: The trace.
+        per_parameter: That of each parameter's diagonal block, by name; sums to ``total``.
+        per_example: That of each example's own matrix, such as tr ∇²ℓ_i, shape ``(n,)``,
+            float64; averages to ``total``.
     """
 
     total: float

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.curvature.exact_trace import ExactTrace
 from orchestrator.measures.curvature.example_gradients import squared_gradient_norms
 from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
 from orchestrator.measures.curvature.loss_hessian import (
@@ -21,8 +22,8 @@ from orchestrator.measures.curvature.loss_hessian import (
 from orchestrator.study.measure_options.curvature import FisherOptions
 
 
-def fisher_trace(context: MeasureContext) -> float:
-    """Trace of the Fisher information, 1/n Σ_i Σ_c p_ic ‖∇_θ log p_ic‖².
+def fisher_trace(context: MeasureContext) -> ExactTrace:
+    """Trace of the Fisher information, 1/n Σ_i Σ_c p_ic ‖∇_θ log p_ic‖², and its parts.
 
     With p_i the softmax of example i's logits and J_i their Jacobian it is
     1/n Σ_i tr(J_iᵀ (diag(p_i) − p_i p_iᵀ) J_i): the trace of the Gauss-Newton matrix of
@@ -33,24 +34,26 @@ def fisher_trace(context: MeasureContext) -> float:
         MeasureError: As ``squared_gradient_norms``.
     """
 
-    def compute() -> float:
+    def compute() -> ExactTrace:
         if is_cross_entropy(context.loss):
-            return exact_ggn_trace(context).total
-        return _mean(context, squared_gradient_norms(context, lambda z, y: softmax_hessian(z)))
+            return exact_ggn_trace(context)
+        return ExactTrace.of(squared_gradient_norms(context, lambda z, y: softmax_hessian(z)))
 
     return context.shared("fisher_trace", compute)
 
 
-def empirical_fisher_trace(context: MeasureContext) -> float:
-    """1/n Σ_i ‖∇_θ ℓ_i‖², with ℓ_i the training loss of example i.
+def empirical_fisher_trace(context: MeasureContext) -> ExactTrace:
+    """1/n Σ_i ‖∇_θ ℓ_i‖² and its parts, with ℓ_i the training loss of example i.
+
+    ``per_example`` has the squared norm of the gradient of each example's loss.
 
     Raises:
         MeasureError: As ``squared_gradient_norms``.
     """
 
-    def compute() -> float:
+    def compute() -> ExactTrace:
         columns = partial(_loss_gradient, context.loss)
-        return _mean(context, squared_gradient_norms(context, columns))
+        return ExactTrace.of(squared_gradient_norms(context, columns))
 
     return context.shared("empirical_fisher_trace", compute)
 
@@ -64,7 +67,7 @@ def gradient_noise(context: MeasureContext) -> float:
     Raises:
         MeasureError: As ``squared_gradient_norms``.
     """
-    mean_square = empirical_fisher_trace(context)
+    mean_square = empirical_fisher_trace(context).total
     difference = mean_square - _squared_mean_gradient(context)
     rounding = 100 * torch.finfo(context.dtype).eps * mean_square
     return 0.0 if abs(difference) <= rounding else difference
@@ -90,8 +93,9 @@ class Fisher(Measure):
     of other kinds fall back to ``torch.func.vmap`` of the gradient, within the memory of one
     pass (``example_gradients``).
 
-    Invariances: none under rescaling of layers or scaling of logits. Cost: one gradient for the
-    last three and classes − 1 for the first, which is free where ``hessian_trace`` is exact.
+    Invariances: none under rescaling of layers or scaling of logits. Lower traces are flatter; of
+    the noise neither is better. Cost: one gradient for the last three and classes − 1 for the
+    first, which is free where ``hessian_trace`` is exact.
     """
 
     needs = frozenset({"gradient_graph"})
@@ -145,8 +149,8 @@ class Fisher(Measure):
                 gradients of single examples that ``torch.func`` cannot compute.
         """
         noise, square = gradient_noise(context), _squared_mean_gradient(context)
-        yield _value("fisher_trace", fisher_trace(context))
-        yield _value("empirical_fisher_trace", empirical_fisher_trace(context))
+        yield _value("fisher_trace", fisher_trace(context).total)
+        yield _value("empirical_fisher_trace", empirical_fisher_trace(context).total)
         yield _value("gradient_noise", noise)
         if square == 0:
             reason = "the mean gradient is zero, so that no scale compares with its noise"
@@ -160,11 +164,6 @@ def _value(name: str, value: float) -> Value:
     return Value(
         name, value, reason=None if finite else "gradients are not finite at these weights"
     )
-
-
-def _mean(context: MeasureContext, by_name: dict[str, Tensor]) -> float:
-    total = torch.stack([norms.sum() for norms in by_name.values()]).sum()
-    return total.item() / context.n_examples("train")
 
 
 def _squared_mean_gradient(context: MeasureContext) -> float:

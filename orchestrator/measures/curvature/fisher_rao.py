@@ -58,6 +58,7 @@ class FisherRaoNorm(Measure):
             direction="lower",
             citation="Liang et al., arXiv:1711.01530",
             cost="about 2 G",
+            invariances="layer rescaling",
         ),
     )
 

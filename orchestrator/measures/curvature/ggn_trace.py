@@ -115,7 +115,8 @@ class GgnTrace(Measure):
     gradients as labels are drawn for each example, if that is fewer: the variant
     ``sampled_labels``, with its standard error.
 
-    Invariances: none under rescaling of layers or scaling of logits. Lower is flatter.
+    Invariances: none under rescaling of layers or scaling of logits. Lower is flatter. Cost: that
+    many gradients; none where ``hessian_trace`` is exact.
 
     Raises:
         MeasureError: If a single label is to be drawn.

@@ -7,12 +7,20 @@ from functools import partial
 from math import hypot, nan
 from statistics import fmean
 
+import torch
+from torch import Tensor
+
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hessian_krylov import (
+    hessian_krylov_space,
+    shared_krylov_space,
+)
 from orchestrator.measures.curvature.hutchinson import standard_error
 from orchestrator.measures.curvature.lanczos_quadrature import (
     Quadrature,
+    error_over_starts,
     lanczos_quadrature,
     smoothed_density,
 )
@@ -32,11 +40,9 @@ def spectral_quadratures(
     """
 
     def run(index: int) -> Quadrature:
-        return lanczos_quadrature(
-            lambda vector: context.hessian_vector_product(vector.to(context.dtype)),
-            context.probe(index),
-            iterations,
-        )
+        shared = index == 0
+        space = shared_krylov_space(context) if shared else hessian_krylov_space(context, index)
+        return lanczos_quadrature(space, iterations)
 
     return [
         context.shared(("lanczos_quadrature", index, iterations), partial(run, index))
@@ -57,20 +63,22 @@ class HessianSpectralDensity(Measure):
       equal, 1 if one counts. Its standard error is by the delta method, to second order in the
       mean, so that it stays right where positive and negative eigenvalues cancel.
 
-    P counts every trainable parameter; those that take no part in the logits have zeros. A
-    95 % interval takes the t quantile of ``probes`` − 1 degrees of freedom, 2.13 for 16; where
-    very few eigenvalues count, such intervals of 16 probes cover 91 to 93 %, of 64 94 %.
+    P counts every trainable parameter; those that take no part in the logits have zeros. The
+    standard errors of moments come from the moments of twice their order, and those of the
+    density likewise: where very few eigenvalues count, the spread over 16 probes is too small.
 
     Invariances: none under rescaling of layers or scaling of logits, but the effective rank
     does not change with the scale of the loss. Lower moments are flatter. Cost: probes ·
-    iterations Hessian-vector products, and memory for one vector of P numbers per iteration.
+    iterations Hessian-vector products, of which ``hessian_spectrum`` shares those of the first
+    probe, and memory for one vector of P numbers per iteration.
 
     Raises:
         MeasureError: If a single probe is allowed, iterations are too few for the moments, or
             the grid is too coarse for the width.
     """
 
-    needs = frozenset({"gradient_graph"})
+    needs = frozenset({"gradient_graph", "krylov_space"})
+    version = 2
 
     def __init__(self, options: HessianSpectralDensityOptions) -> None:
         _check(options)
@@ -106,8 +114,9 @@ class HessianSpectralDensity(Measure):
             yield Curve(DENSITY, [nan], [nan], reason=str(error))
             return
         for order in orders:
-            samples = [quadrature.moment(order) for quadrature in quadratures]
-            yield Value(moment_name(order), fmean(samples), standard_error(samples))
+            samples, squares = (_moments(quadratures, power) for power in (order, 2 * order))
+            spread = error_over_starts(samples, squares, context.n_parameters)
+            yield Value(moment_name(order), samples.mean().item(), spread.item())
         yield _effective_rank(quadratures, context.n_parameters)
         yield self._density(quadratures)
 
@@ -125,6 +134,12 @@ class HessianSpectralDensity(Measure):
             found.values.tolist(),
             standard_errors=found.standard_errors.tolist(),
         )
+
+
+def _moments(quadratures: list[Quadrature], order: int) -> Tensor:
+    """vᵀH^order v of each start vector of unit length."""
+    moments = [quadrature.moment(order) for quadrature in quadratures]
+    return torch.tensor(moments, dtype=torch.float64)
 
 
 def _effective_rank(quadratures: list[Quadrature], n_parameters: int) -> Value:
@@ -151,10 +166,10 @@ def _check(options: HessianSpectralDensityOptions) -> None:
     name = options.name
     if options.probes < 2:
         raise MeasureError(f"{name}: one probe has no standard error, expected at least 2 probes")
-    if options.moments > 2 * options.iterations - 1:
+    if options.moments >= options.iterations:  # Errors take moments of twice the order.
         raise MeasureError(
-            f"{name}: {options.iterations} iterations give moments up to "
-            f"{2 * options.iterations - 1}, got moments: {options.moments}",
+            f"{name}: {options.iterations} iterations give moments with their errors up to "
+            f"{options.iterations - 1}, got moments: {options.moments}",
             "allow more iterations; the default is 32",
         )
     spacing = (1 + 10 * options.width) / (options.grid_points - 1)

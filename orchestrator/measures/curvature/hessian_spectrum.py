@@ -9,6 +9,7 @@ from math import nan
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hessian_krylov import shared_krylov_space
 from orchestrator.measures.curvature.lanczos import LanczosResult, lanczos
 from orchestrator.study.measure_options.curvature import HessianSpectrumOptions
 
@@ -19,7 +20,8 @@ RATIO = "hessian_eigenvalue_ratio"
 class HessianSpectrum(Measure):
     """λ_1 ≥ … ≥ λ_k, λ_min and λ_1/λ_k of the Hessian of the mean training loss.
 
-    All by one Lanczos run. "Largest" is algebraic: at a saddle, where |λ_min| > λ_1, the power
+    All by one Lanczos run, from the start that ``hessian_spectral_density`` has in common with
+    it. "Largest" is algebraic: at a saddle, where |λ_min| > λ_1, the power
     method would give λ_min. An eigenvalue lies within the residual ‖H y − λ y‖ of each value;
     one whose residual did not fall to ``tolerance`` · |λ|, of its own size, within
     ``iterations`` has the variant ``unconverged`` and the residual in the column ``error``. Of
@@ -42,8 +44,8 @@ class HessianSpectrum(Measure):
         MeasureError: If fewer iterations are allowed than eigenvalues asked for.
     """
 
-    needs = frozenset({"gradient_graph"})
-    version = 2
+    needs = frozenset({"gradient_graph", "krylov_space"})
+    version = 3
 
     def __init__(self, options: HessianSpectrumOptions) -> None:
         if options.iterations < options.top:
@@ -105,13 +107,10 @@ def spectrum_run(context: MeasureContext, options: HessianSpectrumOptions) -> La
     return context.shared(
         ("lanczos", options.top, options.iterations, options.tolerance),
         lambda: lanczos(
-            lambda vector: context.hessian_vector_product(vector.to(context.dtype)),
-            context.n_parameters,
+            shared_krylov_space(context),
             top=min(options.top, context.n_parameters),
             iterations=options.iterations,
             tolerance=options.tolerance,
-            generator=context.generator("lanczos"),
-            device=context.device,
         ),
     )
 

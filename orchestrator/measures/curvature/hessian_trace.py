@@ -37,7 +37,9 @@ class HessianTrace(Measure):
     its variant is the parameter's name. It is the same work.
 
     Not invariant under rescaling of layers (Dinh et al., arXiv:1703.04933), nor under scaling
-    of logits; under cross-entropy it falls with the loss itself. Lower is flatter.
+    of logits; under cross-entropy it falls with the loss itself. Lower is flatter. Cost: exact 2 to
+    10 gradients for 10 classes, growing with their number; otherwise about 2 a probe, 5 with the
+    control variate.
 
     Raises:
         MeasureError: If too few probes for a standard error are allowed, or ``hutch++`` is

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import isfinite
 
 import torch
@@ -14,95 +15,33 @@ _BLOCK = 16  # basis vectors in one block of memory
 _KEPT = 0.7
 
 
-class Tridiagonalization:
-    """The Lanczos process: A V = V T + β v eᵀ with V orthonormal and T tridiagonal.
-
-    Each step takes one product with A and adds one row to T. Every new vector is
-    orthogonalized against all before it, in float64, so that no eigenvalue shows up twice that
-    isn't double; the memory is that of the basis, ``dimension`` numbers per step. When β
-    vanishes the space is invariant, and a further step goes on from a random vector orthogonal
-    to it, in a new block of T.
-
-    Args:
-        matvec: v ↦ A v for vectors of shape ``(dimension,)``, float64; may return a lower
-            precision.
-        start: The first vector, of any length but 0, shape ``(dimension,)``; random by default.
-        dimension: Size of A.
-        generator: Of random vectors, on the CPU; by default torch's own.
-        device: Where the vectors live.
+@dataclass(frozen=True)
+class Tridiagonal:
+    """The matrix T of the first vectors of a Krylov space.
 
     Attributes:
         diagonal: Of T.
         off_diagonal: Beside it, one fewer; 0 where a new block begins.
         beta: Length of what lies outside the space; 0 if it is invariant.
-        block: Row of T where the present block begins.
-        precision: Rounding of what ``matvec`` returned, relative to 1.
+        block: Row of T where the last block begins.
+        precision: Rounding of the products with A, relative to 1.
     """
 
-    def __init__(
-        self,
-        matvec: Callable[[Tensor], Tensor],
-        dimension: int,
-        *,
-        start: Tensor | None = None,
-        generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        self._matvec = matvec
-        self._basis = _Basis(dimension, device, generator)
-        if start is None:
-            self._vector = self._basis.random()
-        else:
-            start = start.to(device=device, dtype=torch.float64)
-            self._vector = start / torch.linalg.vector_norm(start)
-        self.diagonal: list[float] = []
-        self.off_diagonal: list[float] = []
-        self.beta = 0.0
-        self.block = 0
-        self.precision = torch.finfo(torch.float64).eps
+    diagonal: Sequence[float]
+    off_diagonal: Sequence[float]
+    beta: float
+    block: int
+    precision: float
 
     @property
     def size(self) -> int:
-        """Rows of T: the number of products with A so far."""
+        """Rows of T: the number of products with A that it took."""
         return len(self.diagonal)
 
     @property
     def invariant(self) -> bool:
         """Whether A maps the space into itself."""
-        return self.size > 0 and self.beta == 0
-
-    def step(self) -> None:
-        """Add one vector to the space.
-
-        Raises:
-            FloatingPointError: If A v isn't finite.
-        """
-        if self.diagonal:
-            self.off_diagonal.append(self.beta)
-            if self.invariant:
-                self.block = self.size
-                self._vector = self._basis.random()
-        product = self._matvec(self._vector)
-        self.precision = torch.finfo(product.dtype).eps
-        product = product.to(torch.float64)
-        alpha = torch.dot(self._vector, product).item()
-        # Taken away first, so that little is left for the basis to take away.
-        rest = product - alpha * self._vector
-        if self.beta > 0:
-            rest -= self.beta * self._basis.last()
-        self._basis.append(self._vector)
-        rest = self._basis.orthogonalize(rest)
-        beta = torch.linalg.vector_norm(rest).item()
-        self.diagonal.append(alpha)
-        if not (isfinite(alpha) and isfinite(beta)):
-            raise FloatingPointError(
-                f"the operator's product with a vector isn't finite (iteration {self.size})"
-            )
-        scale = max(map(abs, [*self.diagonal, *self.off_diagonal, beta]))
-        rounding = 10 * torch.finfo(torch.float64).eps * len(rest) ** 0.5 * scale
-        self.beta = 0.0 if beta <= rounding else beta
-        if self.beta > 0:
-            self._vector = rest / beta
+        return self.beta == 0
 
     def eigensystem(self, first: int = 0) -> tuple[Tensor, Tensor]:
         """Eigenvalues of T, ascending, and eigenvectors in columns, both float64.
@@ -116,6 +55,113 @@ class Tridiagonalization:
             matrix += torch.diag(side, 1) + torch.diag(side, -1)
         values, vectors = torch.linalg.eigh(matrix)
         return values, vectors
+
+
+class Tridiagonalization:
+    """The Lanczos process: A V = V T + β v eᵀ with V orthonormal and T tridiagonal.
+
+    Each step takes one product with A and adds one row to T. Every new vector is
+    orthogonalized against all before it, in float64, so that no eigenvalue shows up twice that
+    isn't double; the memory is that of the basis, ``dimension`` numbers per step. When β
+    vanishes the space is invariant, and a further step goes on from a random vector orthogonal
+    to it, in a new block of T.
+
+    The space grows when more of it is asked for, and T of its first vectors stays what it was:
+    whoever reads it finds the same, however far others went before.
+
+    Args:
+        matvec: v ↦ A v for vectors of shape ``(dimension,)``, float64; may return a lower
+            precision.
+        dimension: Size of A.
+        start: The first vector, of any length but 0, shape ``(dimension,)``; random by default.
+        generator: Of random vectors, on the CPU; by default torch's own.
+        device: Where the vectors live.
+
+    Attributes:
+        dimension: Size of A.
+    """
+
+    def __init__(
+        self,
+        matvec: Callable[[Tensor], Tensor],
+        dimension: int,
+        *,
+        start: Tensor | None = None,
+        generator: torch.Generator | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.dimension = dimension
+        self._matvec = matvec
+        self._basis = _Basis(dimension, device, generator)
+        if start is None:
+            self._vector = self._basis.random()
+        else:
+            start = start.to(device=device, dtype=torch.float64)
+            self._vector = start / torch.linalg.vector_norm(start)
+        # One of each for each step.
+        self._diagonal: list[float] = []
+        self._betas: list[float] = []
+        self._blocks: list[int] = []
+        self._precision = torch.finfo(torch.float64).eps
+
+    def first(self, size: int) -> Tridiagonal:
+        """T of the first ``size`` vectors, at most ``dimension``.
+
+        Raises:
+            FloatingPointError: If A v isn't finite.
+        """
+        while len(self._diagonal) < size:
+            self._step()
+        return Tridiagonal(
+            diagonal=self._diagonal[:size],
+            off_diagonal=self._betas[: size - 1],
+            beta=self._betas[size - 1],
+            block=self._blocks[size - 1],
+            precision=self._precision,
+        )
+
+    def first_block(self, size: int) -> Tridiagonal:
+        """As ``first``, or the smaller space that is invariant already.
+
+        Raises:
+            FloatingPointError: If A v isn't finite.
+        """
+        for smaller in range(1, size):
+            if (matrix := self.first(smaller)).invariant:
+                return matrix
+        return self.first(size)
+
+    def _step(self) -> None:
+        """Add one vector to the space."""
+        size = len(self._diagonal)
+        before = self._betas[-1] if size else 0.0
+        block = self._blocks[-1] if size else 0
+        if size and before == 0:
+            block, self._vector = size, self._basis.random()
+        product = self._matvec(self._vector)
+        self._precision = torch.finfo(product.dtype).eps
+        product = product.to(torch.float64)
+        if not isfinite(torch.linalg.vector_norm(product).item()):
+            raise FloatingPointError(
+                f"the operator's product with a vector isn't finite (iteration {size + 1})"
+            )
+        alpha = torch.dot(self._vector, product).item()
+        # Taken away first, so that little is left for the basis to take away.
+        rest = product - alpha * self._vector
+        if before > 0:
+            rest -= before * self._basis.last()
+        self._basis.append(self._vector)
+        rest = self._basis.orthogonalize(rest)
+        beta = torch.linalg.vector_norm(rest).item()
+        scale = max(map(abs, [*self._diagonal, *self._betas, alpha, beta]))
+        rounding = 10 * torch.finfo(torch.float64).eps * len(rest) ** 0.5 * scale
+        if beta <= rounding:
+            beta = 0.0
+        else:
+            self._vector = rest / beta
+        self._diagonal.append(alpha)
+        self._betas.append(beta)
+        self._blocks.append(block)
 
 
 class _Basis:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from orchestrator.measures.curvature.krylov import Tridiagonalization
+from orchestrator.measures.curvature.krylov import Tridiagonal, Tridiagonalization
 
 _LOOK_EVERY = 5  # iterations between two looks at the Ritz values
 # A residual of so many roundings of the largest eigenvalue cannot be improved upon.
@@ -51,24 +50,21 @@ class LanczosResult:
 
 
 def lanczos(
-    matvec: Callable[[Tensor], Tensor],
-    dimension: int,
+    space: Tridiagonalization,
     *,
     top: int = 1,
     smallest: bool = True,
     iterations: int = 100,
     tolerance: float = 1e-3,
-    generator: torch.Generator | None = None,
-    device: torch.device | str = "cpu",
 ) -> LanczosResult:
     """Find the ``top`` largest eigenvalues (algebraic, not by magnitude) and the smallest.
 
-    From a random start, A is projected on its Krylov space (``Tridiagonalization``). An
-    eigenpair (θ, s) of T gives the Ritz pair (θ, V s) of A with the residual β |s_m| (Parlett,
-    The Symmetric Eigenvalue Problem, chapter 13). The run ends once each value asked for has a
-    residual of at most ``tolerance`` · |θ|: of its own size, as the smallest is often a
-    thousandth of the largest. Values that nearly vanish, of which no digit is known, count as
-    converged at ten roundings of the largest.
+    A is projected on its Krylov space, from a start that is not orthogonal to what is looked
+    for (a random one). An eigenpair (θ, s) of T gives the Ritz pair (θ, V s) of A with the
+    residual β |s_m| (Parlett, The Symmetric Eigenvalue Problem, chapter 13). The run ends once
+    each value asked for has a residual of at most ``tolerance`` · |θ|: of its own size, as the
+    smallest is often a thousandth of the largest. Values that nearly vanish, of which no digit
+    is known, count as converged at ten roundings of the largest.
 
     When β vanishes, the space is invariant and the run goes on from a random vector orthogonal
     to it. So repeated eigenvalues are found where A has few different ones (low rank, a
@@ -78,68 +74,64 @@ def lanczos(
     whole space is gone through, and all values are exact, with their multiplicities.
 
     Args:
-        matvec: v ↦ A v for vectors of shape ``(dimension,)``, float64; may return a lower
-            precision.
-        dimension: Size of A.
+        space: The Krylov space of A, which is made larger where necessary. How large others
+            have made it changes nothing.
         top: How many of the largest eigenvalues to wait for.
         smallest: Whether to wait for the smallest, too.
         iterations: Most products with A.
         tolerance: Residual to stop at, relative to the |θ| it belongs to.
-        generator: Of the start vectors, on the CPU; by default torch's own.
-        device: Where the vectors live.
 
     Raises:
         FloatingPointError: If A v isn't finite.
     """
-    steps = min(iterations, dimension)
-    exhaustive = iterations >= dimension
-    space = Tridiagonalization(matvec, dimension, generator=generator, device=device)
-    while space.size < steps:
-        space.step()
-        look = space.invariant or space.size % _LOOK_EVERY == 0
-        if look and not exhaustive and _finished(space, top, smallest, tolerance):
+    steps = min(iterations, space.dimension)
+    exhaustive = iterations >= space.dimension
+    for size in range(1, steps + 1):
+        matrix = space.first(size)
+        look = matrix.invariant or size % _LOOK_EVERY == 0
+        if look and not exhaustive and _finished(matrix, top, smallest, tolerance):
             break
-    complete = space.size == dimension
-    values, residuals = _ritz(space)
+    complete = matrix.size == space.dimension
+    values, residuals = _ritz(matrix)
     return LanczosResult(
         values=values.flip(0),
         residuals=torch.zeros_like(values) if complete else residuals.flip(0),
-        limits=_limits(space, values, tolerance).flip(0),
-        rounding=_rounding(space, values),
-        diagonal=torch.tensor(space.diagonal, dtype=torch.float64),
-        off_diagonal=torch.tensor(space.off_diagonal, dtype=torch.float64),
+        limits=_limits(matrix, values, tolerance).flip(0),
+        rounding=_rounding(matrix, values),
+        diagonal=torch.tensor(matrix.diagonal, dtype=torch.float64),
+        off_diagonal=torch.tensor(matrix.off_diagonal, dtype=torch.float64),
         complete=complete,
     )
 
 
-def _ritz(space: Tridiagonalization, first: int = 0) -> tuple[Tensor, Tensor]:
+def _ritz(matrix: Tridiagonal, first: int = 0) -> tuple[Tensor, Tensor]:
     """Ritz values, ascending, and their residuals."""
-    values, vectors = space.eigensystem(first)
-    return values, space.beta * vectors[-1].abs()
+    values, vectors = matrix.eigensystem(first)
+    return values, matrix.beta * vectors[-1].abs()
 
 
-def _limits(space: Tridiagonalization, values: Tensor, tolerance: float) -> Tensor:
+def _limits(matrix: Tridiagonal, values: Tensor, tolerance: float) -> Tensor:
     """Residuals up to which Ritz values count as converged."""
-    return (tolerance * values.abs()).clamp_min(_rounding(space, values))
+    return (tolerance * values.abs()).clamp_min(_rounding(matrix, values))
 
 
-def _rounding(space: Tridiagonalization, values: Tensor) -> float:
-    return float(_ROUNDINGS * space.precision * values.abs().max().item())
+def _rounding(matrix: Tridiagonal, values: Tensor) -> float:
+    return float(_ROUNDINGS * matrix.precision * values.abs().max().item())
 
 
-def _finished(space: Tridiagonalization, top: int, smallest: bool, tolerance: float) -> bool:
-    values, residuals = _ritz(space)
-    limits = _limits(space, values, tolerance)
+def _finished(matrix: Tridiagonal, top: int, smallest: bool, tolerance: float) -> bool:
+    values, residuals = _ritz(matrix)
+    limits = _limits(matrix, values, tolerance)
     converged = residuals <= limits
     if len(values) <= top or not converged[-top:].all() or (smallest and not converged[0]):
         return False
-    if space.invariant and space.block == 0:
+    if matrix.invariant and matrix.block == 0:
         return False  # what lies beside the invariant subspace is still unknown
-    if space.block == 0:
+    if matrix.block == 0:
         return True
     # After a restart the values before it are converged at once. What lies beside them is known
     # when the new subspace has shown its own extremes, and these add nothing to what is wanted.
-    values_here, residuals_here = _ritz(space, space.block)
+    values_here, residuals_here = _ritz(matrix, matrix.block)
     if smallest and residuals_here[0] > limits[0]:
         return False
     known = residuals_here[-1] <= limits[-top]

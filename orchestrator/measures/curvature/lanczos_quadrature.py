@@ -13,7 +13,7 @@ random v with E v vᵀ = I/P the mean of the left side is 1/P Σ_k f(λ_k), the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi, sqrt
 
@@ -30,38 +30,51 @@ class Quadrature:
     Attributes:
         nodes: θ, ascending, shape ``(m,)``, float64.
         weights: τ ≥ 0, which sum to 1, shape ``(m,)``, float64.
+        dimension: Size P of A.
     """
 
     nodes: Tensor
     weights: Tensor
+    dimension: int
 
     def moment(self, order: int) -> float:
         """vᵀ A^order v for the start vector v of unit length; exact below order 2m."""
         return float(self.weights @ self.nodes**order)
 
 
-def lanczos_quadrature(
-    matvec: Callable[[Tensor], Tensor], start: Tensor, iterations: int
-) -> Quadrature:
-    """Run the Lanczos process from one vector, with full orthogonalization in float64.
+def lanczos_quadrature(space: Tridiagonalization, iterations: int) -> Quadrature:
+    """The quadrature of the start vector of a Krylov space.
 
     Args:
-        matvec: v ↦ A v for vectors of shape ``(dimension,)``, float64; may return a lower
-            precision.
-        start: The vector, of any length but 0, shape ``(dimension,)``.
+        space: The Krylov space of A, which is made larger where necessary.
         iterations: Most products with A: fewer where the vector lies in a smaller invariant
             subspace, whose quadrature is exact for every f.
 
     Raises:
         FloatingPointError: If A v isn't finite.
     """
-    space = Tridiagonalization(matvec, len(start), start=start, device=start.device)
-    for _ in range(min(iterations, len(start))):
-        space.step()
-        if space.invariant:
-            break
-    nodes, vectors = space.eigensystem()
-    return Quadrature(nodes, vectors[0].square())
+    nodes, vectors = space.first_block(min(iterations, space.dimension)).eigensystem()
+    return Quadrature(nodes, vectors[0].square(), space.dimension)
+
+
+def error_over_starts(samples: Tensor, squares: Tensor, dimension: int) -> Tensor:
+    """Standard error of the mean of vᵀ f(A) v / P over random v of entries ±1.
+
+    The variance of one is 2 (‖f(A)‖_F² − Σ f(A)_ii²) / P², which is at most 2 (m₂ − m²) / P with m
+    and m₂ the means of f and f² over eigenvalues (Cauchy and Schwarz); these the quadratures give
+    as well. Where few eigenvalues count, samples are skewed and their own spread is too small
+    whenever their mean is: its intervals of 16 starts covered 88 to 92 %.
+
+    Args:
+        samples: Σ_j τ_j f(θ_j) for each start, shape ``(starts, …)``.
+        squares: The same of f².
+        dimension: Size P of A.
+
+    Returns:
+        Shape ``(…)``.
+    """
+    variance = (squares.mean(0) - samples.mean(0).square()).clamp_min(0)
+    return (2 * variance / dimension / len(samples)).sqrt()
 
 
 @dataclass(frozen=True)
@@ -71,7 +84,7 @@ class SmoothedDensity:
     Attributes:
         grid: Evenly spaced, shape ``(points,)``, float64.
         values: Share of eigenvalues per unit of eigenvalue; integrates to 1.
-        standard_errors: Of ``values``, from their spread over start vectors.
+        standard_errors: Of ``values``, for start vectors of entries ±1.
         width: Standard deviation of the Gaussian that stands for each eigenvalue.
     """
 
@@ -101,10 +114,13 @@ def smoothed_density(
     width = relative_width * (highest - lowest)
     grid = torch.linspace(lowest - 5 * width, highest + 5 * width, points, dtype=torch.float64)
     each = torch.stack([_smooth(q, grid.to(nodes.device), width) for q in quadratures])
-    errors = each.std(0) / sqrt(len(each))
-    return SmoothedDensity(grid, each.mean(0).cpu(), errors.cpu(), width)
+    samples, squares = each.unbind(1)
+    errors = error_over_starts(samples, squares, quadratures[0].dimension)
+    return SmoothedDensity(grid, samples.mean(0).cpu(), errors.cpu(), width)
 
 
 def _smooth(quadrature: Quadrature, grid: Tensor, width: float) -> Tensor:
+    """The means of the Gaussian around each point of the grid and of its square."""
     distances = (grid[:, None] - quadrature.nodes) / width
-    return (-0.5 * distances.square()).exp() @ quadrature.weights / (width * sqrt(2 * pi))
+    gaussians = (-0.5 * distances.square()).exp() / (width * sqrt(2 * pi))
+    return torch.stack([gaussians @ quadrature.weights, gaussians.square() @ quadrature.weights])

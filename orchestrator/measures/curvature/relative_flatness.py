@@ -196,6 +196,7 @@ class RelativeFlatness(Measure):
             direction="lower",
             citation="Petzka et al., arXiv:2001.00939",
             cost="1 F where exact, otherwise about 2 G per probe",
+            invariances="layer rescaling",
         ),
     )
 

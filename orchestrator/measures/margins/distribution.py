@@ -49,6 +49,7 @@ class MarginDistribution(Measure):
             direction="neutral",
             citation="Jiang et al., arXiv:1810.00113; Bartlett et al., arXiv:1706.08498",
             cost="1 F",
+            invariances="layer rescaling (as margin), logit scale (as margin)",
         )
         for name, symbol, unit in _ENTRIES
     )

@@ -21,6 +21,7 @@ from orchestrator.study.measure_options.margins import HiddenMarginOptions
 _QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75}
 _HIGHER: Direction = "higher"
 _NEUTRAL: Direction = "neutral"
+_SPREAD = " (total_variation)"
 _NOT_HIDDEN = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.MultiheadAttention)
 
 
@@ -43,9 +44,9 @@ def hidden_margins(
     """First-order margins of every hidden layer, from one backward pass.
 
     Class j is the runner-up, the class of the largest other logit, and ‖·‖_* the dual of the
-    norm of the distance (Elsayed et al., arXiv:1803.05598, eq. 4; Jiang et al.,
-    arXiv:1810.00113, eq. 3). Negative for misclassified examples; infinite where the gradient is
-    zero, as behind units that are all off.
+    norm of the distance (Elsayed et al., arXiv:1803.05598; Jiang et al., arXiv:1810.00113, eq. 3).
+    Negative for misclassified examples; infinite where the gradient is zero, as behind units that
+    are all off.
 
     Args:
         context: The network and its training examples.
@@ -184,12 +185,13 @@ class HiddenMargin(Measure):
             direction=direction,
             citation="Jiang et al., arXiv:1810.00113, eq. 3 and 5",
             cost="1 G for all layers",
+            invariances=f"layer rescaling{condition}, logit scale",
         )
-        for name, symbol, direction in (
-            *((name, f"{name} of d_l", _HIGHER) for name in (*_QUANTILES, "min")),
-            ("lower_fence", "Q1 − 1.5 IQR of d_l", _HIGHER),
-            ("upper_fence", "Q3 + 1.5 IQR of d_l", _HIGHER),
-            ("infinite_share", "Pr[d_l = ∞]", _NEUTRAL),
+        for name, symbol, direction, condition in (
+            *((name, f"{name} of d_l", _HIGHER, _SPREAD) for name in (*_QUANTILES, "min")),
+            ("lower_fence", "Q1 − 1.5 IQR of d_l", _HIGHER, _SPREAD),
+            ("upper_fence", "Q3 + 1.5 IQR of d_l", _HIGHER, _SPREAD),
+            ("infinite_share", "Pr[d_l = ∞]", _NEUTRAL, ""),
         )
     )
 

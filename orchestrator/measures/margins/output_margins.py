@@ -21,6 +21,10 @@ from orchestrator.study.measure_options.margins import MarginOptions, Normalizer
 
 LOGIT_NORM_FLOOR = 1e-10
 _CITATION = "Jiang et al., arXiv:1810.00113; Bartlett et al., arXiv:1706.08498"
+_INVARIANCES = (
+    "layer rescaling (all but homogeneous, spectral_complexity), logit scale (all but raw, "
+    "probability, homogeneous, spectral_complexity)"
+)
 _SUMMARIES: tuple[tuple[str, str, str, Direction], ...] = (
     ("mean", "E γ", "logit", "higher"),
     ("median", "median γ", "logit", "higher"),
@@ -45,6 +49,7 @@ _TEMPERATURE = CatalogEntry(
     direction="neutral",
     citation="Guo et al., arXiv:1706.04599, section 4.2",
     cost="1 F",
+    invariances="layer rescaling",
 )
 
 
@@ -155,7 +160,9 @@ class Margin(Measure):
     """
 
     entries = tuple(
-        CatalogEntry(f"margin_{name}", "margin", symbol, unit, direction, _CITATION, "1 F")
+        CatalogEntry(
+            f"margin_{name}", "margin", symbol, unit, direction, _CITATION, "1 F", _INVARIANCES
+        )
         for name, symbol, unit, direction in _SUMMARIES
     )
 

@@ -115,6 +115,7 @@ class MarginPopulationMinimum(Measure):
             "higher",
             "Hosking, Wallis 1987; de Haan, Ferreira 2006, Extreme value theory",
             "1 F",
+            "layer rescaling",
         )
         for name, symbol in (
             ("margin_population_minimum", "inf γ"),

@@ -68,7 +68,10 @@ class ConvolutionNorms(Measure):
     the layer's own norm, with its padding and stride, as in all products of norms here;
     ``reshaped`` is that of the kernel as a matrix; ``circular`` that on a torus. Published
     measures use one of the latter two, often without saying which. A network without
-    convolutions has NaN. They scale with the layer's weights. Cost: one singular value for each.
+    convolutions has NaN.
+
+    Invariances: none under rescaling of layers, as they scale with the layer's weights. Lower is
+    less complex. Cost: one singular value for each.
     """
 
     entries = (

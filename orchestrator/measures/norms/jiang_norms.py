@@ -37,6 +37,18 @@ _ROWS = (  # name, symbol, equations of arXiv:1912.02178
     ("frobenius_norm_sum", "Σ‖W‖_F²", "42"),
     ("path_norm_over_margin", "‖path‖₂ / γ", "43"),
 )
+_OVER_MARGIN = (
+    *("log_spectral_bound", "log_spectral_product_over_margin", "log_spectral_sum_over_margin"),
+    *("log_frobenius_product_over_margin", "log_frobenius_sum_over_margin"),
+    *("path_norm_over_margin", "frobenius_over_spectral"),
+)
+_OF_PRODUCTS = (
+    *("inverse_squared_margin", "log_spectral_product", "log_spectral_sum"),
+    *("log_frobenius_product", "log_frobenius_sum"),
+)
+_INVARIANCES = dict.fromkeys(_OVER_MARGIN, "layer rescaling, logit scale") | dict.fromkeys(
+    _OF_PRODUCTS, "layer rescaling"
+)
 _Quantity: TypeAlias = float | str
 """A number, or why there is none."""
 
@@ -72,6 +84,7 @@ class JiangNorms(Measure):
             direction="lower",
             citation=f"Jiang et al., arXiv:1912.02178, eq. {equation}",
             cost="two singular values per layer, shared",
+            invariances=_INVARIANCES.get(name, "none"),
         )
         for name, symbol, equation in _ROWS
     )

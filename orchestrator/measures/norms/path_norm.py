@@ -74,6 +74,7 @@ class PathNorm(Measure):
             direction="lower",
             citation="Neyshabur, Tomioka, Srebro, arXiv:1503.00036; arXiv:1912.02178, eq. 44",
             cost="1 F of one example",
+            invariances="layer rescaling",
         ),
     )
 

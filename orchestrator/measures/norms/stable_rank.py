@@ -55,6 +55,7 @@ class StableRank(Measure):
             direction="lower",
             citation="Jiang et al., arXiv:1912.02178, eq. 33",
             cost="one singular value per layer, shared",
+            invariances="layer rescaling, logit scale",
         ),
     )
 

@@ -58,16 +58,31 @@ class Norms(Measure):
     """
 
     entries = tuple(
-        CatalogEntry(name, "norm", symbol, unit, "lower", citation, cost)
-        for name, symbol, unit, citation, cost in (
-            ("parameter_count", "P", "1", "Jiang et al., arXiv:1912.02178, eq. 20", "0"),
-            ("weight_norm", "‖θ‖₂", "weight", "Jiang et al., arXiv:1912.02178, eq. 42", "0"),
+        CatalogEntry(name, "norm", symbol, unit, "lower", citation, cost, invariances)
+        for name, symbol, unit, citation, cost, invariances in (
+            (
+                "parameter_count",
+                "P",
+                "1",
+                "Jiang et al., arXiv:1912.02178, eq. 20",
+                "0",
+                "layer rescaling, logit scale",
+            ),
+            (
+                "weight_norm",
+                "‖θ‖₂",
+                "weight",
+                "Jiang et al., arXiv:1912.02178, eq. 42",
+                "0",
+                "none",
+            ),
             (
                 "distance_from_initialization",
                 "‖θ − θ₀‖₂",
                 "weight",
                 "Jiang et al., arXiv:1912.02178, eq. 40",
                 "0",
+                "none",
             ),
             (
                 "spectral_norm_product",
@@ -75,6 +90,7 @@ class Norms(Measure):
                 "1",
                 "Bartlett et al., arXiv:1706.08498, eq. 1.2",
                 "one singular value per layer",
+                "layer rescaling",
             ),
             (
                 "frobenius_norm_product",
@@ -82,6 +98,7 @@ class Norms(Measure):
                 "1",
                 "Neyshabur et al., arXiv:1503.00036",
                 "one pass over the weights",
+                "layer rescaling",
             ),
         )
     )

@@ -8,11 +8,22 @@ from math import nan
 import torch
 
 from orchestrator.data.dataset import Split
-from orchestrator.measures.base import CatalogEntry, Curve, Measure, Value
+from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.study.measure_options.robustness import ConfidenceOptions
 
 _CITATION = "Guo et al., arXiv:1706.04599, section 2"
+_SUMMARY: tuple[tuple[str, str, Direction, str], ...] = (
+    ("confidence_mean", "E max p", "neutral", _CITATION),
+    (
+        "calibration_error",
+        "Σ_b n_b/n |acc_b − conf_b|",
+        "lower",
+        "Guo et al., arXiv:1706.04599, eq. 3",
+    ),
+    ("near_boundary_share", "Pr[p₁ − p₂ ≤ τ]", "lower", _CITATION),
+    ("confidence_histogram", "density of max p", "neutral", _CITATION),
+)
 
 
 class Confidence(Measure):
@@ -27,33 +38,14 @@ class Confidence(Measure):
       that training against attacks concentrates at the boundary;
     - the curve ``confidence_histogram``: density of max_c p_c at the middles of the bins.
 
-    They change with the scale of logits, and not under rescaling of layers. Cost: one forward
+    They change with the scale of logits, and not under rescaling of layers. Lower is better of
+    the error and the share near the boundary; of confidence itself neither. Cost: one forward
     pass, shared.
     """
 
-    entries = (
-        CatalogEntry("confidence_mean", "robustness", "E max p", "1", "neutral", _CITATION, "1 F"),
-        CatalogEntry(
-            "calibration_error",
-            "robustness",
-            "Σ_b n_b/n |acc_b − conf_b|",
-            "1",
-            "lower",
-            "Guo et al., arXiv:1706.04599, eq. 3",
-            "1 F",
-        ),
-        CatalogEntry(
-            "near_boundary_share", "robustness", "Pr[p₁ − p₂ ≤ τ]", "1", "lower", _CITATION, "1 F"
-        ),
-        CatalogEntry(
-            "confidence_histogram",
-            "robustness",
-            "density of max p",
-            "1",
-            "neutral",
-            _CITATION,
-            "1 F",
-        ),
+    entries = tuple(
+        CatalogEntry(name, "robustness", symbol, "1", direction, citation, "1 F", "layer rescaling")
+        for name, symbol, direction, citation in _SUMMARY
     )
 
     def __init__(self, options: ConfidenceOptions) -> None:

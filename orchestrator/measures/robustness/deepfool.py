@@ -33,7 +33,7 @@ def deepfool(
 
     From where it is, each input goes to the nearest boundary of the linearized classifier, until
     its class is not the true one any more (Moosavi-Dezfooli, Fawzi and Frossard,
-    arXiv:1511.04599, algorithm 2; for ℓ∞ their section 3.4). The displacement is made longer by
+    arXiv:1511.04599, algorithm 2; for ℓ∞ their section 3.3). The displacement is made longer by
     ``overshoot``, to get beyond the boundary and not onto it, and its whole length is returned:
     an upper bound of the distance, for linear classifiers (1 + overshoot) times the distance.
 

@@ -96,6 +96,7 @@ def distance_entries(
             direction=direction,
             citation=citation,
             cost=cost,
+            invariances="layer rescaling, logit scale",
         )
         for name, text, direction in rows
     )

@@ -62,7 +62,7 @@ class InputMargin(Measure):
     - ``input_margin_median``, ``_p10``, ``_p25``: order statistics over all examples, wrong
       ones counting as negative;
     - ``input_margin_mean``, ``input_margin_min``: over correctly classified examples, the average
-      and the minimum margin (Wu and Yu, arXiv:1908.05153 speak of their trade-off); the mean is
+      and the minimum margin (Wu and Yu, arXiv:1907.11780 speak of their trade-off); the mean is
       NaN as soon as one distance is infinite, and the reason says how many are;
     - ``input_margin_infinite_share``: dead regions, where every gradient is zero;
     - ``input_margin_misclassified_share``.
@@ -71,13 +71,14 @@ class InputMargin(Measure):
     scaling of logits, permutation of units, eval-mode batch norm rescaling. Higher is expected
     to be better. Cost: one backward pass for each class.
 
-    Sokolić et al., arXiv:1605.08254; Elsayed et al., arXiv:1803.05598, eq. 4.
+    Sokolić et al., arXiv:1605.08254; Elsayed et al., arXiv:1803.05598; Jiang et al.,
+    arXiv:1810.00113, eq. 3.
     """
 
     entries = distance_entries(
         "input_margin",
         "min_j (z_y − z_j) / ‖∇_x (z_y − z_j)‖",
-        "Elsayed et al., arXiv:1803.05598, eq. 4",
+        "Elsayed et al., arXiv:1803.05598; Jiang et al., arXiv:1810.00113, eq. 3",
         "classes G over the examples chosen",
         "infinite_share",
     )

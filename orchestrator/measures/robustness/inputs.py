@@ -44,8 +44,9 @@ def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Input
         x, y = context.data(split)
         if examples < len(y):
             order = stratified_order(y, stream_seed(0, "moved_examples", split))
-            chosen = order[:examples].sort().values.to(y.device)
-            x, y = x[chosen], y[chosen]
+            chosen = order[:examples].sort().values
+            context.subsets[split, examples] = context.positions(split)[chosen.cpu()]
+            x, y = x[chosen.to(x.device)], y[chosen.to(y.device)]
         return Inputs(split, x.to(context.dtype), y)
 
     return context.shared(("inputs", split, examples), choose)

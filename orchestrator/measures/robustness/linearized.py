@@ -53,10 +53,17 @@ def boundary_distances(
 
 
 def nearest_class(context: MeasureContext, x: Tensor, labels: Tensor, norm: Norm) -> Tensor:
-    """The other class whose boundary is nearest to first order, shape ``(n,)``, of one pass."""
+    """The other class whose boundary is nearest to first order, shape ``(n,)``, of one pass.
+
+    Of classes that are equally near up to rounding it is the one with the largest logit: where a
+    single unit is on, all of them are, and rounding must not choose. Where all are infinitely far
+    it is that one, too.
+    """
     logits, gradients = class_gradients(context, x)
+    if logits.shape[1] == 1:
+        return labels
     distances, _ = boundary_distances(logits, gradients, labels, norm)
-    if distances.shape[1] > 1:  # All may be infinite, and then the label is no other class.
-        distances = distances.nan_to_num(posinf=torch.finfo(distances.dtype).max)
-        distances = distances.scatter(1, labels[:, None], torch.inf)
-    return distances.argmin(dim=1)
+    nearest = distances.amin(dim=1, keepdim=True)
+    rounding = torch.finfo(distances.dtype).eps ** 0.5 * nearest.abs()
+    others = logits.masked_fill(distances > nearest + rounding, -torch.inf)
+    return others.scatter(1, labels[:, None], -torch.inf).argmax(dim=1)

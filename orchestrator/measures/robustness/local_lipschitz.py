@@ -24,7 +24,7 @@ def local_lipschitz(
     """Max ‖f(x) − f(x′)‖ / ‖x − x′‖ over the x′ that an ascent within a ball around x visits.
 
     f are the logits. For ``linf`` their change is in ℓ1 and that of the input in ℓ∞, as of Yang
-    et al. (arXiv:2003.02460, section 4.2); for ``l2`` both are in ℓ2, so that a linear network
+    et al. (arXiv:2003.02460); for ``l2`` both are in ℓ2, so that a linear network
     has at most its spectral norm. The ascent starts at a random point of the ball.
 
     Args:
@@ -82,8 +82,9 @@ class LocalLipschitz(Measure):
             f"{symbol} max ‖f(x) − f(x′)‖ / ‖x − x′‖",
             "logit / standardized input",
             "lower",
-            "Yang et al., arXiv:2003.02460, section 4.2",
+            "Yang et al., arXiv:2003.02460",
             "steps G over the examples chosen",
+            "layer rescaling",
         )
         for name, symbol in (("mean", "E"), ("max", "max"))
     )

@@ -88,10 +88,12 @@ class PgdMargin(Measure):
     entries = distance_entries(
         "pgd_margin",
         "min ε at which PGD succeeds",
-        "Madry et al., arXiv:1706.06083; Wu, Yu, arXiv:1908.05153",
+        "Madry et al., arXiv:1706.06083; Wu, Yu, arXiv:1907.11780",
         "steps · restarts · (bisections + 1) G over the examples chosen",
         "censored_share",
     )
+
+    version = 2
 
     def __init__(self, options: PgdMarginOptions) -> None:
         self.options = options

@@ -42,7 +42,16 @@ class Robustness(Measure):
     """
 
     entries = tuple(
-        CatalogEntry(name, "robustness", symbol, "1", "higher", citation, cost)
+        CatalogEntry(
+            name,
+            "robustness",
+            symbol,
+            "1",
+            "higher",
+            citation,
+            cost,
+            "layer rescaling, logit scale",
+        )
         for name, symbol, citation, cost in (
             ("natural_accuracy", "Pr[f(x) = y]", "Madry et al., arXiv:1706.06083", "1 F"),
             (
@@ -54,6 +63,8 @@ class Robustness(Measure):
             ("robust_accuracy", "Pr[∀δ: f(x + δ) = y]", "Madry et al., arXiv:1706.06083", _COST),
         )
     )
+
+    version = 2
 
     def __init__(self, options: RobustnessOptions) -> None:
         self.options = options

@@ -56,12 +56,13 @@ class Separation(Measure):
 
     Of the training split within itself, and of the test split to the training split; the variant
     is the norm. With 2r the distance, a classifier that is both accurate and robust at every
-    radius below r exists (Yang et al., arXiv:2003.02460, definition 1 and theorem 1). It is a
-    property of the data, the same for every network, and over a subset an upper bound of that of
-    the whole. ``separation_conflicts`` counts examples of which an identical one has another
-    label: there the distance is 0.
+    radius below r exists (Yang et al., arXiv:2003.02460). It is a property of the data, the same
+    for every network, and over a subset an upper bound of that of the whole.
+    ``separation_conflicts`` counts examples of which an identical one has another label: there
+    the distance is 0.
 
-    Cost: n² distances of inputs; no pass.
+    Invariances: no change of the network matters. Higher leaves more room for robustness. Cost:
+    n² distances of inputs; no pass.
     """
 
     entries = (
@@ -73,6 +74,7 @@ class Separation(Measure):
             "higher",
             "Yang et al., arXiv:2003.02460, definition 1",
             "n² distances",
+            "layer rescaling, logit scale",
         ),
         CatalogEntry(
             "separation_conflicts",
@@ -82,6 +84,7 @@ class Separation(Measure):
             "lower",
             "Yang et al., arXiv:2003.02460, definition 1",
             "shared with separation",
+            "layer rescaling, logit scale",
         ),
     )
 

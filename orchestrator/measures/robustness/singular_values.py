@@ -13,7 +13,7 @@ from orchestrator.measures.base import CatalogEntry, Curve, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.study.measure_options.robustness import SingularValuesOptions
 
-_CITATION = "Roy, Vetterli 2007, The effective rank; Wen, Li, Jia, arXiv:1911.06968"
+_CITATION = "Roy, Vetterli 2007, The effective rank; Wen, Li, Jia, ICML 2020"
 
 
 def weight_matrices(context: MeasureContext) -> dict[str, Tensor]:
@@ -43,12 +43,21 @@ class SingularValues(Measure):
 
     The variants are ``layer_1``, ``layer_2`` … in the order of the network's modules. The curve
     ``singular_values`` has the rank of each value as x, from 1. The effective rank doesn't change
-    when the layer is scaled, so neither under rescaling of layers; the values do. Cost: one
-    singular value decomposition a layer; no data.
+    when the layer is scaled, so neither under rescaling of layers; the values do. A lower rank is
+    less complex. Cost: one singular value decomposition a layer; no data.
     """
 
     entries = (
-        CatalogEntry("effective_rank", "norm", "exp H(σ / Σσ)", "1", "lower", _CITATION, "SVD"),
+        CatalogEntry(
+            "effective_rank",
+            "norm",
+            "exp H(σ / Σσ)",
+            "1",
+            "lower",
+            _CITATION,
+            "SVD",
+            "layer rescaling, logit scale",
+        ),
         CatalogEntry("singular_values", "norm", "σ_i(W_l)", "weight", "neutral", _CITATION, "SVD"),
     )
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from math import isfinite
-from statistics import fmean, stdev
 
 import torch
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hutchinson import probe_mean
 from orchestrator.measures.sharpness.displaced import displaced
 from orchestrator.measures.sharpness.normalized_logits import NormalizedLogits
 from orchestrator.measures.sharpness.sam_sharpness import ball_text
 from orchestrator.study.measure_options.sharpness import AverageSharpnessOptions
-
-_FEWEST_PAIRS = 8
 
 
 class AverageSharpness(Measure):
@@ -32,9 +30,9 @@ class AverageSharpness(Measure):
     ρ² tr H / 2.
 
     Draws come in pairs ±δ, whose mean cancels the gradient and all odd orders of the loss. The
-    pairs are independent, and the standard error is that of their mean. Drawing stops once
-    that is small enough, after at least 8 pairs, or at the most draws allowed. The noise is
-    the same at every checkpoint.
+    pairs are independent, and the standard error is that of their mean. Drawing stops after 16,
+    32, 64 … pairs if that is small enough (as for ``hessian_trace``), or at the most draws
+    allowed. The noise is the same at every checkpoint.
 
     Invariances: the adaptive one does not change under rescaling of ReLU layers, the other
     does; both change with the logit scale unless logits are normalized, which leaves the
@@ -49,9 +47,12 @@ class AverageSharpness(Measure):
             unit="loss",
             direction="lower",
             citation="Neyshabur et al., arXiv:1706.08947; Andriushchenko et al., arXiv:2302.07011",
-            cost="16 to 64 F, at most draws F",
+            cost="32 to 64 F, at most draws F",
+            invariances="layer rescaling (adaptive), logit scale (adaptive, normalized_logits)",
         ),
     )
+
+    version = 2
 
     def __init__(self, options: AverageSharpnessOptions) -> None:
         if options.draws < 4:
@@ -71,19 +72,16 @@ class AverageSharpness(Measure):
         scale: float | torch.Tensor = self.rho
         if self.adaptive:
             scale = self.rho * context.parameter_vector().abs()
-        increases: list[float] = []
-        for index in range(self.most_pairs):
+
+        def increase(index: int) -> float:
             noise = scale * context.probe(index, "gaussian")
-            pair = loss_at(noise) - base, loss_at(-noise) - base
-            increases.append((pair[0] + pair[1]) / 2)
-            if not isfinite(increases[-1]):
-                break
-            if len(increases) >= _FEWEST_PAIRS and self._precise(increases):
-                break
-        value, error = _mean_and_error(increases)
+            return (loss_at(noise) - base + loss_at(-noise) - base) / 2
+
+        mean = probe_mean(increase, probes=self.most_pairs, relative_error=self.relative_error)
         variant = ball_text(self.rho, self.adaptive)
         variant += ", normalized_logits" if self.normalize_logits else ""
-        yield Value("average_sharpness", value, error, variant)
+        reason = None if isfinite(mean.value) else "the loss is not finite under the noise"
+        yield Value("average_sharpness", mean.value, mean.standard_error, variant, reason=reason)
 
     def _loss(self, context: MeasureContext) -> tuple[Callable[[torch.Tensor], float], float]:
         """δ ↦ L(θ + δ), and L(θ)."""
@@ -93,14 +91,3 @@ class AverageSharpness(Measure):
         zero = torch.zeros_like(context.parameter_vector())
         base = displaced(context, zero, loss=loss).loss
         return lambda delta: displaced(context, delta, loss=loss).loss, base
-
-    def _precise(self, increases: list[float]) -> bool:
-        value, error = _mean_and_error(increases)
-        return error <= self.relative_error * abs(value)
-
-
-def _mean_and_error(values: list[float]) -> tuple[float, float]:
-    """Mean of independent values and its standard error; NaN if one of them isn't finite."""
-    if not all(map(isfinite, values)):
-        return sum(values), float("nan")
-    return fmean(values), stdev(values) / len(values) ** 0.5

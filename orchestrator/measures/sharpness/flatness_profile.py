@@ -50,7 +50,9 @@ class FlatnessProfile(Measure):
     - ``flatness_profile_mean``: its mean over [0, largest σ], linear between the points.
 
     The draws of z are common to all σ and all checkpoints, and the standard errors are those of
-    means over draws. Where logits are not finite under the noise the value is not either.
+    means over draws. Where only few of the draws change any prediction, as at the smallest σ,
+    they are too small, and 0 where none does. Where logits are not finite under the noise the
+    value is not either.
 
     Invariances: none of the scale of a layer matters, as noise is in proportion to it: neither
     rescaling of ReLU layers nor, without a bias in the last layer or with it scaled too, the
@@ -65,7 +67,8 @@ class FlatnessProfile(Measure):
             unit="1",
             direction="neutral",
             citation=_CITATION,
-            cost="160 F",
+            cost="640 F",
+            invariances="layer rescaling, logit scale",
         ),
         CatalogEntry(
             measure="flatness_profile_mean",
@@ -74,9 +77,12 @@ class FlatnessProfile(Measure):
             unit="1",
             direction="lower",
             citation=_CITATION,
-            cost="160 F, shared",
+            cost="640 F, shared",
+            invariances="layer rescaling, logit scale",
         ),
     )
+
+    version = 2
 
     def __init__(self, options: FlatnessProfileOptions) -> None:
         if options.draws < 2:

@@ -14,10 +14,18 @@ from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.sharpness.displaced import displaced
 from orchestrator.study.measure_options.sharpness import LossSliceOptions
 
-_SUMMARY: tuple[tuple[str, str, str, Direction, str], ...] = (
-    ("loss_slice", "L(θ + x d₁ + y d₂)", "loss", "neutral", "points F"),
-    ("error_slice", "err(θ + x d₁ + y d₂)", "1", "neutral", "points F"),
-    ("loss_slice_width", "|t|: L(θ + t d) = 2 L(θ)", "1", "higher", "20 F for each half-axis"),
+_R = "layer rescaling"
+_SUMMARY: tuple[tuple[str, str, str, Direction, str, str], ...] = (
+    ("loss_slice", "L(θ + x d₁ + y d₂)", "loss", "neutral", "points F", _R),
+    (
+        "error_slice",
+        "err(θ + x d₁ + y d₂)",
+        "1",
+        "neutral",
+        "points F",
+        "layer rescaling, logit scale (no bias in the last layer)",
+    ),
+    ("loss_slice_width", "|t|: L(θ + t d) = 2 L(θ)", "1", "higher", "20 F for each half-axis", _R),
 )
 _WIDTH_TOLERANCE = 1e-3
 _LEAST_WIDTH = 1e-12  # Of the extent: where bisection ends if every step leaves all bounds.
@@ -102,8 +110,17 @@ class LossSlice(Measure):
     """
 
     entries = tuple(
-        CatalogEntry(name, "flatness", symbol, unit, direction, "Li et al., arXiv:1712.09913", cost)
-        for name, symbol, unit, direction, cost in _SUMMARY
+        CatalogEntry(
+            name,
+            "flatness",
+            symbol,
+            unit,
+            direction,
+            "Li et al., arXiv:1712.09913",
+            cost,
+            invariances,
+        )
+        for name, symbol, unit, direction, cost, invariances in _SUMMARY
     )
 
     def __init__(self, options: LossSliceOptions) -> None:

@@ -60,6 +60,7 @@ class SamSharpness(Measure):
             direction="lower",
             citation="Foret et al., arXiv:2010.01412, eq. 2; Kwon et al., arXiv:2102.11600",
             cost="1 G + 1 F",
+            invariances="layer rescaling (adaptive)",
         ),
     )
 

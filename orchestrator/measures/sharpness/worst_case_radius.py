@@ -35,6 +35,7 @@ _SUMMARY: tuple[tuple[str, str, str, Direction, str], ...] = (
         "Jiang et al., arXiv:1912.02178, eq. 52 and 60",
     ),
 )
+_INVARIANCES = "layer rescaling (magnitude_aware, epsilon=0)"
 _ROUNDING = 1e-9  # A fall of exactly accuracy_drop, a share of examples, is not more than it.
 
 
@@ -95,7 +96,9 @@ class WorstCaseRadius(Measure):
     """
 
     entries = tuple(
-        CatalogEntry(name, "flatness", symbol, unit, direction, citation, "50 to 200 G")
+        CatalogEntry(
+            name, "flatness", symbol, unit, direction, citation, "50 to 200 G", _INVARIANCES
+        )
         for name, symbol, unit, direction, citation in _SUMMARY
     )
 

@@ -64,8 +64,9 @@ def latex_table(table: Table, title: str, caption: str) -> str:
     environment = "longtable" if long else "tabular"
     numeric = numeric_columns(table)
     body = [[_cell(value, table) for value in row] for row in table.rows]
+    long_texts = [_is_long([row[number] for row in table.rows]) for number in range(len(numeric))]
     columns = "".join(
-        "r" if right else _text_column([row[number] for row in table.rows])
+        "r" if right else (_paragraph(sum(long_texts)) if long_texts[number] else "l")
         for number, right in enumerate(numeric)
     )
     lines = [
@@ -129,9 +130,13 @@ def _row(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _text_column(values: Sequence[Any]) -> str:
-    longest = max((len(str(value)) for value in values), default=0)
-    return r"p{0.3\linewidth}" if longest > _LONG_TEXT else "l"
+def _is_long(values: Sequence[Any]) -> bool:
+    return max((len(str(value)) for value in values), default=0) > _LONG_TEXT
+
+
+def _paragraph(columns: int) -> str:
+    """A column of text that breaks; several share the room that the others leave."""
+    return rf"p{{{min(0.3, 0.6 / columns):.2g}\linewidth}}"
 
 
 def _texts(table: Table) -> list[str]:

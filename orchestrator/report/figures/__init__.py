@@ -12,6 +12,7 @@ from orchestrator.report.figures import (
     spectral_density,
 )
 from orchestrator.report.figures.cost import cost_figure
+from orchestrator.report.figures.coverage import coverage_figure
 from orchestrator.report.figures.designs import designs_figure
 from orchestrator.report.figures.environments import environments_figure
 from orchestrator.report.figures.figure import Figure as Figure
@@ -39,6 +40,7 @@ FIGURE_KEYS = (
     "designs",
     "training",
     "cost",
+    "coverage",
     "margin-distribution",
     "smallest-margins",
     "spectral-density",
@@ -80,6 +82,7 @@ def all_figures(source: Source) -> list[Figure]:
         designs_figure(source),
         training_figure(source, hue),
         cost_figure(source),
+        coverage_figure(source, hue),
         *(
             replace(draw(source, hue), asked=(request, dimensions) in asked)
             for request, dimensions, draw in _OF_REQUESTS

@@ -1,4 +1,4 @@
-"""Figure 5: what each measure costs beside training."""
+"""What each measure costs beside training."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ _TITLE = "What measuring costs beside training"
 _COLUMNS = ("what", "kind", "n", "low", "middle", "high", "total")
 _KINDS = {"measure": "measuring a snapshot", "training": "training a network"}
 _ROW_HEIGHT = 24
-_LONGEST = 36
-_LETTER_WIDTH = 6
+_LABEL = 220
 
 
 def cost_figure(source: Source) -> Figure:
@@ -65,20 +64,17 @@ def cost_figure(source: Source) -> Figure:
 
 def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
     kinds = list(_KINDS.values())
-    records = [
-        {**row, "what": _shortened(row["what"]), "full": row["what"], "kind": _KINDS[row["kind"]]}
-        for row in rows
-    ]
+    records = [{**row, "kind": _KINDS[row["kind"]]} for row in rows]
     order = [record["what"] for record in records]
     base = alt.Chart(data(records)).encode(
-        y=alt.Y("what:N", title=None, sort=order, axis=alt.Axis(grid=True)),
+        y=alt.Y("what:N", title=None, sort=order, axis=alt.Axis(grid=True, labelLimit=_LABEL)),
         color=alt.Color(
             "kind:N",
             title="seconds for",
             scale=alt.Scale(domain=kinds, range=[OKABE_ITO[3], OKABE_ITO[4]]),
         ),
         tooltip=[
-            alt.Tooltip("full:N", title="what"),
+            alt.Tooltip("what:N"),
             alt.Tooltip("middle:Q", title="median s", format=".3~g"),
             alt.Tooltip("low:Q", title="10th percentile s", format=".3~g"),
             alt.Tooltip("high:Q", title="90th percentile s", format=".3~g"),
@@ -106,11 +102,7 @@ def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
     )
     height = _ROW_HEIGHT * len(order)
     chart = alt.layer(spread, dots, text).properties(width=WIDE - 300, height=height)
-    return themed(chart, room=56 + _LETTER_WIDTH * max(map(len, order)))
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return themed(chart, room=56 + _LABEL)
 
 
 def _duration(seconds: float) -> str:

@@ -8,7 +8,15 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
-from orchestrator.report.figures.theme import INK, OKABE_ITO, SHAPES, WIDE, data, themed
+from orchestrator.report.figures.theme import (
+    INK,
+    OKABE_ITO,
+    SHAPES,
+    WIDE,
+    correlation_axis,
+    data,
+    themed,
+)
 from orchestrator.report.network_queries import at_milestones, at_times, final_networks
 from orchestrator.report.predictors import GAPS
 from orchestrator.report.source import Rows, Source
@@ -167,7 +175,7 @@ def _chart(found: list[Found]) -> dict[str, Any]:
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=65, opacity=1).encode(
-        x=alt.X("tau:Q", title="Kendall’s τ_b", scale=scale),
+        x=alt.X("tau:Q", title="Kendall’s τ_b", scale=scale, axis=correlation_axis()),
         shape=alt.Shape(
             "design:N",
             title="networks compared",

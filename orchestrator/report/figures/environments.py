@@ -28,10 +28,10 @@ Judged = tuple[Predictor, str, SignError]
 def environments_figure(source: Source, trained: Trained) -> Figure:
     """Distribution of sign errors over environments, of a few measures, for both gaps."""
     queries = (trained.query, TEST_EXAMPLES)
-    if not trained.axes or not trained.predictors:
+    grid = trained.grid
+    if grid is None or not trained.predictors:
         reason = "It needs a measure and trained networks that differ in a hyperparameter."
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
-    grid = Grid.of({axis: trained.levels(axis) for axis in trained.axes})
     (examples,) = source.rows(TEST_EXAMPLES)["examples"] or (None,)
     fewest = _fewest(trained)
     found = [
@@ -118,7 +118,7 @@ def _worst(judged: Judged) -> str:
         return text
     worst = errors.overall.worst
     levels = " and ".join(map(str, worst.levels))
-    return f"{text}, worst {worst.error:.2f} between {worst.axis.replace('_', ' ')} {levels}"
+    return f"{text}, worst {worst.error:.2f} along {worst.axis} between {levels}"
 
 
 def _chart(found: list[Judged], drawn: list[str]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def _table(found: list[Judged]) -> Table:
     rows = []
     for one, gap, judged in found:
         overall, worst = judged.overall, judged.overall.worst
-        between = "" if worst is None else f"{worst.axis} {worst.levels[0]} and {worst.levels[1]}"
+        between = "" if worst is None else f"{worst.axis}: {worst.levels[0]} and {worst.levels[1]}"
         mean = overall.mean
         rows.append(
             (

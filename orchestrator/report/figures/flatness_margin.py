@@ -1,4 +1,4 @@
-"""Figure 2: margin against flatness, coloured by batch size, shaped by milestone."""
+"""Margin against flatness, coloured by batch size, shaped by milestone."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import altair as alt
 from orchestrator.report.figures.figure import Figure
 from orchestrator.report.figures.points import Points, collect_points, milestone_shape, tooltips
 from orchestrator.report.figures.theme import (
+    MARGIN_TITLE,
+    TRACE_TITLE,
     WIDE,
     data,
     hue_color,
@@ -65,13 +67,13 @@ def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
 def _chart(points: Points, hue: Hue | None) -> Any:
     x = alt.X(
         "hessian_trace:Q",
-        title="Hessian trace (logarithmic; flatter to the left)",
+        title=f"{TRACE_TITLE[:-1]}; flatter to the left)",
         scale=alt.Scale(type="log", domain=padded_log(points.column("hessian_trace")), nice=False),
         axis=log_axis(points.column("hessian_trace"), most=10),
     )
     y = alt.Y(
         "margin_mean:Q",
-        title="mean margin",
+        title=MARGIN_TITLE,
         scale=alt.Scale(domain=padded(points.column("margin_mean")), nice=False),
     )
     faint = f"datum.train_error > {TRAIN_ERROR_THRESHOLD:g}"

@@ -1,4 +1,4 @@
-"""Figure 3: margin and flatness, each against the loss gap and the error gap."""
+"""Margin and flatness, each against the loss gap and the error gap."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from orchestrator.report.figures.figure import Figure, Table
 from orchestrator.report.figures.points import Points, collect_points, tooltips
 from orchestrator.report.figures.theme import (
     INK,
+    MARGIN_TITLE,
     PANEL_HEIGHT,
     PANEL_WIDTH,
+    TRACE_TITLE,
     hue_color,
+    hue_shape,
     log_axis,
     padded,
     padded_log,
@@ -28,7 +31,7 @@ from orchestrator.statistics.claim import with_interval
 _KEY = "gaps"
 _DATA = "snapshots"
 _TITLE = "Margin and flatness against the generalization gaps"
-_MEASURES = {"margin_mean": "mean margin", "hessian_trace": "Hessian trace (logarithmic)"}
+_MEASURES = {"margin_mean": MARGIN_TITLE, "hessian_trace": TRACE_TITLE}
 _GAPS = {"loss_gap": "loss gap", "error_gap": "error gap"}
 
 
@@ -120,6 +123,7 @@ def _panel(points: Points, measure: str, gap: str, hue: Hue | None, brush: Any) 
             ),
             stroke=hue_color(hue, alt.Stroke),
             fill=hue_color(hue, alt.Fill),
+            shape=hue_shape(hue),
             opacity=marked.then(alt.value(0.9)).otherwise(alt.value(0.1)),
             fillOpacity=alt.when("datum.is_final").then(alt.value(0.9)).otherwise(alt.value(0)),
             tooltip=tooltips(hue, points),

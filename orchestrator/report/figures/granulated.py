@@ -31,13 +31,13 @@ def granulated_figure(trained: Trained) -> Figure:
     """ψ of every measure along every hyperparameter, and Ψ, for both gaps."""
     queries = (trained.query,)
     conditions = len(set(trained.rows["condition_id"]))
-    if not trained.axes or not trained.predictors or conditions < _FEWEST_CONDITIONS:
+    grid = trained.grid
+    if grid is None or not trained.predictors or conditions < _FEWEST_CONDITIONS:
         reason = (
             "It needs a measure and trained networks of at least three conditions that differ in "
-            "a hyperparameter."
+            "the swept hyperparameters and in nothing else."
         )
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
-    grid = Grid.of({axis: trained.levels(axis) for axis in trained.axes})
     cells = _cells(trained, grid)
     missing = (
         f" The grid lacks {counted(grid.n_missing, 'combination')} of levels; groups of one "
@@ -59,7 +59,7 @@ def granulated_figure(trained: Trained) -> Figure:
         ),
         alternative=(
             f"Heat map of {counted(len(trained.predictors), 'measure')} by "
-            f"{', '.join(_readable(axis) for axis in trained.axes)} and their mean, for the loss "
+            f"{', '.join(trained.axes)} and their mean, for the loss "
             "gap and for the error gap; the numbers are in the table."
         ),
         queries=queries,
@@ -76,7 +76,7 @@ def _cells(trained: Trained, grid: Grid) -> list[Cell]:
         for gap in GAPS:
             found = granulated_kendall(values, trained.rows.floats(gap), grid, seeds)
             cells += [
-                (one, gap, _readable(axis.axis), axis.estimate, axis.groups, axis.single)
+                (one, gap, axis.axis, axis.estimate, axis.groups, axis.single)
                 for axis in found.axes
             ]
             groups = sum(axis.groups for axis in found.axes)
@@ -102,10 +102,6 @@ def _information(trained: Trained, grid: Grid) -> list[Cell]:
         estimate = Estimate(found.value, None, None, LEVEL, found.n, 0, found.n_excluded, remark)
         cells.append((one, gap, _INFORMATION, estimate, found.n_pairs, 0))
     return cells
-
-
-def _readable(axis: str) -> str:
-    return axis.replace("_", " ")
 
 
 def _chart(cells: list[Cell]) -> dict[str, Any]:
@@ -165,9 +161,9 @@ def _chart(cells: list[Cell]) -> dict[str, Any]:
             legend=alt.Legend(gradientLength=160),
         )
     )
-    dark = alt.when("abs(datum.psi) > 0.55").then(alt.value("#FFFFFF"))
+    blue = alt.when("datum.psi > 0.8").then(alt.value("#FFFFFF"))
     text = base.mark_text(fontSize=10).encode(
-        text=alt.Text("psi:Q", format=".2f"), color=dark.otherwise(alt.value("#111111"))
+        text=alt.Text("psi:Q", format=".2f"), color=blue.otherwise(alt.value("#111111"))
     )
     chart = alt.layer(tiles, text).properties(
         width=_CELL * len(along), height=_ROW_HEIGHT * len(order)

@@ -11,10 +11,13 @@ import numpy as np
 from orchestrator.report.figures.figure import Figure, Table
 from orchestrator.report.figures.theme import (
     INK,
+    MARGIN_TITLE,
     OKABE_ITO,
     PANEL_HEIGHT,
     PANEL_WIDTH,
     SHAPES,
+    TRACE_TITLE,
+    correlation_axis,
     data,
     log_axis,
     padded,
@@ -100,14 +103,14 @@ def _chart(rows: Rows, labels: list[str], correlations: list[Correlation]) -> di
             "way:N",
             title="training",
             scale=alt.Scale(domain=names, range=colours),
-            legend=alt.Legend(columns=2, labelLimit=330),
+            legend=alt.Legend(columns=1, labelLimit=PANEL_WIDTH - 20),
         ),
         "shape": alt.Shape("way:N", title="training", scale=alt.Scale(domain=names, range=shapes)),
     }
     return themed(
         alt.concat(
             _points(rows, labels, scales), _correlations(correlations, colours, shapes), columns=2
-        )
+        ).resolve_scale(color="independent", shape="independent")
     )
 
 
@@ -131,12 +134,12 @@ def _points(rows: Rows, labels: list[str], scales: dict[str, Any]) -> Any:
         .encode(
             x=alt.X(
                 "trace:Q",
-                title="Hessian trace (logarithmic)",
+                title=TRACE_TITLE,
                 scale=alt.Scale(type="log", domain=padded_log(traces), nice=False),
                 axis=log_axis(traces),
             ),
             y=alt.Y(
-                "margin:Q", title="mean margin", scale=alt.Scale(domain=padded(margins), nice=False)
+                "margin:Q", title=MARGIN_TITLE, scale=alt.Scale(domain=padded(margins), nice=False)
             ),
             tooltip=[
                 alt.Tooltip("way:N", title="training"),
@@ -182,9 +185,19 @@ def _correlations(correlations: list[Correlation], colours: list[str], shapes: l
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=alt.X("r:Q", title="Pearson’s r; lowest: all together", scale=scale),
+        x=alt.X(
+            "r:Q",
+            title="Pearson’s r; lowest: all together",
+            scale=scale,
+            axis=correlation_axis(),
+        ),
         shape=alt.Shape(
-            "way:N", scale=alt.Scale(domain=order, range=[*shapes[:several], "stroke"]), legend=None
+            "way:N",
+            scale=alt.Scale(
+                domain=order,
+                range=[*shapes[:several], SHAPES[several] if several < len(SHAPES) else "wedge"],
+            ),
+            legend=None,
         ),
     )
     return alt.layer(zero, spread, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)

@@ -55,8 +55,8 @@ def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
         "Top: the share of training examples with at most that margin "
         f"(true logit less the largest other{unit}) in the final networks, averaged over networks "
         "at equal shares, with a band from the lowest to the highest network. Left of zero are "
-        f"the misclassified; up to {_EDGE:.0%} of the examples at either end may lie beyond the "
-        "axis.",
+        f"the misclassified; up to {100 * _EDGE:g} % of the examples at either end may lie beyond "
+        "the axis.",
         "Below: the same over training, where at least half of the networks have a snapshot at "
         "that epoch: the median, and bands that hold the middle 50 % and 90 % of the "
         "examples, averaged over networks."
@@ -72,28 +72,28 @@ def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
         alternative=_alternative(final, along, hue),
         queries=(chosen.query, *queries),
         table=_table(final, along, hue),
-        chart=_chart(final, along, hue),
+        chart=_chart(final, along, hue, "normalized margin" if unit else "margin (logits)"),
     )
 
 
 def _chart(
-    final: list[dict[str, Any]], along: list[dict[str, Any]], hue: Hue | None
+    final: list[dict[str, Any]], along: list[dict[str, Any]], hue: Hue | None, title: str
 ) -> dict[str, Any]:
     ends = [record[name] for record in along for name in ("q05", "q95")]
     epochs = [record["epoch"] for record in along]
     panels = [
-        _band_panel(own, level_title(hue, level), ends, epochs)
+        _band_panel(own, level_title(hue, level), title, ends, epochs)
         for level in levels_of(hue)
         if (own := [record for record in along if record["hue"] == level])
     ]
-    top = _final_panel(final, hue)
+    top = _final_panel(final, hue, title)
     # A legend of its own stays with the curves that it explains.
     chart = alt.vconcat(top, *([alt.concat(*panels, columns=2)] if panels else []))
     chart = chart.resolve_legend(color="independent", shape="independent")
     return themed(chart, room=80)
 
 
-def _final_panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
+def _final_panel(records: list[dict[str, Any]], hue: Hue | None, title: str) -> Any:
     inner = [record["margin"] for record in records if _EDGE <= record["share"] <= 1 - _EDGE]
     x = alt.Scale(domain=padded([0, *inner]), nice=False)
     y = alt.Y(
@@ -120,10 +120,10 @@ def _final_panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
         .encode(x="zero:Q")
     )
     band = base.mark_area(opacity=0.2, orient="horizontal", clip=True).encode(
-        x=alt.X("low:Q", title="margin", scale=x), x2="high:Q"
+        x=alt.X("low:Q", title=title, scale=x), x2="high:Q"
     )
     line = base.mark_line(strokeWidth=2, clip=True).encode(
-        x=alt.X("margin:Q", title="margin", scale=x), order="share:Q"
+        x=alt.X("margin:Q", title=title, scale=x), order="share:Q"
     )
     dots = base.transform_filter(_TENTHS).mark_point(filled=True, size=36, opacity=1, clip=True)
     dots = dots.encode(x=alt.X("margin:Q"), shape=hue_shape(hue))
@@ -131,7 +131,7 @@ def _final_panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
 
 
 def _band_panel(
-    records: list[dict[str, Any]], title: str, ends: list[float], epochs: list[float]
+    records: list[dict[str, Any]], name: str, title: str, ends: list[float], epochs: list[float]
 ) -> Any:
     base = alt.Chart(data(records)).encode(
         x=alt.X(
@@ -156,18 +156,18 @@ def _band_panel(
 
     def band(low: str, high: str, opacity: float) -> Any:
         area = base.mark_area(color=colour, opacity=opacity)
-        return area.encode(y=alt.Y(f"{low}:Q", title="margin", scale=scale), y2=f"{high}:Q")
+        return area.encode(y=alt.Y(f"{low}:Q", title=title, scale=scale), y2=f"{high}:Q")
 
     line = base.mark_line(
         color=colour, strokeWidth=2, point=alt.OverlayMarkDef(size=22, filled=True, color=colour)
-    ).encode(y=alt.Y("q50:Q", title="margin", scale=scale, axis=alt.Axis(tickCount=5)))
+    ).encode(y=alt.Y("q50:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5)))
     zero = (
         alt.Chart(data([{"zero": 0}]))
         .mark_rule(color=INK, opacity=0.6, strokeDash=[2, 3])
         .encode(y="zero:Q")
     )
     return alt.layer(zero, band("q05", "q95", 0.2), band("q25", "q75", 0.3), line).properties(
-        width=PANEL_WIDTH, height=_PANEL_HEIGHT, title=alt.TitleParams(title, fontSize=12)
+        width=PANEL_WIDTH, height=_PANEL_HEIGHT, title=alt.TitleParams(name, fontSize=12)
     )
 
 

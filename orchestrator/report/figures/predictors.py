@@ -8,7 +8,14 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
-from orchestrator.report.figures.theme import INK, OKABE_ITO, WIDE, data, themed
+from orchestrator.report.figures.theme import (
+    INK,
+    OKABE_ITO,
+    WIDE,
+    correlation_axis,
+    data,
+    themed,
+)
 from orchestrator.report.network_queries import MEASURE_COLUMNS
 from orchestrator.report.predictors import (
     FEWEST_NETWORKS,
@@ -172,7 +179,12 @@ def _chart(
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(
-        x=alt.X("tau:Q", title="Kendall’s τ_b over trained networks", scale=scale),
+        x=alt.X(
+            "tau:Q",
+            title="Kendall’s τ_b over trained networks",
+            scale=scale,
+            axis=correlation_axis(),
+        ),
         shape=alt.Shape(
             "gap:N",
             title="rank correlation with the",

@@ -102,7 +102,7 @@ def _chart(
     linear = _linear(records)
     x = alt.X(
         "eigenvalue:Q",
-        title="eigenvalue λ",
+        title="eigenvalue λ (loss / weight²)",
         scale=alt.Scale(type="symlog", constant=linear, domain=padded(ends, 0.02), nice=False),
         axis=alt.Axis(values=_ticks(ends, linear), format="~g"),
     )

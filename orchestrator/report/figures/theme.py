@@ -16,6 +16,8 @@ import altair as alt
 from orchestrator.report.hue import MOST_NAMED, Hue
 
 INK = "currentColor"
+MARGIN_TITLE = "mean margin (logits)"
+TRACE_TITLE = "Hessian trace (loss / weight², log)"
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#B8A900")
 SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
 PANEL_WIDTH = 280
@@ -112,8 +114,8 @@ def hue_color(hue: Hue | None, channel: Any = alt.Color) -> Any:
 
 
 def hue_shape(hue: Hue | None) -> Any:
-    """A shape for each level beside its colour, in one legend; for at most as many as there are."""
-    if hue is None:
+    """A shape for each level beside its colour, in one legend; a circle if there are too many."""
+    if hue is None or len(hue.levels) > len(SHAPES):
         return alt.value(SHAPES[0])
     levels = list(hue.levels)
     scale = alt.Scale(domain=levels, range=list(SHAPES[: len(levels)]))
@@ -149,6 +151,11 @@ def log_axis(values: Sequence[float], form: str = "~g", most: int = 7) -> alt.Ax
             break
     stride = -(-len(inside) // most)
     return alt.Axis(values=inside[::stride], format=form)
+
+
+def correlation_axis() -> alt.Axis:
+    """The axis of a correlation, from −1 to 1."""
+    return alt.Axis(values=[-1, -0.5, 0, 0.5, 1], format=".1f")
 
 
 def _six_digits(value: Any) -> Any:

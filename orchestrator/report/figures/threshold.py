@@ -1,4 +1,4 @@
-"""Figure 1: correlation of flatness and margin against the training-error threshold."""
+"""The headline: correlation of flatness and margin against the training-error threshold."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from orchestrator.report.figures.theme import (
 )
 from orchestrator.report.queries import correlation_by_threshold, snapshots
 from orchestrator.report.source import Rows, Source
-from orchestrator.statistics import Estimate, partial_pearson, pearson, within_pearson
+from orchestrator.statistics import Estimate, partial_pearson, pearson, spearman, within_pearson
 from orchestrator.statistics.claim import number, with_interval
 from orchestrator.statistics.estimate import positive_log10
 
@@ -46,6 +46,8 @@ class Point:
         plain: Pearson's r of the logarithm of flatness and the mean margin.
         partial: The same with the logarithm of the training loss held fixed.
         within: The same with the mean of each condition removed.
+        ranked: Spearman’s ρ.
+        independent: As ``plain``, with Fisher's interval, as if snapshots were independent.
     """
 
     line: str
@@ -53,6 +55,8 @@ class Point:
     plain: Estimate
     partial: Estimate
     within: Estimate
+    ranked: Estimate
+    independent: Estimate
 
 
 def threshold_figure(source: Source) -> Figure:
@@ -98,7 +102,9 @@ def points_by_threshold(rows: Rows, name: str, line: str) -> Iterator[Point]:
         before = plain.n
         partial = partial_pearson(flatness[kept], margin[kept], [loss[kept]], inner)
         within = within_pearson(flatness[kept], margin[kept], inner)
-        yield Point(line, threshold, plain, partial, within)
+        ranked = spearman(flatness[kept], margin[kept], inner)
+        independent = pearson(flatness[kept], margin[kept])
+        yield Point(line, threshold, plain, partial, within, ranked, independent)
 
 
 def _records(points: list[Point], which: str) -> list[dict[str, Any]]:
@@ -205,7 +211,8 @@ def _caption(points: list[Point]) -> str:
         f"to {with_interval(tight.plain, 2)} at {tight.threshold:g} ({tight.plain.n}). "
         "Right: the same with the logarithm of the training loss held fixed, which both "
         "measures follow. Bands: 95 % intervals from a bootstrap over trials within conditions. "
-        "Along the top: number of snapshots."
+        "Along the top: number of snapshots. The table adds r inside conditions, Spearman’s ρ, and "
+        "the interval that Fisher’s z would give if all snapshots were independent."
     )
 
 
@@ -239,6 +246,11 @@ def threshold_table(points: list[Point], title: str) -> Table:
         "snapshots",
         "trials",
         "left out",
+        "Spearman’s ρ",
+        "ρ from",
+        "ρ to",
+        "r from, if independent",
+        "r to, if independent",
     )
     rows = [
         (
@@ -256,6 +268,11 @@ def threshold_table(points: list[Point], title: str) -> Table:
             point.plain.n,
             point.plain.n_groups,
             point.plain.n_excluded,
+            point.ranked.value,
+            point.ranked.low,
+            point.ranked.high,
+            point.independent.low,
+            point.independent.high,
         )
         for point in points
     ]

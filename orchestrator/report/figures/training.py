@@ -1,4 +1,4 @@
-"""Figure 4: margin and flatness along updates and along epochs, by batch size."""
+"""Margin and flatness along updates and along epochs, by batch size."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from scipy import stats
 
 from orchestrator.report.figures.figure import Figure, Table
 from orchestrator.report.figures.theme import (
+    MARGIN_TITLE,
     PANEL_HEIGHT,
     PANEL_WIDTH,
+    TRACE_TITLE,
     data,
     hue_color,
+    hue_shape,
     log_axis,
     padded,
     padded_log,
@@ -28,7 +31,7 @@ from orchestrator.statistics.estimate import FloatArray, IntArray, positive_log1
 
 _KEY = "training"
 _TITLE = "Margin and flatness along training"
-_MEASURES = {"margin_mean": "mean margin", "hessian_trace": "Hessian trace (logarithmic)"}
+_MEASURES = {"margin_mean": MARGIN_TITLE, "hessian_trace": TRACE_TITLE}
 _TIMES = {"step": "updates", "epoch": "epochs"}
 _MOST_TIMES = 30
 
@@ -160,8 +163,9 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
     band = base.mark_area(opacity=0.2, clip=True).encode(
         y=alt.Y("low:Q", title=_MEASURES[measure], scale=scale, axis=axis), y2="high:Q"
     )
-    line = base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=18, filled=True))
-    return alt.layer(band, line.encode(y=y)).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
+    line = base.mark_line(strokeWidth=2).encode(y=y)
+    dots = base.mark_point(filled=True, size=28, opacity=1).encode(y=y, shape=hue_shape(hue))
+    return alt.layer(band, line, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
 
 
 def _domain(records: list[dict[str, Any]], logarithmic: bool) -> list[float]:

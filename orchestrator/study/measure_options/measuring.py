@@ -20,7 +20,11 @@ class MeasuringOptions(Options):
         None, description="Measure on a fixed stratified subset of each split; all by default."
     )
     examples_per_pass: PositiveInt = Field(1000, description="Bounds the memory of one pass.")
-    timeout: PositiveFloat = Field(3600.0, description="Seconds one snapshot's measures may take.")
+    timeout: PositiveFloat = Field(
+        3600.0,
+        description="Seconds one snapshot's measures may take together; if they take longer, "
+        "each is tried by itself.",
+    )
 
     @property
     def suffix(self) -> str:

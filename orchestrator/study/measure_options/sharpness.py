@@ -59,7 +59,7 @@ class PacBayesSigmaOptions(MeasureOptions):
     name: Literal["pac_bayes_sigma"]
     magnitude_aware: bool = Field(False, description="Noise of variance σ² θ² + epsilon².")
     accuracy_drop: float = Field(0.1, gt=0, lt=1, description="Fall of the training accuracy.")
-    draws: PositiveInt = Field(32, description="Draws of the noise, the same for every σ.")
+    draws: PositiveInt = Field(48, description="Draws of the noise, the same for every σ.")
     largest: PositiveFloat = Field(2.0, description="Largest σ tried; larger ones are censored.")
     tolerance: PositiveFloat = Field(0.01, description="Precision of the search, relative to σ.")
     epsilon: NonNegativeFloat = Field(1e-3, description="Least noise, if magnitude-aware.")
@@ -105,7 +105,7 @@ class FlatnessProfileOptions(MeasureOptions):
         min_length=1,
         description="Standard deviations of the noise, relative to each weight.",
     )
-    draws: PositiveInt = Field(16, description="Draws of the noise, the same for every sigma.")
+    draws: PositiveInt = Field(64, description="Draws of the noise, the same for every sigma.")
 
 
 class LocalEntropyOptions(MeasureOptions):

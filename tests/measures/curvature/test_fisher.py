@@ -14,7 +14,11 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.exact_trace import exact_trace
-from orchestrator.measures.curvature.fisher import Fisher
+from orchestrator.measures.curvature.fisher import (
+    Fisher,
+    empirical_fisher_trace,
+    fisher_trace,
+)
 from orchestrator.study.measure_options.curvature import FisherOptions
 from tests.measures.cases import CASES, CROSS_ENTROPY, Case, case, mlp, random_dataset
 from tests.measures.references import dense_hessian
@@ -30,8 +34,8 @@ def numbers(context: MeasureContext) -> dict[str, float]:
     return {name: value.value for name, value in found(context).items()}
 
 
-def dense(context: MeasureContext) -> dict[str, float]:
-    """The same from the dense Fisher matrix and the gradients of all examples."""
+def dense_parts(context: MeasureContext) -> tuple[Tensor, Tensor]:
+    """Diagonal of each example's own Fisher matrix, and its gradient, shapes ``(n, P)``."""
     x = torch.cat([x for x, _ in context.batches("train")])
     theta = {name: p.detach() for name, p in context.parameters.items()}
 
@@ -39,23 +43,44 @@ def dense(context: MeasureContext) -> dict[str, float]:
         parts = jacrev(lambda values: functional_call(context.model, values, (one[None],))[0])
         return torch.cat([part.flatten(1) for part in parts(theta).values()], dim=1)
 
-    gradients, fisher = [], torch.zeros(context.n_parameters, context.n_parameters).double()
+    gradients, diagonals = [], []
     for one, label in zip(x, context.labels("train"), strict=True):
         j = jacobian(one)
         logits = functional_call(context.model, theta, (one[None],))[0].detach().requires_grad_()
         p = logits.detach().softmax(0)
-        fisher += j.T @ (p.diag() - p.outer(p)) @ j / len(x)
+        diagonals.append((j.T @ (p.diag() - p.outer(p)) @ j).diagonal())
         loss = context.loss.per_example(logits[None], label[None]).sum()
         gradients.append(j.T @ torch.autograd.grad(loss, logits)[0])
-    g = torch.stack(gradients)
+    return torch.stack(diagonals), torch.stack(gradients)
+
+
+def dense(context: MeasureContext) -> dict[str, float]:
+    """The same from the dense Fisher matrix and the gradients of all examples."""
+    diagonals, g = dense_parts(context)
     square = g.mean(0).square().sum().item()
     noise = (g - g.mean(0)).square().sum(1).mean().item()
     return {
-        "fisher_trace": fisher.trace().item(),
+        "fisher_trace": diagonals.sum(1).mean().item(),
         "empirical_fisher_trace": g.square().sum(1).mean().item(),
         "gradient_noise": noise,
         "gradient_noise_scale": noise / square if square else float("nan"),
     }
+
+
+@pytest.mark.parametrize("name", ["tanh", "cnn", "mse", "tied", "residual_batch_norm"])
+def test_has_the_part_of_each_parameter_and_each_example(name: str) -> None:
+    context = case(name).context()
+    diagonals, gradients = dense_parts(context)
+    sizes = [parameter.numel() for parameter in context.parameters.values()]
+    for trace, entries in (
+        (fisher_trace(context), diagonals),
+        (empirical_fisher_trace(context), gradients.square()),
+    ):
+        blocks = [part.sum(1).mean().item() for part in entries.split(sizes, dim=1)]
+        assert list(trace.per_parameter) == list(context.parameters)
+        assert list(trace.per_parameter.values()) == pytest.approx(blocks, rel=1e-9, abs=1e-14)
+        assert trace.per_example.tolist() == pytest.approx(entries.sum(1).tolist(), rel=1e-9)
+        assert trace.total == pytest.approx(trace.per_example.mean().item(), rel=1e-12)
 
 
 class Gain(nn.Module):

@@ -4,13 +4,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.measures.curvature.krylov import Tridiagonalization
 from orchestrator.measures.curvature.lanczos import lanczos
 from tests.measures.curvature.spectra import with_spectrum
 
 
-def run(matrix, **options):
-    options.setdefault("generator", torch.Generator().manual_seed(0))
-    return lanczos(matrix.mv, len(matrix), **options)
+def space_of(matrix, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return Tridiagonalization(matrix.mv, len(matrix), generator=generator)
+
+
+def run(matrix, seed=0, **options):
+    return lanczos(space_of(matrix, seed), **options)
 
 
 def decaying(dimension):
@@ -76,13 +81,11 @@ def test_a_small_smallest_eigenvalue_is_judged_by_its_own_size():
     matrix = with_spectrum(small_negative(300))
     early = []
     for seed in range(10):
-        options = {"top": 3, "generator": torch.Generator().manual_seed(seed)}
-        found = run(matrix, tolerance=tolerance, iterations=200, **options)
+        found = run(matrix, seed, top=3, tolerance=tolerance, iterations=200)
         assert found.converged[-1]
         assert found.iterations < 200
         assert found.values[-1].item() == pytest.approx(-0.01, rel=tolerance)
-        options["generator"].manual_seed(seed)
-        rough = run(matrix, tolerance=tolerance, iterations=15, **options)
+        rough = run(matrix, seed, top=3, tolerance=tolerance, iterations=15)
         assert rough.residuals[-1] <= tolerance * 10
         assert not rough.converged[-1]
         early.append(abs(rough.values[-1].item() / -0.01 - 1))
@@ -140,7 +143,7 @@ def test_moments_of_the_start_vector():
         seen.append(vector.clone())
         return matrix @ vector
 
-    found = lanczos(matvec, 80, iterations=12, tolerance=0.0)
+    found = lanczos(Tridiagonalization(matvec, 80), iterations=12, tolerance=0.0)
     side = torch.diag(found.off_diagonal, 1)
     tridiagonal = torch.diag(found.diagonal) + side + side.T
     power = torch.eye(12).double()
@@ -155,18 +158,16 @@ def test_moments_of_the_start_vector():
 def test_a_matvec_in_single_precision():
     matrix = with_spectrum(decaying(200))
     single = matrix.float()
-    found = lanczos(lambda v: single @ v.float(), 200, top=3, tolerance=1e-4)
+    found = lanczos(Tridiagonalization(lambda v: single @ v.float(), 200), top=3, tolerance=1e-4)
     assert found.values.dtype == torch.float64
     assert found.values[:3] == pytest.approx([10.0, 8.0, 6.4], rel=1e-5)
 
 
 def test_equal_generators_give_equal_results():
     matrix = with_spectrum(decaying(100))
-    first, second = (
-        run(matrix, iterations=20, generator=torch.Generator().manual_seed(3)) for _ in range(2)
-    )
+    first, second = (run(matrix, seed=3, iterations=20) for _ in range(2))
     assert torch.equal(first.values, second.values)
-    third = run(matrix, iterations=20, generator=torch.Generator().manual_seed(4))
+    third = run(matrix, seed=4, iterations=20)
     assert not torch.equal(first.values, third.values)
 
 
@@ -179,11 +180,23 @@ def test_what_is_not_finite_is_an_error(bad):
         return vector * (bad if len(calls) == 3 else len(calls))
 
     with pytest.raises(FloatingPointError, match="isn't finite"):
-        lanczos(matvec, 50)
+        lanczos(Tridiagonalization(matvec, 50))
+
+
+@pytest.mark.parametrize("values", [decaying(150), [3.0, 3.0] + [0.0] * 148])
+def test_a_space_that_others_made_larger_gives_the_same(values):
+    matrix = with_spectrum(values)
+    alone = run(matrix, top=2)
+    space = space_of(matrix)
+    space.first(80)
+    after = lanczos(space, top=2)
+    assert alone.iterations < 80
+    assert torch.equal(alone.values, after.values)
+    assert torch.equal(alone.residuals, after.residuals)
 
 
 def test_dimension_one():
-    found = lanczos(lambda v: 7 * v, 1, top=1)
+    found = lanczos(Tridiagonalization(lambda v: 7 * v, 1), top=1)
     assert found.complete
     assert found.values.tolist() == pytest.approx([7.0])
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.measures.curvature.krylov import Tridiagonalization
 from orchestrator.measures.curvature.lanczos_quadrature import (
-    Quadrature,
     lanczos_quadrature,
     smoothed_density,
 )
@@ -16,10 +16,13 @@ from tests.measures.curvature.spectra import signs, with_spectrum
 VALUES = [9.0, 4.0, 4.0, *np.linspace(-1, 1.5, 57)]
 
 
+def quadrature(matvec, start, iterations):
+    return lanczos_quadrature(Tridiagonalization(matvec, len(start), start=start), iterations)
+
+
 def quadratures(matrix, probes=6, iterations=20):
     return [
-        lanczos_quadrature(matrix.mv, signs(len(matrix), 0, index), iterations)
-        for index in range(probes)
+        quadrature(matrix.mv, signs(len(matrix), 0, index), iterations) for index in range(probes)
     ]
 
 
@@ -35,7 +38,7 @@ def test_moments_are_exact_below_twice_the_iterations(iterations):
     """vᵀ A^k v for every k < 2m, and not beyond."""
     matrix = with_spectrum(VALUES)
     start = signs(60, 3)
-    found = lanczos_quadrature(matrix.mv, 7.0 * start, iterations)
+    found = quadrature(matrix.mv, 7.0 * start, iterations)
     unit = start / 60**0.5
     power = unit.clone()
     for order in range(min(2 * iterations, 12)):
@@ -50,7 +53,7 @@ def test_moments_are_exact_below_twice_the_iterations(iterations):
     seed=st.integers(0, 50),
 )
 def test_weights_are_a_distribution_on_the_range_of_the_spectrum(values, seed):
-    found = lanczos_quadrature(with_spectrum(values, seed).mv, signs(len(values), seed), 8)
+    found = quadrature(with_spectrum(values, seed).mv, signs(len(values), seed), 8)
     assert (found.weights >= 0).all()
     assert found.weights.sum().item() == pytest.approx(1.0, abs=1e-12)
     assert found.nodes.min() >= min(values) - 1e-10
@@ -64,7 +67,7 @@ def test_stops_at_an_invariant_subspace():
         products.append(1)
         return 3 * vector
 
-    found = lanczos_quadrature(matvec, signs(40, 0), 20)
+    found = quadrature(matvec, signs(40, 0), 20)
     assert len(products) == 1
     assert (found.nodes.tolist(), found.weights.tolist()) == ([3.0], [1.0])
 
@@ -74,7 +77,7 @@ def test_the_density_is_that_of_the_eigenvalues():
     values = [5.0, 2.0, 2.0, 0.0, 0.0, -1.0]
     matrix = with_spectrum(values)
     starts = torch.eye(6).double()
-    found = smoothed_density([lanczos_quadrature(matrix.mv, start, 6) for start in starts])
+    found = smoothed_density([quadrature(matrix.mv, start, 6) for start in starts])
     assert found.width == pytest.approx(0.01 * 6)
     expected = dense_density(values, found.grid, found.width)
     torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-10)
@@ -115,14 +118,22 @@ def test_a_single_point_has_no_density(value):
     assert smoothed_density(quadratures(value * torch.eye(30).double())) is None
 
 
-def test_standard_errors_are_those_of_the_mean():
-    two = [Quadrature(torch.tensor([a, 1.0]).double(), torch.tensor([0.5, 0.5])) for a in (0, 0.4)]
-    two = [Quadrature(q.nodes, q.weights.double()) for q in two]
-    found = smoothed_density(two, points=301)
-    alone = [dense_density(q.nodes, found.grid, found.width) for q in two]
-    torch.testing.assert_close(found.standard_errors, (alone[0] - alone[1]).abs() / 2)
+def test_standard_errors_bound_those_of_the_mean():
+    """Of vᵀ f(A) v / P over all signs v, for a matrix whose every f has an equal diagonal."""
+    mean, offset = torch.tensor(5.0).double(), torch.tensor([3.0, 1.0, 0.5, 1.0]).double()
+    matrix = torch.stack([offset.roll(k) for k in range(4)])  # a circulant
+    starts = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0]).double()] * 4)
+    found = smoothed_density([quadrature(matrix.mv, v, 4) for v in starts], relative_width=0.1)
+    eigenvalues, vectors = torch.linalg.eigh(matrix)
+    assert eigenvalues.max() == pytest.approx(mean.item() + 0.5)
+    densities = (-0.5 * ((found.grid[:, None] - eigenvalues) / found.width) ** 2).exp()
+    densities /= found.width * math.sqrt(2 * math.pi)
+    each = torch.einsum("sp,pk,gk,qk,sq->sg", starts, vectors, densities, vectors, starts) / 4
+    torch.testing.assert_close(found.values, each.mean(0))
+    spread = each.std(0, correction=0) / 4
+    torch.testing.assert_close(found.standard_errors, spread, rtol=1e-6, atol=1e-9)
 
 
 def test_what_is_not_finite_is_an_error():
     with pytest.raises(FloatingPointError, match="isn't finite"):
-        lanczos_quadrature(lambda v: v * math.nan, signs(10, 0), 5)
+        quadrature(lambda v: v * math.nan, signs(10, 0), 5)

@@ -167,6 +167,12 @@ def test_the_rule_by_which_pyhessian_stops_says_nothing_of_the_error():
     assert covered >= 26
 
 
+def test_the_density_of_pyhessian_no_longer_runs():
+    """It calls ``torch.eig``, which is gone; when this fails, compare the two densities."""
+    with pytest.raises(RuntimeError, match="removed"):
+        quiet(pyhessian(learned_context()).density, iter=5)
+
+
 # BackPACK
 
 

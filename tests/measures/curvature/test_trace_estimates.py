@@ -79,8 +79,7 @@ def test_intervals_cover_the_trace_and_its_parts(dense_products, estimate, relat
             ]
         )
     shares = np.mean(covered, axis=0)
-    assert 0.92 <= shares[0] <= 0.98, shares
-    assert (shares >= 0.9).all(), shares
+    assert ((shares >= 0.92) & (shares <= 0.98)).all(), shares
     assert (len(used) > 1) == (relative_error > 0)
 
 

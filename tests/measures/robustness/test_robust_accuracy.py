@@ -5,10 +5,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.data.dataset import Split
 from orchestrator.measures import MeasureContext, Robustness
-from orchestrator.measures.robustness.attack import Settings, attacked
+from orchestrator.measures.robustness.attack import Settings, attacked, flip
 from orchestrator.measures.robustness.ball import Norm, lengths
-from orchestrator.measures.robustness.inputs import logits_of
+from orchestrator.measures.robustness.inputs import chosen_inputs, logits_of
 from orchestrator.study.measure_options.robustness import RobustnessOptions
 from tests.measures.cases import case
 from tests.measures.robustness.cases import exact_distances, random_linear
@@ -16,9 +17,10 @@ from tests.measures.robustness.cases import exact_distances, random_linear
 NORMS: tuple[Norm, ...] = ("l2", "linf")
 
 
-def measured(context: MeasureContext, **options: object) -> dict[str, float]:
+def measured(context: MeasureContext, split: Split = "test", **options: object) -> dict[str, float]:
     asked = RobustnessOptions.model_validate({"name": "robustness", **options})
-    return {row.measure: row.value for row in Robustness(asked).compute(context)}
+    rows = Robustness(asked).compute(context)
+    return {row.measure: row.value for row in rows if row.split == split}
 
 
 @pytest.mark.parametrize("norm", NORMS)
@@ -44,6 +46,21 @@ def test_robust_is_correct_and_stable(radius: float, norm: Norm, restarts: int) 
     )
     assert natural + stable - 1 <= robust + 1e-12
     assert robust <= min(natural, stable)
+
+
+@pytest.mark.parametrize(("norm", "radius"), [("l2", 2.0), ("linf", 0.5)])
+def test_robust_is_correct_and_stable_example_by_example(norm: Norm, radius: float) -> None:
+    """Against an attack on the true labels, which misclassified examples have lost already."""
+    context, settings = case("cnn").context(), Settings(norm, 10, 2)
+    inputs = chosen_inputs(context, "train", 100)
+    radii = inputs.x.new_full((len(inputs),), radius)
+    found = attacked(context, "train", 100, settings, radius)
+    lost, _ = flip(context, inputs.x, inputs.y, radii, settings)
+    robust = found.correct & ~lost
+    assert torch.equal(robust, found.correct & ~found.flipped)
+    assert 0 < robust.sum() < found.correct.sum()
+    shares = measured(context, "train", norm=norm, radius=radius, restarts=2, steps=10)
+    assert shares["robust_accuracy"] == robust.double().mean().item()
 
 
 @pytest.mark.parametrize("norm", NORMS)

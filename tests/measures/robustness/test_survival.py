@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from orchestrator.measures import kaplan_meier
 
@@ -37,6 +38,20 @@ def test_it_is_the_product_over_those_at_risk(rows: list[tuple[int, bool]]) -> N
         at_risk = sum(t >= time for t, _ in rows)
         surviving *= 1 - sum(t == time and not c for t, c in rows) / at_risk
         assert after == pytest.approx(surviving)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1, max_size=30).filter(
+        lambda rows: not all(censored for _, censored in rows)
+    )
+)
+def test_it_and_its_median_are_those_of_scipy(rows: list[tuple[int, bool]]) -> None:
+    times, censored = np.array([float(t) for t, _ in rows]), np.array([c for _, c in rows])
+    found = kaplan_meier(times, censored)
+    reference = stats.ecdf(stats.CensoredData.right_censored(times, censored)).sf
+    assert found.surviving == pytest.approx(reference.evaluate(found.times))
+    reached = reference.quantiles[reference.probabilities <= 0.5 + 1e-12]
+    assert found.quantile(0.5) == (reached[0] if len(reached) else inf)
 
 
 def test_what_is_only_censored_has_no_quantile() -> None:

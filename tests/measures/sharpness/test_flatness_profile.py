@@ -48,23 +48,33 @@ def test_is_the_mean_over_draws_with_its_standard_error(name: str) -> None:
     assert mean.variant == "sigma=0.6"
 
 
-def test_covers_the_exact_profile_of_a_threshold_classifier(
+def test_the_standard_errors_cover_the_exact_profile_of_a_threshold_classifier(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """err = Φ(−1/σ) at x = 0: within the standard error as often as due, over 200 seeds."""
+    """err = mean_i Φ((x_i − w)/(w σ)): as often as due over 200 seeds, and its mean over σ."""
+    points = torch.linspace(-1.0, 0.4, 12)
+    xs = points.tolist()
     # The same numbers as the network's, without its forward passes.
     monkeypatch.setattr(
         "orchestrator.measures.sharpness.flatness_profile.displaced",
-        lambda context, delta: LossAndError(0, float(delta.item() <= -0.5)),
+        lambda context, delta: LossAndError(0, fmean(x >= 0.5 + delta.item() for x in xs)),
     )
-    sigmas, inside = (0.8, 1.5), [0, 0]
+    sigmas = (0.25, 0.5, 1.0)
+    exact = [fmean(NormalDist().cdf((x - 0.5) / (0.5 * sigma)) for x in xs) for sigma in sigmas]
+    inside = [0, 0, 0, 0]
     for seed in range(200):
-        context = threshold_context(0.5, torch.zeros(1), seed)
-        for index, increases in enumerate(error_increases(context, sigmas, 60)):
-            exact = NormalDist().cdf(-1 / sigmas[index])
-            error = stdev(increases) / 60**0.5
-            inside[index] += abs(fmean(increases) - exact) <= 2.001 * error
-    assert all(180 <= count <= 197 for count in inside)
+        profile, mean = measured(threshold_context(0.5, points, seed), sigmas=sigmas)
+        assert profile.standard_errors is not None
+        for place, (value, error, truth) in enumerate(
+            zip(
+                [*profile.values, mean.value],
+                [*profile.standard_errors, mean.standard_error],
+                [*exact, mean_height(sigmas, exact)],
+                strict=True,
+            )
+        ):
+            inside[place] += abs(value - truth) <= 1.96 * error
+    assert all(184 <= count <= 196 for count in inside), inside
 
 
 def test_the_mean_has_the_error_of_draws_that_all_sizes_share() -> None:

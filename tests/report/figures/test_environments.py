@@ -3,7 +3,7 @@ import pytest
 from orchestrator.report.figures.environments import environments_figure
 from orchestrator.report.predictors import trained_networks
 from orchestrator.report.source import open_source
-from orchestrator.statistics import Grid, sign_error
+from orchestrator.statistics import sign_error
 from tests.report.simulated import simulate
 
 
@@ -12,7 +12,7 @@ def test_sign_errors_of_every_measure_and_both_gaps(source):
     figure = environments_figure(source, trained)
     assert len(figure.table.rows) == 2 * len(trained.predictors)
     rows = {row[:2]: row for row in figure.table.rows}
-    grid = Grid.of({"batch_size": trained.levels("batch_size")})
+    grid = trained.grid
     expected = sign_error(
         -trained.rows.floats("margin_mean"), trained.rows.floats("loss_gap"), grid, None, 4
     )

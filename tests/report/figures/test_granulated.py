@@ -44,18 +44,18 @@ def test_psi_is_the_mean_tau_over_groups_of_conditions(two_axes):
     rows = two_axes.rows
     means = {}
     for batch, rate, margin, gap in zip(
-        rows["batch_size"],
-        rows["learning_rate"],
+        two_axes.axes["batch size"],
+        two_axes.axes["learning rate"],
         rows["margin_mean"],
         rows["error_gap"],
         strict=True,
     ):
         means.setdefault((rate, batch), []).append((margin, gap))
     taus = []
-    for rate in (0.05, 0.1):
+    for rate in ("0.05", "0.1"):
         points = [
             [sum(column) / len(column) for column in zip(*means[rate, batch], strict=True)]
-            for batch in (16, 64, 256)
+            for batch in ("16", "64", "256")
         ]
         x, y = zip(*points, strict=True)
         taus.append(-stats.kendalltau(x, y).statistic)  # Larger margins, smaller gaps.
@@ -95,4 +95,7 @@ def test_an_incomplete_grid_is_told(tmp_path):
 
 def test_nothing_varied(without_trace):
     with open_source(without_trace) as source:
-        assert "differ in a hyperparameter" in granulated_figure(trained_networks(source)).missing
+        assert (
+            "differ in the swept hyperparameters"
+            in granulated_figure(trained_networks(source)).missing
+        )

@@ -24,8 +24,8 @@ def test_each_way_and_all_together(trained_in_two_ways):
             "WHERE step > 0 AND train_error <= 0.1"
         ).fetchall()
     assert [row[0] for row in figure.table.rows] == [
-        "optimizer sgd",
-        "optimizer sam, rho 0.05",
+        "sgd",
+        "sam, rho 0.05",
         "all together",
     ]
     together = figure.table.rows[-1]
@@ -33,7 +33,7 @@ def test_each_way_and_all_together(trained_in_two_ways):
     assert together[4] == n
     points = figure.chart["concat"][0]["data"]["values"]
     assert len(points) == n
-    assert {point["way"] for point in points} == {"optimizer sgd", "optimizer sam, rho 0.05"}
+    assert {point["way"] for point in points} == {"sgd", "sam, rho 0.05"}
     assert "if the margin set the flatness" in figure.caption.lower()
 
 

@@ -1,0 +1,110 @@
+"""What a trial costs beside its training, as studies grow: time, memory and files.
+
+    python benchmarks/scale.py [--trials 100 300 1000] [--snapshots 20]
+
+Each size is a study of its own through ``orchestrator.run``, in a process of its own: networks of
+a few weights on a few digits, so that next to nothing is trained and everything else shows. Told
+are the seconds of the run and of each trial, the driver's peak of resident memory, the files and
+bytes left, what Ray Tune keeps of the trials, and how long ``status``, a query, ``compact`` and
+the same query again take. Growth is linear where the columns "ms a trial" and "MiB" stay level
+and rise evenly; ``--trials 10000`` takes hours on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+STUDY = """
+study: scale
+question: What does a trial cost beside its training?
+data: {{name: digits, train_size: 32}}
+model: {{name: mlp, width: 4, depth: 1}}
+training:
+  batch_size: 32
+  optimizer: {{name: sgd, learning_rate: 0.01}}
+  stop: {{updates: {snapshots}}}
+seeds: {trials}
+checkpoints:
+  updates: {{every: 1}}
+measures: [{{margin: {{normalizations: [raw]}}}}]
+"""
+QUERY = "SELECT seed % 10, avg(margin_mean), count(*) FROM wide GROUP BY ALL"
+
+
+def one_size(trials: int, snapshots: int) -> dict[str, Any]:
+    """Run a study of so many trials in this process, and look at what it left."""
+    import orchestrator
+
+    with tempfile.TemporaryDirectory() as scratch:
+        study, results = Path(scratch) / "scale.yaml", Path(scratch) / "results"
+        study.write_text(STUDY.format(trials=trials, snapshots=snapshots))
+        summary, seconds = timed(lambda: orchestrator.run(study, results, quiet=True))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        sizes = {path: path.stat().st_size for path in results.rglob("*") if path.is_file()}
+        tune = sum(size for path, size in sizes.items() if "tune" in path.parts)
+        status = command_seconds("status", str(results))
+        fresh = command_seconds("query", str(results), QUERY)
+        compaction = command_seconds("compact", str(results))
+        compacted = command_seconds("query", str(results), QUERY)
+        if summary.completed != trials or summary.failed_trials or summary.failed_measures:
+            raise RuntimeError(f"the study did not end well: {summary}")
+        return {
+            "trials": trials,
+            "snapshots": summary.measured,
+            "seconds": seconds,
+            "ms a trial": 1000 * seconds / trials,
+            "driver MiB": peak,
+            "files": len(sizes),
+            "MiB": sum(sizes.values()) / 2**20,
+            "tune MiB": tune / 2**20,
+            "status s": status,
+            "query s": fresh,
+            "compact s": compaction,
+            "query again s": compacted,
+        }
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What ``work`` returns, and its seconds."""
+    started = time.perf_counter()
+    found = work()
+    return found, time.perf_counter() - started
+
+
+def command_seconds(*arguments: str) -> float:
+    """Seconds of one command, its start included."""
+    command = [sys.executable, "-m", "orchestrator", *arguments]
+    return timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))[1]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 300, 1000])
+    parser.add_argument("--snapshots", type=int, default=20)
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one is not None:
+        print(json.dumps(one_size(arguments.one, arguments.snapshots)))
+        return
+    print(f"{os.cpu_count()} cores, {arguments.snapshots} snapshots a trial")
+    for size in arguments.trials:
+        command = [sys.executable, __file__, "--one", str(size)]
+        command += ["--snapshots", str(arguments.snapshots)]
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        print(" · ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
+
+
+if __name__ == "__main__":
+    main()

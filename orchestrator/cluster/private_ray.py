@@ -1,0 +1,59 @@
+"""A Ray of our own that nobody else can reach: loopback only, behind a token.
+
+Whoever reaches the ports of a Ray can run code as the user who started it. Clusters are
+configured by who starts them (see ``cluster.yaml``); this is about the Ray on this machine.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ray._private import ray_constants
+
+PRIVATE = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+"""What ``ray.init`` is told. Without an explicit "local", it joins any cluster it finds here."""
+
+
+@contextmanager
+def kept_private() -> Iterator[None]:
+    """For the time of ``ray.init(**PRIVATE)``: make Ray keep to the loopback interface.
+
+    On Linux, Ray replaces 127.0.0.1 by the machine's address in the network, and then listens on
+    every interface. Where it is told that there are no clusters (its default on Windows and
+    macOS), it does neither. It reads that from the environment once, when it is imported.
+    """
+    _guard_token()
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _guard_token() -> None:
+    """See to it that only the user can read the token; Ray writes it readable by all."""
+    if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
+        return
+    path = Path.home() / ".ray" / "auth_token"
+    try:
+        if not path.exists():
+            _write_token(path)
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError:  # A home that can't be written: for this process and what it starts.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _write_token(path: Path) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # readable by the user only
+        file.write(secrets.token_hex(32))
+        file.flush()
+        with suppress(FileExistsError):  # Another process was quicker, and its token is the one.
+            os.link(file.name, path)

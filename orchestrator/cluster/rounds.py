@@ -1,0 +1,176 @@
+"""Rounds of training and measuring: look at what is missing, do it, and look again.
+
+The results folder is the only memory. Whatever was killed, lost or set aside as damaged in one
+round is found missing by the next look and made again; what failed by itself is stored as failed
+and left alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.cluster.audit_backlog import CLAIM, AuditOrder, missing_audits
+from orchestrator.cluster.auditing import run_audits
+from orchestrator.cluster.backlog import lost_trials, missing_measures
+from orchestrator.cluster.backlog_reading import Backlog, read_backlog
+from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
+from orchestrator.cluster.measurer import MeasureOrder
+from orchestrator.cluster.progress import show_progress, tell
+from orchestrator.cluster.run_state import RunState, watch
+from orchestrator.cluster.run_summary import RunSummary
+from orchestrator.cluster.session import Slots, ray_session
+from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.tuning import train_trials
+from orchestrator.results import ResultsFolder, committed_snapshots, require_space
+from orchestrator.study.spec import Study
+from orchestrator.study.trials import Trial
+
+MOST_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """What one run is to do.
+
+    Attributes:
+        study: The study.
+        folder: Its results, locked.
+        trials: Its trials, by id.
+        address: A Ray cluster; None starts Ray on this machine.
+        quiet: Show no progress.
+        training: Whether trials are trained, or snapshots only measured.
+        retry_failed: Whether what failed in earlier runs is tried again.
+    """
+
+    study: Study
+    folder: ResultsFolder
+    trials: dict[str, Trial]
+    address: str | None = None
+    quiet: bool = False
+    training: bool = True
+    retry_failed: bool = False
+
+    def orders(self, backlog: Backlog) -> list[MeasureOrder]:
+        """What is to be measured of the snapshots that there are now."""
+        snapshots = committed_snapshots(self.folder, set(self.trials))
+        return missing_measures(self.study, self.trials, backlog, snapshots)
+
+    def audits(self) -> list[AuditOrder]:
+        """The audits that a claim of the study needs and that are missing."""
+        wanted = self.study.claims_built_in(CLAIM)
+        return missing_audits(self.folder, self.study) if wanted else []
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """What one look found missing: trials to train, by id, and snapshots to measure."""
+
+    trials: dict[str, Trial] = field(default_factory=dict)
+    orders: list[MeasureOrder] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.trials or self.orders)
+
+
+def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
+    """Train, measure and audit until nothing is missing or nothing more can be done.
+
+    Args:
+        run: What is to be done.
+        summary: Takes in what was done.
+
+    Returns:
+        What is stored at the end.
+
+    Raises:
+        StorageError: If the disk takes no more.
+    """
+    backlog = read_backlog(run.folder, run.study)
+    known = backlog
+    if run.retry_failed:
+        known = backlog.without_failures()
+    missing = _missing(run, known)
+    # A trial may be killed between its last row and this.
+    run.folder.discard_resume_states(backlog.completed - missing.trials.keys())
+    if not missing and not run.audits():
+        return backlog
+    require_space(run.folder.path)
+    with ray_session(run.address, run.study) as slots:
+        data = SharedData(trial.config.data for trial in run.trials.values())
+        for _ in range(MOST_ROUNDS):
+            if not missing:
+                break
+            _round(run, missing, known, data, slots, summary)
+            known = backlog = read_backlog(run.folder, run.study)
+            missing = _missing(run, backlog)
+        summary.failed_audits = run_audits(
+            run.audits(), run.folder, run.study, data, slots, tell(quiet=run.quiet)
+        )
+    return backlog
+
+
+def _missing(run: StudyRun, backlog: Backlog) -> _Missing:
+    todo: dict[str, Trial] = {}
+    if run.training:
+        lost = lost_trials(run.study, backlog, committed_snapshots(run.folder, set(run.trials)))
+        todo = {
+            trial_id: trial
+            for trial_id, trial in run.trials.items()
+            if trial_id not in backlog.failures
+            and (trial_id not in backlog.completed or trial_id in lost)
+        }
+    return _Missing(todo, run.orders(backlog))
+
+
+def _round(
+    run: StudyRun,
+    missing: _Missing,
+    backlog: Backlog,
+    data: SharedData,
+    slots: Slots,
+    summary: RunSummary,
+) -> None:
+    state = RunState(
+        trials=missing.trials,
+        total=len(run.trials),
+        completed=len(run.trials.keys() & backlog.completed - missing.trials.keys()),
+        limit=run.study.resources.unmeasured_snapshots,
+        slots=slots.trials,
+        seconds=dict(backlog.seconds),
+    )
+    dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots)
+    watch(state)
+    try:
+        # Measurers before trials: training takes all the slots that it finds.
+        dispatcher.start()
+        with show_progress(state, quiet=run.quiet):
+            if missing.trials:
+                train_trials(run.study, run.folder, backlog.attempts, data, slots, state)
+            state.raise_what_stopped()
+            dispatcher.allow(slots.most_measurers)
+            dispatcher.drain()
+    finally:
+        dispatcher.stop()
+        watch(None)
+        summary.trained += len(state.trained)
+        summary.measured += dispatcher.measured
+
+
+def _dispatcher(run: StudyRun, backlog: Backlog, data: Any, slots: Slots) -> Dispatcher:
+    measurer = run.study.resources.measurer
+    return Dispatcher(
+        run.folder,
+        lambda: run.orders(backlog),
+        measurer_factory(
+            run.folder,
+            run.study.model_dump_json(),
+            data,
+            cpus=slots.measurer_cpus,
+            gpus=measurer.gpus,
+            custom=measurer.custom,
+        ),
+        reserved=slots.measurers,
+        most=slots.most_measurers,
+        timeout=run.study.measuring.timeout,
+    )

@@ -1,0 +1,120 @@
+"""Trains trials under one fresh Tuner of Ray Tune, which is a scheduler here and no database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+from ray import tune
+
+from orchestrator.cluster.backlog_reading import read_backlog
+from orchestrator.cluster.run_state import RunCallback, RunState, StopWhenStorageFails
+from orchestrator.cluster.session import Slots
+from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
+from orchestrator.results import ResultsFolder, write_part
+from orchestrator.study.spec import Study
+from orchestrator.study.trials import hyperparameters
+
+TRIAL_RESTARTS = 2  # Of a trial within one round, after whatever ended it.
+
+
+def train_trials(
+    study: Study,
+    folder: ResultsFolder,
+    attempts: Mapping[str, int],
+    data: SharedData,
+    slots: Slots,
+    state: RunState,
+) -> None:
+    """Train the trials of ``state``, each from its resume state; store those that failed for good.
+
+    Args:
+        study: The study.
+        folder: Its results.
+        attempts: How often each trial was started so far.
+        data: Its data sets.
+        slots: What the cluster gives.
+        state: Names the trials, and is told how far they are.
+    """
+    orders = {
+        trial_id: TrialOrder(
+            trial_id,
+            trial.seed,
+            trial.config.model_dump_json(),
+            hyperparameters(study, trial),
+            attempts.get(trial_id, 0),
+        )
+        for trial_id, trial in state.trials.items()
+    }
+    results = _tuner(study, folder, orders, data, slots).fit()
+    errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
+    told = read_backlog(folder, study).failures if errors else {}
+    for trial_id, error in errors.items():
+        state.failed[trial_id] = told.get(trial_id) or _reason(error)
+        if trial_id not in told:
+            row = {
+                **orders[trial_id].columns,
+                "status": "failed",
+                "error": state.failed[trial_id],
+                "attempt": orders[trial_id].attempt + TRIAL_RESTARTS + 1,
+                "written_at": datetime.now(UTC),
+            }
+            write_part(folder, "trials", [row], f"{trial_id}-failed-{uuid.uuid4().hex[:8]}")
+
+
+def _tuner(
+    study: Study,
+    folder: ResultsFolder,
+    orders: dict[str, TrialOrder],
+    data: SharedData,
+    slots: Slots,
+) -> tune.Tuner:
+    needs = study.resources.trial
+    trainable = tune.with_parameters(
+        TrialTrainable,
+        orders=orders,
+        folder=str(folder.path),
+        checkpoints=study.checkpoints.model_dump_json(),
+        data=data,
+        threads=max(1, int(needs.cpus)),
+        device="cuda" if needs.gpus else "cpu",
+        timeout=needs.timeout,
+    )
+    bundle = {"CPU": needs.cpus, "GPU": needs.gpus, **needs.custom}
+    # Two rounds may begin in one second, and a clock may be set back.
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    return tune.Tuner(
+        tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
+        param_space={"trial_id": tune.grid_search(list(orders))},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            max_concurrent_trials=slots.trials,
+            trial_dirname_creator=_trial_name,
+            trial_name_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(folder.tune),
+            failure_config=tune.FailureConfig(max_failures=TRIAL_RESTARTS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[RunCallback()],
+            stop=StopWhenStorageFails(),
+            verbose=0,
+        ),
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The user's part of a remote error: the last line of its traceback."""
+    if isinstance(error, ray.exceptions.RayActorError):
+        return "its process died again and again (killed, or out of memory?)"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["trial_id"])

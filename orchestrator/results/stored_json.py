@@ -1,0 +1,32 @@
+"""Reading the JSON files of a results folder, whatever became of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from orchestrator.errors import ResultsError
+
+
+def read_json(path: Path, key: str) -> dict[str, Any]:
+    """The mapping in ``path``.
+
+    Args:
+        path: A file of a results folder.
+        key: What the mapping must have.
+
+    Raises:
+        ResultsError: If the file is not there, or is not such a mapping.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise ResultsError(f"{path}: missing", "run the study again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ResultsError(f"{path}: cannot be read: {error}", "restore it from a copy") from None
+    if not isinstance(content, dict) or key not in content:
+        raise ResultsError(
+            f"{path}: damaged: expected a mapping with {key!r}", "restore it from a copy"
+        )
+    return content

@@ -1,0 +1,114 @@
+"""The YAML of study files: version 1.2 without anchors, tags, directives and odd keys.
+
+What is left out is what YAML can do harm with, or what reads otherwise than it looks: an alias
+can stand for billions of values in a few hundred bytes, a tag can name a Python object, a
+directive can turn ``no`` into false, and a merge key hides where a value comes from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.composer import Composer
+from ruamel.yaml.constructor import RoundTripConstructor
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
+
+MOST_LEVELS = 50
+_LARGEST = 1 << 63
+_STRING_TAG = "tag:yaml.org,2002:str"
+
+
+class YamlTextError(Exception):
+    """Text that is not the YAML of study files.
+
+    Args:
+        what: What is wrong.
+        place: 0-based line and column.
+        hint: How to mend it, if that is known.
+    """
+
+    def __init__(self, what: str, place: tuple[int, int] = (0, 0), hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what, self.place, self.hint = what, place, hint
+
+
+def read_yaml(text: str) -> Any:
+    """The tree that ``text`` describes, with the place of each key and value.
+
+    Raises:
+        YamlTextError: With the place of the first thing that is wrong.
+    """
+    yaml = YAML()
+    yaml.Composer, yaml.Constructor = _Composer, _Constructor
+    try:
+        return yaml.load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        what = _first_line(error.problem or error.context or "")
+        raise YamlTextError(what, (mark.line, mark.column) if mark else (0, 0)) from None
+    except ReaderError as error:
+        before = text[: error.position]
+        place = (before.count("\n"), len(before) - before.rfind("\n") - 1)
+        raise YamlTextError(f"got the character {error.character:#04x}", place) from None
+    except (YAMLError, ValueError, AttributeError, TypeError, KeyError, AssertionError) as error:
+        # The library's own, on some malformed texts.
+        raise YamlTextError(f"is not valid YAML: {_first_line(str(error))}") from None
+
+
+def _first_line(text: str) -> str:
+    return text.strip().partition("\n")[0] or "is not valid YAML"
+
+
+def _refuse(mark: Any, what: str, hint: str | None = None) -> YamlTextError:
+    return YamlTextError(what, (mark.line, mark.column), hint)
+
+
+class _Composer(Composer):
+    """Refuses before anything is built, so that no text can make it build much."""
+
+    def __init__(self, loader: Any = None) -> None:
+        super().__init__(loader)
+        self._levels = 0
+
+    def compose_document(self) -> Any:
+        event = self.parser.peek_event()
+        if event.version or event.tags:
+            raise _refuse(event.start_mark, "directives (%) are not allowed", "remove it")
+        return super().compose_document()
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.parser.peek_event()
+        if event.anchor is not None:  # of an alias too
+            what = "anchors and aliases are not allowed"
+            raise _refuse(event.start_mark, what, "write it out")
+        if getattr(event, "ctag", None) is not None:
+            raise _refuse(event.start_mark, "tags (!) are not allowed", "remove it, or quote text")
+        if self._levels == MOST_LEVELS:
+            raise _refuse(event.start_mark, f"is nested more than {MOST_LEVELS} levels deep")
+        self._levels += 1
+        node = super().compose_node(parent, index)
+        self._levels -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        for key, _ in node.value:
+            if str(key.tag) != _STRING_TAG:
+                shown = repr(key.value) if isinstance(key.value, str) else "a list or mapping"
+                raise _refuse(key.start_mark, f"keys are text, got {shown}", "quote it")
+        return node
+
+
+class _Constructor(RoundTripConstructor):
+    """Says where a scalar stands that reads as a number or date and is none."""
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, OverflowError) as error:
+            raise _refuse(node.start_mark, f"cannot be read: {_first_line(str(error))}") from None
+        if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+            raise _refuse(node.start_mark, "is a whole number of more than 64 bits")
+        return value

@@ -1,0 +1,22 @@
+"""One study, one result: whatever the number of workers, and whenever it is measured."""
+
+import pytest
+
+import orchestrator
+
+from .comparison import assert_equal_results
+from .conftest import TWO_TRIALS
+
+pytestmark = pytest.mark.ray
+
+
+def test_one_worker_that_measures_afterwards_gives_what_two_give_that_measure_meanwhile(
+    undisturbed, small_study, tmp_path
+):
+    folder = tmp_path / "Ergebnisse, später gemessen"
+    # The measurer takes one of the two cores, so that trials follow one another.
+    alone = {"resources": {"measurer": {"cpus": 1}}}
+    study = small_study(**{**TWO_TRIALS, **alone, "measures": ["margin"]})
+    assert orchestrator.run(study, folder, quiet=True).complete
+    assert not orchestrator.measure(folder, ["norms"], quiet=True).failed_measures
+    assert_equal_results(folder, undisturbed)

@@ -1,0 +1,51 @@
+import json
+
+from orchestrator.report.grid_axes import grid_axes
+
+
+def network(batch_size=32, loss="cross_entropy", optimizer=None, **model):
+    return json.dumps(
+        {
+            "model": {"name": "mlp", **model},
+            "training": {
+                "batch_size": batch_size,
+                "loss": {"name": loss},
+                "optimizer": {"name": "sgd", "learning_rate": 0.1, **(optimizer or {})},
+            },
+        }
+    )
+
+
+def test_coupled_hyperparameters_and_whole_parts_are_one_axis():
+    sweep = ("training.loss, training.optimizer", "training.batch_size", "model.dropout")
+    study = {"sweep": {key: [] for key in sweep}}
+    params = [
+        network(),
+        network(64),
+        network(optimizer={"weight_decay": 0.001}),
+        network(optimizer={"name": "sam", "rho": 0.1}),
+        network(loss="mse"),
+    ]
+    assert grid_axes(study, params) == {
+        "loss, optimizer": (
+            "cross_entropy, sgd",
+            "cross_entropy, sgd",
+            "cross_entropy, sgd, weight decay 0.001",
+            "cross_entropy, sam, rho 0.1",
+            "mse, sgd",
+        ),
+        "batch size": ("32", "64", "32", "32", "32"),
+    }
+
+
+def test_networks_of_one_kind_differ_by_their_options():
+    study = {"sweep": {"model": [{"name": "mlp", "width": 64}, {"name": "mlp", "width": 256}]}}
+    params = [network(width=64), network(width=256)]
+    assert grid_axes(study, params) == {"model": ("64", "256")}
+
+
+def test_what_does_not_vary_is_no_axis():
+    study = {"sweep": {"training.batch_size": [32, 64]}}
+    assert grid_axes(study, [network(), network()]) == {}
+    assert grid_axes(study, []) == {}
+    assert grid_axes({}, [network()]) == {}

@@ -1,0 +1,166 @@
+"""What no command takes: exit code 2, one message, a hint, and no traceback."""
+
+import os
+import shutil
+
+import pytest
+
+from tests.report.simulated import simulate, study_content
+from tests.test_cli import QUICKSTART, orchestrator
+
+OF_STUDY = ("validate", "plan", "run")
+OF_RESULTS = ("status", "query", "report", "export", "compact", "measure", "audit", "connectivity")
+MORE = {"query": ["SELECT 1"], "measure": ["margin"]}
+
+
+def refused(*arguments, stdin=""):
+    done = orchestrator(*arguments, stdin=stdin)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert "Traceback" not in done.stderr
+    assert not any(letter in done.stderr for letter in "\x1b\x07")
+    return done.stderr
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Paths at which there is neither a study nor results."""
+    folder = tmp_path_factory.mktemp("places")
+    (folder / "file").write_text("text")
+    (folder / "binary").write_bytes(bytes(range(256)))
+    (folder / "empty").mkdir()
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "closed").mkdir()
+    (folder / "closed/inside").touch()
+    (folder / "closed").chmod(0)
+    yield {
+        "missing": folder / "missing",
+        "file": folder / "file",
+        "binary": folder / "binary",
+        "folder": folder / "empty",
+        "below a file": folder / "file/inside",
+        "link to itself": folder / "loop",
+        "long": folder / ("x" * 5000),
+        "closed": folder / "closed/inside",
+        "with an escape": folder / "\x1b[2J\x07",
+        "nothing": "",
+    }
+    (folder / "closed").chmod(0o700)
+
+
+KINDS = (
+    *("missing", "file", "binary", "folder", "below a file", "link to itself", "long", "closed"),
+    *("with an escape", "nothing"),
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("command", [*OF_STUDY, *OF_RESULTS])
+def test_paths_that_lead_nowhere(places, command, kind):
+    told = refused(command, places[kind], *MORE.get(command, []))
+    if kind in {"missing", "file", "folder", "below a file"}:
+        assert str(places[kind]) in told
+    assert "hint: " in told or command in OF_STUDY
+
+
+@pytest.mark.parametrize("command", [*OF_STUDY, *OF_RESULTS])
+def test_missing_arguments_and_unknown_options(command):
+    for arguments in ([], ["--no-such-option"]):
+        done = orchestrator(command, *arguments)
+        assert done.returncode == 2
+        assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    return simulate(tmp_path_factory.mktemp("wrong") / "r")
+
+
+BROKEN = (b"", b"{", b"[]", b"\xff\xfe", b"null", b"{}", b"[" * 5000)
+
+
+@pytest.mark.parametrize("content", BROKEN)
+@pytest.mark.parametrize("name", ["study.resolved.json", "trials/_schema.parquet"])
+@pytest.mark.parametrize("command", ["status", "report", "export", "measure", "audit"])
+def test_a_results_folder_whose_files_are_broken(results, tmp_path, command, name, content):
+    broken = tmp_path / "r"
+    shutil.copytree(results, broken, copy_function=os.link)
+    (broken / name).unlink()
+    (broken / name).write_bytes(content)
+    assert str(broken) in refused(command, broken, *MORE.get(command, []))
+
+
+@pytest.mark.parametrize("content", BROKEN[:4])
+def test_broken_provenance_does_not_hide_the_results(results, tmp_path, content):
+    broken = tmp_path / "r"
+    shutil.copytree(results, broken, copy_function=os.link)
+    (broken / "provenance.json").unlink()
+    (broken / "provenance.json").write_bytes(content)
+    assert "provenance.json" in refused("report", broken)
+
+
+def test_several_broken_folders_are_named(results, tmp_path):
+    broken = tmp_path / "r"
+    shutil.copytree(results, broken)
+    (broken / "study.resolved.json").write_text("{")
+    assert str(broken) in refused("query", results, broken, "SELECT 1")
+    assert str(broken) in refused("report", results, broken)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["plan", QUICKSTART, "--set", "x"], "expected path=value"),
+        (["plan", QUICKSTART, "--set", "model.width=1e30"], "--set model.width"),
+        (["plan", QUICKSTART, "--set", "model.depth=1e9"], "--set model.depth"),
+        (["plan", QUICKSTART, "--no-probe", "--set", "model.width=10000000"], "model"),
+        (["plan", QUICKSTART, "--no-probe", "--set", "model.width=100000000000"], "model"),
+        (["run", QUICKSTART, "--set", "sweep.training.batch_size=[1, &a 2]"], "anchors"),
+        (["run", QUICKSTART, "--results", QUICKSTART], "not a results folder"),
+        (["run", QUICKSTART, "--results", "x[1]"], "can't contain"),
+        (["run", QUICKSTART, "--results", QUICKSTART / "below"], "quickstart.yaml"),
+        (["validate", QUICKSTART, "--set", 'study="\\e[2J"'], "letters"),
+        (["validate", QUICKSTART, "--set", '"\x1b[2J"=1'], "unknown key"),
+    ],
+)
+def test_wrong_values(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said in refused(*arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "said"),
+    [
+        (["SELECT \udcff"], "", "not UTF-8"),
+        (["-"], "SELECT\n\udcff", "line 2"),
+        (["-"], "", "no SQL"),
+        (["missing.sql"], "", "cannot be read"),
+        (["a\0.sql"], "", "cannot be read"),
+        (["SELECT margin_men FROM wide"], "", '"margin_mean"'),
+        (["SELECT 1; SELECT 2"], "", "one statement"),
+        (["SELECT error('a\x1b[2Jb')"], "", r"a\x1b[2Jb"),
+        (["FROM wide", "--format", "html"], "", "html"),
+    ],
+)
+def test_wrong_questions(results, arguments, stdin, said):
+    done = orchestrator("query", results, *arguments, stdin=stdin)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "\x1b[2J" not in done.stderr
+
+
+def test_reading_results_imports_nothing_that_a_study_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "intruder.py").write_text("raise SystemExit('imported')")
+    study = study_content(
+        model={"name": "intruder:Net", "width": 8},
+        measures=[{"name": "margin"}, {"name": "intruder:measure", "k": 1}],
+    )
+    folder = simulate(tmp_path / "r", study=study, batch_sizes=[16])
+    for command in ("status", "query", "report", "export", "compact"):
+        more = [*MORE.get(command, []), *(["--formats", "tex"] if command == "export" else [])]
+        done = orchestrator(command, folder, *more)
+        assert (done.returncode, done.stderr) == (0, ""), command
