@@ -38,10 +38,6 @@ def keep_examples(
     if dataset.train_x[0].numel() > MOST_NUMBERS:
         return
     for place in sorted(named):
-        part = f"{digest}-train-{place}"
-        # One part an example: a study names few, but each of them many times.
-        if (folder.table("examples") / f"{part}.parquet").exists():
-            continue
         row = {
             "data": data,
             "dataset_hash": dataset.content_hash,
@@ -51,7 +47,8 @@ def keep_examples(
             "shape": shape,
             "inputs": dataset.train_x[place].flatten().tolist(),
         }
-        write_part(folder, "examples", [row], part)
+        # One part an example: a study names few, but each of them many times.
+        _write_once(folder, "examples", row, f"{digest}-train-{place}")
 
 
 def keep_subsets(
@@ -71,9 +68,6 @@ def keep_subsets(
     data, digest = _key(options)
     for (split, count), places in context.subsets.items():
         measured = context.n_examples(split)
-        part = f"{digest}-{split}-{measured}-{count}"
-        if (folder.table("example_subsets") / f"{part}.parquet").exists():
-            continue
         row = {
             "data": data,
             "dataset_hash": dataset.content_hash,
@@ -82,10 +76,15 @@ def keep_subsets(
             "n_examples": count,
             "examples": [float(place) for place in places.tolist()],
         }
-        write_part(folder, "example_subsets", [row], part)
+        _write_once(folder, "example_subsets", row, f"{digest}-{split}-{measured}-{count}")
 
 
 def _key(options: DataOptions) -> tuple[str, str]:
     """The data options as JSON, and a short name for them."""
     data = json.dumps(options.model_dump(mode="json"), sort_keys=True)
     return data, hashlib.sha256(data.encode()).hexdigest()[:12]
+
+
+def _write_once(folder: ResultsFolder, table: str, row: Mapping[str, Any], part: str) -> None:
+    if not (folder.table(table) / f"{part}.parquet").exists():
+        write_part(folder, table, [row], part)
