@@ -11,6 +11,9 @@ from ruamel.yaml import YAML
 import orchestrator
 from orchestrator.cluster.private_ray import PRIVATE, kept_private
 
+# What joins a Ray that keeps to the loopback interface must do so too: it would look elsewhere.
+JOINS_PRIVATE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
 SMALL_STUDY = {
     "study": "small",
     "data": {"name": "digits", "train_size": 200},

@@ -10,11 +10,15 @@ import pytest
 from ray.cluster_utils import Cluster
 
 import orchestrator
+from orchestrator.cluster.private_ray import kept_private
 
 from .comparison import assert_equal_results
+from .conftest import JOINS_PRIVATE
 from .test_interruption import LONGER, finish, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+PACKAGE = str(Path(orchestrator.__file__).parents[1])
 
 # Two cores a node: one for a measurer, one for a trial.
 SPREAD = {**LONGER, "resources": {"measurer": {"cpus": 1, "count": 2}}}
@@ -23,11 +27,12 @@ SPREAD = {**LONGER, "resources": {"measurer": {"cpus": 1, "count": 2}}}
 @pytest.fixture
 def cluster():
     """A head that runs nothing, and two nodes; all on this machine, as processes of their own."""
-    found = Cluster(
-        initialize_head=True,
-        head_node_args={"num_cpus": 0, "include_dashboard": False},
-    )
-    found.nodes = [found.add_node(num_cpus=2) for _ in range(2)]
+    with kept_private():
+        found = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 0, "include_dashboard": False},
+        )
+        found.nodes = [found.add_node(num_cpus=2) for _ in range(2)]
     yield found
     found.shutdown()
 
@@ -59,7 +64,7 @@ def run(cluster):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                env={**os.environ, "PYTHONPATH": str(Path(orchestrator.__file__).parents[1])},
+                env={**os.environ, **JOINS_PRIVATE, "PYTHONPATH": PACKAGE},
             )
         )
         return processes[-1]

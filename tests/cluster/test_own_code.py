@@ -11,6 +11,7 @@ import ray
 import orchestrator
 from orchestrator.cluster.own_code import copy_code
 from orchestrator.study.study_file import load_study
+from tests.cluster.conftest import JOINS_PRIVATE
 
 ROOT = str(Path(orchestrator.__file__).parents[1])
 # Where each process found the code: sent to it, or on this machine's disk as any module.
@@ -48,8 +49,7 @@ def run(study, results, address, **environment):
     options = ["--results", str(results), "--address", address, "--quiet"]
     return subprocess.run(
         [*command, *options],
-        # The session's Ray keeps to the loopback interface, and Ray would look for it elsewhere.
-        env={**os.environ, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", **environment},
+        env={**os.environ, **JOINS_PRIVATE, **environment},
         cwd=study.parent,
         capture_output=True,
         text=True,
