@@ -144,7 +144,9 @@ def edited_trees(draw):
                 node = node[key]
             old = node[path[-1]]
         except (KeyError, IndexError, TypeError):
-            continue  # An earlier edit took it away.
+            continue  # An earlier edit took it away …
+        if not isinstance(node, dict | list):
+            continue  # … or put a text there, whose letters have places too.
         edit = draw(
             st.sampled_from(["value", "value", "delete", "rename", "move", "wrap", "repeat"])
         )
