@@ -57,7 +57,7 @@ def by_curvlinops(s: Subject) -> None:
     operator = _curvlinops(s)
     for count, which in ((TOP, "LA"), (1, "SA")):
         eigsh(operator.to_scipy(), k=count, which=which, tol=TOLERANCE, return_eigenvectors=False)
-    # All probes of a call are differentiated at once: 64 took more than 20 GiB for the CNN.
+    # All probes of a call are differentiated at once, in memory for each of them.
     for _ in range(TRACE_PROBES // PROBES_AT_ONCE):
         hutchinson_trace(operator, num_matvecs=PROBES_AT_ONCE)
     lanczos_approximate_spectrum(operator, ncv=ITERATIONS, num_repeats=PROBES)
