@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from concurrent.futures import Future
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Literal, TypeVar
 
 import duckdb
@@ -76,22 +77,29 @@ def ask(path: Results, sql: str, use: Callable[[duckdb.DuckDBPyRelation], T]) ->
         ResultsError: If ``path`` holds no results.
         QueryError: If the SQL is wrong, fails while it runs, or would do anything but read.
     """
+    answered: Future[T] = Future()
 
-    def answer() -> T:
-        with sql_errors(connection):
-            return use(connection.sql(sql))
-
-    with closing(_open(path, sql)) as connection, ThreadPoolExecutor(1) as beside:
-        answered = beside.submit(answer)
+    def answer() -> None:
         try:
+            with sql_errors(connection):
+                answered.set_result(use(connection.sql(sql)))
+        except BaseException as error:
+            answered.set_exception(error)
+
+    with closing(_open(path, sql)) as connection:
+        beside = Thread(target=answer)
+        try:
+            # Within the try: an interruption may come as soon as the answer has begun.
+            beside.start()
             return answered.result()
-        except KeyboardInterrupt:
-            # Its end is awaited, for the connection is closed next; and an interruption between
-            # two statements is lost, so one may not be enough.
-            while not answered.done():
-                connection.interrupt()
-                wait([answered], timeout=0.1)
-            raise
+        finally:
+            # Its end is awaited, for the connection is closed next; an interruption between two
+            # statements is lost, so one may not be enough.
+            while beside.is_alive():
+                with suppress(KeyboardInterrupt):
+                    if not answered.done():
+                        connection.interrupt()
+                    beside.join(timeout=0.1)
 
 
 def _open(path: Results, sql: str) -> duckdb.DuckDBPyConnection:

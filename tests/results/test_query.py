@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import duckdb
@@ -243,6 +244,21 @@ def test_ctrl_c_ends_any_query(small_results: ResultsFolder, tmp_path: Path, sql
         assert process.wait(120) in (130, -signal.SIGINT)
         assert process.stderr.read().rstrip().endswith("KeyboardInterrupt")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_a_query_that_has_only_just_begun(
+    small_results: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted_start)
+        with pytest.raises(KeyboardInterrupt):
+            ask(small_results.path, ENDLESS[0], lambda rows: rows.fetchall())
 
 
 def test_asking_gives_what_is_wanted_and_the_same_errors(small_results: ResultsFolder) -> None:
