@@ -1,10 +1,17 @@
 """What no command takes: exit code 2, one message, a hint, and no traceback."""
 
+import json
 import os
 import shutil
 
 import pytest
+import ray
+from ruamel.yaml import YAML
 
+from orchestrator import load_study
+from orchestrator.cluster import driver
+from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.results import ResultsFolder, read_study
 from tests.report.simulated import simulate, study_content
 from tests.test_cli import QUICKSTART, orchestrator
 
@@ -77,18 +84,95 @@ def results(tmp_path_factory):
     return simulate(tmp_path_factory.mktemp("wrong") / "r")
 
 
-BROKEN = (b"", b"{", b"[]", b"\xff\xfe", b"null", b"{}", b"[" * 5000)
+@pytest.fixture(scope="module")
+def study(results):
+    """A study file of which these are the results."""
+    path = results.parent / "study.yaml"
+    with path.open("w") as file:
+        YAML().dump(study_content(), file)
+    return path
 
 
-@pytest.mark.parametrize("content", BROKEN)
+BROKEN = (
+    b"",
+    b"{",
+    b"[]",
+    b"\xff\xfe",
+    b"null",
+    b"{}",
+    b"[" * 5000,
+    b'{"study": 3}',
+    rb'{"study": "\ud800"}',
+)
+
+
+def damaged(results, folder, name, content):
+    shutil.copytree(results, folder, copy_function=os.link)
+    (folder / name).unlink()
+    (folder / name).write_bytes(content)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch):
+    """What gets as far as starting Ray was not refused."""
+    monkeypatch.setattr(ray, "init", lambda **_: pytest.fail("Ray was started"))
+
+
+def of_every_kind(broken, study):
+    """Each command that takes results, with whatever else it needs."""
+    for command in OF_RESULTS:
+        yield [command, broken, *MORE.get(command, [])]
+    yield ["run", study, "--results", broken]
+    yield ["plan", study, "--no-probe", "--results", broken]
+    yield ["plan", study, "--diff", "--results", broken]
+    yield ["report", broken, "--check"]
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=lambda content: repr(content[:9]))
 @pytest.mark.parametrize("name", ["study.resolved.json", "trials/_schema.parquet"])
-@pytest.mark.parametrize("command", ["status", "report", "export", "measure", "audit"])
-def test_a_results_folder_whose_files_are_broken(results, tmp_path, command, name, content):
-    broken = tmp_path / "r"
-    shutil.copytree(results, broken, copy_function=os.link)
-    (broken / name).unlink()
-    (broken / name).write_bytes(content)
-    assert str(broken) in refused(command, broken, *MORE.get(command, []))
+def test_a_results_folder_whose_files_are_broken(results, study, tmp_path, name, content):
+    broken = damaged(results, tmp_path / "r", name, content)
+    for arguments in of_every_kind(broken, study):
+        assert str(broken / name) in refused(*arguments), arguments
+    assert (broken / name).read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"claims": 3},
+        {"claims": [3]},
+        {"sweep": 3},
+        {"sweep": {"training.batch_siye": [16]}},
+        {"seeds": "three"},
+        {"training": None},
+        {"novelty": 1},
+    ],
+    ids=str,
+)
+def test_a_stored_study_that_says_something_else(results, study, tmp_path, changes):
+    content = json.dumps(study_content(**changes)).encode()
+    broken = damaged(results, tmp_path / "r", "study.resolved.json", content)
+    for arguments in of_every_kind(broken, study):
+        if arguments[0] not in {"query", "compact"} and "--no-probe" not in arguments:
+            told = refused(*arguments)
+            assert str(broken / "study.resolved.json") in told
+            assert next(iter(changes)) in told
+
+
+def test_a_study_that_was_damaged_is_written_anew(results, study, tmp_path, monkeypatch):
+    broken = damaged(results, tmp_path / "r", "study.resolved.json", b"{")
+    assert "move it away and run the study again" in refused("status", broken)
+    (broken / "study.resolved.json").rename(tmp_path / "damaged.json")
+    (broken / "trials" / "damaged.parquet").write_bytes(b"PAR1")
+    other = tmp_path / "other.yaml"
+    other.write_text(study.read_text().replace("simulated", "another"))
+    told = refused("run", other, "--results", broken)
+    assert "holds the results of study 'simulated', not 'another'" in told
+    monkeypatch.setattr(driver, "run_rounds", lambda *_: Backlog())
+    assert "report: " in orchestrator("run", study, "--results", broken).stdout
+    assert read_study(ResultsFolder.open(broken)) == load_study(study)
 
 
 @pytest.mark.parametrize("content", BROKEN[:4])

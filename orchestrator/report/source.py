@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from orchestrator.report.queries import Query, columns_of
-from orchestrator.results import ResultsFolder, connect
+from orchestrator.results import ResultsFolder, connect, read_study
 from orchestrator.results.stored_json import read_json
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.estimate import FloatArray
@@ -108,8 +108,9 @@ def open_source(results: str | Path) -> Iterator[Source]:
         ResultsError: If there are no results at that path.
     """
     folder = ResultsFolder.open(results)
+    read_study(folder)  # Whoever reads further relies on its shape.
     study = folder.stored_study()
-    recorded = read_json(folder.provenance, "runs")
+    recorded = read_json(folder.provenance, "runs", list)
     connection = connect(folder)
     try:
         described = connection.sql(columns_of("wide").sql).fetchall()

@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,10 @@ from orchestrator.results.stored_json import read_json
 
 RESOLVED = "study.resolved.json"
 SCHEMA_FILE = "_schema.parquet"
+MEND_STUDY = (
+    "restore it from a copy; if there is none, move it away and run the study again with the same "
+    "file and --set options, which writes it anew"
+)
 
 
 class ResultsFolder:
@@ -121,12 +126,14 @@ class ResultsFolder:
         """The results folder at ``path``.
 
         Raises:
-            ResultsError: If there is none, or a newer version of this package wrote it.
+            ResultsError: If there is none, its study is damaged, or a newer version of this
+                package wrote it.
         """
         folder = cls(path)
         if not folder.resolved.is_file():
             what = "is not a results folder" if folder.path.exists() else "does not exist"
             raise ResultsError(f"{path}: {what}", _nearby(folder.path))
+        folder.stored_study()
         for table in TABLES:
             if table not in ADDED_TABLES and not (folder.table(table) / SCHEMA_FILE).is_file():
                 raise ResultsError(
@@ -142,12 +149,12 @@ class ResultsFolder:
         return str(self.stored_study()["study"])
 
     def stored_study(self) -> dict[str, Any]:
-        """The study as stored, unchecked; see :func:`~orchestrator.results.read_study`.
+        """The study as stored, only its name checked; see :func:`~orchestrator.results.read_study`.
 
         Raises:
             ResultsError: If its file is damaged.
         """
-        return read_json(self.resolved, "study")
+        return read_json(self.resolved, "study", str, MEND_STUDY)
 
     @property
     def study_file(self) -> Path:
@@ -243,10 +250,12 @@ class ResultsFolder:
         return self._schemas[table][1]
 
     def _refuse_foreign(self, name: str) -> None:
-        if self.resolved.is_file():
-            if self.study_name != name:
+        schema = self.table("trials") / SCHEMA_FILE
+        if self.resolved.is_file() or schema.is_file():
+            stored = {self.study_name} if self.resolved.is_file() else self._studies_of_trials()
+            if stored - {name}:
                 raise ResultsError(
-                    f"{self.path}: holds the results of study {self.study_name!r}, not {name!r}",
+                    f"{self.path}: holds the results of study {min(stored)!r}, not {name!r}",
                     "choose another folder with --results, or name the study as before",
                 )
         elif self.path.exists() and (
@@ -256,6 +265,14 @@ class ResultsFolder:
                 f"{self.path}: exists, but is not a results folder",
                 "choose an empty or new folder with --results",
             )
+
+    def _studies_of_trials(self) -> set[str]:
+        """What the trials say whose results these are, where the study's own file is gone."""
+        names: set[str] = set()
+        for part in self.table("trials").glob("[!._]*.parquet"):
+            with suppress(pa.ArrowException):  # Damaged, too.
+                names |= set(pq.read_table(part, columns=["study"])["study"].to_pylist())
+        return names
 
     def prepare_table(self, table: str, swept: Mapping[str, type] | None = None) -> None:
         """Make the folder of a table and store its schema, where that isn't done yet."""

@@ -113,7 +113,7 @@ def record_run(path: Path, run: Mapping[str, Any]) -> None:
     """Append one run to the list ``runs`` in ``provenance.json``, atomically."""
     content: dict[str, Any] = {"runs": []}
     if path.is_file():
-        content = read_json(path, "runs")
+        content = read_json(path, "runs", list)
     content["runs"].append(dict(run))
     write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 

@@ -9,24 +9,27 @@ from typing import Any
 from orchestrator.errors import ResultsError
 
 
-def read_json(path: Path, key: str) -> dict[str, Any]:
+def read_json(
+    path: Path, key: str, kind: type, mend: str = "restore it from a copy"
+) -> dict[str, Any]:
     """The mapping in ``path``.
 
     Args:
         path: A file of a results folder.
-        key: What the mapping must have.
+        key: What the mapping must have, with ``kind`` of value.
+        kind: The type of that value.
+        mend: How to mend a file that is not such a mapping.
 
     Raises:
         ResultsError: If the file is not there, or is not such a mapping.
     """
     try:
         content = json.loads(path.read_bytes())
+        json.dumps(content, ensure_ascii=False).encode()  # Half a character pair is no text.
     except FileNotFoundError:
         raise ResultsError(f"{path}: missing", "run the study again") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise ResultsError(f"{path}: cannot be read: {error}", "restore it from a copy") from None
-    if not isinstance(content, dict) or key not in content:
-        raise ResultsError(
-            f"{path}: damaged: expected a mapping with {key!r}", "restore it from a copy"
-        )
+        raise ResultsError(f"{path}: cannot be read: {error}", mend) from None
+    if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+        raise ResultsError(f"{path}: damaged: expected a mapping with {key!r}", mend)
     return content
