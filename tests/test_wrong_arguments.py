@@ -184,6 +184,17 @@ def test_broken_provenance_does_not_hide_the_results(results, tmp_path, content)
     assert "provenance.json" in refused("report", broken)
 
 
+def test_what_is_reported_is_what_was_measured(results, tmp_path):
+    part = next((results / "measures").glob("[!_]*.parquet"))
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    broken = damaged(results, tmp_path / "r", f"measures/{part.name}", content)
+    for command in ("report", "export"):
+        told = refused(command, broken)
+        assert f"{broken}/measures/{part.name}: damaged" in told
+        assert "run the study again" in told
+
+
 def test_several_broken_folders_are_named(results, tmp_path):
     broken = tmp_path / "r"
     shutil.copytree(results, broken)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from orchestrator.report.queries import Query, columns_of
-from orchestrator.results import ResultsFolder, connect, read_study
+from orchestrator.results import ResultsFolder, connect, read_study, refuse_damaged
 from orchestrator.results.stored_json import read_json
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.estimate import FloatArray
@@ -105,11 +105,12 @@ def open_source(results: str | Path) -> Iterator[Source]:
     """Open a results folder for reading; closed at the end of the ``with`` statement.
 
     Raises:
-        ResultsError: If there are no results at that path.
+        ResultsError: If there are no results at that path, or what is there is damaged.
     """
     folder = ResultsFolder.open(results)
     read_study(folder)  # Whoever reads further relies on its shape.
     study = folder.stored_study()
+    refuse_damaged(folder)
     recorded = read_json(folder.provenance, "runs", list)
     connection = connect(folder)
     try:

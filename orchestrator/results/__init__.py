@@ -6,6 +6,7 @@ from orchestrator.results.compaction import compact as compact
 
 # What is damaged
 from orchestrator.results.damage import damaged_files as damaged_files
+from orchestrator.results.damage import refuse_damaged as refuse_damaged
 from orchestrator.results.damage import set_aside_damaged_parts as set_aside_damaged_parts
 from orchestrator.results.damage import set_aside_snapshot as set_aside_snapshot
 

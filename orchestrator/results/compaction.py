@@ -16,6 +16,7 @@ from orchestrator.results.atomic import TEMPORARY_SUFFIX, replacing, sync_direct
 from orchestrator.results.database import connect
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
 from orchestrator.results.schema import KEYS, SCHEMA_VERSION
+from orchestrator.results.seal import BLANK, KEY, seal
 from orchestrator.results.storage import refused
 from orchestrator.results.tables import compaction_number, quote
 from orchestrator.results.writer import COMPRESSION, COMPRESSION_LEVEL, ROW_GROUP_SIZE
@@ -87,8 +88,9 @@ def _compact_table(
             f"COPY (FROM parts.{table}_latest ORDER BY {', '.join(KEYS[table].sort)}) "
             f"TO {quote(temporary)} (FORMAT parquet, COMPRESSION {COMPRESSION}, "
             f"COMPRESSION_LEVEL {COMPRESSION_LEVEL}, ROW_GROUP_SIZE {ROW_GROUP_SIZE}, "
-            f"KV_METADATA {{schema_version: '{SCHEMA_VERSION}'}})"
+            f"KV_METADATA {{schema_version: '{SCHEMA_VERSION}', {KEY}: '{BLANK.decode()}'}})"
         )
+        seal(temporary)
     _remove(read)
     sync_directory(directory)
     return Compacted(table, len(read), target)

@@ -12,9 +12,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from orchestrator.errors import ResultsError
 from orchestrator.results.atomic import sync_directory
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import TABLES
+from orchestrator.results.seal import seal_fits
 
 
 def set_aside(folder: ResultsFolder, path: Path) -> Path | None:
@@ -47,10 +49,9 @@ def set_aside_snapshot(folder: ResultsFolder, trial_id: str, step: int) -> None:
 
 
 def set_aside_damaged_parts(folder: ResultsFolder) -> list[Path]:
-    """Move the parts that can't be read in full out of the way.
+    """Move the parts that are not as they were written out of the way.
 
-    To be called while the folder's lock is held. Pages are compared with the checksums that
-    they were written with.
+    To be called while the folder's lock is held.
 
     Returns:
         Where they are now.
@@ -60,9 +61,28 @@ def set_aside_damaged_parts(folder: ResultsFolder) -> list[Path]:
 
 
 def damaged_parts(folder: ResultsFolder) -> list[Path]:
-    """The parts that can't be read in full."""
+    """The parts that are not as they were written, by the checksums in them."""
     parts = (part for table in TABLES for part in folder.table(table).glob("[!._]*.parquet"))
     return sorted(part for part in parts if not _is_whole(part))
+
+
+def refuse_damaged(folder: ResultsFolder, error: BaseException | None = None) -> None:
+    """Make sure that what is read is what was written.
+
+    Args:
+        folder: The study's results.
+        error: What reading them ended with, if it did.
+
+    Raises:
+        ResultsError: If parts are damaged.
+    """
+    damaged = damaged_parts(folder)
+    if damaged:
+        raise ResultsError(
+            f"{damaged[0]}: damaged"
+            + (f", as are {len(damaged) - 1} other parts" if len(damaged) > 1 else ""),
+            "run the study again: it keeps what is damaged aside, and makes again what is lost",
+        ) from error
 
 
 def damaged_files(folder: ResultsFolder) -> set[Path]:
@@ -72,6 +92,10 @@ def damaged_files(folder: ResultsFolder) -> set[Path]:
 
 def _is_whole(part: Path) -> bool:
     try:
+        fits = seal_fits(part)
+        if fits is not None:
+            return fits
+        # Of an earlier release, or a seal whose name is damaged: its pages have checksums, too.
         with pq.ParquetFile(part, page_checksum_verification=True) as file:
             for _ in file.iter_batches():
                 pass

@@ -14,8 +14,7 @@ from string import Template
 
 import duckdb
 
-from orchestrator.errors import ResultsError
-from orchestrator.results.damage import damaged_parts
+from orchestrator.results.damage import refuse_damaged
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import MEASURED, TABLES
 from orchestrator.results.several import (
@@ -95,22 +94,12 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     except duckdb.Error as error:
         connection.close()
         for folder in folders:
-            _refuse_damaged(folder, error)
+            refuse_damaged(folder, error)
         raise
     except BaseException:
         connection.close()
         raise
     return connection
-
-
-def _refuse_damaged(folder: ResultsFolder, error: duckdb.Error) -> None:
-    damaged = damaged_parts(folder)
-    if damaged:
-        raise ResultsError(
-            f"{damaged[0]}: damaged"
-            + (f", as are {len(damaged) - 1} other parts" if len(damaged) > 1 else ""),
-            "run the study again: it keeps what is damaged aside, and makes again what is lost",
-        ) from error
 
 
 def _create_views(

@@ -26,6 +26,7 @@ from orchestrator.results.schema import (
     swept_columns_of,
     table_schema,
 )
+from orchestrator.results.seal import seal_fits, write_sealed
 from orchestrator.results.stored_json import read_json
 
 RESOLVED = "study.resolved.json"
@@ -236,9 +237,9 @@ class ResultsFolder:
             try:
                 schema = pq.read_schema(path)
             except pa.ArrowException as error:
-                raise ResultsError(
-                    f"{path}: damaged: {error}", "delete it and run the study again"
-                ) from error
+                raise _damaged_schema(path, str(error)) from error
+            if seal_fits(path) is False:
+                raise _damaged_schema(path, "its checksum differs")
             version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
             if version > SCHEMA_VERSION:
                 raise ResultsError(
@@ -286,7 +287,11 @@ class ResultsFolder:
         schema = table_schema(table, swept)
         if stored is None or not stored.equals(schema, check_metadata=False):
             with replacing(path) as temporary:
-                pq.write_table(schema.empty_table(), temporary)
+                write_sealed(schema.empty_table(), temporary)
+
+
+def _damaged_schema(path: Path, why: str) -> ResultsError:
+    return ResultsError(f"{path}: damaged: {why}", "delete it and run the study again")
 
 
 def _absolute(path: str | Path) -> Path:

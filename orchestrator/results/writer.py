@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from orchestrator.errors import ResultsError
 from orchestrator.results.atomic import is_temporary, replacing
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import ADDED_TABLES, FLOATS, TIME, swept_columns_of
+from orchestrator.results.seal import write_sealed
 
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 3
@@ -58,7 +58,7 @@ def write_part(
         folder.prepare_table(table)
     path = folder.table(table) / f"{name}.parquet"
     with replacing(path) as temporary:
-        pq.write_table(
+        write_sealed(
             pa.table(columns, schema=schema),
             temporary,
             compression=COMPRESSION,

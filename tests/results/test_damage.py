@@ -6,16 +6,18 @@ import errno
 import os
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.errors import ResultsError
-from orchestrator.results import ResultsFolder, connect, set_aside_damaged_parts
+from orchestrator.results import ResultsFolder, compact, connect, set_aside_damaged_parts
 from orchestrator.results.damage import (
     damaged_files,
     damaged_parts,
     set_aside,
     set_aside_snapshot,
 )
+from orchestrator.results.seal import KEY, seal, seal_fits
 
 from .conftest import ask
 
@@ -45,18 +47,42 @@ def test_a_truncated_part_is_told_of_and_kept_aside(filled: ResultsFolder, lengt
     assert ask(filled, "SELECT count(*) FROM measures WHERE checkpoint_id = 'a0-10'") == [(0,)]
 
 
-def test_flipped_bytes_of_the_values_are_found(filled: ResultsFolder) -> None:
-    content = part(filled).read_bytes()
-    footer = 8 + int.from_bytes(content[-8:-4], "little")
-    pages = range(4, len(content) - footer)
-    found = 0
-    for place in pages[:: max(1, len(pages) // 40)]:
+@pytest.mark.parametrize("compacted", [False, True])
+def test_whatever_bit_is_flipped_is_seen(filled: ResultsFolder, compacted: bool) -> None:
+    if compacted:
+        compact(filled)
+    path = filled.table("epochs") / ("compact-1.parquet" if compacted else "a0-20.parquet")
+    content, whole = path.read_bytes(), pq.read_table(path)
+    assert seal_fits(path)
+    name = content.rindex(KEY.encode())
+    for place in range(len(content)):
         damaged = bytearray(content)
-        damaged[place] ^= 1
-        part(filled).write_bytes(damaged)
-        found += damaged_parts(filled) == [part(filled)]
-    # What is left is in headers of pages, where a name or a count may stand that nothing reads.
-    assert found >= 36
+        damaged[place] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        fits = seal_fits(path)
+        if name <= place < name + len(KEY):
+            # Taken for a file without a seal; what it holds is as it was.
+            assert fits is None
+            assert pq.read_table(path).equals(whole)
+        else:
+            assert fits is False, place
+
+
+def test_a_part_of_an_earlier_release_has_checksums_of_its_pages(filled: ResultsFolder) -> None:
+    table = pq.read_table(part(filled))
+    pq.write_table(table, part(filled), write_page_checksum=True, compression="none")
+    assert seal_fits(part(filled)) is None
+    assert damaged_parts(filled) == []
+    content = bytearray(part(filled).read_bytes())
+    content[content.index(b"a0-10") + 2] ^= 1
+    part(filled).write_bytes(content)
+    assert damaged_parts(filled) == [part(filled)]
+
+
+def test_what_has_no_place_for_a_seal_gets_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"PAR1")
+    with pytest.raises(ValueError, match="no place for its seal"):
+        seal(tmp_path / "file")
 
 
 def test_what_is_set_aside_twice_is_kept_twice(filled: ResultsFolder) -> None:
@@ -80,12 +106,16 @@ def test_an_error_of_the_disk_is_not_the_part_s(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("orchestrator.results.damage.pq.ParquetFile", fail)
+    monkeypatch.setattr("orchestrator.results.damage.seal_fits", fail)
     with pytest.raises(OSError, match="Input/output error"):
         set_aside_damaged_parts(filled)
 
 
 def test_a_damaged_schema_is_told_of(filled: ResultsFolder) -> None:
-    (filled.table("trials") / "_schema.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ResultsError, match=r"_schema\.parquet: damaged"):
-        ResultsFolder.open(filled.path)
+    path = filled.table("trials") / "_schema.parquet"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"learning_rate")] ^= 1
+    for damaged in (b"PAR1", content):
+        path.write_bytes(damaged)
+        with pytest.raises(ResultsError, match=r"_schema\.parquet: damaged"):
+            ResultsFolder.open(filled.path)

@@ -150,7 +150,7 @@ def test_a_write_cut_short_breaks_no_query(
         where.write_bytes(b"PAR1 half a file")
         raise Killed
 
-    monkeypatch.setattr(pq, "write_table", half)
+    monkeypatch.setattr("orchestrator.results.writer.write_sealed", half)
     monkeypatch.setattr(Path, "unlink", lambda *_, **__: None)
     with pytest.raises(Killed):
         write_part(folder, "trials", [trial_row("a1")], "a1")
