@@ -23,6 +23,10 @@ logger = logging.getLogger(__name__)
 MOST_ATTEMPTS = 3
 QUEUED_PER_MEASURER = 2  # One running, one waiting: no idling between two orders.
 LOOK_SECONDS = 1.0
+_DIED = (
+    "its measurer died (killed, or out of memory? a smaller measuring.examples_per_pass and fewer "
+    "measurers need less)"
+)
 
 FindOrders = Callable[[], list[MeasureOrder]]
 NewMeasurer = Callable[[], Any]
@@ -243,7 +247,7 @@ class Dispatcher:
                     raise error.cause from None
                 self._give_up(order, _first_line(error.cause or error), "error")
             except RayError as error:  # The process, its node or what it needed of another.
-                self._replace(worker, f"its measurer died: {_first_line(error)}", "error")
+                self._replace(worker, f"{_DIED}: {_first_line(error)}", "error")
                 return
             else:
                 if not measured.lost:  # Otherwise the next look at the store finds that.
@@ -252,7 +256,8 @@ class Dispatcher:
             worker.orders.popleft()
             worker.since = time.monotonic()
         if worker.orders and time.monotonic() - worker.since > self.timeout:
-            self._replace(worker, f"took longer than {self.timeout:g} s", "timeout")
+            reason = f"took longer than measuring.timeout, {self.timeout:g} s"
+            self._replace(worker, reason, "timeout")
 
     def _replace(self, worker: _Worker, reason: str, status: str) -> None:
         """Put a new measurer in the place of ``worker``; charge only what it was working on."""
@@ -266,7 +271,8 @@ class Dispatcher:
                 replace(head, requests=(request,), attempts=attempts) for request in head.requests
             ]
         else:
-            self._give_up(head, f"given up after {attempts} attempts: {reason}", status)
+            names = ", ".join(head.requests)
+            self._give_up(head, f"{names}: given up after {attempts} attempts: {reason}", status)
         self._queue.extendleft(reversed(others))
 
     def _give_up(self, order: MeasureOrder, reason: str, status: str) -> None:

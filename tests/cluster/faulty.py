@@ -31,6 +31,14 @@ def fills_memory(context):
     yield "never", float(torch.empty(2**50).sum())
 
 
+def is_killed_for_memory(context, group, log):
+    """A measure that outgrows a control group, so that the kernel kills its process."""
+    with Path(log).open("a") as file:
+        file.write("tried\n")
+    Path(group, "cgroup.procs").write_text(str(os.getpid()))
+    yield "never", float(torch.ones(2**28).sum())  # A gigabyte, and all of it written.
+
+
 def infinite(context):
     """A measure whose value is no finite number."""
     yield "infinite", float("inf")

@@ -1,5 +1,8 @@
 """Trials and measures that fail: a row with status and reason each, and the others unaffected."""
 
+import uuid
+from pathlib import Path
+
 import pytest
 
 import orchestrator
@@ -61,6 +64,51 @@ def test_each_measure_fails_by_itself_and_is_retried_only_if_asked(
     assert len(retried.failed_measures) == 1
     assert rows(folder, "SELECT value FROM measures WHERE measure = 'mended'") == [(1.0,)]
     assert rows(folder, margins) == measured
+
+
+@pytest.fixture
+def small_group():
+    """A control group whose processes the kernel kills when they take more than 64 MB."""
+    for root, limit in (
+        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"),
+        (Path("/sys/fs/cgroup"), "memory.max"),
+    ):
+        group = root / f"small-{uuid.uuid4().hex[:8]}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / limit).write_text(str(64 * 2**20))
+            yield group
+            return
+        except OSError:
+            continue
+        finally:
+            group.rmdir()
+    pytest.skip("no control group can be made here")
+
+
+def test_a_measure_that_the_kernel_kills_for_its_memory_fails_alone(
+    local_ray, small_study, tmp_path, small_group
+):
+    folder, log = tmp_path / "results", tmp_path / "log"
+    greedy = {f"{FAULTY}:is_killed_for_memory": {"group": str(small_group), "log": str(log)}}
+    study = small_study(
+        **{**TWO_TRIALS, "seeds": 1, "checkpoints": {}, "measures": ["margin", greedy, "norms"]}
+    )
+    summary = orchestrator.run(study, folder, quiet=True)
+    assert summary.completed == 1
+    assert log.read_text().splitlines() == ["tried"] * 3
+    (failed,) = summary.failed_measures
+    ((request, error),) = rows(folder, "SELECT request, error FROM measures WHERE status = 'error'")
+    assert request in failed
+    assert error.startswith(f"{request}: given up after 3 attempts: its measurer died (killed, or")
+    assert "measuring.examples_per_pass" in error
+    assert rows(folder, "SELECT DISTINCT request FROM measures WHERE status = 'ok' ORDER BY 1") == [
+        ("margin",),
+        ("norms",),
+    ]
 
 
 @pytest.mark.slow
