@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -12,6 +13,7 @@ import pytest
 
 from orchestrator import __version__
 from orchestrator.__main__ import main
+from orchestrator.results import ResultsFolder
 from tests.report.simulated import simulate, study_content
 
 QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
@@ -119,6 +121,32 @@ def test_queries_come_from_the_line_a_file_or_stdin(results, tmp_path):
     assert "a query only reads" in refused("query", results, "DELETE FROM trials")
     assert "did you mean trials" in refused("query", results, "SELECT * FROM trails")
     assert "does not exist" in refused("query", tmp_path / "none", sql)
+
+
+def test_an_interrupted_query_says_so(results):
+    command = [sys.executable, "-m", "orchestrator", "query", str(results)]
+    process = subprocess.Popen(
+        [*command, "SELECT * FROM range(1000000000000)", "--format", "csv"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout.readline() == "range\n"
+        process.send_signal(signal.SIGINT)
+        process.stdout.close()
+        assert process.stderr.read() == "interrupted\n"
+    assert process.returncode == 130
+
+
+@pytest.mark.parametrize("command", ["status", "report", "export", "compact"])
+def test_every_interrupted_command_says_so(results, monkeypatch, command):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResultsFolder, "open", interrupted)
+    done = orchestrator(command, results)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
 def test_several_folders_are_asked_as_one(results, tmp_path):
