@@ -13,6 +13,7 @@ from orchestrator.cluster.audit_backlog import (
     last_snapshots,
     missing_audits,
 )
+from orchestrator.cluster.backlog_reading import measure_versions
 from orchestrator.cluster.session import Slots, ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.tasks import Progress, run_tasks
@@ -28,6 +29,8 @@ from orchestrator.results import (
 )
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.training import build_loss, read_snapshot, update_rule_at
+
+GONE = "its snapshot is gone, and with it what could be audited"
 
 
 def audit_study(
@@ -57,16 +60,19 @@ def audit_study(
     """
     folder = ResultsFolder.open(location)
     study = read_study(folder)
-    if not last_snapshots(folder, study, trials_per_condition):
+    snapshots = last_snapshots(folder, study, trials_per_condition)
+    if not any(there for _, _, there in snapshots):
         raise ResultsError(f"{location}: no snapshots yet", "run the study first")
     with folder.lock():
-        orders = missing_audits(folder, study, trials_per_condition)
+        missing = missing_audits(folder, study, trials_per_condition)
+        orders = missing.orders
+        gone = [f"{checkpoint_id}: audit: {GONE}" for checkpoint_id in missing.gone]
         if not orders:
-            return []
+            return gone
         with ray_session(address, study) as slots:
             configs = [TrialConfig.model_validate_json(order.config) for order in orders]
             data = SharedData(config.data for config in configs)
-            return run_audits(orders, folder, study, data, slots, progress)
+            return gone + run_audits(orders, folder, study, data, slots, progress)
 
 
 def run_audits(
@@ -97,7 +103,11 @@ def _audit_snapshot(
     subject = _subject(order, results, study, config, dataset, device)
     checkpoint = order.checkpoint
     identity = {name: checkpoint[name] for name in ("trial_id", "checkpoint_id")}
-    rows = [{**asdict(row), **identity} for row in audit(subject, study.requests)]
+    versions = measure_versions(study)
+    rows = [
+        {**asdict(row), **identity, "measure_version": versions[row.request]}
+        for row in audit(subject, study.requests)
+    ]
     write_part(results, "audit", rows, str(checkpoint["checkpoint_id"]))
 
 

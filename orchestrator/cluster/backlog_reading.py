@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from orchestrator.measures import build_measure
 from orchestrator.results import MEASURED, ResultsFolder, connect
@@ -66,9 +67,7 @@ _MEASURES = f"""
 def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
     """Read what is stored. What an earlier version of a measure gave counts as missing."""
     backlog = Backlog()
-    versions = {
-        request: build_measure(options).version for request, options in study.requests.items()
-    }
+    versions = measure_versions(study)
     with connect(folder, measure_columns=False) as database:
         for trial_id, status, attempt, error, seconds, whole in database.execute(
             _TRIALS
@@ -94,19 +93,34 @@ def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
     return backlog
 
 
-def read_audited(folder: ResultsFolder) -> dict[str, set[str]]:
-    """Requests that each snapshot was audited for since it was last measured, by checkpoint."""
+def read_audited(folder: ResultsFolder, study: Study) -> dict[str, set[str]]:
+    """Requests that each snapshot was audited for, by checkpoint.
+
+    What an earlier version of a measure gave counts as missing. Times say nothing here: a clock
+    may be set back.
+    """
+    versions = measure_versions(study)
     audited: dict[str, set[str]] = defaultdict(set)
     with connect(folder.path, measure_columns=False) as database:
-        for checkpoint_id, request in database.execute(
-            "SELECT checkpoint_id, request FROM (\n"
-            "    SELECT checkpoint_id, request, min(written_at) AS audited_at\n"
-            "    FROM audit GROUP BY ALL\n"
-            ") LEFT JOIN (\n"
-            "    SELECT checkpoint_id, request, max(written_at) AS measured_at\n"
-            "    FROM measures GROUP BY ALL\n"
-            ") USING (checkpoint_id, request)\n"
-            "WHERE measured_at IS NULL OR measured_at <= audited_at"
+        for checkpoint_id, request, version in database.execute(
+            "SELECT checkpoint_id, request, max(measure_version) FROM audit GROUP BY ALL"
         ).fetchall():
-            audited[checkpoint_id].add(request)
+            if version is None or version >= versions.get(request, 0):
+                audited[checkpoint_id].add(request)
     return audited
+
+
+def read_last_checkpoints(folder: ResultsFolder) -> dict[str, dict[str, Any]]:
+    """The last checkpoint of each trial, whether or not its snapshot is there, by its id."""
+    columns = ("checkpoint_id", "trial_id", "step", "path", "sha256")
+    with connect(folder.path, measure_columns=False) as database:
+        rows = database.execute(
+            f"SELECT {', '.join(columns)} FROM checkpoints "  # noqa: S608 - names of ours
+            "QUALIFY step = max(step) OVER (PARTITION BY trial_id)"
+        ).fetchall()
+    return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
+
+
+def measure_versions(study: Study) -> dict[str, int]:
+    """The version of the measure behind each request of a study."""
+    return {request: build_measure(options).version for request, options in study.requests.items()}

@@ -86,7 +86,7 @@ def connect_study(
 
 def _pairs(folder: ResultsFolder, study: Study) -> list[PairOrder]:
     by_condition: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for trial, checkpoint in last_snapshots(folder, study):
+    for trial, checkpoint, _ in last_snapshots(folder, study):
         config = trial.config.model_dump_json()
         by_condition.setdefault(trial.condition_id, []).append((config, checkpoint))
     return [

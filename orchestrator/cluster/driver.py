@@ -37,6 +37,7 @@ from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials, hyperparameters
 
 COMPACT_FROM_PARTS = 2000
+_TRAINED_AGAIN = "; `run` trains the network again"
 
 
 def run_study(
@@ -164,8 +165,11 @@ def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
             if trial_id in run.trials and request in failed
         ]
         if trial_id in run.trials and backlog.unmeasured(checkpoint_id, run.study.requests):
-            hint = "" if run.training else "; `run` trains the network again"
+            hint = "" if run.training else _TRAINED_AGAIN
             summary.failed_measures.append(f"{checkpoint_id}: its snapshot is gone{hint}")
+    if not run.training:
+        gone = sorted(run.audits().gone)
+        summary.failed_audits += [f"{id_}: its snapshot is gone{_TRAINED_AGAIN}" for id_ in gone]
 
 
 def _refuse_contradictions(location: Path, study: Study) -> None:

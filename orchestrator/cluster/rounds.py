@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.cluster.audit_backlog import CLAIM, AuditOrder, missing_audits
+from orchestrator.cluster.audit_backlog import CLAIM, AuditBacklog, missing_audits
 from orchestrator.cluster.auditing import run_audits
 from orchestrator.cluster.backlog import lost_trials, missing_measures
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
@@ -56,10 +56,10 @@ class StudyRun:
         snapshots = committed_snapshots(self.folder, set(self.trials))
         return missing_measures(self.study, self.trials, backlog, snapshots)
 
-    def audits(self) -> list[AuditOrder]:
+    def audits(self) -> AuditBacklog:
         """The audits that a claim of the study needs and that are missing."""
         wanted = self.study.claims_built_in(CLAIM)
-        return missing_audits(self.folder, self.study) if wanted else []
+        return missing_audits(self.folder, self.study) if wanted else AuditBacklog([], {})
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     missing = _missing(run, known)
     # A trial may be killed between its last row and this.
     run.folder.discard_resume_states(backlog.completed - missing.trials.keys())
-    if not missing and not run.audits():
+    if not missing and not run.audits().orders:
         return backlog
     require_space(run.folder.path)
     with ray_session(run.address, run.study) as slots:
@@ -105,7 +105,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
             known = backlog = read_backlog(run.folder, run.study)
             missing = _missing(run, backlog)
         summary.failed_audits = run_audits(
-            run.audits(), run.folder, run.study, data, slots, tell(quiet=run.quiet)
+            run.audits().orders, run.folder, run.study, data, slots, tell(quiet=run.quiet)
         )
     return backlog
 
@@ -114,6 +114,7 @@ def _missing(run: StudyRun, backlog: Backlog) -> _Missing:
     todo: dict[str, Trial] = {}
     if run.training:
         lost = lost_trials(run.study, backlog, committed_snapshots(run.folder, set(run.trials)))
+        lost |= set(run.audits().gone.values())
         todo = {
             trial_id: trial
             for trial_id, trial in run.trials.items()

@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,9 @@ from orchestrator.cluster.interrupts import interrupts
 from orchestrator.cluster.own_code import copy_code, import_own_parts
 from orchestrator.cluster.private_ray import PRIVATE, kept_private
 from orchestrator.errors import ImportPathError, ResourcesError
-from orchestrator.study.spec import ResourcesOptions, Study
+from orchestrator.study.resource_options import ResourcesOptions, TrialResources
+from orchestrator.study.spec import Study
+from orchestrator.study.trials import expand_trials
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -90,18 +92,19 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if ray.is_initialized():
         with interrupts():
-            yield slots(ray.cluster_resources(), study.resources)
+            yield slots(ray.cluster_resources(), study.resources, distinct_needs(study))
         return
+    needs = distinct_needs(study)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own deprecations are not the user's to mend.
         if address:
             _join(address, study)
         else:
-            _start_here(study.resources)
+            _start_here(study.resources, needs)
         # Ray replaces handlers while it starts, so ours come after it.
         with interrupts():
             try:
-                found = slots(_capacity(), study.resources)
+                found = slots(_capacity(), study.resources, needs)
                 if address:
                     _ask_a_worker(study, found.measurer_cpus)
                 yield found
@@ -109,12 +112,12 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
                 ray.shutdown()
 
 
-def _start_here(resources: ResourcesOptions) -> None:
-    custom = {*resources.trial.custom, *resources.measurer.custom}
+def _start_here(resources: ResourcesOptions, needs: Sequence[TrialResources]) -> None:
+    custom = {*resources.measurer.custom, *(name for trial in needs for name in trial.custom)}
     with kept_private():
         try:
             ray.init(
-                num_cpus=_local_cpus(resources, os.cpu_count() or 1),
+                num_cpus=_local_cpus(resources, needs, os.cpu_count() or 1),
                 resources=dict.fromkeys(custom, PLENTY),
                 **PRIVATE,
                 **_SILENT,
@@ -195,10 +198,10 @@ def _can_run(study: str) -> None:
     import_own_parts(Study.model_validate_json(study))
 
 
-def _local_cpus(resources: ResourcesOptions, cores: int) -> int:
+def _local_cpus(resources: ResourcesOptions, needs: Sequence[TrialResources], cores: int) -> int:
     """Cores to declare: those there are, or what one trial and the measurers need at least."""
     measurer = _measurer_cpus(resources, cores)
-    least = resources.trial.cpus + measurer * resources.measurer.count
+    least = max(trial.cpus for trial in needs) + measurer * resources.measurer.count
     return max(cores, -int(-least // 1))
 
 
@@ -208,30 +211,72 @@ def _measurer_cpus(resources: ResourcesOptions, cores: float) -> float:
     return 0.0 if cores < FEW_CORES or resources.measurer.gpus else 1.0
 
 
-def slots(available: dict[str, float], resources: ResourcesOptions) -> Slots:
+def distinct_needs(study: Study) -> list[TrialResources]:
+    """What trials of a study may use, each once."""
+    trial = study.resources.trial
+    if not trial.overrides:
+        return [trial]
+    needs: list[TrialResources] = []
+    for one in expand_trials(study):
+        need = study.needs_of(one.config)
+        if need not in needs:
+            needs.append(need)
+    return needs
+
+
+def slots(
+    available: dict[str, float],
+    resources: ResourcesOptions,
+    needs: Sequence[TrialResources] | None = None,
+) -> Slots:
     """How many trials and measurers fit into ``available`` resources.
 
     Args:
         available: Ray's totals: ``CPU``, ``GPU`` and custom resources.
         resources: What one trial and one measurer ask for.
+        needs: What trials ask for, where they differ; by default all ask for the same.
 
     Raises:
-        ResourcesError: If not even one trial fits beside the reserved measurers.
+        ResourcesError: If not even one trial of each kind fits beside the reserved measurers.
     """
-    trial, measurer = resources.trial, resources.measurer
+    measurer = resources.measurer
     cores = available.get("CPU", 0.0)
     measurer_cpus = _measurer_cpus(resources, cores)
-    per_trial = {"CPU": trial.cpus, "GPU": trial.gpus, **trial.custom}
     per_measurer = {"CPU": measurer_cpus, "GPU": measurer.gpus, **measurer.custom}
+    # As many as there may be of the smallest: Ray itself holds the larger ones back.
+    trials = max(
+        _trials_that_fit(available, trial, per_measurer, measurer.count)
+        for trial in needs or [resources.trial]
+    )
+    most = [
+        int((available.get(kind, 0.0) + 1e-9) // need)
+        for kind, need in per_measurer.items()
+        if need > 0
+    ] or [max(1, int(cores))]
+    return Slots(trials, measurer.count, max(measurer.count, min(most)), measurer_cpus)
+
+
+def bundle(trial: TrialResources) -> dict[str, float]:
+    """What one trial asks for, as Ray names it."""
+    return {"CPU": trial.cpus, "GPU": trial.gpus, **trial.custom}
+
+
+def _trials_that_fit(
+    available: dict[str, float],
+    trial: TrialResources,
+    per_measurer: dict[str, float],
+    measurers: int,
+) -> int:
+    per_trial = bundle(trial)
     fits: list[int] = []
     for kind in {**per_trial, **per_measurer}:
         total, of_trial = available.get(kind, 0.0), per_trial.get(kind, 0.0)
         of_measurer = per_measurer.get(kind, 0.0)
-        left = total - of_measurer * measurer.count
+        left = total - of_measurer * measurers
         if of_trial > left + 1e-9:
             example = f"{kind.lower()}s" if kind in ("CPU", "GPU") else f"custom: {{{kind}"
             raise ResourcesError(
-                f"resources: one trial ({of_trial:g} {kind}) beside {measurer.count} "
+                f"resources: one trial ({of_trial:g} {kind}) beside {measurers} "
                 f"measurer(s) ({of_measurer:g} {kind} each) needs more than the "
                 f"{total:g} {kind} there are",
                 "lower resources.trial or resources.measurer in the study file, for example "
@@ -241,10 +286,4 @@ def slots(available: dict[str, float], resources: ResourcesOptions) -> Slots:
             )
         if of_trial > 0:
             fits.append(int((left + 1e-9) // of_trial))
-    trials = min(fits, default=max(1, int(cores)))
-    most = [
-        int((available.get(kind, 0.0) + 1e-9) // need)
-        for kind, need in per_measurer.items()
-        if need > 0
-    ] or [max(1, int(cores))]
-    return Slots(trials, measurer.count, max(measurer.count, min(most)), measurer_cpus)
+    return min(fits, default=max(1, int(available.get("CPU", 0.0))))

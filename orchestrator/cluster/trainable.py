@@ -28,6 +28,7 @@ from orchestrator.results import (
     storing,
     write_part,
 )
+from orchestrator.study.resource_options import TrialResources
 from orchestrator.study.spec import CheckpointOptions, TrialConfig
 from orchestrator.training import (
     Checkpoint,
@@ -54,6 +55,7 @@ class TrialOrder:
         config: Its :class:`TrialConfig`, as JSON.
         columns: Its hyperparameters, as columns of the table ``trials``.
         attempt: How often it had been started before this run.
+        needs: What its process may use.
     """
 
     trial_id: str
@@ -61,6 +63,7 @@ class TrialOrder:
     config: str
     columns: dict[str, Any]
     attempt: int
+    needs: TrialResources
 
 
 class TrialTrainable(tune.Trainable):  # type: ignore[misc]
@@ -78,28 +81,24 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         folder: str,
         checkpoints: str,
         data: SharedData,
-        threads: int,
-        device: str,
-        timeout: float | None,
     ) -> None:
         """Prepare the process once; ``reset_config`` prepares it for each further trial."""
-        prepare_process(threads)
         self.folder = ResultsFolder.open(folder)
         self.checkpoints = CheckpointOptions.model_validate_json(checkpoints)
         self.orders, self.data = orders, data
-        self.device, self.timeout = device, timeout
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
         order = self.orders[new_config["trial_id"]]
+        prepare_process(max(1, int(order.needs.cpus)))
         self.work = run_trial(
             order,
             self.folder,
             self.checkpoints,
             self.data,
-            device=self.device,
-            timeout=self.timeout,
+            device="cuda" if order.needs.gpus else "cpu",
+            timeout=order.needs.timeout,
         )
         return True
 

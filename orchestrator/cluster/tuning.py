@@ -12,7 +12,7 @@ from ray import tune
 
 from orchestrator.cluster.backlog_reading import read_backlog
 from orchestrator.cluster.run_state import RunCallback, RunState, StopWhenStorageFails
-from orchestrator.cluster.session import Slots
+from orchestrator.cluster.session import Slots, bundle
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
 from orchestrator.results import ResultsFolder, write_part
@@ -47,6 +47,7 @@ def train_trials(
             trial.config.model_dump_json(),
             hyperparameters(study, trial),
             attempts.get(trial_id, 0),
+            study.needs_of(trial.config),
         )
         for trial_id, trial in state.trials.items()
     }
@@ -73,22 +74,21 @@ def _tuner(
     data: SharedData,
     slots: Slots,
 ) -> tune.Tuner:
-    needs = study.resources.trial
     trainable = tune.with_parameters(
         TrialTrainable,
         orders=orders,
         folder=str(folder.path),
         checkpoints=study.checkpoints.model_dump_json(),
         data=data,
-        threads=max(1, int(needs.cpus)),
-        device="cuda" if needs.gpus else "cpu",
-        timeout=needs.timeout,
     )
-    bundle = {"CPU": needs.cpus, "GPU": needs.gpus, **needs.custom}
+
+    def needs(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        return tune.PlacementGroupFactory([bundle(orders[config["trial_id"]].needs)])
+
     # Two rounds may begin in one second, and a clock may be set back.
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     return tune.Tuner(
-        tune.with_resources(trainable, tune.PlacementGroupFactory([bundle])),
+        tune.with_resources(trainable, needs),
         param_space={"trial_id": tune.grid_search(list(orders))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,

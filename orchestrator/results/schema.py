@@ -117,7 +117,7 @@ _SCHEMAS = {
             trial_id! str  checkpoint_id! str  change! str  setting str  request! str
             measure! str  variant! str  split str  original float  changed float
             relative_change float  standard_error float  status! str  reason str
-            written_at! time
+            measure_version int  written_at! time
         """)
     ),
 }
@@ -195,7 +195,7 @@ KEYS = {
     "audit": TableKey(
         ("checkpoint_id", "change", "request", "measure", "variant", "split"),
         "checkpoint_id",
-        "written_at DESC",
+        "measure_version DESC NULLS LAST, written_at DESC",
         ("change", "measure", "variant", "split", "checkpoint_id"),
     ),
 }

@@ -46,16 +46,17 @@ def write_part(
     Raises:
         ResultsError: If a table, column, type or name does not fit. Nothing is written then.
     """
+    rows = list(rows)
+    if not rows:
+        return None
+    if table in ADDED_TABLES:  # It may not be there, or lack columns of later releases.
+        folder.prepare_table(table)
     schema = folder.schema(table)
     if not _PART_NAME.fullmatch(name):
         raise ResultsError(f"{name!r} can't be the name of a part of {table}")
     text_columns = {c for c, kind in _swept(table, schema).items() if kind is str}
     filled = [_fill(row, schema, text_columns) for row in rows]
-    if not filled:
-        return None
     columns = [_column(table, field, [row.get(field.name) for row in filled]) for field in schema]
-    if table in ADDED_TABLES:
-        folder.prepare_table(table)
     path = folder.table(table) / f"{name}.parquet"
     with replacing(path) as temporary:
         write_sealed(

@@ -7,13 +7,14 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest
 from orchestrator.study.data_options import DataOptions
 from orchestrator.study.measure_options import MeasureRequest, MeasuringOptions
 from orchestrator.study.model_options import ModelOptions
 from orchestrator.study.options import Options
+from orchestrator.study.resource_options import ResourcesOptions, TrialResources
 from orchestrator.study.training_options import TrainingOptions
 
 
@@ -43,55 +44,6 @@ class CheckpointOptions(Options):
     )
     epochs: Positions = ()
     updates: Positions = ()
-
-
-class _ProcessResources(Options):
-    gpus: NonNegativeFloat = 0
-    custom: dict[str, PositiveFloat] = Field(
-        default_factory=dict,
-        description="What nodes of a cluster declare under other names, such as {measure: 1}. "
-        "On one machine there is always enough of it.",
-    )
-
-    @field_validator("custom")
-    @classmethod
-    def _not_built_in(cls, custom: dict[str, float]) -> dict[str, float]:
-        built_in = {"CPU", "GPU", "memory", "object_store_memory"} & custom.keys()
-        if built_in:
-            raise ValueError(f"{min(built_in)} is no custom resource; use cpus or gpus")
-        return custom
-
-
-class TrialResources(_ProcessResources):
-    """What one training process may use."""
-
-    cpus: NonNegativeFloat = 1
-    timeout: PositiveFloat | None = Field(
-        None,
-        description="Seconds that one attempt of a trial may take, after which it counts as "
-        "failed; no limit by default.",
-    )
-
-
-class MeasurerResources(_ProcessResources):
-    """What one measuring process may use, and how many of them are reserved from the start."""
-
-    cpus: NonNegativeFloat | None = Field(
-        None,
-        description="Cores of its own. By default 1; 0, sharing the trials', where there are "
-        "fewer than four.",
-    )
-    count: PositiveInt = Field(1, description="Measurers reserved before the first trial starts.")
-
-
-class ResourcesOptions(Options):
-    """Resources of the two kinds of process, and the bound between them."""
-
-    trial: TrialResources = TrialResources()
-    measurer: MeasurerResources = MeasurerResources()
-    unmeasured_snapshots: PositiveInt = Field(
-        64, description="Training waits while more snapshots than this wait to be measured."
-    )
 
 
 class TrialConfig(Options):
@@ -166,6 +118,10 @@ class Study(Options):
     def seed_list(self) -> Sequence[int]:
         """The seeds, one by one."""
         return range(self.seeds) if isinstance(self.seeds, int) else self.seeds
+
+    def needs_of(self, config: TrialConfig) -> TrialResources:
+        """What a trial of this configuration may use."""
+        return self.resources.trial.of(config.model_dump(mode="json"))
 
     def claims_built_in(self, name: str) -> bool:
         """Whether the built-in claim ``name`` is among the claims."""

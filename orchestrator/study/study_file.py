@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 from orchestrator.errors import Problem, StudyFileError
 from orchestrator.study.overrides import apply_override
 from orchestrator.study.problems import Source, describe
+from orchestrator.study.resource_check import check_resources
 from orchestrator.study.spec import Study
 from orchestrator.study.sweep_check import check_sweep
 from orchestrator.study.yaml_nodes import plain
@@ -41,7 +42,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
         study = Study.model_validate(content)
     except ValidationError as error:
         raise StudyFileError(describe(source, error, Study)) from None
-    problems = check_sweep(source, study)
+    problems = check_sweep(source, study) or check_resources(source, study)
     if problems:
         raise StudyFileError(problems)
     return study

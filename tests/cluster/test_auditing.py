@@ -50,7 +50,7 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
     # Again, there is nothing to do, and a measure that comes later is audited too.
     before = rows(results, AUDITED)
     folder = ResultsFolder.open(results)
-    assert missing_audits(folder, read_study(folder)) == []
+    assert not missing_audits(folder, read_study(folder)).orders
     assert plan_study(read_study(folder), results, probe=False).audits == 0
     with monkeypatch.context() as patched:
         patched.setattr(auditing, "ray_session", lambda *_: pytest.fail("nothing was missing"))
@@ -58,6 +58,28 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
     assert rows(results, AUDITED) == before
     assert orchestrator.measure(results, ["norms"], quiet=True).complete
     assert rows(results, "SELECT count(*) FROM fragility WHERE measure = 'weight_norm'") == [(1,)]
+
+    # A snapshot that was audited may be deleted …
+    ((path, last),) = rows(
+        results,
+        "SELECT path, checkpoint_id FROM final WHERE seed = 0 ORDER BY batch_size LIMIT 1",
+    )
+    (results / path).unlink()
+    assert orchestrator.audit(results, quiet=True) == []
+    assert orchestrator.measure(results, quiet=True).complete
+    # … and if it was not, it is missed, told of, and trained again by ``run``.
+    before = rows(results, AUDITED)
+    (results / "audit" / f"{last}.parquet").unlink()
+    (failure,) = orchestrator.audit(results, quiet=True)
+    assert failure.startswith(f"{last}: audit: its snapshot is gone")
+    assert orchestrator.measure(results, quiet=True).failed_audits == [
+        f"{last}: its snapshot is gone; `run` trains the network again"
+    ]
+    measures = ["margin", "hessian_trace", "norms"]
+    again = orchestrator.run(small_study(claims=[CLAIM], measures=measures), results, quiet=True)
+    assert again.complete
+    assert again.trained == 1
+    assert [row[:-1] for row in rows(results, AUDITED)] == [row[:-1] for row in before]
 
 
 def test_a_damaged_snapshot_fails_alone(local_ray, small_study, tmp_path):

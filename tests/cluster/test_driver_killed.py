@@ -3,6 +3,9 @@
 import os
 import random
 import signal
+import time
+import uuid
+from pathlib import Path
 
 import pytest
 
@@ -15,14 +18,46 @@ KILLS = 10
 STORED = ("trials/*.parquet", "snapshots/*/*.json", "measures/*.parquet", "epochs/*.parquet")
 
 
+def processes_of(marker):
+    """Ids of the processes that were started, by whatever others, with ``marker`` around them."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if marker.encode() in environment.read_bytes():
+                found.append(int(environment.parent.name))
+        except OSError:  # It ended meanwhile, or is another user's.
+            continue
+    return found
+
+
+def orphaned_segments():
+    """Files of shared memory that no process has open or mapped."""
+    segments = {str(path) for path in Path("/dev/shm").iterdir()}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            used = (process / "maps").read_text()
+            opened = {os.readlink(path) for path in (process / "fd").iterdir()}
+        except OSError:
+            continue
+        segments -= opened | {path for path in segments if path in used}
+    return segments
+
+
 def stored(folder):
     """How much is stored: grows with all that a run does, and says how far it is."""
     return sum(1 for pattern in STORED for _ in folder.glob(pattern))
 
 
-def test_ten_kills_of_the_driver_change_no_table(small_study, tmp_path):
+def test_ten_kills_of_the_driver_change_no_table_and_leave_nothing_behind(
+    small_study, tmp_path, monkeypatch
+):
     study = small_study(**LONGER)
     disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
+    marker, temporary = f"of-{uuid.uuid4().hex}", tmp_path / "t"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setenv("MARKER", marker)
+    orphans = orphaned_segments()
     finish(start(study, undisturbed))
     # From before anything is stored (planning) to when only measures are missing (draining).
     moments = random.Random(0)
@@ -37,3 +72,11 @@ def test_ten_kills_of_the_driver_change_no_table(small_study, tmp_path):
         process.communicate()
     finish(start(study, disturbed))
     assert_equal_results(disturbed, undisturbed)
+
+    deadline = time.monotonic() + 120  # Two agents of Ray notice the end of theirs by and by.
+    while left := set(processes_of(marker)) - {os.getpid()}:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.5)
+    assert orphaned_segments() <= orphans
+    # Ray keeps its logs, there and only there.
+    assert {path.name for path in temporary.iterdir()} <= {"ray"}

@@ -126,6 +126,24 @@ def test_results_on_a_read_only_disk_can_be_read_and_nothing_else(
 
 
 @pytest.mark.slow
+def test_in_a_home_that_cannot_be_written_a_study_runs_all_the_same(disk, small_study, tmp_path):
+    disk.remount("ro")
+    study = small_study(**{**TWO_TRIALS, "seeds": 1})
+    command = [sys.executable, "-m", "orchestrator", "run", study, "--results", tmp_path / "r"]
+    root = str(Path(orchestrator.__file__).parents[1])
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": root, "HOME": str(disk.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1 of 1 trials completed" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert not list(disk.path.iterdir())
+
+
+@pytest.mark.slow
 def test_without_room_in_shared_memory_a_study_runs_all_the_same(small_study, tmp_path):
     # In a mount namespace of its own, so that nobody else's shared memory goes.
     script = (
