@@ -78,6 +78,7 @@ def run(
     address: str | None = None,
     quiet: bool = False,
     retry_failed: bool = False,
+    canary: bool = True,
 ) -> RunSummary:
     """Train and measure what is missing of a study. Run again to resume or extend.
 
@@ -89,10 +90,13 @@ def run(
         quiet: Show no progress.
         retry_failed: Try again what failed in earlier runs. Without, it stays as it is; what was
             interrupted or lost is always made.
+        canary: Where there are more trials than can train side by side, let one of each shape go
+            ahead, and start no other if it or a measure of its first snapshot fails.
 
     Raises:
         UserError: If the study, its data, its resources or its results folder are wrong.
         StorageError: If the disk takes no more.
+        StudyIncomplete: If a trial that went ahead failed.
     """
     from orchestrator.cluster.driver import run_study
 
@@ -105,6 +109,7 @@ def run(
         address=address,
         quiet=quiet,
         retry_failed=retry_failed,
+        canary=canary,
     )
 
 

@@ -6,9 +6,8 @@ import os
 import sys
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.interrupted import INTERRUPTED
 from orchestrator.terminal import printable
-
-INTERRUPTED = 130
 
 
 def main() -> None:

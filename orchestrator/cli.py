@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Optional
 
 import typer
 
+from orchestrator.interrupted import told_how_to_go_on
 from orchestrator.terminal import printable
 
 app = typer.Typer(
@@ -154,6 +152,12 @@ def run(
     set_: Overrides = None,
     address: Address = None,
     retry_failed: RetryFailed = False,
+    canary: Annotated[
+        bool,
+        typer.Option(
+            help="Let one trial of each shape go ahead of a larger grid; stop if one fails."
+        ),
+    ] = True,
     quiet: Quiet = False,
 ) -> None:
     """Train and measure what is missing, then write the report. Run again to resume."""
@@ -161,7 +165,7 @@ def run(
     from orchestrator.study.study_file import load_study
 
     folder = results or Path("results") / load_study(study, set_ or ()).study
-    with _told_how_to_go_on():
+    with told_how_to_go_on():
         summary = orchestrator.run(
             study,
             folder,
@@ -169,6 +173,7 @@ def run(
             address=address,
             quiet=quiet,
             retry_failed=retry_failed,
+            canary=canary,
         )
     _say(summary.text())
     _say(f"report: {orchestrator.report(folder)}")
@@ -194,7 +199,7 @@ def measure(
     """Add measures to a study that has been run, from its snapshots, without training."""
     import orchestrator
 
-    with _told_how_to_go_on():
+    with told_how_to_go_on():
         summary = orchestrator.measure(
             results, measures or (), address=address, quiet=quiet, retry_failed=retry_failed
         )
@@ -218,7 +223,7 @@ def audit(
     from orchestrator.results import query as run_query
     from orchestrator.results import write_result
 
-    with _told_how_to_go_on():
+    with told_how_to_go_on():
         failures = orchestrator.audit(
             results, trials_per_condition=trials, address=address, quiet=quiet
         )
@@ -237,31 +242,13 @@ def connectivity(results: Results, address: Address = None, quiet: Quiet = False
     from orchestrator.results import query as run_query
     from orchestrator.results import write_result
 
-    with _told_how_to_go_on():
+    with told_how_to_go_on():
         failures = orchestrator.connectivity(results, address=address, quiet=quiet)
     write_result(run_query(results, _BARRIERS), "table", sys.stdout)
     for failure in failures:
         _say(f"  failed: {failure}")
     if failures:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _told_how_to_go_on() -> Iterator[None]:
-    """Let an interrupted command end with exit code 130 and the command that goes on."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        again = shlex.join(["python", "-m", "orchestrator", *sys.argv[1:]])
-        with suppress(OSError):  # The terminal may be what was lost.
-            print(
-                f"\ninterrupted; nothing that was finished is lost. Go on with:\n  {again}",
-                file=sys.stderr,
-                flush=True,
-            )
-        # All is stopped. An ordinary exit may end as death by SIGINT, which Ray's part of the
-        # process remembers, and the exit code would be lost.
-        os._exit(130)
 
 
 @app.command()

@@ -101,9 +101,12 @@ def read_audited(folder: ResultsFolder, study: Study) -> dict[str, set[str]]:
     """
     versions = measure_versions(study)
     audited: dict[str, set[str]] = defaultdict(set)
+    # Earlier releases kept no versions; what they audited counts.
+    known = "measure_version" in folder.schema("audit").names
+    version_kept = "max(measure_version)" if known else "NULL"
     with connect(folder.path, measure_columns=False) as database:
         for checkpoint_id, request, version in database.execute(
-            "SELECT checkpoint_id, request, max(measure_version) FROM audit GROUP BY ALL"
+            f"SELECT checkpoint_id, request, {version_kept} FROM audit GROUP BY ALL"  # noqa: S608
         ).fetchall():
             if version is None or version >= versions.get(request, 0):
                 audited[checkpoint_id].add(request)

@@ -124,6 +124,10 @@ class Dispatcher:
         """Snapshots that were measured."""
         return len(self._measured)
 
+    def has_measured(self, trial_id: str) -> bool:
+        """Whether some snapshot of a trial was measured."""
+        return any(name.startswith(f"{trial_id}-") for name in list(self._measured))
+
     @property
     def working(self) -> bool:
         """Whether snapshots get measured now: after the loss of a node, slots may be lacking."""

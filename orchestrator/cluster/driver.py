@@ -49,6 +49,7 @@ def run_study(
     address: str | None = None,
     quiet: bool = False,
     retry_failed: bool = False,
+    canary: bool = True,
 ) -> RunSummary:
     """Train and measure whatever of ``study`` is missing at ``location``.
 
@@ -60,6 +61,7 @@ def run_study(
         address: A Ray cluster; None starts Ray on this machine.
         quiet: Show no progress.
         retry_failed: Try again what failed in earlier runs, too.
+        canary: Let one trial of each shape go ahead of a larger grid.
 
     Returns:
         What was done and what failed.
@@ -70,6 +72,7 @@ def run_study(
         ResourcesError: If the trials can never be scheduled.
         UserError: If a data set cannot be read.
         StorageError: If the disk takes no more.
+        StudyIncomplete: If a trial that went ahead failed.
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything was stopped.
     """
     started = time.monotonic()
@@ -87,7 +90,9 @@ def run_study(
             swept=swept_columns([hyperparameters(study, trial) for trial in trials.values()]),
         )
         with folder.lock():
-            run = StudyRun(study, folder, trials, address, quiet, retry_failed=retry_failed)
+            run = StudyRun(
+                study, folder, trials, address, quiet, retry_failed=retry_failed, canary=canary
+            )
             return _carry_out(run, started, aside)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from orchestrator.measures import CHANGES, MeasureContext, measure_snapshot
 from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder, committed_snapshots
 from orchestrator.study.plan import Plan, make_plan
+from orchestrator.study.shapes import measuring_shape, training_shape
 from orchestrator.study.spec import CheckpointOptions, Study, TrialConfig
 from orchestrator.study.training_options import StopOptions
 from orchestrator.study.trials import Trial, expand_trials
@@ -66,7 +66,7 @@ def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
             tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
         )
         if probe:
-            training, measuring = _shapes(trial.config)
+            training, measuring = training_shape(trial.config), measuring_shape(trial.config)
             if training not in costs:
                 budget = PROBE_SECONDS / (2 * len(conditions))
                 with _one_thread():
@@ -100,15 +100,6 @@ def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
     if key not in known:
         known[key] = load_dataset(config.data)
     return known[key]
-
-
-def _shapes(config: TrialConfig) -> tuple[str, str]:
-    """What decides the cost of an update, and of measuring: not rates, seeds or stopping rules."""
-    training = config.training
-    network = [config.data.model_dump(), config.model.model_dump()]
-    of_update = [*network, training.batch_size, training.optimizer.name, training.augmentation]
-    of_measuring = [*network, training.loss.name]
-    return json.dumps(of_update, default=str), json.dumps(of_measuring, default=str)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from orchestrator.cluster.audit_backlog import CLAIM, AuditBacklog, missing_audi
 from orchestrator.cluster.auditing import run_audits
 from orchestrator.cluster.backlog import lost_trials, missing_measures
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
+from orchestrator.cluster.canary import Canary, choose_canaries
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
 from orchestrator.cluster.measurer import MeasureOrder
 from orchestrator.cluster.progress import show_progress, tell
@@ -41,6 +42,7 @@ class StudyRun:
         quiet: Show no progress.
         training: Whether trials are trained, or snapshots only measured.
         retry_failed: Whether what failed in earlier runs is tried again.
+        canary: Whether some trials go ahead of a larger grid.
     """
 
     study: Study
@@ -50,6 +52,7 @@ class StudyRun:
     quiet: bool = False
     training: bool = True
     retry_failed: bool = False
+    canary: bool = False
 
     def orders(self, backlog: Backlog) -> list[MeasureOrder]:
         """What is to be measured of the snapshots that there are now."""
@@ -139,6 +142,7 @@ def _round(
         limit=run.study.resources.unmeasured_snapshots,
         slots=slots.trials,
         seconds=dict(backlog.seconds),
+        canary=_canary(run, missing, backlog, slots),
     )
     dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots)
     watch(state)
@@ -156,6 +160,15 @@ def _round(
         watch(None)
         summary.trained += len(state.trained)
         summary.measured += dispatcher.measured
+
+
+def _canary(run: StudyRun, missing: _Missing, backlog: Backlog, slots: Slots) -> Canary | None:
+    """Some trials go ahead if not all can train at once, where not all shapes are known to work."""
+    if not run.canary or len(missing.trials) <= slots.trials:
+        return None
+    ahead = choose_canaries(run.study, run.trials, missing.trials, backlog)
+    others = len(missing.trials) - len(ahead)
+    return Canary(set(ahead), others) if ahead and others else None
 
 
 def _dispatcher(run: StudyRun, backlog: Backlog, data: Any, slots: Slots) -> Dispatcher:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
+from ray.tune.search import BasicVariantGenerator
 
+from orchestrator.cluster.canary import Canary
 from orchestrator.cluster.dispatcher import Dispatcher
 from orchestrator.errors import StorageError
 from orchestrator.study.trials import Trial
@@ -32,6 +34,7 @@ class RunState:
         running: What the running trials reported last.
         ended: Trials that hold no slot any more.
         storage: Why a trial could not store what it had, if so.
+        canary: The trials that go ahead of the others, if any do.
     """
 
     trials: dict[str, Trial]
@@ -46,6 +49,7 @@ class RunState:
     running: dict[str, dict[str, Any]] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     storage: StorageError | None = None
+    canary: Canary | None = None
     started_at: float = field(default_factory=time.monotonic)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -66,18 +70,29 @@ class RunState:
 
     @property
     def must_stop(self) -> bool:
-        """Whether it is of no use to train on: nothing can be stored, or nothing is measured."""
-        dispatcher = self.dispatcher
-        return self.storage is not None or (dispatcher is not None and dispatcher.error is not None)
+        """Whether it is of no use to train on: nothing can be stored or is measured, or works."""
+        if self.storage is not None or (self.dispatcher and self.dispatcher.error is not None):
+            return True
+        if self.canary and self.dispatcher and self.canary.failed is None:
+            self.canary.look(self, self.dispatcher)
+        return self.canary is not None and self.canary.failed is not None
+
+    @property
+    def others_may_start(self) -> bool:
+        """Whether the trials that go ahead are known to work."""
+        return self.canary is None or (not self.must_stop and not self.canary.awaited)
 
     def raise_what_stopped(self) -> None:
         """Raise what made the trials stop before their end, if anything did.
 
         Raises:
             StorageError: If a trial could not store what it had.
+            StudyIncomplete: If a trial that went ahead of the others failed.
         """
         if self.storage is not None:
             raise self.storage
+        if self.canary is not None and self.canary.failed is not None:
+            raise self.canary.error(self.failed)
 
     def end(self, trial_id: str) -> None:
         """Note that a trial's slot is free."""
@@ -154,7 +169,31 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
             _current.end(trial.config["trial_id"])
 
 
-class StopWhenStorageFails(tune.Stopper):  # type: ignore[misc]
+class CanaryFirst(BasicVariantGenerator):  # type: ignore[misc]
+    """Hands Tune the trials in their order, and those behind the first few once these work.
+
+    Args:
+        ahead: How many go ahead.
+        most: How many may train at the same time.
+    """
+
+    def __init__(self, ahead: int, most: int) -> None:
+        super().__init__(max_concurrent=most)
+        self.ahead, self.handed_out = ahead, 0
+
+    def next_trial(self) -> Any:
+        """The next trial; None if there is none, or none may start now."""
+        if self.handed_out >= self.ahead and _current is not None:
+            if _current.must_stop:
+                self.set_finished()
+            if not _current.others_may_start:
+                return None
+        trial = super().next_trial()
+        self.handed_out += trial is not None
+        return trial
+
+
+class StopWhenUseless(tune.Stopper):  # type: ignore[misc]
     """Ends every trial once the current :class:`RunState` says that going on is of no use."""
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:

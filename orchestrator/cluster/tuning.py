@@ -11,7 +11,12 @@ import ray
 from ray import tune
 
 from orchestrator.cluster.backlog_reading import read_backlog
-from orchestrator.cluster.run_state import RunCallback, RunState, StopWhenStorageFails
+from orchestrator.cluster.run_state import (
+    CanaryFirst,
+    RunCallback,
+    RunState,
+    StopWhenUseless,
+)
 from orchestrator.cluster.session import Slots, bundle
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
@@ -51,7 +56,11 @@ def train_trials(
         )
         for trial_id, trial in state.trials.items()
     }
-    results = _tuner(study, folder, orders, data, slots).fit()
+    ahead = sorted(state.canary.awaited) if state.canary is not None else []
+    # Those that go ahead first, the others in their own order.
+    orders = {id_: orders[id_] for id_ in dict.fromkeys([*ahead, *orders])}
+    search = CanaryFirst(len(ahead) or len(orders), slots.trials)
+    results = _tuner(folder, study, orders, data, search).fit()
     errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
     told = read_backlog(folder, study).failures if errors else {}
     for trial_id, error in errors.items():
@@ -68,11 +77,11 @@ def train_trials(
 
 
 def _tuner(
-    study: Study,
     folder: ResultsFolder,
+    study: Study,
     orders: dict[str, TrialOrder],
     data: SharedData,
-    slots: Slots,
+    search: CanaryFirst,
 ) -> tune.Tuner:
     trainable = tune.with_parameters(
         TrialTrainable,
@@ -92,7 +101,7 @@ def _tuner(
         param_space={"trial_id": tune.grid_search(list(orders))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
-            max_concurrent_trials=slots.trials,
+            search_alg=search,
             trial_dirname_creator=_trial_name,
             trial_name_creator=_trial_name,
         ),
@@ -102,7 +111,7 @@ def _tuner(
             failure_config=tune.FailureConfig(max_failures=TRIAL_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[RunCallback()],
-            stop=StopWhenStorageFails(),
+            stop=StopWhenUseless(),
             verbose=0,
         ),
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
-from orchestrator.results.schema import FLOATS, KEYS, MEASURED, TIME
+from orchestrator.results.schema import FLOATS, KEYS, MEASURED, TIME, table_schema
 
 _COMPACTED = re.compile(r"compact-(\d+)\.parquet")
 _SQL_TYPES = {
@@ -70,7 +70,7 @@ def table_views(folder: ResultsFolder, table: str) -> TableViews:
             f"parts.{table}": f"SELECT {columns} "
             f"FROM read_parquet({everything}, union_by_name=true)"
         }
-        latest = _once(table, f"parts.{table}")
+        latest = _once(table, f"parts.{table}", schema)
     else:
         sources = {
             f"parts.{table}_compacted": f"SELECT {columns} "
@@ -80,7 +80,7 @@ def table_views(folder: ResultsFolder, table: str) -> TableViews:
             f"WHERE filename <> {quote(compacted)}",
             f"parts.{table}": f"FROM parts.{table}_compacted UNION ALL FROM parts.{table}_fresh",
         }
-        latest = _merged(table)
+        latest = _merged(table, schema)
     return TableViews(
         empty=dict.fromkeys(sources, f"SELECT {columns} FROM read_parquet({pinned})"),
         views=_views(table, schema, latest),
@@ -110,7 +110,7 @@ def _views(table: str, schema: pa.Schema, latest: str) -> tuple[str, str]:
     )
 
 
-def _merged(table: str) -> str:
+def _merged(table: str, schema: pa.Schema) -> str:
     group = KEYS[table].group
     touched = (
         f"(FROM parts.{table}_fresh UNION ALL "
@@ -118,17 +118,20 @@ def _merged(table: str) -> str:
     )
     return (
         f"(FROM parts.{table}_compacted ANTI JOIN parts.{table}_fresh USING ({group})) "
-        f"UNION ALL ({_once(table, touched)})"
+        f"UNION ALL ({_once(table, touched, schema)})"
     )
 
 
-def _once(table: str, rows: str) -> str:
+def _once(table: str, rows: str, schema: pa.Schema) -> str:
     if table not in KEYS:
         return f"SELECT DISTINCT ON (measure) * FROM {rows}"
     keys = KEYS[table]
+    # Results of an earlier release may lack a column of the preference.
+    lacking = set(table_schema(table).names) - set(schema.names)
+    preference = [term for term in keys.preference.split(", ") if term.split()[0] not in lacking]
     sql = (
         f"SELECT * FROM {rows} QUALIFY row_number() OVER "
-        f"(PARTITION BY {', '.join(keys.key)} ORDER BY {keys.preference}) = 1"
+        f"(PARTITION BY {', '.join(keys.key)} ORDER BY {', '.join(preference)}) = 1"
     )
     if table == "measures":
         # A failure is stored under its request's name; success has other measures' names.

@@ -1,10 +1,12 @@
 import pytest
 import ray
 
-from orchestrator.cluster.session import _capacity, ray_session, slots
+from orchestrator.cluster.session import _capacity, distinct_needs, ray_session, slots
 from orchestrator.errors import ResourcesError
 from orchestrator.study.resource_options import ResourcesOptions
 from orchestrator.study.spec import Study
+
+from .conftest import SMALL_STUDY
 
 
 def resources(**content):
@@ -89,8 +91,13 @@ def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch):
 
 
 def test_each_kind_of_trial_must_fit_and_the_smallest_decide_how_many():
-    trial = {"overrides": [{"where": {"model.width": 512}, "gpus": 1}]}
-    study = Study.model_validate({**SMALL_STUDY, "resources": {"trial": trial}, "sweep": WIDTHS})
+    study = Study.model_validate(
+        {
+            **SMALL_STUDY,
+            "sweep": {"model.width": [16, 512]},
+            "resources": {"trial": {"overrides": [{"where": {"model.width": 512}, "gpus": 1}]}},
+        }
+    )
     needs = distinct_needs(study)
     assert sorted((need.cpus, need.gpus) for need in needs) == [(1, 0), (1, 1)]
     assert slots({"CPU": 8.0, "GPU": 1.0}, study.resources, needs).trials == 7

@@ -1,0 +1,174 @@
+"""Some trials go ahead of a larger grid; others wait for them."""
+
+import pytest
+from ray.tune import register_trainable
+
+import orchestrator
+from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.canary import Canary, choose_canaries
+from orchestrator.cluster.run_state import CanaryFirst, RunState, watch
+from orchestrator.errors import StudyIncomplete
+from orchestrator.study.spec import Study
+from orchestrator.study.trials import expand_trials
+
+from .comparison import tables
+from .conftest import SMALL_STUDY
+
+FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
+
+
+class Measurers:
+    """What a canary sees of the dispatcher."""
+
+    def __init__(self, folder):
+        self.folder, self.failures, self.measured, self.orders = folder, [], set(), []
+        self.error, self.reserved = None, 1
+
+    def allow(self, measurers):
+        pass
+
+    def wake(self):
+        pass
+
+    def has_measured(self, trial_id):
+        return trial_id in self.measured
+
+    def find_orders(self):
+        return self.orders
+
+
+class Folder:
+    def __init__(self, path):
+        self.snapshots = path
+
+
+@pytest.fixture
+def study():
+    return Study.model_validate({**SMALL_STUDY, "seeds": 3})
+
+
+@pytest.fixture
+def trials(study):
+    return {trial.trial_id: trial for trial in expand_trials(study)}
+
+
+@pytest.fixture
+def state(trials, tmp_path):
+    found = RunState(trials=trials, total=len(trials), completed=0, limit=1)
+    found.dispatcher = Measurers(Folder(tmp_path))
+    found.canary = Canary({"a", "b"}, others=4)
+    watch(found)
+    yield found
+    watch(None)
+
+
+def test_one_trial_of_each_shape_goes_ahead(study, trials):
+    chosen = choose_canaries(study, trials, trials, Backlog())
+    assert len(chosen) == 2
+    assert {trials[id_].config.training.batch_size for id_ in chosen} == {20, 100}
+    first = next(iter(trials))
+    assert chosen[0] == first
+
+
+def test_what_is_known_to_work_needs_none(study, trials):
+    first, *_ = trials
+    works = Backlog(checkpoints={f"{first}-10": first})
+    works.measured[f"{first}-10"] |= study.requests.keys()
+    (chosen,) = choose_canaries(study, trials, trials, works)
+    assert trials[chosen].condition_id != trials[first].condition_id
+    # A measure that failed on it shows that it does not.
+    works.failed_measures[f"{first}-10"]["norms"] = "broken"
+    assert len(choose_canaries(study, trials, trials, works)) == 2
+
+
+def test_others_start_once_all_that_went_ahead_are_measured(state):
+    assert not state.others_may_start
+    state.dispatcher.measured.add("a")
+    assert not state.others_may_start
+    state.dispatcher.measured.add("b")
+    assert state.others_may_start
+    # What fails from here on fails alone.
+    state.failed["a"] = "late"
+    state.dispatcher.failures.append("b-20: margin: late")
+    assert state.others_may_start
+    state.raise_what_stopped()
+
+
+def test_an_epoch_without_a_snapshot_is_enough(state, tmp_path):
+    state.report("a", {"epoch": 0, "done": False})
+    state.report("b", {"epoch": 1, "done": False})
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "10.json").touch()  # One that is to be measured.
+    assert not state.others_may_start
+    assert state.canary.awaited == {"a", "b"}
+    state.report("a", {"epoch": 1, "done": False})
+    assert not state.others_may_start
+    assert state.canary.awaited == {"b"}
+
+
+@pytest.mark.parametrize("why", ["trial", "process", "measure"])
+def test_a_failure_stops_all(state, why):
+    if why == "trial":
+        state.report("b", {"done": True, "status": "failed", "error": "this model is broken"})
+    elif why == "process":
+        state.end("b")
+        state.failed["b"] = "this model is broken"
+    else:
+        state.dispatcher.failures.append("b-10: this model is broken")
+    assert not state.others_may_start
+    assert state.must_stop
+    with pytest.raises(StudyIncomplete, match=r"4 trials were not started: b.*: this model is"):
+        state.raise_what_stopped()
+
+
+def test_tune_is_handed_the_others_only_then(state):
+    register_trainable("function", lambda config: None)
+    search = CanaryFirst(ahead=2, most=9)
+    search.add_configurations(
+        {"t": {"run": "function", "config": {"trial_id": {"grid_search": ["a", "b", "c"]}}}}
+    )
+    assert [search.next_trial().config["trial_id"] for _ in range(2)] == ["a", "b"]
+    assert search.next_trial() is None
+    assert not search.is_finished()
+    state.dispatcher.measured |= {"a", "b"}
+    assert search.next_trial().config["trial_id"] == "c"
+
+
+def test_tune_is_handed_no_other_after_a_failure(state):
+    search = CanaryFirst(ahead=0, most=9)
+    state.failed["a"] = "broken"
+    assert search.next_trial() is None
+    assert search.is_finished()
+
+
+@pytest.mark.ray
+def test_a_grid_that_cannot_work_stops_early_and_goes_on_once_mended(
+    local_ray, small_study, tmp_path
+):
+    folder, mended, log = tmp_path / "results", tmp_path / "mended", tmp_path / "log"
+    broken = {f"{FAULTY}:raises_unless": {"mended": str(mended)}}
+    study = small_study(
+        model={"name": f"{FAULTY}:Logs", "width": 8, "log": str(log)},
+        sweep={"model.width": [8, 16]},
+        training={**SMALL_STUDY["training"], "batch_size": 20},
+        seeds=3,
+        checkpoints={"epochs": [1]},
+        measures=["margin", broken],
+        # Two threads for the wider, which so has both cores to itself.
+        resources={"trial": {"overrides": [{"where": {"model.width": 16}, "cpus": 2}]}},
+    )
+    with pytest.raises(StudyIncomplete, match=r"trials were not started: .*measure is broken"):
+        orchestrator.run(study, folder, quiet=True)
+    begun = [line.split() for line in log.read_text().splitlines()]
+    assert 1 <= len(begun) <= 2
+    started = len(list(folder.glob("trials/*-running.parquet")))
+    assert started == len(begun)
+
+    mended.touch()
+    assert orchestrator.run(study, folder, quiet=True, retry_failed=True).complete
+    # Whoever went ahead was trained to its end, and no trial more than once more.
+    assert {tuple(line.split()) for line in log.read_text().splitlines()} == {
+        ("8", "1"),
+        ("16", "2"),
+    }
+    assert len(tables(folder)["trials"]) == 6
