@@ -55,7 +55,12 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
 
 
 def plan(
-    path: str | Path, results: str | Path | None = None, overrides: Sequence[str] = ()
+    path: str | Path,
+    results: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    *,
+    price_per_cpu_hour: float | None = None,
+    price_per_gpu_hour: float | None = None,
 ) -> Plan:
     """What running a study would train and measure, and about how long that takes here.
 
@@ -63,11 +68,18 @@ def plan(
         path: The study file.
         results: Its results folder; ``results/<study>`` by default. Need not exist.
         overrides: As for :func:`load_study`.
+        price_per_cpu_hour: Of one core, in any currency, for the plan's ``cost``.
+        price_per_gpu_hour: Of one GPU.
     """
     from orchestrator.cluster.planning import plan_study
 
     study = load_study(path, overrides)
-    return plan_study(study, _results_folder(study, results))
+    return plan_study(
+        study,
+        _results_folder(study, results),
+        price_per_cpu_hour=price_per_cpu_hour,
+        price_per_gpu_hour=price_per_gpu_hour,
+    )
 
 
 def run(

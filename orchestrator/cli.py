@@ -44,6 +44,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Try again what failed in earlier runs, too.")
 ]
+Price = Annotated[
+    Optional[float],  # noqa: UP045
+    typer.Option(min=0, metavar="PRICE", help="In any currency; adds what the study costs."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -120,6 +124,8 @@ def plan(
     probe: Annotated[
         bool, typer.Option(help="Train and measure for some seconds to estimate the time.")
     ] = True,
+    price_per_gpu_hour: Price = None,
+    price_per_cpu_hour: Price = None,
     as_json: AsJson = False,
 ) -> None:
     """What `run` would do: trials, checkpoints, disk and time."""
@@ -141,7 +147,13 @@ def plan(
     from orchestrator.cluster.planning import plan_study
     from orchestrator.study.plan import plan_text
 
-    planned = plan_study(checked, folder, probe=probe)
+    planned = plan_study(
+        checked,
+        folder,
+        probe=probe,
+        price_per_cpu_hour=price_per_cpu_hour,
+        price_per_gpu_hour=price_per_gpu_hour,
+    )
     _say(json.dumps(planned.to_dict(), indent=2) if as_json else plan_text(planned))
 
 

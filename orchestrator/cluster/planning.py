@@ -28,13 +28,22 @@ from orchestrator.training import Finished, build_loss, train, update_rule_at
 PROBE_SECONDS = 30.0
 
 
-def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
+def plan_study(
+    study: Study,
+    results: Path,
+    *,
+    probe: bool = True,
+    price_per_cpu_hour: float | None = None,
+    price_per_gpu_hour: float | None = None,
+) -> Plan:
     """Count what is left of a study and estimate its time.
 
     Args:
         study: The study.
         results: Its results folder; need not exist.
         probe: Train and measure for about half a minute, one thread, to estimate the time.
+        price_per_cpu_hour: Of one core, in any currency.
+        price_per_gpu_hour: Of one GPU.
     """
     trials = expand_trials(study)
     done: set[str] = set()
@@ -92,6 +101,8 @@ def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
         slots=slots,
         audits=audits_left(folder, study, trials),
         measurings_per_audit=len(CHANGES) + 1,
+        price_per_cpu_hour=price_per_cpu_hour,
+        price_per_gpu_hour=price_per_gpu_hour,
     )
 
 

@@ -30,6 +30,8 @@ class ConditionCost:
         snapshot_bytes: Bytes of one snapshot.
         train_seconds: Seconds to train one trial; None if not probed.
         measure_seconds: Seconds to measure one snapshot; None if not probed.
+        cpus: Cores that one of its trials books.
+        gpus: GPUs that it books.
     """
 
     condition_id: str
@@ -41,6 +43,8 @@ class ConditionCost:
     snapshot_bytes: int
     train_seconds: float | None
     measure_seconds: float | None
+    cpus: float
+    gpus: float
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,9 @@ class Plan:
         measure_seconds: Seconds of measuring left.
         audits: Snapshots to audit, where a claim of the study asks for it.
         audit_seconds: Seconds of auditing, from those of measuring.
+        cpu_hours: Hours of cores that trials and measurers book; None if not probed.
+        gpu_hours: The same of GPUs.
+        cost: What these hours cost; None without a price.
         conditions: The costs of each condition.
     """
 
@@ -77,6 +84,9 @@ class Plan:
     measure_seconds: float | None
     audits: int
     audit_seconds: float | None
+    cpu_hours: float | None
+    gpu_hours: float | None
+    cost: float | None
     conditions: tuple[ConditionCost, ...]
 
     @property
@@ -143,6 +153,8 @@ def make_plan(
     slots: int,
     audits: int = 0,
     measurings_per_audit: int = 0,
+    price_per_cpu_hour: float | None = None,
+    price_per_gpu_hour: float | None = None,
 ) -> Plan:
     """Put a plan together.
 
@@ -159,13 +171,15 @@ def make_plan(
         slots: Trials that train side by side.
         audits: Snapshots to audit.
         measurings_per_audit: How often an audit measures its snapshot.
+        price_per_cpu_hour: Of one core, in any currency.
+        price_per_gpu_hour: Of one GPU.
     """
     by_condition: dict[str, list[Trial]] = {}
     for trial in trials:
         by_condition.setdefault(trial.condition_id, []).append(trial)
     costs = []
     for condition, members in sorted(by_condition.items(), key=lambda item: _label(item[1][0])):
-        training = members[0].config.training
+        training, needs = members[0].config.training, study.needs_of(members[0].config)
         updates = most_updates(training.stop, n_train[condition], training.batch_size)
         per_update = update_seconds.get(condition)
         seconds = None if per_update is None or updates is None else per_update * updates
@@ -184,6 +198,8 @@ def make_plan(
                 snapshot_bytes[condition],
                 seconds if seconds is not None else training.stop.seconds,
                 measure_seconds.get(condition),
+                needs.cpus,
+                needs.gpus,
             )
         )
     snapshots = sum(cost.trials * cost.snapshots for cost in costs)
@@ -191,6 +207,17 @@ def make_plan(
     per_snapshot = [c.measure_seconds for c in costs if c.measure_seconds is not None]
     per_snapshot_mean = sum(per_snapshot) / len(per_snapshot) if per_snapshot else None
     known = all(cost.train_seconds is not None for cost in costs) and bool(update_seconds)
+    cpu_hours = gpu_hours = None
+    if known and per_snapshot_mean is not None:
+        trained = [(c.to_train * (c.train_seconds or 0.0), c.cpus, c.gpus) for c in costs]
+        measuring = (left + audits * measurings_per_audit) * per_snapshot_mean
+        measurer = study.resources.measurer
+        booked = [
+            *trained,
+            (measuring, 1.0 if measurer.cpus is None else measurer.cpus, measurer.gpus),
+        ]
+        cpu_hours = sum(seconds * cpus for seconds, cpus, _ in booked) / 3600
+        gpu_hours = sum(seconds * gpus for seconds, _, gpus in booked) / 3600
     return Plan(
         study=study.study,
         trials=len(trials),
@@ -207,8 +234,19 @@ def make_plan(
         audit_seconds=None
         if per_snapshot_mean is None
         else audits * measurings_per_audit * per_snapshot_mean,
+        cpu_hours=cpu_hours,
+        gpu_hours=gpu_hours,
+        cost=_cost((cpu_hours, price_per_cpu_hour), (gpu_hours, price_per_gpu_hour)),
         conditions=tuple(costs),
     )
+
+
+def _cost(*hours_and_prices: tuple[float | None, float | None]) -> float | None:
+    """The sum over what has a price; None if nothing has, or the hours are not known."""
+    priced = [(hours, price) for hours, price in hours_and_prices if price is not None]
+    if not priced or any(hours is None for hours, _ in priced):
+        return None
+    return sum((hours or 0.0) * price for hours, price in priced)
 
 
 def _label(trial: Trial) -> str:
@@ -249,6 +287,13 @@ def plan_text(plan: Plan) -> str:
             f"{plan.slots} cores or slots busy (an upper bound: a train-loss target ends a "
             "trial sooner)"
         )
+    if plan.cpu_hours is not None and plan.gpu_hours is not None:
+        hours = f"booked: {plan.cpu_hours:.3g} CPU hours"
+        if plan.gpu_hours:
+            hours += (
+                f", {plan.gpu_hours:.3g} GPU hours (an upper bound: the probe ran on one core here)"
+            )
+        lines.append(hours + ("" if plan.cost is None else f"; price {plan.cost:.2f}"))
     return "\n".join(lines)
 
 

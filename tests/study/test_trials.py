@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,6 +163,48 @@ def test_a_plan_counts_what_is_left():
     assert plan.wall_seconds == (plan.train_seconds + 24 + 54) / 2
     assert "4 trials (2 new, 1 partial, 1 done)" in plan_text(plan)
     assert "24 s of measuring and 54 s of auditing 3 snapshots;" in plan_text(plan)
+
+
+def test_a_plan_counts_booked_hours_and_their_price():
+    resources = {
+        "trial": {"cpus": 2, "overrides": [{"where": {"training.batch_size": 50}, "gpus": 0.5}]},
+        "measurer": {"gpus": 0.25},
+    }
+    asked = study(
+        sweep={"training.batch_size": [10, 50]},
+        checkpoints={"epochs": [1]},
+        resources=resources,
+    )
+    trials = expand_trials(asked)
+    conditions = [trial.condition_id for trial in trials]
+
+    def plan(seconds=360.0, **prices):
+        return make_plan(
+            asked,
+            trials,
+            done=set(),
+            partial=set(),
+            measured=0,
+            n_train=dict.fromkeys(conditions, 100),
+            snapshot_bytes=dict.fromkeys(conditions, 1000),
+            update_seconds=dict.fromkeys(conditions, seconds) if seconds else {},
+            measure_seconds=dict.fromkeys(conditions, 900.0) if seconds else {},
+            slots=2,
+            **prices,
+        )
+
+    # 30 and 6 updates of a tenth of an hour on two cores; four snapshots of a quarter on one.
+    found = plan()
+    assert found.cpu_hours == pytest.approx(2 * 3.6 + 1)
+    assert found.gpu_hours == pytest.approx(0.5 * 0.6 + 0.25)
+    assert found.cost is None
+    assert "booked: 8.2 CPU hours, 0.55 GPU hours" in plan_text(found)
+    assert plan(price_per_gpu_hour=2.0).cost == pytest.approx(1.1)
+    priced = plan(price_per_gpu_hour=2.0, price_per_cpu_hour=0.1)
+    assert priced.cost == pytest.approx(1.92)
+    assert plan_text(priced).endswith("; price 1.92")
+    unknown = plan(seconds=None, price_per_gpu_hour=2.0)
+    assert (unknown.cpu_hours, unknown.gpu_hours, unknown.cost) == (None, None, None)
 
 
 def test_snapshots_that_coincide_count_once():
