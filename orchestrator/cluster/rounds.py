@@ -16,6 +16,7 @@ from orchestrator.cluster.backlog import lost_trials, missing_measures
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
 from orchestrator.cluster.canary import Canary, choose_canaries
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
+from orchestrator.cluster.failing_nodes import FailingNodes
 from orchestrator.cluster.measurer import MeasureOrder
 from orchestrator.cluster.progress import show_progress, tell
 from orchestrator.cluster.run_state import RunState, watch
@@ -101,12 +102,14 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     require_space(run.folder.path)
     with ray_session(run.address, run.study) as slots:
         data = SharedData(trial.config.data for trial in run.trials.values())
+        nodes = FailingNodes()
         for _ in range(MOST_ROUNDS):
             if not missing:
                 break
-            _round(run, missing, known, data, slots, summary)
+            _round(run, missing, known, data, slots, nodes, summary)
             known = backlog = read_backlog(run.folder, run.study)
             missing = _missing(run, backlog)
+        summary.failing_nodes = nodes.summary()
         summary.failed_audits = run_audits(
             run.audits().orders, run.folder, run.study, data, slots, tell(quiet=run.quiet)
         )
@@ -133,6 +136,7 @@ def _round(
     backlog: Backlog,
     data: SharedData,
     slots: Slots,
+    nodes: FailingNodes,
     summary: RunSummary,
 ) -> None:
     state = RunState(
@@ -143,6 +147,7 @@ def _round(
         slots=slots.trials,
         seconds=dict(backlog.seconds),
         canary=_canary(run, missing, backlog, slots),
+        nodes=nodes,
     )
     dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots)
     watch(state)

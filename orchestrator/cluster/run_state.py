@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ray import tune
+from ray.exceptions import RayActorError
 from ray.tune.search import BasicVariantGenerator
 
 from orchestrator.cluster.canary import Canary
 from orchestrator.cluster.dispatcher import Dispatcher
+from orchestrator.cluster.failing_nodes import FailingNodes, node_of
 from orchestrator.errors import StorageError
 from orchestrator.study.trials import Trial
 
@@ -35,6 +38,7 @@ class RunState:
         ended: Trials that hold no slot any more.
         storage: Why a trial could not store what it had, if so.
         canary: The trials that go ahead of the others, if any do.
+        nodes: Where processes of trials died.
     """
 
     trials: dict[str, Trial]
@@ -50,6 +54,7 @@ class RunState:
     ended: set[str] = field(default_factory=set)
     storage: StorageError | None = None
     canary: Canary | None = None
+    nodes: FailingNodes = field(default_factory=FailingNodes)
     started_at: float = field(default_factory=time.monotonic)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -152,6 +157,12 @@ def watch(state: RunState | None) -> None:
     _current = state
 
 
+def placement(trial_id: str, bundle: Mapping[str, float]) -> tune.PlacementGroupFactory:
+    """Where a trial may run, as far as the current :class:`RunState` knows."""
+    nodes = FailingNodes() if _current is None else _current.nodes
+    return nodes.placement(trial_id, bundle)
+
+
 class RunCallback(tune.Callback):  # type: ignore[misc]
     """Passes Tune's news on to the current :class:`RunState`."""
 
@@ -163,9 +174,25 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
             _current.report(trial.config["trial_id"], result)
             _current.wait_for_measurers()
 
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process is there."""
+        if _current is not None:
+            actor = trial.temporary_state.ray_actor
+            _current.nodes.started(trial.config["trial_id"], node_of(actor))
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial is going to be started again: elsewhere, if its process died."""
+        if _current is not None and isinstance(trial.get_pickled_error(), RayActorError):
+            trial_id = trial.config["trial_id"]
+            _current.nodes.died(trial_id)
+            (bundle,) = trial.placement_group_factory.bundles
+            trial.update_resources(placement(trial_id, bundle))
+
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial failed for good."""
         if _current is not None:
+            if isinstance(trial.get_pickled_error(), RayActorError):
+                _current.nodes.died(trial.config["trial_id"])
             _current.end(trial.config["trial_id"])
 
 

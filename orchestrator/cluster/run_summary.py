@@ -22,6 +22,7 @@ class RunSummary:
         failed_measures: What could not be measured, and why.
         failed_audits: What could not be audited, and why.
         set_aside: Files that were found damaged and are kept aside.
+        failing_nodes: Hosts on which processes of trials died again and again, and were avoided.
         seconds: Wall time.
     """
 
@@ -33,6 +34,7 @@ class RunSummary:
     failed_measures: list[str] = field(default_factory=list)
     failed_audits: list[str] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
+    failing_nodes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
@@ -54,6 +56,7 @@ class RunSummary:
             lines[MOST_FAILURES_SHOWN + 1 :] = [f"  and {more} more; see `status`"]
         if self.failed_trials or self.failed_measures:
             lines.append("  what failed is tried again only if asked: --retry-failed")
+        lines += [f"  host to look at, and avoided: {text}" for text in self.failing_nodes]
         lines += [f"  damaged, kept aside and made again: {path}" for path in self.set_aside]
         return "\n".join(lines)
 

@@ -16,6 +16,7 @@ from orchestrator.cluster.run_state import (
     RunCallback,
     RunState,
     StopWhenUseless,
+    placement,
 )
 from orchestrator.cluster.session import Slots, bundle
 from orchestrator.cluster.shared_data import SharedData
@@ -92,7 +93,7 @@ def _tuner(
     )
 
     def needs(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        return tune.PlacementGroupFactory([bundle(orders[config["trial_id"]].needs)])
+        return placement(config["trial_id"], bundle(orders[config["trial_id"]].needs))
 
     # Two rounds may begin in one second, and a clock may be set back.
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"

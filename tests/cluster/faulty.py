@@ -5,6 +5,7 @@ import signal
 import threading
 from pathlib import Path
 
+import ray
 import torch
 from torch import nn
 
@@ -90,6 +91,25 @@ class Logs(nn.Module):
             with self.log.open("a") as file:
                 file.write(f"{self.width} {torch.get_num_threads()}\n")
         return self.layers(x.flatten(1))
+
+
+class DiesOnNode(nn.Module):
+    """A network whose process is killed as its training begins, on one node of the cluster."""
+
+    def __init__(self, input_shape, classes, node, log):
+        super().__init__()
+        self.linear = nn.Linear(int(torch.tensor(input_shape).prod()), classes)
+        self.node, self.log, self.begun = Path(node), Path(log), False
+
+    def forward(self, x):
+        if self.training and not self.begun:
+            self.begun = True
+            here = ray.get_runtime_context().get_node_id()
+            with self.log.open("a") as file:
+                file.write(f"{here}\n")
+            if here == self.node.read_text():
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self.linear(x.flatten(1))
 
 
 class Hangs(nn.Module):

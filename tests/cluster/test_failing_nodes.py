@@ -1,0 +1,100 @@
+"""Where processes of trials died, none is placed again as long as another node can hold it."""
+
+import pytest
+import ray
+
+from orchestrator.cluster.failing_nodes import FailingNodes
+
+from .comparison import tables
+from .test_interruption import finish
+from .test_node_lost import cluster, run  # noqa: F401 - fixtures
+
+FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
+BUNDLE = {"CPU": 1.0}
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """Three nodes, of which the tests may change what Ray says."""
+    found = [
+        {"NodeID": id_, "Alive": True, "Resources": {"CPU": 2.0}, "NodeManagerHostname": f"h{id_}"}
+        for id_ in "abc"
+    ]
+    monkeypatch.setattr(ray, "nodes", lambda: found)
+    return found
+
+
+def die(failing, trial_id, node_id):
+    failing.started(trial_id, node_id)
+    failing.died(trial_id)
+
+
+def kept_away(failing, trial_id, bundle=BUNDLE):
+    asked = failing.placement(trial_id, bundle)._bound.arguments
+    (selector,) = asked.get("bundle_label_selector") or [{}]
+    return selector.get("ray.io/node-id")
+
+
+def test_a_trial_keeps_away_from_where_its_process_died(nodes):
+    failing = FailingNodes()
+    assert kept_away(failing, "t") is None
+    die(failing, "t", "a")
+    die(failing, "t", "b")
+    assert kept_away(failing, "t") == "!in(a,b)"
+    assert kept_away(failing, "other") is None
+    assert failing.summary() == []
+
+
+def test_one_trial_alone_makes_no_node_a_failing_one(nodes):
+    failing = FailingNodes()
+    for _ in range(9):
+        die(failing, "t", "a")
+    assert failing.summary() == []
+    die(failing, "u", "a")
+    assert kept_away(failing, "other") == "!in(a)"
+    assert failing.summary() == ["ha (node a): 10 processes of 2 trials died there"]
+
+
+def test_where_no_other_node_can_hold_a_trial_it_stays(nodes):
+    failing = FailingNodes()
+    for node_id in "abc":
+        die(failing, "t", node_id)
+    assert kept_away(failing, "t") is None
+    die(failing, "u", "a")
+    assert kept_away(failing, "u") == "!in(a)"
+    assert kept_away(failing, "u", {"CPU": 4.0}) is None
+    nodes[1]["Alive"] = nodes[2]["Alive"] = False
+    assert kept_away(failing, "u") is None
+
+
+def test_what_ended_otherwise_is_not_counted(nodes):
+    failing = FailingNodes()
+    failing.died("never started")
+    failing.started("t", "")  # Ray does not know where.
+    failing.died("t")
+    failing.started("t", "a")
+    assert kept_away(failing, "t") is None
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_trials_leave_a_node_that_kills_them(cluster, run, small_study, tmp_path):  # noqa: F811
+    node, log, folder = tmp_path / "node", tmp_path / "log", tmp_path / "results"
+    bad = cluster.nodes[1].node_id
+    node.write_text(bad)
+    study = small_study(
+        model={"name": f"{FAULTY}:DiesOnNode", "node": str(node), "log": str(log)},
+        measures=["margin"],
+        seeds=4,
+    )
+    told = finish(run(study, folder))
+    assert "8 of 8 trials completed" in told
+    places = log.read_text().split()
+    # Each of the first few once, none of them twice; then nobody goes there.
+    assert 2 <= places.count(bad) <= 5, places
+    assert set(places) == {bad, cluster.nodes[0].node_id}
+    assert bad not in places[-4:]
+    assert {row["status"] for row in tables(folder)["trials"].values()} == {"'completed'"}
+    if places.count(bad) >= 3:
+        assert f"(node {bad[:8]})" in told
+        assert "host to look at, and avoided" in told
