@@ -46,7 +46,7 @@ def seal(path: Path) -> None:
     """
     with path.open("r+b") as file:
         start = _digest_start(file)
-        if start is None:
+        if start is None or _digest_at(file, start) != BLANK:
             raise ValueError(f"{path} has no place for its seal")
         digest = _digest(file, start)
         file.seek(start)
@@ -63,8 +63,7 @@ def seal_fits(path: Path) -> bool | None:
         start = _digest_start(file)
         if start is None:
             return None
-        file.seek(start)
-        return file.read(len(BLANK)) == _digest(file, start)
+        return _digest_at(file, start) == _digest(file, start)
 
 
 def _digest_start(file: BinaryIO) -> int | None:
@@ -72,6 +71,11 @@ def _digest_start(file: BinaryIO) -> int | None:
     file.seek(tail)
     at = file.read().rfind(KEY.encode())
     return None if at < 0 else tail + at + _TO_DIGEST
+
+
+def _digest_at(file: BinaryIO, start: int) -> bytes:
+    file.seek(start)
+    return file.read(len(BLANK))
 
 
 def _digest(file: BinaryIO, start: int) -> bytes:

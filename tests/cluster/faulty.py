@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import ray
@@ -94,7 +95,7 @@ class Logs(nn.Module):
 
 
 class DiesOnNode(nn.Module):
-    """A network whose process is killed as its training begins, on one node of the cluster."""
+    """A network whose process is killed as its training begins, where the first of them began."""
 
     def __init__(self, input_shape, classes, node, log):
         super().__init__()
@@ -105,6 +106,8 @@ class DiesOnNode(nn.Module):
         if self.training and not self.begun:
             self.begun = True
             here = ray.get_runtime_context().get_node_id()
+            with suppress(FileExistsError), self.node.open("x") as file:
+                file.write(here)
             with self.log.open("a") as file:
                 file.write(f"{here}\n")
             if here == self.node.read_text():

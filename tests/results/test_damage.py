@@ -79,10 +79,13 @@ def test_a_part_of_an_earlier_release_has_checksums_of_its_pages(filled: Results
     assert damaged_parts(filled) == [part(filled)]
 
 
-def test_what_has_no_place_for_a_seal_gets_none(tmp_path: Path) -> None:
+def test_what_has_no_place_for_a_seal_gets_none(filled: ResultsFolder, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"PAR1")
-    with pytest.raises(ValueError, match="no place for its seal"):
-        seal(tmp_path / "file")
+    for path in (tmp_path / "file", part(filled)):  # The other is sealed.
+        before = path.read_bytes()
+        with pytest.raises(ValueError, match="no place for its seal"):
+            seal(path)
+        assert path.read_bytes() == before
 
 
 def test_what_is_set_aside_twice_is_kept_twice(filled: ResultsFolder) -> None:
