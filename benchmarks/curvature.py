@@ -78,9 +78,10 @@ class Subject:
             torch.autograd.grad(F.cross_entropy(self.model(x), y, reduction="sum"), parameters)
 
 
-def subject(name: str, dtype: torch.dtype) -> Subject:
+def subject(name: str, dtype: torch.dtype, examples: int | None = None) -> Subject:
     """Build and slightly train a network."""
-    options, shape, examples = NETWORKS[name]
+    options, shape, usual = NETWORKS[name]
+    examples = examples or usual
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(0, CLASSES, (examples,), generator=generator)
     centers = torch.randn(CLASSES, *shape, generator=generator)

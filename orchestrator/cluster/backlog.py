@@ -17,7 +17,11 @@ def missing_measures(
     backlog: Backlog,
     snapshots: Iterable[dict[str, Any]],
 ) -> list[MeasureOrder]:
-    """The orders for ``snapshots`` of this study's trials that lack some request's rows."""
+    """The orders for ``snapshots`` of this study's trials that lack some request's rows.
+
+    Trained networks come first: they are what most figures compare, and what is added to a finished
+    study shows its picture early.
+    """
     wanted = tuple(study.requests)
     orders = []
     for row in snapshots:
@@ -28,7 +32,7 @@ def missing_measures(
         if missing:
             config = trial.config.model_dump_json()
             orders.append(MeasureOrder(row, trial.seed, config, missing))
-    return orders
+    return sorted(orders, key=lambda order: "final" not in order.checkpoint["reason"])
 
 
 def lost_trials(study: Study, backlog: Backlog, snapshots: Iterable[Mapping[str, Any]]) -> set[str]:

@@ -62,4 +62,3 @@ from orchestrator.statistics.resampling import Resampling as Resampling
 from orchestrator.statistics.sign_error import SignError as SignError
 from orchestrator.statistics.sign_error import sign_error as sign_error
 from orchestrator.statistics.stratified import stratified_correlation as stratified_correlation
-from orchestrator.statistics.variance import variance_share as variance_share

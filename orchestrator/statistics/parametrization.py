@@ -60,7 +60,7 @@ def flatness_depends_on_parametrization(
         left_out(("networks without a layer to rescale, or without a value", ~compared))
     )
     if others:
-        told = ", ".join(f"{name} {_change(change)}" for name, change in others.items())
+        told = "; ".join(f"{name}: {_change(change)}" for name, change in others.items())
         sentences.append(f"Medians of further measures: {told}.")
     if not len(trace_change):
         sentences = ["Nothing was audited yet: the command audit does it."]

@@ -16,7 +16,6 @@ from orchestrator.statistics.mean import mean
 from orchestrator.statistics.partial import partial_correlation
 from orchestrator.statistics.ranking import kendall
 from orchestrator.statistics.resampling import Resampling
-from orchestrator.statistics.variance import variance_share
 
 STUDIES, SEEDS, CONDITIONS, SNAPSHOTS = 400, 4, 6, 4
 FOLLOWED, OTHER = np.linspace(0, 2, CONDITIONS), np.tile([0.0, 1.0], 3)
@@ -155,24 +154,3 @@ def test_nor_does_fishers_interval_of_independent_rows(endless):
         return partial_correlation(study.x, study.y, {"loss": study.loss}).independent
 
     assert coverage(interval, partial_truth(endless)) < 0.8
-
-
-def test_eta_squared_is_too_large_for_few_seeds_which_its_interval_inherits():
-    """Why interventions are judged by ``factor_share``, covered in ``test_factor_share.py``."""
-    generator = np.random.default_rng(8)
-    factor = np.repeat([0, 1, 2], 2)
-    means = 2 * np.array([0, 1, 0.3])[factor] + np.tile([0, 0.5], 3)
-    between = np.var(2 * np.array([0, 1, 0.3]))
-    truth = between / (np.var(means) + 1)
-    groups = Groups.of(range(12), np.repeat(range(6), 2).tolist())
-    found = [
-        variance_share(
-            np.repeat(means, 2) + generator.normal(size=12),
-            np.repeat(factor, 2).tolist(),
-            groups,
-            Resampling(resamples=200, seed=number),
-        )
-        for number in range(STUDIES)
-    ]
-    assert np.mean([one.low <= truth <= one.high for one in found]) < 0.9
-    assert np.mean([one.value for one in found]) > truth + 0.05

@@ -79,6 +79,27 @@ def test_averaged_resamples_are_those_of_resampled_trials():
     assert half_width == pytest.approx(3.182446 * spread, rel=0.02)
 
 
+@pytest.mark.parametrize("seeds", ["averaged", "axis"])
+def test_intervals_cover_what_studies_of_other_seeds_find_on_average(seeds):
+    shape = (3, 3, 2)
+    columns, seed = full_grid(shape, 3)
+    grid, generator = Grid.of(columns), np.random.default_rng(5)
+    mean_x, other = generator.normal(size=(2, *shape))
+    mean_y = 0.6 * mean_x + 0.8 * other
+    of_trial = tuple(np.array(column) for column in columns.values())
+
+    def simulated(number):
+        noise_x, noise_y = generator.normal(size=(2, len(seed)))
+        x, y = mean_x[of_trial] + noise_x, mean_y[of_trial] + noise_y
+        resampling = Resampling(resamples=200, seed=number)
+        return granulated_kendall(x, y, grid, seed, seeds, resampling=resampling).overall
+
+    found = [simulated(number) for number in range(200)]
+    truth = np.mean([one.value for one in found])
+    assert 0.1 < truth < 0.7  # Far from its ends.
+    assert 0.9 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.985
+
+
 def test_one_hyperparameter_can_make_the_pooled_tau_and_not_the_granulated():
     columns, seed = full_grid((4, 4), 3)
     first = np.array(columns["axis_0"])

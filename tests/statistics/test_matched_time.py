@@ -81,6 +81,44 @@ def test_snapshots_before_the_first_update_do_not_count():
     assert matched.difference.n == 9 * 5
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("by_updates", [0.5, 1.0])
+def test_intervals_cover_the_difference(by_updates, seeds):
+    """Networks differ in where they start and in how fast their margin grows."""
+
+    def simulated(generator, seeds):
+        sizes = (16, 64, 256, 1024)
+        rows = np.array([(n, s, e) for n in sizes for s in range(seeds) for e in EPOCHS])
+        size, seed, epochs = rows.T
+        updates = epochs * 4096 / size
+        start, growth = generator.normal(size=(2, len(sizes), seeds))
+        of = np.searchsorted(sizes, size), seed.astype(int)
+        grown = by_updates * np.log(updates) + (1 - by_updates) * np.log(epochs)
+        value = 0.3 * start[of] + (1 + 0.1 * growth[of]) * grown
+        value += 0.05 * generator.normal(size=len(value))
+        groups = Groups.of(list(zip(size, seed, strict=True)), size.tolist())
+        return compare_matched_times(value, updates, epochs, size.tolist(), groups).difference
+
+    truth = simulated(np.random.default_rng(1), 200).value
+    generator = np.random.default_rng(2)
+    found = [simulated(generator, seeds) for _ in range(200)]
+    assert 0.91 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.995
+
+
+def test_a_single_seed_leaves_the_difference_of_shares_without_an_interval():
+    matched = compare_matched_times(**study(lambda updates, epochs, size: np.log(updates), seeds=1))
+    assert matched.difference.value is not None
+    assert matched.difference.low is None
+    assert "single trial" in matched.difference.reason
+
+
+def test_single_trials_of_several_conditions_are_pooled_inside_their_level():
+    content = study(lambda updates, epochs, size: np.log(updates), seeds=3)
+    trials = content["groups"].trials
+    content["groups"] = Groups(content["groups"].trial, np.arange(trials))
+    assert compare_matched_times(**content).difference.low > 0
+
+
 def at_equal_updates(content):
     names = ("value", "updates", "level", "groups")
     return compare_at_equal_updates(**{name: content[name] for name in names})

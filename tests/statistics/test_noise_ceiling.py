@@ -31,6 +31,7 @@ def test_the_published_example():
     assert found.correlation.low == 0
 
 
+@pytest.mark.filterwarnings("ignore:The inplace keyword")  # pingouin's own
 def test_equals_pingouin():
     pandas, pingouin = pytest.importorskip("pandas"), pytest.importorskip("pingouin")
     condition = np.repeat(np.arange(8), 5)

@@ -16,7 +16,7 @@ def test_a_trace_that_moves_beside_a_margin_that_does_not_holds():
     assert claim.verdict == "holds"
     assert claim.estimate.value == 0.505
     assert "On 4 audited networks the mean margin changed by at most 0 %" in claim.explanation
-    assert "Medians of further measures: sam_sharpness 40 %." in claim.explanation
+    assert "Medians of further measures: sam_sharpness: 40 %." in claim.explanation
 
 
 def test_the_interval_of_a_change_stays_where_changes_lie():

@@ -43,11 +43,15 @@ def configuration(
 
 
 def run(
-    config: TrialConfig, dataset: Dataset | None = None, seed: int = 0, **checkpoints: Any
+    config: TrialConfig,
+    dataset: Dataset | None = None,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    **checkpoints: Any,
 ) -> list[Event]:
     """All events of a trial."""
     options = CheckpointOptions.model_validate(checkpoints)
-    return list(train(config, seed, dataset or blobs(), options))
+    return list(train(config, seed, dataset or blobs(), options, device=device))
 
 
 def checkpoints_of(events: list[Event]) -> list[Checkpoint]:

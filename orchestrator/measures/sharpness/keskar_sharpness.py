@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isfinite
 
+import torch
 from torch import Tensor
 
+from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.sharpness.displaced import displaced_gradient
@@ -14,48 +16,60 @@ from orchestrator.measures.sharpness.projected_ascent import Ascent, projected_a
 from orchestrator.study.measure_options.sharpness import KeskarSharpnessOptions
 
 
-def box_ascent(context: MeasureContext, epsilon: float, steps: int) -> Ascent:
-    """Maximize the training loss over |u_i| ≤ ε (|θ_i| + 1).
+def box_ascent(
+    context: MeasureContext, epsilon: float, steps: int, basis: Tensor | None = None
+) -> Ascent:
+    """Maximize the training loss over θ + A y, |y_i| ≤ ε (|(A⁺θ)_i| + 1).
 
     Args:
         context: The network and its data.
         epsilon: ε.
         steps: Steps of the ascent.
+        basis: A, shape (parameters, dimensions), its columns independent; None for the identity.
 
     Returns:
-        Loss at θ, the largest loss seen, and u / (ε (|θ| + 1)) there.
+        Loss at θ, the largest loss seen, and y / (ε (|A⁺θ| + 1)) there.
     """
-    half_widths = epsilon * (context.parameter_vector().abs() + 1)
+    center = context.parameter_vector()
+    if basis is not None:
+        center = torch.linalg.lstsq(basis, center[:, None]).solution[:, 0]
+    half_widths = epsilon * (center.abs() + 1)
 
     def objective(unit: Tensor) -> tuple[float, Tensor]:
-        found, gradient = displaced_gradient(context, half_widths * unit)
-        return found.loss, half_widths * gradient
+        y = half_widths * unit
+        found, gradient = displaced_gradient(context, y if basis is None else basis @ y)
+        return found.loss, half_widths * (gradient if basis is None else basis.T @ gradient)
 
-    fallback = context.probe(0, "gaussian")
+    fallback = context.probe(0, "gaussian")[: len(center)]
     return projected_ascent(objective, norm="linf", radius=1.0, steps=steps, fallback=fallback)
 
 
 class KeskarSharpness(Measure):
-    """100 · (max L(θ + u) − L(θ)) / (1 + L(θ)), |u_i| ≤ ε (|θ_i| + 1).
+    """100 · (max L(θ + A y) − L(θ)) / (1 + L(θ)), |y_i| ≤ ε (|(A⁺θ)_i| + 1).
 
-    Metric 2.1 of Keskar et al., arXiv:1609.04836, in the full space (their A the identity), for
-    each ε. They maximize by a few iterations of L-BFGS-B; here it is projected gradient ascent
-    on all measured training examples (``projected_ascent``), a lower bound of the maximum that
-    is no less exact in boxes this small, where the loss is almost linear.
+    Metric 2.1 of Keskar et al., arXiv:1609.04836, for each ε: in the full space (A the identity),
+    or with ``subspace`` in random ones, of that many dimensions (theirs had 100), where A has
+    independent standard normal entries, which they leave open. The value is then the mean over
+    ``draws`` of A, the same for every ε and checkpoint, with the standard error over them.
+
+    They maximize by a few iterations of L-BFGS-B; here it is projected gradient ascent on all
+    measured training examples (``projected_ascent``), a lower bound of the maximum that is no less
+    exact in boxes this small, where the loss is almost linear.
 
     Invariances: none under rescaling of layers, because of the 1 in the box, nor with the logit
-    scale. Lower is flatter. Cost: ``steps`` + 1 gradients for each ε.
+    scale. Lower is flatter. Cost: ``steps`` + 1 gradients for each ε, and each draw; a subspace
+    needs memory for ``subspace`` × parameters numbers.
     """
 
     entries = (
         CatalogEntry(
             measure="keskar_sharpness",
             family="flatness",
-            symbol="100 (max L(θ + u) − L)/(1 + L), |u| ≤ ε(|θ| + 1)",
+            symbol="100 (max L(θ + Ay) − L)/(1 + L), |y| ≤ ε(|A⁺θ| + 1)",
             unit="%",
             direction="lower",
             citation="Keskar et al., arXiv:1609.04836, metric 2.1",
-            cost="steps + 1 G for each epsilon",
+            cost="steps + 1 G for each epsilon and draw",
         ),
     )
 
@@ -64,8 +78,33 @@ class KeskarSharpness(Measure):
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield one value for each ε."""
-        for epsilon in dict.fromkeys(self.options.epsilons):
-            ascent = box_ascent(context, epsilon, self.options.steps)
-            value = 100 * (ascent.value - ascent.start) / (1 + ascent.start)
-            reason = None if isfinite(value) else "the loss is not finite in the box"
-            yield Value("keskar_sharpness", value, None, f"epsilon={epsilon!r}", reason=reason)
+        epsilons = tuple(dict.fromkeys(self.options.epsilons))
+        subspace = self.options.subspace
+        draws = range(1 if subspace is None else self.options.draws)
+        found: dict[float, list[float]] = {epsilon: [] for epsilon in epsilons}
+        for draw in draws:
+            basis = None if subspace is None else _random_basis(context, subspace, draw)
+            for epsilon in epsilons:
+                ascent = box_ascent(context, epsilon, self.options.steps, basis)
+                found[epsilon].append(100 * (ascent.value - ascent.start) / (1 + ascent.start))
+        for epsilon, values in found.items():
+            mean = sum(values) / len(values)
+            spread = torch.tensor(values, dtype=torch.float64).std() if len(values) > 1 else None
+            error = None if spread is None else float(spread) / len(values) ** 0.5
+            variant = f"epsilon={epsilon!r}"
+            if subspace is not None:
+                variant += f", subspace={subspace}"
+            reason = None if isfinite(mean) else "the loss is not finite in the box"
+            yield Value("keskar_sharpness", mean, error, variant, reason=reason)
+
+
+def _random_basis(context: MeasureContext, dimensions: int, draw: int) -> Tensor:
+    """A of a draw: shape (parameters, dimensions)."""
+    if dimensions > context.n_parameters:
+        raise MeasureError(
+            f"keskar_sharpness: subspace: {dimensions} dimensions, but the network has "
+            f"{context.n_parameters:,} parameters; expected at most as many"
+        )
+    first = draw * dimensions
+    columns = [context.probe(first + number, "gaussian") for number in range(dimensions)]
+    return torch.stack(columns, dim=1)

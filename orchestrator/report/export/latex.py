@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from orchestrator.report.export.tables import numeric_columns
@@ -14,6 +15,10 @@ MOST_ON_A_PAGE = 40
 """Longer tables break across pages."""
 
 _LONG_TEXT = 40
+_PROSE = 110
+"""Longer texts are for the page, not for a column."""
+# Of figures and spaces between columns, what a line of 16 cm holds.
+_SIZES = ((r"\small", 90), (r"\footnotesize", 102), (r"\scriptsize", 118))
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -57,14 +62,17 @@ _EXPONENT = re.compile(r"(−?[\d.]+)e([+−]?)0*(\d+)")
 def latex_table(table: Table, title: str, caption: str) -> str:
     """All rows, rounded as in the report, as ``tabular`` (``longtable`` if there are many).
 
-    Rules are those of booktabs. Comments say what the table is, which packages it needs, its
-    caption, and which characters pdfLaTeX does not have.
+    Rules are those of booktabs. A page is narrow: columns of the same value in all rows are told
+    in a comment, as are those of long prose, which the other formats have. Comments also say what
+    the table is, which packages it needs, its caption, and which characters pdfLaTeX lacks.
     """
+    table, dropped = _narrowed(_with_intervals(table))
     long = len(table.rows) > MOST_ON_A_PAGE
     environment = "longtable" if long else "tabular"
     numeric = numeric_columns(table)
     body = [[_cell(value, table) for value in row] for row in table.rows]
     long_texts = [_is_long([row[number] for row in table.rows]) for number in range(len(numeric))]
+    size = _size(table, long_texts)
     columns = "".join(
         "r" if right else (_paragraph(sum(long_texts)) if long_texts[number] else "l")
         for number, right in enumerate(numeric)
@@ -73,7 +81,10 @@ def latex_table(table: Table, title: str, caption: str) -> str:
         f"% {_one_line(title)}",
         rf"% Needs \usepackage{{booktabs{',longtable' if long else ''}}}",
         *([rf"% \caption{{{latex_text(caption)}}}"] if caption else []),
+        *dropped,
         *_foreign([title, caption, *table.columns, *_texts(table)]),
+        *([] if size else ["% Wider than a page: set it sideways, or leave out columns."]),
+        rf"\begingroup{size or _SIZES[-1][0]}\setlength{{\tabcolsep}}{{3pt}}",
         rf"\begin{{{environment}}}{{{columns}}}",
         r"\toprule",
         _row([latex_text(head) for head in table.columns]),
@@ -82,8 +93,57 @@ def latex_table(table: Table, title: str, caption: str) -> str:
         *map(_row, body),
         r"\bottomrule",
         rf"\end{{{environment}}}",
+        r"\endgroup",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _with_intervals(table: Table) -> Table:
+    """Both ends of an interval in one column."""
+    columns: list[str] = []
+    rows: list[list[Any]] = [[] for _ in table.rows]
+    number = 0
+    while number < len(table.columns):
+        head, after = (*table.columns, "")[number : number + 2]
+        pair = "from" in head and after == head.replace("from", "to")
+        columns.append(head.replace("from", "[from, to]") if pair else head)
+        for row, given in zip(rows, table.rows, strict=True):
+            ends = [cell(end, table.digits, table.smallest) for end in given[number : number + 2]]
+            row.append(f"[{', '.join(ends)}]" if pair else given[number])
+        number += 1 + pair
+    return Table.of(columns, rows, digits=table.digits, smallest=table.smallest)
+
+
+def _narrowed(table: Table) -> tuple[Table, list[str]]:
+    """The columns that tell rows apart in few words, and comments on the others."""
+    kept, same, prose = [], [], []
+    for number, head in enumerate(table.columns):
+        texts = [cell(row[number], table.digits, table.smallest) for row in table.rows]
+        if max(map(len, texts), default=0) > _PROSE:
+            prose.append(head)
+        elif number and len(texts) > 1 and len(set(texts)) == 1:
+            same.append(f"{head}: {texts[0]}")
+        else:
+            kept.append(number)
+    comments = [
+        f"% {told}: {_one_line('; '.join(columns))}"
+        for told, columns in (("The same in all rows", same), ("Too long for a column", prose))
+        if columns
+    ]
+    columns = tuple(table.columns[number] for number in kept)
+    rows = tuple(tuple(row[number] for number in kept) for row in table.rows)
+    return replace(table, columns=columns, rows=rows), comments
+
+
+def _size(table: Table, long_texts: Sequence[bool]) -> str | None:
+    """The largest type in which the columns fit a page, None if none does."""
+    characters = sum(
+        max(len(head), *(len(cell(row[number], table.digits)) for row in table.rows), 0)
+        for number, head in enumerate(table.columns)
+        if not long_texts[number]
+    )
+    room = 1 - min(0.3 * sum(long_texts), 0.6)
+    return next((size for size, fits in _SIZES if characters <= fits * room), None)
 
 
 def latex_text(text: str) -> str:

@@ -85,6 +85,10 @@ class KeskarSharpnessOptions(MeasureOptions):
         (1e-3, 5e-4), min_length=1, description="Sizes of the box, a value for each."
     )
     steps: PositiveInt = Field(20, description="Steps of the ascent in each box.")
+    subspace: PositiveInt | None = Field(
+        None, description="Dimensions of random subspaces (the paper's had 100); null: all weights."
+    )
+    draws: int = Field(5, ge=2, description="Random subspaces; the value is the mean over them.")
 
 
 class LossSliceOptions(MeasureOptions):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.sharpness.keskar_sharpness import KeskarSharpness
@@ -51,6 +52,46 @@ def test_no_random_corner_of_the_box_is_higher(subject: Case) -> None:
         corner = 0.01 * (theta.abs() + 1) * context.probe(index)
         rise = loss_of(context, theta + corner).item() - loss
         assert value.value >= 100 * rise / (1 + loss) - 1e-9
+
+
+def test_in_a_subspace_of_a_linear_loss_has_a_closed_form() -> None:
+    """max = L + ε Σ (|(A⁺θ)_i| + 1) |(Aᵀg)_i|, averaged over the draws of A."""
+    context = MeasureContext(nn.Linear(5, 3), random_dataset((5,), 9, 3), LinearLoss())
+    g, theta = context.gradient("train"), context.parameter_vector()
+    loss = context.loss_value("train")
+    rises = []
+    for draw in range(3):
+        columns = [context.probe(4 * draw + number, "gaussian") for number in range(4)]
+        basis = torch.stack(columns, dim=1)
+        inside = torch.linalg.pinv(basis) @ theta
+        rise = 0.01 * ((inside.abs() + 1) * (basis.T @ g).abs()).sum()
+        rises.append(100 * rise.item() / (1 + loss))
+    (value,) = measured(context, epsilons=[0.01], subspace=4, draws=3)
+    assert value.value == pytest.approx(sum(rises) / 3, rel=1e-9)
+    assert value.standard_error == pytest.approx(torch.tensor(rises).std().item() / 3**0.5)
+    assert value.variant == "epsilon=0.01, subspace=4"
+
+
+def test_in_a_subspace_of_all_dimensions_the_box_has_other_axes() -> None:
+    """The best corner of |y_i| ≤ ε (|(A⁻¹θ)_i| + 1), by trying all."""
+    context, hessian = quadratic_context()
+    theta, loss = context.parameter_vector(), context.loss_value("train")
+    corners = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 8).double()
+    found = []
+    for draw in range(2):
+        columns = [context.probe(8 * draw + number, "gaussian") for number in range(8)]
+        basis = torch.stack(columns, dim=1)
+        half_widths = 0.01 * (torch.linalg.solve(basis, theta).abs() + 1)
+        moved = theta + (half_widths * corners) @ basis.T
+        best = (moved @ hessian * moved).sum(1).max().item() / 2
+        found.append(100 * (best - loss) / (1 + loss))
+    (value,) = measured(context, epsilons=[0.01], steps=50, subspace=8, draws=2)
+    assert value.value == pytest.approx(sum(found) / 2, rel=1e-9)
+
+
+def test_a_subspace_has_no_more_dimensions_than_the_network() -> None:
+    with pytest.raises(MeasureError, match="16 dimensions, but the network has 8 parameters"):
+        measured(quadratic_context()[0], subspace=16)
 
 
 def test_each_size_gives_one_value() -> None:

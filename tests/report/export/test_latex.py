@@ -71,6 +71,7 @@ def test_tables_have_rules_and_aligned_numbers():
         "% A % title \\end\n"
         "% Needs \\usepackage{booktabs}\n"
         "% \\caption{Of $\\gamma$.}\n"
+        "\\begingroup\\small\\setlength{\\tabcolsep}{3pt}\n"
         "\\begin{tabular}{lrr}\n"
         "\\toprule\n"
         "50\\%\\_x & r & n \\\\\n"
@@ -81,6 +82,7 @@ def test_tables_have_rules_and_aligned_numbers():
         "{[}0{]} & NaN & 2 \\\\\n"
         "\\bottomrule\n"
         "\\end{tabular}\n"
+        "\\endgroup\n"
     )
 
 
@@ -94,12 +96,43 @@ def test_negative_infinity_and_large_numbers():
 
 
 def test_long_tables_break_and_long_texts_wrap():
-    table = Table.of(("a", "b"), [("word " * 20, 1)] * (MOST_ON_A_PAGE + 1))
+    rows = [("word " * 20, number) for number in range(MOST_ON_A_PAGE + 1)]
+    table = Table.of(("a", "b"), rows)
     text = latex_table(table, "t", "")
     assert r"\begin{longtable}{p{0.3\linewidth}r}" in text
     assert "\\midrule\n\\endhead\n" in text
     assert "booktabs,longtable" in text
     assert text.count(r"word word") > MOST_ON_A_PAGE
+
+
+def test_columns_that_a_page_has_no_room_for_are_told_in_comments():
+    rows = [("a", 0.5, 12, "why " * 60), ("b", 0.7, 12, "")]
+    text = latex_table(Table.of(("x", "r", "n", "explanation"), rows), "t", "")
+    assert "% The same in all rows: n: 12\n" in text
+    assert "% Too long for a column: explanation\n" in text
+    assert "\nx & r \\\\\n" in text
+    assert "why" not in text
+    alone = latex_table(Table.of(("x", "n"), [("a", 1), ("a", 1)]), "t", "")
+    assert "\na \\\\\n" in alone
+
+
+def test_both_ends_of_an_interval_share_a_column():
+    heads = ("x", "r", "r from", "r to", "from", "to", "from")
+    text = latex_table(Table.of(heads, [("a", 0.5, -0.25, None, 1, 2, "there")]), "t", "")
+    assert "\nx & r & r {[}from, to{]} & {[}from, to{]} & from \\\\\n" in text
+    assert "\na & 0.5 & {[}$-$0.25, --{]} & {[}1, 2{]} & there \\\\\n" in text
+
+
+def test_wide_tables_are_set_smaller_and_too_wide_ones_say_so():
+    def table(columns):
+        heads = [f"a column {number}" for number in range(columns)]
+        rows = [range(columns), range(1, columns + 1)]
+        return latex_table(Table.of(heads, rows), "t", "")
+
+    assert r"\begingroup\small" in table(3)
+    assert r"\begingroup\scriptsize" in table(11)
+    assert "sideways" not in table(11)
+    assert "sideways" in table(20)
 
 
 def test_characters_that_pdflatex_lacks_are_named():

@@ -1,0 +1,269 @@
+"""A GPU against the CPU: the same numbers, how much faster, and how well it is shared.
+
+    python benchmarks/gpu.py
+
+For a person who has a GPU, once for each kind of GPU. It prints, and exits with 1 if a number
+of the first part differs by more than its tolerance:
+
+1. Equality. An MLP, a CNN and a residual network are trained for some updates and measured with
+   every built-in measure, on both, from the same start. Losses agree within 1e-3 after 20 updates
+   in float32. In float64, measures of the same network agree within 1e-6 of themselves; those
+   that follow a path of signs or of random steps, where rounding chooses the way, within 5 %.
+2. Throughput. A training step and the exact Hessian trace, turn by turn.
+3. Sharing. One, two and four processes that train on the one GPU: steps a second of all together.
+4. Training beside measuring: how much slower training is while another process measures.
+
+``--device cpu`` runs the script itself where there is no GPU; its ratios then say nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from measures import requests_of
+from training_step import seconds
+
+from orchestrator.data.dataset import Dataset
+from orchestrator.measures import MeasureContext, exact_trace, measure_snapshot
+from orchestrator.models import build_model
+from orchestrator.study.spec import TrialConfig
+from orchestrator.training import build_loss
+from orchestrator.training.learner import Learner
+
+NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...], int]] = {
+    "mlp": ({"name": "mlp", "width": 64, "depth": 2}, (40,), 500),
+    "cnn": ({"name": "cnn", "width": 8, "depth": 2}, (1, 14, 14), 200),
+    "resnet": ({"name": "resnet", "depth": 8, "width": 4}, (3, 8, 8), 200),
+}
+CLASSES = 10
+UPDATES = 20
+LOSS_TOLERANCE, TOLERANCE, LOOSE = 1e-3, 1e-6, 5e-2
+# Ascents by signs, searches by bisection, and chains of random steps: rounding chooses the way.
+FOLLOW_A_PATH = {
+    "deepfool_margin",
+    "flatness_profile",
+    "keskar_sharpness",
+    "local_entropy",
+    "local_lipschitz",
+    "pac_bayes_sigma",
+    "pgd_margin",
+    "robustness",
+    "worst_case_radius",
+    "worst_case_sharpness",
+}
+
+
+def configuration(name: str, batch_size: int = 50) -> TrialConfig:
+    """One of the networks, with SGD."""
+    return TrialConfig.model_validate(
+        {
+            "data": "digits",
+            "model": NETWORKS[name][0],
+            "training": {
+                "batch_size": batch_size,
+                "optimizer": {"name": "sgd", "learning_rate": 0.02, "momentum": 0.9},
+                "stop": {"epochs": 10**6},
+            },
+        }
+    )
+
+
+def dataset(name: str) -> Dataset:
+    """Gaussian classes of the network's shape."""
+    _, shape, examples = NETWORKS[name]
+    generator = torch.Generator().manual_seed(0)
+    y = torch.randint(0, CLASSES, (examples,), generator=generator)
+    centers = torch.randn(CLASSES, *shape, generator=generator)
+    x = 0.5 * centers[y] + torch.randn(examples, *shape, generator=generator)
+    quarter = examples // 4
+    return Dataset("gaussian", x, y, x[:quarter], y[:quarter], CLASSES, "")
+
+
+def trained(name: str, device: torch.device, updates: int) -> Learner:
+    """A network after some updates."""
+    learner = Learner(configuration(name), 0, dataset(name), device)
+    while learner.step < updates:
+        learner.begin_epoch(learner.epoch + 1)
+        learner.train_until(min(updates, learner.step + learner.updates_per_epoch))
+    return learner
+
+
+def rows_of(name: str, learner: Learner, device: torch.device) -> dict[tuple[Any, ...], Any]:
+    """Every measure of the network, by what identifies it."""
+    config, data = configuration(name), dataset(name)
+    model = build_model(config.model, data.input_shape, CLASSES, seed=0)
+    initial = {key: value.clone() for key, value in model.state_dict().items()}
+    model.load_state_dict(learner.snapshot())
+    context = MeasureContext(
+        model, data, build_loss(config.training.loss), device=device, initial_state=initial
+    )
+    found = measure_snapshot(context, requests_of(()))
+    keys = ("request", "measure", "curve", "variant", "split")
+    return {tuple(row.get(key) for key in keys): row for row in found}
+
+
+def differences(name: str, device: torch.device) -> list[str]:
+    """What is not the same on both, told in lines; prints the largest differences."""
+    here, there = (trained(name, one, UPDATES) for one in (torch.device("cpu"), device))
+    losses = [one.evaluate("train").loss for one in (here, there)]
+    apart = abs(losses[1] - losses[0]) / abs(losses[0])
+    print(f"{name:7} loss after {UPDATES} updates {losses[0]:.6f}, differs by {apart:.1e}")
+    wrong = [f"{name}: loss differs by {apart:.1e}"] if apart > LOSS_TOLERANCE else []
+    cpu, gpu = (rows_of(name, here, one) for one in (torch.device("cpu"), device))
+    if cpu.keys() != gpu.keys():
+        wrong.append(f"{name}: other rows: {sorted(map(str, cpu.keys() ^ gpu.keys()))}")
+    largest: dict[str, float] = {}
+    for key in cpu.keys() & gpu.keys():
+        row, other, request = cpu[key], gpu[key], str(key[0])
+        if row["status"] != other["status"]:
+            wrong.append(f"{name}: {key}: {row['status']} and {other['status']}: {other['error']}")
+            continue
+        largest[request] = max(largest.get(request, 0.0), _apart(row, other))
+    for request, difference in sorted(largest.items(), key=lambda item: -item[1]):
+        tolerance = LOOSE if request in FOLLOW_A_PATH else TOLERANCE
+        told = f"{name:7} {request:28} differs by at most {difference:.1e}, allowed {tolerance:.0e}"
+        print(told)
+        if not difference <= tolerance:
+            wrong.append(told)
+    return wrong
+
+
+def _apart(*both: dict[str, Any]) -> float:
+    """The largest difference between two rows' numbers, as a share of the largest number."""
+    one, two = (
+        torch.tensor(
+            [math.nan if number is None else number for number in numbers], dtype=torch.float64
+        )
+        for numbers in (
+            list(found["value"]) if "curve" in found else [found["value"]] for found in both
+        )
+    )
+    if one.shape != two.shape:
+        return math.inf
+    same = (one == two) | (one.isnan() & two.isnan())
+    scale = one[one.isfinite()].abs().max() if bool(one.isfinite().any()) else torch.tensor(1.0)
+    apart = ((one - two).abs() / scale.clamp_min(1e-12))[~same]
+    return float(apart.max()) if len(apart) else 0.0
+
+
+def epoch_of(learner: Learner) -> Callable[[], None]:
+    """Train one epoch."""
+
+    def epoch() -> None:
+        learner.begin_epoch(learner.epoch + 1)
+        learner.train_until(learner.step + learner.updates_per_epoch)
+
+    return epoch
+
+
+def trace_of(name: str, device: torch.device) -> Callable[[], None]:
+    """The exact trace in a fresh context, in float32 as on large networks."""
+    config, data = configuration(name), dataset(name)
+    model = build_model(config.model, data.input_shape, CLASSES, seed=0)
+    loss = build_loss(config.training.loss)
+
+    def trace() -> None:
+        exact_trace(MeasureContext(model, data, loss, device=device, dtype=torch.float32))
+
+    return trace
+
+
+def throughput(name: str, device: torch.device, rounds: int) -> None:
+    """A training step and the trace on both, in turn."""
+    both = torch.device("cpu"), device
+    kinds = (
+        ("training epoch", [epoch_of(trained(name, one, 1)) for one in both]),
+        ("exact trace", [trace_of(name, one) for one in both]),
+    )
+    for kind, (here, there) in kinds:
+        pairs = [(seconds(here), seconds(there)) for _ in range(2 + rounds)][2:]
+        cpu, gpu = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
+        ratio = statistics.median(one / other for one, other in pairs)
+        print(f"{name:7} {kind:14} CPU {cpu:8.2f} ms, device {gpu:8.2f} ms: {ratio:.2f} × faster")
+
+
+def train_for(name: str, device: str, duration: float, barrier: Any, steps: Any) -> None:
+    """Train when all are ready, and tell the steps a second."""
+    learner = trained(name, torch.device(device), 1)
+    epoch = epoch_of(learner)
+    barrier.wait()
+    started, before = time.perf_counter(), learner.step
+    while time.perf_counter() - started < duration:
+        epoch()
+    steps.put((learner.step - before) / (time.perf_counter() - started))
+
+
+def measure_for(name: str, device: str, barrier: Any, stop: Any) -> None:
+    """Measure again and again until told to stop."""
+    trace = trace_of(name, torch.device(device))
+    trace()
+    barrier.wait()
+    while not stop.is_set():
+        trace()
+
+
+def rate(name: str, device: torch.device, duration: float, trainers: int, measurers: int) -> float:
+    """Steps a second of all trainers together, with measurers beside them."""
+    spawn = torch.multiprocessing.get_context("spawn")
+    barrier, steps = spawn.Barrier(trainers + measurers), spawn.Queue()
+    stop = spawn.Event()
+    training = [
+        spawn.Process(target=train_for, args=(name, str(device), duration, barrier, steps))
+        for _ in range(trainers)
+    ]
+    measuring = [
+        spawn.Process(target=measure_for, args=(name, str(device), barrier, stop))
+        for _ in range(measurers)
+    ]
+    for process in training + measuring:
+        process.start()
+    total = sum(steps.get() for _ in training)
+    stop.set()
+    for process in training + measuring:
+        process.join()
+    return total
+
+
+def sharing(name: str, device: torch.device, duration: float) -> None:
+    """How much several processes get out of one device."""
+    alone = rate(name, device, duration, 1, 0)
+    print(f"{name:7} alone {alone:8.0f} steps a second")
+    for trainers in (2, 4):
+        together = rate(name, device, duration, trainers, 0)
+        print(f"{name:7} {trainers} processes {together:8.0f} in all: {together / alone:.2f} ×")
+    beside = rate(name, device, duration, 1, 1)
+    print(f"{name:7} beside measuring {beside:8.0f}: training takes {alone / beside:.2f} × as long")
+
+
+def main() -> int:
+    """Compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each run in parts 3 and 4")
+    parser.add_argument("--network", choices=NETWORKS, action="append")
+    arguments = parser.parse_args()
+    device = torch.device(arguments.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        parser.exit(1, "no GPU is to be seen: torch.cuda.is_available() is False\n")
+    named = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+    print(f"torch {torch.__version__}, {named} against {torch.get_num_threads()} threads")
+    names = arguments.network or list(NETWORKS)
+    wrong = [line for name in names for line in differences(name, device)]
+    for name in names:
+        throughput(name, device, arguments.rounds)
+    for name in names:
+        sharing(name, device, arguments.seconds)
+    print("\n".join(["", "NOT THE SAME:", *wrong] if wrong else ["", "the same on both"]))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

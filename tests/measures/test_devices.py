@@ -1,0 +1,42 @@
+"""Measuring where the network is not on the CPU, without having such a device."""
+
+from __future__ import annotations
+
+import pytest
+
+from orchestrator.measures import measure_snapshot
+from orchestrator.measures.audit import Audited, audit
+from orchestrator.training import UpdateRule
+from tests.measures.cases import case
+from tests.measures.test_audit import STUDY
+from tests.measures.test_runner import light_requests, name_in, numbers_in
+from tests.pretend_device import ELSEWHERE, PretendDevice
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_another_device_measures_the_same(name: str) -> None:
+    subject = case(name)
+    given = {"initial_state": subject.model(1).state_dict(), "update_rule": UpdateRule(0.1)}
+    here = list(measure_snapshot(subject.context(**given), light_requests()))
+    with PretendDevice():
+        context = subject.context(device=ELSEWHERE, **given)
+        there = list(measure_snapshot(context, light_requests()))
+    assert [row["error"] for row in there] == [row["error"] for row in here]
+    for one, other in zip(there, here, strict=True):
+        assert (one["request"], name_in(one)) == (other["request"], name_in(other))
+        expected = pytest.approx(numbers_in(other), rel=1e-6, abs=1e-12, nan_ok=True)
+        assert numbers_in(one) == expected, one
+
+
+def test_another_device_audits_the_same() -> None:
+    subject = case("mlp_without_bias")
+    given = subject.model(), subject.dataset(), subject.loss
+    requests = {name: STUDY.requests[name] for name in list(STUDY.requests)[:2]}
+    here = list(audit(Audited(*given), requests))
+    with PretendDevice():
+        there = list(audit(Audited(*given, device=ELSEWHERE.type), requests))
+    assert [(row.change, row.measure, row.status) for row in there] == [
+        (row.change, row.measure, row.status) for row in here
+    ]
+    for one, other in zip(there, here, strict=True):
+        assert one.changed == pytest.approx(other.changed, rel=1e-6, abs=1e-12, nan_ok=True)
