@@ -19,6 +19,18 @@ PRIVATE = {"address": "local", "include_dashboard": False, "_node_ip_address": "
 """What ``ray.init`` is told. Without an explicit "local", it joins any cluster it finds here."""
 
 
+_LONGEST_SOCKET = 107  # Of Unix, in bytes.
+_BELOW_FOLDER = len("/session_2026-11-25_23-16-05_031215_4194304/sockets/plasma_store")
+
+
+def short_folder() -> dict[str, str]:
+    """What ``ray.init`` is told besides, where its usual folder's path is too long for sockets."""
+    usual = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+    if len(os.fsencode(usual)) + _BELOW_FOLDER <= _LONGEST_SOCKET:
+        return {}
+    return {"_temp_dir": "/tmp/ray"}  # noqa: S108 - Ray's own default, made as it makes it
+
+
 @contextmanager
 def kept_private() -> Iterator[None]:
     """For the time of ``ray.init(**PRIVATE)``: make Ray keep to the loopback interface.

@@ -18,7 +18,7 @@ from ray.exceptions import AuthenticationError, RayError, RuntimeEnvSetupError
 
 from orchestrator.cluster.interrupts import interrupts
 from orchestrator.cluster.own_code import copy_code, import_own_parts
-from orchestrator.cluster.private_ray import PRIVATE, kept_private
+from orchestrator.cluster.private_ray import PRIVATE, kept_private, short_folder
 from orchestrator.errors import ImportPathError, ResourcesError
 from orchestrator.study.resource_options import ResourcesOptions, TrialResources
 from orchestrator.study.spec import Study
@@ -120,6 +120,7 @@ def _start_here(resources: ResourcesOptions, needs: Sequence[TrialResources]) ->
                 num_cpus=_local_cpus(resources, needs, os.cpu_count() or 1),
                 resources=dict.fromkeys(custom, PLENTY),
                 **PRIVATE,
+                **short_folder(),
                 **_SILENT,
             )
         except Exception as error:  # Ray has no class of its own for this.

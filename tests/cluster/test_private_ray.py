@@ -5,13 +5,14 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 import ray
 
 from orchestrator.cluster import private_ray
-from orchestrator.cluster.private_ray import kept_private
+from orchestrator.cluster.private_ray import kept_private, short_folder
 
 
 def descendants(root):
@@ -143,6 +144,14 @@ def test_the_token_is_the_users_where_there_is_one(home, monkeypatch):
         pass
     assert os.environ["RAY_AUTH_TOKEN"] == "mine"
     assert list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize("length", [30, 39, 40, 90])
+def test_a_temporary_folder_may_have_a_long_path(monkeypatch, length):
+    monkeypatch.delenv("RAY_TMPDIR", raising=False)
+    monkeypatch.setattr(tempfile, "tempdir", "/" + "t" * (length - 1))
+    # Of the 107 bytes that a socket's path may have, Ray takes 4 and 64.
+    assert bool(short_folder()) == (length > 39)
 
 
 def test_rays_setting_is_restored():
