@@ -159,14 +159,10 @@ def test_a_grid_that_cannot_work_stops_early_and_goes_on_once_mended(
     )
     with pytest.raises(StudyIncomplete, match=r"trials were not started: .*measure is broken"):
         orchestrator.run(study, folder, quiet=True)
-    begun = [line.split() for line in log.read_text().splitlines()]
-    assert 1 <= len(begun) <= 2
-    started = len(list(folder.glob("trials/*-running.parquet")))
-    assert started == len(begun)
+    assert 1 <= len(list(folder.glob("trials/*-running.parquet"))) <= 2
 
     mended.touch()
     assert orchestrator.run(study, folder, quiet=True, retry_failed=True).complete
-    # Whoever went ahead was trained to its end, and no trial more than once more.
     assert {tuple(line.split()) for line in log.read_text().splitlines()} == {
         ("8", "1"),
         ("16", "2"),
