@@ -31,7 +31,7 @@ from orchestrator.training import build_loss, read_snapshot, update_rule_at
 
 
 def audit_study(
-    location: Path,
+    location: str | Path,
     *,
     trials_per_condition: int = TRIALS_PER_CONDITION,
     address: str | None = None,

@@ -48,7 +48,7 @@ class PairOrder:
 
 
 def connect_study(
-    location: Path, *, address: str | None = None, progress: Progress = lambda text: None
+    location: str | Path, *, address: str | None = None, progress: Progress = lambda text: None
 ) -> list[str]:
     """Fill the table ``connectivity``: the last snapshots of each two successive seeds.
 

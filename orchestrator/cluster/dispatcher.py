@@ -84,6 +84,7 @@ class Dispatcher:
         self._failed_starts = 0  # Since one succeeded.
         self._measured: set[str] = set()
         self._seen: set[str] = set()
+        self._looked_at = 0.0
         self._draining = threading.Event()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -150,11 +151,11 @@ class Dispatcher:
         try:
             while not self._stop.is_set():
                 draining = self._draining.is_set()  # Before looking: nothing is missed.
-                self._find()
+                looked = self._find()
                 self._grow()
                 self._hand_out()
                 self._collect()
-                if draining and not self.waiting:
+                if draining and looked and not self.waiting:
                     break
         except BaseException as error:  # Handed to the driver by ``drain``.
             if not self._stop.is_set():
@@ -164,11 +165,16 @@ class Dispatcher:
                 ray.kill(worker.actor)
             self._workers.clear()
 
-    def _find(self) -> None:
+    def _find(self) -> bool:
+        """Look at the store, unless there is work and that was done within the last second."""
+        if self.waiting and time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return False
+        self._looked_at = time.monotonic()
         for order in self.find_orders():
             if order.checkpoint_id not in self._seen:
                 self._seen.add(order.checkpoint_id)
                 self._queue.append(order)
+        return True
 
     def _grow(self) -> None:
         # Beyond the reserved ones, no more measurers than there is work for.

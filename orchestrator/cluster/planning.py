@@ -28,7 +28,7 @@ from orchestrator.training import Finished, build_loss, train, update_rule_at
 PROBE_SECONDS = 30.0
 
 
-def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
+def plan_study(study: Study, results: str | Path, *, probe: bool = True) -> Plan:
     """Count what is left of a study and estimate its time.
 
     Args:
@@ -40,7 +40,7 @@ def plan_study(study: Study, results: Path, *, probe: bool = True) -> Plan:
     done: set[str] = set()
     partial: set[str] = set()
     measured = 0
-    folder = ResultsFolder.open(results) if results.exists() else None
+    folder = ResultsFolder.open(results) if ResultsFolder(results).path.exists() else None
     if folder is not None:
         backlog = read_backlog(folder, study)
         ids = {trial.trial_id for trial in trials}

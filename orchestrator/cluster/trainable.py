@@ -266,7 +266,7 @@ def _store_snapshot(folder: ResultsFolder, trial_id: str, event: Checkpoint) -> 
         "train_error": event.train_error,
         "test_loss": event.test_loss,
         "test_error": event.test_error,
-        "path": str(path.relative_to(folder.path)),
+        "path": "/".join(path.parts[len(folder.path.parts) :]),
         "bytes": file.bytes,
         "sha256": file.sha256,
         "written_at": datetime.now(UTC),
@@ -307,10 +307,11 @@ def _write_trial(
 
 
 def _next_attempt(folder: ResultsFolder, order: TrialOrder) -> int:
-    """One more than the attempts known: those before this run, and those on disk."""
-    pattern = f"{order.trial_id}-*-running.parquet"
-    on_disk = [int(path.name.split("-")[1]) for path in (folder.path / "trials").glob(pattern)]
-    return max([order.attempt, *on_disk]) + 1
+    """The first after those before this run that has not begun."""
+    attempt, begun = order.attempt + 1, folder.table("trials")
+    while (begun / f"{order.trial_id}-{attempt:04d}-running.parquet").exists():
+        attempt += 1
+    return attempt
 
 
 def _device_name(device: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ResultsError
+from orchestrator.results.store_path import Location
 
 
-def read_json(path: Path, key: str) -> dict[str, Any]:
+def read_json(path: Location, key: str) -> dict[str, Any]:
     """The mapping in ``path``.
 
     Args:
