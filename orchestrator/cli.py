@@ -26,9 +26,7 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
-Results = Annotated[
-    str, typer.Argument(help="A results folder, or s3://bucket/prefix.", metavar="RESULTS")
-]
+Results = Annotated[str, typer.Argument(help="A folder, or s3://bucket/…", metavar="RESULTS")]
 SeveralResults = Annotated[
     list[str], typer.Argument(help="One results folder, or several.", metavar="RESULTS")
 ]
@@ -38,11 +36,7 @@ Overrides = Annotated[
 ]
 ResultsOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option(
-        "--results",
-        metavar="DIR",
-        help="Results folder, or s3://bucket/prefix (default: results/<study>).",
-    ),
+    typer.Option("--results", metavar="DIR", help="Folder or s3:// (default: results/<study>)."),
 ]
 Address = Annotated[
     Optional[str],  # noqa: UP045

@@ -229,7 +229,8 @@ class ResultsFolder:
 
     def discard_resume_states(self, trial_ids: Collection[str]) -> None:
         """Remove the resume states of trials that are finished, and what was kept beside them."""
-        for path in self.resume.iterdir():
+        # A copy of a store has no empty folders.
+        for path in self.resume.iterdir() if self.resume.exists() else ():
             if path.name.partition(".")[0] in trial_ids:
                 path.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import platformdirs
 from filelock import FileLock
 
+from orchestrator.errors import StorageError
 from orchestrator.results.atomic import temporary_name
 from orchestrator.results.storage import storing
 from orchestrator.results.store_path import Stat, StorePath
@@ -59,7 +60,7 @@ class Mirror:
         """
         directories = list(directories)
         with storing(self.path), ThreadPoolExecutor(CONNECTIONS) as pool:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._make()
             # Whoever looks later sees more: nobody may undo what a later look has brought.
             with FileLock(self.path / ".lock"):
                 listed = pool.map(lambda folder: folder.objects(recursive=recursive), directories)
@@ -85,6 +86,16 @@ class Mirror:
     def copy_of(self, path: StorePath) -> Path:
         """Where the copy of a file or folder lies, once it was pulled."""
         return self.path / path.relative_to(self.origin)
+
+    def _make(self) -> None:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"{self.path}: cannot be written: {error.strerror}",
+                "copies of tables on an object store are kept there; XDG_CACHE_HOME names another "
+                "place",
+            ) from error
 
     def _remove_others(self, directory: Path, wanted: Iterable[Path]) -> None:
         kept = set(wanted)
