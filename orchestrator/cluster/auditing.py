@@ -63,7 +63,7 @@ def audit_study(
         orders = missing_audits(folder, study, trials_per_condition)
         if not orders:
             return []
-        with ray_session(address, study) as slots:
+        with ray_session(address, study, folder) as slots:
             configs = [TrialConfig.model_validate_json(order.config) for order in orders]
             data = SharedData(config.data for config in configs)
             return run_audits(orders, folder, study, data, slots, progress)

@@ -76,7 +76,7 @@ def connect_study(
         missing = {pair.name: pair for pair in pairs if pair.name not in done}
         if not missing:
             return []
-        with ray_session(address, study) as slots:
+        with ray_session(address, study, folder) as slots:
             configs = [TrialConfig.model_validate_json(pair.config) for pair in missing.values()]
             data = SharedData(config.data for config in configs)
             return run_tasks(

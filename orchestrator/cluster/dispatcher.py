@@ -195,6 +195,8 @@ class Dispatcher:
                 ray.get(worker.starting)
                 worker.ready = True
                 self._failed_starts = 0
+            except RayTaskError as error:  # It does not reach the results.
+                raise error.cause or error from None
             except RayError as error:  # Killed, or there was no memory for it.
                 self._workers.remove(worker)
                 self._failed_starts += 1

@@ -96,7 +96,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     if not missing and not run.audits():
         return backlog
     require_space(run.folder.path)
-    with ray_session(run.address, run.study) as slots:
+    with ray_session(run.address, run.study, run.folder) as slots:
         data = SharedData(trial.config.data for trial in run.trials.values())
         for _ in range(MOST_ROUNDS):
             if not missing:

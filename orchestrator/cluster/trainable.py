@@ -84,7 +84,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     ) -> None:
         """Prepare the process once; ``reset_config`` prepares it for each further trial."""
         prepare_process(threads)
-        self.folder = ResultsFolder.open(folder)
+        self.location = folder
+        self.folder: ResultsFolder | None = None  # What keeps from it is a trial's to tell.
         self.checkpoints = CheckpointOptions.model_validate_json(checkpoints)
         self.orders, self.data = orders, data
         self.device, self.timeout = device, timeout
@@ -92,16 +93,23 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
-        order = self.orders[new_config["trial_id"]]
-        self.work = run_trial(
-            order,
-            self.folder,
-            self.checkpoints,
-            self.data,
-            device=self.device,
-            timeout=self.timeout,
-        )
+        self.work = self._work(self.orders[new_config["trial_id"]])
         return True
+
+    def _work(self, order: TrialOrder) -> Iterator[dict[str, Any]]:
+        try:
+            self.folder = self.folder or ResultsFolder.open(self.location)
+            yield from run_trial(
+                order,
+                self.folder,
+                self.checkpoints,
+                self.data,
+                device=self.device,
+                timeout=self.timeout,
+            )
+        except StorageError as error:  # Of the whole study; the trial has not failed.
+            why = {"status": "not stored", "error": (error.message, error.hint)}
+            yield {"trial_id": order.trial_id, "done": True, **why}
 
     def step(self) -> dict[str, Any]:
         """Train for about two seconds, or to the end, and report how far the trial is."""
@@ -126,8 +134,11 @@ def run_trial(
 
     Yields:
         How far the trial is after each event: ``trial_id``, ``epoch``, ``updates``,
-        ``train_seconds`` and ``done``; at the end also ``status`` (``completed``, ``failed`` or
-        ``not stored``) and ``error``.
+        ``train_seconds`` and ``done``; at the end also ``status`` (``completed`` or ``failed``)
+        and ``error``.
+
+    Raises:
+        StorageError: If what it had cannot be stored.
     """
     config = TrialConfig.model_validate_json(order.config)
     attempt = _next_attempt(folder, order)
@@ -140,18 +151,14 @@ def run_trial(
         "torch_version": torch.__version__,
         "orchestrator_version": __version__,
     }
-    end = {"trial_id": order.trial_id, "done": True}
-    try:
-        with storing(folder.path), _deadline(timeout, folder, identity):
-            _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
-            try:
-                yield from _train(order, config, identity, folder, checkpoints, data, device)
-            except UserError as error:  # The user's to mend: trying again would change nothing.
-                why = {"status": "failed", "error": str(error)}
-                _write_trial(folder, identity, f"{attempt:04d}-failed", **why)
-                yield {**end, **why}
-    except StorageError as error:  # Of the whole study; the trial has not failed.
-        yield {**end, "status": "not stored", "error": (error.message, error.hint)}
+    with storing(folder.path), _deadline(timeout, folder, identity):
+        _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
+        try:
+            yield from _train(order, config, identity, folder, checkpoints, data, device)
+        except UserError as error:  # The user's to mend: trying again would change nothing.
+            why = {"status": "failed", "error": str(error)}
+            _write_trial(folder, identity, f"{attempt:04d}-failed", **why)
+            yield {"trial_id": order.trial_id, "done": True, **why}
 
 
 @contextmanager

@@ -1,9 +1,19 @@
 import pytest
 import ray
 
-from orchestrator.cluster.session import _capacity, ray_session, slots
-from orchestrator.errors import ResourcesError
+from orchestrator.cluster.session import _ask_a_worker, _capacity, ray_session, slots
+from orchestrator.errors import ResourcesError, ResultsError
+from orchestrator.results import ResultsFolder
 from orchestrator.study.spec import ResourcesOptions, Study
+
+STUDY = Study.model_validate(
+    {
+        "study": "any",
+        "data": {"name": "digits"},
+        "model": {"name": "mlp"},
+        "training": {"optimizer": {"name": "sgd", "learning_rate": 0.1}, "stop": {"epochs": 1}},
+    }
+)
 
 
 def resources(**content):
@@ -69,19 +79,27 @@ def test_a_cluster_counts_as_large_as_its_autoscaler_may_make_it(monkeypatch):
     assert _capacity() == {"CPU": 16.0, "memory": 1.0}
 
 
-def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch):
+def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch, tmp_path):
     def never(**options):
         raise Exception("The current node timed out during startup. This could happen because …")
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", never)
-    study = Study.model_validate(
-        {
-            "study": "any",
-            "data": {"name": "digits"},
-            "model": {"name": "mlp"},
-            "training": {"optimizer": {"name": "sgd", "learning_rate": 0.1}, "stop": {"epochs": 1}},
-        }
-    )
-    with pytest.raises(ResourcesError, match="did not start"), ray_session(None, study):
+    folder = ResultsFolder(tmp_path)
+    with pytest.raises(ResourcesError, match="did not start"), ray_session(None, STUDY, folder):
         pass
+
+
+@pytest.mark.ray
+def test_workers_that_cannot_reach_the_results_are_found_before_anything_is_trained(
+    local_ray, tmp_path
+):
+    nowhere = ResultsFolder(tmp_path / "of one machine only")
+    with pytest.raises(
+        ResultsError, match=r"worker .* cannot reach the results: .*not exist"
+    ) as no:
+        _ask_a_worker(STUDY, nowhere, 1.0)
+    assert "mount their folder at the same path" in no.value.hint
+    unreachable = ResultsFolder("s3://results/x?endpoint_override=http://127.0.0.1:9")
+    with pytest.raises(ResultsError, match=r"cannot reach the results: .*Failed to connect"):
+        _ask_a_worker(STUDY, unreachable, 1.0)
