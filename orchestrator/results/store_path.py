@@ -23,6 +23,8 @@ from pyarrow import fs
 from orchestrator.errors import ResultsError, StorageError
 
 CONNECT_SECONDS = 5.0
+FIRST_ATTEMPTS = 3  # Some seconds,
+ATTEMPTS = 7  # and about half a minute: the waits between them double.
 _OPTIONS = ("endpoint_override", "region", "scheme")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # pyarrow itself reads neither.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -210,12 +212,9 @@ class StorePath:
             return self.filesystem.get_file_info(self.key)
 
     def _list(self, *, recursive: bool) -> list[Any]:
-        selector = fs.FileSelector(self.key, recursive=recursive)
-        try:
-            with _told(self):
-                found: list[Any] = self.filesystem.get_file_info(selector)
-        except FileNotFoundError:  # Not ``allow_not_found``, which hides that a bucket is missing.
-            return []
+        selector = fs.FileSelector(self.key, recursive=recursive, allow_not_found=True)
+        with _told(self):
+            found: list[Any] = self.filesystem.get_file_info(selector)
         return found
 
 
@@ -286,13 +285,21 @@ def _filesystem(bucket: str, query: str) -> Any:
     region = options.get("region")
     if region is None and not host:
         region = fs.resolve_s3_region(bucket)
-    return fs.S3FileSystem(
-        endpoint_override=host or None,
-        scheme=scheme if separator else options.get("scheme", "https"),
-        region=region,
-        connect_timeout=CONNECT_SECONDS,
-        allow_delayed_open=True,  # One request for what is small, instead of three.
+    # Whether there is such a store is told soon; what was reached once is tried again for longer.
+    quick, patient = (
+        fs.S3FileSystem(
+            endpoint_override=host or None,
+            scheme=scheme if separator else options.get("scheme", "https"),
+            region=region,
+            connect_timeout=CONNECT_SECONDS,
+            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
+            allow_delayed_open=True,  # One request for what is small, instead of three.
+        )
+        for attempts in (FIRST_ATTEMPTS, ATTEMPTS)
     )
+    if quick.get_file_info(bucket).type == fs.FileType.NotFound:
+        raise OSError("AWS Error NO_SUCH_BUCKET")
+    return patient
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def test_a_study_on_a_store_ends_with_the_tables_of_one_on_a_disk(
     assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), undisturbed)
 
 
+@pytest.mark.slow  # The store is asked again for half a minute.
 def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(local_ray, small_study, tmp_path):
     store = ObjectStore()
     url = store.new()
@@ -60,11 +61,10 @@ def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(local_ray, sma
             time.sleep(0.05)
         store.stop()
 
-    loser = threading.Thread(target=lose)
-    loser.start()
+    threading.Thread(target=lose, daemon=True).start()
     with pytest.raises(StorageError, match="the object store: it cannot be reached"):
         orchestrator.run(small_study(**LONGER), url, quiet=True)
-    loser.join()
+    assert store.process.poll() is not None
 
 
 @pytest.mark.slow

@@ -134,7 +134,7 @@ def test_what_the_store_refuses_is_one_sentence(
             assert told.value.message.startswith(f"{path}: the object store: ")
             assert "\n" not in told.value.message
 
-    refused(StorePath("no-such-bucket/x", root.query), "there is no such bucket", asks[2:])
+    refused(StorePath("no-such-bucket/x", root.query), "there is no such bucket", asks)
     nobody = StorePath("results/x", "endpoint_override=http://127.0.0.1:9")
     refused(nobody, "it cannot be reached: Failed to connect to 127.0.0.1", asks[:1])
     object_store.look_at_credentials(True)
