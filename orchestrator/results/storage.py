@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.errors import StorageError
-from orchestrator.results.store_path import Location, StorePath
+from orchestrator.results.store_path import Location, StorePath, is_refusal, refusal
 
 RESERVE_BYTES = 32 * 1024 * 1024
 """Left free for rows, for Tune's own files and for the report, which are small."""
@@ -36,11 +36,14 @@ def storing(path: Location) -> Iterator[None]:
     """Tell what the operating system refuses to store at ``path`` as a :class:`StorageError`.
 
     Raises:
-        StorageError: In place of an ``OSError`` that is about the disk, not about one file.
+        StorageError: In place of an ``OSError`` that is about the disk or the store, not about one
+            file.
     """
     try:
         yield
     except OSError as error:
+        if isinstance(path, StorePath) and is_refusal(error):  # Where others ask: Tune's state.
+            raise refusal(path, error) from error
         if error.errno not in _REFUSALS:
             raise
         raise refused(error.filename or path, _REFUSALS[error.errno]) from error

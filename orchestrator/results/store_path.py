@@ -310,16 +310,29 @@ def _told(path: StorePath) -> Iterator[None]:
     except FileNotFoundError as error:
         raise FileNotFoundError(str(path)) from error
     except OSError as error:
-        text = str(error)
-        found = _CODE.search(text)
-        code = found[1] if found else ""
-        if code == "NO_SUCH_KEY":
+        if _code(error) == "NO_SUCH_KEY":
             raise FileNotFoundError(str(path)) from error
-        reason = _REASONS.get(code) or re.sub(r"\s*\(Request ID: \w+\)", "", text.splitlines()[0])
-        if code == "NETWORK_CONNECTION":
-            reason = f"it cannot be reached: {text.rpartition('Details: ')[2]}"
-        raise StorageError(
-            f"{path}: the object store: {reason}",
-            "see to its address, your credentials and the network; nothing that was finished is "
-            "lost: the same command goes on",
-        ) from error
+        raise refusal(path, error) from error
+
+
+def is_refusal(error: OSError) -> bool:
+    """Whether an error of ``pyarrow.fs`` is what a store said."""
+    return bool(_code(error))
+
+
+def refusal(path: StorePath, error: OSError) -> StorageError:
+    """What a store refused, in one sentence."""
+    text, code = str(error), _code(error)
+    reason = _REASONS.get(code) or re.sub(r"\s*\(Request ID: \w+\)", "", text.splitlines()[0])
+    if code == "NETWORK_CONNECTION":
+        reason = f"it cannot be reached: {text.rpartition('Details: ')[2]}"
+    return StorageError(
+        f"{path}: the object store: {reason}",
+        "see to its address, your credentials and the network; nothing that was finished is "
+        "lost: the same command goes on",
+    )
+
+
+def _code(error: OSError) -> str:
+    found = _CODE.search(str(error))
+    return found[1] if found else ""
