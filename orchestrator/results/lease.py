@@ -51,7 +51,7 @@ class StoreLease:
         self._content = b""
         self._depth = 0
         self._renewed_at = 0.0
-        self._told = False
+        self._out_of_touch = False
         self._released = threading.Event()
 
     @contextmanager
@@ -105,24 +105,23 @@ class StoreLease:
                     del found[path]
             if not found:
                 return
+            if not first_seen:
+                logger.warning(
+                    "%s: waiting at most %g s to see whether another run still works on it",
+                    self._folder,
+                    EXPIRY_SECONDS,
+                )
             for path, stat in found.items():
                 if first_seen.setdefault(path, stat) != stat:
                     raise ResultsError(
                         f"{self._folder}: in use by {_holder(path) or 'another process'}",
                         "wait until it has ended, or end it; only one run at a time may write here",
                     )
-            if not self._told:
-                self._told = True
-                logger.warning(
-                    "%s: waiting at most %g s to see whether another run still works on it",
-                    self._folder,
-                    EXPIRY_SECONDS,
-                )
             time.sleep(LOOK_SECONDS)
 
     def _renew(self) -> None:
         self._own.write_bytes(self._content)
-        self._renewed_at = time.time()
+        self._renewed_at, self._out_of_touch = time.time(), False
 
     def _keep(self) -> None:
         """Renew the lease until it is given back; end the run if it ends before."""
@@ -132,9 +131,9 @@ class StoreLease:
                     self._renew()
                     continue
             except StorageError as error:
-                if time.time() - self._renewed_at < EXPIRY_SECONDS - 2 * RENEWAL_SECONDS:
-                    logger.info("%s: not renewed: %s", self._own, error)
-                    continue
+                self._out_of_touch = True
+                logger.info("%s: not renewed: %s", self._own, error)
+                continue
             if not self._released.is_set():
                 logger.error("%s: the lease has ended before this run: it stops", self._folder)
                 os.kill(os.getpid(), signal.SIGINT)
@@ -142,10 +141,12 @@ class StoreLease:
 
     def _release(self) -> None:
         self._released.set()
-        self._keeper.join()  # It must not write the lease once more.
+        self._keeper.join(RENEWAL_SECONDS)  # It must not write the lease once more.
+        if self._out_of_touch or self._keeper.is_alive():
+            return  # The store is lost; the lease ends by itself.
         try:
             self._own.unlink(missing_ok=True)
-        except StorageError as error:  # It ends by itself.
+        except StorageError as error:
             logger.warning("%s: not given back: %s", self._own, error)
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -104,3 +105,14 @@ def test_who_has_lost_it_is_interrupted(folder: StorePath, caplog: Any) -> None:
             threading.Event().wait(60)
     assert "the lease has ended before this run: it stops" in caplog.text
     assert leases(folder) == []
+
+
+def test_who_cannot_renew_it_goes_on_until_it_ends(folder: StorePath, caplog: Any) -> None:
+    held = StoreLease(folder)
+    with held():
+        held._own = StorePath(held._own.key, "endpoint_override=http://127.0.0.1:9")
+        with pytest.raises(KeyboardInterrupt):
+            threading.Event().wait(60)
+        assert time.time() - held._renewed_at > lease.EXPIRY_SECONDS
+    assert "the lease has ended before this run: it stops" in caplog.text
+    assert len(leases(folder)) == 1  # For it could not be given back.
