@@ -127,10 +127,10 @@ class StoreLease:
         """Renew the lease until it is given back; end the run if it ends before."""
         while not self._released.wait(RENEWAL_SECONDS):
             try:
-                if time.time() - self._renewed_at < EXPIRY_SECONDS and self._own.exists():
+                if self._own.exists() and time.time() - self._renewed_at < EXPIRY_SECONDS:
                     self._renew()
                     continue
-            except StorageError as error:
+            except StorageError as error:  # All else that asks the store ends the run with that.
                 self._out_of_touch = True
                 logger.info("%s: not renewed: %s", self._own, error)
                 continue

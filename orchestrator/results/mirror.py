@@ -1,7 +1,7 @@
 """Copies on this machine of the small files of results that lie on an object store.
 
 DuckDB reads these: a part is fetched once, not with each query, and a query needs no way to the
-network. Nothing is ever written here first, so a mirror may be deleted at any time.
+network. Nothing is ever written here first, so a mirror may be deleted while no run is on.
 """
 
 from __future__ import annotations
