@@ -18,6 +18,8 @@ from .test_interruption import LONGER, finish, start, wait_until
 
 pytestmark = pytest.mark.ray
 
+FAULTY = f"{__package__}.faulty"
+
 
 def records(url):
     """The commit records of snapshots so far."""
@@ -49,6 +51,21 @@ def test_a_study_on_a_store_ends_with_the_tables_of_one_on_a_disk(
     assert len(again.set_aside) == 5
     assert all(path.startswith(str(folder.path).partition("?")[0]) for path in again.set_aside)
     assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), undisturbed)
+
+
+@pytest.mark.slow
+def test_killed_trials_and_measurers_change_no_table(
+    local_ray, object_store, store_url, small_study, tmp_path
+):
+    model = {"name": f"{FAULTY}:KillsOnce", "marker": str(tmp_path / "trial"), "calls": 25}
+    measures = ["margin", {f"{FAULTY}:kills_once": {"marker": str(tmp_path / "measurer")}}]
+    study = small_study(**{**TWO_TRIALS, "seeds": 1, "model": model, "measures": measures})
+    assert orchestrator.run(study, store_url, quiet=True).complete
+    assert (tmp_path / "trial").exists()
+    assert (tmp_path / "measurer").exists()
+    # Now nothing is killed any more.
+    assert orchestrator.run(study, tmp_path / "undisturbed", quiet=True).complete
+    assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), tmp_path / "undisturbed")
 
 
 @pytest.mark.slow  # The store is asked again for half a minute.
