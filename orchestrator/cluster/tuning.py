@@ -109,9 +109,9 @@ def _tuner(
 
 
 def _storage(folder: ResultsFolder) -> dict[str, Any]:
-    """Where Tune keeps its own state; it is told of a store as ``pyarrow.fs`` knows it."""
+    """Where Tune keeps its own state, which nobody reads."""
     if isinstance(folder.tune, StorePath):
-        return {"storage_path": folder.tune.key, "storage_filesystem": folder.tune.filesystem}
+        return {"storage_path": folder.tune.key, "storage_filesystem": folder.tune.hasty_filesystem}
     return {"storage_path": str(folder.tune)}
 
 

@@ -23,8 +23,8 @@ from pyarrow import fs
 from orchestrator.errors import ResultsError, StorageError
 
 CONNECT_SECONDS = 5.0
-FIRST_ATTEMPTS = 3  # Some seconds,
-ATTEMPTS = 7  # and about half a minute: the waits between them double.
+HASTY_ATTEMPTS = 3  # Some seconds,
+PATIENT_ATTEMPTS = 7  # and about half a minute: the waits between them double.
 _OPTIONS = ("endpoint_override", "region", "scheme")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # pyarrow itself reads neither.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
@@ -71,9 +71,15 @@ class StorePath:
 
     @property
     def filesystem(self) -> Any:
-        """The store, as ``pyarrow.fs`` knows it."""
+        """The store, as ``pyarrow.fs`` knows it; asks again for half a minute."""
         with _told(self):
-            return _filesystem(self.parts[0], self.query)
+            return _connect(self.parts[0], self.query)[1]
+
+    @property
+    def hasty_filesystem(self) -> Any:
+        """The same, for what is not missed; asks again for some seconds."""
+        with _told(self):
+            return _connect(self.parts[0], self.query)[0]
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -279,14 +285,15 @@ def _absolute(path: str | Path) -> Path:
 
 
 @lru_cache(maxsize=16)
-def _filesystem(bucket: str, query: str) -> Any:
+def _connect(bucket: str, query: str) -> tuple[Any, Any]:
+    """A hasty file system and a patient one."""
     options = dict(parse_qsl(query))
     scheme, separator, host = options.get("endpoint_override", "").rpartition("://")
     region = options.get("region")
     if region is None and not host:
         region = fs.resolve_s3_region(bucket)
     # Whether there is such a store is told soon; what was reached once is tried again for longer.
-    quick, patient = (
+    hasty, patient = (
         fs.S3FileSystem(
             endpoint_override=host or None,
             scheme=scheme if separator else options.get("scheme", "https"),
@@ -295,11 +302,11 @@ def _filesystem(bucket: str, query: str) -> Any:
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
             allow_delayed_open=True,  # One request for what is small, instead of three.
         )
-        for attempts in (FIRST_ATTEMPTS, ATTEMPTS)
+        for attempts in (HASTY_ATTEMPTS, PATIENT_ATTEMPTS)
     )
-    if quick.get_file_info(bucket).type == fs.FileType.NotFound:
+    if hasty.get_file_info(bucket).type == fs.FileType.NotFound:
         raise OSError("AWS Error NO_SUCH_BUCKET")
-    return patient
+    return hasty, patient
 
 
 @contextmanager
