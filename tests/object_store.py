@@ -58,6 +58,7 @@ class ObjectStore:
         self._ask("POST", "/moto-api/reset-auth", b"0" if look else b"inf")
 
     def stop(self):
+        self.process.kill()
         self.process.communicate()
 
     def _ask(self, method, path, body=None):
