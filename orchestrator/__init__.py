@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.cluster.run_summary import RunSummary
     from orchestrator.report.export import Export
+    from orchestrator.results import Location
     from orchestrator.study.plan import Plan
     from orchestrator.study.spec import Study
 
@@ -76,7 +77,7 @@ def plan(
     study = load_study(path, overrides)
     return plan_study(
         study,
-        _results_folder(study, results),
+        results or _default_results(study),
         price_per_cpu_hour=price_per_cpu_hour,
         price_per_gpu_hour=price_per_gpu_hour,
     )
@@ -96,7 +97,8 @@ def run(
 
     Args:
         path: The study file.
-        results: Where results go; ``results/<study>`` by default.
+        results: Where results go, a folder or the address ``s3://bucket/prefix`` of an object
+            store; ``results/<study>`` by default.
         overrides: As for :func:`load_study`.
         address: A Ray cluster, ``"auto"`` or ``host:port``; None runs on this machine.
         quiet: Show no progress.
@@ -116,7 +118,7 @@ def run(
     return run_study(
         study,
         Path(path),
-        _results_folder(study, results),
+        results or _default_results(study),
         overrides=overrides,
         address=address,
         quiet=quiet,
@@ -149,9 +151,7 @@ def measure(
     """
     from orchestrator.cluster.driver import measure_study
 
-    return measure_study(
-        Path(results), measures, address=address, quiet=quiet, retry_failed=retry_failed
-    )
+    return measure_study(results, measures, address=address, quiet=quiet, retry_failed=retry_failed)
 
 
 def audit(
@@ -181,7 +181,7 @@ def audit(
     from orchestrator.cluster.progress import tell
 
     return audit_study(
-        Path(results),
+        results,
         trials_per_condition=trials_per_condition,
         address=address,
         progress=tell(quiet=quiet),
@@ -207,7 +207,7 @@ def connectivity(
     from orchestrator.cluster.connecting import connect_study
     from orchestrator.cluster.progress import tell
 
-    return connect_study(Path(results), address=address, progress=tell(quiet=quiet))
+    return connect_study(results, address=address, progress=tell(quiet=quiet))
 
 
 def connect(results: str | Path | Sequence[str | Path]) -> Any:
@@ -225,7 +225,9 @@ def connect(results: str | Path | Sequence[str | Path]) -> Any:
     return open_results(results)
 
 
-def report(results: str | Path | Sequence[str | Path], output: str | Path | None = None) -> Path:
+def report(
+    results: str | Path | Sequence[str | Path], output: str | Path | None = None
+) -> Location:
     """Write the report of a results folder, or a comparison of several, and return its path.
 
     Args:
@@ -241,7 +243,7 @@ def report(results: str | Path | Sequence[str | Path], output: str | Path | None
 
     # The room itself, which stands here in place of this function once it is imported.
     room: Any = importlib.import_module("orchestrator.report")
-    path: Path = room(results, output)
+    path: Location = room(results, output)
     return path
 
 
@@ -274,5 +276,6 @@ def export(
     return write_export(results, to, figures=figures, formats=formats, ppi=ppi)
 
 
-def _results_folder(study: Study, results: str | Path | None) -> Path:
-    return Path("results") / study.study if results is None else Path(results)
+def _default_results(study: Study) -> Path:
+    """Where results of a study go unless that is said."""
+    return Path("results") / study.study

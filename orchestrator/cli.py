@@ -24,17 +24,17 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
-Results = Annotated[Path, typer.Argument(help="A results folder.", metavar="RESULTS")]
+Results = Annotated[str, typer.Argument(help="A folder, or s3://bucket/…", metavar="RESULTS")]
 SeveralResults = Annotated[
-    list[Path], typer.Argument(help="One results folder, or several.", metavar="RESULTS")
+    list[str], typer.Argument(help="One results folder, or several.", metavar="RESULTS")
 ]
 Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it
     typer.Option("--set", metavar="PATH=VALUE", help="Override one value; may be repeated."),
 ]
 ResultsOption = Annotated[
-    Optional[Path],  # noqa: UP045
-    typer.Option("--results", metavar="DIR", help="Results folder (default: results/<study>)."),
+    Optional[str],  # noqa: UP045
+    typer.Option("--results", metavar="DIR", help="Folder or s3:// (default: results/<study>)."),
 ]
 Address = Annotated[
     Optional[str],  # noqa: UP045

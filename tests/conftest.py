@@ -14,6 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
+from tests.object_store import CREDENTIALS, ObjectStore
+
+# Before any Ray starts, so that its workers have them too. Nobody's real ones are ever used.
+os.environ.update(CREDENTIALS)
+
 # A suite that draws other cases each time fails on whoever comes next, not on who broke it.
 # HYPOTHESIS_PROFILE=explore looks further, for as long as one likes.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
@@ -29,3 +34,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("ray"):
             item.add_marker(pytest.mark.xdist_group("ray"))
+
+
+@pytest.fixture(scope="session")
+def object_store():
+    """An S3-compatible server; started when the first test asks for it."""
+    store = ObjectStore()
+    yield store
+    store.stop()
+
+
+@pytest.fixture
+def store_url(object_store, tmp_path, monkeypatch):
+    """Where results may lie on the server. Copies are kept in a folder of the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return object_store.new()

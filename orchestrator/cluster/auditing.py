@@ -34,7 +34,7 @@ GONE = "its snapshot is gone, and with it what could be audited"
 
 
 def audit_study(
-    location: Path,
+    location: str | Path,
     *,
     trials_per_condition: int = TRIALS_PER_CONDITION,
     address: str | None = None,
@@ -69,7 +69,7 @@ def audit_study(
         gone = [f"{checkpoint_id}: audit: {GONE}" for checkpoint_id in missing.gone]
         if not orders:
             return gone
-        with ray_session(address, study) as slots:
+        with ray_session(address, study, folder) as slots:
             configs = [TrialConfig.model_validate_json(order.config) for order in orders]
             data = SharedData(config.data for config in configs)
             return gone + run_audits(orders, folder, study, data, slots, progress)

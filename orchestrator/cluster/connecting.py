@@ -48,7 +48,7 @@ class PairOrder:
 
 
 def connect_study(
-    location: Path, *, address: str | None = None, progress: Progress = lambda text: None
+    location: str | Path, *, address: str | None = None, progress: Progress = lambda text: None
 ) -> list[str]:
     """Fill the table ``connectivity``: the last snapshots of each two successive seeds.
 
@@ -76,7 +76,7 @@ def connect_study(
         missing = {pair.name: pair for pair in pairs if pair.name not in done}
         if not missing:
             return []
-        with ray_session(address, study) as slots:
+        with ray_session(address, study, folder) as slots:
             configs = [TrialConfig.model_validate_json(pair.config) for pair in missing.values()]
             data = SharedData(config.data for config in configs)
             return run_tasks(

@@ -88,6 +88,7 @@ class Dispatcher:
         self._failed_starts = 0  # Since one succeeded.
         self._measured: set[str] = set()
         self._seen: set[str] = set()
+        self._looked_at = 0.0
         self._draining = threading.Event()
         self._stop = threading.Event()
         self._wake = threading.Event()
@@ -158,11 +159,11 @@ class Dispatcher:
         try:
             while not self._stop.is_set():
                 draining = self._draining.is_set()  # Before looking: nothing is missed.
-                self._find()
+                looked = self._find()
                 self._grow()
                 self._hand_out()
                 self._collect()
-                if draining and not self.waiting:
+                if draining and looked and not self.waiting:
                     break
         except BaseException as error:  # Handed to the driver by ``drain``.
             if not self._stop.is_set():
@@ -172,11 +173,16 @@ class Dispatcher:
                 ray.kill(worker.actor)
             self._workers.clear()
 
-    def _find(self) -> None:
+    def _find(self) -> bool:
+        """Look at the store, unless there is work and that was done within the last second."""
+        if self.waiting and time.monotonic() - self._looked_at < LOOK_SECONDS:
+            return False
+        self._looked_at = time.monotonic()
         for order in self.find_orders():
             if order.checkpoint_id not in self._seen:
                 self._seen.add(order.checkpoint_id)
                 self._queue.append(order)
+        return True
 
     def _grow(self) -> None:
         # Beyond the reserved ones, no more measurers than there is work for.
@@ -197,6 +203,8 @@ class Dispatcher:
                 ray.get(worker.starting)
                 worker.ready = True
                 self._failed_starts = 0
+            except RayTaskError as error:  # It does not reach the results.
+                raise error.cause or error from None
             except RayError as error:  # Killed, or there was no memory for it.
                 self._workers.remove(worker)
                 self._failed_starts += 1

@@ -19,6 +19,7 @@ from orchestrator.cluster.rounds import StudyRun, run_rounds
 from orchestrator.cluster.run_summary import RunSummary
 from orchestrator.measures import catalog
 from orchestrator.results import (
+    Location,
     ResultsFolder,
     code_diff,
     collect_provenance,
@@ -38,12 +39,13 @@ from orchestrator.study.trials import expand_trials, hyperparameters
 
 COMPACT_FROM_PARTS = 2000
 _TRAINED_AGAIN = "; `run` trains the network again"
+COMPACT_FROM_OBJECTS = 100  # Whoever reads a store for the first time fetches them one by one.
 
 
 def run_study(
     study: Study,
     study_path: Path,
-    location: Path,
+    location: str | Path,
     *,
     overrides: Sequence[str] = (),
     address: str | None = None,
@@ -78,11 +80,12 @@ def run_study(
     started = time.monotonic()
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
     import_own_parts(study)  # They must exist before hours of training.
-    aside = damaged_files(ResultsFolder(location))
-    with storing(location.absolute()):
-        _refuse_contradictions(location, study)
+    folder = ResultsFolder(location)
+    aside = damaged_files(folder)
+    with storing(folder.path):
+        _refuse_contradictions(folder, study)
         folder = ResultsFolder.create(
-            location.absolute(),
+            folder.path,
             study.model_dump_json(indent=2),
             study_path.read_text(encoding="utf-8"),
             collect_provenance(study_path, sys.argv, overrides),
@@ -97,7 +100,7 @@ def run_study(
 
 
 def measure_study(
-    location: Path,
+    location: str | Path,
     measures: Sequence[str],
     *,
     address: str | None = None,
@@ -140,7 +143,7 @@ def measure_study(
         return _carry_out(run, started, damaged_files(folder))
 
 
-def _carry_out(run: StudyRun, started: float, aside: set[Path]) -> RunSummary:
+def _carry_out(run: StudyRun, started: float, aside: set[Location]) -> RunSummary:
     """Tidy what earlier runs left, do what is missing, and sum up."""
     folder, summary = run.folder, RunSummary(trials=len(run.trials))
     sweep_temporary(folder)
@@ -177,11 +180,10 @@ def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
         summary.failed_audits += [f"{id_}: its snapshot is gone{_TRAINED_AGAIN}" for id_ in gone]
 
 
-def _refuse_contradictions(location: Path, study: Study) -> None:
+def _refuse_contradictions(folder: ResultsFolder, study: Study) -> None:
     """Before anything is written: what is finished must not contradict an edited study."""
-    folder = ResultsFolder(location)
     if folder.resolved.is_file() and folder.study_name == study.study:
-        folder = ResultsFolder.open(location)
+        folder = ResultsFolder.open(folder.path)
         with folder.lock():
             set_aside_damaged_parts(folder)
             refuse_contradictions(folder, study)
@@ -194,6 +196,6 @@ def _write_catalog(folder: ResultsFolder, study: Study) -> None:
 
 def _compact_if_many(folder: ResultsFolder) -> None:
     tables = ("trials", "epochs", "checkpoints", "measures")
-    parts = sum(1 for table in tables for _ in (folder.path / table).glob("*.parquet"))
-    if parts > COMPACT_FROM_PARTS:
+    parts = sum(1 for table in tables for _ in folder.readable(table).glob("*.parquet"))
+    if parts > (COMPACT_FROM_PARTS if folder.mirror is None else COMPACT_FROM_OBJECTS):
         compact(folder)

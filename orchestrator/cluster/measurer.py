@@ -136,13 +136,14 @@ class Measurer:
 
     def __init__(self, folder: str, study: str, data: SharedData, threads: int) -> None:
         prepare_process(threads)
-        self.folder = ResultsFolder.open(folder)
+        self.folder = ResultsFolder(folder)
         self.study = Study.model_validate_json(study)
         self.data = data
         self.device = "cuda" if ray.get_gpu_ids() else "cpu"
 
     def ready(self) -> int:
-        """The process id, once the process is there."""
+        """The process id, once the process is there and has reached the results."""
+        ResultsFolder.open(self.folder.path)
         return os.getpid()
 
     def measure(self, order: MeasureOrder) -> Measured:

@@ -30,7 +30,7 @@ PROBE_SECONDS = 30.0
 
 def plan_study(
     study: Study,
-    results: Path,
+    results: str | Path,
     *,
     probe: bool = True,
     price_per_cpu_hour: float | None = None,
@@ -49,7 +49,7 @@ def plan_study(
     done: set[str] = set()
     partial: set[str] = set()
     measured = 0
-    folder = ResultsFolder.open(results) if results.exists() else None
+    folder = ResultsFolder.open(results) if ResultsFolder(results).path.exists() else None
     if folder is not None:
         backlog = read_backlog(folder, study)
         ids = {trial.trial_id for trial in trials}

@@ -100,7 +100,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     if not missing and not run.audits().orders:
         return backlog
     require_space(run.folder.path)
-    with ray_session(run.address, run.study) as slots:
+    with ray_session(run.address, run.study, run.folder) as slots:
         data = SharedData(trial.config.data for trial in run.trials.values())
         nodes = FailingNodes()
         for _ in range(MOST_ROUNDS):

@@ -19,7 +19,8 @@ from ray.exceptions import AuthenticationError, RayError, RuntimeEnvSetupError
 from orchestrator.cluster.interrupts import interrupts
 from orchestrator.cluster.own_code import copy_code, import_own_parts
 from orchestrator.cluster.private_ray import PRIVATE, kept_private, short_folder
-from orchestrator.errors import ImportPathError, ResourcesError
+from orchestrator.errors import ImportPathError, ResourcesError, ResultsError, StorageError
+from orchestrator.results import ResultsFolder
 from orchestrator.study.resource_options import ResourcesOptions, TrialResources
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
@@ -64,18 +65,19 @@ class Slots:
 
 
 @contextmanager
-def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
+def ray_session(address: str | None, study: Study, folder: ResultsFolder) -> Iterator[Slots]:
     """Join the cluster at ``address``, or start Ray on this machine; leave it at the end.
 
     SIGTERM and the loss of the terminal are turned into ``KeyboardInterrupt``, as Ctrl-C is, for as
     long as the session lasts; a second signal ends the process at once.
     The workers of a cluster are sent this package and the user's own modules, and one of them is
-    asked whether it can run the study before anything is spent. Where this process is connected
-    to Ray already (a notebook), that connection is used and kept as it is.
+    asked whether it can run the study and reach its results before anything is spent. Where this
+    process is connected to Ray already (a notebook), that connection is used and kept as it is.
 
     Args:
         address: ``"auto"`` or ``host:port`` of a cluster; None starts Ray here and only here.
         study: What is to be run: its resources, and the user's own code that it names.
+        folder: Its results.
 
     Yields:
         The slots that this cluster gives.
@@ -84,6 +86,7 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
         ResourcesError: If one trial beside the measurers can never be scheduled, or if there
             is no cluster at ``address``, or it wants another token, or Ray does not start.
         ImportPathError: If the workers cannot import what the study names.
+        ResultsError: If the workers cannot reach the results.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
@@ -106,7 +109,7 @@ def ray_session(address: str | None, study: Study) -> Iterator[Slots]:
             try:
                 found = slots(_capacity(), study.resources, needs)
                 if address:
-                    _ask_a_worker(study, found.measurer_cpus)
+                    _ask_a_worker(study, folder, found.measurer_cpus)
                 yield found
             finally:
                 ray.shutdown()
@@ -170,8 +173,10 @@ def _capacity() -> dict[str, float]:
     return {kind: max(now.get(kind, 0.0), most.get(kind, 0)) for kind in now.keys() | most.keys()}
 
 
-def _ask_a_worker(study: Study, cpus: float) -> None:
-    """Let one worker import what the study names; a cluster may first have to grow one.
+def _ask_a_worker(study: Study, folder: ResultsFolder, cpus: float) -> None:
+    """Let one worker import what the study names and open its results.
+
+    A cluster may first have to grow one.
 
     One that measures: every command needs those, and they cost less than those that train.
     """
@@ -179,7 +184,7 @@ def _ask_a_worker(study: Study, cpus: float) -> None:
     # A little of a core at least, for the head has none to give and may have more installed.
     cpus = max(cpus, 0.01)
     ask = _can_run.options(num_cpus=cpus, num_gpus=measurer.gpus, resources=measurer.custom)
-    answer = ask.remote(study.model_dump_json())
+    answer = ask.remote(study.model_dump_json(), str(folder.path))
     if not ray.wait([answer], timeout=PATIENCE_SECONDS)[0]:
         logger.warning("waiting for a worker of the cluster")
         while not ray.wait([answer], timeout=1.0)[0]:  # In short steps: Ctrl-C gets through.
@@ -188,6 +193,12 @@ def _ask_a_worker(study: Study, cpus: float) -> None:
         ray.get(answer)
     except RayError as error:
         cause = getattr(error, "cause", None) or error
+        if isinstance(cause, ResultsError | StorageError):
+            raise ResultsError(
+                f"a worker of the cluster cannot reach the results: {cause.message}",
+                "every node must mount their folder at the same path, or have the credentials of "
+                "their object store",
+            ) from error
         raise ImportPathError(
             f"a worker of the cluster cannot run this study: {type(cause).__name__}: {cause}",
             "what is not a module beside the study must be installed on the workers too",
@@ -195,8 +206,9 @@ def _ask_a_worker(study: Study, cpus: float) -> None:
 
 
 @ray.remote  # type: ignore[untyped-decorator]
-def _can_run(study: str) -> None:
+def _can_run(study: str, folder: str) -> None:
     import_own_parts(Study.model_validate_json(study))
+    ResultsFolder.open(folder)
 
 
 def _local_cpus(resources: ResourcesOptions, needs: Sequence[TrialResources], cores: int) -> int:

@@ -83,7 +83,8 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         data: SharedData,
     ) -> None:
         """Prepare the process once; ``reset_config`` prepares it for each further trial."""
-        self.folder = ResultsFolder.open(folder)
+        self.location = folder
+        self.folder: ResultsFolder | None = None  # What keeps from it is a trial's to tell.
         self.checkpoints = CheckpointOptions.model_validate_json(checkpoints)
         self.orders, self.data = orders, data
         self.reset_config(config)
@@ -92,15 +93,23 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         """Begin another trial in the same process."""
         order = self.orders[new_config["trial_id"]]
         prepare_process(max(1, int(order.needs.cpus)))
-        self.work = run_trial(
-            order,
-            self.folder,
-            self.checkpoints,
-            self.data,
-            device="cuda" if order.needs.gpus else "cpu",
-            timeout=order.needs.timeout,
-        )
+        self.work = self._work(order)
         return True
+
+    def _work(self, order: TrialOrder) -> Iterator[dict[str, Any]]:
+        try:
+            self.folder = self.folder or ResultsFolder.open(self.location)
+            yield from run_trial(
+                order,
+                self.folder,
+                self.checkpoints,
+                self.data,
+                device="cuda" if order.needs.gpus else "cpu",
+                timeout=order.needs.timeout,
+            )
+        except StorageError as error:  # Of the whole study; the trial has not failed.
+            why = {"status": "not stored", "error": (error.message, error.hint)}
+            yield {"trial_id": order.trial_id, "done": True, **why}
 
     def step(self) -> dict[str, Any]:
         """Train for about two seconds, or to the end, and report how far the trial is."""
@@ -125,8 +134,11 @@ def run_trial(
 
     Yields:
         How far the trial is after each event: ``trial_id``, ``epoch``, ``updates``,
-        ``train_seconds`` and ``done``; at the end also ``status`` (``completed``, ``failed`` or
-        ``not stored``) and ``error``.
+        ``train_seconds`` and ``done``; at the end also ``status`` (``completed`` or ``failed``)
+        and ``error``.
+
+    Raises:
+        StorageError: If what it had cannot be stored.
     """
     config = TrialConfig.model_validate_json(order.config)
     attempt = _next_attempt(folder, order)
@@ -139,18 +151,14 @@ def run_trial(
         "torch_version": torch.__version__,
         "orchestrator_version": __version__,
     }
-    end = {"trial_id": order.trial_id, "done": True}
-    try:
-        with storing(folder.path), _deadline(timeout, folder, identity):
-            _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
-            try:
-                yield from _train(order, config, identity, folder, checkpoints, data, device)
-            except UserError as error:  # The user's to mend: trying again would change nothing.
-                why = {"status": "failed", "error": str(error)}
-                _write_trial(folder, identity, f"{attempt:04d}-failed", **why)
-                yield {**end, **why}
-    except StorageError as error:  # Of the whole study; the trial has not failed.
-        yield {**end, "status": "not stored", "error": (error.message, error.hint)}
+    with storing(folder.path), _deadline(timeout, folder, identity):
+        _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
+        try:
+            yield from _train(order, config, identity, folder, checkpoints, data, device)
+        except UserError as error:  # The user's to mend: trying again would change nothing.
+            why = {"status": "failed", "error": str(error)}
+            _write_trial(folder, identity, f"{attempt:04d}-failed", **why)
+            yield {"trial_id": order.trial_id, "done": True, **why}
 
 
 @contextmanager
@@ -265,7 +273,7 @@ def _store_snapshot(folder: ResultsFolder, trial_id: str, event: Checkpoint) -> 
         "train_error": event.train_error,
         "test_loss": event.test_loss,
         "test_error": event.test_error,
-        "path": str(path.relative_to(folder.path)),
+        "path": "/".join(path.parts[len(folder.path.parts) :]),
         "bytes": file.bytes,
         "sha256": file.sha256,
         "written_at": datetime.now(UTC),
@@ -306,10 +314,11 @@ def _write_trial(
 
 
 def _next_attempt(folder: ResultsFolder, order: TrialOrder) -> int:
-    """One more than the attempts known: those before this run, and those on disk."""
-    pattern = f"{order.trial_id}-*-running.parquet"
-    on_disk = [int(path.name.split("-")[1]) for path in (folder.path / "trials").glob(pattern)]
-    return max([order.attempt, *on_disk]) + 1
+    """The first after those before this run that has not begun."""
+    attempt, begun = order.attempt + 1, folder.table("trials")
+    while (begun / f"{order.trial_id}-{attempt:04d}-running.parquet").exists():
+        attempt += 1
+    return attempt
 
 
 def _device_name(device: str) -> str:

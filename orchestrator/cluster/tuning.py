@@ -21,7 +21,7 @@ from orchestrator.cluster.run_state import (
 from orchestrator.cluster.session import Slots, bundle
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
-from orchestrator.results import ResultsFolder, write_part
+from orchestrator.results import ResultsFolder, StorePath, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import hyperparameters
 
@@ -108,7 +108,7 @@ def _tuner(
         ),
         run_config=tune.RunConfig(
             name=name,
-            storage_path=str(folder.tune),
+            **_storage(folder),
             failure_config=tune.FailureConfig(max_failures=TRIAL_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[RunCallback()],
@@ -116,6 +116,13 @@ def _tuner(
             verbose=0,
         ),
     )
+
+
+def _storage(folder: ResultsFolder) -> dict[str, Any]:
+    """Where Tune keeps its own state, which nobody reads."""
+    if isinstance(folder.tune, StorePath):
+        return {"storage_path": folder.tune.key, "storage_filesystem": folder.tune.hasty_filesystem}
+    return {"storage_path": str(folder.tune)}
 
 
 def _reason(error: BaseException) -> str:

@@ -14,14 +14,15 @@ from types import ModuleType
 from orchestrator.report.comparison import write_comparison as write_comparison
 from orchestrator.report.evidence import check_claims as check_claims
 from orchestrator.report.report import write_report as write_report
+from orchestrator.results import Location
 
 
 class _Room(ModuleType):
     def __call__(
-        self, results: str | Path | Sequence[str | Path], output: str | Path | None = None
-    ) -> Path:
+        self, results: str | Location | Sequence[str | Location], output: str | Path | None = None
+    ) -> Location:
         """As :func:`orchestrator.report`."""
-        if isinstance(results, str | Path):
+        if isinstance(results, str | Location):
             return write_report(results, output)
         return write_comparison(results, output)
 

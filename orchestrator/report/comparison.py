@@ -17,7 +17,7 @@ from orchestrator.report.progress import Progress, read_progress
 from orchestrator.report.provenance import Provenance, collect_report_provenance
 from orchestrator.report.queries import Query
 from orchestrator.report.source import Source, open_source
-from orchestrator.results import connect
+from orchestrator.results import Location, connect
 from orchestrator.results.several import open_folders, study_labels
 
 FILE = "comparison.html"
@@ -78,7 +78,9 @@ class Comparison:
     written_at: str
 
 
-def write_comparison(results: Sequence[str | Path], output: str | Path | None = None) -> Path:
+def write_comparison(
+    results: Sequence[str | Location], output: str | Path | None = None
+) -> Location:
     """Compare studies, finished or not, in one self-contained HTML file.
 
     Args:
@@ -100,7 +102,7 @@ def write_comparison(results: Sequence[str | Path], output: str | Path | None = 
     return path
 
 
-def compare(results: Sequence[str | Path]) -> Comparison:
+def compare(results: Sequence[str | Location]) -> Comparison:
     """Everything the comparison says, before it becomes HTML.
 
     Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from orchestrator.report.network_queries import (
     by_intervention,
@@ -21,6 +20,7 @@ from orchestrator.report.queries import (
 from orchestrator.report.source import Source, claims_of, open_source
 from orchestrator.report.stated import judge_stated
 from orchestrator.report.ways_of_training import ways_of_training
+from orchestrator.results import Location
 from orchestrator.statistics import (
     Claim,
     flatness_depends_on_parametrization,
@@ -55,7 +55,7 @@ class Judged:
     figure: str
 
 
-def check_claims(results: str | Path) -> list[Claim]:
+def check_claims(results: str | Location) -> list[Claim]:
     """Judge the claims that the study names.
 
     Args:

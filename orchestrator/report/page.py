@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -18,6 +17,7 @@ from orchestrator.report.fragility import Fragility
 from orchestrator.report.methods import Methods
 from orchestrator.report.provenance import Provenance
 from orchestrator.report.queries import Query
+from orchestrator.results import Location
 from orchestrator.results.atomic import write_atomically
 from orchestrator.statistics import Estimate
 from orchestrator.statistics.claim import counted, with_interval
@@ -104,7 +104,7 @@ def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
     )
 
 
-def write_page(path: Path, page: str) -> None:
+def write_page(path: Location, page: str) -> None:
     """Write a page in full or not at all, and the folders above it where they are missing.
 
     Raises:

@@ -15,10 +15,11 @@ from orchestrator.report.page import Page, render, write_page
 from orchestrator.report.progress import Progress, read_progress
 from orchestrator.report.provenance import collect_report_provenance
 from orchestrator.report.source import Source, open_source
+from orchestrator.results import Location
 from orchestrator.statistics.claim import counted
 
 
-def write_report(results: str | Path, output: str | Path | None = None) -> Path:
+def write_report(results: str | Location, output: str | Path | None = None) -> Location:
     """Write the report of a study, finished or not, as one self-contained HTML file.
 
     Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from orchestrator.report.queries import Query, columns_of
-from orchestrator.results import ResultsFolder, connect, read_study, refuse_damaged
+from orchestrator.results import Location, ResultsFolder, connect, read_study, refuse_damaged
 from orchestrator.results.stored_json import read_json
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.estimate import FloatArray
@@ -101,7 +100,7 @@ def claims_of(source: Source) -> tuple[BuiltInClaim | StatedClaim, ...]:
 
 
 @contextmanager
-def open_source(results: str | Path) -> Iterator[Source]:
+def open_source(results: str | Location) -> Iterator[Source]:
     """Open a results folder for reading; closed at the end of the ``with`` statement.
 
     Raises:

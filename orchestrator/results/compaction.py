@@ -7,17 +7,21 @@ file appears, then the parts whose rows it holds go.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from orchestrator.results.atomic import TEMPORARY_SUFFIX, replacing, sync_directory
 from orchestrator.results.database import connect
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
+from orchestrator.results.mirror import CONNECTIONS
 from orchestrator.results.schema import KEYS, SCHEMA_VERSION
 from orchestrator.results.seal import BLANK, KEY, seal
+from orchestrator.results.several import Result
 from orchestrator.results.storage import refused
+from orchestrator.results.store_path import Location, StorePath
 from orchestrator.results.tables import compaction_number, quote
 from orchestrator.results.writer import COMPRESSION, COMPRESSION_LEVEL, ROW_GROUP_SIZE
 
@@ -39,10 +43,10 @@ class Compacted:
 
     table: str
     parts: int
-    path: Path
+    path: Location
 
 
-def compact(path: str | Path | ResultsFolder, *, least_parts: int = 2) -> list[Compacted]:
+def compact(path: Result, *, least_parts: int = 2) -> list[Compacted]:
     """Merge the parts of every table that has at least ``least_parts`` files.
 
     Facts stored more than once are kept once, as the views show them. Queries that are running
@@ -64,7 +68,7 @@ def compact(path: str | Path | ResultsFolder, *, least_parts: int = 2) -> list[C
         # Sorting beyond that goes to disk, here, for /tmp may be small or memory itself; it is
         # no slower, and whatever else runs keeps its memory.
         database.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        database.execute(f"SET temp_directory = {quote(folder.path / SPILL_DIRECTORY)}")
+        database.execute(f"SET temp_directory = {quote(folder.here / SPILL_DIRECTORY)}")
         try:
             done = (_compact_table(database, folder, table, least_parts) for table in KEYS)
             return [compacted for compacted in done if compacted is not None]
@@ -75,10 +79,12 @@ def compact(path: str | Path | ResultsFolder, *, least_parts: int = 2) -> list[C
 def _compact_table(
     database: duckdb.DuckDBPyConnection, folder: ResultsFolder, table: str, least_parts: int
 ) -> Compacted | None:
-    directory = folder.table(table)
+    directory, readable = folder.table(table), folder.readable(table)
     # Before the rows are read: what comes or changes later is not this compaction's to remove.
     read = {
-        part: _version(part) for part in directory.glob("[!.]*.parquet") if part.name != SCHEMA_FILE
+        directory / part.name: _version(part, is_copy=folder.mirror is not None)
+        for part in readable.glob("[!.]*.parquet")
+        if part.name != SCHEMA_FILE
     }
     if len(read) < max(least_parts, 2):
         return None
@@ -96,14 +102,20 @@ def _compact_table(
     return Compacted(table, len(read), target)
 
 
-def _remove(read: dict[Path, tuple[int, int]]) -> None:
-    for part, version in read.items():
-        if _version(part) == version:
+def _remove(read: dict[Location, tuple[int, int]]) -> None:
+    def remove(part: Location) -> None:
+        if _version(part) == read[part]:
             part.unlink()
         else:
             logger.info("%s was written again meanwhile and is kept", part)
 
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        for _ in pool.map(remove, read):
+            pass
 
-def _version(part: Path) -> tuple[int, int]:
-    stat = part.stat()
-    return stat.st_ino, stat.st_mtime_ns
+
+def _version(part: Location, *, is_copy: bool = False) -> tuple[int, int]:
+    """What tells a part from one that replaced it; of a copy, what it shares with its object."""
+    stat: Any = part.stat()
+    on_store = is_copy or isinstance(part, StorePath)
+    return (stat.st_size if on_store else stat.st_ino), stat.st_mtime_ns

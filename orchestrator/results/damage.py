@@ -17,9 +17,10 @@ from orchestrator.results.atomic import sync_directory
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import TABLES
 from orchestrator.results.seal import seal_fits
+from orchestrator.results.store_path import Location, StorePath
 
 
-def set_aside(folder: ResultsFolder, path: Path) -> Path | None:
+def set_aside(folder: ResultsFolder, path: Location) -> Location | None:
     """Move a damaged file of the results out of the way.
 
     Args:
@@ -29,11 +30,11 @@ def set_aside(folder: ResultsFolder, path: Path) -> Path | None:
     Returns:
         Where it is now; None if it was not there.
     """
-    name = "-".join(path.relative_to(folder.path).parts)
+    name = "-".join(path.parts[len(folder.path.parts) :])
     aside = folder.damaged / f"{uuid.uuid4().hex[:8]}-{name}"
     folder.damaged.mkdir(exist_ok=True)
     try:
-        path.rename(aside)
+        path.rename(aside)  # type: ignore[arg-type]  # Both on a disk, or both on a store.
     except FileNotFoundError:
         return None
     sync_directory(path.parent)
@@ -48,7 +49,7 @@ def set_aside_snapshot(folder: ResultsFolder, trial_id: str, step: int) -> None:
     set_aside(folder, snapshot)
 
 
-def set_aside_damaged_parts(folder: ResultsFolder) -> list[Path]:
+def set_aside_damaged_parts(folder: ResultsFolder) -> list[Location]:
     """Move the parts that are not as they were written out of the way.
 
     To be called while the folder's lock is held.
@@ -60,10 +61,18 @@ def set_aside_damaged_parts(folder: ResultsFolder) -> list[Path]:
     return [aside for aside in moved if aside is not None]
 
 
-def damaged_parts(folder: ResultsFolder) -> list[Path]:
+def damaged_parts(folder: ResultsFolder) -> list[Location]:
     """The parts that are not as they were written, by the checksums in them."""
-    parts = (part for table in TABLES for part in folder.table(table).glob("[!._]*.parquet"))
-    return sorted(part for part in parts if not _is_whole(part))
+    folder.look()
+    return sorted(
+        (
+            folder.table(table) / part.name
+            for table in TABLES
+            for part in folder.readable(table).glob("[!._]*.parquet")
+            if not _is_whole(part) and not _is_whole_in_store(folder.table(table) / part.name, part)
+        ),
+        key=str,
+    )
 
 
 def refuse_damaged(folder: ResultsFolder, error: BaseException | None = None) -> None:
@@ -85,18 +94,33 @@ def refuse_damaged(folder: ResultsFolder, error: BaseException | None = None) ->
         ) from error
 
 
-def damaged_files(folder: ResultsFolder) -> set[Path]:
+def damaged_files(folder: ResultsFolder) -> set[Location]:
     """What was set aside so far."""
     return set(folder.damaged.iterdir()) if folder.damaged.is_dir() else set()
 
 
-def _is_whole(part: Path) -> bool:
+def _is_whole_in_store(part: Location, copy: Path) -> bool:
+    """Whether only this machine's copy of a part is damaged; it is thrown away then."""
+    if not isinstance(part, StorePath):
+        return False
+    try:
+        content = part.read_bytes()
+    except FileNotFoundError:
+        return True
+    whole = _is_whole(content)
+    if whole:
+        copy.unlink()
+    return whole
+
+
+def _is_whole(part: Path | bytes) -> bool:
     try:
         fits = seal_fits(part)
         if fits is not None:
             return fits
         # Of an earlier release, or a seal whose name is damaged: its pages have checksums, too.
-        with pq.ParquetFile(part, page_checksum_verification=True) as file:
+        source = pa.BufferReader(part) if isinstance(part, bytes) else part
+        with pq.ParquetFile(source, page_checksum_verification=True) as file:
             for _ in file.iter_batches():
                 pass
     except FileNotFoundError:  # A compaction removed it.

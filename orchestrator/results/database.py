@@ -25,6 +25,7 @@ from orchestrator.results.several import (
     study_labels,
     union_view,
 )
+from orchestrator.results.store_path import StorePath
 from orchestrator.results.tables import TableViews, table_views
 from orchestrator.results.wide import (
     columns_of_several,
@@ -49,7 +50,8 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     ``curve_points``.
     Macros: ``kendall(list(x), list(y))``, ``spearman(list(x), list(y))``.
     Times are in UTC. New rows are seen by every query; new columns, the measures that became
-    columns of ``wide``, and what was compacted since need a new connection.
+    columns of ``wide``, and what was compacted since need a new connection; so does everything
+    new, where the results lie on an object store: of those a copy on this machine is read.
 
     Of several folders, every table and view has the rows of all, and a first column ``study``:
     the study's name, followed by the folder where names are equal. Columns that a study does not
@@ -62,7 +64,7 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     This is DuckDB with everything it can do: SQL that is not yours belongs to :func:`query`.
 
     Args:
-        path: The results folder, or a list of several.
+        path: The results folder or its address, or a list of several.
         measure_columns: Whether to look at all measures for the columns of ``wide``; without,
             ``wide`` and ``by_condition`` are not there and connecting is quicker.
 
@@ -72,8 +74,10 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     Raises:
         ResultsError: If ``path`` holds no results, newer ones, or damaged parts.
     """
-    several = not isinstance(path, str | Path | ResultsFolder)
+    several = not isinstance(path, str | Path | StorePath | ResultsFolder)
     folders = open_folders(path)
+    for folder in folders:
+        folder.look()
     spill = Path(tempfile.gettempdir()) / f"duckdb-{uuid.uuid4().hex[:12]}"
     connection = duckdb.connect(
         ":memory:",

@@ -15,7 +15,9 @@ import pyarrow.parquet as pq
 
 from orchestrator.errors import ResultsError
 from orchestrator.results.atomic import replacing, write_atomically
+from orchestrator.results.lease import StoreLease
 from orchestrator.results.lock import FolderLock
+from orchestrator.results.mirror import Mirror
 from orchestrator.results.provenance import archive_diff, record_run
 from orchestrator.results.schema import (
     ADDED_TABLES,
@@ -27,6 +29,7 @@ from orchestrator.results.schema import (
     table_schema,
 )
 from orchestrator.results.seal import seal_fits, write_sealed
+from orchestrator.results.store_path import Location, StorePath, locate
 from orchestrator.results.stored_json import read_json
 
 RESOLVED = "study.resolved.json"
@@ -43,29 +46,38 @@ class ResultsFolder:
     The constructor looks at nothing; :meth:`create` and :meth:`open` check the folder.
 
     Args:
-        path: The folder; its name is usually that of the study.
+        path: The folder, or its address on an object store; see :func:`locate`. Its name is
+            usually that of the study.
 
     Attributes:
         path: Absolute path, symbolic links resolved.
         lock: ``with folder.lock():`` keeps every other process from running on the folder.
+        mirror: Keeps copies of what lies on an object store; None for a folder on a disk.
+        here: Where tables are read on this machine: the folder itself, or the copies.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = _absolute(path)
-        if set(str(self.path)) & set("*?[]"):
+    def __init__(self, path: str | Path | StorePath) -> None:
+        self.path = locate(path)
+        if set("/".join(self.path.parts)) & set("*?[]"):
             # They are wildcards in the paths that DuckDB reads.
             raise ResultsError(
                 f"{self.path}: the path of results can't contain any of * ? [ ]",
                 "rename the folder, or choose another with --results",
             )
-        self.lock = FolderLock(self.path)
+        self.mirror: Mirror | None = None
+        self.lock: FolderLock | StoreLease
+        if isinstance(self.path, StorePath):
+            self.mirror, self.lock = Mirror(self.path), StoreLease(self.path)
+            self.here = self.mirror.path
+        else:
+            self.lock, self.here = FolderLock(self.path), self.path
         self._schemas: dict[str, tuple[int, pa.Schema]] = {}
         self.snapshot_cache: dict[str, Any] = {}
 
     @classmethod
     def create(
         cls,
-        path: str | Path,
+        path: str | Path | StorePath,
         study_json: str,
         study_text: str,
         provenance: Mapping[str, Any],
@@ -123,7 +135,7 @@ class ResultsFolder:
         record_run(self.provenance, provenance)
 
     @classmethod
-    def open(cls, path: str | Path) -> ResultsFolder:
+    def open(cls, path: str | Path | StorePath) -> ResultsFolder:
         """The results folder at ``path``.
 
         Raises:
@@ -158,65 +170,75 @@ class ResultsFolder:
         return read_json(self.resolved, "study", str, MEND_STUDY)
 
     @property
-    def study_file(self) -> Path:
+    def study_file(self) -> Location:
         """The study file as the user wrote it."""
         return self.path / "study.yaml"
 
     @property
-    def resolved(self) -> Path:
+    def resolved(self) -> Location:
         """The study with every default and override, as JSON."""
         return self.path / RESOLVED
 
     @property
-    def provenance(self) -> Path:
+    def provenance(self) -> Location:
         """Who, when, with what: one entry a run, as JSON."""
         return self.path / "provenance.json"
 
     @property
-    def diff(self) -> Path:
+    def diff(self) -> Location:
         """What was uncommitted when the newest run began."""
         return self.path / "code.diff"
 
     @property
-    def report(self) -> Path:
+    def report(self) -> Location:
         """The report, once written."""
         return self.path / "report.html"
 
     @property
-    def snapshots(self) -> Path:
+    def snapshots(self) -> Location:
         """Folder of the networks to be measured, one folder a trial."""
         return self.path / "snapshots"
 
     @property
-    def resume(self) -> Path:
+    def resume(self) -> Location:
         """Folder of the states from which unfinished trials go on."""
         return self.path / "resume"
 
     @property
-    def tune(self) -> Path:
+    def tune(self) -> Location:
         """Ray Tune's own logs; nothing is read from it."""
         return self.path / "tune"
 
     @property
-    def damaged(self) -> Path:
+    def damaged(self) -> Location:
         """Files that were found damaged, kept aside; there once there is one."""
         return self.path / "damaged"
 
-    def table(self, table: str) -> Path:
+    def table(self, table: str) -> Location:
         """Folder of a table's parts."""
         return self.path / table
 
-    def snapshot(self, trial_id: str, step: int) -> Path:
+    def readable(self, table: str) -> Path:
+        """Folder on this machine with a table's parts, as they were at the last :meth:`look`."""
+        return self.here / table
+
+    def look(self) -> None:
+        """Bring the copies of all tables up to date, where the folder is on an object store."""
+        if self.mirror is not None:
+            self.mirror.pull([self.mirror.origin / table for table in TABLES], "*.parquet")
+
+    def snapshot(self, trial_id: str, step: int) -> Location:
         """The network of a trial after ``step`` updates."""
         return self.snapshots / trial_id / f"{step}.safetensors"
 
-    def resume_state(self, trial_id: str) -> Path:
+    def resume_state(self, trial_id: str) -> Location:
         """The state from which a trial goes on."""
         return self.resume / f"{trial_id}.safetensors"
 
     def discard_resume_states(self, trial_ids: Collection[str]) -> None:
         """Remove the resume states of trials that are finished, and what was kept beside them."""
-        for path in self.resume.iterdir():
+        # A copy of a store has no empty folders.
+        for path in self.resume.iterdir() if self.resume.exists() else ():
             if path.name.partition(".")[0] in trial_ids:
                 path.unlink(missing_ok=True)
 
@@ -232,13 +254,15 @@ class ResultsFolder:
         path = self.table(table) / SCHEMA_FILE
         if table in ADDED_TABLES and not path.is_file():
             return table_schema(table)
-        modified = path.stat().st_mtime_ns
+        # To ask a store whether it changed would cost as much as to read it again.
+        modified = path.stat().st_mtime_ns if isinstance(path, Path) else 0
         if table not in self._schemas or self._schemas[table][0] != modified:
+            content = path.read_bytes()
             try:
-                schema = pq.read_schema(path)
+                schema = pq.read_schema(pa.BufferReader(content))
             except pa.ArrowException as error:
                 raise _damaged_schema(path, str(error)) from error
-            if seal_fits(path) is False:
+            if seal_fits(content) is False:
                 raise _damaged_schema(path, "its checksum differs")
             version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
             if version > SCHEMA_VERSION:
@@ -288,27 +312,17 @@ class ResultsFolder:
         if stored is None or not stored.equals(schema, check_metadata=False):
             with replacing(path) as temporary:
                 write_sealed(schema.empty_table(), temporary)
+            self._schemas.pop(table, None)
 
 
-def _damaged_schema(path: Path, why: str) -> ResultsError:
+def _damaged_schema(path: Location, why: str) -> ResultsError:
     return ResultsError(f"{path}: damaged: {why}", "delete it and run the study again")
 
 
-def _absolute(path: str | Path) -> Path:
-    """``path`` with symbolic links resolved; it need not exist, but could."""
-    try:
-        resolved = Path(path).resolve()
-        resolved.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL
-        reason = getattr(error, "strerror", None) or error
-        raise ResultsError(
-            f"{path}: can't be the path of results: {reason}", "name a results folder"
-        ) from None
-    return resolved
-
-
-def _nearby(path: Path) -> str:
+def _nearby(path: Location) -> str:
     """A hint that names results folders near ``path``."""
+    if isinstance(path, StorePath):
+        return "`orchestrator run STUDY --results ADDRESS` makes one"
     places = (path.parent, Path.cwd() / "results", Path.cwd())
     found = {
         resolved.parent

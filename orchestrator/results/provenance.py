@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.results.atomic import write_atomically
+from orchestrator.results.store_path import Location
 from orchestrator.results.stored_json import read_json
 
 PACKAGES = (
@@ -42,7 +43,7 @@ PROGRAM_SECONDS = 30
 
 
 def collect_provenance(
-    study_path: str | Path,
+    study_path: str | Location,
     command: Sequence[str],
     overrides: Sequence[str] = (),
     *,
@@ -109,7 +110,7 @@ def code_diff(directory: str | Path | None = None, limit: int = DIFF_LIMIT) -> s
     return diff + "".join(f"# untracked: {name}\n" for name in untracked.splitlines())
 
 
-def record_run(path: Path, run: Mapping[str, Any]) -> None:
+def record_run(path: Location, run: Mapping[str, Any]) -> None:
     """Append one run to the list ``runs`` in ``provenance.json``, atomically."""
     content: dict[str, Any] = {"runs": []}
     if path.is_file():
@@ -118,7 +119,7 @@ def record_run(path: Path, run: Mapping[str, Any]) -> None:
     write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def archive_diff(path: Path, diff: str) -> None:
+def archive_diff(path: Location, diff: str) -> None:
     """Write ``code.diff``; an earlier run's that differs is kept as ``code-<hash>.diff``."""
     if path.is_file():
         earlier = path.read_bytes()

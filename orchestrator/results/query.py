@@ -19,6 +19,7 @@ from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.reading import check_only_reads
 from orchestrator.results.schema import TABLES
 from orchestrator.results.several import Results, open_folders
+from orchestrator.results.store_path import StorePath
 from orchestrator.results.tables import quote
 
 ResultFormat = Literal["table", "csv", "json", "markdown", "parquet"]
@@ -104,7 +105,7 @@ def ask(path: Results, sql: str, use: Callable[[duckdb.DuckDBPyRelation], T]) ->
 
 def _open(path: Results, sql: str) -> duckdb.DuckDBPyConnection:
     """A connection on which ``sql`` can do nothing but read these results."""
-    several = not isinstance(path, str | Path | ResultsFolder)
+    several = not isinstance(path, str | Path | StorePath | ResultsFolder)
     folders = open_folders(path)
     with sql_errors(), duckdb.connect(":memory:") as bare:
         check_only_reads(bare, sql)
@@ -123,7 +124,7 @@ def _open(path: Results, sql: str) -> duckdb.DuckDBPyConnection:
 
 def _lock_down(connection: duckdb.DuckDBPyConnection, folders: Iterable[ResultsFolder]) -> None:
     # Not the whole folder: should anything find a way to write, snapshots are out of its reach.
-    tables = ", ".join(quote(folder.table(table)) for folder in folders for table in TABLES)
+    tables = ", ".join(quote(folder.readable(table)) for folder in folders for table in TABLES)
     for setting in (
         f"SET allowed_directories = [{tables}]",
         "SET python_enable_replacements = false",

@@ -8,6 +8,7 @@ Any reader of Parquet reads such a file, and the checksum goes wherever the file
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -53,13 +54,16 @@ def seal(path: Path) -> None:
         file.write(digest)
 
 
-def seal_fits(path: Path) -> bool | None:
+def seal_fits(source: Path | bytes) -> bool | None:
     """Whether a file is as it was sealed; None if it has no seal, as those of earlier releases.
+
+    Args:
+        source: Where it lies on this machine, or its content.
 
     Raises:
         OSError: If the file is not there or can't be read.
     """
-    with path.open("rb") as file:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         start = _digest_start(file)
         if start is None:
             return None

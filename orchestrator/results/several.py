@@ -15,10 +15,12 @@ from pathlib import Path
 
 from orchestrator.errors import ResultsError
 from orchestrator.results.folder import ResultsFolder
+from orchestrator.results.store_path import StorePath
 from orchestrator.results.tables import quote
 
-Results = str | Path | ResultsFolder | Sequence[str | Path | ResultsFolder]
-"""One results folder, or several."""
+Result = str | Path | StorePath | ResultsFolder
+Results = Result | Sequence[Result]
+"""One results folder or its address, or several."""
 
 # Of a trial, but not chosen by who planned it.
 _NO_HYPERPARAMETERS = """
@@ -76,7 +78,7 @@ def open_folders(paths: Results) -> list[ResultsFolder]:
     Raises:
         ResultsError: If there is none, one is given twice, or one holds no results.
     """
-    if isinstance(paths, str | Path | ResultsFolder):
+    if isinstance(paths, str | Path | StorePath | ResultsFolder):
         paths = [paths]
     if not paths:
         raise ResultsError("no results folder is named", "name at least one")

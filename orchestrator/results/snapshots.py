@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import time
+from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,8 @@ import pyarrow as pa
 from orchestrator.errors import ResultsError
 from orchestrator.results.atomic import write_atomically
 from orchestrator.results.folder import ResultsFolder
+from orchestrator.results.mirror import Mirror
+from orchestrator.results.store_path import Location
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +40,13 @@ class _TrialSnapshots:
     settled: bool = False
     rows: dict[str, tuple[tuple[int, int], dict[str, Any] | None]] = field(default_factory=dict)
 
+    def sorted_rows(self) -> list[dict[str, Any]]:
+        """The rows that could be read, by step."""
+        rows = [row for _, row in self.rows.values() if row is not None]
+        return sorted(rows, key=lambda row: int(row["step"]))
 
-def commit_snapshot(folder: ResultsFolder, row: Mapping[str, Any]) -> Path:
+
+def commit_snapshot(folder: ResultsFolder, row: Mapping[str, Any]) -> Location:
     """Record that a snapshot is complete.
 
     Args:
@@ -73,37 +81,57 @@ def committed_snapshots(
     """The rows of all committed snapshots, ordered by trial and step.
 
     Records read before are remembered with ``folder``: looking again costs one ``stat`` a
-    trial. A record whose snapshot is gone, or that can't be read, does not count.
+    trial, or on an object store a request for each thousand files. A record whose snapshot is
+    gone, or that can't be read, does not count.
 
     Args:
         folder: The study's results.
         trial_ids: Only these trials; by default all.
     """
+    if folder.mirror is not None:
+        return _on_store(folder, folder.mirror, trial_ids)
+    snapshots = Path(str(folder.snapshots))
     if trial_ids is None:
-        if not folder.snapshots.is_dir():
+        if not snapshots.is_dir():
             return []
-        trial_ids = [entry.name for entry in os.scandir(folder.snapshots) if entry.is_dir()]
-    rows = [row for id_ in sorted(trial_ids) for row in _rows_of(folder, id_)]
+        trial_ids = [entry.name for entry in os.scandir(snapshots) if entry.is_dir()]
+    rows = [row for id_ in sorted(trial_ids) for row in _rows_of(folder, snapshots / id_)]
     return [dict(row) for row in rows]
 
 
-def _rows_of(folder: ResultsFolder, trial_id: str) -> list[dict[str, Any]]:
-    directory = folder.snapshots / trial_id
+def _on_store(
+    folder: ResultsFolder, mirror: Mirror, trial_ids: Collection[str] | None
+) -> list[dict[str, Any]]:
+    there: dict[str, dict[str, Path]] = defaultdict(dict)
+    snapshots = mirror.origin / folder.snapshots.name
+    for path in mirror.pull([snapshots], "*.json", recursive=True):
+        there[path.parent.name][path.name] = mirror.copy_of(path)
+    rows = []
+    for trial_id in sorted(there if trial_ids is None else there.keys() & set(trial_ids)):
+        known: _TrialSnapshots = folder.snapshot_cache.setdefault(trial_id, _TrialSnapshots())
+        _read_records(there[trial_id], known, folder.schema("checkpoints"))
+        rows += known.sorted_rows()
+    return [dict(row) for row in rows]
+
+
+def _rows_of(folder: ResultsFolder, directory: Path) -> list[dict[str, Any]]:
     try:
         modified = directory.stat().st_mtime_ns
     except FileNotFoundError:
         return []
-    known: _TrialSnapshots = folder.snapshot_cache.setdefault(trial_id, _TrialSnapshots())
+    known: _TrialSnapshots = folder.snapshot_cache.setdefault(directory.name, _TrialSnapshots())
     if not (known.settled and known.modified == modified):
         known.settled = time.time_ns() - modified > SETTLED_NANOSECONDS
         known.modified = modified
-        _read_records(directory, known, folder.schema("checkpoints"))
-    rows = [row for _, row in known.rows.values() if row is not None]
-    return sorted(rows, key=lambda row: int(row["step"]))
+        entries = {entry.name: entry for entry in os.scandir(directory)}
+        _read_records(entries, known, folder.schema("checkpoints"))
+    return known.sorted_rows()
 
 
-def _read_records(directory: Path, known: _TrialSnapshots, schema: pa.Schema) -> None:
-    entries = {entry.name: entry for entry in os.scandir(directory)}
+def _read_records(
+    entries: Mapping[str, os.DirEntry[str] | Path], known: _TrialSnapshots, schema: pa.Schema
+) -> None:
+    """Read what is new among the files of one trial."""
     for name in known.rows.keys() - entries.keys():
         del known.rows[name]
     for name, entry in entries.items():
@@ -116,7 +144,7 @@ def _read_records(directory: Path, known: _TrialSnapshots, schema: pa.Schema) ->
         stat = entry.stat()
         version = (stat.st_ino, stat.st_mtime_ns)
         if name not in known.rows or known.rows[name][0] != version:
-            known.rows[name] = (version, _read_record(Path(entry.path), schema))
+            known.rows[name] = (version, _read_record(Path(entry), schema))
 
 
 def _read_record(path: Path, schema: pa.Schema) -> dict[str, Any] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -13,7 +12,9 @@ import duckdb
 from orchestrator.results.database import connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.lock import LockHolder
+from orchestrator.results.several import Result
 from orchestrator.results.snapshots import committed_snapshots
+from orchestrator.results.store_path import Location
 from orchestrator.results.stored_study import read_study
 
 
@@ -75,7 +76,7 @@ class StudyStatus:
     """
 
     study: str
-    path: Path
+    path: Location
     running: LockHolder | None
     trials_expected: int
     trials_completed: int
@@ -97,7 +98,7 @@ class StudyStatus:
         return content
 
 
-def study_status(path: str | Path | ResultsFolder, *, most_failures: int = 5) -> StudyStatus:
+def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
     """Count what is stored against what the study asks for.
 
     Args:

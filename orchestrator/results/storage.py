@@ -11,9 +11,9 @@ import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from orchestrator.errors import StorageError
+from orchestrator.results.store_path import Location, StorePath, is_refusal, refusal
 
 RESERVE_BYTES = 32 * 1024 * 1024
 """Left free for rows, for Tune's own files and for the report, which are small."""
@@ -32,26 +32,31 @@ _REFUSALS = {
 
 
 @contextmanager
-def storing(path: Path) -> Iterator[None]:
+def storing(path: Location) -> Iterator[None]:
     """Tell what the operating system refuses to store at ``path`` as a :class:`StorageError`.
 
     Raises:
-        StorageError: In place of an ``OSError`` that is about the disk, not about one file.
+        StorageError: In place of an ``OSError`` that is about the disk or the store, not about one
+            file.
     """
     try:
         yield
     except OSError as error:
+        if isinstance(path, StorePath) and is_refusal(error):  # Where others ask: Tune's state.
+            raise refusal(path, error) from error
         if error.errno not in _REFUSALS:
             raise
         raise refused(error.filename or path, _REFUSALS[error.errno]) from error
 
 
-def require_space(path: Path, size: int = 0) -> None:
-    """Make sure that ``size`` bytes may be written at ``path``.
+def require_space(path: Location, size: int = 0) -> None:
+    """Make sure that ``size`` bytes may be written at ``path``; an object store takes them all.
 
     Raises:
         StorageError: If less than the reserve would be left.
     """
+    if isinstance(path, StorePath):
+        return
     with storing(path):
         free = shutil.disk_usage(path).free
     if free < size + RESERVE_BYTES:
@@ -63,7 +68,7 @@ def require_space(path: Path, size: int = 0) -> None:
         )
 
 
-def refused(path: str | Path, reason: str) -> StorageError:
+def refused(path: str | Location, reason: str) -> StorageError:
     """The error that says why nothing more is written at ``path``, and how to go on."""
     return StorageError(
         f"{path}: cannot be written: {reason}",

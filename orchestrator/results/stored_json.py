@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ResultsError
+from orchestrator.results.store_path import Location
 
 
 def read_json(
-    path: Path, key: str, kind: type, mend: str = "restore it from a copy"
+    path: Location, key: str, kind: type, mend: str = "restore it from a copy"
 ) -> dict[str, Any]:
     """The mapping in ``path``.
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
 from orchestrator.results.schema import FLOATS, KEYS, MEASURED, TIME, table_schema
+from orchestrator.results.store_path import Location
 
 _COMPACTED = re.compile(r"compact-(\d+)\.parquet")
 _SQL_TYPES = {
@@ -29,7 +30,7 @@ _SQL_TYPES = {
 }
 
 
-def compaction_number(path: Path) -> int:
+def compaction_number(path: Location) -> int:
     """The ``n`` of ``compact-<n>.parquet``; 0 for every other file."""
     match = _COMPACTED.fullmatch(path.name)
     return int(match[1]) if match else 0
@@ -57,7 +58,7 @@ class TableViews:
 
 def table_views(folder: ResultsFolder, table: str) -> TableViews:
     """The SQL of one table's views over the files there are now; later parts are seen too."""
-    directory = folder.table(table)
+    directory = folder.readable(table)
     schema = folder.schema(table)
     columns = ", ".join(f'"{f.name}"::{_SQL_TYPES[f.type]} AS "{f.name}"' for f in schema)
     if not (directory / SCHEMA_FILE).is_file():

@@ -19,6 +19,7 @@ from orchestrator.results.atomic import is_temporary, replacing
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import ADDED_TABLES, FLOATS, TIME, swept_columns_of
 from orchestrator.results.seal import write_sealed
+from orchestrator.results.store_path import Location
 
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 3
@@ -30,7 +31,7 @@ _PART_NAME = re.compile(r"(?!compact-)[A-Za-z0-9][A-Za-z0-9._=-]*")
 
 def write_part(
     folder: ResultsFolder, table: str, rows: Iterable[Mapping[str, Any]], name: str
-) -> Path | None:
+) -> Location | None:
     """Store rows as one part of a table; a part of the same name is replaced.
 
     Args:
@@ -75,6 +76,8 @@ def sweep_temporary(folder: ResultsFolder) -> int:
 
     To be called while the folder's lock is held and before anything else writes.
     """
+    if not isinstance(folder.path, Path):
+        return 0  # What is not written whole is not there.
     strays = [path for path in folder.path.rglob(".*") if is_temporary(path.name)]
     for path in strays:
         if path.is_dir():  # What a compaction sorted on disk.

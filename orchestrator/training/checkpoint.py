@@ -2,8 +2,8 @@
 
 Both are safetensors: nothing in them is ever executed when they are read. Both are written
 under a hidden name in the same folder, flushed to disk and renamed, so a file that has its name
-is whole. Damage after that is found by SHA-256: a snapshot's is kept by whoever wrote it, a
-resume state carries its own.
+is whole (on an object store, whatever is there is whole). Damage after that is found by SHA-256: a
+snapshot's is kept by whoever wrote it, a resume state carries its own.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import logging
 import os
 import tempfile
 from dataclasses import dataclass, fields
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import NoneType
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor
 from orchestrator.errors import ResultsError
 from orchestrator.training.nested import put_together, take_apart
 from orchestrator.training.resume_state import ResumeState
+from orchestrator.training.stored_path import StoredPath
 
 _logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class SnapshotFile:
     sha256: str
 
 
-def write_snapshot(path: Path | str, state: dict[str, Tensor]) -> SnapshotFile:
+def write_snapshot(path: Path | str | StoredPath, state: dict[str, Tensor]) -> SnapshotFile:
     """Write a state dict, replacing what is there.
 
     Args:
@@ -67,11 +68,11 @@ def write_snapshot(path: Path | str, state: dict[str, Tensor]) -> SnapshotFile:
         OSError: If it cannot be written; nothing is left behind then.
     """
     content = safetensors.torch.save(state)
-    _write(Path(path), content)
+    _write(_path(path), content)
     return SnapshotFile(len(content), hashlib.sha256(content).hexdigest())
 
 
-def read_snapshot(path: Path | str, sha256: str | None = None) -> dict[str, Tensor]:
+def read_snapshot(path: Path | str | StoredPath, sha256: str | None = None) -> dict[str, Tensor]:
     """Read a state dict, on the CPU.
 
     Args:
@@ -82,7 +83,7 @@ def read_snapshot(path: Path | str, sha256: str | None = None) -> dict[str, Tens
         ResultsError: If it is not there, or not what was written.
     """
     try:
-        content = Path(path).read_bytes()
+        content = _path(path).read_bytes()
     except FileNotFoundError as error:
         raise ResultsError(f"snapshot {path}: there is no such file") from error
     found = hashlib.sha256(content).hexdigest()
@@ -100,7 +101,7 @@ def read_snapshot(path: Path | str, sha256: str | None = None) -> dict[str, Tens
         ) from error
 
 
-def write_resume_state(path: Path | str, state: ResumeState) -> None:
+def write_resume_state(path: Path | str | StoredPath, state: ResumeState) -> None:
     """Write a resume state; the one before it is kept under another name.
 
     Args:
@@ -111,7 +112,7 @@ def write_resume_state(path: Path | str, state: ResumeState) -> None:
         UserError: If the optimizer keeps something that cannot be stored.
         OSError: If it cannot be written; the one before stays in place then.
     """
-    path = Path(path)
+    path = _path(path)
     optimizer, tensors = take_apart(state.optimizer, "the optimizer's state")
     plain = {
         entry.name: getattr(state, entry.name)
@@ -126,7 +127,9 @@ def write_resume_state(path: Path | str, state: ResumeState) -> None:
     _write(path, unsigned.replace(_NO_HASH.encode(), digest.encode(), 1), _previous(path))
 
 
-def read_resume_state(path: Path | str, damaged: Path | None = None) -> ResumeState | None:
+def read_resume_state(
+    path: Path | str | StoredPath, damaged: Path | StoredPath | None = None
+) -> ResumeState | None:
     """Read the newest resume state that is whole.
 
     Damaged ones are set aside under ``<name>.damaged``, with a warning in the log.
@@ -138,16 +141,16 @@ def read_resume_state(path: Path | str, damaged: Path | None = None) -> ResumeSt
     Returns:
         None if there is none.
     """
-    path = Path(path)
+    path = _path(path)
     for candidate in (path, _previous(path)):
         try:
             return _parse(candidate.read_bytes())
         except FileNotFoundError:
             continue
         except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            aside = (damaged or candidate.parent) / f"{candidate.name}.damaged"
+            aside: Any = (damaged or candidate.parent) / f"{candidate.name}.damaged"
             aside.parent.mkdir(exist_ok=True)
-            os.replace(candidate, aside)
+            _rename(candidate, aside)
             _logger.warning("resume state %s: damaged (%s); set aside as %s", path, error, aside)
     return None
 
@@ -186,12 +189,29 @@ def _read(content: bytes) -> ResumeState:
     return ResumeState(**plain, network=network, optimizer=optimizer)
 
 
-def _previous(path: Path) -> Path:
-    return path.with_name(f"{path.stem}.previous{path.suffix}")
+def _path(path: Path | str | StoredPath) -> Path | StoredPath:
+    return Path(path) if isinstance(path, str) else path
 
 
-def _write(path: Path, content: bytes, previous: Path | None = None) -> None:
+def _previous(path: Path | StoredPath) -> Path | StoredPath:
+    name = PurePath(path.name)
+    return path.parent / f"{name.stem}.previous{name.suffix}"
+
+
+def _rename(path: Path | StoredPath, to: Any) -> None:
+    if isinstance(path, Path):
+        os.replace(path, to)
+    else:
+        path.rename(to)
+
+
+def _write(path: Path | StoredPath, content: bytes, previous: Any = None) -> None:
     """Write a whole file or none; what was there goes to ``previous``, if that is given."""
+    if not isinstance(path, Path):
+        if previous is not None and path.exists():
+            path.rename(previous)
+        path.write_bytes(content)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
     try:

@@ -40,7 +40,7 @@ def assert_equal_results(folder, undisturbed):
     assert expected["trials"]
     assert expected["measures"]
     assert not list(folder.rglob(".*.tmp"))
-    assert not list((folder / "resume").iterdir())
+    assert not list((folder / "resume").glob("*"))
     with orchestrator.connect(folder) as database:
         for path, sha256 in database.execute("SELECT path, sha256 FROM checkpoints").fetchall():
             assert hashlib.sha256((folder / path).read_bytes()).hexdigest() == sha256

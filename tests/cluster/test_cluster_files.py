@@ -10,6 +10,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
 from ray.autoscaler._private.kuberay import autoscaling_config
 from ray.autoscaler._private.util import prepare_config, validate_config
 from ray.scripts.scripts import cli as ray_cli
@@ -30,11 +33,12 @@ COMMANDS = (
     "head_start_ray_commands",
     "worker_start_ray_commands",
 )
-# As EC2's RunInstances names them; botocore's own model is asked too, where it is installed.
+# As EC2's RunInstances names them; botocore's own model is asked too.
 EC2 = {
     "InstanceType": str,
     "ImageId": str,
     "MetadataOptions": {"HttpTokens": str, "HttpPutResponseHopLimit": int},
+    "IamInstanceProfile": {"Name": str},
     "InstanceMarketOptions": {"MarketType": str},
     "BlockDeviceMappings": [
         {
@@ -142,11 +146,6 @@ def test_node_types_ask_ec2_for_what_it_has():
 
 
 def test_botocore_accepts_the_node_types():
-    pytest.importorskip("botocore", reason="of the extra peers")
-    from botocore.loaders import Loader
-    from botocore.model import ServiceModel
-    from botocore.validate import ParamValidator
-
     model = ServiceModel(Loader().load_service_model("ec2", "service-2"))
     shape = model.operation_model("RunInstances").input_shape
     for node in node_configs().values():
@@ -162,6 +161,13 @@ def test_only_trials_run_at_spot_prices_and_nothing_runs_on_the_head():
     spot = {name for name, node in node_configs().items() if "InstanceMarketOptions" in node}
     assert spot == {"gpu_spot"}
     assert "--num-cpus=0" in read(ON_PREMISE)["head_start_ray_commands"][-1]
+
+
+def test_who_writes_results_may_use_their_bucket():
+    # The head has the role that Ray makes for it, which may; one of ours would replace it.
+    profiles = {name: node.get("IamInstanceProfile") for name, node in node_configs().items()}
+    assert profiles.pop("head") is None
+    assert all(profile == {"Name": "margin-study-results"} for profile in profiles.values())
 
 
 def largest(types):

@@ -38,9 +38,8 @@ def start(study, folder, **more):
     return subprocess.Popen(
         command,
         env={**os.environ, "PYTHONPATH": root},
-        cwd=folder.parent,
         start_new_session=True,
-        **{**output, **more},
+        **{"cwd": Path(folder).parent, **output, **more},
     )
 
 

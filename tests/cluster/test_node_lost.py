@@ -11,6 +11,7 @@ from ray.cluster_utils import Cluster
 
 import orchestrator
 from orchestrator.cluster.private_ray import kept_private
+from orchestrator.results import ResultsFolder
 
 from .comparison import assert_equal_results
 from .conftest import JOINS_PRIVATE
@@ -35,6 +36,10 @@ def cluster():
         found.nodes = [found.add_node(num_cpus=2) for _ in range(2)]
     yield found
     found.shutdown()
+
+
+def listed(folder):
+    return list(folder.iterdir()) if folder.exists() else []
 
 
 def workers(node):
@@ -75,18 +80,19 @@ def run(cluster):
         process.communicate()
 
 
+@pytest.mark.parametrize("on_store", [False, True], ids=["on a disk", "on an object store"])
 def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(
-    cluster, run, small_study, tmp_path
+    cluster, run, small_study, tmp_path, object_store, store_url, on_store
 ):
     study, disturbed = small_study(**SPREAD), tmp_path / "disturbed"
-    process = run(study, disturbed)
+    process = run(study, store_url if on_store else disturbed)
     lost = cluster.nodes[1]
     deadline = time.monotonic() + 400
-    snapshots = disturbed / "snapshots"
+    snapshots = ResultsFolder(store_url if on_store else disturbed).snapshots
     while not (
         "ray::TrialTrainable" in (there := workers(lost))
         and "ray::Measurer" in there
-        and len(list(snapshots.glob("*/*.json"))) >= 2
+        and sum(len(list(trial.glob("*.json"))) for trial in listed(snapshots)) >= 2
     ):
         assert process.poll() is None, process.stdout.read()
         assert time.monotonic() < deadline, there
@@ -96,4 +102,6 @@ def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(
 
     undisturbed = tmp_path / "undisturbed"
     finish(start(study, undisturbed))
+    if on_store:
+        object_store.copy(store_url, disturbed)
     assert_equal_results(disturbed, undisturbed)

@@ -1,12 +1,28 @@
 import pytest
 import ray
 
-from orchestrator.cluster.session import _capacity, distinct_needs, ray_session, slots
-from orchestrator.errors import ResourcesError
+from orchestrator.cluster.session import (
+    _ask_a_worker,
+    _capacity,
+    distinct_needs,
+    ray_session,
+    slots,
+)
+from orchestrator.errors import ResourcesError, ResultsError
+from orchestrator.results import ResultsFolder
 from orchestrator.study.resource_options import ResourcesOptions
 from orchestrator.study.spec import Study
 
 from .conftest import SMALL_STUDY
+
+STUDY = Study.model_validate(
+    {
+        "study": "any",
+        "data": {"name": "digits"},
+        "model": {"name": "mlp"},
+        "training": {"optimizer": {"name": "sgd", "learning_rate": 0.1}, "stop": {"epochs": 1}},
+    }
+)
 
 
 def resources(**content):
@@ -72,21 +88,14 @@ def test_a_cluster_counts_as_large_as_its_autoscaler_may_make_it(monkeypatch):
     assert _capacity() == {"CPU": 16.0, "memory": 1.0}
 
 
-def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch):
+def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch, tmp_path):
     def never(**options):
         raise Exception("The current node timed out during startup. This could happen because …")
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", never)
-    study = Study.model_validate(
-        {
-            "study": "any",
-            "data": {"name": "digits"},
-            "model": {"name": "mlp"},
-            "training": {"optimizer": {"name": "sgd", "learning_rate": 0.1}, "stop": {"epochs": 1}},
-        }
-    )
-    with pytest.raises(ResourcesError, match="did not start"), ray_session(None, study):
+    folder = ResultsFolder(tmp_path)
+    with pytest.raises(ResourcesError, match="did not start"), ray_session(None, STUDY, folder):
         pass
 
 
@@ -103,3 +112,18 @@ def test_each_kind_of_trial_must_fit_and_the_smallest_decide_how_many():
     assert slots({"CPU": 8.0, "GPU": 1.0}, study.resources, needs).trials == 7
     with pytest.raises(ResourcesError, match=r"one trial \(1 GPU\)"):
         slots({"CPU": 8.0}, study.resources, needs)
+
+
+@pytest.mark.ray
+def test_workers_that_cannot_reach_the_results_are_found_before_anything_is_trained(
+    local_ray, tmp_path
+):
+    nowhere = ResultsFolder(tmp_path / "of one machine only")
+    with pytest.raises(
+        ResultsError, match=r"worker .* cannot reach the results: .*not exist"
+    ) as no:
+        _ask_a_worker(STUDY, nowhere, 1.0)
+    assert "mount their folder at the same path" in no.value.hint
+    unreachable = ResultsFolder("s3://results/x?endpoint_override=http://127.0.0.1:9")
+    with pytest.raises(ResultsError, match=r"cannot reach the results: .*Failed to connect"):
+        _ask_a_worker(STUDY, unreachable, 1.0)

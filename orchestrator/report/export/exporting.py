@@ -17,6 +17,7 @@ from orchestrator.report.page import Page
 from orchestrator.report.queries import Query
 from orchestrator.report.report import compose
 from orchestrator.report.source import open_source
+from orchestrator.results import Location
 from orchestrator.results.atomic import write_atomically
 from orchestrator.study.problems import did_you_mean
 
@@ -50,7 +51,7 @@ class Export:
         missing: What there is not of what was asked for: name → why.
     """
 
-    directory: Path
+    directory: Location
     files: tuple[str, ...]
     missing: Mapping[str, str]
 
@@ -78,7 +79,7 @@ class _Part:
 
 
 def write_export(
-    results: str | Path,
+    results: str | Location,
     to: str | Path | None = None,
     *,
     figures: Iterable[str] | None = None,

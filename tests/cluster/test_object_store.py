@@ -1,0 +1,104 @@
+"""Whole studies whose results lie on an object store."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+import orchestrator
+from orchestrator.errors import ResultsError, StorageError
+from orchestrator.results import ResultsFolder
+from tests.object_store import ObjectStore
+
+from .comparison import assert_equal_results
+from .conftest import TWO_TRIALS
+from .test_interruption import LONGER, finish, start, wait_until
+
+pytestmark = pytest.mark.ray
+
+FAULTY = f"{__package__}.faulty"
+
+
+def records(url):
+    """The commit records of snapshots so far."""
+    snapshots = ResultsFolder(url).path / "snapshots"
+    return [path for path in snapshots.objects(recursive=True) if path.suffix == ".json"]
+
+
+def test_a_study_on_a_store_ends_with_the_tables_of_one_on_a_disk(
+    undisturbed, object_store, store_url, small_study, tmp_path
+):
+    study = small_study(**{**TWO_TRIALS, "measures": ["margin"]})
+    assert orchestrator.run(study, store_url, quiet=True).complete
+    measured = orchestrator.measure(store_url, ["norms"], quiet=True)
+    assert not measured.failed_measures
+
+    # What is damaged or gone there is made again.
+    folder = ResultsFolder(store_url)
+    one, other = sorted(path.name for path in folder.snapshots.iterdir())
+    for part in (
+        next(folder.table("epochs").glob(f"{one}*.parquet")),
+        next(folder.table("measures").glob(f"{other}-10-*.parquet")),
+        folder.snapshot(other, 10),
+    ):
+        part.write_bytes(part.read_bytes()[:-20])
+    folder.resume_state(one).write_bytes(b"no resume state")
+    again = orchestrator.run(small_study(**TWO_TRIALS), store_url, quiet=True)
+    assert again.complete
+    assert again.trained == 2
+    assert len(again.set_aside) == 5
+    assert all(path.startswith(str(folder.path).partition("?")[0]) for path in again.set_aside)
+    assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), undisturbed)
+
+
+@pytest.mark.slow
+def test_killed_trials_and_measurers_change_no_table(
+    local_ray, object_store, store_url, small_study, tmp_path
+):
+    model = {"name": f"{FAULTY}:KillsOnce", "marker": str(tmp_path / "trial"), "calls": 25}
+    measures = ["margin", {f"{FAULTY}:kills_once": {"marker": str(tmp_path / "measurer")}}]
+    study = small_study(**{**TWO_TRIALS, "seeds": 1, "model": model, "measures": measures})
+    assert orchestrator.run(study, store_url, quiet=True).complete
+    assert (tmp_path / "trial").exists()
+    assert (tmp_path / "measurer").exists()
+    # Now nothing is killed any more.
+    assert orchestrator.run(study, tmp_path / "undisturbed", quiet=True).complete
+    assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), tmp_path / "undisturbed")
+
+
+@pytest.mark.slow  # The store is asked again for half a minute.
+def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(local_ray, small_study, tmp_path):
+    store = ObjectStore()
+    url = store.new()
+
+    def lose():
+        while not records(url):
+            time.sleep(0.05)
+        store.stop()
+
+    threading.Thread(target=lose, daemon=True).start()
+    with pytest.raises(StorageError, match="the object store: it cannot be reached"):
+        orchestrator.run(small_study(**LONGER), url, quiet=True)
+    assert store.process.poll() is not None
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_gone_on_with_and_a_living_one_left_alone(
+    object_store, store_url, small_study, tmp_path
+):
+    study = small_study(**LONGER)
+    killed = start(study, store_url, cwd=tmp_path)
+    wait_until(lambda: len(records(store_url)) >= 3, killed)
+    with pytest.raises(ResultsError, match=f"in use by process {killed.pid} on "):
+        orchestrator.run(study, store_url, quiet=True)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+
+    output = finish(start(study, store_url, cwd=tmp_path))
+    assert "waiting at most 60 s" in output
+    assert "4 of 4 trials completed" in output
+    undisturbed = tmp_path / "undisturbed"
+    finish(start(study, undisturbed))
+    assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), undisturbed)
