@@ -69,7 +69,10 @@ def test_killed_trials_and_measurers_change_no_table(
 
 
 @pytest.mark.slow  # The store is asked again for half a minute.
-def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(local_ray, small_study, tmp_path):
+def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
+    local_ray, small_study, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     store = ObjectStore()
     url = store.new()
 
