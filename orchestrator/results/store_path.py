@@ -167,7 +167,13 @@ class StorePath:
             FileNotFoundError: If it is not there.
         """
         with _told(self), self.filesystem.open_input_file(self.key) as file:
-            return bytes(file.read(file.size()))  # Without the size, a request for each 256 kB.
+            try:
+                return bytes(file.read(file.size()))  # Without the size, a request each 256 kB.
+            except OSError as error:
+                # So is told what was deleted since it was opened.
+                if _code(error) == "INTERNAL_FAILURE" and not self.exists():
+                    raise FileNotFoundError(str(self)) from error
+                raise
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """The content of an object, as text."""
