@@ -3,10 +3,12 @@
 import os
 import signal
 
-# A shell ignores Ctrl-C on behalf of what it starts in the background, and whatever that starts
-# inherits it: commands under test would not be interrupted.
+# A shell ignores Ctrl-C on behalf of what it starts in the background, nohup the loss of the terminal,
+# and whatever they start inherits it: commands under test would not be interrupted.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # Before torch is imported: tests run side by side, and each operation is small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
