@@ -3,8 +3,8 @@
 import os
 import signal
 
-# A shell ignores Ctrl-C on behalf of what it starts in the background, nohup the loss of the terminal,
-# and whatever they start inherits it: commands under test would not be interrupted.
+# A shell ignores Ctrl-C on behalf of what it starts in the background, and nohup the loss of the
+# terminal. What they start inherits it: commands under test would not be interrupted.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
