@@ -12,7 +12,13 @@ import numpy.typing as npt
 from pydantic import TypeAdapter
 
 from orchestrator.report.queries import Query, columns_of
-from orchestrator.results import Location, ResultsFolder, connect, read_study, refuse_damaged
+from orchestrator.results import (
+    Location,
+    ResultsFolder,
+    connect,
+    described_study,
+    refuse_damaged,
+)
 from orchestrator.results.stored_json import read_json
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.estimate import FloatArray
@@ -107,8 +113,7 @@ def open_source(results: str | Location) -> Iterator[Source]:
         ResultsError: If there are no results at that path, or what is there is damaged.
     """
     folder = ResultsFolder.open(results)
-    read_study(folder)  # Whoever reads further relies on its shape.
-    study = folder.stored_study()
+    study = described_study(folder)
     refuse_damaged(folder)
     recorded = read_json(folder.provenance, "runs", list)
     connection = connect(folder)

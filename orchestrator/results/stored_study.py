@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import ValidationError
 
 from orchestrator.errors import ResultsError
@@ -9,6 +12,9 @@ from orchestrator.results.folder import MEND_STUDY, ResultsFolder
 from orchestrator.study.problems import Source
 from orchestrator.study.spec import Study
 from orchestrator.study.sweep_check import check_axes
+
+# A plug-in that is not installed here, or a later version, may know names that are unknown here.
+_OF_NAMES = {"union_tag_invalid", "string_pattern_mismatch"}
 
 
 def read_study(folder: ResultsFolder) -> Study:
@@ -21,15 +27,34 @@ def read_study(folder: ResultsFolder) -> Study:
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise _unreadable(folder, ".".join(map(str, first["loc"])), first["msg"]) from error
+        raise _unreadable(folder, error.errors()[0]) from error
     problems = check_axes(Source(str(folder.resolved), "", content), study)
     if problems:
-        raise _unreadable(folder, problems[0].path, problems[0].what)
+        raise _unreadable(folder, {"loc": (problems[0].path,), "msg": problems[0].what})
     return study
 
 
-def _unreadable(folder: ResultsFolder, where: str, why: str) -> ResultsError:
+def described_study(folder: ResultsFolder) -> dict[str, Any]:
+    """The study of the newest run as plain values, for who tells of it and runs none of it.
+
+    Its data, models and measures may be unknown here: results are also read where plug-ins are
+    not installed.
+
+    Raises:
+        ResultsError: If its file is damaged.
+    """
+    content = folder.stored_study()
+    try:
+        Study.model_validate(content)
+    except ValidationError as error:
+        of_shape = [one for one in error.errors() if one["type"] not in _OF_NAMES]
+        if of_shape:
+            raise _unreadable(folder, of_shape[0]) from error
+    return content
+
+
+def _unreadable(folder: ResultsFolder, error: Mapping[str, Any]) -> ResultsError:
+    where, why = ".".join(map(str, error["loc"])), error["msg"]
     return ResultsError(
         f"{folder.resolved}: not a study this version can read: {where}: {why}",
         f"use the version of the package that wrote it, or {MEND_STUDY}",

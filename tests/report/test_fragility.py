@@ -91,7 +91,7 @@ def test_the_claim_rests_on_the_audit(tmp_path):
     (claim,) = check_claims(results)
     assert claim.verdict == "holds"
     assert (claim.estimate.value, claim.estimate.n, claim.estimate.n_excluded) == (0.3, 3, 1)
-    assert "hessian_eigenvalue_1 60 %, margin_mean, spectral 20 %" in claim.explanation
+    assert "hessian_eigenvalue_1: 60 %; margin_mean, spectral: 20 %" in claim.explanation
     page = write_report(results).read_text(encoding="utf-8")
     assert '<a href="#fragility">Table of the audit</a>' in page
     assert "Flatness depends on the parametrization" in page
