@@ -43,14 +43,16 @@ def described_study(folder: ResultsFolder) -> dict[str, Any]:
     Raises:
         ResultsError: If its file is damaged.
     """
-    content = folder.stored_study()
     try:
-        Study.model_validate(content)
-    except ValidationError as error:
-        of_shape = [one for one in error.errors() if one["type"] not in _OF_NAMES]
-        if of_shape:
-            raise _unreadable(folder, of_shape[0]) from error
-    return content
+        read_study(folder)
+    except ResultsError as error:
+        wrong = error.__cause__
+        names = isinstance(wrong, ValidationError) and all(
+            one["type"] in _OF_NAMES for one in wrong.errors()
+        )
+        if not names:
+            raise
+    return folder.stored_study()
 
 
 def _unreadable(folder: ResultsFolder, error: Mapping[str, Any]) -> ResultsError:
