@@ -80,7 +80,7 @@ def run(cluster):
         process.communicate()
 
 
-# In one of three runs this did not end within five minutes, which is not understood yet.
+# In two of four runs this did not end within five minutes, which is not understood yet.
 ON_STORE = pytest.param(
     True,
     id="on an object store",
