@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import ray
@@ -62,6 +63,8 @@ class Dispatcher:
         reserved: Measurers to keep from the start.
         most: Measurers there may ever be.
         timeout: Seconds that one order may take.
+        room: How many measurers leave room for training now. With fewer than there are, idle ones
+            end: after the loss of a node they could keep every trial from starting, for ever.
 
     Attributes:
         failures: What could not be measured, and why.
@@ -77,12 +80,14 @@ class Dispatcher:
         reserved: int,
         most: int,
         timeout: float,
+        room: Callable[[], float] = lambda: inf,
     ) -> None:
         self.folder, self.find_orders, self.new_measurer = folder, find_orders, new_measurer
-        self.most, self.timeout = most, timeout
+        self.most, self.timeout, self.room = most, timeout, room
         self.reserved = self.allowed = reserved
         self.failures: list[str] = []
         self.error: BaseException | None = None
+        self._room = inf
         self._workers: list[_Worker] = []
         self._queue: deque[MeasureOrder] = deque()
         self._failed_starts = 0  # Since one succeeded.
@@ -178,6 +183,7 @@ class Dispatcher:
         if self.waiting and time.monotonic() - self._looked_at < LOOK_SECONDS:
             return False
         self._looked_at = time.monotonic()
+        self._room = self.room()
         for order in self.find_orders():
             if order.checkpoint_id not in self._seen:
                 self._seen.add(order.checkpoint_id)
@@ -191,9 +197,14 @@ class Dispatcher:
             if not self._thread.is_alive()
             else min(self.allowed, max(len(self._workers), self.waiting))
         )
-        while len(self._workers) < wanted:
+        room = inf if self._draining.is_set() else self._room
+        while len(self._workers) < min(wanted, room):
             actor = self.new_measurer()
             self._workers.append(_Worker(actor, starting=actor.ready.remote()))
+        for worker in sorted(self._workers, key=lambda worker: worker.ready):
+            if len(self._workers) > room and not worker.orders:
+                ray.kill(worker.actor)
+                self._workers.remove(worker)
 
     def _check_started(self) -> None:
         for worker in list(self._workers):

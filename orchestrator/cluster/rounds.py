@@ -21,7 +21,12 @@ from orchestrator.cluster.measurer import MeasureOrder
 from orchestrator.cluster.progress import show_progress, tell
 from orchestrator.cluster.run_state import RunState, watch
 from orchestrator.cluster.run_summary import RunSummary
-from orchestrator.cluster.session import Slots, ray_session
+from orchestrator.cluster.session import (
+    Slots,
+    distinct_needs,
+    measurers_beside_a_trial,
+    ray_session,
+)
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.tuning import train_trials
 from orchestrator.results import ResultsFolder, committed_snapshots, require_space
@@ -177,7 +182,8 @@ def _canary(run: StudyRun, missing: _Missing, backlog: Backlog, slots: Slots) ->
 
 
 def _dispatcher(run: StudyRun, backlog: Backlog, data: Any, slots: Slots) -> Dispatcher:
-    measurer = run.study.resources.measurer
+    resources, needs = run.study.resources, distinct_needs(run.study)
+    measurer = resources.measurer
     return Dispatcher(
         run.folder,
         lambda: run.orders(backlog),
@@ -192,4 +198,5 @@ def _dispatcher(run: StudyRun, backlog: Backlog, data: Any, slots: Slots) -> Dis
         reserved=slots.measurers,
         most=slots.most_measurers,
         timeout=run.study.measuring.timeout,
+        room=lambda: measurers_beside_a_trial(resources, needs, slots.measurer_cpus),
     )

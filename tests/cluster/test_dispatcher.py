@@ -71,6 +71,21 @@ class DiesAsItStarts:
         return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
 
 
+class Idle:
+    """A measurer that is given nothing to do."""
+
+    def ready(self):
+        return None
+
+
+def is_alive(actor):
+    try:
+        ray.get(actor.ready.remote())
+    except ray.exceptions.RayActorError:
+        return False
+    return True
+
+
 class OnFullDisk:
     """A measurer that can't store what it finds."""
 
@@ -145,6 +160,29 @@ def test_what_is_to_blame_is_found_and_the_others_are_measured(
         rows = database.sql("SELECT request, status, error FROM measures").fetchall()
     assert [row[:2] for row in rows] == [(culprit, status)]
     assert reason in rows[0][2]
+
+
+def test_measurers_give_way_to_trials_when_the_cluster_has_shrunk(local_ray, tmp_path):
+    """Else, after the loss of a node, they could hold every core there is, and nothing trained."""
+    actor, room, begun = ray.remote(num_cpus=0)(Idle), [float("inf")], []
+
+    def new_measurer():
+        begun.append(actor.remote())
+        return begun[-1]
+
+    dispatcher = Dispatcher(
+        ResultsFolder(tmp_path), list, new_measurer, reserved=3, most=3, timeout=60.0,
+        room=lambda: room[0],
+    )  # fmt: skip
+    dispatcher.start()
+    assert len(begun) == 3
+    room[0] = 1
+    dead = 0
+    while dead < 2:
+        dispatcher.wake()
+        dead = sum(not is_alive(one) for one in begun)
+    dispatcher.drain()
+    assert len(begun) == 3
 
 
 def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
