@@ -43,6 +43,7 @@ NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...], int]] = {
     "resnet": ({"name": "resnet", "depth": 8, "width": 4}, (3, 8, 8), 200),
 }
 CLASSES = 10
+PATIENCE_SECONDS = 300.0  # For processes to start; one that has died must not be waited for.
 UPDATES = 20
 LOSS_TOLERANCE, TOLERANCE, LOOSE = 1e-3, 1e-6, 5e-2
 # Ascents by signs, searches by bisection, and chains of random steps: rounding chooses the way.
@@ -193,7 +194,7 @@ def train_for(name: str, device: str, duration: float, barrier: Any, steps: Any)
     """Train when all are ready, and tell the steps a second."""
     learner = trained(name, torch.device(device), 1)
     epoch = epoch_of(learner)
-    barrier.wait()
+    barrier.wait(PATIENCE_SECONDS)
     started, before = time.perf_counter(), learner.step
     while time.perf_counter() - started < duration:
         epoch()
@@ -204,7 +205,7 @@ def measure_for(name: str, device: str, barrier: Any, stop: Any) -> None:
     """Measure again and again until told to stop."""
     trace = trace_of(name, torch.device(device))
     trace()
-    barrier.wait()
+    barrier.wait(PATIENCE_SECONDS)
     while not stop.is_set():
         trace()
 
@@ -224,7 +225,7 @@ def rate(name: str, device: torch.device, duration: float, trainers: int, measur
     ]
     for process in training + measuring:
         process.start()
-    total = sum(steps.get() for _ in training)
+    total = sum(steps.get(timeout=PATIENCE_SECONDS + duration) for _ in training)
     stop.set()
     for process in training + measuring:
         process.join()

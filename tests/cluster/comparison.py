@@ -1,4 +1,4 @@
-"""Whether two results folders hold the same: every table, value for value."""
+"""What results folders hold, and whether two hold the same: every table, value for value."""
 
 import hashlib
 
@@ -10,6 +10,12 @@ VOLATILE = {
     *("written_at", "seconds", "train_seconds", "evaluation_seconds", "attempt"),
     *("host", "device", "python_version", "torch_version", "orchestrator_version"),
 }
+
+
+def rows(folder, sql):
+    """The answer to a question."""
+    with orchestrator.connect(folder) as database:
+        return database.execute(sql).fetchall()
 
 
 def tables(folder):

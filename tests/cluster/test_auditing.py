@@ -8,14 +8,11 @@ from orchestrator.cluster.audit_backlog import CLAIM, missing_audits
 from orchestrator.cluster.planning import plan_study
 from orchestrator.results import ResultsFolder, read_study
 
+from .comparison import rows
+
 pytestmark = pytest.mark.ray
 
 FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
-
-
-def rows(folder, sql):
-    with orchestrator.connect(folder) as database:
-        return database.execute(sql).fetchall()
 
 
 AUDITED = (

@@ -12,12 +12,9 @@ from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder, read_study
 from orchestrator.training import build_loss, read_snapshot
 
+from .comparison import rows
+
 pytestmark = pytest.mark.ray
-
-
-def rows(folder, sql):
-    with orchestrator.connect(folder) as database:
-        return database.execute(sql).fetchall()
 
 
 ALL = "SELECT * FROM connectivity ORDER BY ALL"

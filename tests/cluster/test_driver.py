@@ -5,14 +5,11 @@ import pytest
 import orchestrator
 from orchestrator.cluster import rounds
 
+from .comparison import rows
+
 pytestmark = pytest.mark.ray
 
 FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
-
-
-def rows(folder, sql):
-    with orchestrator.connect(folder) as database:
-        return database.execute(sql).fetchall()
 
 
 @pytest.fixture

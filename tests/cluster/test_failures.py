@@ -9,17 +9,12 @@ import orchestrator
 from orchestrator.cluster import rounds
 from orchestrator.results import study_status
 
-from .comparison import tables
+from .comparison import rows, tables
 from .conftest import TWO_TRIALS
 
 pytestmark = pytest.mark.ray
 
 FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
-
-
-def rows(folder, sql):
-    with orchestrator.connect(folder) as database:
-        return database.execute(sql).fetchall()
 
 
 def test_each_measure_fails_by_itself_and_is_retried_only_if_asked(

@@ -7,6 +7,8 @@ from orchestrator.cluster import driver, rounds
 from orchestrator.errors import ResultsError, StudyFileError
 from orchestrator.results import study_status
 
+from .comparison import rows
+
 pytestmark = pytest.mark.ray
 
 FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
@@ -14,11 +16,6 @@ VALUES = (
     "SELECT checkpoint_id, measure, variant, split, value, standard_error FROM measures "
     "WHERE measure IN ('hessian_trace', 'weight_norm') ORDER BY ALL"
 )
-
-
-def rows(folder, sql):
-    with orchestrator.connect(folder) as database:
-        return database.execute(sql).fetchall()
 
 
 def test_measuring_afterwards_gives_what_measuring_at_once_gives(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -12,6 +13,20 @@ from orchestrator.study.spec import CheckpointOptions, TrialConfig
 from orchestrator.training import Checkpoint, EpochEnd, Event, Finished, train
 
 HERE = "tests.training.cases"
+EVERYTHING = {"name": "mlp", "width": 12, "depth": 2, "normalization": "batch", "dropout": 0.2}
+IMAGES = {"name": "cnn", "width": 4, "depth": 1, "normalization": "batch", "dropout": 0.2}
+
+of_every_kind = pytest.mark.parametrize(
+    ("model", "training"),
+    [
+        (EVERYTHING, {}),
+        (EVERYTHING, {"optimizer": {"name": "adamw", "learning_rate": 0.01}}),
+        (EVERYTHING, {"optimizer": {"name": "asam", "momentum": 0.9}}),
+        (f"{HERE}:peculiar", {"optimizer": {"name": "torch.optim:RMSprop"}}),
+        (IMAGES, {"augmentation": ["flip", "crop"], "schedule": "cosine"}),
+    ],
+    ids=["sgd", "adamw", "asam", "own", "images"],
+)
 
 
 def blobs(n: int = 60, classes: int = 3, shape: tuple[int, ...] = (8,), seed: int = 0) -> Dataset:

@@ -4,25 +4,20 @@ import pytest
 import torch
 
 from tests.pretend_device import ELSEWHERE, PretendDevice
-from tests.training.cases import HERE, assert_same_events, blobs, checkpoints_of, configuration, run
-
-MLP = {"name": "mlp", "width": 12, "depth": 2, "normalization": "batch", "dropout": 0.2}
-CNN = {"name": "cnn", "width": 4, "depth": 1, "normalization": "batch", "dropout": 0.2}
-
-
-@pytest.mark.parametrize(
-    ("model", "training"),
-    [
-        (MLP, {}),
-        (MLP, {"optimizer": {"name": "adamw", "learning_rate": 0.01}}),
-        (MLP, {"optimizer": {"name": "asam", "momentum": 0.9}}),
-        (f"{HERE}:peculiar", {"optimizer": {"name": "torch.optim:RMSprop"}}),
-        (CNN, {"augmentation": ["flip", "crop"], "schedule": "cosine"}),
-    ],
-    ids=["sgd", "adamw", "asam", "own", "images"],
+from tests.training.cases import (
+    IMAGES,
+    assert_same_events,
+    blobs,
+    checkpoints_of,
+    configuration,
+    of_every_kind,
+    run,
 )
+
+
+@of_every_kind
 def test_another_device_trains_the_same_network(model, training):
-    dataset = blobs(shape=(2, 6, 6)) if model == CNN else blobs()
+    dataset = blobs(shape=(2, 6, 6)) if model == IMAGES else blobs()
     config = configuration(model, **training)
     here = run(config, dataset, train_loss=[0.5], updates=[3])
     with PretendDevice():

@@ -11,7 +11,9 @@ from orchestrator.random_streams import stream_seed
 from orchestrator.study.spec import CheckpointOptions
 from orchestrator.training import Checkpoint, EpochEnd, Finished, train
 from tests.training.cases import (
+    EVERYTHING,
     HERE,
+    IMAGES,
     assert_same_events,
     assert_same_tensors,
     blobs,
@@ -19,12 +21,10 @@ from tests.training.cases import (
     configuration,
     epochs_of,
     finish_of,
+    of_every_kind,
     run,
     untimed,
 )
-
-EVERYTHING = {"name": "mlp", "width": 12, "depth": 2, "normalization": "batch", "dropout": 0.2}
-IMAGES = {"name": "cnn", "width": 4, "depth": 1, "normalization": "batch", "dropout": 0.2}
 
 
 def test_it_is_the_plain_loop_of_pytorch_to_the_last_bit():
@@ -104,17 +104,7 @@ def test_metrics_are_those_of_the_snapshot():
             assert getattr(found, f"{split}_error") == error
 
 
-@pytest.mark.parametrize(
-    ("model", "training"),
-    [
-        (EVERYTHING, {}),
-        (EVERYTHING, {"optimizer": {"name": "adamw", "learning_rate": 0.01}}),
-        (EVERYTHING, {"optimizer": {"name": "asam", "momentum": 0.9}}),
-        (f"{HERE}:peculiar", {"optimizer": {"name": "torch.optim:RMSprop"}}),
-        (IMAGES, {"augmentation": ["flip", "crop"], "schedule": "cosine"}),
-    ],
-    ids=["sgd", "adamw", "asam", "own", "images"],
-)
+@of_every_kind
 def test_looking_never_changes_training(model, training):
     dataset = blobs(shape=(2, 6, 6)) if model == IMAGES else blobs()
     config = configuration(model, **training)
