@@ -99,10 +99,10 @@ def test_intervals_cover_the_difference(by_updates, seeds):
         groups = Groups.of(list(zip(size, seed, strict=True)), size.tolist())
         return compare_matched_times(value, updates, epochs, size.tolist(), groups).difference
 
-    truth = simulated(np.random.default_rng(1), 200).value
     generator = np.random.default_rng(2)
+    truth = np.mean([simulated(generator, 200).value for _ in range(5)])
     found = [simulated(generator, seeds) for _ in range(200)]
-    assert 0.91 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.995
+    assert 0.91 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.985
 
 
 def test_a_single_seed_leaves_the_difference_of_shares_without_an_interval():
