@@ -177,9 +177,8 @@ def _capacity() -> dict[str, float]:
 def _ask_a_worker(study: Study, folder: ResultsFolder, cpus: float) -> None:
     """Let one worker import what the study names and open its results.
 
-    A cluster may first have to grow one.
-
-    One that measures: every command needs those, and they cost less than those that train.
+    A cluster may first have to grow one. It is one that measures: every command needs those, and
+    they cost less than those that train.
     """
     measurer = study.resources.measurer
     # A little of a core at least, for the head has none to give and may have more installed.
