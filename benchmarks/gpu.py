@@ -5,13 +5,15 @@
 For a person who has a GPU, once for each kind of GPU. It prints, and exits with 1 if a number
 of the first part differs by more than its tolerance:
 
-1. Equality. An MLP, a CNN and a residual network are trained for some updates and measured with
+1. Equality. A small MLP, CNN and residual network are trained for some updates and measured with
    every built-in measure, on both, from the same start. Losses agree within 1e-3 after 20 updates
    in float32. In float64, measures of the same network agree within 1e-6 of themselves; those
    that follow a path of signs or of random steps, where rounding chooses the way, within 5 %.
-2. Throughput. A training step and the exact Hessian trace, turn by turn.
-3. Sharing. One, two and four processes that train on the one GPU: steps a second of all together.
-4. Training beside measuring: how much slower training is while another process measures.
+2. Throughput. A training epoch and the exact Hessian trace, turn by turn, of these networks and of
+   larger ones, as papers have them.
+3. Sharing, of the small MLP and the larger networks. One, two and four processes that train on the
+   one GPU: steps a second of all together; and how much slower training is while another process
+   measures.
 
 ``--device cpu`` runs the script itself where there is no GPU; its ratios then say nothing.
 """
@@ -37,11 +39,22 @@ from orchestrator.study.spec import TrialConfig
 from orchestrator.training import build_loss
 from orchestrator.training.learner import Learner
 
-NETWORKS: dict[str, tuple[dict[str, Any], tuple[int, ...], int]] = {
-    "mlp": ({"name": "mlp", "width": 64, "depth": 2}, (40,), 500),
-    "cnn": ({"name": "cnn", "width": 8, "depth": 2}, (1, 14, 14), 200),
-    "resnet": ({"name": "resnet", "depth": 8, "width": 4}, (3, 8, 8), 200),
+PARTS = ("equality", "throughput", "sharing")
+# Of each: the network, the shape of an input, the number of examples, the batch size.
+Network = tuple[dict[str, Any], tuple[int, ...], int, int]
+SMALL: dict[str, Network] = {
+    "mlp": ({"name": "mlp", "width": 64, "depth": 2}, (40,), 500, 50),
+    "cnn": ({"name": "cnn", "width": 8, "depth": 2}, (1, 14, 14), 200, 50),
+    "resnet": ({"name": "resnet", "depth": 8, "width": 4}, (3, 8, 8), 200, 50),
 }
+LARGE: dict[str, Network] = {
+    "mlp 512": ({"name": "mlp", "width": 512, "depth": 3}, (784,), 10_000, 128),
+    "cnn 32": ({"name": "cnn", "width": 32, "depth": 2}, (1, 28, 28), 5000, 128),
+    "resnet20": ({"name": "resnet", "depth": 20, "width": 16}, (3, 32, 32), 1000, 128),
+}
+NETWORKS = SMALL | LARGE
+SHARED = ("mlp", *LARGE)
+TRACED_EXAMPLES = 500
 CLASSES = 10
 PATIENCE_SECONDS = 300.0  # For processes to start; one that has died must not be waited for.
 UPDATES = 20
@@ -61,12 +74,13 @@ FOLLOW_A_PATH = {
 }
 
 
-def configuration(name: str, batch_size: int = 50) -> TrialConfig:
+def configuration(name: str) -> TrialConfig:
     """One of the networks, with SGD."""
+    model, _, _, batch_size = NETWORKS[name]
     return TrialConfig.model_validate(
         {
             "data": "digits",
-            "model": NETWORKS[name][0],
+            "model": model,
             "training": {
                 "batch_size": batch_size,
                 "optimizer": {"name": "sgd", "learning_rate": 0.02, "momentum": 0.9},
@@ -78,7 +92,7 @@ def configuration(name: str, batch_size: int = 50) -> TrialConfig:
 
 def dataset(name: str) -> Dataset:
     """Gaussian classes of the network's shape."""
-    _, shape, examples = NETWORKS[name]
+    _, shape, examples, _ = NETWORKS[name]
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(0, CLASSES, (examples,), generator=generator)
     centers = torch.randn(CLASSES, *shape, generator=generator)
@@ -126,14 +140,22 @@ def differences(name: str, device: torch.device) -> list[str]:
         if row["status"] != other["status"]:
             wrong.append(f"{name}: {key}: {row['status']} and {other['status']}: {other['error']}")
             continue
+        if row["status"] == "error":
+            wrong.append(f"{name}: {request} fails on both: {row['error']}")
+            continue
         largest[request] = max(largest.get(request, 0.0), _apart(row, other))
     for request, difference in sorted(largest.items(), key=lambda item: -item[1]):
         tolerance = LOOSE if request in FOLLOW_A_PATH else TOLERANCE
         told = f"{name:7} {request:28} differs by at most {difference:.1e}, allowed {tolerance:.0e}"
-        print(told)
+        print(f"{told}; {_took(request, cpu):.2f} s, device {_took(request, gpu):.2f} s")
         if not difference <= tolerance:
             wrong.append(told)
     return wrong
+
+
+def _took(request: str, rows: dict[tuple[Any, ...], Any]) -> float:
+    """Seconds of one measure; they stand in the first of its rows."""
+    return sum(row["seconds"] or 0.0 for key, row in rows.items() if key[0] == request)
 
 
 def _apart(*both: dict[str, Any]) -> float:
@@ -151,7 +173,8 @@ def _apart(*both: dict[str, Any]) -> float:
     same = (one == two) | (one.isnan() & two.isnan())
     scale = one[one.isfinite()].abs().max() if bool(one.isfinite().any()) else torch.tensor(1.0)
     apart = ((one - two).abs() / scale.clamp_min(1e-12))[~same]
-    return float(apart.max()) if len(apart) else 0.0
+    # A number against none is as far apart as can be.
+    return float(apart.nan_to_num(nan=math.inf).max()) if len(apart) else 0.0
 
 
 def epoch_of(learner: Learner) -> Callable[[], None]:
@@ -166,12 +189,16 @@ def epoch_of(learner: Learner) -> Callable[[], None]:
 
 def trace_of(name: str, device: torch.device) -> Callable[[], None]:
     """The exact trace in a fresh context, in float32 as on large networks."""
-    config, data = configuration(name), dataset(name)
+    config, data = configuration(name), dataset(name).to(device)
     model = build_model(config.model, data.input_shape, CLASSES, seed=0)
     loss = build_loss(config.training.loss)
 
     def trace() -> None:
-        exact_trace(MeasureContext(model, data, loss, device=device, dtype=torch.float32))
+        exact_trace(
+            MeasureContext(
+                model, data, loss, device=device, dtype=torch.float32, examples=TRACED_EXAMPLES
+            )
+        )
 
     return trace
 
@@ -187,7 +214,7 @@ def throughput(name: str, device: torch.device, rounds: int) -> None:
         pairs = [(seconds(here), seconds(there)) for _ in range(2 + rounds)][2:]
         cpu, gpu = (1e3 * statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(one / other for one, other in pairs)
-        print(f"{name:7} {kind:14} CPU {cpu:8.2f} ms, device {gpu:8.2f} ms: {ratio:.2f} × faster")
+        print(f"{name:8} {kind:14} CPU {cpu:8.2f} ms, device {gpu:8.2f} ms: {ratio:.2f} × faster")
 
 
 def train_for(name: str, device: str, duration: float, barrier: Any, steps: Any) -> None:
@@ -235,12 +262,12 @@ def rate(name: str, device: torch.device, duration: float, trainers: int, measur
 def sharing(name: str, device: torch.device, duration: float) -> None:
     """How much several processes get out of one device."""
     alone = rate(name, device, duration, 1, 0)
-    print(f"{name:7} alone {alone:8.0f} steps a second")
+    print(f"{name:8} alone {alone:8.0f} steps a second")
     for trainers in (2, 4):
         together = rate(name, device, duration, trainers, 0)
-        print(f"{name:7} {trainers} processes {together:8.0f} in all: {together / alone:.2f} ×")
+        print(f"{name:8} {trainers} processes {together:8.0f} in all: {together / alone:.2f} ×")
     beside = rate(name, device, duration, 1, 1)
-    print(f"{name:7} beside measuring {beside:8.0f}: training takes {alone / beside:.2f} × as long")
+    print(f"{name:8} beside measuring {beside:8.0f}: training takes {alone / beside:.2f} × as long")
 
 
 def main() -> int:
@@ -249,22 +276,30 @@ def main() -> int:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each run in parts 3 and 4")
-    parser.add_argument("--network", choices=NETWORKS, action="append")
+    parser.add_argument("--network", choices=NETWORKS, action="append", help="default: all")
+    parser.add_argument("--part", choices=PARTS, action="append", help="default: all")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         parser.exit(1, "no GPU is to be seen: torch.cuda.is_available() is False\n")
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     print(f"torch {torch.__version__}, {named} against {torch.get_num_threads()} threads")
-    names = arguments.network or list(NETWORKS)
-    wrong = [line for name in names for line in differences(name, device)]
-    for name in names:
-        throughput(name, device, arguments.rounds)
-    for name in names:
-        sharing(name, device, arguments.seconds)
-    print("\n".join(["", "NOT THE SAME:", *wrong] if wrong else ["", "the same on both"]))
+    names, parts = arguments.network or list(NETWORKS), arguments.part or PARTS
+    wrong: list[str] = []
+    if "equality" in parts:
+        for name in (name for name in names if name in SMALL):
+            wrong += differences(name, device)
+    if "throughput" in parts:
+        for name in names:
+            throughput(name, device, arguments.rounds)
+    if "sharing" in parts:
+        for name in (name for name in names if name in SHARED):
+            sharing(name, device, arguments.seconds)
+    if "equality" in parts:
+        print("\n".join(["", "NOT THE SAME:", *wrong] if wrong else ["", "the same on both"]))
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     sys.exit(main())

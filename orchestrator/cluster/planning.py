@@ -1,4 +1,7 @@
-"""The plan of a study, with times from a short probe on this machine. Needs no Ray."""
+"""The plan of a study, with times from a short probe on this machine. Needs no Ray.
+
+What asks for a GPU is probed on one where there is one, and on a core of the CPU otherwise.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,12 @@ def plan_study(
     measure_seconds: dict[str, float] = {}
     n_train: dict[str, int] = {}
     snapshot_bytes: dict[str, int] = {}
-    costs: dict[str, float] = {}
+    costs: dict[tuple[str, str], float] = {}
+    trains_on = {
+        condition: _device(study.needs_of(trial.config).gpus)
+        for condition, trial in conditions.items()
+    }
+    measures_on = _device(study.resources.measurer.gpus)
     for condition, trial in conditions.items():
         dataset = _dataset(trial.config, datasets)
         model = build_model(trial.config.model, dataset.input_shape, dataset.classes, trial.seed)
@@ -75,19 +83,23 @@ def plan_study(
             tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
         )
         if probe:
-            training, measuring = training_shape(trial.config), measuring_shape(trial.config)
+            training = training_shape(trial.config), trains_on[condition]
+            measuring = measuring_shape(trial.config), measures_on
             if training not in costs:
                 budget = PROBE_SECONDS / (2 * len(conditions))
                 with _one_thread():
-                    costs[training] = _update_seconds(trial, dataset, budget)
+                    costs[training] = _update_seconds(trial, dataset, budget, training[1])
             if measuring not in costs:
                 with _one_thread():
-                    costs[measuring] = _measure_seconds(study, trial, dataset)
+                    costs[measuring] = _measure_seconds(study, trial, dataset, measures_on)
             update_seconds[condition], measure_seconds[condition] = (
                 costs[training],
                 costs[measuring],
             )
-    slots = max(1, int((os.cpu_count() or 1) // max(study.resources.trial.cpus, 1)))
+    trial_needs = study.resources.trial
+    slots = (os.cpu_count() or 1) // max(trial_needs.cpus, 1)
+    if trial_needs.gpus and torch.cuda.is_available():
+        slots = min(slots, torch.cuda.device_count() // trial_needs.gpus)
     return make_plan(
         study,
         trials,
@@ -98,12 +110,17 @@ def plan_study(
         snapshot_bytes=snapshot_bytes,
         update_seconds=update_seconds,
         measure_seconds=measure_seconds,
-        slots=slots,
+        slots=max(1, int(slots)),
+        gpus_probed="cuda" in {measures_on, *trains_on.values()},
         audits=audits_left(folder, study, trials),
         measurings_per_audit=len(CHANGES) + 1,
         price_per_cpu_hour=price_per_cpu_hour,
         price_per_gpu_hour=price_per_gpu_hour,
     )
+
+
+def _device(gpus: float) -> str:
+    return "cuda" if gpus and torch.cuda.is_available() else "cpu"
 
 
 def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
@@ -124,33 +141,45 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _update_seconds(trial: Trial, dataset: Dataset, budget: float) -> float:
+def _update_seconds(trial: Trial, dataset: Dataset, budget: float, device: str) -> float:
+    if device != "cpu":
+        _train(trial, dataset, StopOptions(updates=1), device)  # A GPU's first touch takes seconds.
     stop = StopOptions(seconds=max(0.2, budget), epochs=10**6)
-    training = trial.config.training.model_copy(update={"stop": stop})
-    config = trial.config.model_copy(update={"training": training})
-    started, updates = time.perf_counter(), 1
-    for event in train(config, trial.seed, dataset, CheckpointOptions()):
-        if isinstance(event, Finished):
-            updates = max(1, event.updates)
+    started = time.perf_counter()
+    updates = _train(trial, dataset, stop, device)
     return (time.perf_counter() - started) / updates
 
 
-def _measure_seconds(study: Study, trial: Trial, dataset: Dataset) -> float:
+def _train(trial: Trial, dataset: Dataset, stop: StopOptions, device: str) -> int:
+    """Train until then, and tell the updates."""
+    training = trial.config.training.model_copy(update={"stop": stop})
+    config = trial.config.model_copy(update={"training": training})
+    updates = 1
+    for event in train(config, trial.seed, dataset, CheckpointOptions(), device=device):
+        if isinstance(event, Finished):
+            updates = max(1, event.updates)
+    return updates
+
+
+def _measure_seconds(study: Study, trial: Trial, dataset: Dataset, device: str) -> float:
     """Seconds of one snapshot's measures; the second time if that is soon, for the first is dear.
 
     A process loads and compiles what it needs at its first snapshot, and measures many.
     """
-    first = _measure_once(study, trial, dataset)
-    return first if first > PROBE_SECONDS / 4 else _measure_once(study, trial, dataset)
+    first = _measure_once(study, trial, dataset, device)
+    if first > PROBE_SECONDS / 4:
+        return first
+    return _measure_once(study, trial, dataset, device)
 
 
-def _measure_once(study: Study, trial: Trial, dataset: Dataset) -> float:
+def _measure_once(study: Study, trial: Trial, dataset: Dataset, device: str) -> float:
     config, settings = trial.config, study.measuring
     started = time.perf_counter()
     context = MeasureContext(
         build_model(config.model, dataset.input_shape, dataset.classes, trial.seed),
         dataset,
         build_loss(config.training.loss),
+        device=device,
         dtype=getattr(torch, settings.dtype),
         examples=settings.examples,
         examples_per_pass=settings.examples_per_pass,

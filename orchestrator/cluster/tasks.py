@@ -52,6 +52,8 @@ def run_tasks(
         num_gpus=study.resources.measurer.gpus,
         resources=study.resources.measurer.custom,
         max_retries=MOST_RETRIES,
+        # Ray ends a process with a GPU after each task; starting another takes seconds.
+        max_calls=0,
     )(task)
     common = str(folder.path), study.model_dump_json(), data, max(1, int(slots.measurer_cpus))
     waiting = deque(orders)

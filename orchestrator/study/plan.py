@@ -61,6 +61,7 @@ class Plan:
         snapshots_to_measure: Of those, the ones without all rows.
         disk_bytes: Bytes of all snapshots.
         slots: Trials that train side by side on this machine.
+        gpus_probed: Whether what asks for a GPU was probed on one; on a core otherwise.
         train_seconds: Seconds of training left, over all trials; None if not probed.
         measure_seconds: Seconds of measuring left.
         audits: Snapshots to audit, where a claim of the study asks for it.
@@ -80,6 +81,7 @@ class Plan:
     snapshots_to_measure: int
     disk_bytes: int
     slots: int
+    gpus_probed: bool
     train_seconds: float | None
     measure_seconds: float | None
     audits: int
@@ -151,6 +153,7 @@ def make_plan(
     update_seconds: Mapping[str, float],
     measure_seconds: Mapping[str, float],
     slots: int,
+    gpus_probed: bool = False,
     audits: int = 0,
     measurings_per_audit: int = 0,
     price_per_cpu_hour: float | None = None,
@@ -169,6 +172,7 @@ def make_plan(
         update_seconds: Condition id → measured seconds of one update; may lack conditions.
         measure_seconds: Condition id → measured seconds of one snapshot's measures; likewise.
         slots: Trials that train side by side.
+        gpus_probed: Whether what asks for a GPU was probed on one.
         audits: Snapshots to audit.
         measurings_per_audit: How often an audit measures its snapshot.
         price_per_cpu_hour: Of one core, in any currency.
@@ -228,6 +232,7 @@ def make_plan(
         snapshots_to_measure=left,
         disk_bytes=sum(cost.trials * cost.snapshots * cost.snapshot_bytes for cost in costs),
         slots=slots,
+        gpus_probed=gpus_probed,
         train_seconds=sum(c.to_train * (c.train_seconds or 0) for c in costs) if known else None,
         measure_seconds=None if per_snapshot_mean is None else left * per_snapshot_mean,
         audits=audits,
@@ -290,9 +295,9 @@ def plan_text(plan: Plan) -> str:
     if plan.cpu_hours is not None and plan.gpu_hours is not None:
         hours = f"booked: {plan.cpu_hours:.3g} CPU hours"
         if plan.gpu_hours:
-            hours += (
-                f", {plan.gpu_hours:.3g} GPU hours (an upper bound: the probe ran on one core here)"
-            )
+            hours += f", {plan.gpu_hours:.3g} GPU hours"
+            if not plan.gpus_probed:
+                hours += " (an upper bound: the probe ran on one core here)"
         lines.append(hours + ("" if plan.cost is None else f"; price {plan.cost:.2f}"))
     return "\n".join(lines)
 

@@ -28,14 +28,13 @@ CASES = {
 }
 
 
-def interrupted(config, dataset, path, every_epoch):
+def interrupted(config, dataset, path, every_epoch, device="cpu"):
     """All events of a trial that is begun anew from its file after each of some epochs."""
     events = []
     while True:
         resume = read_resume_state(path)
-        for event in train(
-            config, 0, dataset, CheckpointOptions.model_validate(CHECKPOINTS), resume=resume
-        ):
+        checkpoints = CheckpointOptions.model_validate(CHECKPOINTS)
+        for event in train(config, 0, dataset, checkpoints, resume=resume, device=device):
             events.append(event)
             if isinstance(event, EpochEnd) and event.epoch % every_epoch == 0:
                 write_resume_state(path, event.resume())

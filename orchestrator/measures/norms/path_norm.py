@@ -122,8 +122,8 @@ def _become_a_layer(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) ->
     module.weight = nn.Parameter(scale, requires_grad=False)
     module.bias = nn.Parameter(shift, requires_grad=False)
     module.running_mean = torch.zeros_like(scale)
-    module.running_var = torch.ones_like(scale)
-    module.eps = 0.0
+    # Some versions of PyTorch refuse an ε of zero, so the variance makes up for it.
+    module.running_var = torch.ones_like(scale) - module.eps
 
 
 def _obstacle(model: nn.Module) -> str:
