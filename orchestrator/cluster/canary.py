@@ -6,7 +6,7 @@ the study asks, or, where its first epoch has none, until that epoch has ended.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -57,12 +57,14 @@ class Canary:
     Attributes:
         awaited: Ids of those of which it is not known yet whether they work.
         others: How many trials wait for them.
+        to_measure: Whether something is to be measured of a trial's snapshots.
         failed: Id of one that does not work.
         reason: Why, if a measure failed.
     """
 
     awaited: set[str]
     others: int
+    to_measure: Callable[[str], bool]
     failed: str | None = None
     reason: str | None = None
 
@@ -84,8 +86,7 @@ class Canary:
         if dispatcher.has_measured(trial_id):
             return True
         if trial_id in state.trained:  # With nothing to be measured, or not yet.
-            orders = dispatcher.find_orders()
-            return all(order.checkpoint["trial_id"] != trial_id for order in orders)
+            return not self.to_measure(trial_id)
         if state.running.get(trial_id, {}).get("epoch", 0) < 1:
             return False
         return not any((dispatcher.folder.snapshots / trial_id).glob("*.json"))

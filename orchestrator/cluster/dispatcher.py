@@ -58,7 +58,8 @@ class Dispatcher:
 
     Args:
         folder: Where rows about orders that could not be measured go.
-        find_orders: Lists the orders for all snapshots that lack rows; called every second.
+        find_orders: Lists the orders for snapshots that lack rows and were not listed before;
+            called every second.
         new_measurer: Starts one measurer.
         reserved: Measurers to keep from the start.
         most: Measurers there may ever be.
@@ -92,7 +93,6 @@ class Dispatcher:
         self._queue: deque[MeasureOrder] = deque()
         self._failed_starts = 0  # Since one succeeded.
         self._measured: set[str] = set()
-        self._seen: set[str] = set()
         self._looked_at = 0.0
         self._draining = threading.Event()
         self._stop = threading.Event()
@@ -184,10 +184,7 @@ class Dispatcher:
             return False
         self._looked_at = time.monotonic()
         self._room = self.room()
-        for order in self.find_orders():
-            if order.checkpoint_id not in self._seen:
-                self._seen.add(order.checkpoint_id)
-                self._queue.append(order)
+        self._queue.extend(self.find_orders())
         return True
 
     def _grow(self) -> None:

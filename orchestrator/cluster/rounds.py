@@ -29,7 +29,12 @@ from orchestrator.cluster.session import (
 )
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.tuning import train_trials
-from orchestrator.results import ResultsFolder, committed_snapshots, require_space
+from orchestrator.results import (
+    NewSnapshots,
+    ResultsFolder,
+    committed_snapshots,
+    require_space,
+)
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
@@ -60,9 +65,12 @@ class StudyRun:
     retry_failed: bool = False
     canary: bool = False
 
-    def orders(self, backlog: Backlog) -> list[MeasureOrder]:
-        """What is to be measured of the snapshots that there are now."""
-        snapshots = committed_snapshots(self.folder, set(self.trials))
+    def orders(
+        self, backlog: Backlog, snapshots: list[dict[str, Any]] | None = None
+    ) -> list[MeasureOrder]:
+        """What is to be measured of some snapshots, or of all that there are now."""
+        if snapshots is None:
+            snapshots = committed_snapshots(self.folder, set(self.trials))
         return missing_measures(self.study, self.trials, backlog, snapshots)
 
     def audits(self) -> AuditBacklog:
@@ -154,7 +162,7 @@ def _round(
         canary=_canary(run, missing, backlog, slots),
         nodes=nodes,
     )
-    dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots)
+    dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots, state)
     watch(state)
     try:
         # Measurers before trials: training takes all the slots that it finds.
@@ -178,15 +186,25 @@ def _canary(run: StudyRun, missing: _Missing, backlog: Backlog, slots: Slots) ->
         return None
     ahead = choose_canaries(run.study, run.trials, missing.trials, backlog)
     others = len(missing.trials) - len(ahead)
-    return Canary(set(ahead), others) if ahead and others else None
+    if not (ahead and others):
+        return None
+
+    def to_measure(trial_id: str) -> bool:
+        return bool(run.orders(backlog, committed_snapshots(run.folder, {trial_id})))
+
+    return Canary(set(ahead), others, to_measure)
 
 
-def _dispatcher(run: StudyRun, backlog: Backlog, data: Any, slots: Slots) -> Dispatcher:
+def _dispatcher(
+    run: StudyRun, backlog: Backlog, data: Any, slots: Slots, state: RunState
+) -> Dispatcher:
     resources, needs = run.study.resources, distinct_needs(run.study)
     measurer = resources.measurer
+    new = NewSnapshots(run.folder, run.trials.keys())
+    untouched = run.trials.keys() - state.trials.keys()
     return Dispatcher(
         run.folder,
-        lambda: run.orders(backlog),
+        lambda: run.orders(backlog, new.look(untouched | state.ended)),
         measurer_factory(
             run.folder,
             run.study.model_dump_json(),

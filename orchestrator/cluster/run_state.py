@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -120,32 +121,27 @@ class RunState:
         A trial that has not started is expected to take as long as the completed ones of its
         condition, else of its batch size, else as all.
         """
-        left = [trial for id_, trial in self.trials.items() if id_ not in self.ended]
-        estimates = [self._expected(trial) for trial in left]
+        left = [trial for id_, trial in list(self.trials.items()) if id_ not in self.ended]
         if not left:
             return 0.0
-        if any(estimate is None for estimate in estimates):
+        known: dict[object, list[float]] = defaultdict(list)
+        for id_, seconds in list(self.seconds.items()):
+            for kind in _kinds(self.trials[id_]) if id_ in self.trials else ():
+                known[kind].append(seconds)
+        expected = {kind: sum(times) / len(times) for kind, times in known.items()}
+        if not expected:
             return None
-        work = sum(
-            max(0.0, (estimate or 0.0) - self.running.get(t.trial_id, {}).get("train_seconds", 0.0))
-            for t, estimate in zip(left, estimates, strict=True)
-        )
-        return float(work) / max(1, min(self.slots, len(left)))
+        work = 0.0
+        for trial in left:
+            estimate = next(expected[kind] for kind in _kinds(trial) if kind in expected)
+            so_far = self.running.get(trial.trial_id, {}).get("train_seconds", 0.0)
+            work += max(0.0, estimate - so_far)
+        return work / max(1, min(self.slots, len(left)))
 
-    def _expected(self, trial: Trial) -> float | None:
-        known = [(self.trials.get(id_), seconds) for id_, seconds in self.seconds.items()]
-        kinds = (
-            lambda other: other.condition_id == trial.condition_id,
-            lambda other: other.config.training.batch_size == trial.config.training.batch_size,
-            lambda other: True,
-        )
-        for alike in kinds:
-            times: list[float] = [
-                seconds for other, seconds in known if other is not None and alike(other)
-            ]
-            if times:
-                return sum(times) / len(times)
-        return None
+
+def _kinds(trial: Trial) -> tuple[object, ...]:
+    """Which trials take as long as this one: the closest kind first, the last one is all."""
+    return trial.condition_id, trial.config.training.batch_size, None
 
 
 _current: RunState | None = None

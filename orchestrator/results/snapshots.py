@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 # A folder read this soon after its last change may change again within the same clock tick.
 SETTLED_NANOSECONDS = 2_000_000_000
+MANY_TRIALS = 100  # For more than these, an object store is asked for all snapshots at once.
 
 
 @dataclass
@@ -104,7 +105,11 @@ def _on_store(
 ) -> list[dict[str, Any]]:
     there: dict[str, dict[str, Path]] = defaultdict(dict)
     snapshots = mirror.origin / folder.snapshots.name
-    for path in mirror.pull([snapshots], "*.json", recursive=True):
+    if trial_ids is None or len(trial_ids) > MANY_TRIALS:
+        found = mirror.pull([snapshots], "*.json", recursive=True)
+    else:
+        found = mirror.pull([snapshots / trial_id for trial_id in trial_ids], "*.json")
+    for path in found:
         there[path.parent.name][path.name] = mirror.copy_of(path)
     rows = []
     for trial_id in sorted(there if trial_ids is None else there.keys() & set(trial_ids)):

@@ -21,8 +21,8 @@ class Measurers:
     """What a canary sees of the dispatcher."""
 
     def __init__(self, folder):
-        self.folder, self.failures, self.measured, self.orders = folder, [], set(), []
-        self.error, self.reserved = None, 1
+        self.folder, self.failures, self.measured = folder, [], set()
+        self.error, self.reserved, self.unmeasured = None, 1, {"a"}
 
     def allow(self, measurers):
         pass
@@ -33,8 +33,8 @@ class Measurers:
     def has_measured(self, trial_id):
         return trial_id in self.measured
 
-    def find_orders(self):
-        return self.orders
+    def to_measure(self, trial_id):
+        return trial_id in self.unmeasured
 
 
 class Folder:
@@ -56,7 +56,7 @@ def trials(study):
 def state(trials, tmp_path):
     found = RunState(trials=trials, total=len(trials), completed=0, limit=1)
     found.dispatcher = Measurers(Folder(tmp_path))
-    found.canary = Canary({"a", "b"}, others=4)
+    found.canary = Canary({"a", "b"}, 4, found.dispatcher.to_measure)
     watch(found)
     yield found
     watch(None)

@@ -102,8 +102,9 @@ def order(name, *requests):
 
 
 def dispatch(folder, orders, new_measurer, timeout=60.0):
+    listed = iter([list(orders)])
     dispatcher = Dispatcher(
-        folder, lambda: list(orders), new_measurer, reserved=1, most=1, timeout=timeout
+        folder, lambda: next(listed, []), new_measurer, reserved=1, most=1, timeout=timeout
     )
     dispatcher.start()
     dispatcher.drain()
