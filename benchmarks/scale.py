@@ -6,8 +6,8 @@ Each size is a study of its own through ``orchestrator.run``, in a process of it
 a few weights on a few digits, so that next to nothing is trained and everything else shows. Told
 are the seconds of the run and of each trial, the driver's peak of resident memory, the files and
 bytes left, what Ray Tune keeps of the trials, and how long ``status``, a query, ``compact`` and
-the same query again take. Growth is linear where the columns "ms a trial" and "MiB" stay level
-and rise evenly; ``--trials 10000`` takes hours on two cores.
+the same query again take. Growth is linear where "ms a trial" stays level and "MiB" rises
+evenly.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ seeds: {trials}
 checkpoints:
   updates: {{every: 1}}
 measures: [{{margin: {{normalizations: [raw]}}}}]
+# One process that trains and one that measures: Tune would start another at the end of each of these
+# trials, which last less than its start, and kill it again.
+resources: {{trial: {{cpus: 1}}, measurer: {{cpus: 1, count: 1}}}}
 """
 QUERY = "SELECT seed % 10, avg(margin_mean), count(*) FROM wide GROUP BY ALL"
 

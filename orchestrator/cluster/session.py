@@ -33,6 +33,8 @@ _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Five log files a trial that nothing reads: results go to Parquet.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # Its state of all trials, written again and again: nothing is ever restored from it.
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
