@@ -37,8 +37,8 @@ seeds: {trials}
 checkpoints:
   updates: {{every: 1}}
 measures: [{{margin: {{normalizations: [raw]}}}}]
-# One process that trains and one that measures: Tune would start another at the end of each of these
-# trials, which last less than its start, and kill it again.
+# One process that trains and one that measures: Tune would start another at the end of each of
+# these trials, which last less than its start, and kill it again.
 resources: {{trial: {{cpus: 1}}, measurer: {{cpus: 1, count: 1}}}}
 """
 QUERY = "SELECT seed % 10, avg(margin_mean), count(*) FROM wide GROUP BY ALL"

@@ -72,8 +72,12 @@ def main() -> int:
             time.sleep(1.0)
         left = _left(place)
         more = sorted(_shared_memory() - shared)
-        print(f"left: {len(left)} processes, {len(more)} files of shared memory")
-        return 1 if left or more else 0
+        halves = [path for path in place.rglob(".*.tmp") if path.is_file()]
+        print(
+            f"left: {len(left)} processes, {len(more)} files of shared memory, "
+            f"{len(halves)} half-written files"
+        )
+        return 1 if left or more or halves else 0
 
 
 def _run(study: Path, folder: Path, place: Path) -> tuple[int, int]:

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import ray
 from ray._private import ray_constants
+
+from orchestrator.errors import OrchestratorError
 
 PRIVATE = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
 """What ``ray.init`` is told. Without an explicit "local", it joins any cluster it finds here."""
@@ -46,6 +50,22 @@ def kept_private() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def leaving_nothing() -> Iterator[None]:
+    """Remove at the end what the Ray of this process wrote to its temporary folder.
+
+    Ray itself leaves a megabyte of logs of each start for ever. They are kept where something
+    went wrong that the user cannot mend: there they may tell why.
+    """
+    folder = Path(ray._private.worker._global_node.get_session_dir_path())
+    try:
+        yield
+    except (OrchestratorError, KeyboardInterrupt):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _guard_token() -> None:

@@ -8,7 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -19,7 +19,7 @@ from ray.exceptions import AuthenticationError, RayError, RuntimeEnvSetupError
 
 from orchestrator.cluster.interrupts import interrupts
 from orchestrator.cluster.own_code import copy_code, import_own_parts
-from orchestrator.cluster.private_ray import PRIVATE, kept_private, short_folder
+from orchestrator.cluster.private_ray import PRIVATE, kept_private, leaving_nothing, short_folder
 from orchestrator.errors import ImportPathError, ResourcesError, ResultsError, StorageError
 from orchestrator.results import ResultsFolder
 from orchestrator.study.resource_options import ResourcesOptions, TrialResources
@@ -108,7 +108,7 @@ def ray_session(address: str | None, study: Study, folder: ResultsFolder) -> Ite
         else:
             _start_here(study.resources, needs)
         # Ray replaces handlers while it starts, so ours come after it.
-        with interrupts():
+        with interrupts(), leaving_nothing() if not address else nullcontext():
             try:
                 found = slots(_capacity(), study.resources, needs)
                 if address:

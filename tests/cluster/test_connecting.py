@@ -62,3 +62,19 @@ def test_one_seed_is_refused(local_ray, small_study, tmp_path):
     assert orchestrator.run(path, tmp_path / "results", quiet=True).complete
     with pytest.raises(ResultsError, match="no condition has snapshots of two seeds"):
         orchestrator.connectivity(tmp_path / "results", quiet=True)
+
+
+def test_a_snapshot_that_is_gone_costs_its_pair_alone(local_ray, small_study, tmp_path):
+    results = tmp_path / "results"
+    path = small_study(seeds=3, measures=["norms"], sweep={"training.batch_size": [100]})
+    assert orchestrator.run(path, results, quiet=True).complete
+    ((gone, last),) = rows(
+        results, "SELECT trial_id, checkpoint_id FROM final JOIN trials USING (trial_id, seed) "
+        "WHERE seed = 0"
+    )  # fmt: skip
+    for file in (results / "snapshots" / gone).glob(f"{last.rpartition('-')[2]}.*"):
+        file.unlink()
+    (failure,) = orchestrator.connectivity(results, quiet=True)
+    assert failure.startswith(last)
+    assert "there is no such file" in failure
+    assert len(rows(results, ALL)) == 4

@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from pathlib import Path
@@ -77,6 +78,12 @@ def start_and_train(study, folder, starting=start):
     return started
 
 
+def left_by_ray(process):
+    """What the Ray of a process left in its temporary folder."""
+    usual = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
+    return list(usual.glob(f"session_*_{process.pid}"))
+
+
 def finish(process):
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
@@ -120,6 +127,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(small
         if send is not signal_until_it_ends:
             assert "Go on with:" in output
             assert not list(disturbed.rglob(".*.tmp"))
+            assert not left_by_ray(process)
 
     lost, terminal = start_and_train(study, disturbed, start_in_terminal)
     os.close(terminal)
@@ -134,7 +142,9 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(small
     assert output.rstrip().endswith("report.html")
     assert f"{4 - len(done)} trained" in output
 
-    assert finish(start(study, undisturbed))
+    last = start(study, undisturbed)
+    assert finish(last)
+    assert not left_by_ray(last)
     assert_equal_results(disturbed, undisturbed)
 
 

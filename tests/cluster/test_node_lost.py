@@ -80,18 +80,7 @@ def run(cluster):
         process.communicate()
 
 
-# Before idle measurers gave way to trials, two of seven runs did not end within five minutes. That
-# this was the reason is likely and not proven: not one of those runs was looked at while it hung.
-ON_STORE = pytest.param(
-    True,
-    id="on an object store",
-    marks=pytest.mark.skipif(
-        not os.environ.get("NODE_LOST_ON_STORE"), reason="NODE_LOST_ON_STORE=1 asks for it"
-    ),
-)
-
-
-@pytest.mark.parametrize("on_store", [pytest.param(False, id="on a disk"), ON_STORE])
+@pytest.mark.parametrize("on_store", [False, True], ids=["on a disk", "on an object store"])
 def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(
     cluster, run, small_study, tmp_path, object_store, store_url, on_store
 ):
