@@ -44,12 +44,12 @@ resources: {{trial: {{cpus: 1}}, measurer: {{cpus: 1, count: 1}}}}
 QUERY = "SELECT seed % 10, avg(margin_mean), count(*) FROM wide GROUP BY ALL"
 
 
-def one_size(trials: int, snapshots: int) -> dict[str, Any]:
+def one_size(trials: int, snapshots: int, kept: Path | None) -> dict[str, Any]:
     """Run a study of so many trials in this process, and look at what it left."""
     import orchestrator
 
     with tempfile.TemporaryDirectory() as scratch:
-        study, results = Path(scratch) / "scale.yaml", Path(scratch) / "results"
+        study, results = Path(scratch) / "scale.yaml", (kept or Path(scratch)) / f"scale {trials}"
         study.write_text(STUDY.format(trials=trials, snapshots=snapshots))
         summary, seconds = timed(lambda: orchestrator.run(study, results, quiet=True))
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -95,15 +95,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 300, 1000])
     parser.add_argument("--snapshots", type=int, default=20)
+    parser.add_argument("--keep", type=Path, help="a folder in which the results are kept")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one is not None:
-        print(json.dumps(one_size(arguments.one, arguments.snapshots)))
+        print(json.dumps(one_size(arguments.one, arguments.snapshots, arguments.keep)))
         return
     print(f"{os.cpu_count()} cores, {arguments.snapshots} snapshots a trial")
     for size in arguments.trials:
         command = [sys.executable, __file__, "--one", str(size)]
         command += ["--snapshots", str(arguments.snapshots)]
+        command += ["--keep", str(arguments.keep)] if arguments.keep else []
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         row: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         print(" · ".join(f"{name} {value:.4g}" for name, value in row.items()), flush=True)
