@@ -7,7 +7,7 @@ next look finds exactly what is left.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +41,10 @@ class Backlog:
     def without_failures(self) -> Backlog:
         """The same as if what failed had never been tried."""
         return replace(self, failures={}, failed_measures=defaultdict(dict))
+
+    def measured_snapshots(self, wanted: Collection[str]) -> set[str]:
+        """Ids of the checkpoints of which nothing of what is ``wanted`` is to be measured."""
+        return {id_ for id_ in self.checkpoints if not self.unmeasured(id_, wanted)}
 
     def unmeasured(self, checkpoint_id: str, wanted: Iterable[str]) -> tuple[str, ...]:
         """Those of the ``wanted`` requests that have neither succeeded nor failed."""

@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.compacting import compact_if_many
 from orchestrator.cluster.own_code import import_own_parts
 from orchestrator.cluster.rounds import StudyRun, run_rounds
 from orchestrator.cluster.run_summary import RunSummary
@@ -23,7 +24,6 @@ from orchestrator.results import (
     ResultsFolder,
     code_diff,
     collect_provenance,
-    compact,
     damaged_files,
     read_study,
     refuse_contradictions,
@@ -37,9 +37,7 @@ from orchestrator.study.more_measures import with_measures
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials, hyperparameters
 
-COMPACT_FROM_PARTS = 2000
 _TRAINED_AGAIN = "; `run` trains the network again"
-COMPACT_FROM_OBJECTS = 100  # Whoever reads a store for the first time fetches them one by one.
 
 
 def run_study(
@@ -153,7 +151,7 @@ def _carry_out(run: StudyRun, started: float, aside: set[Location]) -> RunSummar
         backlog = run_rounds(run, summary)
     finally:
         sweep_temporary(folder)  # Of processes that were killed; all have ended.
-    _compact_if_many(folder)
+    compact_if_many(folder)
     _sum_up(run, backlog, summary)
     summary.set_aside = sorted(map(str, damaged_files(folder) - aside))
     summary.seconds = time.monotonic() - started
@@ -192,10 +190,3 @@ def _refuse_contradictions(folder: ResultsFolder, study: Study) -> None:
 def _write_catalog(folder: ResultsFolder, study: Study) -> None:
     entries = catalog(study.requests.values())
     write_part(folder, "measure_catalog", [asdict(entry) for entry in entries], "catalog")
-
-
-def _compact_if_many(folder: ResultsFolder) -> None:
-    tables = ("trials", "epochs", "checkpoints", "measures")
-    parts = sum(1 for table in tables for _ in folder.readable(table).glob("*.parquet"))
-    if parts > (COMPACT_FROM_PARTS if folder.mirror is None else COMPACT_FROM_OBJECTS):
-        compact(folder)

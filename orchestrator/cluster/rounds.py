@@ -15,6 +15,7 @@ from orchestrator.cluster.auditing import run_audits
 from orchestrator.cluster.backlog import lost_trials, missing_measures
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
 from orchestrator.cluster.canary import Canary, choose_canaries
+from orchestrator.cluster.compacting import compacting
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
 from orchestrator.cluster.failing_nodes import FailingNodes
 from orchestrator.cluster.measurer import MeasureOrder
@@ -65,12 +66,8 @@ class StudyRun:
     retry_failed: bool = False
     canary: bool = False
 
-    def orders(
-        self, backlog: Backlog, snapshots: list[dict[str, Any]] | None = None
-    ) -> list[MeasureOrder]:
-        """What is to be measured of some snapshots, or of all that there are now."""
-        if snapshots is None:
-            snapshots = committed_snapshots(self.folder, set(self.trials))
+    def orders(self, backlog: Backlog, snapshots: list[dict[str, Any]]) -> list[MeasureOrder]:
+        """What is to be measured of some snapshots."""
         return missing_measures(self.study, self.trials, backlog, snapshots)
 
     def audits(self) -> AuditBacklog:
@@ -131,8 +128,10 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
 
 def _missing(run: StudyRun, backlog: Backlog) -> _Missing:
     todo: dict[str, Trial] = {}
+    measured = backlog.measured_snapshots(run.study.requests)
+    snapshots = committed_snapshots(run.folder, set(run.trials), without=measured)
     if run.training:
-        lost = lost_trials(run.study, backlog, committed_snapshots(run.folder, set(run.trials)))
+        lost = lost_trials(run.study, backlog, snapshots)
         lost |= set(run.audits().gone.values())
         todo = {
             trial_id: trial
@@ -140,7 +139,7 @@ def _missing(run: StudyRun, backlog: Backlog) -> _Missing:
             if trial_id not in backlog.failures
             and (trial_id not in backlog.completed or trial_id in lost)
         }
-    return _Missing(todo, run.orders(backlog))
+    return _Missing(todo, run.orders(backlog, snapshots))
 
 
 def _round(
@@ -172,7 +171,8 @@ def _round(
                 train_trials(run.study, run.folder, backlog.attempts, data, slots, state)
             state.raise_what_stopped()
             dispatcher.allow(slots.most_measurers)
-            dispatcher.drain()
+            with compacting(run.folder):
+                dispatcher.drain()
     finally:
         dispatcher.stop()
         watch(None)
@@ -200,7 +200,8 @@ def _dispatcher(
 ) -> Dispatcher:
     resources, needs = run.study.resources, distinct_needs(run.study)
     measurer = resources.measurer
-    new = NewSnapshots(run.folder, run.trials.keys())
+    measured = backlog.measured_snapshots(run.study.requests)
+    new = NewSnapshots(run.folder, run.trials.keys(), measured)
     untouched = run.trials.keys() - state.trials.keys()
     return Dispatcher(
         run.folder,

@@ -25,6 +25,7 @@ from orchestrator.results import (
     ResultsFolder,
     commit_snapshot,
     require_space,
+    snapshot_id,
     storing,
     write_part,
 )
@@ -262,7 +263,7 @@ def _store_snapshot(folder: ResultsFolder, trial_id: str, event: Checkpoint) -> 
     require_space(folder.path, sum(tensor.nbytes for tensor in event.state.values()))
     file = write_snapshot(path, event.state)
     row = {
-        "checkpoint_id": f"{trial_id}-{event.step}",
+        "checkpoint_id": snapshot_id(trial_id, event.step),
         "trial_id": trial_id,
         "step": event.step,
         "epoch": event.epoch,

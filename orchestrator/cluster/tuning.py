@@ -11,6 +11,7 @@ import ray
 from ray import tune
 
 from orchestrator.cluster.backlog_reading import read_backlog
+from orchestrator.cluster.compacting import compacting
 from orchestrator.cluster.run_state import (
     CanaryFirst,
     RunCallback,
@@ -61,7 +62,8 @@ def train_trials(
     # Those that go ahead first, the others in their own order.
     orders = {id_: orders[id_] for id_ in dict.fromkeys([*ahead, *orders])}
     search = CanaryFirst(len(ahead) or len(orders), slots.trials)
-    results = _tuner(folder, study, orders, data, search).fit()
+    with compacting(folder):
+        results = _tuner(folder, study, orders, data, search).fit()
     errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
     told = read_backlog(folder, study).failures if errors else {}
     for trial_id, error in errors.items():

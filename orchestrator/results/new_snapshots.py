@@ -20,12 +20,15 @@ class NewSnapshots:
     Args:
         folder: The study's results.
         trial_ids: The trials to look at.
+        known: Ids of snapshots that are never told.
     """
 
-    def __init__(self, folder: ResultsFolder, trial_ids: Collection[str]) -> None:
+    def __init__(
+        self, folder: ResultsFolder, trial_ids: Collection[str], known: Collection[str] = ()
+    ) -> None:
         self._folder = folder
         self._open = set(trial_ids)
-        self._told: set[str] = set()
+        self._told = set(known)
 
     def look(self, ended: Collection[str]) -> list[dict[str, Any]]:
         """The rows of the snapshots that were committed since the last look, by trial and step.
@@ -34,13 +37,12 @@ class NewSnapshots:
             ended: Trials that took their last snapshot before this was called; they are looked at
                 a last time.
         """
-        rows = [
-            row
-            for row in committed_snapshots(self._folder, self._open & self._begun())
-            if row["checkpoint_id"] not in self._told
-        ]
+        begun = self._open & self._begun()
+        rows = committed_snapshots(self._folder, begun, without=self._told)
         self._told.update(row["checkpoint_id"] for row in rows)
-        self._open.difference_update(ended)
+        for trial_id in self._open.intersection(ended):
+            self._open.discard(trial_id)
+            self._folder.snapshot_cache.pop(trial_id, None)  # A large study has very many.
         return rows
 
     def _begun(self) -> set[str]:

@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -41,9 +41,10 @@ class _TrialSnapshots:
     settled: bool = False
     rows: dict[str, tuple[tuple[int, int], dict[str, Any] | None]] = field(default_factory=dict)
 
-    def sorted_rows(self) -> list[dict[str, Any]]:
+    def sorted_rows(self, without: Container[str]) -> list[dict[str, Any]]:
         """The rows that could be read, by step."""
-        rows = [row for _, row in self.rows.values() if row is not None]
+        read = (row for _, row in self.rows.values() if row is not None)
+        rows = [row for row in read if row["checkpoint_id"] not in without]
         return sorted(rows, key=lambda row: int(row["step"]))
 
 
@@ -76,8 +77,15 @@ def commit_snapshot(folder: ResultsFolder, row: Mapping[str, Any]) -> Location:
     return record
 
 
+def snapshot_id(trial_id: str, step: int | str) -> str:
+    """The ``checkpoint_id`` of a trial's snapshot."""
+    return f"{trial_id}-{step}"
+
+
 def committed_snapshots(
-    folder: ResultsFolder, trial_ids: Collection[str] | None = None
+    folder: ResultsFolder,
+    trial_ids: Collection[str] | None = None,
+    without: Container[str] = (),
 ) -> list[dict[str, Any]]:
     """The rows of all committed snapshots, ordered by trial and step.
 
@@ -88,20 +96,24 @@ def committed_snapshots(
     Args:
         folder: The study's results.
         trial_ids: Only these trials; by default all.
+        without: Ids of snapshots to leave out; their records are not even read.
     """
     if folder.mirror is not None:
-        return _on_store(folder, folder.mirror, trial_ids)
+        return _on_store(folder, folder.mirror, trial_ids, without)
     snapshots = Path(str(folder.snapshots))
     if trial_ids is None:
         if not snapshots.is_dir():
             return []
         trial_ids = [entry.name for entry in os.scandir(snapshots) if entry.is_dir()]
-    rows = [row for id_ in sorted(trial_ids) for row in _rows_of(folder, snapshots / id_)]
+    rows = [row for id_ in sorted(trial_ids) for row in _rows_of(folder, snapshots / id_, without)]
     return [dict(row) for row in rows]
 
 
 def _on_store(
-    folder: ResultsFolder, mirror: Mirror, trial_ids: Collection[str] | None
+    folder: ResultsFolder,
+    mirror: Mirror,
+    trial_ids: Collection[str] | None,
+    without: Container[str],
 ) -> list[dict[str, Any]]:
     there: dict[str, dict[str, Path]] = defaultdict(dict)
     snapshots = mirror.origin / folder.snapshots.name
@@ -114,12 +126,14 @@ def _on_store(
     rows = []
     for trial_id in sorted(there if trial_ids is None else there.keys() & set(trial_ids)):
         known: _TrialSnapshots = folder.snapshot_cache.setdefault(trial_id, _TrialSnapshots())
-        _read_records(there[trial_id], known, folder.schema("checkpoints"))
-        rows += known.sorted_rows()
+        _read_records(there[trial_id], known, folder.schema("checkpoints"), without)
+        rows += known.sorted_rows(without)
     return [dict(row) for row in rows]
 
 
-def _rows_of(folder: ResultsFolder, directory: Path) -> list[dict[str, Any]]:
+def _rows_of(
+    folder: ResultsFolder, directory: Path, without: Container[str]
+) -> list[dict[str, Any]]:
     try:
         modified = directory.stat().st_mtime_ns
     except FileNotFoundError:
@@ -129,14 +143,19 @@ def _rows_of(folder: ResultsFolder, directory: Path) -> list[dict[str, Any]]:
         known.settled = time.time_ns() - modified > SETTLED_NANOSECONDS
         known.modified = modified
         entries = {entry.name: entry for entry in os.scandir(directory)}
-        _read_records(entries, known, folder.schema("checkpoints"))
-    return known.sorted_rows()
+        if _read_records(entries, known, folder.schema("checkpoints"), without):
+            known.settled = False  # Who leaves out less shall look again.
+    return known.sorted_rows(without)
 
 
 def _read_records(
-    entries: Mapping[str, os.DirEntry[str] | Path], known: _TrialSnapshots, schema: pa.Schema
-) -> None:
-    """Read what is new among the files of one trial."""
+    entries: Mapping[str, os.DirEntry[str] | Path],
+    known: _TrialSnapshots,
+    schema: pa.Schema,
+    without: Container[str],
+) -> int:
+    """Read what is new among the files of one trial; returns how many were left out."""
+    left_out = 0
     for name in known.rows.keys() - entries.keys():
         del known.rows[name]
     for name, entry in entries.items():
@@ -146,10 +165,14 @@ def _read_records(
         if f"{stem}.safetensors" not in entries:
             known.rows.pop(name, None)
             continue
+        if name not in known.rows and snapshot_id(Path(entry).parent.name, stem) in without:
+            left_out += 1
+            continue
         stat = entry.stat()
         version = (stat.st_ino, stat.st_mtime_ns)
         if name not in known.rows or known.rows[name][0] != version:
             known.rows[name] = (version, _read_record(Path(entry), schema))
+    return left_out
 
 
 def _read_record(path: Path, schema: pa.Schema) -> dict[str, Any] | None:

@@ -47,9 +47,9 @@ def test_no_folder_of_snapshots(folder: ResultsFolder) -> None:
 def test_ended_trials_cost_nothing(folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     looked_at: list[set[str]] = []
 
-    def noting(folder: ResultsFolder, trial_ids: set[str]) -> object:
+    def noting(folder: ResultsFolder, trial_ids: set[str], without: set[str]) -> object:
         looked_at.append(set(trial_ids))
-        return committed_snapshots(folder, trial_ids)
+        return committed_snapshots(folder, trial_ids, without)
 
     monkeypatch.setattr(module, "committed_snapshots", noting)
     for trial_id in "abc":
@@ -58,3 +58,9 @@ def test_ended_trials_cost_nothing(folder: ResultsFolder, monkeypatch: pytest.Mo
     for ended in (set("a"), set("ab"), set("abc"), set()):
         new.look(ended)
     assert looked_at == [set("abc"), set("bc"), set("c"), set()]
+
+
+def test_what_is_known_is_not_told(folder: ResultsFolder) -> None:
+    take(folder, "a", 1)
+    row = take(folder, "a", 2)
+    assert NewSnapshots(folder, {"a"}, known={"a-1"}).look(set()) == [row]

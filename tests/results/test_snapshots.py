@@ -166,3 +166,22 @@ def test_records_are_json_that_others_can_read(folder: ResultsFolder) -> None:
     record = json.loads(folder.snapshot("a", 1).with_suffix(".json").read_text())
     assert record["checkpoint_id"] == "a-1"
     assert record["written_at"] == "2026-11-01T12:04:00+00:00"
+
+
+def test_what_is_left_out_is_not_read_and_is_there_again_for_who_wants_it(
+    folder: ResultsFolder, settled: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = take(folder, "a", 1), take(folder, "a", 2)
+    read: list[str] = []
+    original = module._read_record
+
+    def noting(path: Path, schema: Any) -> dict[str, Any] | None:
+        read.append(path.stem)
+        return original(path, schema)
+
+    monkeypatch.setattr(module, "_read_record", noting)
+    assert committed_snapshots(folder, without={"a-1"}) == [second]
+    assert read == ["2"]
+    assert committed_snapshots(folder) == [first, second]
+    assert committed_snapshots(folder, without={"a-1"}) == [second]
+    assert sorted(read) == ["1", "2"]

@@ -1,0 +1,77 @@
+"""Parts are joined while a run goes on, and nothing is lost by it."""
+
+import threading
+
+import pytest
+
+import orchestrator
+from orchestrator.cluster import compacting as module
+from orchestrator.cluster.compacting import compact_if_many, compacting
+from orchestrator.errors import StorageError
+from orchestrator.results import ResultsFolder
+
+from ..results.conftest import fill, study_json
+from .comparison import assert_equal_results
+from .conftest import TWO_TRIALS
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = ResultsFolder.create(
+        tmp_path / "r", study_json(), "study: small\n", {"command": ["run"]}, ""
+    )
+    return fill(made)
+
+
+def parts(folder, table="measures"):
+    return sorted(path.name for path in folder.readable(table).glob("[!.]*.parquet"))
+
+
+def test_few_parts_are_left_as_they_are(folder):
+    before = parts(folder)
+    with folder.lock():
+        compact_if_many(folder, most=1000)
+    assert parts(folder) == before
+
+
+def test_many_are_joined_meanwhile(folder, monkeypatch):
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "PARTS_MEANWHILE", 2)
+    joined = threading.Event()
+    compact = module.compact
+    monkeypatch.setattr(module, "compact", lambda folder: (compact(folder), joined.set()))
+    with folder.lock(), compacting(folder):
+        assert joined.wait(30)
+    assert any(name.startswith("compact-") for name in parts(folder))
+    assert "compacting" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_what_keeps_it_from_doing_so_is_no_reason_to_end_the_run(folder, monkeypatch, caplog):
+    asked = []
+
+    def refuse(folder):
+        asked.append(folder)
+        raise StorageError("no space", "make room")
+
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(module, "PARTS_MEANWHILE", 2)
+    monkeypatch.setattr(module, "compact", refuse)
+    with folder.lock(), compacting(folder):
+        while "not joined any more" not in caplog.text:
+            pass
+    assert len(asked) == 1
+
+
+@pytest.mark.ray
+def test_a_run_whose_parts_are_joined_all_the_time_ends_like_any_other(
+    local_ray, small_study, tmp_path, undisturbed, monkeypatch
+):
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(module, "PARTS_MEANWHILE", 3)
+    times = []
+    compact = module.compact
+    monkeypatch.setattr(module, "compact", lambda folder: times.append(compact(folder)))
+    results = tmp_path / "results"
+    assert orchestrator.run(small_study(**TWO_TRIALS), results, quiet=True).complete
+    assert len(times) >= 2
+    assert_equal_results(results, undisturbed)
