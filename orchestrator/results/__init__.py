@@ -34,6 +34,7 @@ from orchestrator.results.schema import table_schema as table_schema
 from orchestrator.results.schema import trials_schema as trials_schema
 from orchestrator.results.snapshots import commit_snapshot as commit_snapshot
 from orchestrator.results.snapshots import committed_snapshots as committed_snapshots
+from orchestrator.results.snapshots import listed_snapshots as listed_snapshots
 from orchestrator.results.snapshots import snapshot_id as snapshot_id
 from orchestrator.results.status import StudyStatus as StudyStatus
 from orchestrator.results.status import study_status as study_status

@@ -109,6 +109,28 @@ def committed_snapshots(
     return [dict(row) for row in rows]
 
 
+def listed_snapshots(folder: ResultsFolder) -> list[str]:
+    """Ids of the snapshots that have a record, in order; read is none of these.
+
+    Args:
+        folder: The study's results.
+    """
+    found: set[tuple[str, str]] = set()
+    if folder.mirror is not None:
+        objects = (folder.mirror.origin / folder.snapshots.name).objects(recursive=True)
+        found = {(path.parent.name, path.name) for path in objects}
+    elif (snapshots := Path(str(folder.snapshots))).is_dir():
+        for directory in os.scandir(snapshots):
+            if directory.is_dir():
+                found |= {(directory.name, entry.name) for entry in os.scandir(directory)}
+    return sorted(
+        snapshot_id(trial_id, stem)
+        for trial_id, name in found
+        for stem, suffix in [os.path.splitext(name)]
+        if suffix == ".json" and stem.isdigit() and (trial_id, f"{stem}.safetensors") in found
+    )
+
+
 def _on_store(
     folder: ResultsFolder,
     mirror: Mirror,

@@ -13,7 +13,7 @@ from orchestrator.results.database import connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.lock import LockHolder
 from orchestrator.results.several import Result
-from orchestrator.results.snapshots import committed_snapshots
+from orchestrator.results.snapshots import listed_snapshots
 from orchestrator.results.store_path import Location
 from orchestrator.results.stored_study import read_study
 
@@ -110,7 +110,7 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
     study = read_study(folder)
-    snapshots = [row["checkpoint_id"] for row in committed_snapshots(folder)]
+    snapshots = listed_snapshots(folder)
     with connect(folder, measure_columns=False) as database:
         trials: dict[str, int] = dict(
             database.execute("SELECT status, count(*) FROM trials GROUP BY status").fetchall()

@@ -10,7 +10,13 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import ResultsError
-from orchestrator.results import ResultsFolder, commit_snapshot, committed_snapshots, write_part
+from orchestrator.results import (
+    ResultsFolder,
+    commit_snapshot,
+    committed_snapshots,
+    listed_snapshots,
+    write_part,
+)
 from orchestrator.results import snapshots as module
 
 from .conftest import checkpoint_row
@@ -185,3 +191,17 @@ def test_what_is_left_out_is_not_read_and_is_there_again_for_who_wants_it(
     assert committed_snapshots(folder) == [first, second]
     assert committed_snapshots(folder, without={"a-1"}) == [second]
     assert sorted(read) == ["1", "2"]
+
+
+def test_the_list_is_of_what_has_a_record_and_a_network(folder: ResultsFolder) -> None:
+    assert listed_snapshots(folder) == []
+    take(folder, "b", 9)
+    take(folder, "a", 100)
+    take(folder, "a", 20)
+    folder.snapshot("a", 20).unlink()
+    folder.snapshot("a", 30).write_bytes(b"not recorded yet")
+    (folder.snapshots / "a" / ".40.json.tmp").touch()
+    (folder.snapshots / "notes.json").touch()
+    assert listed_snapshots(folder) == ["a-100", "b-9"]
+    folder.snapshot("a", 100).parent.joinpath("100.json").write_text("damaged")
+    assert listed_snapshots(folder) == ["a-100", "b-9"]
