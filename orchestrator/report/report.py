@@ -15,7 +15,7 @@ from orchestrator.report.page import Page, render, write_page
 from orchestrator.report.progress import Progress, read_progress
 from orchestrator.report.provenance import collect_report_provenance
 from orchestrator.report.source import Source, open_source
-from orchestrator.results import Location
+from orchestrator.results import Location, again_if_compacted
 from orchestrator.statistics.claim import counted
 
 
@@ -33,9 +33,13 @@ def write_report(results: str | Location, output: str | Path | None = None) -> L
         ResultsError: If there are no results at that path.
         ExportError: If nothing can be written there.
     """
-    with open_source(results) as source:
-        page = compose(source)
-        path = source.folder.report if output is None else Path(output)
+
+    def read() -> tuple[Page, Location]:
+        with open_source(results) as source:
+            return compose(source), source.folder.report
+
+    page, path = again_if_compacted(read)
+    path = path if output is None else Path(output)
     write_page(path, render(page))
     return path
 

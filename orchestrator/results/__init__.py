@@ -11,6 +11,7 @@ from orchestrator.results.damage import set_aside_damaged_parts as set_aside_dam
 from orchestrator.results.damage import set_aside_snapshot as set_aside_snapshot
 
 # Questions to them
+from orchestrator.results.database import again_if_compacted as again_if_compacted
 from orchestrator.results.database import connect as connect
 
 # What an edited study changes

@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
+from typing import TypeVar
 
 import duckdb
 
@@ -35,8 +37,12 @@ from orchestrator.results.wide import (
     wide_columns,
 )
 
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
 # Of the trial, not of the checkpoint: the checkpoint's own count stays.
 _NOT_IN_GAP = ("trial_id", "examples_seen", "written_at")
+MOST_REPETITIONS = 2
 MEASURE_COLUMN_VIEWS = ("by_condition", "wide")
 _GAPS = ("loss_gap", "error_gap")
 
@@ -104,6 +110,20 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
         connection.close()
         raise
     return connection
+
+
+def again_if_compacted(read: Callable[[], T]) -> T:
+    """What ``read`` returns, which opens a connection of its own and closes it.
+
+    A large run joins its parts now and then. What was opened before then misses the files that
+    were joined, so it is opened anew.
+    """
+    for _ in range(MOST_REPETITIONS):
+        try:
+            return read()
+        except duckdb.IOException as error:
+            logger.info("looking again, for files are gone: %s", error)
+    return read()
 
 
 def _create_views(

@@ -9,7 +9,7 @@ from typing import Any
 
 import duckdb
 
-from orchestrator.results.database import connect
+from orchestrator.results.database import again_if_compacted, connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.lock import LockHolder
 from orchestrator.results.several import Result
@@ -111,12 +111,14 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
     study = read_study(folder)
     snapshots = listed_snapshots(folder)
-    with connect(folder, measure_columns=False) as database:
-        trials: dict[str, int] = dict(
-            database.execute("SELECT status, count(*) FROM trials GROUP BY status").fetchall()
-        )
-        states = _request_states(database)
-        failures = _failures(database, most_failures)
+
+    def read() -> tuple[dict[str, int], dict[tuple[str, str], str], tuple[Failure, ...]]:
+        with connect(folder, measure_columns=False) as database:
+            counts = "SELECT status, count(*) FROM trials GROUP BY status"
+            trials: dict[str, int] = dict(database.execute(counts).fetchall())
+            return trials, _request_states(database), _failures(database, most_failures)
+
+    trials, states, failures = again_if_compacted(read)
     requests = tuple(study.requests)
     of_snapshots = [[states.get((id_, request)) for request in requests] for id_ in snapshots]
     pending = sum(None in row for row in of_snapshots)

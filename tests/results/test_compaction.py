@@ -9,7 +9,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.errors import ResultsError, StorageError
-from orchestrator.results import ResultsFolder, compact, compaction, connect, write_part
+from orchestrator.report import source, write_report
+from orchestrator.results import (
+    ResultsFolder,
+    compact,
+    compaction,
+    connect,
+    status,
+    study_status,
+    write_part,
+)
 from orchestrator.results.schema import KEYS
 
 from .conftest import at, measure_row, trial_row
@@ -192,3 +201,41 @@ def test_a_full_disk_leaves_every_part(filled: ResultsFolder) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert not list(filled.path.rglob(".*.tmp"))
     assert_same(rows(filled), before)
+
+
+@pytest.fixture
+def about_to_be_joined(
+    filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> tuple[ResultsFolder, list[int]]:
+    """Results whose parts are joined after the first two connections to them were opened."""
+    compact(filled)
+    write_part(filled, "measures", [measure_row("a0", 20, "weight_norm", 1.0)], "more")
+    opened: list[int] = []
+
+    def connect_and_compact(*given: Any, **options: Any) -> Any:
+        connection = connect(*given, **options)
+        opened.append(len(opened))
+        if len(opened) <= 2:
+            write_part(filled, "trials", [trial_row("a0")], f"again-{len(opened)}")
+            compact(filled)
+        return connection
+
+    for module in (status, source):
+        monkeypatch.setattr(module, "connect", connect_and_compact)
+    return filled, opened
+
+
+def test_what_is_read_meanwhile_is_read_again(
+    about_to_be_joined: tuple[ResultsFolder, list[int]],
+) -> None:
+    folder, opened = about_to_be_joined
+    assert study_status(folder).trials_completed > 0
+    assert len(opened) == 3
+
+
+def test_a_report_written_meanwhile_is_begun_anew(
+    about_to_be_joined: tuple[ResultsFolder, list[int]], tmp_path: Path
+) -> None:
+    folder, opened = about_to_be_joined
+    assert write_report(folder.path, tmp_path / "report.html").is_file()
+    assert len(opened) == 3
