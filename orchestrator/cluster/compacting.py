@@ -1,7 +1,7 @@
 """Joins the small parts of tables, while a run goes on and at its end.
 
-Whoever reads a table opens every part of it, at some ten kilobytes and half a millisecond each.
-A large study would leave hundreds of thousands.
+Whoever reads a table opens every part of it several times: a tenth of a megabyte and a millisecond
+each. A large study would leave hundreds of thousands.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from orchestrator.results import ResultsFolder, compact
 
 logger = logging.getLogger(__name__)
 
-PARTS_MEANWHILE = 5000
+PARTS_MEANWHILE = 2000
 PARTS_AT_END = 2000
 OBJECTS_AT_END = 100  # Whoever reads a store for the first time fetches them one by one.
 LOOK_SECONDS = 20.0
