@@ -40,6 +40,7 @@ class RunState:
         storage: Why a trial could not store what it had, if so.
         canary: The trials that go ahead of the others, if any do.
         nodes: Where processes of trials died.
+        bundles: What the process of each trial books, by the trial's id.
     """
 
     trials: dict[str, Trial]
@@ -56,6 +57,7 @@ class RunState:
     storage: StorageError | None = None
     canary: Canary | None = None
     nodes: FailingNodes = field(default_factory=FailingNodes)
+    bundles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     started_at: float = field(default_factory=time.monotonic)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -157,6 +159,16 @@ def placement(trial_id: str, bundle: Mapping[str, float]) -> tune.PlacementGroup
     """Where a trial may run, as far as the current :class:`RunState` knows."""
     nodes = FailingNodes() if _current is None else _current.nodes
     return nodes.placement(trial_id, bundle)
+
+
+def placement_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
+    """Where a trial may run and what it books there, as Tune asks by its configuration.
+
+    Tune unpickles what asks this for every single trial: so it holds nothing of the study.
+    """
+    assert _current is not None  # noqa: S101 - the driver trains under a state
+    trial_id = config["trial_id"]
+    return placement(trial_id, _current.bundles[trial_id])
 
 
 class RunCallback(tune.Callback):  # type: ignore[misc]

@@ -17,7 +17,7 @@ from orchestrator.cluster.run_state import (
     RunCallback,
     RunState,
     StopWhenUseless,
-    placement,
+    placement_of,
 )
 from orchestrator.cluster.session import Slots, bundle
 from orchestrator.cluster.shared_data import SharedData
@@ -58,6 +58,7 @@ def train_trials(
         )
         for trial_id, trial in state.trials.items()
     }
+    state.bundles = {id_: bundle(order.needs) for id_, order in orders.items()}
     ahead = sorted(state.canary.awaited) if state.canary is not None else []
     # Those that go ahead first, the others in their own order.
     orders = {id_: orders[id_] for id_ in dict.fromkeys([*ahead, *orders])}
@@ -94,13 +95,10 @@ def _tuner(
         data=data,
     )
 
-    def needs(config: dict[str, Any]) -> tune.PlacementGroupFactory:
-        return placement(config["trial_id"], bundle(orders[config["trial_id"]].needs))
-
     # Two rounds may begin in one second, and a clock may be set back.
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     return tune.Tuner(
-        tune.with_resources(trainable, needs),
+        tune.with_resources(trainable, placement_of),
         param_space={"trial_id": tune.grid_search(list(orders))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
