@@ -11,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import duckdb
+
 from orchestrator.errors import OrchestratorError
 from orchestrator.results import ResultsFolder, compact
 
@@ -58,6 +60,7 @@ def _compact(folder: ResultsFolder, stop: threading.Event) -> None:
         try:
             folder.look()
             compact_if_many(folder, PARTS_MEANWHILE)
-        except OrchestratorError as error:  # Whoever needs the tables or the disk will tell.
+        # Whoever needs the tables or the disk will tell.
+        except (OrchestratorError, duckdb.Error, OSError) as error:
             logger.warning("parts are not joined any more during this run: %s", error)
             return
