@@ -43,7 +43,7 @@ class _TrialSnapshots:
 
     def sorted_rows(self, without: Container[str]) -> list[dict[str, Any]]:
         """The rows that could be read, by step."""
-        read = (row for _, row in self.rows.values() if row is not None)
+        read = (row for _, row in list(self.rows.values()) if row is not None)
         rows = [row for row in read if row["checkpoint_id"] not in without]
         return sorted(rows, key=lambda row: int(row["step"]))
 
