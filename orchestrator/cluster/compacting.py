@@ -11,8 +11,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import duckdb
-
 from orchestrator.errors import OrchestratorError
 from orchestrator.results import ResultsFolder, compact
 
@@ -61,6 +59,6 @@ def _compact(folder: ResultsFolder, stop: threading.Event) -> None:
             folder.look()
             compact_if_many(folder, PARTS_MEANWHILE)
         # Whoever needs the tables or the disk will tell.
-        except (OrchestratorError, duckdb.Error, OSError) as error:
+        except (OrchestratorError, OSError) as error:
             logger.warning("parts are not joined any more during this run: %s", error)
             return

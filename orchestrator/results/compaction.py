@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from orchestrator.results.atomic import TEMPORARY_SUFFIX, replacing, sync_directory
+from orchestrator.results.damage import refuse_damaged
 from orchestrator.results.database import connect
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
 from orchestrator.results.mirror import CONNECTIONS
@@ -60,7 +61,7 @@ def compact(path: Result, *, least_parts: int = 2) -> list[Compacted]:
         What was done, table by table.
 
     Raises:
-        ResultsError: If there are no results, or another process works on them.
+        ResultsError: If there are no results, another process works on them, or parts are damaged.
         StorageError: If the disk takes no more; every part is still there then.
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
@@ -74,6 +75,9 @@ def compact(path: Result, *, least_parts: int = 2) -> list[Compacted]:
             return [compacted for compacted in done if compacted is not None]
         except duckdb.IOException as error:
             raise refused(folder.path, str(error).partition("\n")[0]) from error
+        except duckdb.Error as error:
+            refuse_damaged(folder, error)
+            raise
 
 
 def _compact_table(

@@ -239,3 +239,12 @@ def test_a_report_written_meanwhile_is_begun_anew(
     folder, opened = about_to_be_joined
     assert write_report(folder.path, tmp_path / "report.html").is_file()
     assert len(opened) == 3
+
+
+def test_a_damaged_part_is_named(filled: ResultsFolder) -> None:
+    part = next(filled.table("measures").glob("[!_]*.parquet"))
+    content = bytearray(part.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    part.write_bytes(content)
+    with pytest.raises(ResultsError, match=f"{part.name}: damaged"):
+        compact(filled)
