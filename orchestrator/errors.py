@@ -122,6 +122,10 @@ class QueryError(UserError):
     """SQL that cannot be run over the results."""
 
 
+class FilesGoneError(QueryError):
+    """Files that were being read are gone: the results were compacted meanwhile."""
+
+
 class ExportError(UserError):
     """An export of what there is not, or to where nothing can be written."""
 

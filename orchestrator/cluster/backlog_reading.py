@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.measures import build_measure
-from orchestrator.results import MEASURED, ResultsFolder, connect
+from orchestrator.results import MEASURED, ResultsFolder, again_if_compacted, connect
 from orchestrator.study.spec import Study
 
 
@@ -68,6 +68,7 @@ _MEASURES = f"""
 """  # noqa: S608 - a constant of this package.
 
 
+@again_if_compacted
 def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
     """Read what is stored. What an earlier version of a measure gave counts as missing."""
     backlog = Backlog()
@@ -97,6 +98,7 @@ def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
     return backlog
 
 
+@again_if_compacted
 def read_audited(folder: ResultsFolder, study: Study) -> dict[str, set[str]]:
     """Requests that each snapshot was audited for, by checkpoint.
 
@@ -117,6 +119,7 @@ def read_audited(folder: ResultsFolder, study: Study) -> dict[str, set[str]]:
     return audited
 
 
+@again_if_compacted
 def read_last_checkpoints(folder: ResultsFolder) -> dict[str, dict[str, Any]]:
     """The last checkpoint of each trial, whether or not its snapshot is there, by its id."""
     columns = ("checkpoint_id", "trial_id", "step", "path", "sha256")

@@ -17,7 +17,7 @@ from orchestrator.report.progress import Progress, read_progress
 from orchestrator.report.provenance import Provenance, collect_report_provenance
 from orchestrator.report.queries import Query
 from orchestrator.report.source import Source, open_source
-from orchestrator.results import Location, connect
+from orchestrator.results import Location, again_if_compacted, connect
 from orchestrator.results.several import open_folders, study_labels
 
 FILE = "comparison.html"
@@ -102,6 +102,7 @@ def write_comparison(
     return path
 
 
+@again_if_compacted
 def compare(results: Sequence[str | Location]) -> Comparison:
     """Everything the comparison says, before it becomes HTML.
 

@@ -20,7 +20,7 @@ from orchestrator.report.queries import (
 from orchestrator.report.source import Source, claims_of, open_source
 from orchestrator.report.stated import judge_stated
 from orchestrator.report.ways_of_training import ways_of_training
-from orchestrator.results import Location
+from orchestrator.results import Location, again_if_compacted
 from orchestrator.statistics import (
     Claim,
     flatness_depends_on_parametrization,
@@ -55,6 +55,7 @@ class Judged:
     figure: str
 
 
+@again_if_compacted
 def check_claims(results: str | Location) -> list[Claim]:
     """Judge the claims that the study names.
 

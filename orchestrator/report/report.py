@@ -15,7 +15,7 @@ from orchestrator.report.page import Page, render, write_page
 from orchestrator.report.progress import Progress, read_progress
 from orchestrator.report.provenance import collect_report_provenance
 from orchestrator.report.source import Source, open_source
-from orchestrator.results import Location, again_if_compacted
+from orchestrator.results import Location, ResultsFolder, again_if_compacted
 from orchestrator.statistics.claim import counted
 
 
@@ -33,15 +33,17 @@ def write_report(results: str | Location, output: str | Path | None = None) -> L
         ResultsError: If there are no results at that path.
         ExportError: If nothing can be written there.
     """
-
-    def read() -> tuple[Page, Location]:
-        with open_source(results) as source:
-            return compose(source), source.folder.report
-
-    page, path = again_if_compacted(read)
-    path = path if output is None else Path(output)
+    page, folder = read_page(results)
+    path = folder.report if output is None else Path(output)
     write_page(path, render(page))
     return path
+
+
+@again_if_compacted
+def read_page(results: str | Location) -> tuple[Page, ResultsFolder]:
+    """What the report of a results folder says, and the folder."""
+    with open_source(results) as source:
+        return compose(source), source.folder
 
 
 def compose(source: Source) -> Page:

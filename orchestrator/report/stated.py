@@ -13,7 +13,7 @@ from orchestrator.errors import QueryError
 from orchestrator.report.network_queries import MOST_COMPARED, MOST_RANKED
 from orchestrator.report.queries import Query, identifier
 from orchestrator.report.source import Rows, Source
-from orchestrator.results import ask
+from orchestrator.results import again_if_compacted, ask
 from orchestrator.statistics import (
     Claim,
     Estimate,
@@ -123,6 +123,7 @@ def _query(claim: StatedClaim) -> Query:
     )
 
 
+@again_if_compacted
 def _rows(source: Source, query: Query) -> Rows:
     # SQL from outside: on a connection that reads these results and nothing else.
     names, fetched = ask(

@@ -9,13 +9,15 @@ import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from importlib import resources
 from pathlib import Path
 from string import Template
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import duckdb
 
+from orchestrator.errors import FilesGoneError
 from orchestrator.results.damage import refuse_damaged
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.schema import MEASURED, TABLES
@@ -37,12 +39,14 @@ from orchestrator.results.wide import (
     wide_columns,
 )
 
+P = ParamSpec("P")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # Of the trial, not of the checkpoint: the checkpoint's own count stays.
 _NOT_IN_GAP = ("trial_id", "examples_seen", "written_at")
 MOST_REPETITIONS = 2
+RUN_AGAIN = "if the results were compacted meanwhile, run it again"
 MEASURE_COLUMN_VIEWS = ("by_condition", "wide")
 _GAPS = ("loss_gap", "error_gap")
 
@@ -112,18 +116,29 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     return connection
 
 
-def again_if_compacted(read: Callable[[], T]) -> T:
-    """What ``read`` returns, which opens a connection of its own and closes it.
+def again_if_compacted(read: Callable[P, T]) -> Callable[P, T]:
+    """Begin a function anew that reads tables, if these were compacted meanwhile.
 
     A large run joins its parts now and then. What was opened before then misses the files that
-    were joined, so it is opened anew.
+    were joined. The function opens a connection of its own each time, and writes nothing.
+
+    Raises:
+        FilesGoneError: From the function, if that happens again and again.
     """
-    for _ in range(MOST_REPETITIONS):
+
+    @wraps(read)
+    def reading(*args: P.args, **kwargs: P.kwargs) -> T:
+        for _ in range(MOST_REPETITIONS):
+            try:
+                return read(*args, **kwargs)
+            except (duckdb.IOException, FilesGoneError) as error:
+                logger.info("looking again, for files are gone: %s", error)
         try:
-            return read()
+            return read(*args, **kwargs)
         except duckdb.IOException as error:
-            logger.info("looking again, for files are gone: %s", error)
-    return read()
+            raise FilesGoneError(str(error), RUN_AGAIN) from error
+
+    return reading
 
 
 def _create_views(

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.errors import ResultsError
-from orchestrator.results.database import connect
+from orchestrator.results.database import again_if_compacted, connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.stored_study import read_study
 from orchestrator.study.spec import Study
@@ -83,6 +83,7 @@ class Edit:
         return "\n".join(lines)
 
 
+@again_if_compacted
 def compare_study(folder: ResultsFolder, study: Study) -> Edit:
     """Compare a study with the results it is to go on with.
 

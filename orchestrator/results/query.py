@@ -13,8 +13,13 @@ from typing import Literal, TypeVar
 
 import duckdb
 
-from orchestrator.errors import QueryError
-from orchestrator.results.database import MEASURE_COLUMN_VIEWS, connect
+from orchestrator.errors import FilesGoneError, QueryError
+from orchestrator.results.database import (
+    MEASURE_COLUMN_VIEWS,
+    RUN_AGAIN,
+    again_if_compacted,
+    connect,
+)
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.reading import check_only_reads
 from orchestrator.results.schema import TABLES
@@ -109,7 +114,7 @@ def _open(path: Results, sql: str) -> duckdb.DuckDBPyConnection:
     folders = open_folders(path)
     with sql_errors(), duckdb.connect(":memory:") as bare:
         check_only_reads(bare, sql)
-    connection = connect(
+    connection = again_if_compacted(connect)(
         folders if several else folders[0],
         measure_columns=_NEEDS_MEASURE_COLUMNS.search(sql) is not None,
     )
@@ -144,9 +149,7 @@ def sql_errors(connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[
     try:
         yield
     except duckdb.IOException as error:
-        raise QueryError(
-            str(error), "if the results were compacted meanwhile, run the query again"
-        ) from error
+        raise FilesGoneError(str(error), RUN_AGAIN) from error
     except duckdb.PermissionException as error:
         raise QueryError(str(error), "a query reads only the tables of these results") from error
     except duckdb.Error as error:

@@ -112,13 +112,14 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
     study = read_study(folder)
     snapshots = listed_snapshots(folder)
 
+    @again_if_compacted
     def read() -> tuple[dict[str, int], dict[tuple[str, str], str], tuple[Failure, ...]]:
         with connect(folder, measure_columns=False) as database:
             counts = "SELECT status, count(*) FROM trials GROUP BY status"
             trials: dict[str, int] = dict(database.execute(counts).fetchall())
             return trials, _request_states(database), _failures(database, most_failures)
 
-    trials, states, failures = again_if_compacted(read)
+    trials, states, failures = read()
     requests = tuple(study.requests)
     of_snapshots = [[states.get((id_, request)) for request in requests] for id_ in snapshots]
     pending = sum(None in row for row in of_snapshots)

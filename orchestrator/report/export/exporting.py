@@ -15,8 +15,7 @@ from orchestrator.report.export.tables import csv_table, markdown_table
 from orchestrator.report.figures import FIGURE_KEYS, Figure, Table
 from orchestrator.report.page import Page
 from orchestrator.report.queries import Query
-from orchestrator.report.report import compose
-from orchestrator.report.source import open_source
+from orchestrator.report.report import read_page
 from orchestrator.results import Location
 from orchestrator.results.atomic import write_atomically
 from orchestrator.study.problems import did_you_mean
@@ -107,9 +106,8 @@ def write_export(
     kinds = _known("format", formats, FORMATS)
     if not 1 <= ppi <= MOST_PPI:
         raise ExportError(f"a PNG can't have {ppi:g} pixels an inch: expected 1 to {MOST_PPI}")
-    with open_source(results) as source:
-        page = compose(source)
-        directory = source.folder.path / "export" if to is None else Path(to)
+    page, folder = read_page(results)
+    directory = folder.path / "export" if to is None else Path(to)
     parts = {part.name: part for part in _parts(page)}
     chosen = [parts[name] for name in names]
     # All is drawn before anything is written.
