@@ -111,7 +111,7 @@ def plan_study(
         update_seconds=update_seconds,
         measure_seconds=measure_seconds,
         slots=max(1, int(slots)),
-        gpus_probed="cuda" in {measures_on, *trains_on.values()},
+        gpus_probed=probe and "cuda" in {measures_on, *trains_on.values()},
         audits=audits_left(folder, study, trials),
         measurings_per_audit=len(CHANGES) + 1,
         price_per_cpu_hour=price_per_cpu_hour,

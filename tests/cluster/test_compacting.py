@@ -1,6 +1,7 @@
 """Parts are joined while a run goes on, and nothing is lost by it."""
 
 import threading
+import time
 
 import pytest
 
@@ -57,8 +58,10 @@ def test_what_keeps_it_from_doing_so_is_no_reason_to_end_the_run(folder, monkeyp
     monkeypatch.setattr(module, "PARTS_MEANWHILE", 2)
     monkeypatch.setattr(module, "compact", refuse)
     with folder.lock(), compacting(folder):
+        deadline = time.monotonic() + 30
         while "not joined any more" not in caplog.text:
-            pass
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
     assert len(asked) == 1
 
 

@@ -5,13 +5,15 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.errors import ResultsError, StorageError
+from orchestrator.errors import FilesGoneError, ResultsError, StorageError
 from orchestrator.report import source, write_report
 from orchestrator.results import (
     ResultsFolder,
+    again_if_compacted,
     compact,
     compaction,
     connect,
@@ -239,6 +241,20 @@ def test_a_report_written_meanwhile_is_begun_anew(
     folder, opened = about_to_be_joined
     assert write_report(folder.path, tmp_path / "report.html").is_file()
     assert len(opened) == 3
+
+
+def test_what_is_gone_again_and_again_is_told() -> None:
+    times: list[int] = []
+
+    @again_if_compacted
+    def read() -> None:
+        times.append(len(times))
+        raise duckdb.IOException("No such file")
+
+    with pytest.raises(FilesGoneError, match="No such file") as told:
+        read()
+    assert "run it again" in str(told.value.hint)
+    assert len(times) == 3
 
 
 def test_a_damaged_part_is_named(filled: ResultsFolder) -> None:
