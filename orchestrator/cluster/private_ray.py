@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import ray
+from filelock import FileLock, Timeout
 from ray._private import ray_constants
 
 from orchestrator.errors import OrchestratorError
@@ -23,6 +24,7 @@ PRIVATE = {"address": "local", "include_dashboard": False, "_node_ip_address": "
 """What ``ray.init`` is told. Without an explicit "local", it joins any cluster it finds here."""
 
 
+_OWNED = ".orchestrator.lock"
 _LONGEST_SOCKET = 107  # Of Unix, in bytes.
 _BELOW_FOLDER = len("/session_2026-11-25_23-16-05_031215_4194304/sockets/plasma_store")
 
@@ -57,15 +59,32 @@ def leaving_nothing() -> Iterator[None]:
     """Remove at the end what the Ray of this process wrote to its temporary folder.
 
     Ray itself leaves a megabyte of logs of each start for ever. They are kept where something
-    went wrong that the user cannot mend: there they may tell why.
+    went wrong that the user cannot mend: there they may tell why. Of a run that was killed, the
+    next one removes them.
     """
     folder = Path(ray._private.worker._global_node.get_session_dir_path())
-    try:
-        yield
-    except (OrchestratorError, KeyboardInterrupt):
+    with _own(folder):
+        _remove_what_killed_runs_left(folder.parent)
+        try:
+            yield
+        except (OrchestratorError, KeyboardInterrupt):
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        except BaseException:
+            (folder / _OWNED).unlink(missing_ok=True)  # So it is kept.
+            raise
         shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _own(folder: Path) -> FileLock:
+    """A lock that the operating system gives up when this process ends, however it ends."""
+    return FileLock(folder / _OWNED, timeout=0)
+
+
+def _remove_what_killed_runs_left(sessions: Path) -> None:
+    for mark in sessions.glob(f"session_*/{_OWNED}"):
+        with suppress(Timeout, OSError), _own(mark.parent):
+            shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def _guard_token() -> None:

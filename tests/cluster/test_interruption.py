@@ -145,6 +145,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(small
     last = start(study, undisturbed)
     assert finish(last)
     assert not left_by_ray(last)
+    assert not left_by_ray(killed)
     assert_equal_results(disturbed, undisturbed)
 
 

@@ -159,3 +159,13 @@ def test_rays_setting_is_restored():
     with kept_private():
         assert private_ray.ray_constants.ENABLE_RAY_CLUSTER is False
     assert private_ray.ray_constants.ENABLE_RAY_CLUSTER is before
+
+
+def test_only_what_killed_runs_left_is_removed(tmp_path):
+    killed, running, others = (tmp_path / f"session_{name}" for name in ("1", "2", "3"))
+    for folder in (killed, running, others):
+        (folder / "logs").mkdir(parents=True)
+    (killed / private_ray._OWNED).touch()
+    with private_ray._own(running):
+        private_ray._remove_what_killed_runs_left(tmp_path)
+        assert sorted(tmp_path.iterdir()) == [running, others]
