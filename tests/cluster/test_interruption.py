@@ -78,10 +78,15 @@ def start_and_train(study, folder, starting=start):
     return started
 
 
-def left_by_ray(process):
-    """What the Ray of a process left in its temporary folder."""
-    usual = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
-    return list(usual.glob(f"session_*_{process.pid}"))
+@pytest.fixture
+def left_by_ray(monkeypatch):
+    """What the runs of a test left in Ray's temporary folder, which is theirs alone.
+
+    In the usual one, a folder's name ends in a process number, and numbers come again.
+    """
+    with tempfile.TemporaryDirectory(prefix="ray-") as folder:  # Short: sockets are made below.
+        monkeypatch.setenv("RAY_TMPDIR", folder)
+        yield lambda: {path.name for path in Path(folder, "ray").glob("session_2*")}
 
 
 def finish(process):
@@ -105,7 +110,9 @@ def signal_until_it_ends(process, number):
         time.sleep(0.1)
 
 
-def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(small_study, tmp_path):
+def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
+    small_study, tmp_path, left_by_ray
+):
     study = small_study(**LONGER)
     disturbed, undisturbed = tmp_path / "disturbed results", tmp_path / "undisturbed"
 
@@ -113,6 +120,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(small
     wait_until(lambda: len(list(disturbed.glob("snapshots/*/*.json"))) >= 3, killed)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate()
+    assert len(left_by_ray()) == 1
 
     for number, send in (
         (signal.SIGINT, signal_group),
@@ -127,7 +135,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(small
         if send is not signal_until_it_ends:
             assert "Go on with:" in output
             assert not list(disturbed.rglob(".*.tmp"))
-            assert not left_by_ray(process)
+            assert not left_by_ray()
 
     lost, terminal = start_and_train(study, disturbed, start_in_terminal)
     os.close(terminal)
@@ -142,10 +150,8 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(small
     assert output.rstrip().endswith("report.html")
     assert f"{4 - len(done)} trained" in output
 
-    last = start(study, undisturbed)
-    assert finish(last)
-    assert not left_by_ray(last)
-    assert not left_by_ray(killed)
+    assert finish(start(study, undisturbed))
+    assert not left_by_ray()
     assert_equal_results(disturbed, undisturbed)
 
 
