@@ -60,12 +60,7 @@ def _unfinished(progress: Progress) -> Iterator[str]:
             f"{counted(progress.outstanding, 'trial')} of {progress.expected_trials:,} are not "
             f"completed ({running:,} begun). Those that are may not be like the others."
         )
-    if progress.unmeasured is None:
-        yield (
-            "The study names components that are not installed here, so what remains to be "
-            "measured could not be counted."
-        )
-    for request, missing in (progress.unmeasured or {}).items():
+    for request, missing in progress.unmeasured.items():
         if missing:
             of = f"{missing:,} of {counted(progress.snapshots, 'snapshot')}"
             yield f"Not measured yet: {request} on {of}."

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.report.figures import Table
-from orchestrator.report.progress import expected_trials
 from orchestrator.report.queries import CATALOG, HOW_MEASURED
 from orchestrator.report.source import Source, claims_of
 from orchestrator.report.statistical_methods import NOTATION, describe_statistics
+from orchestrator.results import expected_trials
 from orchestrator.statistics.claim import counted
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import ValidationError
 
 from orchestrator.report.queries import (
     MEASURED_REQUESTS,
@@ -16,8 +12,8 @@ from orchestrator.report.queries import (
     UNAUDITED,
 )
 from orchestrator.report.source import Source, claims_of
+from orchestrator.results import asked_requests, expected_trials
 from orchestrator.statistics.claim import counted
-from orchestrator.study.spec import Study
 
 _OF_AUDITS = "flatness_depends_on_parametrization"
 
@@ -31,8 +27,7 @@ class Progress:
         trials: Status → number of trials stored.
         stop_reasons: Why completed trials stopped → number of trials.
         snapshots: How many snapshots there are to measure.
-        unmeasured: Request → number of snapshots without any answer to it. None if the study
-            names components that are not installed here, so its requests are unknown.
+        unmeasured: Request → number of snapshots without any answer to it.
         unaudited: Conditions without an audited network, in a study with a claim about audits.
     """
 
@@ -40,7 +35,7 @@ class Progress:
     trials: Mapping[str, int]
     stop_reasons: Mapping[str, int]
     snapshots: int
-    unmeasured: Mapping[str, int] | None
+    unmeasured: Mapping[str, int]
     unaudited: int = 0
 
     @property
@@ -61,7 +56,7 @@ class Progress:
     @property
     def finished(self) -> bool:
         """Whether every trial has ended, and every snapshot and audit has its answers."""
-        missing = any((self.unmeasured or {}).values())
+        missing = any(self.unmeasured.values())
         return not (self.outstanding or missing or self.unaudited)
 
     @property
@@ -74,10 +69,10 @@ class Progress:
             ended = f"{self.completed} of {self.expected_trials} trials are completed"
             failed = f", {self.failed} failed" if self.failed else ""
             parts.append(ended + failed)
-        missing = sum((self.unmeasured or {}).values())
+        missing = sum(self.unmeasured.values())
         if missing:
             parts.append(
-                f"{missing:,} of {len(self.unmeasured or {}) * self.snapshots:,} measurements of "
+                f"{missing:,} of {len(self.unmeasured) * self.snapshots:,} measurements of "
                 "snapshots are missing"
             )
         if self.unaudited:
@@ -97,27 +92,12 @@ def read_progress(source: Source) -> Progress:
         if status == "completed":
             stop_reasons[stop_reason] = stop_reasons.get(stop_reason, 0) + count
     snapshots = source.rows(SNAPSHOT_COUNT)["snapshots"][0]
-    requests = _requests(source.study)
-    unmeasured = None
-    if requests is not None:
-        measured = dict(source.rows(MEASURED_REQUESTS).tuples())
-        unmeasured = {name: max(0, snapshots - measured.get(name, 0)) for name in requests}
+    measured = dict(source.rows(MEASURED_REQUESTS).tuples())
+    unmeasured = {
+        request: max(0, snapshots - measured.get(request, 0))
+        for request in asked_requests(source.study)
+    }
     expected = expected_trials(source.study)
     audited = any(claim.name == _OF_AUDITS for claim in claims_of(source))
     unaudited = source.rows(UNAUDITED)["conditions"][0] if audited else 0
     return Progress(expected, trials, stop_reasons, snapshots, unmeasured, unaudited)
-
-
-def expected_trials(study: Mapping[str, Any]) -> int:
-    """Number of trials of a resolved study: points of the grid times seeds."""
-    seeds = study.get("seeds", 1)
-    points = math.prod(len(values) for values in study.get("sweep", {}).values())
-    return points * (seeds if isinstance(seeds, int) else len(seeds))
-
-
-def _requests(study: Mapping[str, Any]) -> list[str] | None:
-    try:
-        return list(Study.model_validate(study).requests)
-    except ValidationError:
-        # A plug-in's component, on a machine without the plug-in: the report says so.
-        return None

@@ -43,7 +43,9 @@ from orchestrator.results.storage import require_space as require_space
 from orchestrator.results.storage import storing as storing
 from orchestrator.results.store_path import Location as Location
 from orchestrator.results.store_path import StorePath as StorePath
+from orchestrator.results.stored_study import asked_requests as asked_requests
 from orchestrator.results.stored_study import described_study as described_study
+from orchestrator.results.stored_study import expected_trials as expected_trials
 from orchestrator.results.stored_study import read_study as read_study
 from orchestrator.results.writer import sweep_temporary as sweep_temporary
 from orchestrator.results.writer import write_part as write_part

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,11 @@ from orchestrator.results.lock import LockHolder
 from orchestrator.results.several import Result
 from orchestrator.results.snapshots import listed_snapshots
 from orchestrator.results.store_path import Location
-from orchestrator.results.stored_study import read_study
+from orchestrator.results.stored_study import (
+    asked_requests,
+    described_study,
+    expected_trials,
+)
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
         ResultsError: If there are no results, or their study can't be read.
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
-    study = read_study(folder)
+    study = described_study(folder)
     snapshots = listed_snapshots(folder)
 
     @again_if_compacted
@@ -120,15 +123,15 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
             return trials, _request_states(database), _failures(database, most_failures)
 
     trials, states, failures = read()
-    requests = tuple(study.requests)
+    requests = asked_requests(study)
     of_snapshots = [[states.get((id_, request)) for request in requests] for id_ in snapshots]
     pending = sum(None in row for row in of_snapshots)
     failed = sum(None not in row and "failed" in row for row in of_snapshots)
     return StudyStatus(
-        study=study.study,
+        study=study["study"],
         path=folder.path,
         running=folder.lock.holder(),
-        trials_expected=math.prod(map(len, study.sweep.values())) * len(study.seed_list),
+        trials_expected=expected_trials(study),
         trials_completed=trials.get("completed", 0),
         trials_running=trials.get("running", 0),
         trials_failed=trials.get("failed", 0),

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import ResultsError
 from orchestrator.results.folder import MEND_STUDY, ResultsFolder
+from orchestrator.study.measure_options import (
+    CustomMeasure,
+    MeasureOptions,
+    MeasureRequest,
+    MeasuringOptions,
+    short_form,
+)
 from orchestrator.study.problems import Source
 from orchestrator.study.spec import Study
 from orchestrator.study.sweep_check import check_axes
 
 # A plug-in that is not installed here, or a later version, may know names that are unknown here.
 _OF_NAMES = {"union_tag_invalid", "string_pattern_mismatch"}
+_MEASURE: TypeAdapter[MeasureOptions] = TypeAdapter(MeasureRequest)
 
 
 def read_study(folder: ResultsFolder) -> Study:
@@ -53,6 +62,26 @@ def described_study(folder: ResultsFolder) -> dict[str, Any]:
         if not names:
             raise
     return folder.stored_study()
+
+
+def expected_trials(study: Mapping[str, Any]) -> int:
+    """Number of trials of a stored study: points of its grid times seeds."""
+    seeds = study.get("seeds", 1)
+    points = math.prod(len(values) for values in study.get("sweep", {}).values())
+    return points * (seeds if isinstance(seeds, int) else len(seeds))
+
+
+def asked_requests(study: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a stored study asks of each snapshot, also of measures that are unknown here."""
+    suffix = MeasuringOptions.model_validate(study.get("measuring", {})).suffix
+    return tuple(_measure_options(one).request + suffix for one in study.get("measures", ()))
+
+
+def _measure_options(content: Any) -> MeasureOptions:
+    try:
+        return _MEASURE.validate_python(content)
+    except ValidationError:  # A plug-in's: the others were checked when the study was read.
+        return CustomMeasure.model_validate(short_form(content))
 
 
 def _unreadable(folder: ResultsFolder, error: Mapping[str, Any]) -> ResultsError:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -8,7 +9,7 @@ from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, compact, study_status, write_part
 from orchestrator.results.status import RequestStatus, status_text
 
-from .conftest import at, checkpoint_row, measure_row, trial_row
+from .conftest import at, checkpoint_row, fill, measure_row, study_json, trial_row
 
 
 def test_a_study_that_has_not_begun(folder: ResultsFolder) -> None:
@@ -102,3 +103,20 @@ def test_checkpoints_of_other_trials_count_too(filled: ResultsFolder) -> None:
     row = checkpoint_row("a0", 30)
     write_part(filled, "checkpoints", [row], "a0-30")
     assert study_status(filled).snapshots == 8
+
+
+def test_components_that_are_not_installed_here_count_too(
+    make_folder: Callable[..., ResultsFolder],
+) -> None:
+    study = study_json(
+        model={"name": "someones_model", "width": 3},
+        measures=[{"name": "margin"}, {"name": "entropy", "temperature": 2.0, "base": "e"}],
+        measuring={"dtype": "float32"},
+    )
+    folder = fill(make_folder(study=study))
+    request = 'entropy(base="e", temperature=2.0) [dtype=float32]'
+    row = measure_row("a0", 20, "entropy", 0.5, request=request)
+    write_part(folder, "measures", [row], "a0-20-entropy")
+    margin, entropy = study_status(folder).requests
+    assert margin.request == "margin [dtype=float32]"
+    assert entropy == RequestStatus(request, ok=1, nonfinite=0, failed=0, missing=7)

@@ -52,7 +52,7 @@ def coverage_figure(source: Source, hue: Hue | None) -> Figure:
     if not_begun > 0:
         trials.append((_NOT_BEGUN, _NOT_BEGUN, not_begun))
     answers: list[Part] = source.rows(ANSWERED).tuples()
-    for request, missing in (progress.unmeasured or {}).items():
+    for request, missing in progress.unmeasured.items():
         answers += [(request, _MISSING, missing)] if missing else []
     rows = source.rows(apart)
     return Figure(
