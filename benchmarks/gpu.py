@@ -130,7 +130,7 @@ def differences(name: str, device: torch.device) -> list[str]:
     losses = [one.evaluate("train").loss for one in (here, there)]
     apart = abs(losses[1] - losses[0]) / abs(losses[0])
     print(f"{name:7} loss after {UPDATES} updates {losses[0]:.6f}, differs by {apart:.1e}")
-    wrong = [f"{name}: loss differs by {apart:.1e}"] if apart > LOSS_TOLERANCE else []
+    wrong = [] if apart <= LOSS_TOLERANCE else [f"{name}: loss differs by {apart:.1e}"]
     cpu, gpu = (rows_of(name, here, one) for one in (torch.device("cpu"), device))
     if cpu.keys() != gpu.keys():
         wrong.append(f"{name}: other rows: {sorted(map(str, cpu.keys() ^ gpu.keys()))}")
