@@ -6,9 +6,10 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from ray import tune
+from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.search import BasicVariantGenerator
 
@@ -171,6 +172,15 @@ def placement_of(config: Mapping[str, Any]) -> tune.PlacementGroupFactory:
     return placement(trial_id, _current.bundles[trial_id])
 
 
+def _process_died(trial: Any) -> bool:
+    """Whether a trial failed because its process died, and not by an exception in it."""
+    # The driver's own copy: it reaches the storage, where Tune itself looks, when all has ended.
+    error = trial.pickled_error_file
+    return error is not None and isinstance(
+        cloudpickle.loads(Path(error).read_bytes()), RayActorError
+    )
+
+
 class RunCallback(tune.Callback):  # type: ignore[misc]
     """Passes Tune's news on to the current :class:`RunState`."""
 
@@ -190,7 +200,7 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial is going to be started again: elsewhere, if its process died."""
-        if _current is not None and isinstance(trial.get_pickled_error(), RayActorError):
+        if _current is not None and _process_died(trial):
             trial_id = trial.config["trial_id"]
             _current.nodes.died(trial_id)
             (bundle,) = trial.placement_group_factory.bundles
@@ -199,7 +209,7 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial failed for good."""
         if _current is not None:
-            if isinstance(trial.get_pickled_error(), RayActorError):
+            if _process_died(trial):
                 _current.nodes.died(trial.config["trial_id"])
             _current.end(trial.config["trial_id"])
 

@@ -5,7 +5,7 @@ import ray
 
 from orchestrator.cluster.failing_nodes import FailingNodes
 
-from .comparison import tables
+from .comparison import rows, tables
 from .test_interruption import finish
 from .test_node_lost import cluster, run  # noqa: F401 - fixtures
 
@@ -89,6 +89,8 @@ def test_trials_leave_a_node_that_kills_them(cluster, run, small_study, tmp_path
     assert "8 of 8 trials completed" in told
     bad, places = node.read_text(), log.read_text().split()
     # Each of the first few once, none of them twice; then nobody goes there.
+    attempts = "SELECT max(attempt), sum(attempt - 1) FROM trials"
+    assert rows(folder, attempts) == [(2, places.count(bad))]
     assert 1 <= places.count(bad) <= 5, places
     assert set(places) == {node.node_id for node in cluster.nodes}
     assert bad not in places[-4:]
