@@ -118,13 +118,14 @@ class DiesOnNode(nn.Module):
 class Hangs(nn.Module):
     """A network that stops for ever in the middle of training, unless a file is there."""
 
-    def __init__(self, input_shape, classes, unless):
+    def __init__(self, input_shape, classes, unless, calls=0):
         super().__init__()
         self.linear = nn.Linear(int(torch.tensor(input_shape).prod()), classes)
-        self.unless = Path(unless)
+        self.unless, self.calls = Path(unless), calls
 
     def forward(self, x):
-        if self.training and not self.unless.exists():
+        self.calls -= 1
+        if self.training and self.calls < 0 and not self.unless.exists():
             threading.Event().wait()
         return self.linear(x.flatten(1))
 
