@@ -83,6 +83,14 @@ def test_text(filled: ResultsFolder) -> None:
     ]
 
 
+def test_what_is_in_work_is_not_waiting(folder: ResultsFolder) -> None:
+    write_part(folder, "trials", [trial_row("a0", status="running", stop_reason=None)], "a0-1")
+    told = "trials     0 of 4 completed, 1 interrupted, 0 failed, 3 not begun"
+    assert status_text(study_status(folder)).splitlines()[1] == told
+    with folder.lock():
+        assert "1 running, 0 failed, 3 not begun" in status_text(study_status(folder))
+
+
 def test_values_for_json(filled: ResultsFolder) -> None:
     write_part(filled, "trials", [trial_row("a0", trial_id="x", status="failed")], "x-1")
     with filled.lock():

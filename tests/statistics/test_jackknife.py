@@ -22,11 +22,13 @@ def test_interval_of_one_mean_is_students():
     assert (low, high) == pytest.approx(expected)
 
 
-def test_interval_of_a_difference_of_means_is_welchs():
-    first, second = (VALUES[members] for members in STRATA)
-    weights = jackknife_weights(STRATA)
-    without = weights[:, 3:] @ second / 4 - weights[:, :3] @ first / 3
-    found = jackknife_interval(second.mean() - first.mean(), without, STRATA, 0.95)
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_interval_of_a_difference_of_means_is_welchs(size):
+    strata = [np.arange(size), np.arange(size, 7)]
+    first, second = (VALUES[members] for members in strata)
+    weights = jackknife_weights(strata)
+    without = weights[:, size:] @ second / (7 - size) - weights[:, :size] @ first / size
+    found = jackknife_interval(second.mean() - first.mean(), without, strata, 0.95)
     expected = stats.ttest_ind(second, first, equal_var=False).confidence_interval(0.95)
     assert found == pytest.approx((expected.low, expected.high))
 
