@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from orchestrator.statistics.bootstrap import LOGARITHMIC, Groups
+from orchestrator.statistics.bootstrap import LINEAR, LOGARITHMIC, Groups, student_interval
 from orchestrator.statistics.median import median
+from orchestrator.statistics.resampling import DEFAULT
 
 
 def test_median_of_odd_and_even_numbers_of_rows():
@@ -19,6 +20,20 @@ def test_interval_covers_the_median_and_grows_with_the_spread_of_trials():
     narrow, wide = median(ratios, groups, LOGARITHMIC), median(ratios**5, groups, LOGARITHMIC)
     assert narrow.low < narrow.value < narrow.high
     assert wide.high / wide.low == pytest.approx((narrow.high / narrow.low) ** 5, rel=0.02)
+
+
+def test_each_resample_is_the_median_of_its_rows():
+    generator = np.random.default_rng(2)
+    groups = Groups.of(np.repeat(range(6), 3).tolist(), np.repeat(range(2), 9).tolist())
+    values = generator.normal(size=18)
+    # Two of three trials are drawn in each condition and count 3/2 each time.
+    draws = groups.weights(DEFAULT.resamples, DEFAULT.seed) * 2 / 3
+    assert np.array_equal(draws, np.round(draws))
+    times = draws.astype(int)[:, groups.trial]
+    medians = np.array([np.median(np.repeat(values, row)) for row in times])
+    found = median(values, groups)
+    expected = student_interval(found.value, medians, groups.degrees_of_freedom, LINEAR, 0.95)
+    assert (found.low, found.high) == pytest.approx(expected, rel=1e-12)
 
 
 def test_what_is_not_finite_is_counted():
