@@ -86,7 +86,10 @@ def _measure_options(content: Any) -> MeasureOptions:
 
 def _unreadable(folder: ResultsFolder, error: Mapping[str, Any]) -> ResultsError:
     where, why = ".".join(map(str, error["loc"])), error["msg"]
+    mend = f"use the version of this package that wrote it, or {MEND_STUDY}"
+    if error.get("type") == "union_tag_invalid":
+        why = f"unknown name {error['ctx']['tag']!r}"
+        mend = "install here the package that offers it, or the version of this one that wrote it"
     return ResultsError(
-        f"{folder.resolved}: not a study this version can read: {where}: {why}",
-        f"use the version of the package that wrote it, or {MEND_STUDY}",
+        f"{folder.resolved}: not a study this version can read: {where}: {why}", mend
     )
