@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,7 @@ PRIVATE = {"address": "local", "include_dashboard": False, "_node_ip_address": "
 
 
 _OWNED = ".orchestrator.lock"
+_YOUNG_SECONDS = 5.0
 _LONGEST_SOCKET = 107  # Of Unix, in bytes.
 _BELOW_FOLDER = len("/session_2026-11-25_23-16-05_031215_4194304/sockets/plasma_store")
 
@@ -83,8 +85,11 @@ def _own(folder: Path) -> FileLock:
 
 def _remove_what_killed_runs_left(sessions: Path) -> None:
     for mark in sessions.glob(f"session_*/{_OWNED}"):
-        with suppress(Timeout, OSError), _own(mark.parent):
-            shutil.rmtree(mark.parent, ignore_errors=True)
+        with suppress(Timeout, OSError):
+            # A run that has just made its mark may not hold the lock yet.
+            if time.time() - mark.stat().st_mtime > _YOUNG_SECONDS:
+                with _own(mark.parent):
+                    shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def _guard_token() -> None:

@@ -162,10 +162,13 @@ def test_rays_setting_is_restored():
 
 
 def test_only_what_killed_runs_left_is_removed(tmp_path):
-    killed, running, others = (tmp_path / f"session_{name}" for name in ("1", "2", "3"))
-    for folder in (killed, running, others):
+    killed, running, beginning, others = (tmp_path / f"session_{number}" for number in range(4))
+    for folder in (killed, running, beginning, others):
         (folder / "logs").mkdir(parents=True)
+    (beginning / private_ray._OWNED).touch()  # Its lock comes next.
     (killed / private_ray._OWNED).touch()
     with private_ray._own(running):
+        for old in (killed, running):
+            os.utime(old / private_ray._OWNED, (0, 0))
         private_ray._remove_what_killed_runs_left(tmp_path)
-        assert sorted(tmp_path.iterdir()) == [running, others]
+        assert sorted(tmp_path.iterdir()) == [running, beginning, others]
