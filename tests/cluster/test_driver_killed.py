@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from .comparison import assert_equal_results
+from .in_process import run_in_process
 from .test_interruption import LONGER, finish, start, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -58,7 +59,7 @@ def test_ten_kills_of_the_driver_change_no_table_and_leave_nothing_behind(
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setenv("MARKER", marker)
     orphans = orphaned_segments()
-    finish(start(study, undisturbed))
+    run_in_process(study, undisturbed)
     # From before anything is stored (planning) to when only measures are missing (draining).
     moments = random.Random(0)
     shares = sorted(moments.random() for _ in range(KILLS))

@@ -17,6 +17,7 @@ import pytest
 import orchestrator
 
 from .comparison import assert_equal_results
+from .in_process import run_in_process
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -150,7 +151,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
     assert output.rstrip().endswith("report.html")
     assert f"{4 - len(done)} trained" in output
 
-    assert finish(start(study, undisturbed))
+    run_in_process(study, undisturbed)
     assert not left_by_ray()
     assert_equal_results(disturbed, undisturbed)
 

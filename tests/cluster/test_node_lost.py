@@ -15,7 +15,8 @@ from orchestrator.results import ResultsFolder
 
 from .comparison import assert_equal_results
 from .conftest import JOINS_PRIVATE
-from .test_interruption import LONGER, finish, start
+from .in_process import run_in_process
+from .test_interruption import LONGER, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -101,7 +102,7 @@ def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(
     assert "4 of 4 trials completed" in finish(process)
 
     undisturbed = tmp_path / "undisturbed"
-    finish(start(study, undisturbed))
+    run_in_process(study, undisturbed)
     if on_store:
         object_store.copy(store_url, disturbed)
     assert_equal_results(disturbed, undisturbed)
