@@ -95,7 +95,8 @@ def run(part):
 def main(parts):
     if unknown := set(parts) - PARTS.keys():
         sys.exit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
-    sys.exit(any([run(part) for part in parts or PARTS]))
+    codes = [run(part) for part in parts or PARTS]
+    sys.exit(any(codes))
 
 
 if __name__ == "__main__":

@@ -40,10 +40,12 @@ def kill(at, file, **more):
         pytest.param(
             [EAGER, kill("half", r"resume/\."), kill("named", r"resume/\w+\.safetensors")],
             id="half a resume state, and before it has its name",
+            marks=pytest.mark.full,
         ),
         pytest.param(
             [EAGER, kill("renamed", r"resume/\w+\.previous"), kill("renamed", r"epochs/")],
             id="between two resume states, and between rows and resume state",
+            marks=pytest.mark.full,
         ),
         # … and a measurer.
         pytest.param(
