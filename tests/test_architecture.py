@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "orchestrator"
+TESTS = Path(__file__).parent
 FILES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
 
 MAY_IMPORT = {
@@ -170,6 +171,50 @@ def test_no_file_can_bring_code_with_it():
         for file in FILES
         for offenders in (imports_that_run_code, calls_that_run_code)
         for offender in offenders(file)
+    ] == []
+
+
+# Private names of other libraries that tests need: there is no public way to what they give.
+FOREIGN_PRIVATE = {
+    "_forward_hooks": "whether a module's hooks were removed",
+    "_forward_pre_hooks": "the same",
+    "_python_dispatch": "the mode that sees every operation, of the pretended device",
+    "_pytree": "tensors inside arguments, for the same",
+    "_to_copy": "an operation, named by ATen",
+    "_index_put_impl_": "the same",
+    "_make_wrapper_subclass": "the only way to a tensor of a pretended device",
+    "_private": "what Ray was started with, and its checks of cluster files",
+    "_internal": "what Ray Tune hands a trial",
+    "_derive_autoscaling_config_from_ray_cr": "what KubeRay's autoscaler reads",
+    "_bound": "the arguments of a placement group factory",
+    "_local_tuner": "what Ray Tune pickles",
+}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in FOREIGN_PRIVATE
+
+
+def private_names(path: Path) -> Iterator[str]:
+    """Imported, looked up in anything but ``self``, or patched by their name."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom):
+            names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Attribute):
+            own = isinstance(node.value, ast.Name) and node.value.id in {"self", "cls"}
+            names = [] if own else [node.attr]
+        elif isinstance(node, ast.Call) and called(node).endswith("setattr"):
+            texts = [one.value for one in node.args[:2] if isinstance(one, ast.Constant)]
+            names = [name for text in texts for name in str(text).split(".")]
+        for name in names:
+            if is_private(name):
+                yield f"{path.relative_to(TESTS)}:{node.lineno}: {name}"
+
+
+def test_tests_use_public_names():
+    assert [
+        offender for path in sorted(TESTS.rglob("*.py")) for offender in private_names(path)
     ] == []
 
 

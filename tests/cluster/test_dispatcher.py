@@ -16,7 +16,7 @@ from orchestrator.results import ResultsFolder, connect
 
 from ..results.conftest import study_json
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.ray
 
 
 class DiesOnce:

@@ -90,7 +90,7 @@ def test_labels_are_sampled_only_where_that_is_fewer_gradients():
 def test_sampled_labels_do_not_depend_on_how_examples_are_divided(monkeypatch):
     whole = sampled_ggn_trace(many_classes(), 4)
     passes = sampled_ggn_trace(many_classes(examples_per_pass=7), 4)
-    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients._NUMBERS_ON_CPU", 1)
+    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients.NUMBERS_ON_CPU", 1)
     singles = sampled_ggn_trace(many_classes(), 4)
     for other in (passes, singles):
         assert other.value == pytest.approx(whole.value, rel=1e-12)

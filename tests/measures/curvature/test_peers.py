@@ -161,7 +161,7 @@ def test_the_rule_by_which_pyhessian_stops_says_nothing_of_the_error():
         probes = quiet(pyhessian(context).trace)
         theirs.append(abs(np.mean(probes) / dense - 1))
         context.seed = seed
-        context._shared.clear()
+        context.shared = lambda key, compute: compute()
         found = controlled_trace(context, relative_error=0.02).total
         covered += abs(found.value - dense) <= 2.13 * found.standard_error
     assert np.mean(np.array(theirs) > 20 * 0.001) > 0.3

@@ -67,8 +67,8 @@ def test_intervals_cover_the_trace_and_its_parts(
     covered, used = [], set()
     for seed in range(simulations):
         context.seed = seed
-        for key in [key for key in context._shared if key[0] == "probe_moments"]:
-            del context._shared[key]
+        for index in range(128):
+            context.release(("probe_moments", index))
         found = estimate(
             context, probes=128 if relative_error else 48, relative_error=relative_error
         )

@@ -10,7 +10,7 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.sharpness.displaced import LossAndError
-from orchestrator.measures.sharpness.local_entropy import LocalEntropy, _embedded, _quadrature
+from orchestrator.measures.sharpness.local_entropy import LocalEntropy, embedded_weights, quadrature
 from orchestrator.study.measure_options.sharpness import LocalEntropyOptions
 from tests.binomial import assert_at_least, assert_covers, with_simulations
 from tests.measures.cases import case, random_dataset
@@ -120,11 +120,11 @@ def test_an_integral_that_five_nodes_cannot_resolve_gives_no_value(
 
 
 def test_the_rules_integrate_polynomials_exactly() -> None:
-    nodes, weights = _quadrature()
+    nodes, weights = quadrature()
     for power in range(10):
         integral = sum(w * x**power for w, x in zip(weights, nodes, strict=True))
         assert integral == pytest.approx(1 / (power + 1))
-        fewer = sum(w * x**power for w, x in zip(_embedded(nodes), nodes, strict=True))
+        fewer = sum(w * x**power for w, x in zip(embedded_weights(nodes), nodes, strict=True))
         assert (fewer == pytest.approx(1 / (power + 1))) == (power < 4)
 
 
