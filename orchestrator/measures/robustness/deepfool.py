@@ -10,14 +10,14 @@ from torch import Tensor
 from orchestrator.measures.base import Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.margins.output_margins import margins
-from orchestrator.measures.robustness.ball import Norm, dual_lengths, lengths
+from orchestrator.measures.robustness.ball import Norm, lengths
 from orchestrator.measures.robustness.distances import (
     Distances,
     distance_entries,
     summarize_distances,
 )
 from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs, lead, logits_of
-from orchestrator.measures.robustness.linearized import boundary_distances, class_gradients
+from orchestrator.measures.robustness.linearized import Boundaries
 from orchestrator.study.measure_options.robustness import DeepfoolMarginOptions
 
 
@@ -63,8 +63,8 @@ def _of_pass(
     active = torch.arange(len(x), device=x.device)
     for iteration in range(iterations + 1):
         moved = (1 + overshoot) * total[active]
-        logits, gradients = class_gradients(context, x[active] + moved)
-        ahead = lead(logits, y[active])
+        boundaries = Boundaries(context, x[active] + moved, y[active], norm)
+        ahead = lead(boundaries.logits, y[active])
         over = ahead < 0
         found[active[over]] = lengths(moved[over], norm)
         found[active[ahead.isnan()]] = torch.nan
@@ -72,21 +72,18 @@ def _of_pass(
         active = active[going]
         if not len(active) or iteration == iterations:
             break
-        total[active] += _to_boundary(logits[going], gradients[going], y[active], norm).view_as(
-            total[active]
-        )
+        total[active] += _to_boundary(boundaries, norm)[going].view_as(total[active])
     return found
 
 
-def _to_boundary(logits: Tensor, gradients: Tensor, y: Tensor, norm: Norm) -> Tensor:
+def _to_boundary(boundaries: Boundaries, norm: Norm) -> Tensor:
     """The shortest step to a boundary of the linearized classifier, flat."""
-    distances, slopes = boundary_distances(logits, gradients, y, norm)
     # Where a pair has no slope there is no way to its boundary, even from upon it.
-    distances = torch.where(dual_lengths(slopes, norm) > 0, distances, torch.inf)
+    distances = torch.where(boundaries.steepness > 0, boundaries.distances, torch.inf)
     distance, nearest = distances.min(dim=1)
-    slope = slopes[torch.arange(len(y), device=y.device), nearest]
+    slope = boundaries.slope(nearest)
     # A tie is left in the direction of the other class, by a hair.
-    distance = distance.clamp_min(torch.finfo(slopes.dtype).eps)
+    distance = distance.clamp_min(torch.finfo(slope.dtype).eps)
     if norm == "linf":
         step = distance[:, None] * slope.sign()
     else:
