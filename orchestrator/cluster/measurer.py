@@ -32,7 +32,8 @@ class MeasureOrder:
 
     Attributes:
         checkpoint: The snapshot's row of the table ``checkpoints``.
-        seed: Seed of its trial; rebuilds the network as it was initialized.
+        seed: Seed of its trial; rebuilds the network as it was initialized, and is the seed of
+            the random numbers that differ between trials.
         config: The trial's :class:`TrialConfig`, as JSON.
         requests: Canonical requests, as :attr:`Study.requests` names them.
         attempts: How often a measurer was lost over it.
@@ -95,6 +96,7 @@ def measure(
         device=device,
         dtype=getattr(torch, settings.dtype),
         seed=PROBE_SEED,
+        trial_seed=order.seed,
         examples=settings.examples,
         examples_per_pass=settings.examples_per_pass,
         initial_state=initial_state,

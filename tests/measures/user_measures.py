@@ -17,6 +17,15 @@ def logit_scale(context: MeasureContext, power: float = 1.0) -> Iterator[Any]:
     yield Value("logit_scale", 1.0, variant="test", split="test")
 
 
+def draws_a_number(context: MeasureContext) -> Iterator[Any]:
+    for name, generator in (
+        ("own", context.trial_generator("noise", 1)),
+        ("common", context.generator("noise", 1)),
+    ):
+        yield name, torch.rand((), generator=generator)
+    yield "seed", context.trial_seed
+
+
 def fails_late(context: MeasureContext) -> Iterator[Any]:
     yield "before_it_failed", 1
     raise ZeroDivisionError("of my own")

@@ -116,7 +116,7 @@ def estimated_relative_flatness(
     With C Cᵀ = W Wᵀ and R of independent entries ±1, the rows of V = C R have
     E V_sj V_s'j' = ⟨w_s, w_s'⟩ δ_jj', so that E vec(V)ᵀ H vec(V) = κ. Probes of different
     layers are independent, so that ⟨V_l, (H V)_l⟩ is unbiased for each. The R depend on the
-    trial's seed, the layer and the probe's number alone, and are common to all checkpoints.
+    probes' seed, the layer and the probe's number alone, and are common to all checkpoints.
 
     Args:
         context: The network and its data.
