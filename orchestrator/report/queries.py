@@ -287,7 +287,7 @@ REPARAMETRIZED = Query(
     "FROM audit JOIN trials USING (trial_id)\n"
     "WHERE change IN ('layer_rescaling', 'unit_permutation')\n"
     "GROUP BY checkpoint_id, trial_id, condition_id\n"
-    "ORDER BY trial_id",
+    "ORDER BY trial_id, checkpoint_id",
 )
 
 UNAUDITED = Query(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf, nan
 from typing import Any
 
 import torch
@@ -24,6 +25,14 @@ def draws_a_number(context: MeasureContext) -> Iterator[Any]:
     ):
         yield name, torch.rand((), generator=generator)
     yield "seed", context.trial_seed
+
+
+def gives_no_reason(context: MeasureContext) -> Iterator[Any]:
+    yield "pair", inf
+    yield "triple", 1.0, nan
+    yield Value("of_data", -inf)
+    yield Curve("line", [0.0, 1.0], [nan, 2.0], split="test")
+    yield Value("reasoned", nan, reason="its own")
 
 
 def fails_late(context: MeasureContext) -> Iterator[Any]:
