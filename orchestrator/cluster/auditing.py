@@ -132,4 +132,5 @@ def _subject(
         device=device,
         examples=study.measuring.examples,
         examples_per_pass=study.measuring.examples_per_pass,
+        trial_seed=order.seed,
     )

@@ -13,7 +13,8 @@ class MeasureOrder:
 
     Attributes:
         checkpoint: The snapshot's row of the table ``checkpoints``.
-        seed: Seed of its trial; rebuilds the network as it was initialized.
+        seed: Seed of its trial; rebuilds the network as it was initialized, and is the seed of
+            the random numbers that differ between trials.
         config: The trial's :class:`TrialConfig`, as JSON.
         requests: Canonical requests, as :attr:`Study.requests` names them.
         attempts: How often a measurer was lost over it.

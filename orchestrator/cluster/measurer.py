@@ -50,6 +50,7 @@ def measure(
         device=device,
         dtype=getattr(torch, settings.dtype),
         seed=PROBE_SEED,
+        trial_seed=order.seed,
         examples=settings.examples,
         examples_per_pass=settings.examples_per_pass,
         initial_state=initial_state,

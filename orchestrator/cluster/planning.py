@@ -185,6 +185,7 @@ def measure_once(study: Study, trial: Trial, dataset: Dataset, device: str) -> f
         examples=settings.examples,
         examples_per_pass=settings.examples_per_pass,
         update_rule=update_rule_at(config.training, len(dataset.train_y), 0),
+        trial_seed=trial.seed,
     )
     for _ in measure_snapshot(context, study.requests):
         pass

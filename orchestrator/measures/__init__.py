@@ -21,11 +21,13 @@ What holds for all measures:
 - **Examples** are all of a split, or a stratified subset that is the same for every network of
   the data set; ``n_examples`` says how many.
 - **Random numbers** come from one stream for each purpose (``random_streams``). Probes, noise and
-  starts of attacks are the same for every snapshot, so that differences between snapshots are not
-  theirs, and no measure changes those of another.
+  starts of attacks are the same for every snapshot of every trial, so that differences are not
+  theirs, and no measure changes those of another. ``MeasureContext.seed`` is the probes' seed and
+  ``generator`` draws from it; ``trial_seed`` is the trial's and ``trial_generator`` draws from it.
 - **Errors.** A stochastic value has a standard error. With the default options the interval of
   1.96 of them to either side covers the exact value in 92 to 98 % of simulated cases, unless the
-  measure's docstring says otherwise. With fewer than 16 draws take the t quantile.
+  measure's docstring says otherwise. With few draws the error is larger than the standard
+  deviation of the mean by the ratio of Student's quantile and 1.96 (``stated_error``).
 - **Non-finite** values are rows with the status ``nonfinite`` and a reason; infinite distances are
   counted and enter quantiles, never means.
 """

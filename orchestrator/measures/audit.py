@@ -53,6 +53,7 @@ class Audited:
         seed: Of the probes.
         examples: Measure on this many examples of each split; all by default.
         examples_per_pass: Most examples in one pass.
+        trial_seed: Seed of the trial.
     """
 
     model: nn.Module
@@ -64,6 +65,7 @@ class Audited:
     seed: int = 0
     examples: int | None = None
     examples_per_pass: int = 1000
+    trial_seed: int = 0
 
     def context(self, dtype: torch.dtype = torch.float64) -> MeasureContext:
         """The network, ready to be measured."""
@@ -78,6 +80,7 @@ class Audited:
             examples_per_pass=self.examples_per_pass,
             initial_state=self.initial_state,
             update_rule=self.update_rule,
+            trial_seed=self.trial_seed,
         )
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from orchestrator.data.dataset import Dataset, Split
-from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import MeasureError
+from orchestrator.measures.measured_examples import measured_positions
 from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.random_streams import stream_seed
 from orchestrator.training.update_rule import UpdateRule
@@ -45,8 +45,10 @@ class MeasureContext:
         loss: Loss the network was trained with.
         device: Where to compute.
         dtype: Precision to compute in, ``torch.float64`` or ``torch.float32``.
-        seed: Seed of the trial. Probes depend on it, never on the checkpoint, so that the
-            same ones are used along a training run.
+        seed: Seed of the probes (:meth:`generator`). A study uses 0 for every snapshot of every
+            trial, so that differences between snapshots are not those of the probes.
+        trial_seed: Seed of the trial, for random numbers that differ between trials
+            (:meth:`trial_generator`).
         examples: Measure on this many examples of each split, a stratified subset that is the
             same for every network of that data set; all by default.
         examples_per_pass: Most examples in one forward or backward pass; bounds the memory.
@@ -76,12 +78,14 @@ class MeasureContext:
         examples_per_pass: int = 1000,
         initial_state: Mapping[str, Tensor] | None = None,
         update_rule: UpdateRule | None = None,
+        trial_seed: int = 0,
     ) -> None:
         if examples_per_pass < 1:
             raise MeasureError(f"examples_per_pass must be at least 1, got {examples_per_pass}")
         self.device = torch.device(device)
         self.dtype = dtype
         self.seed = seed
+        self.trial_seed = trial_seed
         self.loss = loss
         self.classes = dataset.classes
         self.examples_per_pass = examples_per_pass
@@ -96,7 +100,7 @@ class MeasureContext:
         if not self.parameters:
             raise MeasureError("the network has no trainable parameters, so nothing to measure")
         splits: tuple[Split, ...] = ("train", "test")
-        self._positions = {split: _measured(dataset, split, examples) for split in splits}
+        self._positions = {split: measured_positions(dataset, split, examples) for split in splits}
         self.subsets: dict[tuple[Split, int], Tensor] = {
             (split, len(chosen)): chosen
             for split, chosen in self._positions.items()
@@ -347,15 +351,23 @@ class MeasureContext:
         return [part.view_as(p) for part, p in zip(parts, self._tensors(), strict=True)]
 
     def generator(self, purpose: str, *keys: str | int) -> torch.Generator:
-        """A CPU generator of its own for ``purpose``, the same for every checkpoint of a trial."""
+        """A CPU generator for ``purpose``: equal for every snapshot of every trial of a study."""
         return torch.Generator().manual_seed(stream_seed(self.seed, purpose, *keys))
+
+    def trial_generator(self, purpose: str, *keys: str | int) -> torch.Generator:
+        """A CPU generator for ``purpose``: equal for all snapshots of a trial, not for two trials.
+
+        Its numbers are independent of those of training, and change with the probes' seed, too.
+        """
+        keys = (self.seed, purpose, *keys)
+        return torch.Generator().manual_seed(stream_seed(self.trial_seed, "own_measure", *keys))
 
     def probe(
         self, index: int, distribution: Literal["rademacher", "gaussian"] = "rademacher"
     ) -> Tensor:
         """The random flat vector number ``index``, with independent entries of variance 1.
 
-        It depends on the trial's seed, the index, the distribution and ``n_parameters`` alone:
+        It depends on the probes' seed, the index, the distribution and ``n_parameters`` alone:
         it is the same at every checkpoint (common random numbers), on every device and in
         every precision up to rounding.
         """
@@ -379,15 +391,3 @@ def _gradients(
         else [None] * len(inputs)
     )
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, inputs, strict=True)]
-
-
-def _measured(dataset: Dataset, split: Split, examples: int | None) -> Tensor | None:
-    """Places of the examples to measure on in their split; None if it is all of them."""
-    _, labels = dataset.split(split)
-    if len(labels) == 0:
-        raise MeasureError(f"the {split} split of {dataset.name} has no examples to measure on")
-    if examples is None or examples >= len(labels):
-        return None
-    # The same examples for every trial, so that values of different trials compare.
-    order = stratified_order(labels, stream_seed(0, "measured_examples", split))
-    return order[:examples].sort().values.cpu()

@@ -17,6 +17,7 @@ from orchestrator.measures.base import Curve, Measure, Need, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.memory import is_out_of_memory
+from orchestrator.measures.nonfinite import why_not_finite
 from orchestrator.study.measure_options import MeasureOptions
 
 logger = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def measure_snapshot(
     Yields:
         Rows with the keys request, measure, variant, split, n_examples, value, standard_error,
         status (``ok``, ``nonfinite`` or ``error``), error, seconds, dtype, batch_norm_mode,
-        seed and measure_version. A row of the table ``curves`` has curve, x and y instead of
+        seed (that of the probes) and measure_version. A row of the table ``curves`` has curve, x and y instead of
         measure, and lists as x, y, value and standard_error.
 
     Raises:
@@ -153,7 +154,10 @@ def _row(context: MeasureContext, found: Value | Curve) -> Row:
     if n_examples is None and found.split is not None:
         n_examples = context.n_examples(found.split)
     shared = {"variant": found.variant, "split": found.split, "n_examples": n_examples}
-    return {**(_value_row(found) if isinstance(found, Value) else _curve_row(found)), **shared}
+    row = _value_row(found) if isinstance(found, Value) else _curve_row(found)
+    if row["status"] == "nonfinite" and not row["error"]:
+        row["error"] = why_not_finite(context, found)
+    return {**row, **shared}
 
 
 def _value_row(value: Value) -> Row:

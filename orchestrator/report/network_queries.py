@@ -112,5 +112,5 @@ STANDARD_ERRORS_OF_TRAINED = Query(
     "SELECT column_name, trial_id, value, standard_error\n"
     "FROM parts.measured SEMI JOIN final USING (checkpoint_id)\n"
     "WHERE standard_error > 0 AND isfinite(value)\n"
-    "ORDER BY column_name, trial_id",
+    "ORDER BY column_name, trial_id, value, standard_error",
 )

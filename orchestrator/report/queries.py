@@ -117,7 +117,8 @@ PAIRED_SECONDS = Query(
     "WITH trace AS (\n"
     "    SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures\n"
     "    WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')\n"
-    "        AND variant IN ('exact', 'control_variate', 'hutchinson', 'hutch++')\n"
+    "        AND variant IN\n"
+    "            ('exact', 'sampled_factors', 'control_variate', 'hutchinson', 'hutch++')\n"
     "    QUALIFY row_number() OVER (\n"
     "        PARTITION BY checkpoint_id ORDER BY variant <> 'exact', variant, request) = 1\n"
     "), margin AS (\n"
@@ -286,7 +287,7 @@ REPARAMETRIZED = Query(
     "FROM audit JOIN trials USING (trial_id)\n"
     "WHERE change IN ('layer_rescaling', 'unit_permutation')\n"
     "GROUP BY checkpoint_id, trial_id, condition_id\n"
-    "ORDER BY trial_id",
+    "ORDER BY trial_id, checkpoint_id",
 )
 
 UNAUDITED = Query(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from orchestrator.results import (
 from orchestrator.results.stored_json import read_json
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.estimate import FloatArray
+from orchestrator.statistics.order import row_order
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest, StatedClaim
 
 
@@ -57,9 +59,28 @@ class Rows:
         kept = np.flatnonzero(rows).tolist()
         return Rows({name: [values[row] for row in kept] for name, values in self.columns.items()})
 
+    def in_order(self) -> Rows:
+        """Sorted by trial, then step, then all other columns, whatever order they came in.
+
+        Sums of floating-point numbers depend on their order in the last digits, and a query from
+        outside need not have one.
+        """
+        first = [name for name in ("trial_id", "step") if name in self.columns]
+        names = [*first, *(name for name in self.columns if name not in first)]
+        keys = [[_sort_key(value) for value in self.columns[name]] for name in names]
+        order = row_order(*keys)
+        return Rows({name: [values[row] for row in order] for name, values in self.columns.items()})
+
     def tuples(self) -> list[tuple[Any, ...]]:
         """Row by row."""
         return list(zip(*self.columns.values(), strict=True))
+
+
+def _sort_key(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, then what is not a number, then texts and all else by their text."""
+    if isinstance(value, int | float):
+        return (1, 0.0, "") if isnan(value) else (0, float(value), "")
+    return (2, 0.0, repr(value))
 
 
 @dataclass(frozen=True)

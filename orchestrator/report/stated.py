@@ -130,7 +130,7 @@ def _rows(source: Source, query: Query) -> Rows:
         source.folder.path, query.sql, lambda rows: (rows.columns, rows.fetchall())
     )
     values = list(zip(*fetched, strict=True)) if fetched else [() for _ in names]
-    return Rows(dict(zip(names, values, strict=True)))
+    return Rows(dict(zip(names, values, strict=True))).in_order()
 
 
 def _estimate(

@@ -20,7 +20,8 @@ UNNAMED_VARIANTS = (
     "control_variate",
     "hutchinson",
     "hutch++",
-    "sampled_labels",
+    "sampled_factors",
+    "sampled_labels",  # by versions before factors were drawn
 )
 WITH_STANDARD_ERROR = ("hessian_trace",)
 

@@ -26,6 +26,7 @@ from scipy import stats
 
 from orchestrator.random_streams import stream_seed
 from orchestrator.statistics.estimate import BoolArray, FloatArray, IntArray
+from orchestrator.statistics.order import ordered_codes
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -48,7 +49,9 @@ class Groups:
 
     @classmethod
     def of(cls, trial: Sequence[object], condition: Sequence[object]) -> Groups:
-        """Number the labels that each row carries.
+        """Number the labels that each row carries, trials in the order of their labels.
+
+        So resamples are the same for every order of the rows.
 
         Args:
             trial: Shape (n,), any labels.
@@ -59,8 +62,11 @@ class Groups:
         """
         if len(trial) != len(condition):
             raise ValueError(f"{len(trial)} trial labels, {len(condition)} condition labels")
-        trial_labels, trial_codes = _codes(trial)
-        _, condition_codes = _codes(condition)
+        trial_labels, trial_codes = ordered_codes(trial)
+        # By the first trial of each, so that resamples do not depend on how conditions are called.
+        by_trial = np.argsort(trial_codes, kind="stable")
+        condition_codes = np.empty(len(condition), dtype=np.int64)
+        condition_codes[by_trial] = _codes([condition[row] for row in by_trial])
         condition_of = np.zeros(trial_labels, dtype=np.int64)
         condition_of[trial_codes] = condition_codes
         if np.any(condition_of[trial_codes] != condition_codes):
@@ -126,10 +132,10 @@ class Groups:
         return [*several, np.concatenate(single)] if single else several
 
 
-def _codes(labels: Sequence[object]) -> tuple[int, IntArray]:
+def _codes(labels: Sequence[object]) -> IntArray:
+    """Number labels in the order in which they appear."""
     numbers: dict[object, int] = {}
-    codes = np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
-    return len(numbers), codes
+    return np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,7 @@ def _ends(estimate: Estimate) -> str:
 _TIMES = {10.0: "ten"}
 _METHODS = {
     "exact": "exact",
+    "sampled_factors": "estimated from random factors of the loss's Hessian in the logits",
     "control_variate": "exact but for a rest estimated by Hutchinson's method",
     "hutchinson": "estimated by Hutchinson's method",
     "hutch++": "estimated by Hutch++",

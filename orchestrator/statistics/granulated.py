@@ -149,8 +149,10 @@ def granulated_resamples(
 def _points(
     columns: FloatArray, grid: Grid, seed: Sequence[object], seeds: Seeds, resampling: Resampling
 ) -> RankedPoints:
+    order = grid.order(seed)  # what is resampled must not depend on how rows were ordered
+    columns, grid = columns[:, order], grid.select(order)
     if seeds == "axis":
-        return RankedPoints.trials(columns, grid, seed, resampling)
+        return RankedPoints.trials(columns, grid, [seed[row] for row in order], resampling)
     return RankedPoints.conditions(columns, grid, resampling)
 
 

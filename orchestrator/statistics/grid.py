@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.statistics.estimate import BoolArray, IntArray
+from orchestrator.statistics.order import row_order
 from orchestrator.statistics.variance import level_codes
 
 
@@ -70,8 +71,16 @@ class Grid:
         """Places of the axes with at least two levels."""
         return tuple(place for place, levels in enumerate(self.levels) if len(levels) > 1)
 
-    def select(self, rows: BoolArray) -> Grid:
-        """Keep some rows, and the levels that they have."""
+    def order(self, *further: Sequence[object]) -> IntArray:
+        """Places of the rows sorted by their levels, then by further labels (``order``)."""
+        columns = (
+            [levels[code] for code in self.codes[:, place]]
+            for place, levels in enumerate(self.levels)
+        )
+        return row_order(*columns, *further)
+
+    def select(self, rows: BoolArray | IntArray) -> Grid:
+        """Keep some rows, or put them in another order, with the levels that they have."""
         kept = self.codes[rows]
         columns = {
             axis: [levels[code] for code in kept[:, place]]

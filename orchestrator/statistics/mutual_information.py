@@ -126,17 +126,19 @@ def conditional_information(
     if permutations < 1:
         raise ValueError(f"permutations must be at least 1, got {permutations}")
     kept = all_finite(columns.T)
-    inner = Grid(grid.axes, grid.levels, grid.codes[kept])
+    inner, finite = grid.select(kept), columns[:, kept]
+    order = inner.order(*finite.tolist())
+    inner, finite = inner.select(order), finite[:, order]
     codes, n_excluded = inner.conditions, int(np.sum(~kept))
     per_condition = np.bincount(inner.condition, minlength=len(codes))
     measure, target = (
         np.bincount(inner.condition, column, minlength=len(codes)) / per_condition
-        for column in columns[:, kept]
+        for column in finite
     )
     nothing = ConditionalInformation(None, mode, (), None, len(codes), n_excluded, 0, 0)
     if reason := _why_not(inner, mode):
         return replace(nothing, reason=reason)
-    conditions = Grid(grid.axes, grid.levels, codes)
+    conditions = Grid(inner.axes, inner.levels, codes)
     scorer = (JiangInformation if mode == "jiang" else PgdlInformation)(target, conditions)
     generator = np.random.default_rng(stream_seed(seed, "permutation"))
     shuffled = generator.permuted(np.tile(measure, (permutations, 1)), axis=1)

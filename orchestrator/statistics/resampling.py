@@ -66,7 +66,7 @@ def correlation_estimate(
     kept = all_finite(columns.T)
     table = columns[:, kept]
     n, excluded = table.shape[1], int(np.sum(~kept))
-    rows = [str(row) for row in range(n)]
+    rows = range(n)
     inner = Groups.of(rows, rows) if groups is None else groups.select(kept)
     level = resampling.level
 

@@ -164,8 +164,10 @@ def sign_error(
     if not fewest_effective > 0:
         raise ValueError(f"fewest_effective must be above 0, got {fewest_effective}")
     kept = all_finite(columns.T)
-    inner = grid.select(kept)
-    measure, gap = columns[:, kept]
+    inner, finite = grid.select(kept), columns[:, kept]
+    order = inner.order(*finite.tolist())
+    inner = inner.select(order)
+    measure, gap = finite[:, order]
     all_of_them = Environments.of(inner)
     step = gap[all_of_them.trial] - gap[all_of_them.other]
     weight = np.ones(len(step))

@@ -7,6 +7,7 @@ from torch import nn
 from orchestrator.data import Dataset
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
+from orchestrator.random_streams import stream_seed
 from tests.measures.cases import (
     CASES,
     CROSS_ENTROPY,
@@ -190,6 +191,22 @@ def test_probes_are_common_to_checkpoints_and_differ_by_index_and_seed(distribut
     assert not torch.equal(early.probe(0, distribution), other.probe(0, distribution))
     single = subject.context(seed=3, dtype=torch.float32)
     assert torch.equal(single.probe(0, distribution), early.probe(0, distribution).float())
+
+
+def test_numbers_of_a_trial_differ_between_trials_and_probes_do_not() -> None:
+    def drawn(**options: int) -> tuple[float, float]:
+        context = case("mlp").context(**options)
+        generators = context.trial_generator("order", 1), context.generator("order", 1)
+        own, common = (torch.rand((), generator=one).item() for one in generators)
+        return own, common
+
+    own, common = drawn(trial_seed=3)
+    assert drawn(trial_seed=3) == (own, common)
+    assert drawn(trial_seed=4)[0] != own
+    assert drawn(trial_seed=4)[1] == common
+    assert drawn(trial_seed=3, seed=1)[0] != own
+    training = torch.Generator().manual_seed(stream_seed(3, "order", 1))
+    assert torch.rand((), generator=training).item() != own
 
 
 def test_probes_leave_the_global_generator_alone() -> None:

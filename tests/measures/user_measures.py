@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import inf, nan
 from typing import Any
 
 import torch
@@ -15,6 +16,23 @@ def logit_scale(context: MeasureContext, power: float = 1.0) -> Iterator[Any]:
     yield "logit_scale", logits.abs().mean().item() ** power
     yield "logit_spread", logits.std(), 0.5
     yield Value("logit_scale", 1.0, variant="test", split="test")
+
+
+def draws_a_number(context: MeasureContext) -> Iterator[Any]:
+    for name, generator in (
+        ("own", context.trial_generator("noise", 1)),
+        ("common", context.generator("noise", 1)),
+    ):
+        yield name, torch.rand((), generator=generator)
+    yield "seed", context.trial_seed
+
+
+def gives_no_reason(context: MeasureContext) -> Iterator[Any]:
+    yield "pair", inf
+    yield "triple", 1.0, nan
+    yield Value("of_data", -inf)
+    yield Curve("line", [0.0, 1.0], [nan, 2.0], split="test")
+    yield Value("reasoned", nan, reason="its own")
 
 
 def fails_late(context: MeasureContext) -> Iterator[Any]:

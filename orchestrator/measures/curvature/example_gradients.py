@@ -10,7 +10,7 @@ right for all of them.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
@@ -19,14 +19,18 @@ from torch.func import grad, vmap
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.layer_taps import Tap, mixing_layers, tapped, usable_taps
-from orchestrator.measures.curvature.loss_hessian import LossHessian
+from orchestrator.measures.curvature.loss_hessian import (
+    MOST_SQUARES,
+    LossHessian,
+    is_cross_entropy,
+)
 from orchestrator.measures.memory import is_out_of_memory
 
 # Numbers held at a time: about what the caches keep on a CPU, and enough to be busy elsewhere.
 NUMBERS_ON_CPU = 2**21
 _NUMBERS_ON_DEVICE = 2**27
 
-Columns = Callable[[Tensor, Tensor], LossHessian]
+Columns = Callable[[Tensor, Tensor], Iterable[LossHessian]]
 
 
 def squared_gradient_norms(context: MeasureContext, columns: Columns) -> dict[str, Tensor]:
@@ -35,7 +39,8 @@ def squared_gradient_norms(context: MeasureContext, columns: Columns) -> dict[st
     Args:
         context: The network and its data.
         columns: From logits ``(n, classes)``, detached, and labels ``(n,)`` of a few examples
-            to the vectors v, shape ``(r, n, classes)``, and their signs s.
+            to the vectors v, shape ``(r, n, classes)``, and their signs s, part by part. It is
+            called for the examples in their order.
 
     Returns:
         For each name in ``context.parameters`` a tensor of shape ``(n,)``, float64. Parameters
@@ -60,20 +65,23 @@ def _norms(context: MeasureContext, x: Tensor, y: Tensor, columns: Columns) -> d
     mixing = mixing_layers(context)
     with torch.enable_grad(), tapped(context.model) as taps:
         logits = context.forward(x)
-    chosen = columns(logits.detach(), y)
     used = [tap for tap in usable_taps(logits, taps) if id(tap.module) not in mixing]
     found = {name: logits.new_zeros(len(x)) for name in context.parameters}
     loose = _loose_parameters(context, logits, used)
-    if loose:
-        found |= _of_loose_parameters(context, x, chosen, loose)
     norms = [tap.norms() for tap in used]
     edges = [tap.edge for tap in used if tap.edge is not None]
-    for r, column in enumerate(chosen.columns if used else ()):
-        sign = None if chosen.signs is None else chosen.signs[r]
-        deltas = torch.autograd.grad(logits, edges, column, retain_graph=True, allow_unused=True)
-        for accumulator, delta in zip(norms, deltas, strict=True):
-            if delta is not None:
-                accumulator.add(delta, sign)
+    for chosen in columns(logits.detach(), y):
+        if loose:
+            for name, sums in _of_loose_parameters(context, x, chosen, loose).items():
+                found[name] += sums
+        for r, column in enumerate(chosen.columns if used else ()):
+            sign = None if chosen.signs is None else chosen.signs[r]
+            deltas = torch.autograd.grad(
+                logits, edges, column, retain_graph=True, allow_unused=True
+            )
+            for accumulator, delta in zip(norms, deltas, strict=True):
+                if delta is not None:
+                    accumulator.add(delta, sign)
     names = {id(parameter): name for name, parameter in context.parameters.items()}
     for tap, accumulator in zip(used, norms, strict=True):
         squares = accumulator.squared_norms()
@@ -90,6 +98,8 @@ def examples_at_a_time(context: MeasureContext) -> int:
         logits = context.forward(inputs[:1])
     usable = usable_taps(logits, taps)
     numbers = sum(tap.outputs + tap.inputs.numel() + tap.norms().numbers for tap in usable)
+    if context.classes - 1 <= MOST_SQUARES and not is_cross_entropy(context.loss):
+        numbers = max(numbers, context.classes**2)  # its Hessian in the logits is formed
     limit = NUMBERS_ON_CPU if context.device.type == "cpu" else _NUMBERS_ON_DEVICE
     return max(1, limit // max(1, numbers))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from math import isfinite, nan
 
@@ -13,11 +14,13 @@ from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
 from orchestrator.measures.curvature.exact_trace import ExactTrace
 from orchestrator.measures.curvature.example_gradients import squared_gradient_norms
+from orchestrator.measures.curvature.factor_draws import drawn_fisher
 from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
 from orchestrator.measures.curvature.loss_hessian import (
+    MOST_SQUARES,
     LossHessian,
     is_cross_entropy,
-    softmax_hessian,
+    softmax_squares,
 )
 from orchestrator.study.measure_options.curvature import FisherOptions
 
@@ -37,7 +40,7 @@ def fisher_trace(context: MeasureContext) -> ExactTrace:
     def compute() -> ExactTrace:
         if is_cross_entropy(context.loss):
             return exact_ggn_trace(context)
-        return ExactTrace.of(squared_gradient_norms(context, lambda z, y: softmax_hessian(z)))
+        return ExactTrace.of(squared_gradient_norms(context, lambda z, y: softmax_squares(z)))
 
     return context.shared("fisher_trace", compute)
 
@@ -88,17 +91,20 @@ class Fisher(Measure):
       this very training set, without correction for its finite size, and grows without bound
       towards a stationary point.
 
-    All are exact for every network whose logits belong to one example each: linear layers,
+    With more than 257 classes the first is estimated, with a standard error, from random factors
+    (``factor_draws``): the variant ``sampled_factors``. Otherwise all are exact for every network
+    whose logits belong to one example each: linear layers,
     convolutions and batch normalizations never form a gradient of a single example; parameters
     of other kinds fall back to ``torch.func.vmap`` of the gradient, within the memory of one
     pass (``example_gradients``).
 
     Invariances: none under rescaling of layers or scaling of logits. Lower traces are flatter; of
     the noise neither is better. Cost: one gradient for the last three and classes − 1 for the
-    first, which is free where ``hessian_trace`` is exact.
+    first (16 to 256 with more than 257 classes), which is free where ``hessian_trace`` is exact.
     """
 
     needs = frozenset({"gradient_graph"})
+    version = 2
     entries = (
         CatalogEntry(
             measure="fisher_trace",
@@ -107,7 +113,7 @@ class Fisher(Measure):
             unit="loss / weight²",
             direction="lower",
             citation="Martens, arXiv:1412.1193",
-            cost="classes − 1 G; shared with an exact hessian_trace",
+            cost="classes − 1 G, or 16 to 256; shared with an exact hessian_trace",
         ),
         CatalogEntry(
             measure="empirical_fisher_trace",
@@ -149,7 +155,15 @@ class Fisher(Measure):
                 gradients of single examples that ``torch.func`` cannot compute.
         """
         noise, square = gradient_noise(context), _squared_mean_gradient(context)
-        yield _value("fisher_trace", fisher_trace(context).total)
+        if context.classes - 1 <= MOST_SQUARES:
+            yield _value("fisher_trace", fisher_trace(context).total)
+        else:
+            found = drawn_fisher(context).total
+            yield replace(
+                _value("fisher_trace", found.value),
+                standard_error=found.standard_error,
+                variant="sampled_factors",
+            )
         yield _value("empirical_fisher_trace", empirical_fisher_trace(context).total)
         yield _value("gradient_noise", noise)
         if square == 0:
@@ -170,10 +184,10 @@ def _squared_mean_gradient(context: MeasureContext) -> float:
     return float(context.gradient("train").to(torch.float64).square().sum())
 
 
-def _loss_gradient(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> LossHessian:
+def _loss_gradient(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> list[LossHessian]:
     """∂ℓ_i/∂z as the one column of each example."""
     logits = logits.detach().requires_grad_()
     with torch.enable_grad():
         total = loss.per_example(logits, labels).sum()
         (gradient,) = torch.autograd.grad(total, logits)
-    return LossHessian(gradient[None], None)
+    return [LossHessian(gradient[None], None)]

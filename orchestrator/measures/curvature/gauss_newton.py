@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from orchestrator.measures.context import MeasureContext, PerExampleLoss
-from orchestrator.measures.curvature.loss_hessian import is_cross_entropy
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.loss_hessian import loss_hessian_product
 
 
 def logit_derivative(
@@ -70,31 +70,3 @@ def gauss_newton_product(context: MeasureContext, vector: Tensor) -> Tensor:
         pairs = zip(gradients, parameters, strict=True)
         total += context.flatten([torch.zeros_like(p) if g is None else g for g, p in pairs])
     return total
-
-
-def loss_hessian_product(
-    loss: PerExampleLoss, logits: Tensor, labels: Tensor, vectors: Tensor
-) -> Tensor:
-    """A_i u_i of each example, shape ``(n, classes)``.
-
-    For softmax cross-entropy it is p ∘ (u − ⟨p, u⟩), with u counted from its value at the most
-    probable class, so that nothing cancels where the others' probabilities are tiny.
-
-    Args:
-        loss: Twice differentiable by autograd; each example's loss depends on its own logits.
-        logits: Shape ``(n, classes)``, detached.
-        labels: Shape ``(n,)``.
-        vectors: u, shape ``(n, classes)``.
-    """
-    if is_cross_entropy(loss):
-        p = logits.softmax(1)
-        u = vectors - vectors.gather(1, p.argmax(1, keepdim=True))
-        return p * (u - (p * u).sum(1, keepdim=True))
-    logits = logits.requires_grad_()
-    with torch.enable_grad():
-        total = loss.per_example(logits, labels).sum()
-        (gradient,) = torch.autograd.grad(total, logits, create_graph=True)
-    if not gradient.requires_grad:  # piecewise linear in the logits
-        return torch.zeros_like(vectors)
-    (product,) = torch.autograd.grad(gradient, logits, vectors)
-    return product

@@ -9,7 +9,7 @@ from orchestrator.measures.curvature.krylov import Tridiagonalization
 def hessian_krylov_space(context: MeasureContext, probe: int) -> Tridiagonalization:
     """The Krylov space of ∇²L from probe number ``probe`` of ``context``, empty as yet.
 
-    Its further random vectors, where the space turns out to be invariant, depend on the trial's
+    Its further random vectors, where the space turns out to be invariant, depend on the probes'
     seed and the probe alone.
     """
     return Tridiagonalization(

@@ -12,12 +12,20 @@ from orchestrator.measures.curvature.exact_trace import exact_trace, proof
 from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
 from orchestrator.measures.curvature.hutch_plus_plus import FEWEST_PRODUCTS
 from orchestrator.measures.curvature.hutchinson import TraceEstimate
+from orchestrator.measures.curvature.loss_hessian import MOST_SQUARES
 from orchestrator.measures.curvature.trace_estimates import (
     controlled_trace,
+    factor_trace,
     hutch_plus_plus_trace,
     hutchinson_trace,
 )
 from orchestrator.study.measure_options.curvature import HessianTraceOptions
+
+_ESTIMATES = {
+    "hutchinson": hutchinson_trace,
+    "control_variate": controlled_trace,
+    "sampled_factors": factor_trace,
+}
 
 
 class HessianTrace(Measure):
@@ -32,6 +40,10 @@ class HessianTrace(Measure):
     the whole (variant ``hutchinson``). Both come with their standard error, from the same
     probes at every checkpoint. ``hutch++`` spends exactly ``probes`` products; it pays only
     where these are several times the effective rank.
+
+    With more than 257 classes, and more than there are probes, a proven network gets an estimate
+    from random factors of the loss's Hessian in the logits (variant ``sampled_factors``; see
+    ``factor_draws``): 16 draws are mostly precise to a percent.
 
     ``per_layer`` adds the trace of each parameter's diagonal block, which sum to the whole:
     its variant is the parameter's name. It is the same work.
@@ -57,11 +69,12 @@ class HessianTrace(Measure):
             citation="Hutchinson 1990; Botev, Ritter, Barber, arXiv:1706.03662 (exact); "
             "Meyer et al., arXiv:2010.09649 (hutch++)",
             cost="exact: 2 to 10 G for 10 classes, growing with their number; "
+            "sampled_factors: 1 to 2 G per draw; "
             "hutchinson: about 2 G per probe; control_variate: both, and 3 G more per probe",
         ),
     )
 
-    version = 2
+    version = 3
 
     def __init__(self, options: HessianTraceOptions) -> None:
         fewest = FEWEST_PRODUCTS if options.method == "hutch++" else 2
@@ -91,8 +104,7 @@ class HessianTrace(Measure):
         elif method == "hutch++":
             found = {"": hutch_plus_plus_trace(context, products=self.options.probes)}
         else:
-            estimate = controlled_trace if method == "control_variate" else hutchinson_trace
-            traces = estimate(
+            traces = _ESTIMATES[method](
                 context, probes=self.options.probes, relative_error=self.options.relative_error
             )
             found = {"": traces.total, **traces.per_parameter}
@@ -106,7 +118,8 @@ class HessianTrace(Measure):
         if self.options.method != "auto":
             return self.options.method
         if proof(context).proven:
-            return "exact"
+            few = context.classes - 1 <= max(MOST_SQUARES, self.options.probes)
+            return "exact" if few else "sampled_factors"
         if context.classes - 1 > self.options.probes:
             return "hutchinson"
         try:

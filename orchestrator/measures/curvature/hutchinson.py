@@ -8,9 +8,11 @@ from math import isfinite, nan
 from statistics import fmean, stdev
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 FEWEST_PROBES = 16
+_OF_NORMAL = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 
 @dataclass(frozen=True)
@@ -19,14 +21,27 @@ class TraceEstimate:
 
     Attributes:
         value: Mean over the probes.
-        standard_error: Of that mean: standard deviation / √probes; a 95 % interval takes the
-            t quantile of ``probes`` − 1 degrees of freedom.
+        standard_error: Of that mean, as :func:`stated_error` gives it.
         probes: How many were used.
     """
 
     value: float
     standard_error: float
     probes: int
+
+
+@dataclass(frozen=True)
+class EstimatedTrace:
+    """A trace and its share in each parameter, estimated.
+
+    Attributes:
+        total: The trace.
+        per_parameter: The trace of each parameter's diagonal block, by name, from the same
+            random vectors; the values add up to that of ``total``.
+    """
+
+    total: TraceEstimate
+    per_parameter: dict[str, TraceEstimate]
 
 
 def hutchinson(
@@ -45,9 +60,7 @@ def hutchinson(
 
     The standard error is looked at after 16, 32, 64 … probes only. Looking after each one would
     stop at the first that happens to look precise: too early, with intervals that miss the
-    trace too often. What is left of that is small: of 1,500 runs of a trained network's Hessian
-    95 % intervals covered the trace 94 to 96 % of the time for relative errors up to 5 %, and
-    90 to 93 % for 10 and 20 %, where 16 or 32 skewed samples decide.
+    trace too often.
 
     Args:
         matvec: v ↦ A v, A symmetric.
@@ -61,8 +74,8 @@ def hutchinson(
 
     >>> matrix = torch.tensor([[2.0, 1.0], [1.0, 3.0]])
     >>> signs = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
-    >>> hutchinson(matrix.mv, lambda index: signs[index], probes=2)
-    TraceEstimate(value=5.0, standard_error=2.0, probes=2)
+    >>> hutchinson(matrix.mv, lambda index: signs[index], probes=2).value
+    5.0
     """
 
     def quadratic_form(index: int) -> float:
@@ -140,5 +153,22 @@ def _estimates(found: list[Sequence[float]]) -> list[TraceEstimate]:
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Of the mean of independent values, at least two: standard deviation / √n."""
-    return float(stdev(values) / len(values) ** 0.5)
+    """Of the mean of independent values, at least two, as :func:`stated_error` gives it."""
+    return stated_error(stdev(values) / len(values) ** 0.5, len(values) - 1)
+
+
+def stated_error(error: float, degrees_of_freedom: float) -> float:
+    """The standard error as rows state it, so that ±1.96 of it is the 95 % interval.
+
+    From few draws a standard error is itself uncertain, and the interval takes Student's
+    quantile in place of 1.96. As rows don't have the number of draws, the error is multiplied
+    by the ratio of the two: 6.5 for 2 draws, 1.09 for 16, 1.005 for 256.
+
+    Args:
+        error: Standard deviation of the mean, estimated from the draws.
+        degrees_of_freedom: Of that estimate: draws − 1 where there is nothing more to it.
+
+    >>> round(stated_error(1.0, 15), 3)
+    1.087
+    """
+    return float(error * stdtrit(degrees_of_freedom, 0.975) / _OF_NORMAL)

@@ -16,7 +16,7 @@ from orchestrator.measures.curvature.example_gradients import examples_at_a_time
 from orchestrator.measures.curvature.gradient_norms import AffineLayer, AffineNorms, BatchNorm
 from orchestrator.measures.curvature.hutchinson import TraceEstimate, probe_means
 from orchestrator.measures.curvature.layer_taps import Tap, mixing_layers, tapped, usable_taps
-from orchestrator.measures.curvature.loss_hessian import loss_hessian
+from orchestrator.measures.curvature.loss_hessian import MOST_SQUARES, loss_hessian
 from orchestrator.measures.curvature.weight_layers import (
     WeightLayer,
     weight_layers,
@@ -38,8 +38,8 @@ def exact_relative_flatness(
         κ = 1/n Σ_i Σ_r s_r ‖Wᵀ G‖² = 1/n Σ_i Σ_r s_r ‖(Wᵀ Δ) Uᵀ‖² .
 
     That is so for the layer that returns the logits, of every network, and for all layers of
-    networks that are proven piecewise linear (``exact_trace``); always provided that the weight
-    enters in this one place.
+    networks that are proven piecewise linear (``exact_trace``) and have at most 257 classes;
+    always provided that the weight enters in this one place.
 
     Args:
         context: The network and its data.
@@ -54,6 +54,7 @@ def exact_relative_flatness(
     except MeasureError:  # logits of one example depend on others: nothing is exact
         return {}
     sums: dict[str, float] = {}
+    few = context.classes - 1 <= MOST_SQUARES
     for inputs, labels in context.batches("train"):
         limit = examples_at_a_time(context)
         for x, y in zip(torch.split(inputs, limit), torch.split(labels, limit), strict=True):
@@ -64,7 +65,7 @@ def exact_relative_flatness(
                 for tap in usable_taps(logits, taps)
                 if id(tap.module) in wanted
                 and id(tap.module) not in mixing
-                and (_returns(logits, tap) or proof(context).proven)
+                and (_returns(logits, tap) or (few and proof(context).proven))
             ]
             for tap, value in zip(chosen, _sums(context, logits, y, chosen), strict=True):
                 name = wanted[id(tap.module)].name
@@ -86,11 +87,11 @@ def _sums(context: MeasureContext, logits: Tensor, labels: Tensor, taps: list[Ta
     edges = [tap.edge for tap in taps if tap.edge is not None]
     layers = [tap.module for tap in taps if not isinstance(tap.module, BatchNorm)]
     norms = [AffineNorms(layer, tap.inputs) for layer, tap in zip(layers, taps, strict=True)]
-    columns, signs = loss_hessian(context.loss, logits.detach(), labels)
-    for r, column in enumerate(columns if taps else ()):
-        deltas = torch.autograd.grad(logits, edges, column, retain_graph=True)
-        for layer, accumulator, delta in zip(layers, norms, deltas, strict=True):
-            accumulator.add(_pulled_back(layer, delta), None if signs is None else signs[r])
+    for columns, signs in loss_hessian(context.loss, logits.detach(), labels) if taps else ():
+        for r, column in enumerate(columns):
+            deltas = torch.autograd.grad(logits, edges, column, retain_graph=True)
+            for layer, accumulator, delta in zip(layers, norms, deltas, strict=True):
+                accumulator.add(_pulled_back(layer, delta), None if signs is None else signs[r])
     return [accumulator.weight().sum(dtype=torch.float64).item() for accumulator in norms]
 
 
@@ -115,7 +116,7 @@ def estimated_relative_flatness(
     With C Cᵀ = W Wᵀ and R of independent entries ±1, the rows of V = C R have
     E V_sj V_s'j' = ⟨w_s, w_s'⟩ δ_jj', so that E vec(V)ᵀ H vec(V) = κ. Probes of different
     layers are independent, so that ⟨V_l, (H V)_l⟩ is unbiased for each. The R depend on the
-    trial's seed, the layer and the probe's number alone, and are common to all checkpoints.
+    probes' seed, the layer and the probe's number alone, and are common to all checkpoints.
 
     Args:
         context: The network and its data.
@@ -172,8 +173,8 @@ class RelativeFlatness(Measure):
     The variant ``last`` is the layer called last, usually the one that returns the logits, for
     which the theory is stated (a linear layer on fixed features); ``layers: all`` adds the
     variants ``layer_1``, ``layer_2`` … in the order of the calls. It is exact, without standard
-    error, for the layer that returns the logits and for all layers of networks that are proven
-    piecewise linear; otherwise estimated from random probes.
+    error, for the layer that returns the logits and for all layers of networks of at most 257
+    classes that are proven piecewise linear; otherwise estimated from random probes.
 
     Invariances: it does not change under rescaling of layers that leaves the function as it is
     (W_l → α W_l with the next layer divided by α); it changes with the scale of logits. Lower
@@ -187,6 +188,7 @@ class RelativeFlatness(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    version = 2
     entries = (
         CatalogEntry(
             measure="relative_flatness",

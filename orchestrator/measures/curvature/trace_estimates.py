@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.factor_draws import (
+    RELATIVE_ERROR,
+    drawn_ggn,
+    drawn_trace,
+    loss_draw,
+)
 from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
 from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
 from orchestrator.measures.curvature.hessian_probes import block_forms, probe_moments
 from orchestrator.measures.curvature.hutch_plus_plus import hutch_plus_plus
-from orchestrator.measures.curvature.hutchinson import TraceEstimate, probe_means
-
-
-@dataclass(frozen=True)
-class EstimatedTrace:
-    """The trace of the Hessian of the mean training loss, estimated.
-
-    Attributes:
-        total: tr H.
-        per_parameter: The trace of each parameter's diagonal block, by name, from the same
-            probes; the values add up to that of ``total``.
-    """
-
-    total: TraceEstimate
-    per_parameter: dict[str, TraceEstimate]
+from orchestrator.measures.curvature.hutchinson import (
+    EstimatedTrace,
+    TraceEstimate,
+    probe_means,
+)
+from orchestrator.measures.curvature.loss_hessian import MOST_SQUARES
 
 
 def hutchinson_trace(
@@ -72,6 +68,25 @@ def controlled_trace(
         return [t + h - g for t, h, g in zip(exact, of_h, of_g, strict=True)]
 
     return _estimate(context, sample, probes, relative_error)
+
+
+def factor_trace(
+    context: MeasureContext, *, probes: int = 256, relative_error: float = 0.05
+) -> EstimatedTrace:
+    """The trace of G, which is that of H for proven networks, from random factors.
+
+    Args:
+        context: Its network must be proven piecewise linear in each parameter (``exact_trace``).
+        probes: Most draws for each example, at least 2.
+        relative_error: Stop at a standard error of this times the total.
+
+    Raises:
+        MeasureError: As ``exact_ggn_trace``.
+    """
+    if (probes, relative_error) == (MOST_SQUARES, RELATIVE_ERROR):
+        return drawn_ggn(context)  # shared with other measures
+    draw = loss_draw(context.loss)
+    return drawn_trace(context, draw, draws=probes, relative_error=relative_error)
 
 
 def hutch_plus_plus_trace(context: MeasureContext, *, products: int = 256) -> TraceEstimate:

@@ -11,14 +11,14 @@ from torch import Tensor
 from orchestrator.measures.base import Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.margins.output_margins import margins
-from orchestrator.measures.robustness.ball import Norm, dual_lengths, lengths
+from orchestrator.measures.robustness.ball import Norm, lengths
 from orchestrator.measures.robustness.distances import (
     Distances,
     distance_entries,
     summarize_distances,
 )
 from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs, lead, logits_of
-from orchestrator.measures.robustness.linearized import boundary_distances, class_gradients
+from orchestrator.measures.robustness.linearized import Boundaries
 from orchestrator.study.measure_options.robustness import DeepfoolMarginOptions
 
 
@@ -108,8 +108,8 @@ def _of_pass(
     active = torch.arange(len(x), device=x.device)
     for iteration in range(iterations + 1):
         moved = (1 + overshoot) * total[active]
-        logits, gradients = class_gradients(context, x[active] + moved)
-        ahead = lead(logits, y[active])
+        boundaries = Boundaries(context, x[active] + moved, y[active], norm)
+        ahead = lead(boundaries.logits, y[active])
         over = ahead < 0
         found[active[over]] = lengths(moved[over], norm)
         found[active[ahead.isnan()]] = torch.nan
@@ -120,7 +120,7 @@ def _of_pass(
         if iteration & (iteration - 1) == 0:  # 0 or a power of two
             earlier = total.clone()
         shortest = rounding * lengths(total[active], norm)
-        step = _to_boundary(logits[going], gradients[going], y[active], norm, shortest)
+        step = _to_boundary(boundaries, norm, going, shortest)
         total[active] += step.view_as(total[active])
         away = lengths(total[active] - earlier[active], norm)
         stuck = lengths(step, norm) == 0
@@ -133,17 +133,21 @@ def _of_pass(
     return Search(found, no_slope, cycled)
 
 
-def _to_boundary(
-    logits: Tensor, gradients: Tensor, y: Tensor, norm: Norm, shortest: Tensor
-) -> Tensor:
-    """The shortest step to a boundary of the linearized classifier, flat; 0 without a slope."""
-    distances, slopes = boundary_distances(logits, gradients, y, norm)
+def _to_boundary(boundaries: Boundaries, norm: Norm, going: Tensor, shortest: Tensor) -> Tensor:
+    """The shortest step to a boundary of the linearized classifier, flat; 0 without a slope.
+
+    Args:
+        boundaries: Of all examples of a pass.
+        norm: Of the step.
+        going: Which of them are still on their way, boolean.
+        shortest: The least length of each of their steps.
+    """
     # Where a pair has no slope there is no way to its boundary, even from upon it.
-    distances = torch.where(dual_lengths(slopes, norm) > 0, distances, torch.inf)
+    distances = torch.where(boundaries.steepness > 0, boundaries.distances, torch.inf)
     distance, nearest = distances.min(dim=1)
-    slope = slopes[torch.arange(len(y), device=y.device), nearest]
+    slope = boundaries.slope(nearest)[going]
     # A tie is left in the direction of the other class, by a hair.
-    distance = distance.clamp_min(torch.finfo(slopes.dtype).eps).maximum(shortest)
+    distance = distance[going].clamp_min(torch.finfo(slope.dtype).eps).maximum(shortest)
     if norm == "linf":
         step = distance[:, None] * slope.sign()
     else:

@@ -18,7 +18,7 @@ from orchestrator.measures.robustness.distances import (
     summarize_distances,
 )
 from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
-from orchestrator.measures.robustness.linearized import boundary_distances, class_gradients
+from orchestrator.measures.robustness.linearized import Boundaries
 from orchestrator.study.measure_options.robustness import InputMarginOptions
 
 
@@ -48,10 +48,9 @@ def first_order_distances(context: MeasureContext, inputs: Inputs, norm: Norm) -
 
 
 def _of_pass(context: MeasureContext, x: Tensor, y: Tensor, norm: Norm) -> Tensor:
-    logits, gradients = class_gradients(context, x)
-    margins(logits, y)  # Refuses a single class.
-    distances, _ = boundary_distances(logits, gradients, y, norm)
-    return distances.amin(dim=1)
+    found = Boundaries(context, x, y, norm)
+    margins(found.logits, y)  # Refuses a single class.
+    return found.distances.amin(dim=1)
 
 
 class InputMargin(Measure):

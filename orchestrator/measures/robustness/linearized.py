@@ -8,48 +8,74 @@ from torch import Tensor
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.robustness.ball import Norm, dual_lengths
 
+GRADIENT_NUMBERS = 2**24
+"""Most numbers in the gradients of all classes that are kept together."""
 
-def class_gradients(context: MeasureContext, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits of one pass and their gradients in the inputs, by one backward pass a class.
+
+class Boundaries:
+    """The boundaries of the linearized classifier between the label and each other class.
+
+    The gradients of all logits are kept if they are at most ``GRADIENT_NUMBERS`` numbers;
+    otherwise one class at a time is looked at, for one more backward pass and another for each
+    call of :meth:`slope`, and memory does not grow with classes × input size.
 
     Args:
         context: The network; in eval mode each example's logits are its own.
-        x: Shape ``(n, *input_shape)``.
-
-    Returns:
-        Logits, shape ``(n, classes)``, and gradients, shape ``(n, classes, input_size)``.
-    """
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        logits = context.forward(x)
-        columns = [
-            torch.autograd.grad(column.sum(), x, retain_graph=True, materialize_grads=True)[0]
-            for column in logits.unbind(dim=1)
-        ]
-    return logits.detach(), torch.stack([column.flatten(1) for column in columns], dim=1)
-
-
-def boundary_distances(
-    logits: Tensor, gradients: Tensor, labels: Tensor, norm: Norm
-) -> tuple[Tensor, Tensor]:
-    """Distances to the boundaries between the label and each class, of linear classifiers.
-
-    Args:
-        logits: Shape ``(n, classes)``.
-        gradients: Of the logits, shape ``(n, classes, input_size)``.
+        x: Inputs of one pass, shape ``(n, *input_shape)``.
         labels: Shape ``(n,)``.
         norm: Of the distances.
 
-    Returns:
-        (z_y − z_j) / ‖∇(z_y − z_j)‖_*, shape ``(n, classes)``, infinity for j = y; and
-        ∇(z_j − z_y), shape of ``gradients``.
+    Attributes:
+        logits: Shape ``(n, classes)``, detached.
+        distances: (z_y − z_j) / ‖∇_x (z_y − z_j)‖_*, shape ``(n, classes)``; infinity for j = y
+            and where the gradient is zero but the logits differ, 0 where they are equal.
+        steepness: ‖∇_x (z_j − z_y)‖_*, shape ``(n, classes)``.
     """
-    own = labels[:, None]
-    gaps = logits.gather(1, own) - logits
-    slopes = gradients - gradients.gather(1, own[..., None].expand(-1, 1, gradients.shape[2]))
-    # 0 / 0 lies on the boundary; anything else over 0 is infinitely far from it.
-    distances = torch.where(gaps == 0, torch.zeros_like(gaps), gaps / dual_lengths(slopes, norm))
-    return distances.scatter(1, own, torch.inf), slopes
+
+    def __init__(self, context: MeasureContext, x: Tensor, labels: Tensor, norm: Norm) -> None:
+        with torch.enable_grad():
+            self._x = x.detach().requires_grad_()
+            self._outputs = context.forward(self._x)
+        self._labels = labels
+        self.logits = self._outputs.detach()
+        n, classes = self.logits.shape
+        self._slopes: Tensor | None = None
+        if classes * x.numel() <= GRADIENT_NUMBERS:
+            columns = [self._gradient(self._outputs[:, j]) for j in range(classes)]
+            gradients = torch.stack(columns, dim=1)
+            own = labels[:, None, None].expand(-1, 1, gradients.shape[2])
+            self._slopes = gradients - gradients.gather(1, own)
+            self.steepness = dual_lengths(self._slopes, norm)
+        else:
+            own = self._gradient(self._of(labels))
+            self.steepness = torch.stack(
+                [
+                    dual_lengths(self._gradient(self._outputs[:, j]) - own, norm)
+                    for j in range(classes)
+                ],
+                dim=1,
+            ).scatter(1, labels[:, None], 0)
+        gaps = self.logits.gather(1, labels[:, None]) - self.logits
+        # 0 / 0 lies on the boundary; anything else over 0 is infinitely far from it.
+        distances = torch.where(gaps == 0, torch.zeros_like(gaps), gaps / self.steepness)
+        self.distances = distances.scatter(1, labels[:, None], torch.inf)
+
+    def slope(self, classes: Tensor) -> Tensor:
+        """∇_x (z_j − z_y) for one class j of each example, flat: ``(n, input_size)``."""
+        if self._slopes is not None:
+            return self._slopes[torch.arange(len(classes), device=classes.device), classes]
+        return self._gradient(self._of(classes)) - self._gradient(self._of(self._labels))
+
+    def _of(self, classes: Tensor) -> Tensor:
+        return self._outputs.gather(1, classes[:, None])[:, 0]
+
+    def _gradient(self, output: Tensor) -> Tensor:
+        """Of one number of each example, flat: ``(n, input_size)``."""
+        with torch.enable_grad():
+            (found,) = torch.autograd.grad(
+                output.sum(), self._x, retain_graph=True, materialize_grads=True
+            )
+        return found.flatten(1)
 
 
 def nearest_class(context: MeasureContext, x: Tensor, labels: Tensor, norm: Norm) -> Tensor:
@@ -59,10 +85,10 @@ def nearest_class(context: MeasureContext, x: Tensor, labels: Tensor, norm: Norm
     single unit is on, all of them are, and rounding must not choose. Where all are infinitely far
     it is that one, too.
     """
-    logits, gradients = class_gradients(context, x)
+    found = Boundaries(context, x, labels, norm)
+    logits, distances = found.logits, found.distances
     if logits.shape[1] == 1:
         return labels
-    distances, _ = boundary_distances(logits, gradients, labels, norm)
     nearest = distances.amin(dim=1, keepdim=True)
     rounding = torch.finfo(distances.dtype).eps ** 0.5 * nearest.abs()
     others = logits.masked_fill(distances > nearest + rounding, -torch.inf)

@@ -91,8 +91,8 @@ class GgnTraceOptions(MeasureOptions):
     label_samples: int | None = Field(
         None,
         ge=2,
-        description="Draw so many labels per example where there are more classes; exact if not "
-        "given. For cross-entropy only.",
+        description="Draw so many random factors per example where there are more classes; if "
+        "not given, exact up to 257 classes.",
     )
 
 

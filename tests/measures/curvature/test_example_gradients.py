@@ -20,6 +20,13 @@ def two_columns(logits: Tensor, labels: Tensor) -> LossHessian:
     return LossHessian(columns, signs)
 
 
+def in_parts(logits: Tensor, labels: Tensor) -> list[LossHessian]:
+    """The same vectors, each as a part of its own."""
+    columns, signs = two_columns(logits, labels)
+    assert signs is not None
+    return [LossHessian(columns[:1], signs[:1]), LossHessian(columns[1:], signs[1:])]
+
+
 def one_by_one(context: MeasureContext) -> dict[str, list[float]]:
     """The same with one backward pass per example and column."""
     found: dict[str, list[float]] = {name: [] for name in context.parameters}
@@ -48,7 +55,7 @@ def one_by_one(context: MeasureContext) -> dict[str, list[float]]:
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
 def test_agree_with_one_backward_pass_per_example(subject: Case) -> None:
     context = subject.context()
-    found = squared_gradient_norms(context, two_columns)
+    found = squared_gradient_norms(context, in_parts)
     assert list(found) == list(context.parameters)
     for name, expected in one_by_one(context).items():
         assert found[name].dtype == torch.float64
@@ -71,7 +78,7 @@ class Branching(nn.Module):
 def test_says_which_parameter_has_none() -> None:
     context = MeasureContext(Branching(), random_dataset((5,), 6, 5), CROSS_ENTROPY)
     with pytest.raises(MeasureError, match=r"parameter 'gain' \(of Branching\)"):
-        squared_gradient_norms(context, two_columns)
+        squared_gradient_norms(context, in_parts)
 
 
 def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,4 +87,4 @@ def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("orchestrator.measures.curvature.example_gradients.vmap", fail)
     with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
-        squared_gradient_norms(case("group_norm").context(), two_columns)
+        squared_gradient_norms(case("group_norm").context(), in_parts)

@@ -2,20 +2,16 @@ import math
 
 import pytest
 import torch
-from scipy import stats
 from torch import nn
 
 from orchestrator.data import Dataset
-from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.fisher import fisher_trace
 from orchestrator.measures.curvature.ggn_trace import (
     GgnTrace,
     exact_ggn_trace,
-    sampled_ggn_trace,
 )
 from orchestrator.study.measure_options.curvature import GgnTraceOptions
-from tests.binomial import assert_covers, with_simulations
 from tests.measures.cases import CASES, CROSS_ENTROPY, case, mlp, random_dataset
 from tests.measures.curvature.test_gauss_newton import dense_gauss_newton
 from tests.measures.references import dense_hessian
@@ -63,45 +59,11 @@ def many_classes(**options):
     return MeasureContext(network, random_dataset((6,), 40, 12), CROSS_ENTROPY, **options)
 
 
-@with_simulations(200, 2000)
-def test_sampled_labels_cover_the_exact_trace(simulations):
-    exact, covered = exact_ggn_trace(many_classes()).total, 0
-    for seed in range(simulations):
-        found = sampled_ggn_trace(many_classes(seed=seed), 3)
-        # 40 examples with two degrees of freedom each.
-        covered += abs(found.value - exact) <= stats.t.ppf(0.975, 80) * found.standard_error
-    assert_covers(covered, simulations)
-
-
-def test_the_error_of_sampled_labels_is_their_spread_over_seeds():
-    found = [sampled_ggn_trace(many_classes(seed=seed), 2) for seed in range(150)]
-    values = torch.tensor([estimate.value for estimate in found])
-    stated = torch.tensor([estimate.standard_error for estimate in found]).square().mean().sqrt()
-    assert stated.item() == pytest.approx(values.std().item(), rel=0.15)
-
-
-def test_labels_are_sampled_only_where_that_is_fewer_gradients():
+def test_factors_are_sampled_only_where_that_is_fewer_gradients():
     assert trace_of(many_classes(), label_samples=11).variant == "exact"
     sampled = trace_of(many_classes(), label_samples=10)
-    assert sampled.variant == "sampled_labels"
+    assert sampled.variant == "sampled_factors"
     assert sampled.standard_error > 0
-
-
-def test_sampled_labels_do_not_depend_on_how_examples_are_divided(monkeypatch):
-    whole = sampled_ggn_trace(many_classes(), 4)
-    passes = sampled_ggn_trace(many_classes(examples_per_pass=7), 4)
-    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients.NUMBERS_ON_CPU", 1)
-    singles = sampled_ggn_trace(many_classes(), 4)
-    for other in (passes, singles):
-        assert other.value == pytest.approx(whole.value, rel=1e-12)
-        assert other.standard_error == pytest.approx(whole.standard_error, rel=1e-9)
-
-
-def test_other_losses_have_no_labels_to_sample():
-    data = random_dataset((5,), 9, 6)
-    context = MeasureContext(mlp(5, 4, 6), data, case("mse").loss)
-    with pytest.raises(MeasureError, match="cross-entropy only"):
-        trace_of(context, label_samples=2)
 
 
 def test_a_data_set_twice_over_changes_nothing():

@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from orchestrator.measures.curvature.loss_hessian import (
+    NUMBERS_AT_ONCE,
     autograd_hessian,
     is_cross_entropy,
     loss_hessian,
+    paired_squares,
     softmax_hessian,
 )
 from orchestrator.study.training_options import (
@@ -60,11 +62,14 @@ def dense(loss, logits, labels):
 
 
 @pytest.mark.parametrize("loss", [*LOSSES.values(), Indefinite()], ids=[*LOSSES, "indefinite"])
-@pytest.mark.parametrize("way", [loss_hessian, autograd_hessian])
-def test_the_squares_add_up_to_the_hessian(loss, way):
+@pytest.mark.parametrize("few", [True, False])
+@pytest.mark.parametrize("way", [loss_hessian, lambda *given: [autograd_hessian(*given)]])
+def test_the_squares_add_up_to_the_hessian(loss, way, few, monkeypatch):
     logits, labels = examples()
+    if not few:  # one square at a time
+        monkeypatch.setattr("orchestrator.measures.curvature.loss_hessian.NUMBERS_AT_ONCE", 1)
     torch.testing.assert_close(
-        assembled(way(loss, logits, labels)),
+        sum(map(assembled, way(loss, logits, labels))),
         dense(loss, logits, labels),
         rtol=0,
         atol=1e-13,
@@ -73,20 +78,20 @@ def test_the_squares_add_up_to_the_hessian(loss, way):
 
 def test_softmax_needs_one_square_fewer_than_classes():
     logits, labels = examples(classes=5)
-    factors = loss_hessian(LOSSES["label_smoothing"], logits, labels)
+    (factors,) = loss_hessian(LOSSES["label_smoothing"], logits, labels)
     assert factors.columns.shape == (4, 6, 5)
     assert factors.signs is None
 
 
 def test_a_hinge_needs_no_square_for_classes_beyond_the_margin():
     logits = torch.tensor([[9.0, 0.0, 8.5, 0.0], [9.0, 8.2, 0.0, 0.0]], dtype=torch.float64)
-    factors = loss_hessian(LOSSES["multi_margin"], logits, torch.tensor([0, 0]))
+    (factors,) = loss_hessian(LOSSES["multi_margin"], logits, torch.tensor([0, 0]))
     assert len(factors.columns) == 1
 
 
 def test_a_loss_linear_in_pieces_has_no_squares():
     hinge = build_loss(MultiMarginOptions(name="multi_margin", p=1))
-    factors = loss_hessian(hinge, *examples())
+    (factors,) = loss_hessian(hinge, *examples())
     assert len(factors.columns) == 0
 
 
@@ -111,7 +116,7 @@ def test_signs_of_an_indefinite_hessian():
 def test_one_class_has_no_curvature():
     logits, labels = examples(classes=1)
     assert len(softmax_hessian(logits).columns) == 0
-    assert len(loss_hessian(LOSSES["mse"], logits, labels).columns) == 1
+    assert [len(part.columns) for part in loss_hessian(LOSSES["mse"], logits, labels)] == [1]
 
 
 def exact_trace_of_softmax(logits):
@@ -154,7 +159,7 @@ def test_softmax_of_any_logits(logits):
 def test_single_precision():
     logits, labels = examples(dtype=torch.float32)
     for loss in LOSSES.values():
-        factors = loss_hessian(loss, logits, labels)
+        (factors,) = loss_hessian(loss, logits, labels)
         assert factors.columns.dtype == torch.float32
         expected = dense(loss, logits.double(), labels).float()
         torch.testing.assert_close(assembled(factors), expected, rtol=0, atol=1e-6)
@@ -165,9 +170,49 @@ def test_single_precision():
 def test_logits_that_are_not_finite_give_nan_for_their_example_only(loss, bad):
     logits, labels = examples()
     logits[2, 1] = bad
-    traces = loss_hessian(loss, logits, labels).columns.square().sum((0, 2))
-    assert traces[2].isnan()
-    assert traces[[0, 1, 3, 4, 5]].isfinite().all()
+    for (factors,) in (loss_hessian(loss, logits, labels), [paired(loss, logits, labels)]):
+        traces = factors.columns.square().sum((0, 2))
+        assert traces[2].isnan()
+        assert traces[[0, 1, 3, 4, 5]].isfinite().all()
+
+
+def paired(loss, logits, labels):
+    return paired_squares(loss, logits, labels, torch.ones_like(logits))
+
+
+@pytest.mark.parametrize("loss", [*LOSSES.values(), Indefinite()], ids=[*LOSSES, "indefinite"])
+@pytest.mark.parametrize("margin", [0.0, 6.0])
+def test_pairs_of_squares_are_forms_of_the_hessian(loss, margin):
+    logits, labels = examples()
+    logits[:, 1] += margin
+    generator = torch.Generator().manual_seed(1)
+    network, directions = (
+        torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in ((7, 4), (6, 4))
+    )
+    factors = paired_squares(loss, logits, labels, directions)
+    found = (factors.signs * (factors.columns @ network.T).square().sum(2)).sum(0)
+    products = torch.einsum("nij,nj->ni", dense(loss, logits, labels), directions)
+    here, there = directions @ network.T, products @ network.T
+    rounding = 1e-12 * here.norm(dim=1) * there.norm(dim=1)
+    assert ((found - (here * there).sum(1)).abs() <= rounding).all()
+
+
+def test_losses_linear_in_pieces_have_empty_pairs():
+    hinge = build_loss(MultiMarginOptions(name="multi_margin", p=1))
+    assert paired(hinge, *examples()).columns.abs().max() == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_many_classes_form_no_matrix_of_classes(loss):
+    logits, labels = examples(n=2, classes=300)
+    traces, most = torch.zeros(2, dtype=torch.float64), 0
+    for columns, signs in loss_hessian(loss, logits, labels):
+        each = columns.square().sum(2)
+        traces += (each if signs is None else signs * each).sum(0)
+        most = max(most, columns.numel())
+    assert most <= max(NUMBERS_AT_ONCE, 2 * logits.numel())
+    expected = torch.stack([matrix.trace() for matrix in dense(loss, logits, labels)])
+    torch.testing.assert_close(traces, expected, rtol=1e-12, atol=0)
 
 
 class Own:

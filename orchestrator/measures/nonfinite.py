@@ -1,0 +1,68 @@
+"""Why a value is not finite, where its measure gave no reason."""
+
+from __future__ import annotations
+
+from math import isfinite, isnan
+
+import torch
+
+from orchestrator.measures.base import Curve, Value
+from orchestrator.measures.context import MeasureContext
+
+
+def why_not_finite(context: MeasureContext, found: Value | Curve) -> str:
+    """What is known: of the network, or else which numbers are not finite.
+
+    Args:
+        context: The network that was measured.
+        found: What has a number that is not finite, and no reason.
+    """
+    return _of_network(context, found) or f"{_numbers(found)}; the measure gave no reason"
+
+
+def _of_network(context: MeasureContext, found: Value | Curve) -> str:
+    """What is not finite in the network itself, or ""."""
+
+    def unusable() -> str:
+        wrong = [name for name, p in context.parameters.items() if not p.isfinite().all()]
+        if not wrong:
+            return ""
+        return (
+            f"the network's parameters are not finite, as after training that diverged: "
+            f"{len(wrong)} of {len(context.parameters)}, first {wrong[0]!r}"
+        )
+
+    reason = context.shared("why_parameters_are_not_finite", unusable)
+    split = found.split
+    if reason or split is None:
+        return reason
+
+    def overflown() -> str:
+        try:
+            finite = context.logits(split).isfinite().all(dim=1)
+        except torch.AcceleratorError:
+            raise
+        except Exception as error:  # a measure of the user's own need not have used the network
+            return f"{type(error).__name__} where the network is applied: {error}"
+        missing = int((~finite).sum())
+        return f"logits of {missing} of {len(finite)} {split} examples are not finite" * (
+            missing > 0
+        )
+
+    return context.shared(("why_logits_are_not_finite", split), overflown)
+
+
+def _numbers(found: Value | Curve) -> str:
+    if isinstance(found, Curve):
+        numbers = [*found.x, *found.values, *(found.y or ()), *(found.standard_errors or ())]
+        missing = sum(not isfinite(number) for number in numbers)
+        return f"{missing} of {len(numbers)} numbers of the curve are not finite"
+    if isfinite(found.value):
+        return f"the standard error is {_name(found.standard_error)}"
+    return f"the value is {_name(found.value)}"
+
+
+def _name(number: float | None) -> str:
+    if number is None or isnan(number):
+        return "not a number"
+    return "infinite" if number > 0 else "minus infinity"

@@ -1,0 +1,99 @@
+"""Random numbers of the user's own measures: the trial's seed reaches them everywhere; no Ray."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from orchestrator.cluster import auditing, measurer, planning
+from orchestrator.cluster.audit_backlog import AuditOrder
+from orchestrator.cluster.measurer import MeasureOrder
+from orchestrator.data import Dataset, load_dataset
+from orchestrator.models import build_model
+from orchestrator.results import ResultsFolder
+from orchestrator.study.spec import Study
+from orchestrator.study.study_file import load_study
+from orchestrator.study.trials import Trial, expand_trials
+
+STUDY = """\
+study: seeded
+data: {name: mnist1d, train_size: 60}
+model: {name: mlp, width: 3, depth: 1}
+training: {stop: {epochs: 1}}
+seeds: 2
+measures: ["tests.measures.user_measures:draws_a_number"]
+"""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    path = tmp_path / "seeded.yaml"
+    path.write_text(STUDY)
+    return load_study(path)
+
+
+class Data:
+    """Data sets as a measurer gets them."""
+
+    def load(self, options: Any, device: str) -> Dataset:
+        return load_dataset(options)
+
+
+CHECKPOINT = {"checkpoint_id": "c", "trial_id": "t", "path": "p", "sha256": "", "step": 1}
+
+
+def numbers(rows: list[dict[str, Any]]) -> dict[str, float]:
+    return {row["measure"]: row["value"] for row in rows}
+
+
+def test_measurers_give_each_trial_numbers_of_its_own(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: list[list[dict[str, Any]]] = []
+    monkeypatch.setattr(measurer, "write_part", lambda f, table, rows, name: stored.append(rows))
+    monkeypatch.setattr(measurer, "keep_subsets", lambda *arguments: None)
+    first, second = expand_trials(study)
+
+    def measured(trial: Trial, step: int) -> dict[str, float]:
+        data = load_dataset(trial.config.data)
+        model = build_model(trial.config.model, data.input_shape, data.classes, seed=step)
+        monkeypatch.setattr(measurer, "read_snapshot", lambda *given: model.state_dict())
+        checkpoint = CHECKPOINT | {"step": step, "reason": "epoch"}
+        requests = tuple(study.requests)
+        order = MeasureOrder(checkpoint, trial.seed, trial.config.model_dump_json(), requests)
+        measurer.measure(order, ResultsFolder(tmp_path), study, Data(), "cpu")  # type: ignore[arg-type]
+        (seeds,) = {row["seed"] for row in stored[-1]}
+        assert seeds == 0  # the column is the probes' seed
+        return numbers(stored[-1])
+
+    found = measured(first, 1)
+    assert found["seed"] == first.seed
+    assert measured(first, 2) == found
+    other = measured(second, 1)
+    assert other["seed"] == second.seed
+    assert other["own"] != found["own"]
+    assert other["common"] == found["common"]
+
+
+def test_audits_and_plans_know_the_seed_too(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = next(trial for trial in expand_trials(study) if trial.seed == 1)
+    data = load_dataset(trial.config.data)
+    model = build_model(trial.config.model, data.input_shape, data.classes, trial.seed)
+    monkeypatch.setattr(auditing, "read_snapshot", lambda *given: model.state_dict())
+    order = AuditOrder(CHECKPOINT, trial.seed, trial.config.model_dump_json())
+    subject = auditing._subject(
+        order, ResultsFolder(tmp_path), study, trial.config, data, device="cpu"
+    )
+    assert subject.context().trial_seed == trial.seed == 1
+    seen: list[int] = []
+
+    def record(context: Any, requests: Any) -> list[Any]:
+        seen.append(context.trial_seed)
+        return []
+
+    monkeypatch.setattr(planning, "measure_snapshot", record)
+    planning._measure_once(study, trial, data, torch.device("cpu"))
+    assert seen == [1]
