@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import ray
 import torch
 
 from orchestrator.cluster.examples import keep_examples, keep_subsets
+from orchestrator.cluster.own_code import has_own_parts, import_trial_parts
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
@@ -22,6 +23,8 @@ from orchestrator.results import ResultsFolder, set_aside_snapshot, storing, wri
 from orchestrator.study.measure_options import MeasuringOptions
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.training import build_loss, read_snapshot, update_rule_at
+from orchestrator.training.process_guard import ProcessState, lasting
+from orchestrator.training.process_state import RandomStream
 
 PROBE_SEED = 0  # The same probes for every snapshot, so that differences are not the probes'.
 
@@ -60,6 +63,8 @@ class Measured:
         failures: The requests that failed, and why.
         pid: The process that measured.
         lost: Whether the snapshot was damaged or gone, and has to be taken again.
+        spoilt: What was done to the process that cannot be undone, if anything: it must not
+            measure anything else.
     """
 
     checkpoint_id: str
@@ -67,15 +72,31 @@ class Measured:
     failures: tuple[str, ...]
     pid: int
     lost: bool = False
+    spoilt: str | None = None
 
 
 def measure(
     order: MeasureOrder, folder: ResultsFolder, study: Study, data: SharedData, device: str
 ) -> Measured:
-    """Measure one snapshot and store the rows as one part.
+    """Measure one snapshot and store the rows as one part. The process is reset at the end.
 
     A snapshot that is missing or does not match its hash is set aside.
     """
+    process = ProcessState()
+    import_trial_parts(TrialConfig.model_validate_json(order.config))
+    process.imported()
+    numbers = RandomStream(torch.device(device))
+    try:
+        with numbers.borrowed():
+            measured = _measure(order, folder, study, data, device)
+    finally:
+        changes = process.restore()
+    return replace(measured, spoilt=lasting(changes))
+
+
+def _measure(
+    order: MeasureOrder, folder: ResultsFolder, study: Study, data: SharedData, device: str
+) -> Measured:
     checkpoint = order.checkpoint
     try:
         state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
@@ -140,6 +161,8 @@ class Measurer:
         self.study = Study.model_validate_json(study)
         self.data = data
         self.device = "cuda" if ray.get_gpu_ids() else "cpu"
+        self.own_parts = has_own_parts(self.study)
+        self.spoilt: str | None = None
 
     def ready(self) -> int:
         """The process id, once the process is there and has reached the results."""
@@ -147,6 +170,12 @@ class Measurer:
         return os.getpid()
 
     def measure(self, order: MeasureOrder) -> Measured:
-        """Measure one snapshot."""
+        """Measure one snapshot, unless an earlier one spoilt this process."""
+        if self.spoilt:  # The dispatcher hands the order to another measurer.
+            return Measured(order.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
+        if self.own_parts:
+            self.spoilt = "an order failed in it"  # Unless it does not.
         with storing(self.folder.path):
-            return measure(order, self.folder, self.study, self.data, self.device)
+            measured = measure(order, self.folder, self.study, self.data, self.device)
+        self.spoilt = measured.spoilt
+        return measured
