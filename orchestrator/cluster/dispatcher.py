@@ -274,6 +274,10 @@ class Dispatcher:
                 if not measured.lost:  # Otherwise the next look at the store finds that.
                     self._measured.add(order.checkpoint_id)
                 self.failures += [f"{order.checkpoint_id}: {text}" for text in measured.failures]
+                if measured.spoilt:
+                    worker.orders.popleft()
+                    self._retire(worker, measured.spoilt)
+                    return
             worker.orders.popleft()
             worker.since = time.monotonic()
         if worker.orders and time.monotonic() - worker.since > self.timeout:
@@ -295,6 +299,13 @@ class Dispatcher:
             names = ", ".join(head.requests)
             self._give_up(head, f"{names}: given up after {attempts} attempts: {reason}", status)
         self._queue.extendleft(reversed(others))
+
+    def _retire(self, worker: _Worker, reason: str) -> None:
+        """End a measurer whose process must not measure anything else; charge nobody."""
+        logger.info("a measurer is replaced: the code of a study changed its process: %s", reason)
+        ray.kill(worker.actor)
+        self._workers.remove(worker)
+        self._queue.extendleft(order for _, order in reversed(worker.orders))
 
     def _give_up(self, order: MeasureOrder, reason: str, status: str) -> None:
         checkpoint = order.checkpoint

@@ -42,6 +42,8 @@ class Measured:
         failures: The requests that failed, and why.
         pid: The process that measured.
         lost: Whether the snapshot was damaged or gone, and has to be taken again.
+        spoilt: What was done to the process that cannot be undone, if anything: it must not
+            measure anything else.
     """
 
     checkpoint_id: str
@@ -49,6 +51,7 @@ class Measured:
     failures: tuple[str, ...]
     pid: int
     lost: bool = False
+    spoilt: str | None = None
 
 
 def part_name(order: MeasureOrder) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import ray
@@ -11,6 +12,7 @@ import torch
 
 from orchestrator.cluster.examples import keep_examples, keep_subsets
 from orchestrator.cluster.measure_order import Measured, MeasureOrder, part_name
+from orchestrator.cluster.own_code import has_own_parts, import_trial_parts
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
@@ -20,6 +22,8 @@ from orchestrator.results import ResultsFolder, set_aside_snapshot, storing, wri
 from orchestrator.study.measure_options import MeasuringOptions
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.training import build_loss, read_snapshot, update_rule_at
+from orchestrator.training.process_guard import ProcessState, lasting
+from orchestrator.training.process_state import RandomStream
 
 PROBE_SEED = 0  # The same probes for every snapshot, so that differences are not the probes'.
 
@@ -27,10 +31,25 @@ PROBE_SEED = 0  # The same probes for every snapshot, so that differences are no
 def measure(
     order: MeasureOrder, folder: ResultsFolder, study: Study, data: SharedData, device: str
 ) -> Measured:
-    """Measure one snapshot and store the rows as one part.
+    """Measure one snapshot and store the rows as one part. The process is reset at the end.
 
     A snapshot that is missing or does not match its hash is set aside.
     """
+    process = ProcessState()
+    import_trial_parts(TrialConfig.model_validate_json(order.config))
+    process.imported()
+    numbers = RandomStream(torch.device(device))
+    try:
+        with numbers.borrowed():
+            measured = _measure(order, folder, study, data, device)
+    finally:
+        changes = process.restore()
+    return replace(measured, spoilt=lasting(changes))
+
+
+def _measure(
+    order: MeasureOrder, folder: ResultsFolder, study: Study, data: SharedData, device: str
+) -> Measured:
     checkpoint = order.checkpoint
     try:
         state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
@@ -90,6 +109,8 @@ class Measurer:
         self.study = Study.model_validate_json(study)
         self.data = data
         self.device = "cuda" if ray.get_gpu_ids() else "cpu"
+        self.own_parts = has_own_parts(self.study)
+        self.spoilt: str | None = None
 
     def ready(self) -> int:
         """The process id, once the process is there and has reached the results."""
@@ -97,6 +118,12 @@ class Measurer:
         return os.getpid()
 
     def measure(self, order: MeasureOrder) -> Measured:
-        """Measure one snapshot."""
+        """Measure one snapshot, unless an earlier one spoilt this process."""
+        if self.spoilt:  # The dispatcher hands the order to another measurer.
+            return Measured(order.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
+        if self.own_parts:
+            self.spoilt = "an order failed in it"  # Unless it does not.
         with storing(self.folder.path):
-            return measure(order, self.folder, self.study, self.data, self.device)
+            measured = measure(order, self.folder, self.study, self.data, self.device)
+        self.spoilt = measured.spoilt
+        return measured

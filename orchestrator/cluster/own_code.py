@@ -5,22 +5,25 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
 import orchestrator
+from orchestrator.errors import ImportPathError
 from orchestrator.measures import build_measure
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.measure_options import CustomMeasure
 from orchestrator.study.options import CustomOptions, is_import_path
-from orchestrator.study.spec import Study
+from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.trials import expand_trials
+from orchestrator.training.process_guard import left_as_found
 
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
 def import_own_parts(study: Study) -> frozenset[str]:
-    """Import whatever the study names of the user's own.
+    """Import the user's own parts that the study names. What that does to this process is reset.
 
     Returns:
         The import paths and entry points that it names.
@@ -29,23 +32,46 @@ def import_own_parts(study: Study) -> frozenset[str]:
         ImportPathError: If one of them cannot be used.
         MeasureError: If a measure of the user's own cannot be built.
     """
-    for options in study.measures:
-        build_measure(options)
-    parts = {
-        (part.name, kind)
-        for trial in expand_trials(study)
-        for part, kind in (
-            (trial.config.data, "datasets"),
-            (trial.config.model, "models"),
-            (trial.config.training.loss, "losses"),
-            (trial.config.training.optimizer, "optimizers"),
-        )
-        if isinstance(part, CustomOptions)
-    }
-    for name, kind in sorted(parts):
-        resolve_import_path(name, kind)
+    parts: set[tuple[str, str]] = set()
+    for trial in expand_trials(study):
+        parts |= own_parts_of(trial.config)
+    with left_as_found(functions=False):
+        for options in study.measures:
+            build_measure(options)
+        for name, kind in sorted(parts):
+            resolve_import_path(name, kind)
     measures = (options for options in study.measures if isinstance(options, CustomMeasure))
     return frozenset(name for name, _ in parts) | {options.name for options in measures}
+
+
+def own_parts_of(config: TrialConfig) -> set[tuple[str, str]]:
+    """The user's own parts of one trial: import paths or entry points, and what they are for."""
+    parts = (
+        (config.data, "datasets"),
+        (config.model, "models"),
+        (config.training.loss, "losses"),
+        (config.training.optimizer, "optimizers"),
+    )
+    return {(part.name, kind) for part, kind in parts if isinstance(part, CustomOptions)}
+
+
+def import_trial_parts(config: TrialConfig) -> None:
+    """Import what training a trial needs, as :func:`import_own_parts` does.
+
+    What cannot be imported is left for those who use it: they say why.
+    """
+    with left_as_found(functions=False):
+        for name, kind in sorted(own_parts_of(config)):
+            if kind != "datasets":  # Only the driver reads those.
+                with suppress(ImportPathError):
+                    resolve_import_path(name, kind)
+
+
+def has_own_parts(study: Study) -> bool:
+    """Whether the study names any part of the user's own."""
+    return any(isinstance(options, CustomMeasure) for options in study.measures) or any(
+        own_parts_of(trial.config) for trial in expand_trials(study)
+    )
 
 
 def copy_code(study: Study, to: Path) -> None:

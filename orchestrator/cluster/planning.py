@@ -15,6 +15,7 @@ import torch
 
 from orchestrator.cluster.audit_backlog import audits_left
 from orchestrator.cluster.backlog_reading import read_backlog
+from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset
@@ -27,6 +28,7 @@ from orchestrator.study.spec import CheckpointOptions, Study, TrialConfig
 from orchestrator.study.training_options import StopOptions
 from orchestrator.study.trials import Trial, expand_trials
 from orchestrator.training import Finished, build_loss, train, update_rule_at
+from orchestrator.training.process_guard import left_as_found
 
 PROBE_SECONDS = 30.0
 
@@ -76,8 +78,12 @@ def plan_study(
     }
     measures_on = _device(study.resources.measurer.gpus)
     for condition, trial in conditions.items():
-        dataset = _dataset(trial.config, datasets)
-        model = build_model(trial.config.model, dataset.input_shape, dataset.classes, trial.seed)
+        import_trial_parts(trial.config)
+        with left_as_found(functions=False):
+            dataset = _dataset(trial.config, datasets)
+            model = build_model(
+                trial.config.model, dataset.input_shape, dataset.classes, trial.seed
+            )
         n_train[condition] = len(dataset.train_y)
         snapshot_bytes[condition] = sum(
             tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
@@ -132,13 +138,10 @@ def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As trials and measurers run: one thread, and freed memory is kept."""
-    threads = torch.get_num_threads()
-    prepare_process(1)
-    try:
+    """As trials and measurers run: one thread, and freed memory is kept. Then all is as before."""
+    with left_as_found(functions=False):
+        prepare_process(1)
         yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _update_seconds(trial: Trial, dataset: Dataset, budget: float, device: str) -> float:

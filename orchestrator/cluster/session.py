@@ -215,7 +215,7 @@ def ask_a_worker(study: Study, folder: ResultsFolder, cpus: float) -> None:
         ) from error
 
 
-@ray.remote  # type: ignore[untyped-decorator]
+@ray.remote(max_calls=1)  # type: ignore[untyped-decorator]
 def _can_run(study: str, folder: str) -> None:
     import_own_parts(Study.model_validate_json(study))
     ResultsFolder.open(folder)

@@ -14,6 +14,7 @@ import torch
 from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset
 from orchestrator.study.data_options import DataOptions
+from orchestrator.training.process_guard import left_as_found
 
 
 class SharedData:
@@ -29,7 +30,9 @@ class SharedData:
         for option in options:
             key = _key(option)
             if key not in self.references:
-                self.references[key] = ray.put(_to_arrays(load_dataset(option)))
+                with left_as_found():
+                    arrays = _to_arrays(load_dataset(option))
+                self.references[key] = ray.put(arrays)
 
     def load(self, options: DataOptions, device: str) -> Dataset:
         """The data set of ``options`` on ``device``; each process keeps the last few."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from orchestrator.cluster.own_code import has_own_parts
 from orchestrator.cluster.session import Slots
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.results import ResultsFolder
@@ -52,8 +53,9 @@ def run_tasks(
         num_gpus=study.resources.measurer.gpus,
         resources=study.resources.measurer.custom,
         max_retries=MOST_RETRIES,
-        # Ray ends a process with a GPU after each task; starting another takes seconds.
-        max_calls=0,
+        # Code of the user's own may change its process. Otherwise no process is ended, which Ray
+        # would do with each that has a GPU; starting another takes seconds.
+        max_calls=1 if has_own_parts(study) else 0,
     )(task)
     common = str(folder.path), study.model_dump_json(), data, max(1, int(slots.measurer_cpus))
     waiting = deque(orders)

@@ -17,6 +17,7 @@ import torch
 from ray import tune
 
 from orchestrator import __version__
+from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import StorageError, UserError
@@ -40,10 +41,13 @@ from orchestrator.training import (
     write_resume_state,
     write_snapshot,
 )
+from orchestrator.training.process_guard import ProcessState, lasting
 
 REPORT_SECONDS = 2.0
 RESUME_SHARE = 0.05  # Of the time, at most, goes into writing resume states …
 RESUME_SECONDS = 5.0  # … and they are written no more often than this.
+SPOILT = "spoilt"
+"""In a trial's last report: what it did to its process that cannot be undone; None if nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self.folder: ResultsFolder | None = None  # What keeps from it is a trial's to tell.
         self.checkpoints = CheckpointOptions.model_validate_json(checkpoints)
         self.orders, self.data = orders, data
+        self.spoilt: str | None = None  # What a trial did to this process that cannot be undone.
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -114,11 +119,14 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """Train for about two seconds, or to the end, and report how far the trial is."""
+        if self.spoilt:  # ``FreshProcesses`` has Tune start another for every further trial.
+            raise RuntimeError(f"an earlier trial changed its process: {self.spoilt}")
         deadline = time.monotonic() + REPORT_SECONDS
         report: dict[str, Any] = {}
         for report in self.work:
             if report["done"] or time.monotonic() > deadline:
                 break
+        self.spoilt = report.get(SPOILT)
         return report
 
 
@@ -133,14 +141,40 @@ def run_trial(
 ) -> Iterator[dict[str, Any]]:
     """Train one trial and store what comes of it, going on from its resume state if it has one.
 
+    The process is reset at the end: whatever the trial did to it, the next one finds it as if it
+    ran alone.
+
     Yields:
         How far the trial is after each event: ``trial_id``, ``epoch``, ``updates``,
-        ``train_seconds`` and ``done``; at the end also ``status`` (``completed`` or ``failed``)
-        and ``error``.
+        ``train_seconds`` and ``done``; at the end also ``status`` (``completed`` or ``failed``),
+        ``error`` and ``spoilt``, what makes this process unfit for another trial, if anything.
 
     Raises:
         StorageError: If what it had cannot be stored.
     """
+    process = ProcessState()
+    import_trial_parts(TrialConfig.model_validate_json(order.config))
+    process.imported()
+    try:
+        last: dict[str, Any] = {}
+        for report in _run_trial(order, folder, checkpoints, data, device, timeout):
+            if report["done"]:
+                last = report
+            else:
+                yield report
+    finally:
+        changes = process.restore()
+    yield last | {SPOILT: lasting(changes)}
+
+
+def _run_trial(
+    order: TrialOrder,
+    folder: ResultsFolder,
+    checkpoints: CheckpointOptions,
+    data: SharedData,
+    device: str,
+    timeout: float | None,
+) -> Iterator[dict[str, Any]]:
     config = TrialConfig.model_validate_json(order.config)
     attempt = _next_attempt(folder, order)
     identity = {

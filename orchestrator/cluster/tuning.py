@@ -12,6 +12,7 @@ from ray import tune
 
 from orchestrator.cluster.backlog_reading import read_backlog
 from orchestrator.cluster.compacting import compacting
+from orchestrator.cluster.fresh_processes import FreshProcesses
 from orchestrator.cluster.run_state import (
     CanaryFirst,
     RunCallback,
@@ -111,6 +112,7 @@ def build_tuner(
         param_space={"trial_id": tune.grid_search(list(orders))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
+            scheduler=FreshProcesses(),
             search_alg=search,
             trial_dirname_creator=_trial_name,
             trial_name_creator=_trial_name,

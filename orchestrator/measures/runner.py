@@ -13,12 +13,17 @@ from typing import Any
 import torch
 
 from orchestrator.errors import MeasureError, OrchestratorError
+from orchestrator.measures.after_request import Unchanged
 from orchestrator.measures.base import Curve, Measure, Need, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.custom import FunctionMeasure
 from orchestrator.measures.memory import is_out_of_memory
 from orchestrator.measures.nonfinite import why_not_finite
+from orchestrator.random_streams import stream_seed
 from orchestrator.study.measure_options import MeasureOptions
+from orchestrator.training.process_guard import left_as_found
+from orchestrator.training.process_state import RandomStream
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +45,9 @@ def measure_snapshot(
     The requests are computed in their order, except that those which share something large
     follow one another, so that it need not be kept for longer (``Measure.needs``).
 
+    Everything is as before after each request. One that changed the network, the data, what is
+    shared or the process is one row with status ``error`` (:mod:`after_request` has the rule).
+
     Args:
         context: The snapshot and its data. Work that several requests share is done once and
             counts into ``seconds`` of the first of them.
@@ -54,12 +62,15 @@ def measure_snapshot(
     Raises:
         torch.AcceleratorError: If the device is broken.
     """
-    plan = _in_order([_built(request, options) for request, options in requests.items()])
-    for place, one in enumerate(plan):
-        yield from _measure(context, one)
-        awaited = frozenset[Need]().union(*(later.needs for later in plan[place + 1 :]))
-        for need in one.needs - awaited:
-            context.release(need)
+    with left_as_found(functions=False):  # Modules of the user's own are imported.
+        plan = _in_order([_built(request, options) for request, options in requests.items()])
+    unchanged = Unchanged(context, own=any(one.is_own for one in plan))
+    with unchanged.watching():
+        for place, one in enumerate(plan):
+            yield from _measure(context, one, unchanged)
+            awaited = frozenset[Need]().union(*(later.needs for later in plan[place + 1 :]))
+            for need in one.needs - awaited:
+                context.release(need)
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,13 @@ class _Planned:
     @property
     def needs(self) -> frozenset[Need]:
         return frozenset() if self.measure is None else self.measure.needs
+
+    @property
+    def is_own(self) -> bool:
+        """Whether its code is the user's."""
+        if self.measure is None or isinstance(self.measure, FunctionMeasure):
+            return self.measure is not None
+        return type(self.measure).__module__.partition(".")[0] != "orchestrator"
 
 
 def _built(request: str, options: MeasureOptions) -> _Planned:
@@ -98,7 +116,8 @@ def _reason(request: str, error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _measure(context: MeasureContext, planned: _Planned) -> list[Row]:
+def _measure(context: MeasureContext, planned: _Planned, unchanged: Unchanged) -> list[Row]:
+    unchanged.begin(own=planned.is_own)
     started = perf_counter()
     found: list[Value | Curve] = []
     request, measure, failure = planned.request, planned.measure, planned.failure
@@ -110,11 +129,14 @@ def _measure(context: MeasureContext, planned: _Planned) -> list[Row]:
         raise  # every later measure in this process would suffer from it
     except Exception as error:
         failure = _reason(request, error)
+    seconds = perf_counter() - started
+    if changed := unchanged.end():
+        failure = _changed(failure, request, changed)
     if failure is None and not any(isinstance(item, Value) for item in found):
         failure = "MeasureError: it yielded no value"
     common = {
         "request": request,
-        "seconds": perf_counter() - started,
+        "seconds": seconds,
         "dtype": str(context.dtype).removeprefix("torch."),
         "batch_norm_mode": "eval",
         "seed": context.seed,
@@ -125,11 +147,23 @@ def _measure(context: MeasureContext, planned: _Planned) -> list[Row]:
     return [{**_row(context, item), **common} for item in found]
 
 
+def _changed(failure: str | None, request: str, what: str) -> str:
+    if failure is not None:
+        return f"{failure} (it also changed {what})"
+    return (
+        f"MeasureError: {request}: it changed {what}, which was restored for the other measures; "
+        "let it work on a copy (copy.deepcopy(context.model)), or undo what it changes"
+    )
+
+
 def _in_memory(context: MeasureContext, request: str, measure: Measure) -> list[Value | Curve]:
     """What ``measure`` finds, in passes as small as the memory demands."""
+    numbers = RandomStream(context.device)
     while True:
+        numbers.seed(stream_seed(context.seed, "measure", request))
         try:
-            return list(measure.compute(context))
+            with numbers.borrowed():
+                return list(measure.compute(context))
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

@@ -17,6 +17,7 @@ from orchestrator.models.initialization import initialize
 from orchestrator.models.mlp import build_mlp
 from orchestrator.models.resnet import build_resnet
 from orchestrator.models.vgg import build_vgg
+from orchestrator.python_numbers import PythonNumbers
 from orchestrator.random_streams import stream_seed
 from orchestrator.study.model_options import CnnOptions, MlpOptions, ResnetOptions, VggOptions
 from orchestrator.study.options import CustomOptions
@@ -34,8 +35,8 @@ def build_model(
         options: The ``model`` part of a study file.
         input_shape: Shape of one example.
         classes: Number of logits.
-        seed: The trial's seed; weights come from its stream ``initialization``. PyTorch's own
-            random numbers are as before when this returns.
+        seed: The trial's seed; weights come from its stream ``initialization``. The global
+            random numbers of PyTorch, numpy and Python are as before when this returns.
 
     Returns:
         A network in training mode, on the CPU, in float32, that maps ``(n, *input_shape)`` to
@@ -104,7 +105,8 @@ def _build_builtin(
 def _construction(seed: int) -> Iterator[None]:
     """CPU, float32 and seeded random numbers, whatever the process is otherwise set to."""
     dtype = torch.get_default_dtype()
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+    python = PythonNumbers(seed)  # A user's network may draw its weights from numpy.
+    with torch.random.fork_rng(devices=[]), python.borrowed(), torch.device("cpu"):
         torch.set_default_dtype(torch.float32)
         # Not torch.manual_seed: it would seed the GPUs' generators too.
         torch.default_generator.manual_seed(seed)

@@ -8,9 +8,15 @@ import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 from orchestrator.errors import ImportPathError
+
+# What importing a user's module added, by the module: a process is reset between its users, and
+# Python imports a module only once.
+_ENVIRONMENT_SET: dict[str, dict[str, str]] = {}
+_PATH_ADDED: dict[str, list[str]] = {}
 
 
 def resolve_import_path(name: str, kind: str) -> Callable[..., Any]:
@@ -36,6 +42,7 @@ def resolve_import_path(name: str, kind: str) -> Callable[..., Any]:
                 f"{name!r}: no installed package offers this name among its {kind}",
                 "name your own as package.module:attribute",
             )
+        _imported(found[0].module)
         component = found[0].load()
     if not callable(component):
         raise ImportPathError(
@@ -50,7 +57,7 @@ def _import(name: str) -> Any:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        target: Any = importlib.import_module(module_name)
+        target: Any = _imported(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise ImportPathError(
@@ -73,3 +80,16 @@ def _import(name: str) -> Any:
             )
         target = getattr(target, attribute)
     return target
+
+
+def _imported(name: str) -> ModuleType:
+    """Import a module; the environment and ``sys.path`` are as the first import left them."""
+    environment, path = dict(os.environ), list(sys.path)
+    try:
+        return importlib.import_module(name)
+    finally:
+        if name not in _PATH_ADDED:
+            _PATH_ADDED[name] = [entry for entry in sys.path if entry not in path]
+            _ENVIRONMENT_SET[name] = dict(os.environ.items() - environment.items())
+        os.environ.update(_ENVIRONMENT_SET[name])
+        sys.path += [entry for entry in _PATH_ADDED[name] if entry not in sys.path]

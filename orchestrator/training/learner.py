@@ -35,7 +35,7 @@ class Moment:
     values: list[Tensor]
     buffers: dict[str, Tensor]
     optimizer: dict[str, Any]
-    dropout: list[Tensor]
+    dropout: list[Any]
 
 
 class Learner:
@@ -73,13 +73,15 @@ class Learner:
         self.last_step = last_update(training.stop, self.updates_per_epoch)
         self.model = build_model(config.model, dataset.input_shape, dataset.classes, seed)
         self.model.to(device)
-        self._loss = build_loss(training.loss)
+        self._dropout = RandomStream(device)
+        self._dropout.seed(stream_seed(seed, "construction"))
         self._learning_rate = effective_learning_rate(training)
-        self._optimizer = build_optimizer(training.optimizer, self.model, self._learning_rate)
+        with self._dropout.borrowed():  # For the user's own.
+            self._loss = build_loss(training.loss)
+            self._optimizer = build_optimizer(training.optimizer, self.model, self._learning_rate)
         self._factor = learning_rate_factor(
             training.schedule, self.updates_per_epoch, self.last_step
         )
-        self._dropout = RandomStream(device)
         self.step = self.epoch = self._epoch_start = 0
 
     def begin_epoch(self, epoch: int) -> None:

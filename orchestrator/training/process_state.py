@@ -1,20 +1,22 @@
-"""What PyTorch keeps per process: borrowed for training, and left as it was found."""
+"""Random numbers and kernels of the process: borrowed for training, and left as they were found."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor
+
+from orchestrator.python_numbers import PythonNumbers
 
 
 class RandomStream:
-    """A random stream for what otherwise draws from PyTorch's global random numbers.
+    """A random stream for code that draws from the global random numbers of the process.
 
-    Dropout layers do, and a user's network may. While the stream is borrowed, they draw from
-    it; at any other time the process has its own numbers, and training sees none of what
-    others draw meanwhile.
+    Dropout layers draw from PyTorch's, and a user's network may draw from Python's or numpy's.
+    While the stream is borrowed, they draw from it. At any other time the process has its own
+    numbers, and training sees nothing of what other code draws.
 
     Args:
         device: Where the network is; on a GPU the stream is that GPU's, and the CPU's.
@@ -27,33 +29,37 @@ class RandomStream:
             index = torch.cuda.current_device() if device.index is None else device.index
             self._globals.append(torch.cuda.default_generators[index])
         self._own = [torch.Generator(generator.device) for generator in self._globals]
+        self._python = PythonNumbers(0)
 
     def seed(self, seed: int) -> None:
         """Begin the stream anew."""
         for generator in self._own:
             generator.manual_seed(seed)
+        self._python = PythonNumbers(seed)
 
-    def state(self) -> list[Tensor]:
+    def state(self) -> list[Any]:
         """Where the stream is."""
-        return [generator.get_state() for generator in self._own]
+        return [generator.get_state() for generator in self._own] + [self._python.state]
 
-    def load_state(self, state: list[Tensor]) -> None:
+    def load_state(self, state: list[Any]) -> None:
         """Go back to where the stream was."""
-        for generator, before in zip(self._own, state, strict=True):
+        *own, self._python.state = state
+        for generator, before in zip(self._own, own, strict=True):
             generator.set_state(before)
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:
-        """Put the stream in the place of PyTorch's global random numbers."""
+        """Put the stream in the place of the global random numbers."""
         found = [generator.get_state() for generator in self._globals]
         for generator, own in zip(self._globals, self._own, strict=True):
             generator.set_state(own.get_state())
-        try:
-            yield
-        finally:
-            for generator, own, before in zip(self._globals, self._own, found, strict=True):
-                own.set_state(generator.get_state())
-                generator.set_state(before)
+        with self._python.borrowed():
+            try:
+                yield
+            finally:
+                for generator, own, before in zip(self._globals, self._own, found, strict=True):
+                    own.set_state(generator.get_state())
+                    generator.set_state(before)
 
 
 @contextmanager
