@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from orchestrator.cluster.audit_backlog import audits_left
 from orchestrator.cluster.backlog_reading import read_backlog
@@ -77,7 +78,7 @@ def plan_study(
     measures_on = _device(study.resources.measurer.gpus)
     for condition, trial in conditions.items():
         dataset = _dataset(trial.config, datasets)
-        model = build_model(trial.config.model, dataset.input_shape, dataset.classes, trial.seed)
+        model = _network(trial, dataset)
         n_train[condition] = len(dataset.train_y)
         snapshot_bytes[condition] = sum(
             tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
@@ -130,6 +131,11 @@ def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
     return known[key]
 
 
+def _network(trial: Trial, dataset: Dataset) -> nn.Module:
+    options, inputs = trial.config.model, dataset.train_x
+    return build_model(options, dataset.input_shape, dataset.classes, trial.seed, inputs.dtype)
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """As trials and measurers run: one thread, and freed memory is kept."""
@@ -176,7 +182,7 @@ def _measure_once(study: Study, trial: Trial, dataset: Dataset, device: str) -> 
     config, settings = trial.config, study.measuring
     started = time.perf_counter()
     context = MeasureContext(
-        build_model(config.model, dataset.input_shape, dataset.classes, trial.seed),
+        _network(trial, dataset),
         dataset,
         build_loss(config.training.loss),
         device=device,
