@@ -14,7 +14,7 @@ from orchestrator.measures.memory import is_out_of_memory
 from orchestrator.models.conversion import converted
 from orchestrator.models.input_writers import may_write_into_inputs
 from orchestrator.models.shared_tensors import call_with, copy_with_ties, tensor_sites
-from orchestrator.models.wrappers import unwrapped
+from orchestrator.models.wrappers import refuse_scripted, unwrapped
 
 
 class MeasuredNetwork:
@@ -90,8 +90,9 @@ def measured_copy(
         device: Where to; by default each tensor stays where it is.
 
     Raises:
-        ModelError: If different tensors of the network overlap in memory.
+        ModelError: If parts are compiled by ``torch.jit``, or different tensors overlap in memory.
     """
+    refuse_scripted(model, "the network")
     copy = copy_with_ties(model, "the network")
     return converted(unwrapped(copy), device=device, dtype=dtype).eval()
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from orchestrator.errors import ModelError
 from orchestrator.models.conversion import converted
 from orchestrator.models.shared_tensors import tie_equal_memory
-from orchestrator.models.wrappers import unwrapped
+from orchestrator.models.wrappers import refuse_scripted, unwrapped
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.options import CustomOptions
 
@@ -36,8 +36,9 @@ def build_custom(
 
     Raises:
         ImportPathError: If it cannot be imported.
-        ModelError: If it raises, returns no module, has complex parameters or different tensors
-            in the same memory, or gives anything but ``(n, classes)`` logits.
+        ModelError: If it raises, returns no module, has parts compiled by ``torch.jit``, complex
+            parameters or different tensors in the same memory, or gives anything but
+            ``(n, classes)`` logits.
     """
     create = resolve_import_path(options.name, kind="models")
     where = f"model {options.name!r}"
@@ -52,6 +53,7 @@ def build_custom(
         ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{where}: returned a {type(model).__name__}, expected a torch.nn.Module")
+    refuse_scripted(model, where)
     model = unwrapped(model)
     _require_real_parameters(model, where)
     types = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}

@@ -8,9 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import torch
 from torch import Tensor, nn
 
+from orchestrator.errors import ModelError
+
 _COMPILED, _PARALLEL = "_orig_mod", "module"
+
+
+def refuse_scripted(model: nn.Module, where: str) -> None:
+    """Refuse networks with parts compiled by ``torch.jit``: there is no module inside to measure.
+
+    Args:
+        model: Any network.
+        where: What it is, for messages.
+
+    Raises:
+        ModelError: If there is such a part.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            part = f"its part {name!r}" if name else "it"
+            raise ModelError(
+                f"{where}: {part} is a {type(module).__name__}, compiled by torch.jit, of which "
+                "layers, moved parameters and exact second derivatives cannot be had",
+                "return the module itself, as it is before torch.jit.script or torch.jit.trace",
+            )
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

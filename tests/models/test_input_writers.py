@@ -11,8 +11,12 @@ from tests.measures.odd_networks import DATA_WRITER, WRITERS, seeded
 
 @pytest.mark.parametrize(
     "options",
-    [MlpOptions(name="mlp"), CnnOptions(name="cnn"), ResnetOptions(name="resnet"),
-     VggOptions(name="vgg")],  # fmt: skip
+    [
+        MlpOptions(name="mlp"),
+        CnnOptions(name="cnn"),
+        ResnetOptions(name="resnet"),
+        VggOptions(name="vgg"),
+    ],  # fmt: skip
     ids=lambda options: options.name,
 )
 def test_networks_of_this_package_need_no_copies(options) -> None:

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.models.wrappers import named_as, unwrapped
+from orchestrator.errors import ModelError
+from orchestrator.models.wrappers import named_as, refuse_scripted, unwrapped
 from tests.measures.odd_networks import WRAPPED, Pair
 
 
@@ -29,3 +30,12 @@ def test_a_part_called_module_is_no_wrapper() -> None:
     model = nn.Sequential()
     model.module = nn.Linear(2, 2)
     assert named_as(model, model.state_dict()).keys() == model.state_dict().keys()
+
+
+def test_parts_compiled_by_jit_are_refused() -> None:
+    with pytest.warns(DeprecationWarning, match="torch.jit"):
+        scripted = torch.jit.script(nn.Linear(2, 2))
+    refuse_scripted(nn.Sequential(nn.Linear(2, 2)), "it")
+    for model, part in ((scripted, "it"), (nn.Sequential(nn.ReLU(), scripted), "its part '1'")):
+        with pytest.raises(ModelError, match=rf"^it: {part} is a \w+, compiled by torch.jit"):
+            refuse_scripted(model, "it")
