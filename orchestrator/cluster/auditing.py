@@ -21,7 +21,7 @@ from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ResultsError
 from orchestrator.measures import Audited, audit
-from orchestrator.models import build_model
+from orchestrator.models import build_model, named_as
 from orchestrator.results import (
     ResultsFolder,
     read_study,
@@ -120,9 +120,12 @@ def _subject(
     device: str,
 ) -> Audited:
     checkpoint = order.checkpoint
-    model = build_model(config.model, dataset.input_shape, dataset.classes, order.seed)
+    model = build_model(
+        config.model, dataset.input_shape, dataset.classes, order.seed, dataset.train_x.dtype
+    )
     initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"]))
+    state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
+    model.load_state_dict(named_as(model, state))
     return Audited(
         model.to(device),
         dataset,

@@ -19,7 +19,7 @@ from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
 from orchestrator.measures import MeasureContext, linear_connectivity
 from orchestrator.measures.sharpness.linear_connectivity import barrier
-from orchestrator.models import build_model
+from orchestrator.models import build_model, named_as
 from orchestrator.results import ResultsFolder, connect, read_study, write_part
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.training import build_loss, read_snapshot
@@ -115,8 +115,10 @@ def _connect_pair(
     one, other = (
         read_snapshot(results.path / row["path"], row["sha256"]) for row in (order.one, order.other)
     )
-    model = build_model(config.model, dataset.input_shape, dataset.classes, seed=0)
-    model.load_state_dict(one)
+    model = build_model(
+        config.model, dataset.input_shape, dataset.classes, 0, dataset.train_x.dtype
+    )
+    model.load_state_dict(named_as(model, one))
     context = MeasureContext(
         model,
         dataset,
@@ -126,7 +128,7 @@ def _connect_pair(
         examples=settings.examples,
         examples_per_pass=settings.examples_per_pass,
     )
-    found = linear_connectivity(context, other)
+    found = linear_connectivity(context, named_as(model, other))
     curves = {
         ("train", "loss"): found.train_losses,
         ("train", "error"): found.train_errors,

@@ -17,7 +17,7 @@ from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
 from orchestrator.measures import MeasureContext, measure_snapshot
-from orchestrator.models import build_model
+from orchestrator.models import build_model, named_as
 from orchestrator.results import ResultsFolder, set_aside_snapshot, storing, write_part
 from orchestrator.study.measure_options import MeasuringOptions
 from orchestrator.study.spec import Study, TrialConfig
@@ -59,9 +59,11 @@ def _measure(
     config = TrialConfig.model_validate_json(order.config)
     settings: MeasuringOptions = study.measuring
     dataset = data.load(config.data, device)
-    model = build_model(config.model, dataset.input_shape, dataset.classes, order.seed)
+    model = build_model(
+        config.model, dataset.input_shape, dataset.classes, order.seed, dataset.train_x.dtype
+    )
     initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(state)
+    model.load_state_dict(named_as(model, state))
     context = MeasureContext(
         model,
         dataset,

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from orchestrator.cluster.audit_backlog import audits_left
 from orchestrator.cluster.backlog_reading import read_backlog
@@ -81,9 +82,7 @@ def plan_study(
         import_trial_parts(trial.config)
         with left_as_found(functions=False):
             dataset = _dataset(trial.config, datasets)
-            model = build_model(
-                trial.config.model, dataset.input_shape, dataset.classes, trial.seed
-            )
+            model = _network(trial, dataset)
         n_train[condition] = len(dataset.train_y)
         snapshot_bytes[condition] = sum(
             tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
@@ -136,6 +135,11 @@ def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
     return known[key]
 
 
+def _network(trial: Trial, dataset: Dataset) -> nn.Module:
+    options, inputs = trial.config.model, dataset.train_x
+    return build_model(options, dataset.input_shape, dataset.classes, trial.seed, inputs.dtype)
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """As trials and measurers run: one thread, and freed memory is kept. Then all is as before."""
@@ -180,7 +184,7 @@ def measure_once(study: Study, trial: Trial, dataset: Dataset, device: str) -> f
     config, settings = trial.config, study.measuring
     started = time.perf_counter()
     context = MeasureContext(
-        build_model(config.model, dataset.input_shape, dataset.classes, trial.seed),
+        _network(trial, dataset),
         dataset,
         build_loss(config.training.loss),
         device=device,

@@ -233,7 +233,9 @@ def _train(
 ) -> Iterator[dict[str, Any]]:
     trial_id = order.trial_id
     dataset = data.load(config.data, device)
-    model = build_model(config.model, dataset.input_shape, dataset.classes, order.seed)
+    model = build_model(
+        config.model, dataset.input_shape, dataset.classes, order.seed, dataset.train_x.dtype
+    )
     identity |= {"n_parameters": parameter_count(model), "dataset_hash": dataset.content_hash}
     resume_path = folder.resume_state(trial_id)
     buffered: dict[str, list[dict[str, Any]]] = {"epochs": [], "checkpoints": []}

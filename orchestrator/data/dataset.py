@@ -17,7 +17,8 @@ class Dataset:
 
     Attributes:
         name: As the study file names it.
-        train_x: Inputs of shape ``(n, *input_shape)``, float32; images are ``(n, channels, h, w)``.
+        train_x: Inputs of shape ``(n, *input_shape)``; images are ``(n, channels, h, w)``. Real
+            numbers in float32, or integers in int64.
         train_y: Labels of shape ``(n,)``, int64, in ``[0, classes)``.
         test_x: As ``train_x``.
         test_y: As ``train_y``.

@@ -16,7 +16,7 @@ from orchestrator.data.idx import load_idx
 from orchestrator.data.label_noise import noisy_labels
 from orchestrator.data.mnist1d import load_mnist1d
 from orchestrator.data.npz import load_npz
-from orchestrator.data.source import SourceArrays, check_source
+from orchestrator.data.source import SourceArrays, check_source, holds_integers
 from orchestrator.data.standardization import standardize
 from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import DataError
@@ -33,13 +33,14 @@ def load_dataset(options: DataOptions) -> Dataset:
     order (``label_noise``); the beginning of that order is kept (``train_size``), so a smaller
     training split is a part of a larger one, wrong labels included; both splits are
     standardized by the training split as it then is. Examples stay in the source's order.
+    Integers (``holds_integers``) stay what they are, as the indices of tokens must.
     The test split is always whole and its labels are always right.
 
     Args:
         options: The ``data`` part of a study file.
 
     Returns:
-        The data set, on the CPU, float32.
+        The data set, on the CPU, float32 or int64.
 
     Raises:
         DataError: If it cannot be had, or nothing can be learned from it as asked.
@@ -60,9 +61,9 @@ def load_dataset(options: DataOptions) -> Dataset:
         order = stratified_order(train_y, options.seed)
         train_y = noisy_labels(train_y, classes, options.label_noise, order, options.seed)
         kept = order[: options.train_size].sort().values
-    train_x = _scaled(source.train_x[kept.numpy()], source.scale)
-    test_x = _scaled(source.test_x, source.scale)
-    if options.standardize:
+    train_x = _inputs(source.train_x[kept.numpy()], source.scale)
+    test_x = _inputs(source.test_x, source.scale)
+    if options.standardize and train_x.is_floating_point():
         standardize(train_x, test_x)
     return Dataset(
         name=options.name,
@@ -95,7 +96,9 @@ def _read_builtin(options: BuiltinData) -> SourceArrays:
             return load_idx(options.name, options.data_dir)
 
 
-def _scaled(array: np.ndarray, scale: float) -> Tensor:
-    """A float32 tensor of its own, whatever the array's type, order of axes or owner."""
+def _inputs(array: np.ndarray, scale: float) -> Tensor:
+    """A tensor of its own, whatever the array's type, order of axes or owner."""
+    if holds_integers(array):
+        return torch.from_numpy(np.array(array, dtype=np.int64, order="C"))
     copied = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))
     return copied if scale == 1.0 else copied.div_(scale)

@@ -51,7 +51,8 @@ def from_user(arrays: Sequence[Any], where: str) -> SourceArrays:
     Args:
         arrays: ``x_train, y_train, x_test, y_test``. Inputs have the shape ``(n, features)``,
             ``(n, channels, length)`` or ``(n, channels, height, width)``; those of type uint8
-            are taken as pixels and divided by 255.
+            are taken as pixels and divided by 255. Other integers stay integers
+            (``holds_integers``).
         where: The file or callable they come from, for messages.
 
     Raises:
@@ -67,6 +68,14 @@ def from_user(arrays: Sequence[Any], where: str) -> SourceArrays:
         )
     scale = _BYTE_PIXELS if train_x.dtype == np.uint8 else 1.0
     return SourceArrays(train_x, train_y, test_x, test_y, scale=scale)
+
+
+def holds_integers(inputs: NDArray[Any]) -> bool:
+    """Whether inputs are integers to be kept, such as token ids: any but uint8, which are pixels.
+
+    They are neither scaled nor standardized: half a token means nothing.
+    """
+    return inputs.dtype.kind in "iu" and inputs.dtype != np.uint8
 
 
 def check_source(source: SourceArrays, where: str) -> int:
@@ -114,6 +123,8 @@ def _check_inputs(x: NDArray[Any], where: str) -> None:
         raise DataError(f"{where}: got no examples")
     if x.size == 0:
         raise DataError(f"{where}: got shape {x.shape}, examples without a single number")
+    if x.dtype == np.uint64 and x.max() > np.iinfo(np.int64).max:
+        raise DataError(f"{where}: got {x.max()}, expected integers that int64 can hold")
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):
             finite = np.isfinite(x.astype(np.float32, copy=False))

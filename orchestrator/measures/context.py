@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from typing import Any, Literal, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.errors import MeasureError
 from orchestrator.measures.measured_examples import measured_positions
 from orchestrator.measures.memory import graph_bytes_per_example
+from orchestrator.measures.network import MeasuredNetwork, in_precision
 from orchestrator.random_streams import stream_seed
+from orchestrator.training.losses import Loss
 from orchestrator.training.update_rule import UpdateRule
 
 T = TypeVar("T")
@@ -86,12 +86,14 @@ class MeasureContext:
         self.dtype = dtype
         self.seed = seed
         self.trial_seed = trial_seed
-        self.loss = loss
+        self.loss = loss if isinstance(loss, Loss) else Loss(loss.per_example)
         self.classes = dataset.classes
         self.examples_per_pass = examples_per_pass
         self.initial_state = initial_state
         self.update_rule = update_rule
-        self.model = deepcopy(model).to(device=self.device, dtype=dtype).eval()
+        sample = dataset.train_x[:2].to(self.device)
+        self._network = MeasuredNetwork(model, self.device, dtype, sample)
+        self.model = self._network.module
         self.parameters: dict[str, nn.Parameter] = {
             name: parameter
             for name, parameter in self.model.named_parameters()
@@ -114,6 +116,11 @@ class MeasureContext:
     def n_parameters(self) -> int:
         """Number of trainable scalars: the length of every flat vector."""
         return sum(parameter.numel() for parameter in self.parameters.values())
+
+    @property
+    def logits_dtype(self) -> torch.dtype:
+        """The precision of the logits: that of ``dtype``, unless the network casts them."""
+        return self._network.logits_dtype()
 
     def shared(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return what ``compute`` found for ``key``, computing it at the first call only.
@@ -175,29 +182,26 @@ class MeasureContext:
         return inputs.to(self.device), labels.to(self.device)
 
     def batches(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs (in ``dtype``) and labels, in passes of at most ``examples_per_pass``."""
+        """Copies of the inputs, real ones in ``dtype``, and labels, pass by pass."""
         inputs, labels = self._data[split]
         for x, y in zip(
             torch.split(inputs, self.examples_per_pass),
             torch.split(labels, self.examples_per_pass),
             strict=True,
         ):
-            yield x.to(self.dtype), y
+            yield in_precision(x, self.dtype), y
 
     def forward(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits ``(n, classes)`` of ``inputs``, differentiable.
 
         Args:
-            inputs: Shape ``(n, *input_shape)``, in ``dtype``.
+            inputs: Shape ``(n, *input_shape)``, in ``dtype`` unless integers; stay as they are.
             parameters: Values to use instead of the network's own, by name.
 
         Raises:
             MeasureError: If the network doesn't return a matrix with one row per example.
         """
-        if parameters is None:
-            logits = self.model(inputs)
-        else:
-            logits = functional_call(self.model, dict(parameters), (inputs,))
+        logits = self._network(inputs, parameters)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(inputs):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise MeasureError(

@@ -9,7 +9,6 @@ by, smooth activations, statistics of a layer's own input) is left alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 from typing import Any
@@ -18,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+
+from orchestrator.measures.network import in_precision, measured_copy
 
 TOLERANCE = 1e-9
 """Largest change of a logit, relative to the largest of them, that counts as rounding."""
@@ -104,9 +105,9 @@ def with_scaled_logits(model: nn.Module, inputs: Tensor, factor: float) -> nn.Mo
     if not layers:
         return None
     with torch.no_grad():
-        before = network(x)
+        before = network(x.clone())
         _multiply(network.get_submodule(layers[-1]), ("weight", "bias"), factor)
-        return network if _same(network(x), factor * before) else None
+        return network if _same(network(x.clone()), factor * before) else None
 
 
 def _where_nothing_changes(
@@ -115,11 +116,11 @@ def _where_nothing_changes(
     network, x = _prepared(model, inputs)
     changed = 0
     with torch.no_grad():
-        before = network(x)
+        before = network(x.clone())
         for units in _hidden_units(network, _called_layers(network, x)):
             state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
             apply(network, units)
-            if _same(network(x), before):
+            if _same(network(x.clone()), before):
                 changed += 1
             else:
                 network.load_state_dict(state)
@@ -127,7 +128,7 @@ def _where_nothing_changes(
 
 
 def _prepared(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
-    return deepcopy(model).to(dtype=torch.float64).eval(), inputs.to(torch.float64)
+    return measured_copy(model, dtype=torch.float64), in_precision(inputs, torch.float64)
 
 
 def _hidden_units(network: nn.Module, layers: list[str]) -> list[HiddenUnits]:
@@ -163,7 +164,7 @@ def _called_layers(network: nn.Module, x: Tensor) -> list[str]:
     ]
     try:
         with torch.no_grad():
-            network(x)
+            network(x.clone())
     finally:
         for hook in hooks:
             hook.remove()

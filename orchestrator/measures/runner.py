@@ -137,7 +137,7 @@ def _measure(context: MeasureContext, planned: _Planned, unchanged: Unchanged) -
     common = {
         "request": request,
         "seconds": seconds,
-        "dtype": str(context.dtype).removeprefix("torch."),
+        "dtype": str(context.logits_dtype).removeprefix("torch."),
         "batch_norm_mode": "eval",
         "seed": context.seed,
         "measure_version": None if measure is None else measure.version,

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 
 def build_model(
-    options: ModelOptions, input_shape: tuple[int, ...], classes: int, seed: int
+    options: ModelOptions,
+    input_shape: tuple[int, ...],
+    classes: int,
+    seed: int,
+    input_dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
     """Build a network with the weights that a trial's seed gives it.
 
@@ -37,6 +41,7 @@ def build_model(
         classes: Number of logits.
         seed: The trial's seed; weights come from its stream ``initialization``. The global
             random numbers of PyTorch, numpy and Python are as before when this returns.
+        input_dtype: Type of the inputs: ``torch.float32``, or ``torch.int64`` for integers.
 
     Returns:
         A network in training mode, on the CPU, in float32, that maps ``(n, *input_shape)`` to
@@ -49,7 +54,13 @@ def build_model(
     stream = stream_seed(seed, "initialization")
     with _construction(stream):
         if isinstance(options, CustomOptions):
-            return build_custom(options, input_shape, classes)
+            return build_custom(options, input_shape, classes, input_dtype)
+        if not input_dtype.is_floating_point:
+            raise ModelError(
+                f"model {options.name!r}: got inputs of type {input_dtype}, expected real numbers",
+                "store numbers that are measured as floats: x.astype('float32'); indices, as of "
+                "tokens, need a network of your own with an embedding",
+            )
         _refuse_oversized(options, input_shape, classes)
         model = _build_builtin(options, input_shape, classes)
         # Of its own, so that what PyTorch's constructors draw and discard plays no part.

@@ -6,28 +6,39 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.errors import ModelError
+from orchestrator.models.conversion import converted
+from orchestrator.models.shared_tensors import tie_equal_memory
+from orchestrator.models.wrappers import refuse_scripted, unwrapped
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.options import CustomOptions
 
 _TRIED_EXAMPLES = 2
 
 
-def build_custom(options: CustomOptions, input_shape: tuple[int, ...], classes: int) -> nn.Module:
+def build_custom(
+    options: CustomOptions,
+    input_shape: tuple[int, ...],
+    classes: int,
+    input_dtype: torch.dtype = torch.float32,
+) -> nn.Module:
     """Call what ``options.name`` means, and try the network it returns on two examples.
 
     The callable gets ``input_shape``, ``classes`` and the further keys of the study file as
     keyword arguments. It should draw its weights from PyTorch's random numbers, which are
-    seeded when it is called.
+    seeded when it is called. Wrappers (``torch.compile``, ``nn.DataParallel``) are taken off, and
+    real tensors converted to float32.
 
     Args:
         options: Import path and arguments.
         input_shape: Shape of one example.
         classes: Number of logits.
+        input_dtype: Type of the inputs: ``torch.float32``, or ``torch.int64`` for integers.
 
     Raises:
         ImportPathError: If it cannot be imported.
-        ModelError: If it raises, returns no module, has tensors that share memory (a snapshot
-            can't hold those), or gives anything but ``(n, classes)`` logits.
+        ModelError: If it raises, returns no module, has parts compiled by ``torch.jit``, complex
+            parameters or different tensors in the same memory, or gives anything but
+            ``(n, classes)`` logits.
     """
     create = resolve_import_path(options.name, kind="models")
     where = f"model {options.name!r}"
@@ -42,15 +53,49 @@ def build_custom(options: CustomOptions, input_shape: tuple[int, ...], classes: 
         ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{where}: returned a {type(model).__name__}, expected a torch.nn.Module")
-    model = model.to(device="cpu", dtype=torch.float32)
-    _try_out(model, input_shape, classes, where)
-    _require_own_memory(model, where)
+    refuse_scripted(model, where)
+    model = unwrapped(model)
+    _require_real_parameters(model, where)
+    types = {p.dtype for p in model.parameters() if p.is_floating_point()} - {torch.float32}
+    model = converted(model, device="cpu", dtype=torch.float32)
+    try:
+        _try_out(
+            model, torch.zeros(_TRIED_EXAMPLES, *input_shape, dtype=input_dtype), classes, where
+        )
+    except ModelError as error:
+        raise ModelError(error.message, _hint(types, input_dtype)) from error.__cause__
+    tie_equal_memory(model, where)
     return model
 
 
-def _try_out(model: nn.Module, input_shape: tuple[int, ...], classes: int, where: str) -> None:
+def _require_real_parameters(model: nn.Module, where: str) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.is_complex():
+            raise ModelError(
+                f"{where}: parameter {name} is of type {parameter.dtype}, expected real numbers",
+                "register torch.view_as_real(weight) as the parameter, and use "
+                "torch.view_as_complex(self.weight) in forward()",
+            )
+
+
+def _hint(types: set[torch.dtype], input_dtype: torch.dtype) -> str | None:
+    """What may have kept the network from taking the examples."""
+    if not input_dtype.is_floating_point:
+        return (
+            "the data are integers, which networks get as they are, as indices of an embedding; "
+            "store numbers that are measured as floats: x.astype('float32')"
+        )
+    if types:
+        return (
+            f"parameters of type {', '.join(sorted(map(str, types)))} were converted to "
+            "torch.float32, in which networks are trained: convert inputs to the type that "
+            "parameters have, not to a fixed one"
+        )
+    return None
+
+
+def _try_out(model: nn.Module, examples: Tensor, classes: int, where: str) -> None:
     training = model.training
-    examples = torch.zeros(_TRIED_EXAMPLES, *input_shape)
     try:
         with torch.no_grad():
             logits = model.eval()(examples)
@@ -66,16 +111,3 @@ def _try_out(model: nn.Module, input_shape: tuple[int, ...], classes: int, where
         raise ModelError(f"{where}: gave a {type(logits).__name__}, {expected}")
     if tuple(logits.shape) != (_TRIED_EXAMPLES, classes) or not logits.is_floating_point():
         raise ModelError(f"{where}: gave {logits.dtype} of shape {tuple(logits.shape)}, {expected}")
-
-
-def _require_own_memory(model: nn.Module, where: str) -> None:
-    owners: dict[int, str] = {}
-    for name, tensor in model.state_dict().items():
-        if tensor.numel() == 0:
-            continue
-        owner = owners.setdefault(tensor.untyped_storage().data_ptr(), name)
-        if owner != name:
-            raise ModelError(
-                f"{where}: {owner} and {name} share memory, which a snapshot cannot hold",
-                "register the tensor under one name and use that name twice in forward()",
-            )

@@ -42,6 +42,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "optimizer": (dict,),
 }
 _NETWORK, _OPTIMIZER = "network.", "optimizer."
+_SHARED = "shared"
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,25 @@ def write_snapshot(path: Path | str | StoredPath, state: dict[str, Tensor]) -> S
 
     Args:
         path: Its folder is made if need be.
-        state: Tensors that share no memory, on any device.
+        state: Tensors on any device. One that has several names is stored under the first, with
+            the others in the file's metadata; apart from that they share no memory.
 
     Raises:
         OSError: If it cannot be written; nothing is left behind then.
     """
-    content = safetensors.torch.save(state)
+    first: dict[int, str] = {}
+    owners = {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
+    shared = {name: owner for name, owner in owners.items() if name != owner}
+    content = safetensors.torch.save(
+        {name: tensor for name, tensor in state.items() if name not in shared},
+        {_SHARED: json.dumps(shared)} if shared else None,
+    )
     _write(_path(path), content)
     return SnapshotFile(len(content), hashlib.sha256(content).hexdigest())
 
 
 def read_snapshot(path: Path | str | StoredPath, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read a state dict, on the CPU.
+    """Read a state dict, on the CPU; names that shared a tensor when it was written do again.
 
     Args:
         path: What :func:`write_snapshot` has written.
@@ -93,12 +101,29 @@ def read_snapshot(path: Path | str | StoredPath, sha256: str | None = None) -> d
             "delete it and run the study again",
         )
     try:
-        return safetensors.torch.load(content)
-    except (safetensors.SafetensorError, KeyError) as error:  # a type that PyTorch has not
+        state = safetensors.torch.load(content)
+        return {**{n: state[owner] for n, owner in _shared_names(content).items()}, **state}
+    # KeyError: a type that PyTorch has not.
+    except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ResultsError(
             f"snapshot {path}: damaged, or no safetensors file: {error}",
             "delete it and run the study again",
         ) from error
+
+
+def _shared_names(content: bytes) -> dict[str, str]:
+    """The names of a snapshot whose tensor is stored under another one, which they are given."""
+    shared = json.loads(_metadata(content).get(_SHARED, "{}"))
+    if not isinstance(shared, dict) or not all(isinstance(name, str) for name in shared.values()):
+        raise ValueError(f"its {_SHARED} is laid out otherwise")
+    return shared
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    length = int.from_bytes(content[:8], "little")
+    header: dict[str, Any] = json.loads(content[8 : 8 + length])
+    metadata: dict[str, str] = header.get("__metadata__", {})
+    return metadata
 
 
 def write_resume_state(path: Path | str | StoredPath, state: ResumeState) -> None:
@@ -168,8 +193,7 @@ def _parse(content: bytes) -> ResumeState:
 
 
 def _read(content: bytes) -> ResumeState:
-    length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    metadata = _metadata(content)
     digest = metadata["sha256"]
     if len(digest) != len(_NO_HASH):
         raise ValueError("it has no SHA-256")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from orchestrator.models.input_writers import may_write_into_inputs
 from orchestrator.training.losses import Loss
 
 EXAMPLES_PER_PASS = 1024
@@ -38,16 +39,17 @@ def evaluate(model: nn.Module, inputs: Tensor, labels: Tensor, loss: Loss) -> Sp
 
     Args:
         model: Is left in eval mode.
-        inputs: Shape ``(n, *input_shape)``.
+        inputs: Shape ``(n, *input_shape)``. Networks that may write into it get copies.
         labels: Shape ``(n,)``.
         loss: The loss that is trained on.
     """
     model.eval()
+    copy = may_write_into_inputs(model)
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
     wrong = torch.zeros((), dtype=torch.int64, device=inputs.device)
     for start in range(0, len(labels), EXAMPLES_PER_PASS):
         here = slice(start, start + EXAMPLES_PER_PASS)
-        logits = model(_aligned(inputs[here])).double()
+        logits = model(inputs[here].clone() if copy else _aligned(inputs[here])).double()
         total += loss.per_example(logits, labels[here]).sum()
         wrong += (logits.argmax(dim=1) != labels[here]).sum()
     return SplitMetrics(total.item() / len(labels), wrong.item() / len(labels))

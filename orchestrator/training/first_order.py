@@ -24,9 +24,11 @@ class Optimizer(ABC):
 
     Attributes:
         values: The tensors that it changes.
+        repeats_gradients: Whether an update may compute the gradient more than once.
     """
 
     values: list[Tensor]
+    repeats_gradients = True
 
     @abstractmethod
     def zero_gradients(self) -> None:
@@ -52,6 +54,8 @@ class Optimizer(ABC):
 
 class FlatOptimizer(Optimizer):
     """An optimizer of flat parameters that needs one gradient per update."""
+
+    repeats_gradients = False
 
     def __init__(self, parameters: FlatParameters, learning_rate: float) -> None:
         self.parameters = parameters

@@ -14,6 +14,7 @@ from torch import Tensor
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.errors import ModelError
 from orchestrator.models import build_model
+from orchestrator.models.conversion import converted
 from orchestrator.random_streams import stream_seed
 from orchestrator.study.spec import TrialConfig
 from orchestrator.study.trials import effective_learning_rate
@@ -71,8 +72,10 @@ class Learner:
         self._dataset = dataset.to(device)
         self.updates_per_epoch = updates_per_epoch(len(dataset.train_y), training.batch_size)
         self.last_step = last_update(training.stop, self.updates_per_epoch)
-        self.model = build_model(config.model, dataset.input_shape, dataset.classes, seed)
-        self.model.to(device)
+        self.model = build_model(
+            config.model, dataset.input_shape, dataset.classes, seed, dataset.train_x.dtype
+        )
+        converted(self.model, device=device)
         self._dropout = RandomStream(device)
         self._dropout.seed(stream_seed(seed, "construction"))
         self._learning_rate = effective_learning_rate(training)
@@ -126,6 +129,8 @@ class Learner:
 
     def _gradient(self, inputs: Tensor, labels: Tensor) -> Tensor:
         self._optimizer.zero_gradients()
+        if self._optimizer.repeats_gradients:  # The network may write into what it is given.
+            inputs = inputs.clone()
         with torch.enable_grad():
             try:
                 loss = self._loss(self.model(inputs), labels)
@@ -178,7 +183,7 @@ class Learner:
         self._dropout.load_state(moment.dropout)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The network's state dict, copied to the CPU.
+        """The network's state dict, copied to the CPU; names that share a tensor share its copy.
 
         Raises:
             ModelError: If the network keeps more in its state dict than tensors.
@@ -190,7 +195,9 @@ class Learner:
                     f"model: its state dict holds a {type(value).__name__} as {name!r}, "
                     "expected tensors only"
                 )
-        return {name: copy_tensor(value, "cpu") for name, value in state.items()}
+        # By memory: a state dict has another tensor object for each name.
+        copies = {_memory(value): copy_tensor(value, "cpu") for value in state.values()}
+        return {name: copies[_memory(value)] for name, value in state.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What to store at the end of an epoch: the network's tensors and the optimizer's state.
@@ -211,3 +218,8 @@ class Learner:
     def _tensors(self) -> dict[str, Tensor]:
         # Not the state dict: it lacks the buffers that a network does not want to be saved.
         return dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+
+
+def _memory(tensor: Tensor) -> tuple[object, ...]:
+    start = tensor.data_ptr() or id(tensor)  # Empty tensors have no memory.
+    return start, tensor.dtype, tuple(tensor.shape), tensor.stride()

@@ -23,14 +23,17 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 class Loss:
     """A loss on logits ``(n, classes)`` and labels ``(n,)``.
 
+    Functions other than those of this package get copies, as they may write into what they are
+    given (``logits[rows, labels] -= margin``), and logits are used again.
+
     Args:
         per_example: Gives the loss of each example, of shape ``(n,)``.
         mean: Gives their mean, where there is a faster way to it.
     """
 
     def __init__(self, per_example: LossFunction, mean: LossFunction | None = None) -> None:
-        self.per_example = per_example
-        self._mean = mean
+        self.per_example = on_copies(per_example)
+        self._mean = None if mean is None else on_copies(mean)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean loss, of shape ``()``."""
@@ -82,6 +85,24 @@ def multi_margin(logits: Tensor, labels: Tensor, *, p: int, margin: float) -> Te
     true = labels[:, None]
     hinges = F.relu(margin - logits.gather(1, true) + logits).pow(p)
     return hinges.scatter(1, true, 0).mean(dim=1)
+
+
+def on_copies(function: LossFunction) -> LossFunction:
+    """A loss function that cannot write into the logits and labels it is called with.
+
+    Args:
+        function: Returned as it is if it is known to write into nothing.
+    """
+    inner = function.func if isinstance(function, partial) else function
+    known = any(inner is one for one in _READS_ONLY)
+    return function if known else partial(_on_copies, function)
+
+
+def _on_copies(function: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:
+    return function(logits.clone(), labels.clone())
+
+
+_READS_ONLY = (F.cross_entropy, F.multi_margin_loss, squared_error, multi_margin, _on_copies)
 
 
 def _of_torch(function: Callable[..., Tensor]) -> Loss:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from orchestrator.errors import ModelError
-from orchestrator.models import build_model
+from orchestrator.models import build_model, parameter_count
 from orchestrator.study.options import CustomOptions
 
 SOURCE = """
@@ -73,6 +73,57 @@ def tied(input_shape, classes):
     return nn.Sequential(nn.Flatten(), nn.LazyLinear(8), square, square, nn.Linear(8, classes))
 
 
+def overlapping(input_shape, classes):
+    model = tied(input_shape, classes)
+    model[1] = nn.Linear(math.prod(input_shape), 8)
+    model[3] = nn.Linear(8, 8)
+    model[3].weight = nn.Parameter(model[2].weight.detach().t())
+    return model
+
+
+def shadowed(input_shape, classes):
+    model = linear(input_shape, classes)
+    model.weights = [model[1].weight.detach()[0]]
+    return model
+
+
+def complex(input_shape, classes):
+    model = linear(input_shape, classes)
+    model[1].phase = nn.Parameter(torch.zeros(3, dtype=torch.cfloat))
+    return model
+
+
+class Half(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer.bfloat16()
+
+    def forward(self, x):
+        return self.layer(x.flatten(1).bfloat16()).float()
+
+
+def half(input_shape, classes):
+    return Half(nn.Linear(math.prod(input_shape), classes))
+
+
+class Rotated(nn.Module):
+    def __init__(self, layer, width):
+        super().__init__()
+        self.layer = layer
+        self.register_buffer("turn", torch.polar(torch.ones(width), torch.arange(1.0 * width)))
+        self.register_buffer("order", torch.arange(width).flip(0))
+        self.register_buffer("mask", torch.arange(width) > 2)
+
+    def forward(self, x):
+        x = (x.flatten(1) * self.turn).real[:, self.order] * self.mask
+        return self.layer(x)
+
+
+def rotated(input_shape, classes):
+    width = math.prod(input_shape)
+    return Rotated(nn.Linear(width, classes), width).double()
+
+
 def mismatched(input_shape, classes):
     return nn.Linear(4, classes)
 
@@ -136,7 +187,13 @@ def test_lazy_layers_know_their_shape_afterwards() -> None:
         ("few_logits", r"gave torch\.float32 of shape \(2, 4\), expected logits of shape \(2, 5\)"),
         ("pair", r"gave a tuple, expected logits of shape \(2, 5\)"),
         ("labels", r"gave torch\.int64 of shape \(2, 5\), expected logits"),
-        ("tied", r"2\.weight and 3\.weight share memory.*\n.*one name"),
+        (
+            "overlapping",
+            r"2\.weight and 3\.weight are different tensors in the same memory.*\n.*F\.linear",
+        ),
+        ("shadowed", r"(1\.weight|weights\[0\]) and (1\.weight|weights\[0\]) are different"),
+        ("complex", r"parameter 1\.phase is of type torch\.complex64.*\n.*view_as_real"),
+        ("half", r"raised RuntimeError .*\n.*torch\.bfloat16 were converted to torch\.float32"),
         ("mismatched", r"raised RuntimeError on examples of shape \(2, 2, 3, 3\): "),
         ("failing", r"raised ValueError: no such variant \(called with input_shape, classes\)"),
     ],
@@ -144,6 +201,25 @@ def test_lazy_layers_know_their_shape_afterwards() -> None:
 def test_what_does_not_fit_is_refused(function: str, message: str) -> None:
     with pytest.raises(ModelError, match=f"^model 'my_networks:{function}': {message}"):
         build(function)
+
+
+def test_a_layer_may_have_several_names() -> None:
+    model = build("tied")
+    assert model[2] is model[3]
+    assert parameter_count(model) == 18 * 8 + 8 + 8 * 8 + 8 + 8 * 5 + 5
+
+
+def test_tensors_that_are_not_real_stay_as_they_are() -> None:
+    model = build("rotated")
+    kinds = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    assert kinds == {
+        "layer.weight": torch.float32,
+        "layer.bias": torch.float32,
+        "turn": torch.complex64,
+        "order": torch.int64,
+        "mask": torch.bool,
+    }
+    assert model.turn.imag.abs().max() > 0.5
 
 
 def test_an_unknown_argument_is_named() -> None:

@@ -8,6 +8,7 @@ import torch
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.network import in_precision
 
 _TOLERANCE = 1e-9
 _EXAMPLES = 64
@@ -26,7 +27,7 @@ def degree_of_homogeneity(context: MeasureContext) -> int:
     """
 
     def compute() -> int:
-        inputs = context.data("train")[0][:_EXAMPLES].to(context.dtype)
+        inputs = in_precision(context.data("train")[0][:_EXAMPLES], context.dtype)
         logits, doubled, halved = (_logits(context, inputs, factor) for factor in (1.0, 2.0, 0.5))
         largest, larger = logits.abs().max().item(), doubled.abs().max().item()
         if not (0 < largest < inf and 0 < larger < inf):

@@ -15,11 +15,14 @@ that one forward pass really calls, each as often as it is called:
 - PReLU counts with max(1, max |a|).
 
 Biases, other activations, pooling and skip connections count as 1. If logits depend on a
-parameter of any other kind of layer, the products are undefined and say so.
+parameter of any other kind of layer, or on a weight otherwise than through calls of its layers
+(``F.linear(x, self.encoder.weight.t())``), the products are undefined and say so. Layers with tied
+weights are layers of their own: the weight counts once for each of their calls.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -30,6 +33,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.nn.utils.parametrize import is_parametrized
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
@@ -122,19 +126,30 @@ def frobenius_product(context: MeasureContext) -> float:
 
 
 def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
-    calls, used = _trace(context)
+    calls, used, uses = _trace(context)
     covered = {
         id(parameter)
         for module, _, _ in calls
         if isinstance(module, _Known)
         for parameter in module.parameters()
     }
-    unknown = [name for name in used if id(context.parameters[name]) not in covered]
+    by_calls = Counter(
+        id(parameter)
+        for module, _, _ in calls
+        if isinstance(module, _Known)
+        for parameter in module.parameters(recurse=False)
+        if not is_parametrized(module)
+    )
+    unknown = [
+        name
+        for name in used
+        if (key := id(context.parameters[name])) not in covered or 0 < by_calls[key] < uses[key]
+    ]
     if unknown:
         owner = type(context.model.get_submodule(unknown[0].rpartition(".")[0])).__name__
         raise MeasureError(
             f"the products of norms are undefined for this network: parameter {unknown[0]!r} "
-            f"(of {owner}) takes part otherwise than through a linear, convolution, "
+            f"(of {owner}) takes part otherwise than through calls of a linear, convolution, "
             f"normalization or PReLU layer",
             "leave them out: normalizations: [raw, logit_norm, total_variation]",
         )
@@ -153,8 +168,13 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
 _Call = tuple[nn.Module, tuple[int, ...], tuple[int, ...]]
 
 
-def _trace(context: MeasureContext) -> tuple[list[_Call], list[str]]:
-    """The modules that a forward pass calls, with shapes of input and output; parameters used."""
+def _trace(context: MeasureContext) -> tuple[list[_Call], list[str], Counter[int]]:
+    """What a forward pass does.
+
+    Returns:
+        The modules that it calls, with shapes of input and output; names of the parameters that
+        the logits depend on; and how often each parameter enters the logits, by id.
+    """
     calls: list[_Call] = []
 
     def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -170,14 +190,29 @@ def _trace(context: MeasureContext) -> tuple[list[_Call], list[str]]:
         for hook in hooks:
             hook.remove()
     if not logits.requires_grad:
-        return calls, []
+        return calls, [], Counter()
     gradients = torch.autograd.grad(
         logits.sum(), list(context.parameters.values()), allow_unused=True
     )
     used = [
         n for n, gradient in zip(context.parameters, gradients, strict=True) if gradient is not None
     ]
-    return calls, used
+    return calls, used, _uses(logits)
+
+
+def _uses(logits: Tensor) -> Counter[int]:
+    uses: Counter[int] = Counter()
+    seen, pending = set(), [logits.grad_fn]
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        for following, _ in node.next_functions:
+            if following is not None and hasattr(following, "variable"):
+                uses[id(following.variable)] += 1
+            pending.append(following)
+    return uses
 
 
 def _norms(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, float]:

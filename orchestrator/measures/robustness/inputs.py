@@ -10,7 +10,9 @@ from torch import Tensor
 
 from orchestrator.data.dataset import Split
 from orchestrator.data.stratification import stratified_order
+from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.network import in_precision
 from orchestrator.random_streams import stream_seed
 
 
@@ -38,16 +40,25 @@ class Inputs:
 
 
 def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Inputs:
-    """At most so many of the measured examples: a stratified subset, the same for every network."""
+    """At most so many of the measured examples: a stratified subset, the same for every network.
+
+    Raises:
+        MeasureError: If inputs are integers, between which there is nothing.
+    """
 
     def choose() -> Inputs:
         x, y = context.data(split)
+        if not x.is_floating_point():
+            raise MeasureError(
+                f"inputs are integers ({str(x.dtype).removeprefix('torch.')}), such as token ids: "
+                "they cannot be moved by a little, and distances between them mean nothing"
+            )
         if examples < len(y):
             order = stratified_order(y, stream_seed(0, "moved_examples", split))
             chosen = order[:examples].sort().values
             context.subsets[split, examples] = context.positions(split)[chosen.cpu()]
             x, y = x[chosen.to(x.device)], y[chosen.to(y.device)]
-        return Inputs(split, x.to(context.dtype), y)
+        return Inputs(split, in_precision(x, context.dtype), y)
 
     return context.shared(("inputs", split, examples), choose)
 

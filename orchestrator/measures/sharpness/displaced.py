@@ -11,6 +11,7 @@ from torch import Tensor
 
 from orchestrator.data.dataset import Split
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.network import in_precision
 
 Examples = tuple[Tensor, Tensor]
 """Inputs as the data set has them, and labels."""
@@ -140,4 +141,4 @@ def _passes(context: MeasureContext, examples: Examples) -> Iterator[Examples]:
     inputs, labels = examples
     size = context.examples_per_pass
     for x, y in zip(torch.split(inputs, size), torch.split(labels, size), strict=True):
-        yield x.to(context.dtype), y
+        yield in_precision(x, context.dtype), y

@@ -180,3 +180,34 @@ def test_leaves_no_hooks_behind() -> None:
     context = case("cnn").context()
     layer_factors(context)
     assert not any(module._forward_hooks for module in context.model.modules())
+
+
+def test_tied_layers_count_once_for_each_call() -> None:
+    model = case("tied").model()
+    weight, head = norm(model.first.weight, 2), norm(model.head.weight, 2)
+    assert spectral_product(of_model(model)) == pytest.approx(weight**2 * head)
+
+
+class Autoencoder(nn.Module):
+    """Uses the weight of a layer outside of the layer's call."""
+
+    def __init__(self, transposed: bool) -> None:
+        super().__init__()
+        self.encoder, self.head, self.transposed = nn.Linear(5, 5), nn.Linear(5, 3), transposed
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.encoder.weight.t() if self.transposed else self.encoder.weight
+        return self.head(torch.relu(nn.functional.linear(torch.relu(self.encoder(x)), weight)))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_weight_that_is_also_used_otherwise_has_no_product(transposed: bool) -> None:
+    with pytest.raises(MeasureError, match=r"undefined.*'encoder\.weight' .* otherwise than"):
+        layer_factors(of_model(Autoencoder(transposed)))
+
+
+def test_parametrized_layers_use_their_parameters_as_they_please() -> None:
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 5), n_power_iterations=30)
+    model = nn.Sequential(layer, nn.ReLU(), nn.Linear(5, 3)).eval()
+    factors = layer_factors(of_model(model))
+    assert factors[0].spectral == pytest.approx(norm(layer.weight, 2))

@@ -1,0 +1,138 @@
+"""The network of a context: a copy of the user's, called in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.memory import is_out_of_memory
+from orchestrator.models.conversion import converted
+from orchestrator.models.input_writers import may_write_into_inputs
+from orchestrator.models.shared_tensors import call_with, copy_with_ties, tensor_sites
+from orchestrator.models.wrappers import refuse_scripted, unwrapped
+
+
+class MeasuredNetwork:
+    """A copy of a network in eval mode, without wrappers, in the precision of its measures.
+
+    Args:
+        model: The network; not touched.
+        device: Where to compute.
+        dtype: Precision of its real tensors.
+        sample: A few inputs, as the data set has them.
+
+    Attributes:
+        module: The copy.
+    """
+
+    def __init__(
+        self, model: nn.Module, device: torch.device, dtype: torch.dtype, sample: Tensor
+    ) -> None:
+        self.module = measured_copy(model, device=device, dtype=dtype)
+        self._dtype, self._sample = dtype, sample
+        self._sites = tensor_sites(self.module)
+        self._logits_dtype: torch.dtype | None = None
+        self._copies = may_write_into_inputs(self.module)
+
+    def __call__(self, inputs: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Any:
+        """What the network returns for ``inputs``, which stay as they are.
+
+        Args:
+            inputs: As :func:`in_precision` gives them.
+            tensors: Parameters or buffers to use instead of the network's own, by name; one name
+                of a shared tensor is enough.
+
+        Raises:
+            MeasureError: If the network runs in float32, but not in the precision of its measures.
+        """
+        if self._copies:  # Not a leaf either, so that the copy can be written into.
+            inputs = inputs.clone()
+        try:
+            if tensors is None:
+                logits = self.module(inputs)
+            else:
+                logits = call_with(self.module, self._sites, tensors, inputs)
+        except (RuntimeError, TypeError) as error:
+            if isinstance(error, torch.AcceleratorError) or is_out_of_memory(error):
+                raise
+            reason = precision_problem(self.module, self._sample, self._dtype)
+            if reason is None:
+                raise
+            raise MeasureError(*reason) from error
+        if isinstance(logits, Tensor):
+            self._logits_dtype = logits.dtype
+        return logits
+
+    def logits_dtype(self) -> torch.dtype:
+        """The precision of the logits; that of the measures where it cannot be seen."""
+        if self._logits_dtype is None:
+            try:
+                with torch.no_grad():
+                    self(in_precision(self._sample, self._dtype))
+            except Exception:  # the user's own code, which each measure reports
+                return self._dtype
+        return self._logits_dtype or self._dtype
+
+
+def measured_copy(
+    model: nn.Module, *, dtype: torch.dtype, device: torch.device | None = None
+) -> nn.Module:
+    """A copy of a network in eval mode, without wrappers, with its ties, in another precision.
+
+    Args:
+        model: The network; not touched.
+        dtype: Precision of its real tensors.
+        device: Where to; by default each tensor stays where it is.
+
+    Raises:
+        ModelError: If parts are compiled by ``torch.jit``, or different tensors overlap in memory.
+    """
+    refuse_scripted(model, "the network")
+    copy = copy_with_ties(model, "the network")
+    return converted(unwrapped(copy), device=device, dtype=dtype).eval()
+
+
+def in_precision(inputs: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy of inputs in ``dtype``; integers, such as token ids, stay integers."""
+    return inputs.to(dtype if inputs.is_floating_point() else inputs.dtype, copy=True)
+
+
+def precision_problem(
+    model: nn.Module, inputs: Tensor, dtype: torch.dtype
+) -> tuple[str, str] | None:
+    """Why a network cannot be measured in a precision though it runs in float32.
+
+    Args:
+        model: In eval mode; not touched.
+        inputs: A few examples, as the data set has them.
+        dtype: The precision to measure in.
+
+    Returns:
+        Message and hint; None if it runs in ``dtype``, or in float32 neither.
+    """
+    if dtype == torch.float32:
+        return None
+    reason = _failure(model, inputs, dtype)
+    if reason is None or _failure(model, inputs, torch.float32) is not None:
+        return None
+    name = str(dtype).removeprefix("torch.")
+    return (
+        f"the network runs in float32, but not in {name}, in which it is measured: {reason}",
+        "a tensor made in forward() needs the precision of its inputs: "
+        "torch.zeros(…, dtype=x.dtype); or measure in float32, with measuring: {dtype: float32}",
+    )
+
+
+def _failure(model: nn.Module, inputs: Tensor, dtype: torch.dtype) -> str | None:
+    network = converted(deepcopy(model), dtype=dtype)
+    try:
+        with torch.no_grad():
+            network(in_precision(inputs, dtype))
+    except Exception as error:  # the user's own code, which may raise anything
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return None

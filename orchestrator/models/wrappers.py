@@ -1,0 +1,88 @@
+"""Networks inside of wrappers: ``torch.compile``, ``nn.DataParallel`` and the like.
+
+A wrapper changes how a network is run, not what it computes, but it hides the layers: hooks, names
+and second derivatives are those of the module inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from orchestrator.errors import ModelError
+
+_COMPILED, _PARALLEL = "_orig_mod", "module"
+
+
+def refuse_scripted(model: nn.Module, where: str) -> None:
+    """Refuse networks with parts compiled by ``torch.jit``: there is no module inside to measure.
+
+    Args:
+        model: Any network.
+        where: What it is, for messages.
+
+    Raises:
+        ModelError: If there is such a part.
+    """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            part = f"its part {name!r}" if name else "it"
+            raise ModelError(
+                f"{where}: {part} is a {type(module).__name__}, compiled by torch.jit, of which "
+                "layers, moved parameters and exact second derivatives cannot be had",
+                "return the module itself, as it is before torch.jit.script or torch.jit.trace",
+            )
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network without its wrappers, at whatever depth they are.
+
+    Args:
+        model: Submodules that are wrapped are replaced in place by what is inside.
+
+    Returns:
+        The module inside of ``model``; ``model`` itself if it is no wrapper.
+    """
+    model = _inside(model)
+    for module in list(model.modules()):
+        if getattr(module, "_compiled_call_impl", None) is not None:  # by nn.Module.compile()
+            module._compiled_call_impl = None
+        for name, child in module._modules.items():
+            if child is not None:
+                module._modules[name] = _inside(child)
+    return model
+
+
+def named_as(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict under the names of ``model``, if it was stored under those of a wrapper.
+
+    Args:
+        model: A network without wrappers.
+        state: Of the same network, perhaps wrapped.
+
+    Returns:
+        The tensors by the names of ``model``; by their own names if those do not fit either way.
+    """
+    expected = model.state_dict().keys()
+    for wrappers in ((), (_COMPILED,), (_COMPILED, _PARALLEL)):
+        renamed = {_without(name, wrappers): value for name, value in state.items()}
+        if renamed.keys() == expected:
+            return renamed
+    return dict(state)
+
+
+def _inside(module: nn.Module) -> nn.Module:
+    while True:
+        if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            module = module.module
+        # By name: importing torch._dynamo takes seconds.
+        elif type(module).__module__.startswith("torch._dynamo") and _COMPILED in module._modules:
+            module = module.get_submodule(_COMPILED)
+        else:
+            return module
+
+
+def _without(name: str, wrappers: Collection[str]) -> str:
+    return ".".join(part for part in name.split(".") if part not in wrappers)

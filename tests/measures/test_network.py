@@ -1,0 +1,152 @@
+"""What a network may do to what it is given, and the precision it is measured in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from orchestrator.errors import MeasureError, ModelError
+from orchestrator.measures import MeasureContext, measure_snapshot
+from orchestrator.measures.network import in_precision, precision_problem
+from orchestrator.study.measure_options.curvature import GradientNormOptions
+from orchestrator.study.measure_options.margins import MarginOptions
+from orchestrator.study.measure_options.norms import NormsOptions
+from orchestrator.training import Loss
+from tests.measures.cases import CROSS_ENTROPY, mlp, random_dataset
+from tests.measures.odd_networks import DATA_WRITER, WRITERS, Pair, seeded
+
+DATA = random_dataset((4, 3), 10, 3)
+
+
+class Start(nn.Module):
+    """A recurrent network that makes its first hidden state itself, in float32."""
+
+    def __init__(self, like_inputs: bool = False) -> None:
+        super().__init__()
+        self.layer, self.head = nn.GRU(3, 4, batch_first=True), nn.Linear(4, 3)
+        self.like_inputs = like_inputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        dtype = x.dtype if self.like_inputs else torch.float32
+        return self.head(self.layer(x, torch.zeros(1, len(x), 4, dtype=dtype))[0][:, -1])
+
+
+class Cast(nn.Module):
+    """Logits in float32 whatever comes in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x.flatten(1)).float()
+
+
+def rows(model: nn.Module, *options, dataset=DATA, loss=CROSS_ENTROPY, **settings):
+    context = MeasureContext(model, dataset, loss, **settings)
+    return list(measure_snapshot(context, {str(i): one for i, one in enumerate(options)}))
+
+
+@pytest.mark.parametrize("pair", [*WRITERS, DATA_WRITER], ids=lambda pair: pair.name)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_nothing_is_written_into(pair: Pair, dtype: torch.dtype) -> None:
+    dataset = pair.dataset()
+    kept = dataset.train_x.clone()
+    context = MeasureContext(pair.models()[0], dataset, CROSS_ENTROPY, dtype=dtype)
+    (inputs, _), x = next(context.batches("train")), in_precision(dataset.train_x, dtype)
+    moved = x.clone().requires_grad_()
+    first, second = context.forward(x), context.forward(moved)
+    first.sum().backward()
+    context.forward(inputs[:1].expand(3, *inputs.shape[1:]))
+    assert torch.equal(first, second)
+    assert torch.equal(x, kept.to(dtype))
+    assert torch.equal(inputs, kept.to(dtype))
+    inputs.zero_()  # handed out as a copy
+    assert torch.equal(dataset.train_x, kept)
+
+
+def writes(logits: Tensor, labels: Tensor) -> Tensor:
+    logits -= 2.0 * F.one_hot(labels, logits.shape[1])
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+def writes_not(logits: Tensor, labels: Tensor) -> Tensor:
+    return writes(logits.clone(), labels)
+
+
+class Bare:
+    """A loss that is no ``Loss``."""
+
+    per_example = staticmethod(writes)
+
+
+@pytest.mark.parametrize("loss", [Loss(writes), Bare()], ids=["Loss", "own class"])
+def test_losses_may_write_into_logits(loss) -> None:
+    options = (GradientNormOptions(name="gradient_norm"), MarginOptions(name="margin"))
+    model = seeded(Cast)
+    found, expected = (
+        [(row["measure"], row["split"], row["value"]) for row in rows(model, *options, loss=one)]
+        for one in (loss, Loss(writes_not))
+    )
+    assert found == expected
+    context = MeasureContext(model, DATA, loss)
+    logits = context.logits("train").clone()
+    context.loss_value("train")
+    context.gradient("train")
+    assert torch.equal(context.logits("train"), logits)
+
+
+def test_a_network_that_runs_in_float32_only_says_what_to_do() -> None:
+    (row,) = rows(Start(), GradientNormOptions(name="gradient_norm"))
+    assert row["status"] == "error"
+    assert "runs in float32, but not in float64" in row["error"]
+    assert "measuring: {dtype: float32}" in row["error"]
+    found = rows(Start(), GradientNormOptions(name="gradient_norm"), dtype=torch.float32)
+    assert {row["status"] for row in found} == {"ok"}
+    assert precision_problem(Start(like_inputs=True), DATA.train_x[:2], torch.float64) is None
+    assert precision_problem(Start(), DATA.train_x[:2], torch.float32) is None
+
+
+def test_other_errors_of_the_network_stay_its_own() -> None:
+    context = MeasureContext(mlp(5, 3), DATA, CROSS_ENTROPY)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        context.logits("train")
+
+
+def test_rows_have_the_precision_of_the_logits() -> None:
+    options = NormsOptions(name="norms"), GradientNormOptions(name="gradient_norm")
+    for model, dtype in ((Cast(), "float32"), (Start(like_inputs=True), "float64")):
+        assert {row["dtype"] for row in rows(model, *options)} == {dtype}
+        assert {row["dtype"] for row in rows(model, *options[::-1])} == {dtype}
+    assert {row["dtype"] for row in rows(Start(), *options)} == {"float64"}
+
+
+def test_integers_stay_integers() -> None:
+    tokens = torch.randint(0, 7, (9, 4))
+    assert in_precision(tokens, torch.float64).dtype == torch.int64
+    x = DATA.train_x
+    assert in_precision(x, torch.float32).data_ptr() != x.data_ptr()
+    model = nn.Sequential(nn.Embedding(7, 3), nn.Flatten(), nn.Linear(12, 3))
+    dataset = replace(
+        DATA, train_x=tokens, train_y=DATA.train_y[:9], test_x=tokens[:5], test_y=DATA.test_y[:5]
+    )
+    context = MeasureContext(model, dataset, CROSS_ENTROPY)
+    assert torch.equal(context.logits("train"), model.double()(tokens))
+    assert next(context.batches("train"))[0].dtype == torch.int64
+
+
+def test_overlapping_tensors_are_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 12), nn.Linear(12, 12), nn.Linear(12, 3))
+    model[2].weight = nn.Parameter(model[1].weight.detach().t())
+    with pytest.raises(ModelError, match=r"1\.weight and 2\.weight are different tensors"):
+        MeasureContext(model, DATA, CROSS_ENTROPY)
+
+
+def test_a_precision_problem_raises_from_forward() -> None:
+    context = MeasureContext(Start(), DATA, CROSS_ENTROPY)
+    with pytest.raises(MeasureError, match=r"hint: a tensor made in forward\(\)"):
+        context.forward(context.data("train")[0].double())
