@@ -13,6 +13,8 @@ from torch.func import functional_call
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import MeasureError
+from orchestrator.measures.derivatives import gradients, require_second_derivatives
+from orchestrator.measures.kernels import differentiable_kernels, needs_plain_operations
 from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.random_streams import stream_seed
 from orchestrator.training.update_rule import UpdateRule
@@ -105,6 +107,8 @@ class MeasureContext:
         self._data = {split: self._examples(dataset, split) for split in splits}
         self._shared: dict[Hashable, Any] = {}
         self._keep_graphs = True
+        few = self._data["train"][0][:2].to(dtype)
+        self._plain_operations = needs_plain_operations(self.model, self.device, few)
 
     @property
     def n_parameters(self) -> int:
@@ -190,10 +194,11 @@ class MeasureContext:
         Raises:
             MeasureError: If the network doesn't return a matrix with one row per example.
         """
-        if parameters is None:
-            logits = self.model(inputs)
-        else:
-            logits = functional_call(self.model, dict(parameters), (inputs,))
+        with differentiable_kernels(self.model, self.device, plain=self._plain_operations):
+            if parameters is None:
+                logits = self.model(inputs)
+            else:
+                logits = functional_call(self.model, dict(parameters), (inputs,))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(inputs):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise MeasureError(
@@ -307,14 +312,19 @@ class MeasureContext:
     def _pass_gradient(self, x: Tensor, y: Tensor, n: int, *, create_graph: bool) -> list[Tensor]:
         with torch.enable_grad():
             loss = self.loss.per_example(self.forward(x), y).sum() / n
-            return _gradients([loss], None, self._tensors(), create_graph=create_graph)
+            gradient = gradients([loss], None, self._tensors(), create_graph=create_graph)
+            if create_graph:
+                self.shared(
+                    "second_derivatives", lambda: require_second_derivatives(gradient, loss)
+                )
+            return gradient
 
     def _differentiate(
         self, gradient: Sequence[Tensor], vector: Tensor, *, retain_graph: bool
     ) -> Tensor:
         pairs = zip(gradient, self.unflatten(vector), strict=True)
         used = [(g, v) for g, v in pairs if g.requires_grad]
-        products = _gradients(
+        products = gradients(
             [g for g, _ in used], [v for _, v in used], self._tensors(), retain_graph=retain_graph
         )
         return self.flatten(products)
@@ -366,19 +376,6 @@ class MeasureContext:
         else:
             vector = torch.randn(self.n_parameters, generator=generator, dtype=torch.float64)
         return vector.to(device=self.device, dtype=self.dtype)
-
-
-def _gradients(
-    outputs: list[Tensor], vectors: list[Tensor] | None, inputs: list[Tensor], **options: bool
-) -> list[Tensor]:
-    """``torch.autograd.grad`` with zeros for what the outputs don't depend on."""
-    differentiable = any(output.requires_grad for output in outputs)
-    found = (
-        torch.autograd.grad(outputs, inputs, vectors, allow_unused=True, **options)
-        if differentiable
-        else [None] * len(inputs)
-    )
-    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, inputs, strict=True)]
 
 
 def _measured(dataset: Dataset, split: Split, examples: int | None) -> Tensor | None:
