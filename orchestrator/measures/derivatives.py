@@ -21,7 +21,10 @@ _ENDS = ("Error", "NotImplemented")
 
 
 def gradients(
-    outputs: list[Tensor], vectors: list[Tensor] | None, inputs: list[Tensor], **options: bool
+    outputs: Sequence[Tensor],
+    vectors: Sequence[Tensor] | None,
+    inputs: Sequence[Tensor],
+    **options: bool,
 ) -> list[Tensor]:
     """``torch.autograd.grad`` with zeros for inputs that the outputs do not depend on.
 
@@ -31,7 +34,7 @@ def gradients(
     if not any(output.requires_grad for output in outputs):
         return [torch.zeros_like(t) for t in inputs]
     try:
-        found = torch.autograd.grad(outputs, inputs, vectors, allow_unused=True, **options)
+        found = torch.autograd.grad(outputs, tuple(inputs), vectors, allow_unused=True, **options)
     except RuntimeError as error:
         if "derivative" in str(error) and "not implemented" in str(error):
             raise MeasureError(f"the loss has no second derivatives in PyTorch: {error}") from error
@@ -53,7 +56,7 @@ def require_second_derivatives(gradient: Sequence[Tensor | None], value: Tensor)
     ends = (node.name().rpartition("::")[2] in _ENDS for node in graph_nodes(*gradient))
     if not any(ends):
         return
-    own = sorted({name for name in own_derivatives(value)})
+    own = sorted(set(own_derivatives(value)))
     cause = f"the derivative of {', '.join(own)}" if own else "the derivative of an operation"
     raise MeasureError(
         f"the loss has no second derivatives: {cause} cannot be differentiated again",

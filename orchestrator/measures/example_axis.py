@@ -9,6 +9,7 @@ at all other rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from orchestrator.measures.context import MeasureContext
 
 MANY, FEW = 8, 5
 """The two numbers of examples."""
+
+Place = Tensor | GradientEdge
+"""A tensor in a graph, or the edge at which its gradient arrives."""
 
 
 def probe_examples(context: MeasureContext, n: int = MANY) -> Tensor:
@@ -38,7 +42,7 @@ def follow_examples(many: Sequence[int], few: Sequence[int]) -> bool:
     return tuple(many[:1]) == (MANY,) and tuple(few[:1]) == (FEW,) and many[1:] == few[1:]
 
 
-def separate_rows(logits: Tensor, places: Sequence[Tensor | GradientEdge]) -> list[bool]:
+def separate_rows(logits: Tensor, places: Sequence[Place]) -> list[bool]:
     """Whether each row of logits depends on its own row alone of some tensors.
 
     With rows of logits weighted by powers of two, the gradient at each row of a tensor must be
@@ -56,9 +60,14 @@ def separate_rows(logits: Tensor, places: Sequence[Tensor | GradientEdge]) -> li
     # No even weights, under which the gradient of normalized outputs would vanish.
     columns = torch.arange(1, logits.shape[1] + 1).to(logits).sqrt()
     powers = (2.0 ** torch.arange(len(logits))).to(logits)
+    inputs: Any = list(places)
     plain, weighted = (
         torch.autograd.grad(
-            logits, list(places), rows[:, None] * columns, retain_graph=True, allow_unused=True
+            logits,
+            inputs,
+            rows[:, None] * columns,
+            retain_graph=True,
+            allow_unused=True,
         )
         for rows in (torch.ones_like(powers), powers)
     )

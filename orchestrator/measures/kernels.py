@@ -23,12 +23,13 @@ from orchestrator.measures.derivatives import graph_nodes
 
 
 def plain_weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    """w = g v / ‖v‖, the norm over all axes but ``dim`` (over all of them for −1).
+    """The weight g v / ‖v‖, its norm over all axes but ``dim`` (over all of them for −1).
 
     Equal to ``torch._weight_norm``, whose fused kernel returns wrong second derivatives.
     """
     axes = [axis for axis in range(v.ndim) if dim == -1 or axis != dim % v.ndim]
-    return v * (g / torch.linalg.vector_norm(v, dim=axes, keepdim=True))
+    norm: Tensor = torch.linalg.vector_norm(v, dim=axes, keepdim=True)
+    return v * (g / norm)
 
 
 def plain_hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -43,7 +44,8 @@ def plain_distances(
     """``torch.cdist`` by operations with a second derivative."""
     del compute_mode  # how to compute, not what
     differences = x1[..., :, None, :] - x2[..., None, :, :]
-    return torch.linalg.vector_norm(differences, ord=p, dim=-1)
+    distances: Tensor = torch.linalg.vector_norm(differences, ord=p, dim=-1)
+    return distances
 
 
 _PLAIN: dict[Any, Callable[..., Any]] = {
@@ -74,7 +76,9 @@ def needs_plain_operations(model: nn.Module, device: torch.device, inputs: Tenso
 
 
 @contextmanager
-def differentiable_kernels(model: nn.Module, device: torch.device, *, plain: bool) -> Iterator[None]:
+def differentiable_kernels(
+    model: nn.Module, device: torch.device, *, plain: bool
+) -> Iterator[None]:
     """Run a forward pass in kernels that can be differentiated twice.
 
     Args:

@@ -116,7 +116,6 @@ def _of_loose_parameters(
     context: MeasureContext, x: Tensor, chosen: LossHessian, loose: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Their sums, from gradients of single examples."""
-
     try:
         return _together(context, x, chosen, loose)
     except RuntimeError as error:

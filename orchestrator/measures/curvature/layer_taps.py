@@ -19,18 +19,18 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.example_axis import (
-    FEW,
-    follow_examples,
-    probe_examples,
-    separate_rows,
-)
 from orchestrator.measures.curvature.gradient_norms import (
     AffineLayer,
     AffineNorms,
     BatchNorm,
     LayerNorms,
     ScaleNorms,
+)
+from orchestrator.measures.example_axis import (
+    FEW,
+    follow_examples,
+    probe_examples,
+    separate_rows,
 )
 
 _LAYERS = (*get_args(AffineLayer), *get_args(BatchNorm))

@@ -123,9 +123,7 @@ def test_a_time_axis_as_long_as_a_pass_is_not_that_of_the_examples(
     examples: int, examples_per_pass: int
 ) -> None:
     data = random_dataset((4, 3), examples, 3)
-    context = MeasureContext(
-        TimeFirst(), data, CROSS_ENTROPY, examples_per_pass=examples_per_pass
-    )
+    context = MeasureContext(TimeFirst(), data, CROSS_ENTROPY, examples_per_pass=examples_per_pass)
     found = squared_gradient_norms(context, two_columns)
     for name, expected in one_by_one(context).items():
         assert found[name].tolist() == pytest.approx(expected, rel=1e-10, abs=1e-14)
