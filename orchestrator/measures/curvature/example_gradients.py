@@ -27,7 +27,7 @@ from orchestrator.measures.memory import is_out_of_memory
 logger = logging.getLogger(__name__)
 
 # Numbers held at a time: about what the caches keep on a CPU, and enough to be busy elsewhere.
-_NUMBERS_ON_CPU = 2**21
+NUMBERS_ON_CPU = 2**21
 _NUMBERS_ON_DEVICE = 2**27
 
 Columns = Callable[[Tensor, Tensor], LossHessian]
@@ -93,7 +93,7 @@ def examples_at_a_time(context: MeasureContext) -> int:
         logits = context.forward(inputs[:1])
     usable = usable_taps(logits, taps)
     numbers = sum(tap.outputs + tap.inputs.numel() + tap.norms().numbers for tap in usable)
-    limit = _NUMBERS_ON_CPU if context.device.type == "cpu" else _NUMBERS_ON_DEVICE
+    limit = NUMBERS_ON_CPU if context.device.type == "cpu" else _NUMBERS_ON_DEVICE
     return max(1, limit // max(1, numbers))
 
 
@@ -135,7 +135,7 @@ def _together(
 
         return {name: g.square().sum() for name, g in grad(output)(loose).items()}
 
-    together = max(1, _NUMBERS_ON_CPU // sum(values.numel() for values in loose.values()))
+    together = max(1, NUMBERS_ON_CPU // sum(values.numel() for values in loose.values()))
     sums = {name: chosen.columns.new_zeros(len(x)) for name in loose}
     # One column after the other: torch cannot nest vmap around the derivative of PReLU.
     for r, column in enumerate(chosen.columns):

@@ -15,6 +15,7 @@ from orchestrator.measures.curvature.ggn_trace import (
     sampled_ggn_trace,
 )
 from orchestrator.study.measure_options.curvature import GgnTraceOptions
+from tests.binomial import assert_covers, with_simulations
 from tests.measures.cases import CASES, CROSS_ENTROPY, case, mlp, random_dataset
 from tests.measures.curvature.test_gauss_newton import dense_gauss_newton
 from tests.measures.references import dense_hessian
@@ -62,13 +63,14 @@ def many_classes(**options):
     return MeasureContext(network, random_dataset((6,), 40, 12), CROSS_ENTROPY, **options)
 
 
-def test_sampled_labels_cover_the_exact_trace():
+@with_simulations(200, 2000)
+def test_sampled_labels_cover_the_exact_trace(simulations):
     exact, covered = exact_ggn_trace(many_classes()).total, 0
-    for seed in range(200):
+    for seed in range(simulations):
         found = sampled_ggn_trace(many_classes(seed=seed), 3)
         # 40 examples with two degrees of freedom each.
         covered += abs(found.value - exact) <= stats.t.ppf(0.975, 80) * found.standard_error
-    assert 0.92 <= covered / 200 <= 0.98
+    assert_covers(covered, simulations)
 
 
 def test_the_error_of_sampled_labels_is_their_spread_over_seeds():
@@ -88,7 +90,7 @@ def test_labels_are_sampled_only_where_that_is_fewer_gradients():
 def test_sampled_labels_do_not_depend_on_how_examples_are_divided(monkeypatch):
     whole = sampled_ggn_trace(many_classes(), 4)
     passes = sampled_ggn_trace(many_classes(examples_per_pass=7), 4)
-    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients._NUMBERS_ON_CPU", 1)
+    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients.NUMBERS_ON_CPU", 1)
     singles = sampled_ggn_trace(many_classes(), 4)
     for other in (passes, singles):
         assert other.value == pytest.approx(whole.value, rel=1e-12)
