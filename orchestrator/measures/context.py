@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.errors import MeasureError
+from orchestrator.measures.derivatives import gradients, require_second_derivatives
+from orchestrator.measures.kernels import differentiable_kernels, needs_plain_operations
 from orchestrator.measures.measured_examples import measured_positions
 from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.measures.network import MeasuredNetwork, in_precision
@@ -111,6 +113,8 @@ class MeasureContext:
         self._data = {split: self._examples(dataset, split) for split in splits}
         self._shared: dict[Hashable, Any] = {}
         self._keep_graphs = True
+        few = in_precision(self._data["train"][0][:2], dtype)
+        self._plain_operations = needs_plain_operations(self.model, self.device, few)
 
     @property
     def n_parameters(self) -> int:
@@ -201,7 +205,8 @@ class MeasureContext:
         Raises:
             MeasureError: If the network doesn't return a matrix with one row per example.
         """
-        logits = self._network(inputs, parameters)
+        with differentiable_kernels(self.model, self.device, plain=self._plain_operations):
+            logits = self._network(inputs, parameters)
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(inputs):
             got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
             raise MeasureError(
@@ -315,14 +320,19 @@ class MeasureContext:
     def _pass_gradient(self, x: Tensor, y: Tensor, n: int, *, create_graph: bool) -> list[Tensor]:
         with torch.enable_grad():
             loss = self.loss.per_example(self.forward(x), y).sum() / n
-            return _gradients([loss], None, self._tensors(), create_graph=create_graph)
+            gradient = gradients([loss], None, self._tensors(), create_graph=create_graph)
+            if create_graph:
+                self.shared(
+                    "second_derivatives", lambda: require_second_derivatives(gradient, loss)
+                )
+            return gradient
 
     def _differentiate(
         self, gradient: Sequence[Tensor], vector: Tensor, *, retain_graph: bool
     ) -> Tensor:
         pairs = zip(gradient, self.unflatten(vector), strict=True)
         used = [(g, v) for g, v in pairs if g.requires_grad]
-        products = _gradients(
+        products = gradients(
             [g for g, _ in used], [v for _, v in used], self._tensors(), retain_graph=retain_graph
         )
         return self.flatten(products)
@@ -384,14 +394,3 @@ class MeasureContext:
         return vector.to(device=self.device, dtype=self.dtype)
 
 
-def _gradients(
-    outputs: list[Tensor], vectors: list[Tensor] | None, inputs: list[Tensor], **options: bool
-) -> list[Tensor]:
-    """``torch.autograd.grad`` with zeros for what the outputs don't depend on."""
-    differentiable = any(output.requires_grad for output in outputs)
-    found = (
-        torch.autograd.grad(outputs, inputs, vectors, allow_unused=True, **options)
-        if differentiable
-        else [None] * len(inputs)
-    )
-    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, inputs, strict=True)]

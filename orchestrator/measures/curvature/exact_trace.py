@@ -5,8 +5,9 @@ With J_i the Jacobian of example i's logits and A_i = ∂²ℓ_i/∂z² = Σ_r s
     H = 1/n Σ_i J_iᵀ A_i J_i + 1/n Σ_i Σ_k (∂ℓ_i/∂z_k) ∇²z_k .
 
 Where logits are affine in each single parameter tensor and the pattern of open units is locally
-constant (``piecewise_linear`` proves it), ∂²z_k/∂θ_a² = 0 for every scalar parameter θ_a. The
-second sum has entries off the diagonal only, where two layers meet, so that almost everywhere
+constant (``piecewise_linear`` proves it, ``exactness`` verifies it), ∂²z_k/∂θ_a² = 0 for every
+scalar parameter θ_a. The second sum has entries off the diagonal only, where two layers meet, so
+that almost everywhere
 
     tr H = 1/n Σ_i tr(J_iᵀ A_i J_i) = 1/n Σ_i Σ_r s_r ‖∇_θ ⟨v_r, z_i⟩‖² ,
 
@@ -29,9 +30,10 @@ from torch import Tensor
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.exactness import verify_exactness
 from orchestrator.measures.curvature.example_gradients import squared_gradient_norms
 from orchestrator.measures.curvature.loss_hessian import loss_hessian
-from orchestrator.measures.curvature.piecewise_linear import Proof, prove_piecewise_linear
+from orchestrator.measures.curvature.piecewise_linear import Proof
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,14 @@ class ExactTrace:
 
 
 def proof(context: MeasureContext) -> Proof:
-    """Whether the exact trace applies to the network of ``context``, and if not, why."""
+    """Whether the exact trace applies to the network of ``context``, and if not, why.
+
+    It applies if the proof succeeds and numbers confirm it (``exactness``).
+    """
 
     def prove() -> Proof:
-        inputs, _ = next(context.batches("train"))
-        return prove_piecewise_linear(context.model, inputs)
+        obstacle = verify_exactness(context)
+        return Proof(obstacle is None, obstacle or "")
 
     return context.shared("piecewise_linear_proof", prove)
 

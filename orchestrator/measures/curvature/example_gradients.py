@@ -4,11 +4,13 @@ Linear layers, convolutions and batch normalizations that are called once give t
 they saw and what arrives at their output (``gradient_norms``); that takes one backward pass for
 all examples. Parameters of any other kind (layer normalization, a weight used twice, a plain
 ``nn.Parameter``) get them from gradients of single examples by ``torch.func.vmap``: dearer, but
-right for all of them.
+right for all of them. Where ``torch.func`` cannot batch an operation (LSTM, GRU), one example
+follows the other.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
@@ -16,7 +18,6 @@ import torch
 from torch import Tensor
 from torch.func import grad, vmap
 
-from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.layer_taps import Tap, mixing_layers, tapped, usable_taps
 from orchestrator.measures.curvature.loss_hessian import (
@@ -24,7 +25,10 @@ from orchestrator.measures.curvature.loss_hessian import (
     LossHessian,
     is_cross_entropy,
 )
+from orchestrator.measures.derivatives import gradients
 from orchestrator.measures.memory import is_out_of_memory
+
+logger = logging.getLogger(__name__)
 
 # Numbers held at a time: about what the caches keep on a CPU, and enough to be busy elsewhere.
 NUMBERS_ON_CPU = 2**21
@@ -47,8 +51,7 @@ def squared_gradient_norms(context: MeasureContext, columns: Columns) -> dict[st
         that take no part in the logits have zeros.
 
     Raises:
-        MeasureError: If logits of one example depend on others, or a parameter needs gradients
-            of single examples that ``torch.func`` cannot compute.
+        MeasureError: If logits of one example depend on others.
     """
     mixing_layers(context)  # first, as it says what is wrong with networks that mix examples
     sums: defaultdict[str, list[Tensor]] = defaultdict(list)
@@ -123,7 +126,19 @@ def _of_loose_parameters(
     context: MeasureContext, x: Tensor, chosen: LossHessian, loose: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """Their sums, from gradients of single examples."""
+    try:
+        return _together(context, x, chosen, loose)
+    except RuntimeError as error:
+        if isinstance(error, torch.AcceleratorError) or is_out_of_memory(error):
+            raise
+        # torch.func cannot batch every operation (LSTM, GRU, branches by an example's value).
+        logger.debug("gradients of single examples, one after the other: %s", error)
+    return _one_by_one(context, x, chosen, loose)
 
+
+def _together(
+    context: MeasureContext, x: Tensor, chosen: LossHessian, loose: dict[str, Tensor]
+) -> dict[str, Tensor]:
     def squares(one: Tensor, column: Tensor) -> dict[str, Tensor]:
         def output(values: dict[str, Tensor]) -> Tensor:
             return (context.forward(one[None], values)[0] * column).sum()
@@ -131,22 +146,27 @@ def _of_loose_parameters(
         return {name: g.square().sum() for name, g in grad(output)(loose).items()}
 
     together = max(1, NUMBERS_ON_CPU // sum(values.numel() for values in loose.values()))
-    sums = {name: x.new_zeros(len(x)) for name in loose}
+    sums = {name: chosen.columns.new_zeros(len(x)) for name in loose}
     # One column after the other: torch cannot nest vmap around the derivative of PReLU.
     for r, column in enumerate(chosen.columns):
         sign = 1.0 if chosen.signs is None else chosen.signs[r]
-        try:
-            with torch.no_grad():  # no graph around the one that ``grad`` differentiates
-                of_column = vmap(squares, chunk_size=together)(x, column)
-        except RuntimeError as error:
-            if isinstance(error, torch.AcceleratorError) or is_out_of_memory(error):
-                raise
-            name = next(iter(loose))
-            owner = type(context.model.get_submodule(name.rpartition(".")[0])).__name__
-            raise MeasureError(
-                f"gradients of single examples cannot be computed for parameter {name!r} "
-                f"(of {owner}): {(str(error).splitlines() or ['no reason given'])[0]}"
-            ) from error
+        with torch.no_grad():  # no graph around the one that ``grad`` differentiates
+            of_column = vmap(squares, chunk_size=together)(x, column)
         for name, values in of_column.items():
             sums[name] += values * sign
     return sums
+
+
+def _one_by_one(
+    context: MeasureContext, x: Tensor, chosen: LossHessian, loose: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    parameters = [context.parameters[name] for name in loose]
+    sums = chosen.columns.new_zeros(len(loose), len(x))
+    for i in range(len(x)):
+        with torch.enable_grad():
+            logits = context.forward(x[i : i + 1])
+        for r, column in enumerate(chosen.columns if logits.requires_grad else ()):
+            sign = 1.0 if chosen.signs is None else chosen.signs[r, i]
+            found = gradients([logits], [column[i : i + 1]], parameters, retain_graph=True)
+            sums[:, i] += torch.stack([g.square().sum() for g in found]) * sign
+    return dict(zip(loose, sums, strict=True))

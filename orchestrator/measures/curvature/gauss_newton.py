@@ -13,6 +13,7 @@ from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.loss_hessian import loss_hessian_product
+from orchestrator.measures.derivatives import require_second_derivatives
 
 
 def logit_derivative(
@@ -30,6 +31,9 @@ def logit_derivative(
 
     Returns:
         Shape ``(n, classes)``, detached.
+
+    Raises:
+        MeasureError: If an operation of the network forbids a second derivative.
     """
     with torch.enable_grad():
         weights = torch.zeros_like(logits, requires_grad=True)
@@ -39,6 +43,7 @@ def logit_derivative(
         gradients = torch.autograd.grad(
             logits, parameters, weights, create_graph=True, allow_unused=True
         )
+        context.shared("logit_derivative", lambda: require_second_derivatives(gradients, logits))
         pairs = zip(gradients, direction, strict=True)
         product = torch.stack([(g * v).sum() for g, v in pairs if g is not None]).sum()
     (derivative,) = torch.autograd.grad(product, weights)

@@ -26,6 +26,12 @@ from orchestrator.measures.curvature.gradient_norms import (
     LayerNorms,
     ScaleNorms,
 )
+from orchestrator.measures.example_axis import (
+    FEW,
+    follow_examples,
+    probe_examples,
+    separate_rows,
+)
 
 _LAYERS = (*get_args(AffineLayer), *get_args(BatchNorm))
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
@@ -95,10 +101,10 @@ def usable_taps(logits: Tensor, taps: list[Tap]) -> list[Tap]:
 
 
 def mixing_layers(context: MeasureContext) -> frozenset[int]:
-    """Identities of layers whose first axis isn't that of the examples; usually none.
+    """Identities of layers whose first axis was not shown to be that of the examples.
 
-    Found on three variations of the first example: the gradient of one row of logits must
-    vanish at all other rows.
+    Found on real examples, in passes of two different sizes (``example_axis``). A layer that no
+    such pass calls is among them; usually there are none.
 
     Raises:
         MeasureError: If logits of one example depend on other examples, so that there are no
@@ -106,30 +112,42 @@ def mixing_layers(context: MeasureContext) -> frozenset[int]:
     """
 
     def compute() -> frozenset[int]:
-        inputs, _ = next(context.batches("train"))
-        factors = torch.tensor([1.0, 0.75, 1.25]).to(inputs).view(-1, *[1] * (inputs.ndim - 1))
-        x = (inputs[:1] * factors).requires_grad_()
+        x = probe_examples(context)
+        if x.is_floating_point():
+            x = x.requires_grad_()
         with torch.enable_grad(), tapped(context.model) as taps:
-            logits = context.forward(x)
-        usable = usable_taps(logits, taps)
-        # No even weights, under which the gradient of normalized outputs would vanish.
-        weights = torch.arange(1, logits.shape[1] + 1).to(logits).sqrt()
-        mixing = set()
-        for row in range(len(x)) if logits.requires_grad else ():
-            output = logits[row] @ weights
-            arriving = [tap.edge for tap in usable if tap.edge is not None]
-            edges = [get_gradient_edge(x), *arriving]
-            deltas = torch.autograd.grad(output, edges, retain_graph=True, allow_unused=True)
-            if _reaches_others(deltas[0], row):
-                raise MeasureError(
-                    "logits of one example depend on the other examples of its pass, so that "
-                    "there is no gradient of a single example"
-                )
-            pairs = zip(usable, deltas[1:], strict=True)
-            mixing |= {id(tap.module) for tap, delta in pairs if _reaches_others(delta, row)}
-        return frozenset(mixing)
+            logits = context.forward(x.clone())
+        with torch.no_grad(), tapped(context.model) as fewer:
+            alone = context.forward(x[:FEW].detach().clone())
+        _refuse_difference(logits[:FEW].detach(), alone)
+        shapes = {id(tap.module): tap.inputs.shape for tap in fewer}
+        usable = [
+            tap
+            for tap in usable_taps(logits, taps)
+            if follow_examples(tap.inputs.shape, shapes.get(id(tap.module), ()))
+        ]
+        arriving: list[Tensor | GradientEdge] = [tap.edge for tap in usable if tap.edge is not None]
+        inputs, *layers = separate_rows(logits, [x if x.requires_grad else logits, *arriving])
+        if not inputs:
+            raise _mixed()
+        separate = {id(tap.module) for tap, own in zip(usable, layers, strict=True) if own}
+        return frozenset(map(id, filter(_plain, context.model.modules()))) - separate
 
     return context.shared("mixing_layers", compute)
+
+
+def _refuse_difference(together: Tensor, alone: Tensor) -> None:
+    """Refuse logits that change by more than rounding with the number of examples in a pass."""
+    tolerance = torch.finfo(together.dtype).eps ** 0.5 * together.abs().amax()
+    if ((together - alone).abs() > tolerance).any():
+        raise _mixed()
+
+
+def _mixed() -> MeasureError:
+    return MeasureError(
+        "logits of one example depend on the other examples of its pass, so that "
+        "there is no gradient of a single example"
+    )
 
 
 def _plain(module: nn.Module) -> bool:
@@ -168,9 +186,3 @@ def _graph(logits: Tensor) -> tuple[set[Any], Counter[int]]:
                 uses[id(following.variable)] += 1
             pending.append(following)
     return nodes, uses
-
-
-def _reaches_others(delta: Tensor | None, row: int) -> bool:
-    if delta is None:
-        return False
-    return bool((torch.cat([delta[:row], delta[row + 1 :]]).abs() > 0).any())

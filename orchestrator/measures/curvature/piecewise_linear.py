@@ -14,10 +14,15 @@ parameters alone, or made of the input. The proof holds if
 - nothing made of parameters is used twice, so that each parameter enters in one place;
 - two values are multiplied only if one of them is not made of the input. By the rule before,
   such factors never share a parameter;
+- nothing but values made of the input is changed in place, so that constants stay constant;
 - the first axis, that of the examples, passes through untouched, so that each row of logits
   depends on its own example only.
 
-Whatever has no rule counts as not proven, with a reason; nothing is assumed of it.
+Whatever has no rule counts as not proven, with a reason; nothing is assumed of it. ``torch.fx``
+does not see all that a forward pass does (hooks of the network itself, branches on the type of
+a value): what it can miss is refused where it can be seen, and the traced logits are compared
+with the network's own on all examples given, in passes of two sizes. ``exactness`` verifies
+the outcome by numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +34,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
-from torch.autograd.function import BackwardCFunction
 
 from orchestrator.measures.curvature.piecewise_rules import (
     FUNCTION_RULES,
@@ -39,6 +43,7 @@ from orchestrator.measures.curvature.piecewise_rules import (
     Role,
     nodes_among,
 )
+from orchestrator.measures.derivatives import own_derivatives
 
 _SAMPLE_EXAMPLES = 3
 
@@ -61,12 +66,14 @@ def prove_piecewise_linear(model: nn.Module, inputs: Tensor) -> Proof:
 
     Args:
         model: In eval mode; maps ``(n, *input_shape)`` to ``(n, classes)``. Left as it is.
-        inputs: At least one example, shape ``(n, *input_shape)``; the first is run.
+        inputs: At least one example, shape ``(n, *input_shape)``; all are run.
 
     Returns:
         The outcome. A network that cannot be traced or run gives a reason, not an exception.
     """
-    sample = inputs[:1].expand(_SAMPLE_EXAMPLES, *inputs.shape[1:])
+    for obstacle in _untraced(model):
+        return Proof(False, obstacle)
+    sample = inputs[torch.arange(_SAMPLE_EXAMPLES, device=inputs.device) % len(inputs)]
     try:
         graph = fx.symbolic_trace(model)
     except Exception as error:  # the user's own code runs here and may raise anything
@@ -79,11 +86,40 @@ def prove_piecewise_linear(model: nn.Module, inputs: Tensor) -> Proof:
         return Proof(False, str(reason))
     except Exception as error:  # as above
         return Proof(False, f"the network cannot be run on a sample: {_first_line(error)}")
-    if not torch.allclose(traced, logits, equal_nan=True):
-        return Proof(False, "the network computes something else than torch.fx traced")
-    for name in _own_derivatives(logits):
+    for name in own_derivatives(logits):
         return Proof(False, f"{name} defines a derivative of its own")
+    if not _agree(traced, logits) or not _agree_everywhere(graph, model, inputs):
+        return Proof(False, "the network computes something else than torch.fx traced")
     return Proof(True)
+
+
+def _untraced(model: nn.Module) -> Iterator[str]:
+    """What changes a pass or its derivatives without showing in the graph that is traced."""
+    hooked = any(getattr(model, hooks) for hooks in _HOOKS)
+    if hooked or "forward" in vars(model) or type(model).__call__ is not nn.Module.__call__:
+        yield "the network itself has hooks or a forward pass of its own"
+    if any(getattr(nn.modules.module, f"_global{hooks}") for hooks in _HOOKS):
+        yield "hooks are registered for all modules of the process"
+    for name, parameter in model.named_parameters():
+        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
+            yield f"parameter {name!r} has hooks"
+
+
+def _agree_everywhere(graph: fx.GraphModule, model: nn.Module, inputs: Tensor) -> bool:
+    """Whether traced and real logits agree, in a pass of all examples and in one of half."""
+    half = (len(inputs) + 1) // 2
+    with torch.no_grad():
+        traced = graph(inputs.clone())
+        return _agree(traced, model(inputs.clone())) and _agree(
+            traced[:half], model(inputs[:half].clone())
+        )
+
+
+def _agree(traced: Tensor, logits: Tensor) -> bool:
+    """Equal up to rounding, which grows with the depth of the network."""
+    tolerance = torch.finfo(logits.dtype).eps ** 0.75
+    scale = logits.detach().abs().nan_to_num(posinf=0.0).max().item() if len(logits) else 0.0
+    return torch.allclose(traced, logits, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
 
 
 class _Prover(fx.Interpreter):
@@ -115,10 +151,17 @@ class _Prover(fx.Interpreter):
             return Role.ACTIVATION
         if node.op != "call_module" and (_is_shape(node) or set(made_of) <= {Role.CONSTANT}):
             return Role.CONSTANT
+        call = Call(node, self.roles, *self.fetch_args_kwargs_from_env(node))
         for argument in nodes_among(node.args, node.kwargs):
             if self.roles[argument] is Role.PARAMETER:
                 self._use(argument, argument.name)
-        call = Call(node, self.roles, *self.fetch_args_kwargs_from_env(node))
+            elif self.roles[argument] is Role.CONSTANT:
+                constant = self.env[argument]
+                varies = isinstance(constant, Tensor) and constant.requires_grad
+                call.require(not varies, "uses a constant that parameters changed in place")
+        if node.op != "call_module" and call.in_place:
+            varies = bool(node.args) and call.role(0) is not Role.CONSTANT
+            call.require(varies, "changes a constant in place")
         if node.op == "call_module":
             self._module(call)
         else:
@@ -173,20 +216,6 @@ def _is_shape(node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target in {"size", "dim", "ndimension"}
     return node.target is getattr and node.args[1] in {"shape", "ndim"}
-
-
-def _own_derivatives(logits: Tensor) -> Iterator[str]:
-    """Names of the ``autograd.Function`` subclasses in the graph of ``logits``."""
-    pending: list[Any] = [logits.grad_fn]
-    seen = set()
-    while pending:
-        function = pending.pop()
-        if function is None or function in seen:
-            continue
-        seen.add(function)
-        if isinstance(function, BackwardCFunction):
-            yield type(function).__name__.removesuffix("Backward")
-        pending += [parent for parent, _ in function.next_functions]
 
 
 def _first_line(error: Exception) -> str:

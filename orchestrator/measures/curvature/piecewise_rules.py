@@ -50,6 +50,13 @@ class Call:
         self.name = repr(node.name)
         self._roles = roles
 
+    @property
+    def in_place(self) -> bool:
+        """Whether the function or method may write into its first operand."""
+        name = str(getattr(self.node.target, "__name__", self.node.target))
+        flags = (*self.args, self.kwargs.get("inplace"))
+        return (name.endswith("_") and not name.endswith("__")) or any(f is True for f in flags)
+
     def require(self, holds: bool, otherwise: str) -> None:
         """Give up the proof, with a reason, unless something holds."""
         if not holds:
@@ -182,7 +189,7 @@ def _weighted(fewest_axes: int) -> Rule:
 
 
 def _layer(fewest_axes: int) -> Rule:
-    """A linear layer or convolution, on inputs with an axis of examples."""
+    """A layer on inputs with enough axes for one of examples."""
 
     def rule(call: Call) -> None:
         call.require(call.args[0].ndim >= fewest_axes, "mixes different examples")
@@ -199,6 +206,7 @@ def _named(rule: Rule, names: str, *homes: Any) -> Iterator[tuple[Any, Rule]]:
                 yield getattr(home, name), rule
 
 
+_POOLING_LAYERS = ("MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool")
 _POOLING = "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d " + " ".join(
     f"adaptive_{kind}_pool{axes}d" for kind in ("avg", "max") for axes in (1, 2, 3)
 )
@@ -228,20 +236,21 @@ FUNCTION_RULES: dict[Any, Rule] = dict(
 )
 MODULE_RULES: dict[type[nn.Module], Rule] = {
     nn.Linear: _layer(2),
-    nn.Conv1d: _layer(3),
-    nn.Conv2d: _layer(4),
-    nn.Conv3d: _layer(5),
+    **{
+        getattr(nn, f"{kind}{axes}d"): _layer(axes + fewest)
+        for axes in (1, 2, 3)
+        # Pooling and padding work on the last axes, and need one more that they leave alone.
+        for kind, fewest in (
+            *(("Conv", 2), ("ZeroPad", 1), ("ConstantPad", 1)),
+            *((kind, 1) for kind in _POOLING_LAYERS),
+        )
+    },
 } | dict.fromkeys(
     [
         *(nn.ReLU, nn.LeakyReLU, nn.PReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold),
         *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d),
         *(nn.Identity, nn.Flatten, nn.Unflatten),
         *(nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout),
-        *(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d),
-        *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
-        *(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d),
-        *(nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d),
-        *(nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d),
     ],
     _layer(1),
 )

@@ -15,6 +15,12 @@ from torch import Tensor, nn
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.example_axis import (
+    FEW,
+    follow_examples,
+    probe_examples,
+    separate_rows,
+)
 from orchestrator.measures.margins.output_margins import margins
 from orchestrator.study.measure_options.margins import HiddenMarginOptions
 
@@ -58,7 +64,8 @@ def hidden_margins(
         One for each call of such a module, in order.
 
     Raises:
-        MeasureError: If there is one class only, or no such module, or one that does not exist.
+        MeasureError: If there is one class only, or no such module, or one that does not exist,
+            or one that doesn't return one output for each example.
     """
     modules = _modules(context, layers)
     distances: list[list[Tensor]] = []
@@ -98,26 +105,10 @@ def _of_pass(
     context: MeasureContext, x: Tensor, y: Tensor, norm: str, modules: list[nn.Module]
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Outputs and distances of each layer, of one pass."""
-    outputs: list[Tensor] = []
-
-    def record(module: nn.Module, inputs: Any, output: Any) -> Any:
-        if not isinstance(output, Tensor):
-            return None
-        outputs.append(output.clone())
-        return outputs[-1].clone()  # What comes after may change it in place.
-
-    hooks = [module.register_forward_hook(record) for module in modules]
-    try:
-        with torch.enable_grad():
-            logits = context.forward(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    logits, calls = _called(context, x, modules)
     lead = margins(logits.detach(), y)
-    if not outputs:
-        raise MeasureError(
-            "hidden_margin: no activation is called as a module", "name layers: [...]"
-        )
+    _require_rows(context, calls, len(x), [module for module, _ in _shown(context, modules)])
+    outputs = [output for _, output in calls]
     with torch.enable_grad():
         own = logits.gather(1, y[:, None])[:, 0]
         other = logits.scatter(1, y[:, None], -inf).amax(dim=1)
@@ -129,6 +120,83 @@ def _of_pass(
         )
         found.append(torch.where(lead == 0, torch.zeros_like(lead), lead / slope))
     return [output.detach() for output in outputs], found
+
+
+_Call = tuple[nn.Module, Tensor]
+
+
+def _called(
+    context: MeasureContext, x: Tensor, modules: list[nn.Module]
+) -> tuple[Tensor, list[_Call]]:
+    """Logits, and the outputs of every call of ``modules``, on which the logits depend."""
+    calls: list[_Call] = []
+
+    def record(module: nn.Module, inputs: Any, output: Any) -> Any:
+        if not isinstance(output, Tensor) or not output.is_floating_point():
+            raise _refused(context, module, "does not return a tensor of real numbers")
+        kept = output.clone()
+        if not kept.requires_grad:  # The layers before it are frozen.
+            kept.requires_grad_()
+        calls.append((module, kept))
+        return kept.clone()  # What comes after may change it in place.
+
+    hooks = [module.register_forward_hook(record) for module in modules]
+    try:
+        with torch.enable_grad():
+            logits = context.forward(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return logits, calls
+
+
+def _shown(context: MeasureContext, modules: list[nn.Module]) -> list[_Call]:
+    """The calls of a pass of real examples, each shown to return one row per example.
+
+    Raises:
+        MeasureError: If one doesn't, or there are none.
+    """
+
+    def compute() -> list[_Call]:
+        x = probe_examples(context)
+        logits, calls = _called(context, x, modules)
+        _, fewer = _called(context, x[:FEW], modules)
+        if not calls:
+            raise MeasureError(
+                "hidden_margin: no activation is called as a module", "name layers: [...]"
+            )
+        _require_rows(context, fewer, FEW, [module for module, _ in calls])
+        shapes = zip(calls, fewer, strict=True)
+        shown = [follow_examples(one.shape, other.shape) for (_, one), (_, other) in shapes]
+        separate = separate_rows(logits, [output for _, output in calls]) if all(shown) else shown
+        for (module, _), rows in zip(calls, separate, strict=True):
+            if not rows:
+                raise _refused(context, module, "does not return one output for each example")
+        return calls
+
+    return context.shared(("hidden_layers", tuple(map(id, modules))), compute)
+
+
+def _require_rows(
+    context: MeasureContext, calls: list[_Call], n: int, expected: list[nn.Module]
+) -> None:
+    """Refuse a pass in which the layers aren't called as in another one, with all examples."""
+    called = [module for module, _ in calls]
+    for module in [*called, *expected]:
+        if called.count(module) != expected.count(module):
+            raise _refused(context, module, "is not called equally often in every pass")
+    for module, output in calls:
+        if output.ndim == 0 or len(output) != n:
+            raise _refused(context, module, "does not return one output for each example")
+
+
+def _refused(context: MeasureContext, module: nn.Module, what: str) -> MeasureError:
+    names = {id(one): name for name, one in context.model.named_modules()}
+    return MeasureError(
+        f"hidden_margin: layer {names[id(module)]!r} ({type(module).__name__}) {what}, so that "
+        f"there is no distance in its space",
+        "name layers that see every example once: layers: [...]",
+    )
 
 
 class _Spread:
@@ -202,7 +270,8 @@ class HiddenMargin(Measure):
         """Yield the signature of each layer, raw and over its spread.
 
         Raises:
-            MeasureError: If there is one class only, or a module that is named does not exist.
+            MeasureError: If there is one class only, or a module that is named does not exist,
+                or a layer does not return one output for each example.
         """
         modules = _modules(context, self.options.layers)
         if not modules:

@@ -15,8 +15,8 @@ that one forward pass really calls, each as often as it is called:
 - PReLU counts with max(1, max |a|).
 
 Biases, other activations, pooling and skip connections count as 1. If logits depend on a
-parameter of any other kind of layer, or on a weight otherwise than through calls of its layers
-(``F.linear(x, self.encoder.weight.t())``), the products are undefined and say so. Layers with tied
+parameter of any other kind of layer, or on one outside the calls of its layer (a weight used
+once more in ``F.linear``), the products are undefined and the row says why. Layers with tied
 weights are layers of their own: the weight counts once for each of their calls.
 """
 
@@ -37,6 +37,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.derivatives import graph_nodes
 from orchestrator.measures.norms.operator_norm import convolution_norm, matrix_norm
 
 _Statistics = (_BatchNorm, _InstanceNorm)
@@ -126,38 +127,18 @@ def frobenius_product(context: MeasureContext) -> float:
 
 
 def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
-    calls, used, uses = _trace(context)
-    covered = {
-        id(parameter)
-        for module, _, _ in calls
-        if isinstance(module, _Known)
-        for parameter in module.parameters()
-    }
-    by_calls = Counter(
-        id(parameter)
-        for module, _, _ in calls
-        if isinstance(module, _Known)
-        for parameter in module.parameters(recurse=False)
-        if not is_parametrized(module)
-    )
-    unknown = [
-        name
-        for name in used
-        if (key := id(context.parameters[name])) not in covered or 0 < by_calls[key] < uses[key]
-    ]
+    calls, unknown = _trace(context)
     if unknown:
         owner = type(context.model.get_submodule(unknown[0].rpartition(".")[0])).__name__
         raise MeasureError(
             f"the products of norms are undefined for this network: parameter {unknown[0]!r} "
-            f"(of {owner}) takes part otherwise than through calls of a linear, convolution, "
-            f"normalization or PReLU layer",
+            f"(of {owner}) enters otherwise than by a call of a linear, convolution, "
+            f"normalization or PReLU layer of PyTorch",
             "leave them out: normalizations: [raw, logit_norm, total_variation]",
         )
     names = {id(module): name for name, module in context.model.named_modules()}
     found: dict[tuple[int, tuple[int, ...]], LayerFactor] = {}
     for module, shape, output_shape in calls:
-        if not isinstance(module, _Known):
-            continue
         key = (id(module), shape)
         if key not in found:
             norms = _norms(module, shape)
@@ -168,51 +149,54 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
 _Call = tuple[nn.Module, tuple[int, ...], tuple[int, ...]]
 
 
-def _trace(context: MeasureContext) -> tuple[list[_Call], list[str], Counter[int]]:
-    """What a forward pass does.
+def _trace(context: MeasureContext) -> tuple[list[_Call], list[str]]:
+    """The calls of layers of known kinds, and names of parameters that enter otherwise.
 
-    Returns:
-        The modules that it calls, with shapes of input and output; names of the parameters that
-        the logits depend on; and how often each parameter enters the logits, by id.
+    Such calls run on parameters without gradient, so that all uses of parameters, frozen ones
+    included, which are left in the graph of the logits are others.
     """
     calls: list[_Call] = []
+    used: set[int] = set()
+
+    def detach(module: nn.Module, inputs: Any) -> None:
+        for parameter in module.parameters():
+            parameter.requires_grad_(False)
 
     def record(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        for parameter in module.parameters():
+            parameter.requires_grad_(parameter.is_floating_point())
         if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
             calls.append((module, tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
+        else:  # its input is given by keyword
+            used.update(map(id, module.parameters()))
 
-    hooks = [module.register_forward_hook(record) for module in context.model.modules()]
+    parameters = dict(context.model.named_parameters())
+    trainable = {name: parameter.requires_grad for name, parameter in parameters.items()}
+    known = [module for module in context.model.modules() if _is_known(module)]
+    # First, as hooks of the network's own may compute a layer's weight from other parameters.
+    hooks = [module.register_forward_pre_hook(detach, prepend=True) for module in known]
+    hooks += [module.register_forward_hook(record) for module in known]
     inputs, _ = next(context.batches("train"))
     try:
+        for parameter in parameters.values():
+            parameter.requires_grad_(parameter.is_floating_point())
         with torch.enable_grad():
             logits = context.forward(inputs[:2])
     finally:
         for hook in hooks:
             hook.remove()
-    if not logits.requires_grad:
-        return calls, [], Counter()
-    gradients = torch.autograd.grad(
-        logits.sum(), list(context.parameters.values()), allow_unused=True
-    )
-    used = [
-        n for n, gradient in zip(context.parameters, gradients, strict=True) if gradient is not None
-    ]
-    return calls, used, _uses(logits)
+        for name, parameter in parameters.items():
+            parameter.requires_grad_(trainable[name])
+    used |= {id(node.variable) for node in graph_nodes(logits) if hasattr(node, "variable")}
+    return calls, [name for name, parameter in parameters.items() if id(parameter) in used]
 
 
-def _uses(logits: Tensor) -> Counter[int]:
-    uses: Counter[int] = Counter()
-    seen, pending = set(), [logits.grad_fn]
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        for following, _ in node.next_functions:
-            if following is not None and hasattr(following, "variable"):
-                uses[id(following.variable)] += 1
-            pending.append(following)
-    return uses
+def _is_known(module: nn.Module) -> bool:
+    """Whether a layer is of a known kind and computes what PyTorch's own computes."""
+    if not isinstance(module, _Known) or "forward" in vars(module):
+        return False
+    methods = (getattr(type(module), name, None) for name in ("forward", "_conv_forward"))
+    return all(m is None or m.__module__.startswith("torch.nn.modules.") for m in methods)
 
 
 def _norms(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, float]:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.example_gradients import squared_gradient_norms
 from orchestrator.measures.curvature.loss_hessian import LossHessian
@@ -75,10 +76,64 @@ class Branching(nn.Module):
         return x * self.gain if x.sum().item() > 0 else x * self.gain.square()
 
 
-def test_says_which_parameter_has_none() -> None:
-    context = MeasureContext(Branching(), random_dataset((5,), 6, 5), CROSS_ENTROPY)
-    with pytest.raises(MeasureError, match=r"parameter 'gain' \(of Branching\)"):
-        squared_gradient_norms(context, in_parts)
+class Recurrent(nn.Module):
+    """A recurrent layer over four steps, its inputs with the time first or the examples."""
+
+    def __init__(self, kind: str, batch_first: bool = False) -> None:
+        super().__init__()
+        self.layer = getattr(nn, kind)(3, 2, batch_first=batch_first)
+        self.head = nn.Linear(2, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.layer.batch_first:
+            return self.head(self.layer(x)[0][:, -1])
+        return self.head(self.layer(x.transpose(0, 1))[0][-1])
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "examples"),
+    [
+        (Branching, (5,), 6),
+        (lambda: Recurrent("LSTM"), (4, 3), 6),
+        (lambda: Recurrent("GRU", batch_first=True), (4, 3), 6),
+        # As many steps as examples, in every pass or in the last one only.
+        (lambda: Recurrent("LSTM"), (4, 3), 4),
+        (lambda: Recurrent("RNN"), (4, 3), 9),
+    ],
+    ids=["branching", "lstm", "gru", "as_many_steps", "as_many_steps_in_the_last_pass"],
+)
+def test_one_by_one_where_examples_cannot_be_batched(
+    build: Callable[[], nn.Module], shape: tuple[int, ...], examples: int
+) -> None:
+    classes = 5 if build is Branching else 3
+    data = random_dataset(shape, examples, classes)
+    context = MeasureContext(build(), data, CROSS_ENTROPY, examples_per_pass=5)
+    found = squared_gradient_norms(context, in_parts)
+    for name, expected in one_by_one(context).items():
+        assert found[name].tolist() == pytest.approx(expected, rel=1e-10, abs=1e-14)
+
+
+class TimeFirst(nn.Module):
+    """Linear layers on ``(steps, examples, features)``, as PyTorch's sequence layers have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden, self.head = nn.Linear(3, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.hidden(x.transpose(0, 1)).tanh().mean(0))
+
+
+@pytest.mark.parametrize("examples", [4, 8, 11])
+@pytest.mark.parametrize("examples_per_pass", [4, 7, 1000])
+def test_a_time_axis_as_long_as_a_pass_is_not_that_of_the_examples(
+    examples: int, examples_per_pass: int
+) -> None:
+    data = random_dataset((4, 3), examples, 3)
+    context = MeasureContext(TimeFirst(), data, CROSS_ENTROPY, examples_per_pass=examples_per_pass)
+    found = squared_gradient_norms(context, in_parts)
+    for name, expected in one_by_one(context).items():
+        assert found[name].tolist() == pytest.approx(expected, rel=1e-10, abs=1e-14)
 
 
 def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
@@ -150,6 +152,51 @@ def test_parametrized_layers_count_with_the_weight_they_use(kind: str) -> None:
     convolution, linear = layer_factors(context)
     assert convolution.spectral == pytest.approx(norm(context.model[0].weight.flatten(1), 2))
     assert linear.spectral == pytest.approx(norm(context.model[2].weight, 2))
+
+
+class Using(nn.Module):
+    """Two layers of PyTorch or of one's own, used as a function says."""
+
+    def __init__(self, use: Callable[[Using, Tensor], Tensor], layer: type[nn.Linear]) -> None:
+        super().__init__()
+        self.first, self.second, self.use = layer(5, 5), nn.Linear(5, 3), use
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.use(self, x)
+
+
+class Doubled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+def tied_decoder(model: Using, x: Tensor) -> Tensor:
+    return model.second(F.linear(model.first(x).relu(), model.first.weight.t()))
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize(
+    ("use", "layer", "name"),
+    [
+        (tied_decoder, nn.Linear, "first.weight"),
+        (lambda m, x: m.second(F.linear(x, m.first.weight) + m.first(x)), nn.Linear, "first.w"),
+        (lambda m, x: m.second(F.linear(x, m.first.weight)), nn.Linear, "first.weight"),
+        (lambda m, x: m.second(m.first(input=x)), nn.Linear, "first.weight"),
+        (lambda m, x: m.second(x * m.first.weight.diagonal() + m.first(x)), nn.Linear, "first.w"),
+        (lambda m, x: m.second(m.first(x)), Doubled, "first.weight"),
+        (lambda m, x: m.second(nn.Linear.forward(m.first, x)), nn.Linear, "first.weight"),
+    ],
+)
+def test_refuses_uses_of_weights_outside_the_calls_of_their_layers(
+    use: Callable[[Using, Tensor], Tensor], layer: type[nn.Linear], name: str, frozen: bool
+) -> None:
+    model = Using(use, layer)
+    model.first.requires_grad_(not frozen)
+    context = of_model(model)
+    trainable = [parameter.requires_grad for parameter in context.model.parameters()]
+    with pytest.raises(MeasureError, match=f"undefined for this network: parameter '{name}"):
+        layer_factors(context)
+    assert [p.requires_grad for p in context.model.parameters()] == trainable
 
 
 @pytest.mark.parametrize("kind", ["gain", "functional", "attention"])

@@ -1,0 +1,76 @@
+"""Verifies by numbers what ``piecewise_linear`` proves from the graph of a network.
+
+For a network that is piecewise affine in each parameter tensor θ_i, H and the Gauss-Newton matrix
+G have the same diagonal blocks, for every loss: vᵀ(H − G)v = Σ_k (∂ℓ/∂z_k) vᵀ∇²z_k v vanishes
+for each v on one tensor alone. It is tested in the strongest form, with random weights w in place
+of ∂ℓ/∂z, which fade as the loss does: vᵀ ∇²⟨w, z⟩ v = 0. That sees whatever the network itself
+computes on real examples, including what ``torch.fx`` cannot trace.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from orchestrator.errors import MeasureError
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.layer_taps import mixing_layers
+from orchestrator.measures.curvature.piecewise_linear import prove_piecewise_linear
+from orchestrator.measures.derivatives import gradients, require_second_derivatives
+from orchestrator.measures.example_axis import probe_examples
+
+_EXAMPLES = 16
+
+
+def verify_exactness(context: MeasureContext) -> str | None:
+    """Why tr H is not known to be tr G for the network of ``context``; None where it is.
+
+    Cost: about five forward passes of at most ``examples_per_pass`` examples, and for each
+    parameter tensor one second derivative on 16 examples.
+
+    Args:
+        context: The network, on whose training examples it is verified.
+    """
+
+    def compute() -> str | None:
+        inputs, _ = next(context.batches("train"))
+        proof = prove_piecewise_linear(context.model, inputs)
+        if not proof.proven:
+            return proof.reason
+        try:
+            mixing_layers(context)
+            return _curved_parameter(context)
+        except MeasureError as error:
+            return error.message
+
+    return context.shared("verified_exactness", compute)
+
+
+def _curved_parameter(context: MeasureContext) -> str | None:
+    """The first parameter tensor in which the logits are not affine."""
+    x = probe_examples(context, min(_EXAMPLES, context.n_examples("train")))
+    parameters = list(context.parameters.values())
+    generator = context.generator("exactness")
+    with torch.enable_grad():
+        logits = context.forward(x)
+        weights = _random(logits, generator)
+        scalar = (weights * logits).sum()
+        slopes = gradients([scalar], None, parameters, create_graph=True)
+        require_second_derivatives(slopes, scalar)
+        for (name, parameter), slope in zip(context.parameters.items(), slopes, strict=True):
+            # Of the parameter's own size, so that first and second order are comparable.
+            size = torch.linalg.vector_norm(parameter.detach()) / parameter.numel() ** 0.5
+            direction = _random(parameter, generator) * torch.where(size > 0, size, 1.0)
+            terms = slope * direction
+            if not terms.requires_grad:
+                continue
+            (second,) = gradients([terms.sum()], None, [parameter], retain_graph=True)
+            rounding = 1e4 * torch.finfo(context.dtype).eps * terms.abs().sum()
+            if (second * direction).sum().abs() > rounding:
+                return f"the logits are not affine in the parameter {name!r} alone"
+    return None
+
+
+def _random(like: Tensor, generator: torch.Generator) -> Tensor:
+    values = torch.randn(like.shape, generator=generator, dtype=torch.float64)
+    return values.to(device=like.device, dtype=like.dtype)

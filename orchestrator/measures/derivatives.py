@@ -1,0 +1,84 @@
+"""Derivatives by automatic differentiation, with the places where it has none reported.
+
+``torch.autograd.grad`` with ``allow_unused`` returns None for what the outputs do not depend on.
+It returns None as well where an operation has no second derivative: the graph of the first
+derivative simply ends there. ``require_second_derivatives`` tells the two apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import BackwardCFunction
+
+from orchestrator.errors import MeasureError
+
+_ENDS = ("Error", "NotImplemented")
+"""Nodes at which autograd ends a graph that cannot be differentiated again."""
+
+
+def gradients(
+    outputs: Sequence[Tensor],
+    vectors: Sequence[Tensor] | None,
+    inputs: Sequence[Tensor],
+    **options: bool,
+) -> list[Tensor]:
+    """``torch.autograd.grad`` with zeros for inputs that the outputs do not depend on.
+
+    Raises:
+        MeasureError: If PyTorch has no derivative of an operation of the graph.
+    """
+    if not any(output.requires_grad for output in outputs):
+        return [torch.zeros_like(t) for t in inputs]
+    try:
+        found = torch.autograd.grad(outputs, tuple(inputs), vectors, allow_unused=True, **options)
+    except RuntimeError as error:
+        if "derivative" in str(error) and "not implemented" in str(error):
+            raise MeasureError(f"the loss has no second derivatives in PyTorch: {error}") from error
+        raise
+    return [torch.zeros_like(t) if g is None else g for g, t in zip(found, inputs, strict=True)]
+
+
+def require_second_derivatives(gradient: Sequence[Tensor | None], value: Tensor) -> None:
+    """Check that a gradient can be differentiated again, in all of its terms.
+
+    Args:
+        gradient: Computed with ``create_graph``.
+        value: What it is the gradient of, with its graph.
+
+    Raises:
+        MeasureError: If an operation of the network or the loss forbids a second derivative,
+            as ``torch.autograd.function.once_differentiable`` does.
+    """
+    ends = (node.name().rpartition("::")[2] in _ENDS for node in graph_nodes(*gradient))
+    if not any(ends):
+        return
+    own = sorted(set(own_derivatives(value)))
+    cause = f"the derivative of {', '.join(own)}" if own else "the derivative of an operation"
+    raise MeasureError(
+        f"the loss has no second derivatives: {cause} cannot be differentiated again",
+        "write its backward pass in differentiable operations, without once_differentiable",
+    )
+
+
+def graph_nodes(*tensors: Tensor | None) -> Iterator[Any]:
+    """Every node of the graphs of ``tensors``, each once."""
+    pending: list[Any] = [tensor.grad_fn for tensor in tensors if tensor is not None]
+    seen = set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        pending += [following for following, _ in node.next_functions]
+
+
+def own_derivatives(value: Tensor) -> Iterator[str]:
+    """Names of the ``autograd.Function`` subclasses in the graph of ``value``."""
+    for node in graph_nodes(value):
+        if isinstance(node, BackwardCFunction):
+            yield type(node).__name__.removesuffix("Backward")

@@ -1,0 +1,84 @@
+"""Which axis of a tensor inside a network is that of the examples, found and not guessed.
+
+A first axis of the right length proves nothing: a time axis may be as long. ``Separation`` runs
+a network on two different numbers of real examples. The rows of a tensor belong to the examples
+if their number follows that of the examples and if the gradient of each row of logits vanishes
+at all other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import GradientEdge
+
+from orchestrator.measures.context import MeasureContext
+
+MANY, FEW = 8, 5
+"""The two numbers of examples."""
+
+Place = Tensor | GradientEdge
+"""A tensor in a graph, or the edge at which its gradient arrives."""
+
+
+def probe_examples(context: MeasureContext, n: int = MANY) -> Tensor:
+    """``n`` training inputs, spread evenly over the split; the same again if there are fewer."""
+    inputs, _ = context.data("train")
+    total = len(inputs)
+    places = torch.arange(n) * total // n if n <= total else torch.arange(n) % total
+    return inputs[places.to(inputs.device)].to(context.dtype)
+
+
+def follow_examples(many: Sequence[int], few: Sequence[int]) -> bool:
+    """Whether the first axis alone follows the number of examples.
+
+    Args:
+        many: Shape of a tensor in a pass of ``MANY`` examples.
+        few: Shape of the same tensor in a pass of ``FEW`` examples.
+    """
+    return tuple(many[:1]) == (MANY,) and tuple(few[:1]) == (FEW,) and many[1:] == few[1:]
+
+
+def separate_rows(logits: Tensor, places: Sequence[Place]) -> list[bool]:
+    """Whether each row of logits depends on its own row alone of some tensors.
+
+    With rows of logits weighted by powers of two, the gradient at each row of a tensor must be
+    that without weights times the row's own power: two backward passes whatever the number of rows.
+
+    Args:
+        logits: Shape ``(MANY, classes)``, with their graph, which is kept.
+        places: Tensors in that graph, or their edges, with ``MANY`` rows each.
+
+    Returns:
+        One entry for each of ``places``; True where no gradient arrives.
+    """
+    if not places or not logits.requires_grad:
+        return [True] * len(places)
+    # No even weights, under which the gradient of normalized outputs would vanish.
+    columns = torch.arange(1, logits.shape[1] + 1).to(logits).sqrt()
+    powers = (2.0 ** torch.arange(len(logits))).to(logits)
+    inputs: Any = list(places)
+    plain, weighted = (
+        torch.autograd.grad(
+            logits,
+            inputs,
+            rows[:, None] * columns,
+            retain_graph=True,
+            allow_unused=True,
+        )
+        for rows in (torch.ones_like(powers), powers)
+    )
+    tolerance = 1e4 * torch.finfo(logits.dtype).eps
+    return [
+        one is None or other is None or _scaled_by(powers, one, other, tolerance)
+        for one, other in zip(plain, weighted, strict=True)
+    ]
+
+
+def _scaled_by(powers: Tensor, plain: Tensor, weighted: Tensor, tolerance: float) -> bool:
+    expected = plain * powers.view(-1, *[1] * (plain.ndim - 1))
+    largest = torch.maximum(expected.abs().amax(), weighted.abs().amax())
+    return not bool(((weighted - expected).abs() > tolerance * largest).any())
