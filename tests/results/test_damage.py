@@ -109,9 +109,11 @@ def test_an_error_of_the_disk_is_not_the_part_s(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("orchestrator.results.damage.seal_fits", fail)
+    monkeypatch.setattr("orchestrator.results.parts.read_seal", fail)
     with pytest.raises(OSError, match="Input/output error"):
         set_aside_damaged_parts(filled)
+    with pytest.raises(ResultsError, match="cannot be read: Input/output error"):
+        connect(filled)
 
 
 def test_a_damaged_schema_is_told_of(filled: ResultsFolder) -> None:
