@@ -17,7 +17,7 @@ from orchestrator.results.atomic import write_atomically
 from orchestrator.results.lease import StoreLease
 from orchestrator.results.lock import FolderLock
 from orchestrator.results.mirror import Mirror
-from orchestrator.results.parts import undamaged_parts
+from orchestrator.results.parts import identity_of, undamaged_parts
 from orchestrator.results.place import Place
 from orchestrator.results.provenance import archive_diff, record_run
 from orchestrator.results.schema import (
@@ -117,6 +117,7 @@ class ResultsFolder:
             write_atomically(folder.study_file, study_text)
             for directory in (folder.snapshots, folder.resume, folder.tune):
                 directory.mkdir(exist_ok=True)
+            folder.restore_schemas()
             for table in TABLES:
                 folder.prepare_table(table, swept)
             archive_diff(folder.diff, diff)
@@ -291,20 +292,14 @@ class ResultsFolder:
 
     def _studies_of_trials(self) -> set[str]:
         """What the trials say whose results these are, where the study's own file is gone."""
+        self.look()
         parts = undamaged_parts(self, "trials")
         columns = (pq.read_table(part.path, columns=["study"])["study"] for part in parts)
         return {name for column in columns for name in column.to_pylist()}
 
     def prepare_table(self, table: str, swept: Mapping[str, type] | None = None) -> None:
-        """Make the folder of a table and store its schema, where that isn't done yet.
-
-        The columns of a schema that was lost are those of the study and of the parts.
-        """
-        swept = swept or {}
-        if table == "trials" and self._schema_files.find(table) is None:
-            for part in undamaged_parts(self, table):
-                swept = merge_swept(swept_columns_of(pq.read_schema(part.path)), swept)
-        self._schema_files.prepare(table, swept)
+        """Make the folder of a table and store its schema, where that isn't done yet."""
+        self._schema_files.prepare(table, swept or {})
 
     def restore_schemas(self) -> None:
         """Write the schemas that are missing, under a lock that the caller holds.
@@ -312,11 +307,18 @@ class ResultsFolder:
         Raises:
             ResultsError: If one that is there is damaged.
         """
+        missing = [table for table in TABLES if self.stored_schema(table) is None]
+        if not missing:
+            return
         self.look()
-        for table in TABLES:
-            missing = self._schema_files.find(table) is None
-            if missing and (table not in ADDED_TABLES or undamaged_parts(self, table)):
-                self.prepare_table(table)
+        identity = self._schema_files.results or identity_of(self)
+        for table in missing:
+            parts = undamaged_parts(self, table)
+            swept: Mapping[str, type] = {}
+            for part in parts if table == "trials" else ():
+                swept = merge_swept(swept, swept_columns_of(pq.read_schema(part.path)))
+            if parts or table not in ADDED_TABLES:
+                self._schema_files.prepare(table, swept, identity)
 
 
 def _nearby(path: Location) -> str:

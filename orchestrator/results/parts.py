@@ -96,8 +96,17 @@ def undamaged_parts(folder: ResultsFolder, table: str) -> list[Part]:
     Raises:
         OSError: If a part cannot be read for a reason that is not its own.
     """
-    folder.look()
     return [part for part in _examined(folder, [table])[table] if not part.damage]
+
+
+def identity_of(folder: ResultsFolder) -> str:
+    """The identity of results whose schemas are all lost, from their parts; empty if unknown."""
+    for table in TABLES:
+        for part in undamaged_parts(folder, table):
+            seal = read_seal(part.path)
+            if seal is not None and seal.place is not None:
+                return seal.place.partition("/")[0]
+    return ""
 
 
 def damaged_parts(folder: ResultsFolder) -> list[Location]:

@@ -72,12 +72,13 @@ class SchemaFiles:
         found = next(filter(None, map(self._find, TABLES)), None)
         return "" if found is None else found.results
 
-    def prepare(self, table: str, swept: Mapping[str, type]) -> None:
+    def prepare(self, table: str, swept: Mapping[str, type], results: str = "") -> None:
         """Store the schema of a table, where it is not stored yet or lacks columns.
 
         Args:
             table: The table.
             swept: For ``trials``, columns of the study's own, added to those that are stored.
+            results: The identity of the results if no stored schema has it; by default a new one.
         """
         stored = self._find(table)
         if table == "trials" and stored is not None:
@@ -88,7 +89,7 @@ class SchemaFiles:
             or not stored.results
             or not stored.schema.equals(schema, check_metadata=False)
         ):
-            place = Place(self.results or uuid.uuid4().hex, table, _STEM)
+            place = Place(self.results or results or uuid.uuid4().hex, table, _STEM)
             path = self.path_of(table)
             path.parent.mkdir(exist_ok=True)
             with replacing(path) as temporary:
