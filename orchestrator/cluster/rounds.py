@@ -35,6 +35,7 @@ from orchestrator.results import (
     ResultsFolder,
     committed_snapshots,
     require_space,
+    restore_checkpoints,
     set_aside_damaged_parts,
     set_aside_unreadable_records,
 )
@@ -103,6 +104,9 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
         StorageError: If the disk takes no more.
     """
     backlog = read_backlog(run.folder, run.study)
+    ended = run.trials.keys() & backlog.ended
+    if restore_checkpoints(run.folder, ended, backlog.checkpoints.keys()):
+        backlog = read_backlog(run.folder, run.study)
     known = backlog
     if run.retry_failed:
         known = backlog.without_failures()

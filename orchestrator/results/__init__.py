@@ -24,6 +24,7 @@ from orchestrator.results.folder import ResultsFolder as ResultsFolder
 from orchestrator.results.formats import format_result as format_result
 from orchestrator.results.formats import write_result as write_result
 from orchestrator.results.lock import LockHolder as LockHolder
+from orchestrator.results.lost_rows import restore_checkpoints as restore_checkpoints
 from orchestrator.results.new_snapshots import NewSnapshots as NewSnapshots
 from orchestrator.results.provenance import code_diff as code_diff
 from orchestrator.results.provenance import collect_provenance as collect_provenance

@@ -11,6 +11,7 @@ import uuid
 from orchestrator.results.atomic import sync_directory
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.parts import damaged_parts
+from orchestrator.results.place import compaction_number
 from orchestrator.results.snapshots import unreadable_records
 from orchestrator.results.store_path import Location
 
@@ -47,12 +48,20 @@ def set_aside_snapshot(folder: ResultsFolder, trial_id: str, step: int) -> None:
 def set_aside_damaged_parts(folder: ResultsFolder) -> list[Location]:
     """Move the parts that are not as they were written, or not where, out of the way.
 
-    To be called while the folder's lock is held.
+    To be called while the folder's lock is held. Whether a snapshot is measured is read off the
+    table ``measures``; its curves are in a part of the same name. So a part of ``measures`` goes
+    with that part.
 
     Returns:
         Where they are now.
     """
-    moved = (set_aside(folder, part) for part in damaged_parts(folder))
+    damaged = damaged_parts(folder)
+    measured = [
+        folder.table("measures") / part.name
+        for part in damaged
+        if part.parent.name == "curves" and not compaction_number(part)
+    ]
+    moved = (set_aside(folder, part) for part in dict.fromkeys([*measured, *damaged]))
     return [aside for aside in moved if aside is not None]
 
 

@@ -36,9 +36,9 @@ THREADS = 16  # Most of the time goes into waiting for a disk, perhaps across a 
 FILES_A_TASK = 32
 MOST_LISTINGS = 10
 
-_Version = tuple[int, ...]
-# Files that were found whole: for which place, and which version of the file.
-_whole: dict[Path, tuple[Place, _Version]] = {}
+_Known = dict[Path, tuple[Place, tuple[int, ...]]]
+# By folder of a table, the files that were found whole: for which place, and which version of each.
+_whole: dict[Path, _Known] = {}
 
 
 @dataclass(frozen=True)
@@ -166,49 +166,67 @@ def _listed(folder: ResultsFolder, tables: Collection[str]) -> dict[str, set[Pat
 def _examine_table(folder: ResultsFolder, table: str, paths: Sequence[Path]) -> list[Part]:
     if not paths:
         return []
-    schema, results = folder.stored_schema(table), folder.place(table, "").results
-    required = {field.name for field in table_schema(table) if not field.nullable}
-    known = None if schema is None else set(schema.names)
+    origin, results = folder.table(table), folder.place(table, "").results
+    columns = _Columns(table, folder.stored_schema(table))
+    before, now = _whole.get(paths[0].parent, {}), _Known()
 
-    def examine(path: Path) -> Part | None:
-        place = Place(results, table, path.stem)
-        return _examine(path, folder.table(table) / path.name, place, required, known)
+    def examine(start: int) -> list[Part | None]:
+        return [
+            _examine(
+                path, origin / path.name, Place(results, table, path.stem), columns, before, now
+            )
+            for path in paths[start : start + FILES_A_TASK]
+        ]
 
-    tasks = [paths[start : start + FILES_A_TASK] for start in range(0, len(paths), FILES_A_TASK)]
-    with ThreadPoolExecutor(THREADS) as pool:
-        done = pool.map(lambda some: [examine(path) for path in some], tasks)
-        parts = [part for some in done for part in some if part is not None]
+    starts = range(0, len(paths), FILES_A_TASK)
+    if len(starts) == 1:
+        done = [examine(0)]
+    else:
+        with ThreadPoolExecutor(THREADS) as pool:
+            done = list(pool.map(examine, starts))
+    _whole[paths[0].parent] = now
+    parts = [part for some in done for part in some if part is not None]
     return [part for part in parts if part.damage or part.path.name != SCHEMA_FILE]
 
 
 def _examine(
-    path: Path, origin: Location, place: Place, required: set[str], known: set[str] | None
+    path: Path, origin: Location, place: Place, columns: _Columns, before: _Known, now: _Known
 ) -> Part | None:
-    """The part at ``path``; None if it is gone."""
+    """The part at ``path``, noted in ``now`` if it is whole; None if it is gone."""
     try:
         stat = path.stat()
     except FileNotFoundError:
-        return (
-            Part(path, origin, path.lstat(), "the link leads nowhere")
-            if path.is_symlink()
-            else None
-        )
+        if not path.is_symlink():
+            return None
+        return Part(path, origin, path.lstat(), "the link leads nowhere")
     version = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    if _whole.get(path) == (place, version):
+    if before.get(path) == (place, version):
+        now[path] = (place, version)
         return Part(path, origin, stat)
     if not path.is_file() or not (is_part_name(path.stem) or path.name == SCHEMA_FILE):
         return Part(path, origin, stat, "it is not a part of these results")
     try:
-        damage = _damage(path, place, required, known)
+        damage = _damage(path, place, columns)
     except FileNotFoundError:
         return None
     # Within a tick of the clock a file may change without a new time.
     if not damage and time.time_ns() - max(version[-2:]) > SETTLED_NANOSECONDS:
-        _whole[path] = (place, version)
+        now[path] = (place, version)
     return Part(path, origin, stat, damage)
 
 
-def _damage(source: Path | bytes, place: Place, required: set[str], known: set[str] | None) -> str:
+class _Columns:
+    """Which columns the parts of a table may and must have."""
+
+    def __init__(self, table: str, schema: pa.Schema | None) -> None:
+        self.required = {field.name for field in table_schema(table) if not field.nullable}
+        self.known = None if schema is None else set(schema.names)
+
+    def fit(self, names: set[str]) -> bool:
+        return self.required <= names and (self.known is None or names <= self.known)
+
+
+def _damage(source: Path | bytes, place: Place, columns: _Columns) -> str:
     seal = read_seal(source)
     if seal is not None:
         if not seal.fits:
@@ -228,9 +246,7 @@ def _damage(source: Path | bytes, place: Place, required: set[str], known: set[s
         if isinstance(error, OSError) and error.errno is not None:
             raise  # The disk's, not the file's.
         return f"it cannot be read: {str(error).partition(chr(10))[0] or type(error).__name__}"
-    if required <= names and (known is None or names <= known):
-        return ""
-    return "its columns are not those of the table"
+    return "" if columns.fit(names) else "its columns are not those of the table"
 
 
 def _is_copy_alone(folder: ResultsFolder, part: Part) -> bool:
@@ -242,7 +258,8 @@ def _is_copy_alone(folder: ResultsFolder, part: Part) -> bool:
     except FileNotFoundError:
         return True
     table = part.path.parent.name
-    whole = not _damage(content, folder.place(table, part.path.stem), set(), None)
+    columns = _Columns(table, folder.stored_schema(table))
+    whole = not _damage(content, folder.place(table, part.path.stem), columns)
     if whole:
         part.path.unlink()
     return whole

@@ -30,7 +30,7 @@ from orchestrator.results.damage import damaged_parts
 from orchestrator.results.schema import TABLES
 from orchestrator.results.seal import KEY
 
-from .conftest import measure_row, study_json
+from .conftest import measure_row
 
 ROWS: dict[str, dict[str, Any]] = {
     "measure_catalog": {"measure": "margin_mean", "unit": "logit"},

@@ -126,12 +126,12 @@ def test_parts_of_earlier_releases_are_read_through(filled: ResultsFolder) -> No
     assert ask(filled, COUNT) == [(4,)]
     part = filled.readable("trials") / "a0-1.parquet"
     shutil.copy(filled.readable("epochs") / "a0-20.parquet", part)
-    with pytest.raises(ResultsError, match="a0-1.parquet: damaged: its columns are not those"):
+    with pytest.raises(ResultsError, match=r"a0-1\.parquet: damaged: its columns are not those"):
         connect(filled)
     content = bytearray(part.read_bytes())
     content[content.index(b"a0") + 1] ^= 1
     part.write_bytes(content)
-    with pytest.raises(ResultsError, match="a0-1.parquet: damaged: it cannot be read: .*CRC"):
+    with pytest.raises(ResultsError, match=r"a0-1\.parquet: damaged: it cannot be read: .*CRC"):
         connect(filled)
 
 
