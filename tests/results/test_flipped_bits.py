@@ -58,7 +58,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 JSON: dict[str, Callable[[ResultsFolder], Any]] = {
     "study.resolved.json": read_study,
-    "provenance.json": lambda folder: read_runs(folder.provenance),
+    "provenance.json": lambda folder: read_runs(folder.provenance)["runs"],
     "snapshots/a0/10.json": committed_snapshots,
 }
 
