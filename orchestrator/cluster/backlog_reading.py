@@ -22,6 +22,7 @@ class Backlog:
 
     Attributes:
         completed: Ids of the trials that ended by themselves and of which no row is missing.
+        ended: Ids of the trials that ended by themselves, rows missing or not.
         attempts: How often each trial was started so far.
         failures: Ids and reasons of the trials whose last attempt failed.
         checkpoints: Id of each checkpoint, with its trial's.
@@ -31,6 +32,7 @@ class Backlog:
     """
 
     completed: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
     attempts: dict[str, int] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     checkpoints: dict[str, str] = field(default_factory=dict)
@@ -57,6 +59,9 @@ _TRIALS = """
     SELECT trial_id, status, attempt, error, train_seconds,
         -- Rows of each epoch on both splits, and of the last network: parts may have been lost.
         coalesce(rows, 0) >= 2 * (floor(trials.epochs) + 1) AND last IS NOT DISTINCT FROM updates
+            AND trial_id NOT IN (
+                SELECT trial_id FROM measures ANTI JOIN checkpoints USING (checkpoint_id)
+            )
     FROM trials
     LEFT JOIN (SELECT trial_id, count(*) AS rows FROM epochs GROUP BY ALL) USING (trial_id)
     LEFT JOIN (SELECT trial_id, max(step) AS last FROM checkpoints GROUP BY ALL) USING (trial_id)
@@ -78,6 +83,8 @@ def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
             _TRIALS
         ).fetchall():
             backlog.attempts[trial_id] = attempt or 0
+            if status == "completed":
+                backlog.ended.add(trial_id)
             if status == "completed" and whole:
                 backlog.completed.add(trial_id)
                 backlog.seconds[trial_id] = seconds

@@ -179,10 +179,10 @@ def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
 
 
 def _refuse_contradictions(folder: ResultsFolder, study: Study) -> None:
-    """Before anything is written: what is finished must not contradict an edited study."""
+    """Before the study is written: what is finished must not contradict an edited one."""
     if folder.resolved.is_file() and folder.study_name == study.study:
-        folder = ResultsFolder.open(folder.path)
         with folder.lock():
+            folder.restore_schemas()
             set_aside_damaged_parts(folder)
             refuse_contradictions(folder, study)
 

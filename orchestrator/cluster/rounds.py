@@ -35,6 +35,9 @@ from orchestrator.results import (
     ResultsFolder,
     committed_snapshots,
     require_space,
+    restore_checkpoints,
+    set_aside_damaged_parts,
+    set_aside_unreadable_records,
 )
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
@@ -101,6 +104,9 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
         StorageError: If the disk takes no more.
     """
     backlog = read_backlog(run.folder, run.study)
+    ended = run.trials.keys() & backlog.ended
+    if restore_checkpoints(run.folder, ended, backlog.checkpoints.keys()):
+        backlog = read_backlog(run.folder, run.study)
     known = backlog
     if run.retry_failed:
         known = backlog.without_failures()
@@ -117,6 +123,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
             if not missing:
                 break
             _round(run, missing, known, data, slots, nodes, summary)
+            set_aside_damaged_parts(run.folder)
             known = backlog = read_backlog(run.folder, run.study)
             missing = _missing(run, backlog)
         summary.failing_nodes = nodes.summary()
@@ -130,6 +137,7 @@ def _missing(run: StudyRun, backlog: Backlog) -> _Missing:
     todo: dict[str, Trial] = {}
     measured = backlog.measured_snapshots(run.study.requests)
     snapshots = committed_snapshots(run.folder, set(run.trials), without=measured)
+    set_aside_unreadable_records(run.folder)
     if run.training:
         lost = lost_trials(run.study, backlog, snapshots)
         lost |= set(run.audits().gone.values())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from orchestrator.cluster.progress import duration
 
 MOST_FAILURES_SHOWN = 10
+# Only measuring their snapshots anew writes them.
+_NOT_REMADE = ("curves-compact-", "examples-", "example_subsets-")
 
 
 @dataclass
@@ -57,8 +60,14 @@ class RunSummary:
         if self.failed_trials or self.failed_measures:
             lines.append("  what failed is tried again only if asked: --retry-failed")
         lines += [f"  host to look at, and avoided: {text}" for text in self.failing_nodes]
-        lines += [f"  damaged, kept aside and made again: {path}" for path in self.set_aside]
+        lines += [f"  damaged, kept aside{_remade(path)}: {path}" for path in self.set_aside]
         return "\n".join(lines)
+
+
+def _remade(path: str) -> str:
+    """Whether a run recomputes what was in a file that was set aside."""
+    _, _, name = Path(path).name.partition("-")
+    return "; its rows are lost" if name.startswith(_NOT_REMADE) else " and made again"
 
 
 def _one(text: str) -> str:

@@ -392,5 +392,3 @@ class MeasureContext:
         else:
             vector = torch.randn(self.n_parameters, generator=generator, dtype=torch.float64)
         return vector.to(device=self.device, dtype=self.dtype)
-
-

@@ -18,9 +18,8 @@ from orchestrator.results import (
     ResultsFolder,
     connect,
     described_study,
-    refuse_damaged,
+    read_runs,
 )
-from orchestrator.results.stored_json import read_json
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.estimate import FloatArray
 from orchestrator.statistics.order import row_order
@@ -135,8 +134,7 @@ def open_source(results: str | Location) -> Iterator[Source]:
     """
     folder = ResultsFolder.open(results)
     study = described_study(folder)
-    refuse_damaged(folder)
-    recorded = read_json(folder.provenance, "runs", list)
+    recorded = read_runs(folder.provenance)
     connection = connect(folder)
     try:
         described = connection.sql(columns_of("wide").sql).fetchall()

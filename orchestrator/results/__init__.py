@@ -6,9 +6,9 @@ from orchestrator.results.compaction import compact as compact
 
 # What is damaged
 from orchestrator.results.damage import damaged_files as damaged_files
-from orchestrator.results.damage import refuse_damaged as refuse_damaged
 from orchestrator.results.damage import set_aside_damaged_parts as set_aside_damaged_parts
 from orchestrator.results.damage import set_aside_snapshot as set_aside_snapshot
+from orchestrator.results.damage import set_aside_unreadable_records as set_aside_unreadable_records
 
 # Questions to them
 from orchestrator.results.database import again_if_compacted as again_if_compacted
@@ -24,9 +24,11 @@ from orchestrator.results.folder import ResultsFolder as ResultsFolder
 from orchestrator.results.formats import format_result as format_result
 from orchestrator.results.formats import write_result as write_result
 from orchestrator.results.lock import LockHolder as LockHolder
+from orchestrator.results.lost_rows import restore_checkpoints as restore_checkpoints
 from orchestrator.results.new_snapshots import NewSnapshots as NewSnapshots
 from orchestrator.results.provenance import code_diff as code_diff
 from orchestrator.results.provenance import collect_provenance as collect_provenance
+from orchestrator.results.provenance import read_runs as read_runs
 from orchestrator.results.query import ask as ask
 from orchestrator.results.query import query as query
 from orchestrator.results.schema import MEASURED as MEASURED

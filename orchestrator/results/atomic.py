@@ -13,6 +13,9 @@ from pathlib import Path
 from orchestrator.results.store_path import Location, StorePath
 
 TEMPORARY_SUFFIX = ".tmp"
+SETTLED_NANOSECONDS = 2_000_000_000
+"""A file or folder read this soon after its last change may change again within the same tick of
+the clock, so that its time does not show it."""
 
 
 @contextmanager

@@ -1,29 +1,34 @@
 """Turns many parts of a table into one sorted file.
 
-At every moment, and after a crash at any, each fact is stored at least once: first the new
-file appears, then the parts whose rows it holds go.
+At every moment, and after a crash at any, each fact is stored at least once: the new file appears
+after its rows were read back, and only then are the parts removed.
 """
+
+# ruff: noqa: S608 - all names in the SQL are this package's own; paths are quoted.
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from orchestrator.results.atomic import TEMPORARY_SUFFIX, replacing, sync_directory
-from orchestrator.results.damage import refuse_damaged
-from orchestrator.results.database import connect
-from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
+from orchestrator.results.database import connect_to_parts
+from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.mirror import CONNECTIONS
+from orchestrator.results.parts import Part, whole_parts
+from orchestrator.results.place import compaction_number
 from orchestrator.results.schema import KEYS, SCHEMA_VERSION
-from orchestrator.results.seal import BLANK, KEY, seal
+from orchestrator.results.seal import BLANK, KEY, PLACE, Seal, read_seal, seal
 from orchestrator.results.several import Result
 from orchestrator.results.storage import refused
 from orchestrator.results.store_path import Location, StorePath
-from orchestrator.results.tables import compaction_number, quote
+from orchestrator.results.tables import quote
 from orchestrator.results.writer import COMPRESSION, COMPRESSION_LEVEL, ROW_GROUP_SIZE
 
 logger = logging.getLogger(__name__)
@@ -47,6 +52,10 @@ class Compacted:
     path: Location
 
 
+class _Different(Exception):
+    """What was written is not what was to be written."""
+
+
 def compact(path: Result, *, least_parts: int = 2) -> list[Compacted]:
     """Merge the parts of every table that has at least ``least_parts`` files.
 
@@ -65,48 +74,70 @@ def compact(path: Result, *, least_parts: int = 2) -> list[Compacted]:
         StorageError: If the disk takes no more; every part is still there then.
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
-    with folder.lock(), connect(folder, measure_columns=False) as database:
-        # Sorting beyond that goes to disk, here, for /tmp may be small or memory itself; it is
-        # no slower, and whatever else runs keeps its memory.
-        database.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-        database.execute(f"SET temp_directory = {quote(folder.here / SPILL_DIRECTORY)}")
-        try:
-            done = (_compact_table(database, folder, table, least_parts) for table in KEYS)
-            return [compacted for compacted in done if compacted is not None]
-        except duckdb.IOException as error:
-            raise refused(folder.path, str(error).partition("\n")[0]) from error
-        except duckdb.Error as error:
-            refuse_damaged(folder, error)
-            raise
+    with folder.lock():
+        folder.look()
+        parts = whole_parts(folder)
+        with connect_to_parts(folder, parts) as database:
+            # Sorting beyond that goes to disk, here, for /tmp may be small or memory itself; it is
+            # no slower, and whatever else runs keeps its memory.
+            database.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
+            database.execute(f"SET temp_directory = {quote(folder.here / SPILL_DIRECTORY)}")
+            try:
+                done = [
+                    _compact_table(database, folder, table, parts[table])
+                    for table in KEYS
+                    if len(parts[table]) >= max(least_parts, 2)
+                ]
+            except duckdb.IOException as error:
+                raise refused(folder.path, str(error).partition("\n")[0]) from error
+    return [compacted for compacted in done if compacted is not None]
 
 
 def _compact_table(
-    database: duckdb.DuckDBPyConnection, folder: ResultsFolder, table: str, least_parts: int
+    database: duckdb.DuckDBPyConnection, folder: ResultsFolder, table: str, parts: list[Part]
 ) -> Compacted | None:
-    directory, readable = folder.table(table), folder.readable(table)
-    # Before the rows are read: what comes or changes later is not this compaction's to remove.
-    read = {
-        directory / part.name: _version(part, is_copy=folder.mirror is not None)
-        for part in readable.glob("[!.]*.parquet")
-        if part.name != SCHEMA_FILE
-    }
-    if len(read) < max(least_parts, 2):
+    number = max(compaction_number(part.path) for part in parts) + 1
+    target = folder.table(table) / f"compact-{number}.parquet"
+    place = str(folder.place(table, target.stem))
+    read = {part.origin: _version(part.origin, part.stat) for part in parts}
+    try:
+        with replacing(target) as temporary:
+            database.execute(
+                f"COPY (FROM parts.{table}_latest ORDER BY {', '.join(KEYS[table].sort)}) "
+                f"TO {quote(temporary)} (FORMAT parquet, COMPRESSION {COMPRESSION}, "
+                f"COMPRESSION_LEVEL {COMPRESSION_LEVEL}, ROW_GROUP_SIZE {ROW_GROUP_SIZE}, "
+                f"KV_METADATA {{schema_version: '{SCHEMA_VERSION}', {PLACE}: {quote(place)}, "
+                f"{KEY}: '{BLANK.decode()}'}})"
+            )
+            seal(temporary)
+            if read_seal(temporary) != Seal(True, place) or not _same(database, table, temporary):
+                raise _Different
+    except _Different:
+        if all(_is_still(part, version) for part, version in read.items()):
+            why = "its rows read back as something else; all parts are kept"
+            raise refused(target, why) from None
+        logger.info("parts of %s were written again meanwhile; all are kept", table)
         return None
-    target = directory / f"compact-{max(map(compaction_number, read)) + 1}.parquet"
-    with replacing(target) as temporary:
-        database.execute(
-            f"COPY (FROM parts.{table}_latest ORDER BY {', '.join(KEYS[table].sort)}) "
-            f"TO {quote(temporary)} (FORMAT parquet, COMPRESSION {COMPRESSION}, "
-            f"COMPRESSION_LEVEL {COMPRESSION_LEVEL}, ROW_GROUP_SIZE {ROW_GROUP_SIZE}, "
-            f"KV_METADATA {{schema_version: '{SCHEMA_VERSION}', {KEY}: '{BLANK.decode()}'}})"
-        )
-        seal(temporary)
     remove_unchanged(read)
-    sync_directory(directory)
+    sync_directory(target.parent)
     return Compacted(table, len(read), target)
 
 
-def remove_unchanged(read: dict[Location, tuple[int, int]]) -> None:
+def _same(database: duckdb.DuckDBPyConnection, table: str, written: Path) -> bool:
+    """Whether a file has the rows of the table, and some of every group that the parts have."""
+    rows, group = f"read_parquet({quote(written)})", KEYS[table].group
+    content = [
+        database.execute(f"SELECT count(*), sum(hash(stored)) FROM {source} AS stored").fetchone()
+        for source in (f"parts.{table}_latest", rows)
+    ]
+    lacking = database.execute(
+        f"SELECT count(*) FROM (SELECT DISTINCT {group} FROM parts.{table}) "
+        f"ANTI JOIN {rows} USING ({group})"
+    ).fetchone()
+    return content[0] == content[1] and lacking == (0,)
+
+
+def remove_unchanged(read: Mapping[Location, tuple[int, int]]) -> None:
     """Remove the parts that were read, except any that has been replaced since.
 
     Args:
@@ -114,7 +145,7 @@ def remove_unchanged(read: dict[Location, tuple[int, int]]) -> None:
     """
 
     def remove(part: Location) -> None:
-        if _version(part) == read[part]:
+        if _is_still(part, read[part]):
             part.unlink()
         else:
             logger.info("%s was written again meanwhile and is kept", part)
@@ -124,8 +155,10 @@ def remove_unchanged(read: dict[Location, tuple[int, int]]) -> None:
             pass
 
 
-def _version(part: Location, *, is_copy: bool = False) -> tuple[int, int]:
+def _is_still(part: Location, version: tuple[int, int]) -> bool:
+    return _version(part, part.stat()) == version
+
+
+def _version(part: Location, stat: Any) -> tuple[int, int]:
     """What tells a part from one that replaced it; of a copy, what it shares with its object."""
-    stat: Any = part.stat()
-    on_store = is_copy or isinstance(part, StorePath)
-    return (stat.st_size if on_store else stat.st_ino), stat.st_mtime_ns
+    return (stat.st_size if isinstance(part, StorePath) else stat.st_ino), stat.st_mtime_ns

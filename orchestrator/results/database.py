@@ -8,7 +8,8 @@ import logging
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from importlib import resources
 from pathlib import Path
@@ -18,8 +19,8 @@ from typing import ParamSpec, TypeVar
 import duckdb
 
 from orchestrator.errors import FilesGoneError
-from orchestrator.results.damage import refuse_damaged
 from orchestrator.results.folder import ResultsFolder
+from orchestrator.results.parts import RUN_AGAIN, Part, whole_parts
 from orchestrator.results.schema import MEASURED, TABLES
 from orchestrator.results.several import (
     DIFFERENCES,
@@ -46,7 +47,6 @@ logger = logging.getLogger(__name__)
 # Of the trial, not of the checkpoint: the checkpoint's own count stays.
 _NOT_IN_GAP = ("trial_id", "examples_seen", "written_at")
 MOST_REPETITIONS = 2
-RUN_AGAIN = "if the results were compacted meanwhile, run it again"
 MEASURE_COLUMN_VIEWS = ("by_condition", "wide")
 _GAPS = ("loss_gap", "error_gap")
 
@@ -59,9 +59,9 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     once; ``gap``, ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``,
     ``curve_points``.
     Macros: ``kendall(list(x), list(y))``, ``spearman(list(x), list(y))``.
-    Times are in UTC. New rows are seen by every query; new columns, the measures that became
-    columns of ``wide``, and what was compacted since need a new connection; so does everything
-    new, where the results lie on an object store: of those a copy on this machine is read.
+    Times are in UTC. A connection reads the parts that are in the folder when it is opened, after
+    comparing each with its checksum, and no other file: rows written later need a new connection.
+    So does everything once the results are compacted, for the parts that were joined are gone.
 
     Of several folders, every table and view has the rows of all, and a first column ``study``:
     the study's name, followed by the folder where names are equal. Columns that a study does not
@@ -88,6 +88,26 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
     folders = open_folders(path)
     for folder in folders:
         folder.look()
+    parts = [whole_parts(folder) for folder in folders]
+    with _closed_on_error(_new_connection()) as connection:
+        if several:
+            _connect_several(connection, folders, parts, measure_columns)
+        else:
+            tables = _create_views(connection, folders[0], parts[0], measure_columns)
+            _read_files(connection, tables)
+    return connection
+
+
+def connect_to_parts(
+    folder: ResultsFolder, parts: Mapping[str, Sequence[Part]]
+) -> duckdb.DuckDBPyConnection:
+    """As :func:`connect`, over some parts and without columns of measures."""
+    with _closed_on_error(_new_connection()) as connection:
+        _read_files(connection, _create_views(connection, folder, parts, measure_columns=False))
+    return connection
+
+
+def _new_connection() -> duckdb.DuckDBPyConnection:
     spill = Path(tempfile.gettempdir()) / f"duckdb-{uuid.uuid4().hex[:12]}"
     connection = duckdb.connect(
         ":memory:",
@@ -98,22 +118,19 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
             "temp_directory": str(spill),
         },
     )
+    connection.execute("SET TimeZone = 'UTC'")
+    return connection
+
+
+@contextmanager
+def _closed_on_error(
+    connection: duckdb.DuckDBPyConnection,
+) -> Iterator[duckdb.DuckDBPyConnection]:
     try:
-        connection.execute("SET TimeZone = 'UTC'")
-        if several:
-            _connect_several(connection, folders, measure_columns)
-        else:
-            tables = _create_views(connection, folders[0], measure_columns)
-            _read_files(connection, tables)
-    except duckdb.Error as error:
-        connection.close()
-        for folder in folders:
-            refuse_damaged(folder, error)
-        raise
+        yield connection
     except BaseException:
         connection.close()
         raise
-    return connection
 
 
 def again_if_compacted(read: Callable[P, T]) -> Callable[P, T]:
@@ -142,10 +159,13 @@ def again_if_compacted(read: Callable[P, T]) -> Callable[P, T]:
 
 
 def _create_views(
-    connection: duckdb.DuckDBPyConnection, folder: ResultsFolder, measure_columns: bool
+    connection: duckdb.DuckDBPyConnection,
+    folder: ResultsFolder,
+    parts: Mapping[str, Sequence[Part]],
+    measure_columns: bool,
 ) -> Iterable[TableViews]:
     """Every view, upon tables without rows; :func:`_read_files` gives them their rows."""
-    tables = {table: table_views(folder, table) for table in TABLES}
+    tables = {table: table_views(folder, table, parts[table]) for table in TABLES}
     connection.execute("CREATE SCHEMA parts")
     for table in tables.values():
         for source, sql in table.empty.items():
@@ -163,14 +183,17 @@ def _read_files(connection: duckdb.DuckDBPyConnection, tables: Iterable[TableVie
 
 
 def _connect_several(
-    connection: duckdb.DuckDBPyConnection, folders: Sequence[ResultsFolder], measure_columns: bool
+    connection: duckdb.DuckDBPyConnection,
+    folders: Sequence[ResultsFolder],
+    parts: Sequence[Mapping[str, Sequence[Part]]],
+    measure_columns: bool,
 ) -> None:
     tables = {}
-    for number, folder in enumerate(folders, start=1):
+    for number, (folder, of_folder) in enumerate(zip(folders, parts, strict=True), start=1):
         database = database_of(number)
         connection.execute(f"ATTACH ':memory:' AS {database}")
         connection.execute(f"USE {database}")
-        tables[database] = _create_views(connection, folder, measure_columns)
+        tables[database] = _create_views(connection, folder, of_folder, measure_columns)
     views = connection.execute(
         "SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'"
         f" AND database_name = '{database_of(1)}' ORDER BY view_name"

@@ -6,7 +6,6 @@ import difflib
 import json
 import re
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,26 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import ResultsError
-from orchestrator.results.atomic import replacing, write_atomically
+from orchestrator.results.atomic import write_atomically
 from orchestrator.results.lease import StoreLease
 from orchestrator.results.lock import FolderLock
 from orchestrator.results.mirror import Mirror
+from orchestrator.results.parts import identity_of, undamaged_parts
+from orchestrator.results.place import Place
 from orchestrator.results.provenance import archive_diff, record_run
 from orchestrator.results.schema import (
     ADDED_TABLES,
-    SCHEMA_VERSION,
     TABLES,
-    VERSION_KEY,
     merge_swept,
     swept_columns_of,
     table_schema,
 )
-from orchestrator.results.seal import seal_fits, write_sealed
+from orchestrator.results.schema_files import SCHEMA_FILE as SCHEMA_FILE
+from orchestrator.results.schema_files import SchemaFiles
 from orchestrator.results.store_path import Location, StorePath, locate
-from orchestrator.results.stored_json import read_json
+from orchestrator.results.stored_json import read_json, sealed_json
 
 RESOLVED = "study.resolved.json"
-SCHEMA_FILE = "_schema.parquet"
 MEND_STUDY = (
     "restore it from a copy; if there is none, move it away and run the study again with the same "
     "file and --set options, which writes it anew"
@@ -71,7 +70,7 @@ class ResultsFolder:
             self.here = self.mirror.path
         else:
             self.lock, self.here = FolderLock(self.path), self.path
-        self._schemas: dict[str, tuple[int, pa.Schema]] = {}
+        self._schema_files = SchemaFiles(self.path)
         self.snapshot_cache: dict[str, Any] = {}
 
     @classmethod
@@ -114,10 +113,11 @@ class ResultsFolder:
             ) from error
         with folder.lock():
             # First of all: from here on the folder is known as this study's.
-            write_atomically(folder.resolved, study_json.rstrip() + "\n")
+            write_atomically(folder.resolved, sealed_json(json.loads(study_json)))
             write_atomically(folder.study_file, study_text)
             for directory in (folder.snapshots, folder.resume, folder.tune):
                 directory.mkdir(exist_ok=True)
+            folder.restore_schemas()
             for table in TABLES:
                 folder.prepare_table(table, swept)
             archive_diff(folder.diff, diff)
@@ -131,7 +131,7 @@ class ResultsFolder:
             study_json: The resolved study, with what is asked now.
             provenance: Of this run; see :func:`collect_provenance`.
         """
-        write_atomically(self.resolved, study_json.rstrip() + "\n")
+        write_atomically(self.resolved, sealed_json(json.loads(study_json)))
         record_run(self.provenance, provenance)
 
     @classmethod
@@ -149,10 +149,7 @@ class ResultsFolder:
         folder.stored_study()
         for table in TABLES:
             if table not in ADDED_TABLES and not (folder.table(table) / SCHEMA_FILE).is_file():
-                raise ResultsError(
-                    f"{path}: incomplete, {table}/{SCHEMA_FILE} is missing",
-                    "run the study again: the run that began it did not get far",
-                )
+                raise folder._incomplete(table)
         folder.schema("trials")
         return folder
 
@@ -251,28 +248,30 @@ class ResultsFolder:
         """
         if table not in TABLES:
             raise ResultsError(f"no table {table!r}", f"the tables are {', '.join(TABLES)}")
-        path = self.table(table) / SCHEMA_FILE
-        if table in ADDED_TABLES and not path.is_file():
+        schema = self._schema_files.find(table)
+        if schema is None and table in ADDED_TABLES:
             return table_schema(table)
-        # To ask a store whether it changed would cost as much as to read it again.
-        modified = path.stat().st_mtime_ns if isinstance(path, Path) else 0
-        if table not in self._schemas or self._schemas[table][0] != modified:
-            content = path.read_bytes()
-            try:
-                schema = pq.read_schema(pa.BufferReader(content))
-            except pa.ArrowException as error:
-                raise _damaged_schema(path, str(error)) from error
-            if seal_fits(content) is False:
-                raise _damaged_schema(path, "its checksum differs")
-            version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
-            if version > SCHEMA_VERSION:
-                raise ResultsError(
-                    f"{self.path}: results of schema version {version}, "
-                    f"but this package knows versions up to {SCHEMA_VERSION}",
-                    "use the newer version of the package that wrote them",
-                )
-            self._schemas[table] = (modified, schema)
-        return self._schemas[table][1]
+        if schema is None:
+            raise self._incomplete(table)
+        return schema
+
+    def stored_schema(self, table: str) -> pa.Schema | None:
+        """The schema of a table as its file has it; None if the file is missing.
+
+        Raises:
+            ResultsError: If the file is damaged, or newer than this package.
+        """
+        return self._schema_files.find(table)
+
+    def place(self, table: str, name: str) -> Place:
+        """The place in these results of a table's part with the given name."""
+        return Place(self._schema_files.results, table, name)
+
+    def _incomplete(self, table: str) -> ResultsError:
+        return ResultsError(
+            f"{self.path}: incomplete, {table}/{SCHEMA_FILE} is missing",
+            "run the study again, which writes it anew",
+        )
 
     def _refuse_foreign(self, name: str) -> None:
         schema = self.table("trials") / SCHEMA_FILE
@@ -293,30 +292,33 @@ class ResultsFolder:
 
     def _studies_of_trials(self) -> set[str]:
         """What the trials say whose results these are, where the study's own file is gone."""
-        names: set[str] = set()
-        for part in self.table("trials").glob("[!._]*.parquet"):
-            with suppress(pa.ArrowException):  # Damaged, too.
-                names |= set(pq.read_table(part, columns=["study"])["study"].to_pylist())
-        return names
+        self.look()
+        parts = undamaged_parts(self, "trials")
+        columns = (pq.read_table(part.path, columns=["study"])["study"] for part in parts)
+        return {name for column in columns for name in column.to_pylist()}
 
     def prepare_table(self, table: str, swept: Mapping[str, type] | None = None) -> None:
         """Make the folder of a table and store its schema, where that isn't done yet."""
-        swept = swept or {}
-        directory = self.table(table)
-        directory.mkdir(exist_ok=True)
-        path = directory / SCHEMA_FILE
-        stored = self.schema(table) if path.is_file() else None
-        if table == "trials" and stored is not None:
-            swept = merge_swept(swept_columns_of(stored), swept)
-        schema = table_schema(table, swept)
-        if stored is None or not stored.equals(schema, check_metadata=False):
-            with replacing(path) as temporary:
-                write_sealed(schema.empty_table(), temporary)
-            self._schemas.pop(table, None)
+        self._schema_files.prepare(table, swept or {})
 
+    def restore_schemas(self) -> None:
+        """Write the schemas that are missing, under a lock that the caller holds.
 
-def _damaged_schema(path: Location, why: str) -> ResultsError:
-    return ResultsError(f"{path}: damaged: {why}", "delete it and run the study again")
+        Raises:
+            ResultsError: If one that is there is damaged.
+        """
+        missing = [table for table in TABLES if self.stored_schema(table) is None]
+        if not missing:
+            return
+        self.look()
+        identity = self._schema_files.results or identity_of(self)
+        for table in missing:
+            parts = undamaged_parts(self, table)
+            swept: Mapping[str, type] = {}
+            for part in parts if table == "trials" else ():
+                swept = merge_swept(swept, swept_columns_of(pq.read_schema(part.path)))
+            if parts or table not in ADDED_TABLES:
+                self._schema_files.prepare(table, swept, identity)
 
 
 def _nearby(path: Location) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import platform
 import re
@@ -19,7 +18,7 @@ from typing import Any
 
 from orchestrator.results.atomic import write_atomically
 from orchestrator.results.store_path import Location
-from orchestrator.results.stored_json import read_json
+from orchestrator.results.stored_json import read_json, sealed_json
 
 PACKAGES = (
     "margin-study-orchestrator",
@@ -37,6 +36,10 @@ _SECRET = re.compile(
     r"(\b[\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api_?key|access_?key)['\"]?\s*[=:]\s*)"
     r"(?:'[^']*'|\"[^\"]*\"|[^\s,}]+)",
     re.IGNORECASE,
+)
+MEND = (
+    "restore it from a copy; if there is none, move it away and run the study again, which begins "
+    "a new one"
 )
 DIFF_LIMIT = 1024 * 1024
 PROGRAM_SECONDS = 30
@@ -114,9 +117,18 @@ def record_run(path: Location, run: Mapping[str, Any]) -> None:
     """Append one run to the list ``runs`` in ``provenance.json``, atomically."""
     content: dict[str, Any] = {"runs": []}
     if path.is_file():
-        content = read_json(path, "runs", list)
+        content = read_runs(path)
     content["runs"].append(dict(run))
-    write_atomically(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(path, sealed_json(content))
+
+
+def read_runs(path: Location) -> dict[str, Any]:
+    """The content of ``provenance.json``: the list ``runs``, oldest first.
+
+    Raises:
+        ResultsError: If it is missing or damaged.
+    """
+    return read_json(path, "runs", list, MEND)
 
 
 def archive_diff(path: Location, diff: str) -> None:

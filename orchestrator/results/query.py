@@ -16,11 +16,11 @@ import duckdb
 from orchestrator.errors import FilesGoneError, QueryError
 from orchestrator.results.database import (
     MEASURE_COLUMN_VIEWS,
-    RUN_AGAIN,
     again_if_compacted,
     connect,
 )
 from orchestrator.results.folder import ResultsFolder
+from orchestrator.results.parts import RUN_AGAIN
 from orchestrator.results.reading import check_only_reads
 from orchestrator.results.schema import TABLES
 from orchestrator.results.several import Results, open_folders

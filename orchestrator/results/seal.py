@@ -1,8 +1,9 @@
 """A Parquet file's checksum of itself: found in it, whatever bit of it is flipped.
 
-Parquet's own checksums cover the pages of values and not the footer, which says what they mean.
-So the footer's metadata take up the SHA-256 of the whole file as it is with zeros in that place.
-Any reader of Parquet reads such a file, and the checksum goes wherever the file goes.
+Parquet's own checksums cover the pages of values and not the footer, which gives them meaning.
+So the footer's metadata contain the SHA-256 of the whole file, computed with zeros in its place,
+and the place in the results for which the file was written. Any reader of Parquet reads such a
+file, and the checksum goes wherever the file goes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,25 +19,40 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 KEY = "orchestrator_sha256"
+PLACE = "orchestrator_place"
 BLANK = b"0" * 64
 # Between the key and its value a footer has one byte each for the value's type and its length.
 _TO_DIGEST = len(KEY) + 2
-_TAIL_BYTES = 1 << 16  # The footer's metadata come last, after what it says of each column.
+_TAIL_BYTES = 1 << 16  # The footer's metadata come last, after its description of each column.
 _CHUNK_BYTES = 1 << 20
 
 
-def write_sealed(table: pa.Table, path: Path, **options: Any) -> None:
+@dataclass(frozen=True)
+class Seal:
+    """What a sealed file says of itself.
+
+    Attributes:
+        fits: Whether the file is as it was sealed.
+        place: The place for which it was written; None in files of earlier releases.
+    """
+
+    fits: bool
+    place: str | None
+
+
+def write_sealed(table: pa.Table, path: Path, place: str, **options: Any) -> None:
     """Write a table as a Parquet file with its seal.
 
     Args:
         table: What to write.
         path: Where to; replaced if it is there, and not synced.
+        place: Which file of which results this is to be; see :attr:`Seal.place`.
         options: As :class:`pyarrow.parquet.ParquetWriter` takes them, and ``row_group_size``.
     """
     row_group_size = options.pop("row_group_size", None)
     with pq.ParquetWriter(path, table.schema, **options) as writer:
         writer.write_table(table, row_group_size)
-        writer.add_key_value_metadata({KEY: BLANK})
+        writer.add_key_value_metadata({PLACE: place, KEY: BLANK})
     seal(path)
 
 
@@ -46,16 +63,16 @@ def seal(path: Path) -> None:
         ValueError: If they have not.
     """
     with path.open("r+b") as file:
-        start = _digest_start(file)
-        if start is None or _digest_at(file, start) != BLANK:
+        tail = _Tail(file)
+        if tail.digest_start is None or _digest_at(file, tail.digest_start) != BLANK:
             raise ValueError(f"{path} has no place for its seal")
-        digest = _digest(file, start)
-        file.seek(start)
+        digest = _digest(file, tail.digest_start)
+        file.seek(tail.digest_start)
         file.write(digest)
 
 
-def seal_fits(source: Path | bytes) -> bool | None:
-    """Whether a file is as it was sealed; None if it has no seal, as those of earlier releases.
+def read_seal(source: Path | bytes) -> Seal | None:
+    """The seal of a file, compared with its content; None without one, as in earlier releases.
 
     Args:
         source: Where it lies on this machine, or its content.
@@ -64,17 +81,41 @@ def seal_fits(source: Path | bytes) -> bool | None:
         OSError: If the file is not there or can't be read.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        start = _digest_start(file)
-        if start is None:
+        tail = _Tail(file)
+        if tail.digest_start is None:
             return None
-        return _digest_at(file, start) == _digest(file, start)
+        fits = _digest_at(file, tail.digest_start) == _digest(file, tail.digest_start)
+        return Seal(fits, tail.place() if fits else None)
 
 
-def _digest_start(file: BinaryIO) -> int | None:
-    tail = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
-    file.seek(tail)
-    at = file.read().rfind(KEY.encode())
-    return None if at < 0 else tail + at + _TO_DIGEST
+def seal_fits(source: Path | bytes) -> bool | None:
+    """Whether a file is as it was sealed; None without a seal. See :func:`read_seal`."""
+    found = read_seal(source)
+    return None if found is None else found.fits
+
+
+class _Tail:
+    """The end of a file, where the seal is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
+        file.seek(start)
+        self._content = file.read()
+        at = self._content.rfind(KEY.encode())
+        self.digest_start = None if at < 0 else start + at + _TO_DIGEST
+
+    def place(self) -> str | None:
+        key = self._content.rfind(PLACE.encode())
+        if key < 0:
+            return None
+        # The value's type, then its length: seven bits a byte, the lowest first.
+        at, shift, length = key + len(PLACE) + 1, 0, 0
+        while True:
+            byte = self._content[at]
+            length |= (byte & 0x7F) << shift
+            at, shift = at + 1, shift + 7
+            if byte < 0x80:
+                return self._content[at : at + length].decode()
 
 
 def _digest_at(file: BinaryIO, start: int) -> bytes:

@@ -7,7 +7,6 @@ in which the row will be stored.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -21,15 +20,14 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator.errors import ResultsError
-from orchestrator.results.atomic import write_atomically
+from orchestrator.results.atomic import SETTLED_NANOSECONDS, write_atomically
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.mirror import Mirror
 from orchestrator.results.store_path import Location
+from orchestrator.results.stored_json import parse_sealed, sealed_json
 
 logger = logging.getLogger(__name__)
 
-# A folder read this soon after its last change may change again within the same clock tick.
-SETTLED_NANOSECONDS = 2_000_000_000
 MANY_TRIALS = 100  # For more than these, an object store is asked for all snapshots at once.
 
 
@@ -72,8 +70,7 @@ def commit_snapshot(folder: ResultsFolder, row: Mapping[str, Any]) -> Location:
     if not snapshot.is_file():
         raise ResultsError(f"{snapshot}: missing; a snapshot is recorded after it was written")
     record = snapshot.with_suffix(".json")
-    text = json.dumps(dict(row), default=_encode, allow_nan=True)
-    write_atomically(record, text + "\n")
+    write_atomically(record, sealed_json(row, indent=None, default=_encode))
     return record
 
 
@@ -107,6 +104,20 @@ def committed_snapshots(
         trial_ids = [entry.name for entry in os.scandir(snapshots) if entry.is_dir()]
     rows = [row for id_ in sorted(trial_ids) for row in _rows_of(folder, snapshots / id_, without)]
     return [dict(row) for row in rows]
+
+
+def unreadable_records(folder: ResultsFolder) -> list[tuple[str, int]]:
+    """Trial and step of the records that :func:`committed_snapshots` could not read, in order.
+
+    Args:
+        folder: As it was given to that function, which remembers them with it.
+    """
+    return sorted(
+        (trial_id, int(name.partition(".")[0]))
+        for trial_id, known in folder.snapshot_cache.items()
+        for name, (_, row) in known.rows.items()
+        if row is None and name.partition(".")[0].isdigit()
+    )
 
 
 def listed_snapshots(folder: ResultsFolder) -> list[str]:
@@ -199,8 +210,11 @@ def _read_records(
 
 def _read_record(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
+        row = parse_sealed(path.read_bytes())
         _check_identity(row, path)
+        unknown = sorted(row.keys() - set(schema.names))
+        if unknown:
+            raise ValueError(f"unknown column {unknown[0]!r}")
         written = {f.name for f in schema if pa.types.is_timestamp(f.type)}
         return {
             name: datetime.fromisoformat(value) if name in written else value

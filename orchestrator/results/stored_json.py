@@ -1,12 +1,61 @@
-"""Reading the JSON files of a results folder, whatever became of them."""
+"""The JSON files of a results folder, with their checksums.
+
+The last member of each such file is the SHA-256 of the whole file, computed with zeros in its
+place. Files without one, as earlier releases wrote them, are read as well.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.errors import ResultsError
+from orchestrator.results.seal import BLANK, KEY
 from orchestrator.results.store_path import Location
+
+_TO_DIGEST = len(KEY) + len('": "')
+
+
+def sealed_json(
+    content: Mapping[str, Any],
+    *,
+    indent: int | None = 2,
+    default: Callable[[Any], Any] | None = None,
+) -> str:
+    """The text of a JSON file with its checksum.
+
+    Args:
+        content: What to write.
+        indent: As for :func:`json.dumps`.
+        default: As for :func:`json.dumps`.
+    """
+    sealed = {**content, KEY: BLANK.decode()}
+    text = json.dumps(sealed, indent=indent, default=default, ensure_ascii=False) + "\n"
+    start = text.rindex(KEY) + _TO_DIGEST
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return text[:start] + digest + text[start + len(BLANK) :]
+
+
+def parse_sealed(content: bytes) -> Any:
+    """What a JSON file says, without its checksum.
+
+    Raises:
+        ValueError: If it is not JSON, or not as it was written.
+    """
+    at = content.rfind(KEY.encode())
+    if at >= 0:
+        start = at + _TO_DIGEST
+        end = start + len(BLANK)
+        digest = hashlib.sha256(content[:start] + BLANK + content[end:]).hexdigest()
+        if content[start:end] != digest.encode():
+            raise ValueError("its checksum differs")
+    parsed = json.loads(content)
+    json.dumps(parsed, ensure_ascii=False).encode()  # Half a character pair is no text.
+    if isinstance(parsed, dict):
+        parsed.pop(KEY, None)
+    return parsed
 
 
 def read_json(
@@ -24,12 +73,13 @@ def read_json(
         ResultsError: If the file is not there, or is not such a mapping.
     """
     try:
-        content = json.loads(path.read_bytes())
-        json.dumps(content, ensure_ascii=False).encode()  # Half a character pair is no text.
+        content = parse_sealed(path.read_bytes())
     except FileNotFoundError:
         raise ResultsError(f"{path}: missing", "run the study again") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
         raise ResultsError(f"{path}: cannot be read: {error}", mend) from None
+    except (ValueError, RecursionError) as error:
+        raise ResultsError(f"{path}: damaged: {error}", mend) from None
     if not isinstance(content, dict) or not isinstance(content.get(key), kind):
         raise ResultsError(f"{path}: damaged: expected a mapping with {key!r}", mend)
     return content

@@ -9,17 +9,17 @@ gigabytes where this needs neither.
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
+from orchestrator.results.parts import Part
+from orchestrator.results.place import compaction_number
 from orchestrator.results.schema import FLOATS, KEYS, MEASURED, TIME, table_schema
-from orchestrator.results.store_path import Location
 
-_COMPACTED = re.compile(r"compact-(\d+)\.parquet")
 _SQL_TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.int64(): "BIGINT",
@@ -28,12 +28,6 @@ _SQL_TYPES = {
     FLOATS: "DOUBLE[]",
     TIME: "TIMESTAMPTZ",
 }
-
-
-def compaction_number(path: Location) -> int:
-    """The ``n`` of ``compact-<n>.parquet``; 0 for every other file."""
-    match = _COMPACTED.fullmatch(path.name)
-    return int(match[1]) if match else 0
 
 
 @dataclass(frozen=True)
@@ -56,41 +50,44 @@ class TableViews:
     sources: dict[str, str]
 
 
-def table_views(folder: ResultsFolder, table: str) -> TableViews:
-    """The SQL of one table's views over the files there are now; later parts are seen too."""
-    directory = folder.readable(table)
+def table_views(folder: ResultsFolder, table: str, parts: Sequence[Part]) -> TableViews:
+    """The SQL of one table's views over some of its parts, and no other file.
+
+    Args:
+        folder: The results.
+        table: Which table.
+        parts: Its parts, from :func:`~orchestrator.results.parts.whole_parts`.
+    """
     schema = folder.schema(table)
     columns = ", ".join(f'"{f.name}"::{_SQL_TYPES[f.type]} AS "{f.name}"' for f in schema)
-    if not (directory / SCHEMA_FILE).is_file():
+    pinned = folder.readable(table) / SCHEMA_FILE  # Has every column.
+    if not pinned.is_file():
         return _views_of_nothing(table, schema)
-    pinned = quote(directory / SCHEMA_FILE)
-    everything = quote(directory / "*.parquet")
-    compacted = max(directory.glob("compact-*.parquet"), key=compaction_number, default=None)
-    if table not in KEYS or compacted is None:
-        sources = {
-            f"parts.{table}": f"SELECT {columns} "
-            f"FROM read_parquet({everything}, union_by_name=true)"
-        }
+
+    def rows(*files: Path) -> str:
+        return f"SELECT {columns} FROM read_parquet({_list([pinned, *files])}, union_by_name=true)"
+
+    everything = [part.path for part in parts]
+    compacted = max(everything, key=compaction_number, default=None)
+    if table not in KEYS or compacted is None or not compaction_number(compacted):
+        sources = {f"parts.{table}": rows(*everything)}
         latest = _once(table, f"parts.{table}", schema)
     else:
         sources = {
-            f"parts.{table}_compacted": f"SELECT {columns} "
-            f"FROM read_parquet([{pinned}, {quote(compacted)}], union_by_name=true)",
-            f"parts.{table}_fresh": f"SELECT {columns} "
-            f"FROM read_parquet({everything}, union_by_name=true, filename=true) "
-            f"WHERE filename <> {quote(compacted)}",
+            f"parts.{table}_compacted": rows(compacted),
+            f"parts.{table}_fresh": rows(*(path for path in everything if path != compacted)),
             f"parts.{table}": f"FROM parts.{table}_compacted UNION ALL FROM parts.{table}_fresh",
         }
         latest = _merged(table, schema)
     return TableViews(
-        empty=dict.fromkeys(sources, f"SELECT {columns} FROM read_parquet({pinned})"),
+        empty=dict.fromkeys(sources, rows()),
         views=_views(table, schema, latest),
         sources=sources,
     )
 
 
 def _views_of_nothing(table: str, schema: pa.Schema) -> TableViews:
-    """The views of a table that the release which made the folder didn't have."""
+    """The views of a table that did not exist in the release which made the folder."""
     columns = ", ".join(f'NULL::{_SQL_TYPES[f.type]} AS "{f.name}"' for f in schema)
     source = f"parts.{table}"
     empty = {source: f"SELECT {columns} WHERE false"}
@@ -147,3 +144,7 @@ def quote(value: str | Path) -> str:
     """``value`` as a string literal of SQL."""
     text = str(value).replace("'", "''")
     return f"'{text}'"
+
+
+def _list(paths: Iterable[Path]) -> str:
+    return f"[{', '.join(map(quote, paths))}]"

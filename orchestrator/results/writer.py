@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ import pyarrow as pa
 from orchestrator.errors import ResultsError
 from orchestrator.results.atomic import is_temporary, replacing
 from orchestrator.results.folder import ResultsFolder
+from orchestrator.results.place import is_part_name
 from orchestrator.results.schema import ADDED_TABLES, FLOATS, TIME, swept_columns_of
 from orchestrator.results.seal import write_sealed
 from orchestrator.results.store_path import Location
@@ -24,9 +24,6 @@ from orchestrator.results.store_path import Location
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 3
 ROW_GROUP_SIZE = 122_880
-
-# ``compact-`` and ``_schema`` are not for parts; hidden names are outside of every glob.
-_PART_NAME = re.compile(r"(?!compact-)[A-Za-z0-9][A-Za-z0-9._=-]*")
 
 
 def write_part(
@@ -53,7 +50,7 @@ def write_part(
     if table in ADDED_TABLES:  # It may not be there, or lack columns of later releases.
         folder.prepare_table(table)
     schema = folder.schema(table)
-    if not _PART_NAME.fullmatch(name):
+    if not is_part_name(name) or name.startswith("compact-"):
         raise ResultsError(f"{name!r} can't be the name of a part of {table}")
     text_columns = {c for c, kind in _swept(table, schema).items() if kind is str}
     filled = [_fill(row, schema, text_columns) for row in rows]
@@ -63,6 +60,7 @@ def write_part(
         write_sealed(
             pa.table(columns, schema=schema),
             temporary,
+            str(folder.place(table, name)),
             compression=COMPRESSION,
             compression_level=COMPRESSION_LEVEL,
             row_group_size=ROW_GROUP_SIZE,

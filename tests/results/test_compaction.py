@@ -22,6 +22,7 @@ from orchestrator.results import (
     write_part,
 )
 from orchestrator.results.schema import KEYS
+from orchestrator.results.seal import write_sealed
 
 from .conftest import at, measure_row, trial_row
 
@@ -183,6 +184,47 @@ def test_what_comes_meanwhile_is_kept(
             "SELECT checkpoint_id, hessian_trace, margin_mean FROM wide "
             "WHERE checkpoint_id IN ('a0-10', 'b1-20') ORDER BY 1"
         ).fetchall() == [("a0-10", 1.0, 5.0), ("b1-20", 8.0, 1.0)]
+
+
+def test_no_part_is_removed_unless_its_rows_were_read_back(
+    filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, files = rows(filled), sorted(filled.path.rglob("*.parquet"))  # type: ignore[union-attr]
+    original = compaction.seal
+
+    def write_less(path: Path) -> None:
+        table = pq.read_table(path)
+        place = pq.read_metadata(path).metadata[b"orchestrator_place"].decode()
+        write_sealed(table.slice(1), path, place)
+
+    def flip(path: Path) -> None:
+        original(path)
+        content = bytearray(path.read_bytes())
+        content[len(content) // 3] ^= 1
+        path.write_bytes(content)
+
+    for harm in (write_less, flip):
+        monkeypatch.setattr(compaction, "seal", harm)
+        with pytest.raises(StorageError, match=r"compact-1\.parquet.*all parts are kept"):
+            compact(filled)
+        assert sorted(filled.path.rglob("*.parquet")) == files  # type: ignore[union-attr]
+    assert_same(rows(filled), before)
+
+
+def test_a_table_of_which_parts_change_meanwhile_is_left_as_it_is(
+    filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = compaction.seal
+
+    def write_again(path: Path) -> None:
+        original(path)
+        if "measures" in str(path):
+            changed = measure_row("a0", 10, "margin_mean", 5.0, variant="raw", written_at=at(7))
+            write_part(filled, "measures", [changed], "a0-10-x")
+
+    monkeypatch.setattr(compaction, "seal", write_again)
+    assert [each.table for each in compact(filled)] == ["trials", "epochs", "checkpoints"]
+    assert len(parts(filled, "measures")) == 8
 
 
 def test_only_whoever_holds_the_lock_compacts(filled: ResultsFolder) -> None:

@@ -10,7 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.errors import ResultsError
-from orchestrator.results import ResultsFolder, compact, connect, set_aside_damaged_parts
+from orchestrator.results import (
+    ResultsFolder,
+    committed_snapshots,
+    compact,
+    connect,
+    restore_checkpoints,
+    set_aside_damaged_parts,
+    set_aside_unreadable_records,
+    write_part,
+)
 from orchestrator.results.damage import (
     damaged_files,
     damaged_parts,
@@ -19,7 +28,7 @@ from orchestrator.results.damage import (
 )
 from orchestrator.results.seal import KEY, seal, seal_fits
 
-from .conftest import ask
+from .conftest import ask, measure_row
 
 
 def part(folder: ResultsFolder) -> Path:
@@ -96,6 +105,36 @@ def test_what_is_set_aside_twice_is_kept_twice(filled: ResultsFolder) -> None:
     assert set_aside(filled, part(filled)) is None
 
 
+def test_measures_go_with_their_curves(filled: ResultsFolder) -> None:
+    row = measure_row("a0", 10, "", None) | {"curve": "slice", "x": [1.0], "value": [2.0]}
+    del row["measure"]
+    write_part(filled, "curves", [row], "a0-10-x")
+    curves = filled.readable("curves") / "a0-10-x.parquet"
+    curves.write_bytes(curves.read_bytes()[:-1])
+    names = sorted(path.name.partition("-")[2] for path in set_aside_damaged_parts(filled))
+    assert names == ["curves-a0-10-x.parquet", "measures-a0-10-x.parquet"]
+
+
+def test_an_unreadable_record_goes_with_its_snapshot(filled: ResultsFolder) -> None:
+    record = Path(str(filled.snapshot("a0", 10).with_suffix(".json")))
+    record.write_bytes(record.read_bytes().replace(b'"train_loss": 0.5', b'"train_loss": 0.4'))
+    assert len(committed_snapshots(filled)) == 7
+    set_aside_unreadable_records(filled)
+    names = sorted(path.name.partition("-")[2] for path in damaged_files(filled))
+    assert names == ["snapshots-a0-10.json", "snapshots-a0-10.safetensors"]
+    assert len(committed_snapshots(filled)) == 7
+
+
+def test_lost_rows_of_checkpoints_are_restored_from_the_records(filled: ResultsFolder) -> None:
+    everything = ask(filled, "FROM checkpoints ORDER BY ALL")
+    part = filled.readable("checkpoints") / "a0-20.parquet"
+    part.unlink()
+    known = {id_ for (id_,) in ask(filled, "SELECT checkpoint_id FROM checkpoints")}
+    assert restore_checkpoints(filled, {"a1", "b0", "b1"}, known) == 0
+    assert restore_checkpoints(filled, {"a0", "a1"}, known) == 2
+    assert ask(filled, "FROM checkpoints ORDER BY ALL") == everything
+
+
 def test_a_snapshot_goes_with_its_record(filled: ResultsFolder) -> None:
     set_aside_snapshot(filled, "a0", 10)
     assert not filled.snapshot("a0", 10).exists()
@@ -109,9 +148,11 @@ def test_an_error_of_the_disk_is_not_the_part_s(
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr("orchestrator.results.damage.seal_fits", fail)
+    monkeypatch.setattr("orchestrator.results.parts.read_seal", fail)
     with pytest.raises(OSError, match="Input/output error"):
         set_aside_damaged_parts(filled)
+    with pytest.raises(ResultsError, match="cannot be read: Input/output error"):
+        connect(filled)
 
 
 def test_a_damaged_schema_is_told_of(filled: ResultsFolder) -> None:

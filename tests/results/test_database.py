@@ -177,12 +177,18 @@ def test_by_condition_counts_what_is_missing_or_not_finite(filled: ResultsFolder
     assert rows[3] == ("B", "norm", 0, 2, None, None, None)
 
 
-def test_new_rows_are_seen_by_an_open_connection(filled: ResultsFolder) -> None:
-    compact(filled)
+@pytest.mark.parametrize("compacted", [False, True])
+def test_a_connection_reads_what_was_there_when_it_was_opened(
+    filled: ResultsFolder, compacted: bool
+) -> None:
+    if compacted:
+        compact(filled)
+    attempt = "SELECT attempt, count(*) OVER () FROM trials WHERE trial_id = 'a0'"
     with connect(filled.path) as database:
         write_part(filled, "trials", [trial_row("a0", status="completed", attempt=7)], "new")
-        assert database.sql("SELECT attempt FROM trials WHERE trial_id = 'a0'").fetchall() == [(7,)]
-        assert database.sql("SELECT count(*) FROM trials").fetchall() == [(4,)]
+        assert database.sql(attempt).fetchall() == [(1, 1)]
+    assert ask(filled, attempt) == [(7, 1)]
+    assert ask(filled, "SELECT count(*) FROM trials") == [(4,)]
 
 
 def test_times_are_in_utc_without_a_zone(small_results: ResultsFolder) -> None:

@@ -2,10 +2,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
-from orchestrator.results import ResultsFolder, connect, write_part
-from orchestrator.results.tables import compaction_number, quote, table_views
+from orchestrator.results import ResultsFolder, connect
+from orchestrator.results.parts import whole_parts
+from orchestrator.results.place import compaction_number
+from orchestrator.results.seal import write_sealed
+from orchestrator.results.tables import quote, table_views
 
 from .conftest import trial_row
 
@@ -31,12 +35,13 @@ def test_the_newest_compacted_file_is_trusted_the_others_are_looked_through(
     folder: ResultsFolder,
 ) -> None:
     directory = folder.table("trials")
+    schema = folder.schema("trials")
     for number in (9, 10):  # As a crash between writing and removing leaves them.
-        row = trial_row("a0", attempt=number)
-        path = write_part(folder, "trials", [row], "part")
-        assert path is not None
-        path.rename(directory / f"compact-{number}.parquet")
-    assert "compact-10.parquet" in table_views(folder, "trials").sources["parts.trials_compacted"]
+        rows = pa.Table.from_pylist([trial_row("a0", attempt=number)], schema)
+        place = str(folder.place("trials", f"compact-{number}"))
+        write_sealed(rows, directory / f"compact-{number}.parquet", place)
+    views = table_views(folder, "trials", whole_parts(folder)["trials"])
+    assert "compact-10.parquet" in views.sources["parts.trials_compacted"]
     with connect(folder) as database:
         assert database.sql("SELECT attempt FROM trials").fetchall() == [(10,)]
         assert database.sql("SELECT count(*) FROM parts.trials").fetchall() == [(2,)]
