@@ -63,7 +63,7 @@ def many_classes(**options):
     return MeasureContext(network, random_dataset((6,), 40, 12), CROSS_ENTROPY, **options)
 
 
-@with_simulations(200, 2000)
+@with_simulations(80, 2000)
 def test_sampled_labels_cover_the_exact_trace(simulations):
     exact, covered = exact_ggn_trace(many_classes()).total, 0
     for seed in range(simulations):
