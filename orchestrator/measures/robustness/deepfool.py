@@ -73,8 +73,8 @@ def deepfool(
     Where pieces of the classifier meet, steps can alternate between them and shrink for ever. No
     step is shorter than √ε of the displacement, so that such a search ends beyond the boundary
     and rounding does not decide where. A search that returns to an earlier position has no end
-    and stops (Brent 1980, "An improved Monte Carlo factorization algorithm", section 2: the
-    position is compared with that of the last iteration that was a power of two).
+    and stops; as in Brent 1980, "An improved Monte Carlo factorization algorithm", the position
+    is compared with that of the last iteration that was a power of two.
 
     Args:
         context: The network.

@@ -88,7 +88,7 @@ def test_stops_at_the_relative_error_of_the_root() -> None:
     assert len(used) in {16, 32, 64, 128, 256, 512}
 
 
-@with_simulations(200, 2000)
+@with_simulations(80, 2000)
 def test_intervals_cover_the_norm_where_it_stops_by_itself(simulations: int) -> None:
     context = learned_context(nn.Tanh)
     hessian = dense_hessian(context)

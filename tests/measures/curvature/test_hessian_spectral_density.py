@@ -130,7 +130,7 @@ def test_the_effective_rank_ignores_the_scale_of_the_loss():
     assert other.standard_error == pytest.approx(one.standard_error, rel=1e-9)
 
 
-@with_simulations(200, 2000)
+@with_simulations(100, 2000)
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 def test_intervals_cover_the_moments_and_the_rank(activation, simulations):
     """With the default number of probes."""
@@ -154,7 +154,7 @@ def test_intervals_cover_the_moments_and_the_rank(activation, simulations):
         assert_covers(hits, simulations, what=name)
 
 
-@with_simulations(200, 2000)
+@with_simulations(50, 2000)
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 def test_intervals_cover_the_density(activation, simulations):
     """On average over where it is not next to nothing.

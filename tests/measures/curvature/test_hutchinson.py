@@ -53,7 +53,7 @@ def test_variance_formula_by_sampling():
     assert abs(found.value - matrix.trace()) < 4 * found.standard_error
 
 
-@with_simulations(200, 2000)
+@with_simulations(100, 2000)
 @pytest.mark.parametrize("relative_error", [0.0, 0.03])
 def test_intervals_cover_the_trace(relative_error, simulations):
     matrix = spread_spectrum()

@@ -104,7 +104,7 @@ def test_estimates_are_within_their_errors(name):
         assert abs(estimate.value - expected[layer]) < 4 * estimate.standard_error
 
 
-@with_simulations(200, 2000)
+@with_simulations(80, 2000)
 def test_intervals_cover(simulations):
     context = case("tanh").context()
     hessian, expected = dense_hessian(context), dense_flatness(context)["0.weight"]

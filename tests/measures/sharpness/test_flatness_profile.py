@@ -49,7 +49,7 @@ def test_is_the_mean_over_draws_with_its_standard_error(name: str) -> None:
     assert mean.variant == "sigma=0.6"
 
 
-@with_simulations(200, 3000)
+@with_simulations(100, 3000)
 def test_the_standard_errors_cover_the_exact_profile_of_a_threshold_classifier(
     monkeypatch: pytest.MonkeyPatch, simulations: int
 ) -> None:

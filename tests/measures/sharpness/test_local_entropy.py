@@ -54,7 +54,7 @@ def without_passes(monkeypatch: pytest.MonkeyPatch, theta: Tensor, hessian: Tens
     )
 
 
-@with_simulations(200, 2000)
+@with_simulations(60, 2000)
 def test_the_standard_error_covers_the_closed_form(
     monkeypatch: pytest.MonkeyPatch, simulations: int
 ) -> None:

@@ -52,7 +52,7 @@ def test_of_a_threshold_classifier_has_a_closed_form(drop: float, magnitude_awar
     assert 0.02 * expected < found.standard_error < 0.15 * expected
 
 
-@with_simulations(200, 3000)
+@with_simulations(100, 3000)
 def test_the_standard_errors_cover_the_exact_values(
     monkeypatch: pytest.MonkeyPatch, simulations: int
 ) -> None:
