@@ -97,9 +97,7 @@ STATISTICS: dict[str, Callable[[dict[str, np.ndarray]], Any]] = {
     "intervention_effects": lambda d: st.intervention_effects(
         d["x"], d["y"], ["sam" if b > 64 else "sgd" for b in d["batch"]], "sgd", groups(d)
     ),
-    "factor_share": of_trained(
-        lambda d: st.factor_share(d["x"], d["batch"].tolist(), groups(d))
-    ),
+    "factor_share": of_trained(lambda d: st.factor_share(d["x"], d["batch"].tolist(), groups(d))),
     "compare_predictors": of_trained(
         lambda d: st.compare_predictors(d["x"], d["z"], d["y"], groups(d))
     ),
@@ -119,9 +117,7 @@ STATISTICS: dict[str, Callable[[dict[str, np.ndarray]], Any]] = {
     "conditional_information": of_trained(
         lambda d: st.conditional_information(d["x"], d["y"], grid(d), permutations=50)
     ),
-    "noise_ceiling": of_trained(
-        lambda d: st.noise_ceiling(d["x"], d["condition"].tolist())
-    ),
+    "noise_ceiling": of_trained(lambda d: st.noise_ceiling(d["x"], d["condition"].tolist())),
     "flatness_tracks_margin": lambda d: st.flatness_tracks_margin(
         np.exp(d["y"]), d["x"], d["loss"], d["error"], groups(d), controls={"batch": d["batch"]}
     ),

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 
 from orchestrator.measures.context import PerExampleLoss
 
-
 MOST_SQUARES = 256
 """Where the Hessian of an example has more squares, measures that may choose draw random ones."""
 NUMBERS_AT_ONCE = 2**18
@@ -100,7 +99,7 @@ def softmax_squares(logits: Tensor) -> Iterator[LossHessian]:
 
 
 def _log_tails(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """log p_k and log q_k, both of shape ``(n, classes)``."""
+    """Log p_k and log q_k, both of shape ``(n, classes)``."""
     log_p = logits.log_softmax(1)
     return log_p, log_p.flip(1).logcumsumexp(1).flip(1)
 
@@ -172,8 +171,7 @@ def paired_squares(
     """
     products = loss_hessian_product(loss, logits, labels, directions)
     lengths, found = (
-        torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-        for vectors in (directions, products)
+        torch.linalg.vector_norm(vectors, dim=1, keepdim=True) for vectors in (directions, products)
     )
     scale = (found / lengths).sqrt()
     there = torch.where(found == 0, 0, products / scale)

@@ -2,17 +2,14 @@ import math
 
 import pytest
 import torch
-from scipy import stats
 from torch import nn
 
 from orchestrator.data import Dataset
-from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.fisher import fisher_trace
 from orchestrator.measures.curvature.ggn_trace import (
     GgnTrace,
     exact_ggn_trace,
-    sampled_ggn_trace,
 )
 from orchestrator.study.measure_options.curvature import GgnTraceOptions
 from tests.measures.cases import CASES, CROSS_ENTROPY, case, mlp, random_dataset
