@@ -94,7 +94,8 @@ class FlatnessProfile(Measure):
     def compute(self, context: MeasureContext) -> Iterator[Value | Curve]:
         """Yield the profile and its mean."""
         found = error_increases(context, self.sigmas, self.draws)
-        one_example = 1 / context.n_examples("train")
+        # Where there is one class, no example can change.
+        one_example = (context.classes > 1) / context.n_examples("train")
         means, errors = zip(*(_mean_and_error(each, one_example) for each in found), strict=True)
         finite = all(map(isfinite, means))
         reason = None if finite else "logits are not finite under the noise"
