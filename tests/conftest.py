@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 
+from tests import minutes
 from tests.object_store import CREDENTIALS, ObjectStore
 
 # Before any Ray starts, so that its workers have them too. Nobody's real ones are ever used.
@@ -30,12 +31,30 @@ settings.register_profile("explore", deadline=None, max_examples=2000, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
-@pytest.hookimpl(tryfirst=True)  # Before xdist looks which group a test is of.
+@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests with Ray in one process, one after the other: it is started once."""
+    """Hand out whole files, those with Ray first, and slow tests one by one.
+
+    A file's fixtures are then made once, each worker starts at most one Ray of its own, and what
+    takes longest does not start last.
+    """
+    with_ray = {item.path for item in items if item.get_closest_marker("ray")}
+    items.sort(key=lambda item: item.path not in with_ray)  # Stable.
     for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+        if not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print where the time went."""
+    reports = [
+        (report.nodeid, report.duration)
+        for kind in ("passed", "failed", "error", "skipped", "")
+        for report in terminalreporter.stats.get(kind, ())
+    ]
+    terminalreporter.section("minutes of all workers by folder")
+    for line in minutes.lines(minutes.added_up(minutes.seconds_by_folder(reports))):
+        terminalreporter.line(line)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.cluster.backlog_reading import Backlog
-from orchestrator.cluster.measurer import MeasureOrder
+from orchestrator.cluster.measure_order import MeasureOrder
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 

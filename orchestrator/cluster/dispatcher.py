@@ -15,7 +15,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestrator.cluster.measurer import Measured, MeasureOrder, Measurer, part_name
+from orchestrator.cluster.measure_order import Measured, MeasureOrder, part_name
+from orchestrator.cluster.measurer import Measurer
 from orchestrator.errors import OrchestratorError, ResourcesError, StorageError
 from orchestrator.results import ResultsFolder, storing, write_part
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import socket
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import ray
 import torch
 
 from orchestrator.cluster.examples import keep_examples, keep_subsets
+from orchestrator.cluster.measure_order import Measured, MeasureOrder, part_name
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
@@ -24,50 +22,6 @@ from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.training import build_loss, read_snapshot, update_rule_at
 
 PROBE_SEED = 0  # The same probes for every snapshot, so that differences are not the probes'.
-
-
-@dataclass(frozen=True)
-class MeasureOrder:
-    """One snapshot and the requests that its rows are missing for.
-
-    Attributes:
-        checkpoint: The snapshot's row of the table ``checkpoints``.
-        seed: Seed of its trial; rebuilds the network as it was initialized, and is the seed of
-            the random numbers that differ between trials.
-        config: The trial's :class:`TrialConfig`, as JSON.
-        requests: Canonical requests, as :attr:`Study.requests` names them.
-        attempts: How often a measurer was lost over it.
-    """
-
-    checkpoint: dict[str, Any]
-    seed: int
-    config: str
-    requests: tuple[str, ...]
-    attempts: int = 0
-
-    @property
-    def checkpoint_id(self) -> str:
-        """The snapshot's name."""
-        return str(self.checkpoint["checkpoint_id"])
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What came of one order.
-
-    Attributes:
-        checkpoint_id: The snapshot.
-        rows: How many rows there are of it now.
-        failures: The requests that failed, and why.
-        pid: The process that measured.
-        lost: Whether the snapshot was damaged or gone, and has to be taken again.
-    """
-
-    checkpoint_id: str
-    rows: int
-    failures: tuple[str, ...]
-    pid: int
-    lost: bool = False
 
 
 def measure(
@@ -124,12 +78,6 @@ def measure(
         f"{row['request']}: {row['error']}" for row in rows if row["status"] == "error"
     )
     return Measured(order.checkpoint_id, len(rows), failures, os.getpid())
-
-
-def part_name(order: MeasureOrder) -> str:
-    """Name of the order's part: a retry writes over what an earlier attempt wrote."""
-    digest = hashlib.sha256("\n".join(order.requests).encode()).hexdigest()[:8]
-    return f"{order.checkpoint_id}-{digest}"
 
 
 @ray.remote(max_restarts=0)

@@ -166,13 +166,14 @@ def _measure_seconds(study: Study, trial: Trial, dataset: Dataset, device: str) 
 
     A process loads and compiles what it needs at its first snapshot, and measures many.
     """
-    first = _measure_once(study, trial, dataset, device)
+    first = measure_once(study, trial, dataset, device)
     if first > PROBE_SECONDS / 4:
         return first
-    return _measure_once(study, trial, dataset, device)
+    return measure_once(study, trial, dataset, device)
 
 
-def _measure_once(study: Study, trial: Trial, dataset: Dataset, device: str) -> float:
+def measure_once(study: Study, trial: Trial, dataset: Dataset, device: str) -> float:
+    """Seconds that all measures of the study take for an untrained network of the trial."""
     config, settings = trial.config, study.measuring
     started = time.perf_counter()
     context = MeasureContext(

@@ -25,7 +25,8 @@ PRIVATE = {"address": "local", "include_dashboard": False, "_node_ip_address": "
 """What ``ray.init`` is told. Without an explicit "local", it joins any cluster it finds here."""
 
 
-_OWNED = ".orchestrator.lock"
+OWNED = ".orchestrator.lock"
+"""Name of the file that marks a Ray session as a run's own, and is locked while it runs."""
 _YOUNG_SECONDS = 5.0
 _LONGEST_SOCKET = 107  # Of Unix, in bytes.
 _BELOW_FOLDER = len("/session_2026-11-25_23-16-05_031215_4194304/sockets/plasma_store")
@@ -65,30 +66,31 @@ def leaving_nothing() -> Iterator[None]:
     next one removes them.
     """
     folder = Path(ray._private.worker._global_node.get_session_dir_path())
-    with _own(folder):
-        _remove_what_killed_runs_left(folder.parent)
+    with owned(folder):
+        remove_what_killed_runs_left(folder.parent)
         try:
             yield
         except (OrchestratorError, KeyboardInterrupt):
             shutil.rmtree(folder, ignore_errors=True)
             raise
         except BaseException:
-            (folder / _OWNED).unlink(missing_ok=True)  # So it is kept.
+            (folder / OWNED).unlink(missing_ok=True)  # So it is kept.
             raise
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _own(folder: Path) -> FileLock:
+def owned(folder: Path) -> FileLock:
     """A lock that the operating system gives up when this process ends, however it ends."""
-    return FileLock(folder / _OWNED, timeout=0)
+    return FileLock(folder / OWNED, timeout=0)
 
 
-def _remove_what_killed_runs_left(sessions: Path) -> None:
-    for mark in sessions.glob(f"session_*/{_OWNED}"):
+def remove_what_killed_runs_left(sessions: Path) -> None:
+    """Remove the session folders that are marked and that no process has locked."""
+    for mark in sessions.glob(f"session_*/{OWNED}"):
         with suppress(Timeout, OSError):
             # A run that has just made its mark may not hold the lock yet.
             if time.time() - mark.stat().st_mtime > _YOUNG_SECONDS:
-                with _own(mark.parent):
+                with owned(mark.parent):
                     shutil.rmtree(mark.parent, ignore_errors=True)
 
 

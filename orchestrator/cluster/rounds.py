@@ -18,7 +18,7 @@ from orchestrator.cluster.canary import Canary, choose_canaries
 from orchestrator.cluster.compacting import compacting
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
 from orchestrator.cluster.failing_nodes import FailingNodes
-from orchestrator.cluster.measurer import MeasureOrder
+from orchestrator.cluster.measure_order import MeasureOrder
 from orchestrator.cluster.progress import show_progress, tell
 from orchestrator.cluster.run_state import RunState, watch
 from orchestrator.cluster.run_summary import RunSummary

@@ -110,9 +110,9 @@ def ray_session(address: str | None, study: Study, folder: ResultsFolder) -> Ite
         # Ray replaces handlers while it starts, so ours come after it.
         with interrupts(), leaving_nothing() if not address else nullcontext():
             try:
-                found = slots(_capacity(), study.resources, needs)
+                found = slots(capacity(), study.resources, needs)
                 if address:
-                    _ask_a_worker(study, folder, found.measurer_cpus)
+                    ask_a_worker(study, folder, found.measurer_cpus)
                 yield found
             finally:
                 ray.shutdown()
@@ -169,18 +169,26 @@ def _join(address: str, study: Study) -> None:
             ) from error
 
 
-def _capacity() -> dict[str, float]:
-    """What the cluster has, or what its autoscaler may let it have, whichever is more."""
+def capacity() -> dict[str, float]:
+    """Resources of the cluster by name: what it has, or what its autoscaler may add up to."""
     now = ray.cluster_resources()
     most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
     return {kind: max(now.get(kind, 0.0), most.get(kind, 0)) for kind in now.keys() | most.keys()}
 
 
-def _ask_a_worker(study: Study, folder: ResultsFolder, cpus: float) -> None:
+def ask_a_worker(study: Study, folder: ResultsFolder, cpus: float) -> None:
     """Let one worker import what the study names and open its results.
 
     A cluster may first have to grow one. It is one that measures: every command needs those, and
     they cost less than those that train.
+
+    Args:
+        study: Its import paths and resources.
+        folder: The results.
+        cpus: Cores of a measurer.
+
+    Raises:
+        ResultsError: If the worker cannot reach the results.
     """
     measurer = study.resources.measurer
     # A little of a core at least, for the head has none to give and may have more installed.
@@ -288,7 +296,7 @@ def measurers_beside_a_trial(
     taken = {kind: need for kind, need in each.items() if need > 0}
     if not taken:
         return inf
-    available = _capacity()
+    available = capacity()
     return min(
         max(0, int((available.get(kind, 0.0) - bundle(trial).get(kind, 0.0) + 1e-9) // need))
         for kind, need in taken.items()

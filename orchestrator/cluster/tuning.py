@@ -64,7 +64,7 @@ def train_trials(
     orders = {id_: orders[id_] for id_ in dict.fromkeys([*ahead, *orders])}
     search = CanaryFirst(len(ahead) or len(orders), slots.trials)
     with compacting(folder):
-        results = _tuner(folder, study, orders, data, search).fit()
+        results = build_tuner(folder, study, orders, data, search).fit()
     errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
     told = read_backlog(folder, study).failures if errors else {}
     for trial_id, error in errors.items():
@@ -80,13 +80,22 @@ def train_trials(
             write_part(folder, "trials", [row], f"{trial_id}-failed-{uuid.uuid4().hex[:8]}")
 
 
-def _tuner(
+def build_tuner(
     folder: ResultsFolder,
     study: Study,
     orders: dict[str, TrialOrder],
     data: SharedData,
     search: CanaryFirst,
 ) -> tune.Tuner:
+    """The run of Tune that trains these trials.
+
+    Args:
+        folder: Where results go.
+        study: What is asked.
+        orders: The trials by their ids; they reach a trial through Ray's object store.
+        data: Data sets of the trials.
+        search: Decides which trial begins next.
+    """
     trainable = tune.with_parameters(
         TrialTrainable,
         orders=orders,

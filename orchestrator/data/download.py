@@ -33,12 +33,17 @@ class Download:
         return self.urls[0].rpartition("/")[2]
 
 
-class _ProgressBar:
+class ProgressBar:
     """What pooch tells its progress to, shown by rich."""
 
     def __init__(self, progress: Progress, file_name: str) -> None:
         self._progress = progress
         self._task = progress.add_task(file_name, total=None)
+
+    @property
+    def completed(self) -> float:
+        """Bytes that have arrived."""
+        return self._progress.tasks[self._task].completed
 
     @property
     def total(self) -> float | None:
@@ -101,7 +106,7 @@ def _fetch_one(wanted: Download, folder: Path, progress: Progress) -> list[str]:
     failures = []
     for url in wanted.urls:
         downloader = pooch.HTTPDownloader(
-            progressbar=_ProgressBar(progress, wanted.file_name),
+            progressbar=ProgressBar(progress, wanted.file_name),
             chunk_size=_BYTES_PER_CHUNK,
             timeout=_SECONDS_WITHOUT_ANSWER,
             # A server that "compresses" a .gz on its way would break the checksum.

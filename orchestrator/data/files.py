@@ -15,7 +15,7 @@ from orchestrator.errors import DataError
 
 DATA_VARIABLE = "ORCHESTRATOR_DATA"
 SYSTEM_ROOTS = (Path("/usr/share/datasets"),)
-_USER_ROOTS = (
+USER_ROOTS = (
     "data",
     "datasets",
     "~/data",
@@ -97,7 +97,7 @@ def search_roots(data_dir: str | None, cache: Path) -> list[Path]:
             )
     if variable := os.environ.get(DATA_VARIABLE):
         roots.append(Path(variable).expanduser())
-    roots += [cache, *(Path(root).expanduser() for root in _USER_ROOTS), *SYSTEM_ROOTS]
+    roots += [cache, *(Path(root).expanduser() for root in USER_ROOTS), *SYSTEM_ROOTS]
     return list(dict.fromkeys(root.absolute() for root in roots))
 
 

@@ -104,7 +104,7 @@ def _measure(context: MeasureContext, planned: _Planned) -> list[Row]:
     request, measure, failure = planned.request, planned.measure, planned.failure
     try:
         if measure is not None:
-            with _repeatable(context.device):
+            with repeatable_convolutions(context.device):
                 found = _in_memory(context, request, measure)
     except torch.AcceleratorError:
         raise  # every later measure in this process would suffer from it
@@ -197,8 +197,12 @@ def _failure_row(name: str, failure: str) -> Row:
     }
 
 
-def _repeatable(device: torch.device) -> AbstractContextManager[Any]:
-    """On a GPU: convolutions that give the same bits each time, in full float32 precision."""
+def repeatable_convolutions(device: torch.device) -> AbstractContextManager[Any]:
+    """On a GPU: convolutions that give the same bits each time, in full float32 precision.
+
+    Args:
+        device: Where the network is; on any other kind nothing is changed.
+    """
     if device.type != "cuda":
         return nullcontext()
     manager: AbstractContextManager[Any] = torch.backends.cudnn.flags(

@@ -101,12 +101,18 @@ def _compact_table(
             f"KV_METADATA {{schema_version: '{SCHEMA_VERSION}', {KEY}: '{BLANK.decode()}'}})"
         )
         seal(temporary)
-    _remove(read)
+    remove_unchanged(read)
     sync_directory(directory)
     return Compacted(table, len(read), target)
 
 
-def _remove(read: dict[Location, tuple[int, int]]) -> None:
+def remove_unchanged(read: dict[Location, tuple[int, int]]) -> None:
+    """Remove the parts that were read, except any that has been replaced since.
+
+    Args:
+        read: The version of each part as it was read.
+    """
+
     def remove(part: Location) -> None:
         if _version(part) == read[part]:
             part.unlink()

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from orchestrator.training.losses import Loss
 
-_EXAMPLES_PER_PASS = 1024
+EXAMPLES_PER_PASS = 1024
+"""Most examples of one forward pass; the result does not depend on it."""
 _ALIGNMENT = 64  # Bytes.
 
 
@@ -44,8 +45,8 @@ def evaluate(model: nn.Module, inputs: Tensor, labels: Tensor, loss: Loss) -> Sp
     model.eval()
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
     wrong = torch.zeros((), dtype=torch.int64, device=inputs.device)
-    for start in range(0, len(labels), _EXAMPLES_PER_PASS):
-        here = slice(start, start + _EXAMPLES_PER_PASS)
+    for start in range(0, len(labels), EXAMPLES_PER_PASS):
+        here = slice(start, start + EXAMPLES_PER_PASS)
         logits = model(_aligned(inputs[here])).double()
         total += loss.per_example(logits, labels[here]).sum()
         wrong += (logits.argmax(dim=1) != labels[here]).sum()

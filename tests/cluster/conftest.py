@@ -1,18 +1,26 @@
-"""A small study, and one Ray for the whole test session."""
+"""A small study, its results, and one Ray for all tests of a worker."""
 
+import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import ray
+from filelock import FileLock
 from ruamel.yaml import YAML
 
-import orchestrator
 from orchestrator.cluster.private_ray import PRIVATE, kept_private
+
+from .in_process import run_in_process
 
 # What joins a Ray that keeps to the loopback interface must do so too: it would look elsewhere.
 JOINS_PRIVATE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+# One process that trains and one that measures: starting more costs more than they save, and the
+# test workers share the cores. The tests' Ray has one of each; a Ray of a run's own has plenty.
+ONE_AT_A_TIME = {"trial": {"custom": {"trainer": 1}}, "measurer": {"custom": {"measurer": 1}}}
 
 SMALL_STUDY = {
     "study": "small",
@@ -27,6 +35,7 @@ SMALL_STUDY = {
     "checkpoints": {"train_loss": [1.0], "epochs": [1, 2]},
     "measures": ["margin", "hessian_trace", "norms"],
     "claims": ["flatness_tracks_margin"],
+    "resources": ONE_AT_A_TIME,
 }
 
 
@@ -77,6 +86,7 @@ def local_ray(faults_file):
         ray.init(
             **PRIVATE,
             num_cpus=2,
+            resources={"trainer": 1, "measurer": 1},
             log_to_driver=False,
             runtime_env={
                 "env_vars": {"PYTHONPATH": path, "FAILPOINTS_FILE": str(faults_file)},
@@ -88,13 +98,52 @@ def local_ray(faults_file):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(local_ray, tmp_path_factory):
+def made_once(tmp_path_factory, worker_id):
+    """Results of the small study, changed by keywords: made once, by no matter which worker.
+
+    They are only to be read; ``finished`` makes copies.
+    """
+    # Each worker has a folder of its own in that of the session.
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+
+    def make(**changes):
+        study = {**SMALL_STUDY, **changes}
+        digest = hashlib.sha256(json.dumps(study, sort_keys=True).encode()).hexdigest()[:12]
+        folder = shared / f"made-once-{digest}"
+        with FileLock(f"{folder}.lock"):
+            if not folder.exists():
+                path = shared / f"{digest}.yaml"
+                write_study(path, study)
+                made = folder.with_suffix(".tmp")
+                shutil.rmtree(made, ignore_errors=True)  # Of a test that failed meanwhile.
+                run_in_process(path, made)
+                made.rename(folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def finished(made_once, tmp_path):
+    """A copy of the small study's results, changed by keywords, for the test to change."""
+
+    def copy(name="results", **changes):
+        return shutil.copytree(made_once(**changes), tmp_path / name)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def undisturbed(made_once):
     """The results of two trials that nothing befell; only to be read."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with (folder / "small.yaml").open("w") as file:
-        YAML().dump({**SMALL_STUDY, **TWO_TRIALS}, file)
-    assert orchestrator.run(folder / "small.yaml", folder / "results", quiet=True).complete
-    return folder / "results"
+    return made_once(**TWO_TRIALS)
+
+
+def write_study(path, study):
+    """Write a study file."""
+    with path.open("w") as file:
+        YAML().dump(study, file)
 
 
 @pytest.fixture
@@ -103,8 +152,7 @@ def small_study(tmp_path):
 
     def write(**changes):
         path = tmp_path / "small.yaml"
-        with path.open("w") as file:
-            YAML().dump({**SMALL_STUDY, **changes}, file)
+        write_study(path, {**SMALL_STUDY, **changes})
         return path
 
     return write

@@ -20,6 +20,7 @@ AUDITED = (
 )
 
 
+@pytest.mark.slow
 def test_a_study_that_claims_it_is_audited_as_it_runs(
     local_ray, small_study, tmp_path, monkeypatch
 ):
@@ -79,9 +80,8 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
     assert [row[:-1] for row in rows(results, AUDITED)] == [row[:-1] for row in before]
 
 
-def test_a_damaged_snapshot_fails_alone(local_ray, small_study, tmp_path):
-    results = tmp_path / "results"
-    assert orchestrator.run(small_study(measures=["margin"]), results, quiet=True).complete
+def test_a_damaged_snapshot_fails_alone(local_ray, finished):
+    results = finished(measures=["margin"])
     assert rows(results, "SELECT count(*) FROM audit") == [(0,)]
     ((path, broken),) = rows(
         results,

@@ -142,6 +142,7 @@ def test_tune_is_handed_no_other_after_a_failure(state):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_grid_that_cannot_work_stops_early_and_goes_on_once_mended(
     local_ray, small_study, tmp_path
 ):

@@ -66,6 +66,7 @@ def test_what_keeps_it_from_doing_so_is_no_reason_to_end_the_run(folder, monkeyp
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_a_run_whose_parts_are_joined_all_the_time_ends_like_any_other(
     local_ray, small_study, tmp_path, undisturbed, monkeypatch
 ):

@@ -20,10 +20,11 @@ pytestmark = pytest.mark.ray
 ALL = "SELECT * FROM connectivity ORDER BY ALL"
 
 
-def test_successive_seeds_are_compared_once(local_ray, small_study, tmp_path, monkeypatch):
-    results = tmp_path / "results"
-    path = small_study(seeds=3, measures=["norms"], sweep={"training.batch_size": [100]})
-    assert orchestrator.run(path, results, quiet=True).complete
+THREE_SEEDS = {"seeds": 3, "measures": ["norms"], "sweep": {"training.batch_size": [100]}}
+
+
+def test_successive_seeds_are_compared_once(local_ray, finished, monkeypatch):
+    results = finished(**THREE_SEEDS)
     assert orchestrator.connectivity(results, quiet=True) == []
     seeds = rows(
         results,
@@ -57,17 +58,14 @@ def test_successive_seeds_are_compared_once(local_ray, small_study, tmp_path, mo
     assert rows(results, ALL) == stored
 
 
-def test_one_seed_is_refused(local_ray, small_study, tmp_path):
-    path = small_study(seeds=1, measures=["norms"], sweep={"training.batch_size": [100]})
-    assert orchestrator.run(path, tmp_path / "results", quiet=True).complete
+def test_one_seed_is_refused(finished):
+    results = finished(**{**THREE_SEEDS, "seeds": 1})
     with pytest.raises(ResultsError, match="no condition has snapshots of two seeds"):
-        orchestrator.connectivity(tmp_path / "results", quiet=True)
+        orchestrator.connectivity(results, quiet=True)
 
 
-def test_a_snapshot_that_is_gone_costs_its_pair_alone(local_ray, small_study, tmp_path):
-    results = tmp_path / "results"
-    path = small_study(seeds=3, measures=["norms"], sweep={"training.batch_size": [100]})
-    assert orchestrator.run(path, results, quiet=True).complete
+def test_a_snapshot_that_is_gone_costs_its_pair_alone(local_ray, finished):
+    results = finished(**THREE_SEEDS)
     ((gone, last),) = rows(
         results, "SELECT trial_id, checkpoint_id FROM final JOIN trials USING (trial_id, seed) "
         "WHERE seed = 0"

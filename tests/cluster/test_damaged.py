@@ -60,6 +60,7 @@ def test_what_is_damaged_is_kept_aside_and_made_again(undisturbed, small_study, 
     assert all(path.startswith(str(folder / "damaged")) for path in summary.set_aside)
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_is_gone_is_missed_only_if_it_is_needed(undisturbed, small_study, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "results")
     gone = next((folder / "snapshots").glob("*/10.safetensors"))

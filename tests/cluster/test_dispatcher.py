@@ -1,81 +1,18 @@
 """The dispatcher by itself, with measurers that only pretend to measure."""
 
-import os
-import signal
-import threading
-import time
-
 import pytest
 import ray
 
 from orchestrator.cluster import dispatcher as module
 from orchestrator.cluster.dispatcher import Dispatcher
-from orchestrator.cluster.measurer import Measured, MeasureOrder
+from orchestrator.cluster.measure_order import MeasureOrder
 from orchestrator.errors import ResourcesError, StorageError
 from orchestrator.results import ResultsFolder, connect
 
 from ..results.conftest import study_json
+from .pretended import DiesAsItStarts, DiesOnce, Idle, OnFullDisk, Poisoned
 
-pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
-
-
-class DiesOnce:
-    """A measurer whose process is killed by the first order that any of them is given."""
-
-    def __init__(self, marker):
-        self.marker = marker
-
-    def ready(self):
-        return None
-
-    def measure(self, order):
-        if not self.marker.exists():
-            self.marker.touch()
-            time.sleep(0.5)  # Until the next order waits behind this one.
-            os.kill(os.getpid(), signal.SIGKILL)
-        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
-
-
-class Poisoned:
-    """A measurer that the request ``poison`` kills and that the request ``endless`` occupies."""
-
-    def __init__(self, log):
-        self.log = log
-
-    def ready(self):
-        return None
-
-    def measure(self, order):
-        with self.log.open("a") as file:
-            file.write(f"{order.checkpoint_id} {' '.join(order.requests)}\n")
-        if "poison" in order.requests:
-            os.kill(os.getpid(), signal.SIGKILL)
-        if "endless" in order.requests:
-            threading.Event().wait()
-        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
-
-
-class DiesAsItStarts:
-    """A measurer whose process is killed before it runs, as often as is said."""
-
-    def __init__(self, markers, times):
-        for number in range(times):
-            if not (marker := markers / str(number)).exists():
-                marker.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def ready(self):
-        return None
-
-    def measure(self, order):
-        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
-
-
-class Idle:
-    """A measurer that is given nothing to do."""
-
-    def ready(self):
-        return None
+pytestmark = pytest.mark.ray
 
 
 def is_alive(actor):
@@ -84,16 +21,6 @@ def is_alive(actor):
     except ray.exceptions.RayActorError:
         return False
     return True
-
-
-class OnFullDisk:
-    """A measurer that can't store what it finds."""
-
-    def ready(self):
-        return None
-
-    def measure(self, order):
-        raise StorageError("no space", "make room")
 
 
 def order(name, *requests):

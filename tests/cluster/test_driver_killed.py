@@ -1,4 +1,4 @@
-"""The driver is killed at ten moments of its work, drawn by a seed, and started again each time."""
+"""The driver is killed at moments drawn by a seed, and started again each time."""
 
 import os
 import random
@@ -14,7 +14,6 @@ from .test_interruption import LONGER, finish, start, wait_until
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-KILLS = 10
 STORED = ("trials/*.parquet", "snapshots/*/*.json", "measures/*.parquet", "epochs/*.parquet")
 
 
@@ -48,20 +47,20 @@ def stored(folder):
     return sum(1 for pattern in STORED for _ in folder.glob(pattern))
 
 
-def test_ten_kills_of_the_driver_change_no_table_and_leave_nothing_behind(
-    small_study, tmp_path, monkeypatch
+@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.full)])
+def test_kills_of_the_driver_change_no_table_and_leave_nothing_behind(
+    kills, made_once, small_study, tmp_path, monkeypatch
 ):
-    study = small_study(**LONGER)
-    disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
+    study, undisturbed = small_study(**LONGER), made_once(**LONGER)
+    disturbed = tmp_path / "disturbed"
     marker, temporary = f"of-{uuid.uuid4().hex}", tmp_path / "t"
     temporary.mkdir()
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setenv("MARKER", marker)
     orphans = orphaned_segments()
-    finish(start(study, undisturbed))
     # From before anything is stored (planning) to when only measures are missing (draining).
     moments = random.Random(0)
-    shares = sorted(moments.random() for _ in range(KILLS))
+    shares = sorted(moments.random() for _ in range(kills))
     for share in shares:
         process = start(study, disturbed)
         moment = int(share * stored(undisturbed))
@@ -77,6 +76,8 @@ def test_ten_kills_of_the_driver_change_no_table_and_leave_nothing_behind(
     while left := set(processes_of(marker)) - {os.getpid()}:
         assert time.monotonic() < deadline, left
         time.sleep(0.5)
-    assert orphaned_segments() <= orphans
+    while left := orphaned_segments() - orphans:  # Others' are open to nobody for a moment, too.
+        assert time.monotonic() < deadline, left
+        time.sleep(0.5)
     # Ray keeps its logs, there and only there.
     assert {path.name for path in temporary.iterdir()} <= {"ray"}

@@ -7,11 +7,20 @@ import orchestrator
 from .comparison import assert_equal_results
 from .conftest import TWO_TRIALS
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def test_one_worker_that_measures_afterwards_gives_what_two_give_that_measure_meanwhile(
-    undisturbed, small_study, tmp_path
+def test_two_workers_that_measure_meanwhile_give_what_one_process_gives(
+    local_ray, undisturbed, small_study, tmp_path
+):
+    # Two trials and two measurers side by side, as a run does by itself on two cores.
+    study = small_study(**TWO_TRIALS, resources={})
+    assert orchestrator.run(study, tmp_path / "results", quiet=True).complete
+    assert_equal_results(tmp_path / "results", undisturbed)
+
+
+def test_one_worker_that_measures_afterwards_gives_it_too(
+    local_ray, undisturbed, small_study, tmp_path
 ):
     folder = tmp_path / "Ergebnisse, später gemessen"
     # The measurer takes one of the two cores, so that trials follow one another.

@@ -86,13 +86,10 @@ def test_whole_splits_are_no_subsets(folder):
     assert subsets(folder) == []
 
 
-@pytest.mark.ray
-def test_final_networks_keep_their_examples_and_trials_find_them(local_ray, small_study, tmp_path):
-    results = tmp_path / "results"
+def test_final_networks_keep_their_examples_and_trials_find_them(finished):
     measures = [{"margin_distribution": {"smallest": 3}}]
     data = {"name": "digits", "train_size": 200, "label_noise": 0.00001}
-    path = small_study(seeds=1, measures=measures, data=data)
-    assert orchestrator.run(path, results, quiet=True).complete
+    results = finished(seeds=1, measures=measures, data=data)
     with orchestrator.connect(results) as database:
         named = database.sql(
             "SELECT DISTINCT x::BIGINT, params_json FROM curve_points "

@@ -84,6 +84,7 @@ def test_trials_leave_a_node_that_kills_them(cluster, run, small_study, tmp_path
         model={"name": f"{FAULTY}:DiesOnNode", "node": str(node), "log": str(log)},
         measures=["margin"],
         seeds=4,
+        resources={},
     )
     told = finish(run(study, folder))
     assert "8 of 8 trials completed" in told

@@ -60,6 +60,10 @@ def test_each_measure_fails_by_itself_and_is_retried_only_if_asked(
     assert rows(folder, "SELECT value FROM measures WHERE measure = 'mended'") == [(1.0,)]
     assert rows(folder, margins) == measured
 
+    # What is still broken is asked for no more: the study is complete, its rows are out of sight.
+    without = small_study(**{**TWO_TRIALS, "seeds": 1, "checkpoints": {}, "measures": ["margin"]})
+    assert orchestrator.run(without, folder, quiet=True).complete
+
 
 @pytest.fixture
 def small_group():
@@ -84,6 +88,7 @@ def small_group():
     pytest.skip("no control group can be made here")
 
 
+@pytest.mark.slow
 def test_a_measure_that_the_kernel_kills_for_its_memory_fails_alone(
     local_ray, small_study, tmp_path, small_group
 ):

@@ -41,6 +41,7 @@ def command(environment, *arguments):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_an_installed_measure_is_one_among_the_others(environment, small_study, tmp_path):
     asked = ["prediction_entropy", {"prediction_entropy": {"temperature": 2.0}}]
     study = small_study(measures=asked, sweep={"training.batch_size": [100]}, seeds=1)

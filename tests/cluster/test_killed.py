@@ -6,7 +6,7 @@ import orchestrator
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import TWO_TRIALS
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 # A resume state after every epoch, so that small trials have one to be killed over.
 EAGER = {
@@ -36,17 +36,16 @@ def kill(at, file, **more):
                 kill("renamed", r"trials/\w+-\d+-completed"),
             ],
             id="after a commit record, and after the trial's last row",
-            marks=pytest.mark.slow,
         ),
         pytest.param(
             [EAGER, kill("half", r"resume/\."), kill("named", r"resume/\w+\.safetensors")],
             id="half a resume state, and before it has its name",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.full,
         ),
         pytest.param(
             [EAGER, kill("renamed", r"resume/\w+\.previous"), kill("renamed", r"epochs/")],
             id="between two resume states, and between rows and resume state",
-            marks=pytest.mark.slow,
+            marks=pytest.mark.full,
         ),
         # … and a measurer.
         pytest.param(

@@ -19,13 +19,10 @@ VALUES = (
 
 
 def test_measuring_afterwards_gives_what_measuring_at_once_gives(
-    local_ray, small_study, tmp_path, monkeypatch
+    local_ray, made_once, finished, monkeypatch
 ):
-    at_once, later = tmp_path / "at once", tmp_path / "later"
-    path = small_study(seeds=1)
-    assert orchestrator.run(path, at_once, quiet=True).complete
-    path = small_study(seeds=1, measures=["margin"])
-    assert orchestrator.run(path, later, quiet=True).complete
+    at_once = made_once(seeds=1)
+    later = finished(seeds=1, measures=["margin"])
     trained = rows(later, "SELECT trial_id, written_at FROM trials ORDER BY 1")
 
     summary = orchestrator.measure(later, ["hessian_trace", "norms"], quiet=True)

@@ -14,9 +14,10 @@ from tests.object_store import ObjectStore
 
 from .comparison import assert_equal_results
 from .conftest import TWO_TRIALS
+from .in_process import run_in_process
 from .test_interruption import LONGER, finish, start, wait_until
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 FAULTY = f"{__package__}.faulty"
 
@@ -53,7 +54,6 @@ def test_a_study_on_a_store_ends_with_the_tables_of_one_on_a_disk(
     assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), undisturbed)
 
 
-@pytest.mark.slow
 def test_killed_trials_and_measurers_change_no_table(
     local_ray, object_store, store_url, small_study, tmp_path
 ):
@@ -64,11 +64,10 @@ def test_killed_trials_and_measurers_change_no_table(
     assert (tmp_path / "trial").exists()
     assert (tmp_path / "measurer").exists()
     # Now nothing is killed any more.
-    assert orchestrator.run(study, tmp_path / "undisturbed", quiet=True).complete
+    run_in_process(study, tmp_path / "undisturbed")
     assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), tmp_path / "undisturbed")
 
 
-@pytest.mark.slow  # The store is asked again for half a minute.
 def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
     local_ray, small_study, tmp_path, monkeypatch
 ):
@@ -87,7 +86,6 @@ def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
     assert store.process.poll() is not None
 
 
-@pytest.mark.slow
 def test_a_killed_run_is_gone_on_with_and_a_living_one_left_alone(
     object_store, store_url, small_study, tmp_path
 ):
@@ -106,5 +104,5 @@ def test_a_killed_run_is_gone_on_with_and_a_living_one_left_alone(
     assert "waiting at most 60 s" in output
     assert "2 of 2 trials completed" in output
     undisturbed = tmp_path / "undisturbed"
-    finish(start(study, undisturbed))
+    run_in_process(study, undisturbed)
     assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), undisturbed)

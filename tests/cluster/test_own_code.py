@@ -79,6 +79,7 @@ def test_what_is_installed_is_not_sent(small_study, tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_the_workers_of_a_cluster_run_the_code_that_was_sent(local_ray, small_study, own_modules):
     study = small_study(
         measures=["own_measures_to_send:where"], sweep={"training.batch_size": [100]}, seeds=1
@@ -96,6 +97,7 @@ def test_the_workers_of_a_cluster_run_the_code_that_was_sent(local_ray, small_st
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_what_a_worker_cannot_import_is_told_before_training(local_ray, small_study, tmp_path):
     # Installed as far as the driver can tell, but not on the workers.
     site = tmp_path / "site-packages"

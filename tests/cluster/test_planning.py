@@ -45,13 +45,13 @@ def test_a_probe_measures_each_shape_once(
 ) -> None:
     monkeypatch.setattr(planning, "PROBE_SECONDS", 0.4)
     measured: list[object] = []
-    once = planning._measure_once
+    once = planning.measure_once
 
     def counted(*arguments: object) -> float:
         measured.append(torch.get_num_threads())
         return once(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(planning, "_measure_once", counted)
+    monkeypatch.setattr(planning, "measure_once", counted)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

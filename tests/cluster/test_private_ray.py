@@ -165,10 +165,10 @@ def test_only_what_killed_runs_left_is_removed(tmp_path):
     killed, running, beginning, others = (tmp_path / f"session_{number}" for number in range(4))
     for folder in (killed, running, beginning, others):
         (folder / "logs").mkdir(parents=True)
-    (beginning / private_ray._OWNED).touch()  # Its lock comes next.
-    (killed / private_ray._OWNED).touch()
-    with private_ray._own(running):
+    (beginning / private_ray.OWNED).touch()  # Its lock comes next.
+    (killed / private_ray.OWNED).touch()
+    with private_ray.owned(running):
         for old in (killed, running):
-            os.utime(old / private_ray._OWNED, (0, 0))
-        private_ray._remove_what_killed_runs_left(tmp_path)
+            os.utime(old / private_ray.OWNED, (0, 0))
+        private_ray.remove_what_killed_runs_left(tmp_path)
         assert sorted(tmp_path.iterdir()) == [running, beginning, others]

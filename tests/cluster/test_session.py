@@ -3,8 +3,8 @@ import ray
 
 from orchestrator.cluster import session
 from orchestrator.cluster.session import (
-    _ask_a_worker,
-    _capacity,
+    ask_a_worker,
+    capacity,
     distinct_needs,
     measurers_beside_a_trial,
     ray_session,
@@ -85,9 +85,9 @@ def test_a_cluster_counts_as_large_as_its_autoscaler_may_make_it(monkeypatch):
     state = ray._private.state.GlobalState
     most = {"CPU": 80, "GPU": 8}
     monkeypatch.setattr(state, "get_max_resources_from_cluster_config", lambda self: most)
-    assert _capacity() == {"CPU": 80, "GPU": 8, "memory": 1.0}
+    assert capacity() == {"CPU": 80, "GPU": 8, "memory": 1.0}
     monkeypatch.setattr(state, "get_max_resources_from_cluster_config", lambda self: None)
-    assert _capacity() == {"CPU": 16.0, "memory": 1.0}
+    assert capacity() == {"CPU": 16.0, "memory": 1.0}
 
 
 def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch, tmp_path):
@@ -124,11 +124,11 @@ def test_workers_that_cannot_reach_the_results_are_found_before_anything_is_trai
     with pytest.raises(
         ResultsError, match=r"worker .* cannot reach the results: .*not exist"
     ) as no:
-        _ask_a_worker(STUDY, nowhere, 1.0)
+        ask_a_worker(STUDY, nowhere, 1.0)
     assert "mount their folder at the same path" in no.value.hint
     unreachable = ResultsFolder("s3://results/x?endpoint_override=http://127.0.0.1:9")
     with pytest.raises(ResultsError, match=r"cannot reach the results: .*Failed to connect"):
-        _ask_a_worker(STUDY, unreachable, 1.0)
+        ask_a_worker(STUDY, unreachable, 1.0)
 
 
 def test_measurers_leave_room_for_the_largest_trial(monkeypatch):
@@ -138,7 +138,7 @@ def test_measurers_leave_room_for_the_largest_trial(monkeypatch):
         cpus = given.measurer.cpus or 0
         return measurers_beside_a_trial(given, needs, cpus)
 
-    monkeypatch.setattr(session, "_capacity", lambda: {"CPU": 4.0, "GPU": 1.0})
+    monkeypatch.setattr(session, "capacity", lambda: {"CPU": 4.0, "GPU": 1.0})
     assert fitting({"cpus": 1}, {"cpus": 1}) == 3
     assert fitting({"cpus": 1}, {"cpus": 1}, {"cpus": 3}) == 1
     assert fitting({"cpus": 1}, {"cpus": 4}) == 0

@@ -15,8 +15,7 @@ from orchestrator.results.storage import RESERVE_BYTES
 
 from .comparison import assert_equal_results
 from .conftest import TWO_TRIALS
-
-pytestmark = pytest.mark.ray
+from .in_process import run_in_process
 
 MEGABYTE = 2**20
 # Networks of a megabyte, which fill a disk sooner than rows do.
@@ -62,6 +61,8 @@ def unfinished(folder):
     return list(folder.rglob(".*.tmp"))
 
 
+@pytest.mark.ray
+@pytest.mark.slow
 def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
     local_ray, disk, inject, small_study, tmp_path
 ):
@@ -97,16 +98,14 @@ def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
     disk.clear()
     assert orchestrator.run(study, folder, quiet=True).complete
     undisturbed = tmp_path / "undisturbed"
-    assert orchestrator.run(study, undisturbed, quiet=True).complete
+    assert run_in_process(study, undisturbed).complete
     assert_equal_results(folder, undisturbed)
 
 
-def test_results_on_a_read_only_disk_can_be_read_and_nothing_else(
-    local_ray, disk, small_study, tmp_path
-):
+def test_results_on_a_read_only_disk_can_be_read_and_nothing_else(disk, small_study, tmp_path):
     study = small_study(**{**TWO_TRIALS, "seeds": 1, "measures": ["margin"]})
     folder = disk.path / "results"
-    assert orchestrator.run(study, folder, quiet=True).complete
+    assert run_in_process(study, folder).complete
     disk.remount("ro")
     assert study_status(folder).running is None
     assert orchestrator.report(folder, tmp_path / "report.html").is_file()
@@ -125,6 +124,7 @@ def test_results_on_a_read_only_disk_can_be_read_and_nothing_else(
     assert len(json.loads((folder / "provenance.json").read_text())["runs"]) == 2
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_in_a_home_that_cannot_be_written_a_study_runs_all_the_same(disk, small_study, tmp_path):
     disk.remount("ro")
@@ -143,6 +143,7 @@ def test_in_a_home_that_cannot_be_written_a_study_runs_all_the_same(disk, small_
     assert not list(disk.path.iterdir())
 
 
+@pytest.mark.ray
 @pytest.mark.slow
 def test_without_room_in_shared_memory_a_study_runs_all_the_same(small_study, tmp_path):
     # In a mount namespace of its own, so that nobody else's shared memory goes.

@@ -8,7 +8,7 @@ import torch
 
 from orchestrator.cluster import auditing, measurer, planning
 from orchestrator.cluster.audit_backlog import AuditOrder
-from orchestrator.cluster.measurer import MeasureOrder
+from orchestrator.cluster.measure_order import MeasureOrder
 from orchestrator.data import Dataset, load_dataset
 from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder

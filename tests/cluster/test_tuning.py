@@ -6,7 +6,7 @@ import pytest
 from orchestrator.cluster.run_state import CanaryFirst
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder
-from orchestrator.cluster.tuning import _tuner
+from orchestrator.cluster.tuning import build_tuner
 from orchestrator.results import ResultsFolder
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
@@ -31,7 +31,7 @@ def test_what_tune_unpickles_for_each_trial_does_not_grow_with_the_study(local_r
             for trial in expand_trials(study)
         }
         folder, search = ResultsFolder(tmp_path), CanaryFirst(1, 1)
-        tuner = _tuner(folder, study, orders, SharedData([]), search)
+        tuner = build_tuner(folder, study, orders, SharedData([]), search)
         return len(cloudpickle.dumps(tuner._local_tuner.trainable))
 
     assert pickled(200) == pickled(1)

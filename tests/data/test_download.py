@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from orchestrator.data import download, obtain
-from orchestrator.data.download import Download, fetch
+from orchestrator.data import obtain
+from orchestrator.data.download import Download, ProgressBar, fetch
 from orchestrator.data.files import Layout
 from orchestrator.errors import DataError
 
@@ -98,15 +98,15 @@ def test_no_server_is_said_briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_progress_is_told(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[float] = []
-    bars: list[download._ProgressBar] = []
-    original = download._ProgressBar.update
+    bars: list[ProgressBar] = []
+    original = ProgressBar.update
 
-    def update(bar: download._ProgressBar, amount: int) -> None:
+    def update(bar: ProgressBar, amount: int) -> None:
         original(bar, amount)
-        seen.append(bar._progress.tasks[0].completed)
+        seen.append(bar.completed)
         bars.append(bar)
 
-    monkeypatch.setattr(download._ProgressBar, "update", update)
+    monkeypatch.setattr(ProgressBar, "update", update)
     fetch(wanted(server, "images.gz"), tmp_path / "cache")
     assert len(seen) > 3
     assert bars[-1].total == len(CONTENT)

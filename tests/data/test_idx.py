@@ -118,7 +118,7 @@ FASHION_MNIST = SYSTEM_ROOTS[0] / "fashion-mnist"
     not FASHION_MNIST.is_dir(), reason="needs the Debian package dataset-fashion-mnist"
 )
 def test_fashion_mnist_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.data.files._USER_ROOTS", ())
+    monkeypatch.setattr("orchestrator.data.files.USER_ROOTS", ())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("ORCHESTRATOR_DATA", raising=False)
     dataset = load_dataset(BuiltinData(name="fashion_mnist", train_size=5000))

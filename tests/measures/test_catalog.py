@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from orchestrator.measures import catalog, measure_snapshot
 from orchestrator.measures.build import BUILT_IN
-from orchestrator.measures.norms.jiang_norms import _ROWS as JIANG
+from orchestrator.measures.norms.jiang_norms import ROWS as JIANG
 from orchestrator.study.measure_options import BUILT_IN_OPTIONS, MeasureRequest, name_of
 from tests.measures.cases import CASES, Case
 

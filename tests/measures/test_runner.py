@@ -4,6 +4,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Callable, Hashable
 from math import isfinite, isnan
 from textwrap import dedent
 from typing import Any, get_args
@@ -15,8 +16,8 @@ from torch import nn
 
 from orchestrator.measures import MeasureContext, build_measure, measure_snapshot
 from orchestrator.measures.base import Need
-from orchestrator.measures.norms.jiang_norms import _ROWS as JIANG
-from orchestrator.measures.runner import _repeatable
+from orchestrator.measures.norms.jiang_norms import ROWS as JIANG
+from orchestrator.measures.runner import repeatable_convolutions
 from orchestrator.study.measure_options import MeasureRequest
 from orchestrator.training import UpdateRule
 from tests.measures.cases import CASES, CROSS_ENTROPY, Case, case, random_dataset
@@ -241,14 +242,28 @@ def test_a_request_without_a_value_is_an_error() -> None:
     assert (row["status"], row["error"]) == ("error", "MeasureError: it yielded no value")
 
 
+def keys_shared_in(context: MeasureContext) -> set[Hashable]:
+    """The keys of everything that measures share there from now on."""
+    keys: set[Hashable] = set()
+    shared = context.shared
+
+    def noting(key: Hashable, compute: Callable[[], Any]) -> Any:
+        keys.add(key)
+        return shared(key, compute)
+
+    context.shared = noting  # type: ignore[method-assign, assignment]
+    return keys
+
+
 @pytest.mark.parametrize("name", list(all_requests()))
 def test_what_a_measure_needs_is_what_it_builds(name: str) -> None:
     built = set()
     for subject in (case("mlp"), case("tanh")):
         context = subject.context(update_rule=UpdateRule(0.1))
+        keys = keys_shared_in(context)
         measure = build_measure(all_requests()[name])
         list(measure.compute(context))
-        built |= {need for need in get_args(Need) if need in context._shared}
+        built |= keys & set(get_args(Need))
     # Relative flatness is exact on networks this small.
     assert measure.needs == built or name == "relative_flatness"
 
@@ -269,7 +284,7 @@ def test_what_is_large_is_kept_until_the_last_that_needs_it() -> None:
     order = list(dict.fromkeys(row["measure"].partition("_")[0] for row in rows))
     assert order == ["gradient", "hessian", "margin"]
     assert calls.count(True) == 2  # one pass of each split
-    assert "gradient_graph" not in subject._shared
+    assert subject.shared("gradient_graph", lambda: "built again") == "built again"
 
 
 def test_an_interrupt_is_not_caught() -> None:
@@ -363,7 +378,7 @@ def test_a_value_that_is_not_finite_says_why() -> None:
 def test_convolutions_on_a_gpu_are_asked_to_be_repeatable_and_precise() -> None:
     cudnn = torch.backends.cudnn
     before = (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark)
-    with _repeatable(torch.device("cuda")):
+    with repeatable_convolutions(torch.device("cuda")):
         assert (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark) == (True, False, False)
     assert (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark) == before
 

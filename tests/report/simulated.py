@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.report.figures import FIGURE_KEYS
 from orchestrator.results import ResultsFolder, write_part
 
 PROVENANCE = {
@@ -35,6 +36,14 @@ CATALOG = [
     ("hessian_eigenvalue_1", "flatness", "λ_1", "loss / weight²", "lower", "arXiv:1811.07062"),
     ("weight_norm", "norm", "‖θ‖", "weight", "lower", "Neyshabur et al., arXiv:1503.00036"),
 ]
+
+
+# The figures that a simulated study asks for, and the others.
+UNASKED = {
+    *("interventions", "margin-distribution", "smallest-margins"),
+    *("spectral-density", "loss-slices", "loss-planes"),
+}
+DRAWN = tuple(key for key in FIGURE_KEYS if key not in UNASKED)
 
 
 def study_content(**changes: Any) -> dict[str, Any]:

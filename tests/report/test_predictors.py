@@ -6,7 +6,7 @@ from scipy import stats
 
 from orchestrator.report.figures.environments import environments_figure
 from orchestrator.report.figures.granulated import granulated_figure
-from orchestrator.report.predictors import as_tau, ceilings, rank, trained_networks
+from orchestrator.report.predictors import GAPS, as_tau, ceilings, rank, trained_networks
 from orchestrator.report.source import open_source
 from tests.report.simulated import simulate, study_content
 
@@ -32,7 +32,9 @@ def test_one_row_a_trained_network_with_every_measure_that_varies(trained):
 
 def test_ranks_with_p_values_adjusted_for_all_of_them(trained):
     found = rank(trained)
-    assert len(found) == 10
+    assert [(one.predictor.column, one.gap) for one in found] == [
+        (predictor.column, gap) for predictor in trained.predictors for gap in GAPS
+    ]
     for one in found:
         x, y = trained.rows.floats(one.predictor.column), trained.rows.floats(one.gap)
         assert one.tau.value == pytest.approx(stats.kendalltau(x, y).statistic)

@@ -139,7 +139,7 @@ def test_a_crash_at_any_point_loses_nothing(
     if point == "before the rename":
         monkeypatch.setattr(Path, "replace", crash_before)
     elif point == "after the rename":
-        monkeypatch.setattr(compaction, "_remove", crash)
+        monkeypatch.setattr(compaction, "remove_unchanged", crash)
     elif point == "after the first removal":
         monkeypatch.setattr(Path, "unlink", crash_second)
     else:
@@ -161,7 +161,7 @@ def test_a_crash_at_any_point_loses_nothing(
 def test_what_comes_meanwhile_is_kept(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = compaction._remove
+    original = compaction.remove_unchanged
 
     def write_first(read: Any) -> None:
         if any(path.parent.name == "measures" for path in read):
@@ -171,7 +171,7 @@ def test_what_comes_meanwhile_is_kept(
             write_part(filled, "measures", [changed], "a0-10-x")
         original(read)
 
-    monkeypatch.setattr(compaction, "_remove", write_first)
+    monkeypatch.setattr(compaction, "remove_unchanged", write_first)
     compact(filled)
     assert parts(filled, "measures") == [
         "a0-10-x.parquet",

@@ -5,11 +5,12 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from orchestrator.errors import ResultsError
+from orchestrator.errors import ResultsError, StorageError
 from orchestrator.results import lease
 from orchestrator.results.lease import StoreLease
 from orchestrator.results.lock import LockHolder
@@ -60,12 +61,11 @@ def test_it_is_given_back_when_its_holder_fails(folder: StorePath) -> None:
 def test_that_of_a_killed_process_ends_by_itself(
     folder: StorePath, caplog: pytest.LogCaptureFixture
 ) -> None:
-    left = StoreLease(folder)
-    left._content = b'{"pid": 1, "host": "gone", "since": "then"}'
-    left._renew()  # And then never again.
-    assert left.holder() == LockHolder(1, "gone", "then")
+    left = folder / ".leases" / "left.json"
+    left.write_bytes(b'{"pid": 1, "host": "gone", "since": "then"}')  # And then never again.
+    assert StoreLease(folder).holder() == LockHolder(1, "gone", "then")
     with StoreLease(folder)():
-        assert left._own not in leases(folder)
+        assert left not in leases(folder)
     assert "waiting at most 4 s to see whether another run still works on it" in caplog.text
 
 
@@ -98,25 +98,49 @@ def test_of_those_who_come_at_once_never_two_get_in(folder: StorePath, attempt: 
 
 
 def test_who_has_lost_it_is_interrupted(folder: StorePath, caplog: Any) -> None:
-    held = StoreLease(folder)
-    with held():
-        held._own.unlink()  # As the next run does, after this one was stopped for too long.
+    with StoreLease(folder)():
+        (own,) = leases(folder)
+        own.unlink()  # As the next run does, after this one was stopped for too long.
         with pytest.raises(KeyboardInterrupt):
             threading.Event().wait(60)
     assert "the lease has ended before this run: it stops" in caplog.text
     assert leases(folder) == []
 
 
+class Outages:
+    """Makes the store unreachable for renewals, and counts them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.renewed = self.failed = 0
+        self.since: float | None = None
+        for name in ("exists", "write_bytes"):
+            monkeypatch.setattr(StorePath, name, self.through(getattr(StorePath, name)))
+
+    def through(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def reached(path: StorePath, *content: bytes) -> Any:
+            if self.since is not None:
+                path = StorePath(path.key, "endpoint_override=http://127.0.0.1:9")
+            try:
+                found = method(path, *content)
+            except StorageError:
+                self.failed += 1
+                raise
+            self.renewed += len(content)
+            return found
+
+        return reached
+
+
 def test_who_could_not_renew_it_in_time_is_interrupted_once_that_is_known(
-    folder: StorePath, caplog: Any
+    folder: StorePath, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held = StoreLease(folder)
-    own, unreachable = held._own, "endpoint_override=http://127.0.0.1:9"
-    with held():
-        held._own = StorePath(own.key, unreachable)
-        while time.time() - held._renewed_at < lease.EXPIRY_SECONDS or not held._out_of_touch:
+    outages = Outages(monkeypatch)
+    with StoreLease(folder)():
+        (own,) = leases(folder)
+        outages.since = time.time()
+        while time.time() - outages.since < lease.EXPIRY_SECONDS or not outages.failed:
             threading.Event().wait(0.1)
-        held._own = own  # It can be reached again.
+        outages.since = None
         with pytest.raises(KeyboardInterrupt):
             threading.Event().wait(60)
     assert "the lease has ended before this run: it stops" in caplog.text
@@ -128,13 +152,12 @@ def test_an_outage_shorter_than_the_lease_is_survived(
     folder: StorePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "EXPIRY_SECONDS", 60.0)
-    held = StoreLease(folder)
-    own, unreachable = held._own, "endpoint_override=http://127.0.0.1:9"
-    with held():
-        held._own = StorePath(own.key, unreachable)
-        while not held._out_of_touch:
+    outages = Outages(monkeypatch)
+    with StoreLease(folder)():
+        outages.since = time.time()
+        while not outages.failed:
             threading.Event().wait(0.1)
-        held._own = own
-        while held._out_of_touch:
+        outages.since, renewed = None, outages.renewed
+        while outages.renewed == renewed:
             threading.Event().wait(0.1)
     assert leases(folder) == []

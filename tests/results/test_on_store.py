@@ -108,7 +108,7 @@ def test_what_was_written_again_since_it_was_read_stays(
 ) -> None:
     from orchestrator.results import compaction
 
-    original = compaction._remove
+    original = compaction.remove_unchanged
 
     def write_first(read: Any) -> None:
         if any(path.parent.name == "measures" for path in read):
@@ -116,7 +116,7 @@ def test_what_was_written_again_since_it_was_read_stays(
             write_part(stored, "measures", [changed], "a0-10-x")
         original(read)
 
-    monkeypatch.setattr(compaction, "_remove", write_first)
+    monkeypatch.setattr(compaction, "remove_unchanged", write_first)
     compact(stored)
     names = {path.name for path in stored.table("measures").iterdir()}
     assert names == {"_schema.parquet", "compact-1.parquet", "a0-10-x.parquet"}

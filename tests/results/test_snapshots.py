@@ -119,18 +119,25 @@ def test_a_record_that_leads_elsewhere_does_not_count(
     assert committed_snapshots(folder) == []
 
 
+def records_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The trial and step of each record that is read from now on."""
+    read: list[str] = []
+    original = Path.read_text
+
+    def noting(path: Path, *given: Any, **options: Any) -> str:
+        if path.suffix == ".json":
+            read.append(f"{path.parent.name}-{path.stem}")
+        return original(path, *given, **options)
+
+    monkeypatch.setattr(Path, "read_text", noting)
+    return read
+
+
 @pytest.mark.usefixtures("settled")
 def test_what_was_read_is_not_read_again(
     folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[str] = []
-    original = module._read_record
-
-    def record(path: Path, schema: Any) -> dict[str, Any] | None:
-        read.append(f"{path.parent.name}-{path.stem}")
-        return original(path, schema)
-
-    monkeypatch.setattr(module, "_read_record", record)
+    read = records_read(monkeypatch)
     rows = [take(folder, "a", 1), take(folder, "b", 1)]
     assert committed_snapshots(folder) == rows
     assert sorted(read) == ["a-1", "b-1"]
@@ -178,19 +185,12 @@ def test_what_is_left_out_is_not_read_and_is_there_again_for_who_wants_it(
     folder: ResultsFolder, settled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = take(folder, "a", 1), take(folder, "a", 2)
-    read: list[str] = []
-    original = module._read_record
-
-    def noting(path: Path, schema: Any) -> dict[str, Any] | None:
-        read.append(path.stem)
-        return original(path, schema)
-
-    monkeypatch.setattr(module, "_read_record", noting)
+    read = records_read(monkeypatch)
     assert committed_snapshots(folder, without={"a-1"}) == [second]
-    assert read == ["2"]
+    assert read == ["a-2"]
     assert committed_snapshots(folder) == [first, second]
     assert committed_snapshots(folder, without={"a-1"}) == [second]
-    assert sorted(read) == ["1", "2"]
+    assert sorted(read) == ["a-1", "a-2"]
 
 
 def test_the_list_is_of_what_has_a_record_and_a_network(folder: ResultsFolder) -> None:

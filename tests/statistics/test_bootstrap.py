@@ -12,6 +12,7 @@ from orchestrator.statistics.bootstrap import (
 )
 from orchestrator.statistics.correlation import pearson
 from orchestrator.statistics.resampling import Resampling
+from tests.binomial import assert_at_least, assert_below, with_simulations
 
 
 def weighted_pearson(x, y, weights):
@@ -22,13 +23,16 @@ def weighted_pearson(x, y, weights):
     return covariance / np.sqrt(variances)
 
 
+@with_simulations(150, 2000)
 @pytest.mark.parametrize("seeds", [2, 3])
-def test_intervals_cover_the_truth_where_a_bootstrap_over_rows_does_not(clustered, seeds):
+def test_intervals_cover_the_truth_where_a_bootstrap_over_rows_does_not(
+    clustered, seeds, simulations
+):
     generator = np.random.default_rng(1)
     many = clustered(20_000, generator)
     truth = np.corrcoef(many.x, many.y)[0, 1]
-    studies, hits, naive_hits, percentile_hits = 150, 0, 0, 0
-    for number in range(studies):
+    hits, naive_hits, percentile_hits = 0, 0, 0
+    for number in range(simulations):
         study = clustered(seeds, generator)
         few = Resampling(resamples=200, seed=number)
         estimate = pearson(study.x, study.y, study.groups, few)
@@ -42,8 +46,8 @@ def test_intervals_cover_the_truth_where_a_bootstrap_over_rows_does_not(clustere
         whole = np.hstack(drawn)[:, study.groups.trial]
         low, high = np.quantile(weighted_pearson(study.x, study.y, whole), [0.025, 0.975])
         percentile_hits += low <= truth <= high
-    assert hits / studies >= 0.90
-    assert naive_hits / studies < 0.65
+    assert_at_least(0.95, hits, simulations)
+    assert_below(0.65, naive_hits, simulations)
     assert naive_hits < percentile_hits < hits
 
 

@@ -16,8 +16,9 @@ from orchestrator.statistics.mean import mean
 from orchestrator.statistics.partial import partial_correlation
 from orchestrator.statistics.ranking import kendall
 from orchestrator.statistics.resampling import Resampling
+from tests.binomial import assert_below, assert_covers, with_simulations
 
-STUDIES, SEEDS, CONDITIONS, SNAPSHOTS = 400, 4, 6, 4
+SEEDS, CONDITIONS, SNAPSHOTS = 4, 6, 4
 FOLLOWED, OTHER = np.linspace(0, 2, CONDITIONS), np.tile([0.0, 1.0], 3)
 
 
@@ -92,15 +93,16 @@ def endless():
     return Study(np.random.default_rng(7), seeds=2000)
 
 
-def coverage(interval, truth, seed=0):
+def covered_by(interval, truth, studies, seed=0):
     generator = np.random.default_rng(seed)
     covered = 0
-    for number in range(STUDIES):
+    for number in range(studies):
         estimate = interval(Study(generator), Resampling(resamples=200, seed=number))
         covered += estimate.low <= truth <= estimate.high
-    return covered / STUDIES
+    return covered
 
 
+@with_simulations(200, 4000)
 @pytest.mark.parametrize(
     ("interval", "truth"),
     [
@@ -112,8 +114,8 @@ def coverage(interval, truth, seed=0):
         (weakening_of, weakening_truth),
     ],
 )
-def test_intervals_over_trials_cover_the_truth(endless, interval, truth):
-    assert 0.92 <= coverage(interval, truth(endless)) <= 0.98
+def test_intervals_over_trials_cover_the_truth(endless, interval, truth, simulations):
+    assert_covers(covered_by(interval, truth(endless), simulations), simulations)
 
 
 def rows_resampled(statistic):
@@ -146,11 +148,11 @@ def row_correlations(x, y):
     ],
 )
 def test_a_bootstrap_over_rows_does_not(endless, statistic, truth):
-    assert coverage(rows_resampled(statistic), truth(endless)) < 0.8
+    assert_below(0.8, covered_by(rows_resampled(statistic), truth(endless), 200), 200)
 
 
 def test_nor_does_fishers_interval_of_independent_rows(endless):
     def interval(study, _):
         return partial_correlation(study.x, study.y, {"loss": study.loss}).independent
 
-    assert coverage(interval, partial_truth(endless)) < 0.8
+    assert_below(0.8, covered_by(interval, partial_truth(endless), 200), 200)

@@ -4,6 +4,7 @@ from scipy import stats
 
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.factor_share import factor_share, noncentral_f
+from tests.binomial import assert_covers, with_simulations
 
 # Three levels of a factor, two conditions in each.
 LEVEL = np.repeat([0, 1, 2], 2)
@@ -65,20 +66,21 @@ def test_many_networks_and_large_effects_have_an_interval():
         assert (found.high - found.low) < 0.1 * truth
 
 
+@with_simulations(400, 4000)
 @pytest.mark.parametrize("effect", [0.0, 1.0, 4.0])
-def test_covers_the_truth_and_is_not_biased(effect):
+def test_covers_the_truth_and_is_not_biased(effect, simulations):
     generator = np.random.default_rng(1)
     means = effect * np.array([0, 1, 0.3])
     factor, groups = layout(3)
     expected = means[LEVEL] + OTHER
     truth = np.var(means) / (np.var(means) + 1)
     hits, values = 0, []
-    for _ in range(400):
+    for _ in range(simulations):
         noise = generator.normal(size=(6, 3))
         found = factor_share((expected[:, None] + noise).ravel(), factor, groups)
         hits += found.low <= truth <= found.high
         values.append(found.value)
-    assert 0.92 <= hits / 400 <= 0.98
+    assert_covers(hits, simulations)
     assert np.mean(values) == pytest.approx(truth, abs=0.03)
 
 

@@ -7,6 +7,7 @@ from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.granulated import granulated_kendall, within_kendall
 from orchestrator.statistics.grid import Grid
 from orchestrator.statistics.resampling import Resampling
+from tests.binomial import assert_covers, with_simulations
 from tests.statistics.references import tau_a
 
 FEW = Resampling(resamples=200)
@@ -79,8 +80,9 @@ def test_averaged_resamples_are_those_of_resampled_trials():
     assert half_width == pytest.approx(3.182446 * spread, rel=0.02)
 
 
+@with_simulations(200, 2000)
 @pytest.mark.parametrize("seeds", ["averaged", "axis"])
-def test_intervals_cover_what_studies_of_other_seeds_find_on_average(seeds):
+def test_intervals_cover_what_studies_of_other_seeds_find_on_average(seeds, simulations):
     shape = (3, 3, 2)
     columns, seed = full_grid(shape, 3)
     grid, generator = Grid.of(columns), np.random.default_rng(5)
@@ -94,10 +96,11 @@ def test_intervals_cover_what_studies_of_other_seeds_find_on_average(seeds):
         resampling = Resampling(resamples=200, seed=number)
         return granulated_kendall(x, y, grid, seed, seeds, resampling=resampling).overall
 
-    found = [simulated(number) for number in range(200)]
+    found = [simulated(number) for number in range(simulations)]
     truth = np.mean([one.value for one in found])
     assert 0.1 < truth < 0.7  # Far from its ends.
-    assert 0.9 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.985
+    covered = sum(one.low <= truth <= one.high for one in found)
+    assert_covers(covered, simulations, widest=0.985)
 
 
 def test_one_hyperparameter_can_make_the_pooled_tau_and_not_the_granulated():

@@ -7,6 +7,7 @@ from orchestrator.statistics.correlation import pearson
 from orchestrator.statistics.factor_share import factor_share
 from orchestrator.statistics.intervention_effects import intervention_effects
 from orchestrator.statistics.resampling import Resampling
+from tests.binomial import assert_covers, with_simulations
 
 WAYS = ("usual", "sam", "smoothing", "decay")
 FEW = Resampling(resamples=200)
@@ -104,13 +105,14 @@ def test_change_combines_the_intervals_of_two_correlations():
     assert found.effects[2].change.low < 0 < found.effects[2].change.high
 
 
-def test_change_covers_the_truth():
+@with_simulations(300, 4000)
+def test_change_covers_the_truth(simulations):
     """True r is −0.8 in the reference and 0 under the other way; few seeds in three conditions."""
     generator = np.random.default_rng(6)
     ways = np.repeat(["usual", "other"], 12)
     groups = Groups.of(range(24), np.repeat(range(6), 4).tolist())
     hits = 0
-    for number in range(300):
+    for number in range(simulations):
         y = generator.normal(size=24)
         x = np.where(ways == "usual", -0.8 * y, 0) + np.where(ways == "usual", 0.6, 1.0) * (
             generator.normal(size=24)
@@ -118,7 +120,7 @@ def test_change_covers_the_truth():
         few = Resampling(resamples=100, seed=number)
         change = intervention_effects(x, y, ways.tolist(), "usual", groups, few).effects[0].change
         hits += change.low <= 0.8 <= change.high
-    assert 0.92 <= hits / 300 <= 0.99
+    assert_covers(hits, simulations, widest=0.99)
 
 
 def test_rows_that_are_not_finite_are_counted():

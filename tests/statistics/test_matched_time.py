@@ -6,6 +6,7 @@ from orchestrator.statistics.matched_time import (
     compare_at_equal_updates,
     compare_matched_times,
 )
+from tests.binomial import assert_covers, with_simulations
 
 EPOCHS = np.array([1.0, 2, 4, 8, 16, 32])
 
@@ -81,9 +82,10 @@ def test_snapshots_before_the_first_update_do_not_count():
     assert matched.difference.n == 9 * 5
 
 
+@with_simulations(200, 2000)
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("by_updates", [0.5, 1.0])
-def test_intervals_cover_the_difference(by_updates, seeds):
+def test_intervals_cover_the_difference(by_updates, seeds, simulations):
     """Networks differ in where they start and in how fast their margin grows."""
 
     def simulated(generator, seeds):
@@ -101,8 +103,9 @@ def test_intervals_cover_the_difference(by_updates, seeds):
 
     generator = np.random.default_rng(2)
     truth = np.mean([simulated(generator, 200).value for _ in range(5)])
-    found = [simulated(generator, seeds) for _ in range(200)]
-    assert 0.91 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.985
+    found = [simulated(generator, seeds) for _ in range(simulations)]
+    covered = sum(one.low <= truth <= one.high for one in found)
+    assert_covers(covered, simulations, widest=0.985)
 
 
 def test_a_single_seed_leaves_the_difference_of_shares_without_an_interval():

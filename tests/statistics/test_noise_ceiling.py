@@ -10,6 +10,7 @@ from orchestrator.statistics.noise_ceiling import (
     measure_reliability,
     noise_ceiling,
 )
+from tests.binomial import assert_covers, with_simulations
 
 # Shrout and Fleiss 1979, table 2: six targets, four judges.
 RATINGS = np.array(
@@ -55,15 +56,16 @@ def test_recovers_known_variance_components_without_bias():
     assert np.mean([one.between for one in found]) == pytest.approx(between, rel=0.02)
 
 
+@with_simulations(400, 4000)
 @pytest.mark.parametrize(("between", "within"), [(0.0, 1.0), (1.0, 1.0), (3.0, 1.0)])
-def test_interval_covers_the_truth(between, within):
+def test_interval_covers_the_truth(between, within, simulations):
     generator = np.random.default_rng(1)
     truth = between**2 / (between**2 + within**2)
     covered = 0
-    for _ in range(400):
+    for _ in range(simulations):
         one = noise_ceiling(*simulated(generator, between, within, 8, 3)).reliability
         covered += one.low <= truth <= one.high
-    assert 0.92 <= covered / 400 <= 0.98
+    assert_covers(covered, simulations)
 
 
 def test_no_function_of_the_condition_explains_more():

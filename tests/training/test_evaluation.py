@@ -25,7 +25,7 @@ def test_every_example_weighs_the_same_whatever_the_passes(monkeypatch):
     torch.manual_seed(0)
     logits, labels = torch.randn(70, 3), torch.randint(0, 3, (70,))
     whole = evaluate(nn.Identity(), logits, labels, LOSS)
-    monkeypatch.setattr(evaluation, "_EXAMPLES_PER_PASS", 64)
+    monkeypatch.setattr(evaluation, "EXAMPLES_PER_PASS", 64)
     split = evaluate(nn.Identity(), logits, labels, LOSS)
     assert split.loss == pytest.approx(whole.loss, rel=1e-15)
     assert split.error == whole.error

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.training.evaluation import SplitMetrics
+from orchestrator.training.first_order import FlatOptimizer
 from orchestrator.training.learner import Learner
 from orchestrator.training.milestones import EpochReplay, find_crossing
 from tests.training.cases import assert_same_tensors, blobs, configuration
@@ -102,10 +103,13 @@ def with_losses(curve, monkeypatch):
         learner, "evaluate", lambda split: SplitMetrics(curve(learner.step), error=0.0)
     )
     made = []
-    update = learner._optimizer.update
-    monkeypatch.setattr(
-        learner._optimizer, "update", lambda *given: made.append(learner.step) or update(*given)
-    )
+    update = FlatOptimizer.update
+
+    def counted(optimizer, *given):
+        made.append(learner.step)
+        return update(optimizer, *given)
+
+    monkeypatch.setattr(FlatOptimizer, "update", counted)
     return replay, made
 
 

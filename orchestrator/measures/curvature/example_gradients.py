@@ -27,7 +27,7 @@ from orchestrator.measures.curvature.loss_hessian import (
 from orchestrator.measures.memory import is_out_of_memory
 
 # Numbers held at a time: about what the caches keep on a CPU, and enough to be busy elsewhere.
-_NUMBERS_ON_CPU = 2**21
+NUMBERS_ON_CPU = 2**21
 _NUMBERS_ON_DEVICE = 2**27
 
 Columns = Callable[[Tensor, Tensor], Iterable[LossHessian]]
@@ -100,7 +100,7 @@ def examples_at_a_time(context: MeasureContext) -> int:
     numbers = sum(tap.outputs + tap.inputs.numel() + tap.norms().numbers for tap in usable)
     if context.classes - 1 <= MOST_SQUARES and not is_cross_entropy(context.loss):
         numbers = max(numbers, context.classes**2)  # its Hessian in the logits is formed
-    limit = _NUMBERS_ON_CPU if context.device.type == "cpu" else _NUMBERS_ON_DEVICE
+    limit = NUMBERS_ON_CPU if context.device.type == "cpu" else _NUMBERS_ON_DEVICE
     return max(1, limit // max(1, numbers))
 
 
@@ -130,7 +130,7 @@ def _of_loose_parameters(
 
         return {name: g.square().sum() for name, g in grad(output)(loose).items()}
 
-    together = max(1, _NUMBERS_ON_CPU // sum(values.numel() for values in loose.values()))
+    together = max(1, NUMBERS_ON_CPU // sum(values.numel() for values in loose.values()))
     sums = {name: x.new_zeros(len(x)) for name in loose}
     # One column after the other: torch cannot nest vmap around the derivative of PReLU.
     for r, column in enumerate(chosen.columns):

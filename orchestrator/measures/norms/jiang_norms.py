@@ -19,7 +19,7 @@ from orchestrator.measures.norms.operator_norm import convolution_norm, matrix_n
 from orchestrator.measures.norms.path_norm import path_norm
 from orchestrator.study.measure_options.norms import JiangNormsOptions
 
-_ROWS = (  # name, symbol, equations of arXiv:1912.02178
+ROWS = (  # name, symbol, equations of arXiv:1912.02178
     ("inverse_squared_margin", "1 / γ²", "22"),
     ("log_spectral_initial_bound", "log(Π‖W‖₂² Σ‖W−W₀‖_F²/‖W‖₂² / γ²)", "29"),
     ("log_spectral_bound", "log(Π‖W‖₂² Σ‖W‖_F²/‖W‖₂² / γ²)", "30"),
@@ -86,7 +86,7 @@ class JiangNorms(Measure):
             cost="two singular values per layer, shared",
             invariances=_INVARIANCES.get(name, "none"),
         )
-        for name, symbol, equation in _ROWS
+        for name, symbol, equation in ROWS
     )
 
     def __init__(self, options: JiangNormsOptions) -> None:
@@ -95,8 +95,8 @@ class JiangNorms(Measure):
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield all of them; what is undefined is NaN with the reason."""
         quantities = jiang_norms(context)
-        with_margin = {name for name, symbol, _ in _ROWS if "γ" in symbol}
-        for name, _, _ in _ROWS:
+        with_margin = {name for name, symbol, _ in ROWS if "γ" in symbol}
+        for name, _, _ in ROWS:
             found = quantities[name]
             value, reason = (nan, found) if isinstance(found, str) else (found, None)
             if reason is None and not isfinite(value):
@@ -111,7 +111,7 @@ def jiang_norms(context: MeasureContext) -> dict[str, _Quantity]:
     try:
         factors, layers = layer_factors(context), matrix_layers(context)
     except MeasureError as error:
-        found: dict[str, _Quantity] = dict.fromkeys((name for name, _, _ in _ROWS), str(error))
+        found: dict[str, _Quantity] = dict.fromkeys((name for name, _, _ in ROWS), str(error))
         found["inverse_squared_margin"] = _exp(_minus(0.0, log_margin, 2))
         found["path_norm_over_margin"] = _path(context, log_margin)
         return found

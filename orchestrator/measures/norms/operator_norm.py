@@ -15,7 +15,7 @@ from orchestrator.random_streams import stream_seed
 
 TOLERANCE = 1e-5
 _DENSE_UP_TO = 256
-_MOST_STEPS = 4000
+MOST_STEPS = 4000
 
 
 def matrix_norm(matrix: Tensor) -> float:
@@ -100,7 +100,7 @@ def _largest_eigenvalue(gram: Callable[[Tensor], Tensor], start: Tensor, toleran
     x = start / torch.linalg.vector_norm(start)
     image = gram(x)
     last: tuple[Tensor, Tensor] | None = None  # the last direction and its image
-    for step in range(1, _MOST_STEPS + 1):
+    for step in range(1, MOST_STEPS + 1):
         value = x @ image
         residual = image - value * x
         size = torch.linalg.vector_norm(residual)
@@ -128,6 +128,6 @@ def _largest_eigenvalue(gram: Callable[[Tensor], Tensor], start: Tensor, toleran
         # The recurrence for the image loses digits slowly; a product restores them.
         image = gram(x) if step % 20 == 0 else weights @ images
     raise MeasureError(
-        f"the operator norm of a layer did not converge in {_MOST_STEPS} steps: "
+        f"the operator norm of a layer did not converge in {MOST_STEPS} steps: "
         f"relative residual {float(size / value):.1g}, expected {tolerance:.1g}"
     )

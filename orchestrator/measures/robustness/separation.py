@@ -16,7 +16,8 @@ from orchestrator.measures.robustness.ball import Norm
 from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
 from orchestrator.study.measure_options.robustness import SeparationOptions
 
-_NUMBERS_AT_ONCE = 2**24
+NUMBERS_AT_ONCE = 2**24
+"""Most entries of a matrix of distances held in memory; the result does not depend on it."""
 
 
 def separation(one: Inputs, other: Inputs, norm: Norm) -> tuple[float, int]:
@@ -33,7 +34,7 @@ def separation(one: Inputs, other: Inputs, norm: Norm) -> tuple[float, int]:
     """
     smallest, conflicts = inf, 0
     x, others = one.x.flatten(1), other.x.flatten(1)
-    rows = max(1, _NUMBERS_AT_ONCE // max(1, others.numel()))
+    rows = max(1, NUMBERS_AT_ONCE // max(1, others.numel()))
     for part, labels in zip(torch.split(x, rows), torch.split(one.y, rows), strict=True):
         distances = _distances(part, others, norm)
         different = labels[:, None] != other.y[None, :]

@@ -95,12 +95,12 @@ class LocalEntropy(Measure):
         beta = self.options.inverse_temperature
         variant = f"gamma={self.options.gamma!r}"
         variant += "" if beta == 1 else f", inverse_temperature={beta!r}"
-        nodes, weights = _quadrature()
+        nodes, weights = quadrature()
         chains = [chain_at(context, self.options, node) for node in nodes]
         problem = next((chain.problem for chain in chains if chain.problem is not None), None)
         value, fewer = (
             -beta * sum(w * chain.mean for w, chain in zip(rule, chains, strict=True))
-            for rule in (weights, _embedded(nodes))
+            for rule in (weights, embedded_weights(nodes))
         )
         error = beta * sqrt(
             sum((w * chain.standard_error) ** 2 for w, chain in zip(weights, chains, strict=True))
@@ -113,13 +113,17 @@ class LocalEntropy(Measure):
         yield Value("local_entropy", value, error, variant, reason=reason)
 
 
-def _quadrature() -> tuple[list[float], list[float]]:
-    """Nodes and weights of Gauss and Legendre on [0, 1]."""
+def quadrature() -> tuple[list[float], list[float]]:
+    """Nodes and weights of the Gauss-Legendre rule on [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     return [(1 + x) / 2 for x in nodes.tolist()], [w / 2 for w in weights.tolist()]
 
 
-def _embedded(nodes: list[float]) -> list[float]:
-    """Weights on [0, 1] of the outer nodes and the middle one, exact for cubic functions."""
+def embedded_weights(nodes: list[float]) -> list[float]:
+    """Weights on [0, 1] for the outer nodes and the middle one, exact for cubic functions.
+
+    Args:
+        nodes: The five nodes of :func:`quadrature`.
+    """
     outer = 1 / (6 * (2 * nodes[-1] - 1) ** 2)
     return [outer, 0.0, 1 - 2 * outer, 0.0, outer]

@@ -68,7 +68,7 @@ def projected_ascent(
     best_gradient = gradient
     previous, length = point, 2 * radius
     increases, window_start, halved, last_best = 0, 0, False, value
-    checkpoints = set(_checkpoints(steps))
+    checkpoints = set(checkpoint_steps(steps))
     for step in range(1, steps + 1):
         direction = steepest(gradient, norm)
         if step == 1 and not direction.any():
@@ -116,8 +116,12 @@ def project(point: Tensor, norm: Norm, radius: float) -> Tensor:
     return point if length <= radius else point * (radius / length)
 
 
-def _checkpoints(steps: int) -> Iterator[int]:
-    """Steps after which the step length is reconsidered."""
+def checkpoint_steps(steps: int) -> Iterator[int]:
+    """Yield the steps after which the step length is reconsidered.
+
+    Args:
+        steps: Steps of the whole ascent.
+    """
     before, percent = 0, 22
     while percent < 100:
         yield ceil(percent * steps / 100)

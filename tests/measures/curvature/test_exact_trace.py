@@ -113,7 +113,7 @@ def test_each_example(name):
 def test_does_not_depend_on_how_examples_are_divided(name, monkeypatch):
     whole = exact_trace(case(name).context())
     passes = exact_trace(case(name).context(examples_per_pass=3))
-    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients._NUMBERS_ON_CPU", 1)
+    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients.NUMBERS_ON_CPU", 1)
     singles = exact_trace(case(name).context())
     for other in (passes, singles):
         assert other.total == pytest.approx(whole.total, rel=1e-13)

@@ -118,7 +118,7 @@ def test_other_losses_are_covered_too(loss):
 def test_draws_do_not_depend_on_how_examples_are_divided(monkeypatch):
     whole = sampled_ggn_trace(confident(3.0), 4)
     passes = sampled_ggn_trace(confident(3.0, examples_per_pass=3), 4)
-    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients._NUMBERS_ON_CPU", 1)
+    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients.NUMBERS_ON_CPU", 1)
     singles = sampled_ggn_trace(confident(3.0), 4)
     for other in (passes, singles):
         assert other.value == pytest.approx(whole.value, rel=1e-12)

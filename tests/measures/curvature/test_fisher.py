@@ -196,7 +196,7 @@ def test_does_not_depend_on_how_examples_are_divided(
 ) -> None:
     whole = numbers(case(name).context())
     assert numbers(case(name).context(examples_per_pass=3)) == pytest.approx(whole, rel=1e-11)
-    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients._NUMBERS_ON_CPU", 1)
+    monkeypatch.setattr("orchestrator.measures.curvature.example_gradients.NUMBERS_ON_CPU", 1)
     assert numbers(case(name).context()) == pytest.approx(whole, rel=1e-11)
 
 

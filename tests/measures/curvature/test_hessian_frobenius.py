@@ -16,6 +16,7 @@ from orchestrator.study.measure_options.curvature import (
     HessianFrobeniusNormOptions,
     HessianTraceOptions,
 )
+from tests.binomial import assert_covers, with_simulations
 from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
 from tests.measures.curvature.learned import learned_context
 from tests.measures.references import dense_hessian
@@ -87,19 +88,20 @@ def test_stops_at_the_relative_error_of_the_root() -> None:
     assert len(used) in {16, 32, 64, 128, 256, 512}
 
 
-def test_intervals_cover_the_norm_where_it_stops_by_itself() -> None:
+@with_simulations(200, 2000)
+def test_intervals_cover_the_norm_where_it_stops_by_itself(simulations: int) -> None:
     context = learned_context(nn.Tanh)
     hessian = dense_hessian(context)
     context.hessian_vector_product = hessian.mv  # type: ignore[method-assign]
     truth = torch.linalg.matrix_norm(hessian).item()
     covered = 0
-    for seed in range(200):
+    for seed in range(simulations):
         context.seed = seed
-        context._shared.clear()
+        context.shared = lambda key, compute: compute()  # type: ignore[method-assign]
         value = norm_of(context)
         assert value.standard_error is not None
         covered += abs(value.value - truth) <= 1.99 * value.standard_error
-    assert 0.92 <= covered / 200 <= 0.98
+    assert_covers(covered, simulations)
 
 
 def test_shares_its_products_with_the_trace() -> None:

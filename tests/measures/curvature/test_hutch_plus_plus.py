@@ -4,10 +4,11 @@ import torch
 
 from orchestrator.measures.curvature.hutch_plus_plus import hutch_plus_plus
 from orchestrator.measures.curvature.hutchinson import hutchinson
+from tests.binomial import assert_covers, with_simulations
 from tests.measures.curvature.spectra import signs, with_spectrum
 
 
-def estimates(matrix, products, runs=200):
+def estimates(matrix, products, runs):
     return [
         hutch_plus_plus(
             matrix.mv, lambda i, seed=seed: signs(len(matrix), seed, i), products=products
@@ -23,13 +24,14 @@ def spread(estimates):
 FEW_LARGE = [*np.linspace(10, 2, 6), *np.linspace(0.2, -0.1, 54)]
 
 
-def test_intervals_cover_the_trace():
+@with_simulations(200, 2000)
+def test_intervals_cover_the_trace(simulations):
     matrix, products = with_spectrum(FEW_LARGE), 60
     covered = [
         abs(found.value - matrix.trace()) <= 1.96 * found.standard_error
-        for found in estimates(matrix, products)
+        for found in estimates(matrix, products, simulations)
     ]
-    assert 0.92 <= np.mean(covered) <= 0.98
+    assert_covers(sum(covered), simulations)
 
 
 def test_what_the_sketch_holds_is_exact():

@@ -14,6 +14,7 @@ from orchestrator.measures.curvature.hutchinson import (
     probe_means,
     stated_error,
 )
+from tests.binomial import assert_covers, with_simulations
 
 
 def symmetric(dimension, seed=0):
@@ -59,12 +60,13 @@ def test_variance_formula_by_sampling():
     assert abs(found.value - matrix.trace()) < 4 * found.standard_error
 
 
+@with_simulations(200, 2000)
 @pytest.mark.parametrize("relative_error", [0.0, 0.03])
-def test_intervals_cover_the_trace(relative_error):
+def test_intervals_cover_the_trace(relative_error, simulations):
     matrix = spread_spectrum()
     truth = matrix.trace().item()
     covered, used = [], []
-    for seed in range(200):
+    for seed in range(simulations):
         found = hutchinson(
             matrix.mv,
             lambda index, seed=seed: signs(50, seed, index),
@@ -73,7 +75,7 @@ def test_intervals_cover_the_trace(relative_error):
         )
         covered.append(abs(found.value - truth) <= 1.96 * found.standard_error)
         used.append(found.probes)
-    assert 0.92 <= np.mean(covered) <= 0.98
+    assert_covers(sum(covered), simulations)
     # With a stopping rule the intervals above are those of runs of different lengths.
     assert (len(set(used)) > 1) == (relative_error > 0)
 

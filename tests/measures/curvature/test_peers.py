@@ -22,6 +22,7 @@ from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.curvature.hutchinson import standard_error
 from orchestrator.measures.curvature.trace_estimates import controlled_trace
 from orchestrator.study.measure_options.curvature import HessianSpectrumOptions
+from tests.binomial import assert_at_least
 from tests.measures.curvature.learned import learned_context
 from tests.measures.references import dense_hessian
 
@@ -160,11 +161,11 @@ def test_the_rule_by_which_pyhessian_stops_says_nothing_of_the_error():
         probes = quiet(pyhessian(context).trace)
         theirs.append(abs(np.mean(probes) / dense - 1))
         context.seed = seed
-        context._shared.clear()
+        context.shared = lambda key, compute: compute()
         found = controlled_trace(context, relative_error=0.02).total
         covered += abs(found.value - dense) <= 2.13 * found.standard_error
     assert np.mean(np.array(theirs) > 20 * 0.001) > 0.3
-    assert covered >= 26
+    assert_at_least(0.95, covered, 30)
 
 
 def test_the_density_of_pyhessian_no_longer_runs():

@@ -18,6 +18,7 @@ from orchestrator.study.measure_options.curvature import (
     FisherRaoNormOptions,
     RelativeFlatnessOptions,
 )
+from tests.binomial import assert_covers, with_simulations
 from tests.measures.cases import CASES, CROSS_ENTROPY, Case, case, mlp, random_dataset
 from tests.measures.references import dense_hessian
 
@@ -102,19 +103,20 @@ def test_estimates_are_within_their_errors(name):
         assert abs(estimate.value - expected[layer]) < 4 * estimate.standard_error
 
 
-def test_intervals_cover():
+@with_simulations(200, 2000)
+def test_intervals_cover(simulations):
     context = case("tanh").context()
     hessian, expected = dense_hessian(context), dense_flatness(context)["0.weight"]
     context.hessian_vector_product = hessian.mv
     covered = 0
-    for seed in range(200):
+    for seed in range(simulations):
         context.seed = seed
         (estimate,) = estimated_relative_flatness(
             context, weight_layers(context)[:1], probes=32, relative_error=0
         ).values()
         reach = 1.96 * estimate.standard_error
         covered += abs(estimate.value - expected) <= reach
-    assert 0.92 <= covered / 200 <= 0.98
+    assert_covers(covered, simulations)
 
 
 def test_a_linear_layer_in_closed_form():

@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.measures import MarginPopulationMinimum, MeasureContext, population_minimum
 from orchestrator.study.measure_options.margins import PopulationMinimumOptions
+from tests.binomial import assert_covers, with_simulations
 from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
 
 DRAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
@@ -18,16 +19,19 @@ DRAWS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 }
 
 
+@with_simulations(200, 2000)
 @pytest.mark.parametrize("name", DRAWS)
-def test_intervals_cover_the_end_of_distributions_that_end_at_zero(name: str) -> None:
+def test_intervals_cover_the_end_of_distributions_that_end_at_zero(
+    name: str, simulations: int
+) -> None:
     """The coverage that the docstring tells, and no drift of the estimate."""
     covered, values = 0, []
-    for seed in range(300):
+    for seed in range(simulations):
         sample = DRAWS[name](np.random.default_rng(seed), 1000)
         found = population_minimum(sample, resamples=200, seed=seed)
         covered += found.low <= 0 <= found.high
         values.append(found.value)
-    assert 0.87 <= covered / 300 <= 0.97
+    assert_covers(covered, simulations, stated=0.87, widest=0.97)
     assert abs(np.median(values)) < 0.03
 
 

@@ -116,7 +116,7 @@ def test_tiny_and_huge_operators_of_low_rank(scale: float, rank: int) -> None:
 
 
 def test_says_when_it_does_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.measures.norms.operator_norm._MOST_STEPS", 20)
+    monkeypatch.setattr("orchestrator.measures.norms.operator_norm.MOST_STEPS", 20)
     values = torch.linspace(0, 1, 5000, dtype=torch.float64)
     with pytest.raises(MeasureError, match="did not converge in 20 steps"):
         operator_norm(lambda x: values * x, (5000,), CPU)

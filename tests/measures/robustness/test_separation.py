@@ -49,7 +49,7 @@ def test_parts_change_nothing(norm: module.Norm, monkeypatch: pytest.MonkeyPatch
         if data.y[i] != data.y[j]
     )
     assert whole[0] == pytest.approx(expected)
-    monkeypatch.setattr(module, "_NUMBERS_AT_ONCE", 400)
+    monkeypatch.setattr(module, "NUMBERS_AT_ONCE", 400)
     assert separation(data, data, norm) == whole
 
 

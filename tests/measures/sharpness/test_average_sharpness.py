@@ -13,6 +13,7 @@ from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hutchinson import stated_error
 from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
 from orchestrator.study.measure_options.sharpness import AverageSharpnessOptions
+from tests.binomial import assert_covers, with_simulations
 from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
 from tests.measures.quadratic import LinearLoss, QuadraticLoss, quadratic_context
 from tests.measures.references import dense_hessian, loss_of
@@ -51,10 +52,11 @@ def test_is_the_mean_over_pairs_and_its_standard_error(name: str, adaptive: bool
     assert value.standard_error == pytest.approx(error, rel=1e-7)
 
 
+@with_simulations(200, 2000)
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize(("relative_error", "draws"), [(0.05, 64), (0.1, 400)])
 def test_the_standard_error_covers_the_closed_form_of_a_quadratic_loss(
-    adaptive: bool, relative_error: float, draws: int
+    adaptive: bool, relative_error: float, draws: int, simulations: int
 ) -> None:
     """E = ρ² tr H / 2, adaptive ρ² Σ θ_i² H_ii / 2; also where it stops by itself."""
     context, hessian = quadratic_context()
@@ -65,7 +67,7 @@ def test_the_standard_error_covers_the_closed_form_of_a_quadratic_loss(
     expected = 0.01**2 / 2 * (c**2 * diagonal).sum().item()
     inside, used = 0, set()
     probe = context.probe
-    for seed in range(200):
+    for seed in range(simulations):
         context.seed = seed
         count: list[int] = []
         context.probe = lambda *given, count=count: count.append(1) or probe(*given)
@@ -74,7 +76,7 @@ def test_the_standard_error_covers_the_closed_form_of_a_quadratic_loss(
         )
         used.add(len(count))
         inside += abs(value.value - expected) <= 1.96 * value.standard_error
-    assert 184 <= inside <= 196
+    assert_covers(inside, simulations)
     assert (len(used) > 1) == (draws == 400)
 
 

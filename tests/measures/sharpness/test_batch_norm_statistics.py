@@ -28,7 +28,7 @@ def test_is_what_one_pass_in_training_mode_normalizes_by(name: str, examples_per
     reference = deepcopy(context.model).train()
     sizes: dict[str, int] = {}
     for part, module in reference.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = None  # A cumulative average, of one batch.
             module.reset_running_stats()
             module.register_forward_hook(

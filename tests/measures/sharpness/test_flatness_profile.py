@@ -17,6 +17,7 @@ from orchestrator.measures.sharpness.flatness_profile import (
     mean_height,
 )
 from orchestrator.study.measure_options.sharpness import FlatnessProfileOptions
+from tests.binomial import assert_covers, with_simulations
 from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
 from tests.measures.sharpness.accurate import accurate_context, overflowing, threshold_context
 
@@ -50,10 +51,11 @@ def test_is_the_mean_over_draws_with_its_standard_error(name: str) -> None:
     assert mean.variant == "sigma=0.6"
 
 
+@with_simulations(200, 3000)
 def test_the_standard_errors_cover_the_exact_profile_of_a_threshold_classifier(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, simulations: int
 ) -> None:
-    """err = mean_i Φ((x_i − w)/(w σ)): as often as due over 200 seeds, and its mean over σ."""
+    """err = mean_i Φ((x_i − w)/(w σ)): as often as due over many seeds, and its mean over σ."""
     points = torch.linspace(-1.0, 0.4, 12)
     xs = points.tolist()
     # The same numbers as the network's, without its forward passes.
@@ -64,7 +66,7 @@ def test_the_standard_errors_cover_the_exact_profile_of_a_threshold_classifier(
     sigmas = (0.25, 0.5, 1.0)
     exact = [fmean(NormalDist().cdf((x - 0.5) / (0.5 * sigma)) for x in xs) for sigma in sigmas]
     inside = [0, 0, 0, 0]
-    for seed in range(200):
+    for seed in range(simulations):
         profile, mean = measured(threshold_context(0.5, points, seed), sigmas=sigmas)
         assert profile.standard_errors is not None
         for place, (value, error, truth) in enumerate(
@@ -76,7 +78,8 @@ def test_the_standard_errors_cover_the_exact_profile_of_a_threshold_classifier(
             )
         ):
             inside[place] += abs(value - truth) <= 1.96 * error
-    assert all(184 <= count <= 196 for count in inside), inside
+    for count, what in zip(inside, (*sigmas, "the mean"), strict=True):
+        assert_covers(count, simulations, what=f"coverage of {what}")
 
 
 def test_the_mean_has_the_error_of_draws_that_all_sizes_share() -> None:

@@ -13,6 +13,7 @@ from orchestrator.measures.sharpness.langevin import (
     autocorrelation_time,
     tilted_mean,
 )
+from tests.binomial import assert_at_least, with_simulations
 
 CURVATURES = torch.tensor([0.0, 0.5, 3.0, 20.0], dtype=torch.float64)
 CENTER = torch.tensor([1.0, -1.0, 0.5, 0.2], dtype=torch.float64)
@@ -38,14 +39,15 @@ def chain(potential: Potential, seed: int = 0, burn_in: int = 50, samples: int =
     return tilted_mean(potential, start, generator, burn_in=burn_in, samples=samples)
 
 
-def test_covers_the_mean_of_a_tilted_gaussian() -> None:
-    chains = [chain(bowl, seed, samples=500) for seed in range(40)]
+@with_simulations(40, 1000)
+def test_covers_the_mean_of_a_tilted_gaussian(simulations: int) -> None:
+    chains = [chain(bowl, seed, samples=500) for seed in range(simulations)]
     trusted = [found for found in chains if found.problem is None]
-    assert len(trusted) >= 36
+    assert_at_least(0.95, len(trusted), simulations, "share of trusted chains")
     inside = sum(abs(found.mean - bowl_mean()) <= 2 * found.standard_error for found in trusted)
-    assert inside >= 0.88 * len(trusted)
+    assert_at_least(0.95, inside, len(trusted), "coverage")
     overall = fmean(found.mean for found in chains)
-    error = fmean(found.standard_error for found in chains) / sqrt(40)
+    error = fmean(found.standard_error for found in chains) / sqrt(simulations)
     assert abs(overall - bowl_mean()) < 4 * error
 
 

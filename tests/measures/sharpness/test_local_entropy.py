@@ -10,8 +10,9 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.sharpness.displaced import LossAndError
-from orchestrator.measures.sharpness.local_entropy import LocalEntropy, _embedded, _quadrature
+from orchestrator.measures.sharpness.local_entropy import LocalEntropy, embedded_weights, quadrature
 from orchestrator.study.measure_options.sharpness import LocalEntropyOptions
+from tests.binomial import assert_at_least, assert_covers, with_simulations
 from tests.measures.cases import case, random_dataset
 from tests.measures.quadratic import LinearLoss, quadratic_context
 
@@ -53,20 +54,23 @@ def without_passes(monkeypatch: pytest.MonkeyPatch, theta: Tensor, hessian: Tens
     )
 
 
-def test_the_standard_error_covers_the_closed_form(monkeypatch: pytest.MonkeyPatch) -> None:
+@with_simulations(200, 2000)
+def test_the_standard_error_covers_the_closed_form(
+    monkeypatch: pytest.MonkeyPatch, simulations: int
+) -> None:
     context, hessian = quadratic_context()
     theta = context.parameter_vector()
     without_passes(monkeypatch, theta, hessian)
     expected = quadratic_entropy(theta, hessian, 20.0, 1.0)
     trusted, inside = 0, 0
-    for seed in range(200):
+    for seed in range(simulations):
         context.seed = seed
         found = measured(context, gamma=20.0, burn_in=1, samples=50)
         if found.reason is None:
             trusted += 1
             inside += abs(found.value - expected) <= 1.97 * found.standard_error
-    assert trusted >= 185
-    assert 0.92 <= inside / trusted <= 0.98
+    assert_at_least(0.95, trusted, simulations)
+    assert_covers(inside, trusted)
 
 
 def test_of_a_linear_loss_has_a_closed_form() -> None:
@@ -116,11 +120,11 @@ def test_an_integral_that_five_nodes_cannot_resolve_gives_no_value(
 
 
 def test_the_rules_integrate_polynomials_exactly() -> None:
-    nodes, weights = _quadrature()
+    nodes, weights = quadrature()
     for power in range(10):
         integral = sum(w * x**power for w, x in zip(weights, nodes, strict=True))
         assert integral == pytest.approx(1 / (power + 1))
-        fewer = sum(w * x**power for w, x in zip(_embedded(nodes), nodes, strict=True))
+        fewer = sum(w * x**power for w, x in zip(embedded_weights(nodes), nodes, strict=True))
         assert (fewer == pytest.approx(1 / (power + 1))) == (power < 4)
 
 

@@ -16,6 +16,7 @@ from orchestrator.measures.sharpness.pac_bayes_sigma import (
     magnitude_aware_complexity,
 )
 from orchestrator.study.measure_options.sharpness import PacBayesSigmaOptions
+from tests.binomial import assert_covers, with_simulations
 from tests.measures.cases import case
 from tests.measures.sharpness.accurate import accurate_context, overflowing, threshold_context
 
@@ -51,8 +52,11 @@ def test_of_a_threshold_classifier_has_a_closed_form(drop: float, magnitude_awar
     assert 0.02 * expected < found.standard_error < 0.15 * expected
 
 
-def test_the_standard_errors_cover_the_exact_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Accuracy mean_i Φ((w − x_i)/σ), over the noise of 600 seeds: of σ and of 1/σ²."""
+@with_simulations(200, 3000)
+def test_the_standard_errors_cover_the_exact_values(
+    monkeypatch: pytest.MonkeyPatch, simulations: int
+) -> None:
+    """Accuracy mean_i Φ((w − x_i)/σ), over the noise of many seeds: of σ and of 1/σ²."""
     # The same numbers as the network's, without its forward passes.
     monkeypatch.setattr(
         "orchestrator.measures.sharpness.pac_bayes_sigma.displaced",
@@ -66,14 +70,15 @@ def test_the_standard_errors_cover_the_exact_values(monkeypatch: pytest.MonkeyPa
         accuracy = fmean(NORMAL.cdf((0.5 - x) / middle) for x in xs)
         low, high = (middle, high) if accuracy > 0.9 else (low, middle)
     inside = [0, 0]
-    for seed in range(600):
+    for seed in range(simulations):
         context = threshold_context(0.5, points, seed)
         context.probe = cache(context.probe)
         sigma, inverse, *_ = measured(context)
         for place, (value, exact) in enumerate(((sigma, low), (inverse, low**-2))):
             assert value.standard_error is not None
             inside[place] += abs(value.value - exact) <= 1.96 * value.standard_error
-    assert all(0.92 <= count / 600 <= 0.98 for count in inside), inside
+    for count, what in zip(inside, ("coverage of σ", "coverage of 1/σ²"), strict=True):
+        assert_covers(count, simulations, what=what)
 
 
 @pytest.mark.parametrize("magnitude_aware", [False, True])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from orchestrator.measures.sharpness.projected_ascent import (
     Norm,
-    _checkpoints,
+    checkpoint_steps,
     project,
     projected_ascent,
     steepest,
@@ -112,8 +112,8 @@ def test_what_is_not_finite_ends_the_ascent_and_is_told(bad: float) -> None:
 
 def test_checkpoints_come_ever_closer() -> None:
     """Those of the paper: 0, 0.22, then 0.03 less each time, at least 0.06 apart."""
-    assert list(_checkpoints(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
-    assert list(_checkpoints(1)) == [1] * 8
+    assert list(checkpoint_steps(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
+    assert list(checkpoint_steps(1)) == [1] * 8
 
 
 @pytest.mark.parametrize("norm", NORMS)

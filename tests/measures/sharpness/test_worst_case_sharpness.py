@@ -19,6 +19,7 @@ from orchestrator.study.measure_options.sharpness import (
     SamSharpnessOptions,
     WorstCaseSharpnessOptions,
 )
+from tests.binomial import assert_covers, with_simulations
 from tests.measures.cases import CROSS_ENTROPY, case, mlp, random_dataset
 from tests.measures.quadratic import LinearLoss, QuadraticLoss, quadratic_context
 
@@ -112,18 +113,19 @@ def test_weighted_mean_has_the_usual_error_for_equal_weights() -> None:
     assert isnan(error)
 
 
-def test_the_standard_error_covers_the_mean_over_the_data() -> None:
+@with_simulations(200, 3000)
+def test_the_standard_error_covers_the_mean_over_the_data(simulations: int) -> None:
     """Over data sets, each of eight batches: 95 % t intervals (7 degrees of freedom)."""
     rho, inside = 0.1, 0
     model = nn.Linear(1, 2, bias=False)
-    for seed in range(200):
+    for seed in range(simulations):
         x = torch.rand(32, 1, generator=torch.Generator().manual_seed(seed)).double()
         y = torch.zeros(32, dtype=torch.int64)
         data = Dataset("uniform", x, y, x[:1], y[:1], 2, "hash")
         context = MeasureContext(model, data, LinearLoss())
         value = measured(context, rho=rho, adaptive=False, batch_size=4, steps=1)
         inside += abs(value.value - rho / 2) <= 2.365 * value.standard_error
-    assert 184 <= inside <= 196
+    assert_covers(inside, simulations)
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])

@@ -1,0 +1,81 @@
+"""Measurers that only pretend to measure.
+
+In a file of their own that loads no torch, so that their processes start in a second.
+"""
+
+import os
+import signal
+import threading
+import time
+
+from orchestrator.cluster.measure_order import Measured
+from orchestrator.errors import StorageError
+
+
+class DiesOnce:
+    """A measurer whose process is killed by the first order that any of them is given."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
+        if not self.marker.exists():
+            self.marker.touch()
+            time.sleep(0.5)  # Until the next order waits behind this one.
+            os.kill(os.getpid(), signal.SIGKILL)
+        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
+
+
+class Poisoned:
+    """A measurer that the request ``poison`` kills and that the request ``endless`` occupies."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
+        with self.log.open("a") as file:
+            file.write(f"{order.checkpoint_id} {' '.join(order.requests)}\n")
+        if "poison" in order.requests:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "endless" in order.requests:
+            threading.Event().wait()
+        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
+
+
+class DiesAsItStarts:
+    """A measurer whose process is killed before it runs, as often as is said."""
+
+    def __init__(self, markers, times):
+        for number in range(times):
+            if not (marker := markers / str(number)).exists():
+                marker.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
+        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
+
+
+class Idle:
+    """A measurer that is given nothing to do."""
+
+    def ready(self):
+        return None
+
+
+class OnFullDisk:
+    """A measurer that can't store what it finds."""
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
+        raise StorageError("no space", "make room")

@@ -1,0 +1,103 @@
+"""What takes hours, by hand: ``python -m tests.full [PART …]``, all parts by default.
+
+Each part that ends adds a row to ``benchmarks/full.md``: when, of which commit, on what machine,
+and how it ended. The exit code is 1 if a part failed.
+"""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "benchmarks" / "full.md"
+HOSTILE = [
+    "tests/study/test_hostile_files.py",
+    "tests/data/test_hostile_data.py",
+    "tests/training/test_hostile_checkpoints.py",
+]
+BUSY_LOOPS = 8
+# By name: variables, pytest's arguments, and loops that keep the cores busy meanwhile.
+PARTS = {
+    "full": ({}, ["-m", "full"], 0),
+    "hostile": ({"HYPOTHESIS_PROFILE": "thorough"}, HOSTILE, 0),
+    # The default suite must pass on every processor, idle or busy.
+    "at-rest": ({}, [], 0),
+    "busy": ({}, [], BUSY_LOOPS),
+    "kernels-default": ({"ATEN_CPU_CAPABILITY": "default"}, [], 0),
+    "kernels-avx2": ({"ATEN_CPU_CAPABILITY": "avx2"}, [], 0),
+    "one-thread": ({"OMP_NUM_THREADS": "1"}, [], 0),
+    "two-threads": ({"OMP_NUM_THREADS": "2"}, [], 0),
+}
+
+
+@contextmanager
+def busy(loops):
+    """Keep the cores busy with processes that do nothing else."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def machine():
+    """The processor, its cores and the memory, and the versions that matter."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).is_file():
+        found = re.search(r"model name\s*: (.+)", info.read_text())
+        model = found[1] if found else model
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    versions = f"Python {platform.python_version()}, torch {torch.__version__}"
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {versions}"
+
+
+def commit():
+    """The commit, with a plus if files differ from it."""
+    described = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
+    return subprocess.run(described, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+
+def run(part):
+    """Run one part, show its output, record how it ended, and return the exit code."""
+    variables, arguments, loops = PARTS[part]
+    row = [f"{datetime.now(UTC):%Y-%m-%d}", commit(), part]
+    started, last = time.monotonic(), ""
+    with busy(loops):
+        command = [sys.executable, "-m", "pytest", *arguments]
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for line in process.stdout:
+            print(line, end="", flush=True)
+            last = line.strip(" =\n") or last
+        code = process.wait()
+    row += [re.sub(r" in [\d.]+s.*", "", last), f"{(time.monotonic() - started) / 60:.1f}"]
+    with RECORD.open("a") as file:
+        file.write("| " + " | ".join([*row, machine()]) + " |\n")
+    return code
+
+
+def main(parts):
+    if unknown := set(parts) - PARTS.keys():
+        sys.exit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    codes = [run(part) for part in parts or PARTS]
+    sys.exit(any(codes))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,42 @@
+"""Where a suite's time goes."""
+
+import pytest
+
+from tests import minutes
+
+REPORTS = [
+    ("tests/measures/curvature/test_fisher.py::test_one[a/b]", 30.0),
+    ("tests/measures/test_audit.py::test_two", 60.0),
+    ("tests/measures/curvature/test_fisher.py::test_one[a/b]", 90.0),  # Its set-up.
+    ("tests/test_cli.py::test_three", 6.0),
+]
+
+
+def test_durations_are_added_up_by_folder():
+    assert minutes.seconds_by_folder(REPORTS) == {
+        "tests/measures": 60.0 + 90.0 + 30.0,
+        "tests": 6.0,
+    }
+
+
+def test_several_runs_add_up(tmp_path, monkeypatch):
+    monkeypatch.setenv(minutes.FILE, str(tmp_path / "minutes"))
+    (tmp_path / "minutes").touch()  # As mktemp leaves it.
+    found = minutes.seconds_by_folder(REPORTS)
+    minutes.added_up(found)
+    total = minutes.added_up(found)
+    assert total == {folder: 2 * seconds for folder, seconds in found.items()}
+    assert minutes.lines(total) == [
+        "   6.0 min  tests/measures",
+        "   0.2 min  tests",
+        "   6.2 min  all",
+    ]
+
+
+@pytest.mark.parametrize("variable", [None, ""])
+def test_one_run_stands_for_itself(monkeypatch, variable):
+    monkeypatch.delenv(minutes.FILE, raising=False)
+    if variable is not None:
+        monkeypatch.setenv(minutes.FILE, variable)
+    found = minutes.seconds_by_folder(REPORTS)
+    assert minutes.added_up(found) == found
