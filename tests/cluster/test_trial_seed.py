@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from orchestrator.cluster import auditing, measurer, planning
 from orchestrator.cluster.audit_backlog import AuditOrder
@@ -95,5 +94,5 @@ def test_audits_and_plans_know_the_seed_too(
         return []
 
     monkeypatch.setattr(planning, "measure_snapshot", record)
-    planning._measure_once(study, trial, data, torch.device("cpu"))
+    planning.measure_once(study, trial, data, "cpu")
     assert seen == [1]

@@ -161,6 +161,6 @@ def test_few_draws_that_carry_the_mean_are_seen():
         for draw in (generator.normal, lambda size: generator.normal(size=size) ** 2)
         for _ in range(100)
     ]
-    assert sum(light) <= 1
+    assert sum(light) <= 6  # a χ² of 64 draws: 0.7 %
     assert not carried_by_few([0.0] * 16)
     assert carried_by_few([0.0] * 15 + [1.0])

@@ -185,7 +185,7 @@ def test_of_confident_networks_it_is_right_or_has_no_error(margin: float, spread
     context = quadratic_context()[0]
     scale = spread / context.n_parameters**0.5
     context.loss_value = lambda split: float(np.logaddexp(0, -margin))
-    context.loss_at = lambda delta: float(np.logaddexp(0, scale * delta.sum() - margin))
+    context.loss_at = lambda delta: float(np.logaddexp(0, scale * delta.sum().item() - margin))
     exact = softplus_mean(margin, spread) - float(np.logaddexp(0, -margin))
     missed = 0
     for seed in range(60):
