@@ -178,7 +178,7 @@ def softplus_mean(margin: float, spread: float) -> float:
     return float(np.trapezoid(np.logaddexp(0, spread * g - margin) * density, g))
 
 
-@pytest.mark.parametrize("spread", [0.3, 1.0, 6.0])
+@pytest.mark.parametrize("spread", [0.3, 6.0])
 @pytest.mark.parametrize("margin", [0.0, 12.0, 30.0])
 def test_of_confident_networks_it_is_right_or_has_no_error(margin: float, spread: float) -> None:
     """Where rare draws carry the mean, the spread of those that were made is no evidence."""
