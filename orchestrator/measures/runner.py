@@ -56,8 +56,8 @@ def measure_snapshot(
     Yields:
         Rows with the keys request, measure, variant, split, n_examples, value, standard_error,
         status (``ok``, ``nonfinite`` or ``error``), error, seconds, dtype, batch_norm_mode,
-        seed (that of the probes) and measure_version. A row of the table ``curves`` has curve, x and y instead of
-        measure, and lists as x, y, value and standard_error.
+        seed (that of the probes) and measure_version. A row of the table ``curves`` has curve, x
+        and y instead of measure, and lists as x, y, value and standard_error.
 
     Raises:
         torch.AcceleratorError: If the device is broken.

@@ -69,6 +69,7 @@ class LocalEntropy(Measure):
     5 (``burn_in`` + ``samples`` + 1) gradients.
     """
 
+    version = 2
     entries = (
         CatalogEntry(
             measure="local_entropy",
