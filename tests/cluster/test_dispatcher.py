@@ -86,6 +86,22 @@ def is_alive(actor):
     return True
 
 
+class SpoiltByItsFirst:
+    """A measurer whose process is fit for one order only."""
+
+    def __init__(self):
+        self.spoilt = None
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
+        if self.spoilt:
+            return Measured(order.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
+        self.spoilt = "the function torch.nn.functional.relu"
+        return Measured(order.checkpoint_id, 1, (order.checkpoint_id,), os.getpid(), spoilt="it")
+
+
 class OnFullDisk:
     """A measurer that can't store what it finds."""
 
@@ -131,6 +147,16 @@ def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path
     assert (tmp_path / "killed").exists()
     assert dispatcher.measured == 2
     assert dispatcher.failures == []
+
+
+def test_a_spoilt_measurer_is_replaced_and_no_order_is_charged(local_ray, tmp_path, caplog):
+    actor = ray.remote(num_cpus=1)(SpoiltByItsFirst)
+    orders = [order("a"), order("b"), order("c")]
+    dispatcher = dispatch(ResultsFolder(tmp_path), orders, actor.remote)
+    # Each was measured by a process of its own, once, in its order.
+    assert dispatcher.failures == ["a: a", "b: b", "c: c"]
+    assert dispatcher.measured == 3
+    assert "attempt" not in caplog.text
 
 
 @pytest.mark.parametrize(
