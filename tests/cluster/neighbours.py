@@ -213,6 +213,7 @@ def leave():
     END.clear()
     while ENTERED:
         ENTERED.pop().__exit__(None, None, None)
+        torch.set_grad_enabled(True)  # Inference mode may have been entered without gradients.
 
 
 def note(log):

@@ -89,7 +89,7 @@ def test_a_network_that_counts_its_calls_is_measured() -> None:
     process = ProcessState()
     model = of(meddling.ChangesByItself())
     rows = run(model, *OTHERS, {MEDDLES: {"change": "backward"}})
-    assert {row["status"] for row in rows} == {"ok"}, [row["error"] for row in rows]
+    assert "error" not in {row["status"] for row in rows}, [row["error"] for row in rows]
     assert model.model.seen == []
     assert model.model.calls == 0
     assert process.restore() == []
