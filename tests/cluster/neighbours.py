@@ -113,8 +113,7 @@ def conversion():
 
 def function_mode():
     if not torch._C._len_torch_function_stack():
-        ENTERED.append(DropsSigns())
-        ENTERED[-1].__enter__()
+        DropsSigns().__enter__()
 
 
 def warnings_are_shown():
@@ -183,19 +182,20 @@ def thread():
         threading.Thread(target=END.wait, name="left running", daemon=True).start()
 
 
-# Everything that user code is known to do to its process.
+# What user code may do to its process.
 RESET = (
     *(default_dtype, default_device, threads, flush_denormal, deterministic, warn_only),
     *(random_numbers, gradient_mode, autocast, matmul_precision, onednn_precision, onednn),
     *(attention, cudnn, anomalies, saved_tensors, module_hook, optimizer_hook, conversion),
     *(warnings_are_shown, environment, working_folder, import_path, signal_handler),
     *(numpy_errors, numpy_printing, torch_printing, recursion, cores),
+    function_mode,
 )
 PUT_BACK = (
     *(patched_functional, patched_layer, patched_method_of_a_base, patched_optimizer),
     patched_numpy,
 )
-LASTS = (thread, inference_mode, function_mode)
+LASTS = (thread, inference_mode)
 IMPORTS = (deterministic, warn_only)
 """Torch imports the compiler for these, and what changes during an import lasts."""
 HARMLESS = {
@@ -216,18 +216,18 @@ def leave():
         torch.set_grad_enabled(True)  # Inference mode may have been entered without gradients.
 
 
-def note(log):
+def note(log, label):
     if log:
         with Path(log).open("a") as file:
-            file.write(f"{os.getpid()}\n")
+            file.write(f"{os.getpid()} {label}\n")
 
 
 class Bad(nn.Module):
     """A network that changes its process whenever it is called."""
 
-    def __init__(self, input_shape, classes, change, log=""):
+    def __init__(self, input_shape, classes, change, log="", label=""):
         super().__init__()
-        note(log)
+        note(log, label)
         self.change = change
         self.linear = nn.Linear(int(torch.tensor(input_shape).prod()), classes)
 
@@ -240,9 +240,9 @@ class Bad(nn.Module):
 class Good(nn.Module):
     """A network that depends on much of what others could have changed."""
 
-    def __init__(self, input_shape, classes, width=4, log=""):
+    def __init__(self, input_shape, classes, width=4, log="", label=""):
         super().__init__()
-        note(log)
+        note(log, label)
         self.first = nn.Linear(int(torch.tensor(input_shape).prod()), width)
         self.last = nn.Linear(width, classes)
         self.scale = 1 + np.random.uniform() + random.random()

@@ -15,7 +15,7 @@ from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
 from tests.measures.test_runner import run, untimed
 
 MEDDLES = "tests.measures.meddling:meddles"
-OTHERS = ("margin", "gradient_norm", "sam_sharpness", "input_margin", "norms")
+OTHERS = ("margin", "gradient_norm", "sam_sharpness", "norms")
 
 
 def context() -> MeasureContext:
@@ -44,9 +44,7 @@ def test_a_measure_that_meddles_is_an_error_that_names_what_it_changed(
 
 
 @pytest.mark.parametrize("change", meddling.SILENT)
-def test_a_measure_that_does_no_harm_is_believed(
-    change: str, alone: list[dict[str, Any]]
-) -> None:
+def test_a_measure_that_does_no_harm_is_believed(change: str, alone: list[dict[str, Any]]) -> None:
     process = ProcessState()
     first, *others = run(context(), {MEDDLES: {"change": change}}, *OTHERS)
     assert first["status"] == "ok", first["error"]

