@@ -14,6 +14,7 @@ from orchestrator.cluster.audit_backlog import (
     missing_audits,
 )
 from orchestrator.cluster.backlog_reading import measure_versions
+from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.session import Slots, ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.tasks import Progress, run_tasks
@@ -99,6 +100,7 @@ def _audit_snapshot(
     results, study = ResultsFolder.open(folder), Study.model_validate_json(study_json)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
     config = TrialConfig.model_validate_json(order.config)
+    import_trial_parts(config)
     dataset = data.load(config.data, device)
     subject = _subject(order, results, study, config, dataset, device)
     checkpoint = order.checkpoint

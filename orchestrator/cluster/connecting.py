@@ -12,6 +12,7 @@ import ray
 import torch
 
 from orchestrator.cluster.audit_backlog import last_snapshots
+from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.session import ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.tasks import Progress, run_tasks
@@ -111,6 +112,7 @@ def _connect_pair(
     results, study = ResultsFolder.open(folder), Study.model_validate_json(study_json)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
     config, settings = TrialConfig.model_validate_json(order.config), study.measuring
+    import_trial_parts(config)
     dataset = data.load(config.data, device)
     one, other = (
         read_snapshot(results.path / row["path"], row["sha256"]) for row in (order.one, order.other)

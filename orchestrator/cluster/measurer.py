@@ -12,7 +12,7 @@ import torch
 
 from orchestrator.cluster.examples import keep_examples, keep_subsets
 from orchestrator.cluster.measure_order import Measured, MeasureOrder, part_name
-from orchestrator.cluster.own_code import has_own_parts, import_trial_parts
+from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
@@ -111,7 +111,6 @@ class Measurer:
         self.study = Study.model_validate_json(study)
         self.data = data
         self.device = "cuda" if ray.get_gpu_ids() else "cpu"
-        self.own_parts = has_own_parts(self.study)
         self.spoilt: str | None = None
 
     def ready(self) -> int:
@@ -123,8 +122,7 @@ class Measurer:
         """Measure one snapshot, unless an earlier one spoilt this process."""
         if self.spoilt:  # The dispatcher hands the order to another measurer.
             return Measured(order.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
-        if self.own_parts:
-            self.spoilt = "an order failed in it"  # Unless it does not.
+        self.spoilt = "an order failed in it"  # Unless it does not.
         with storing(self.folder.path):
             measured = measure(order, self.folder, self.study, self.data, self.device)
         self.spoilt = measured.spoilt
