@@ -17,6 +17,7 @@ from orchestrator.measures.base import Curve, Measure, Need, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.memory import is_out_of_memory
+from orchestrator.models.wrappers import eagerly
 from orchestrator.study.measure_options import MeasureOptions
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ def _measure(context: MeasureContext, planned: _Planned) -> list[Row]:
     request, measure, failure = planned.request, planned.measure, planned.failure
     try:
         if measure is not None:
-            with _repeatable(context.device):
+            with _repeatable(context.device), eagerly():
                 found = _in_memory(context, request, measure)
     except torch.AcceleratorError:
         raise  # every later measure in this process would suffer from it

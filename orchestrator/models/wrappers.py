@@ -6,7 +6,9 @@ and second derivatives are those of the module inside.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +55,20 @@ def unwrapped(model: nn.Module) -> nn.Module:
             if child is not None:
                 module._modules[name] = _inside(child)
     return model
+
+
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Run functions that were decorated with ``torch.compile`` as they are written.
+
+    Compiled ones have no second derivative, and PyTorch reports none as zero where parts of a graph
+    may be unused.
+    """
+    if "torch._dynamo" not in sys.modules:  # Nothing was compiled, and it takes seconds to import.
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def named_as(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

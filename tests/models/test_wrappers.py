@@ -6,10 +6,10 @@ from torch import nn
 
 from orchestrator.errors import ModelError
 from orchestrator.models.wrappers import named_as, refuse_scripted, unwrapped
-from tests.measures.odd_networks import WRAPPED, Pair
+from tests.measures.odd_networks import WRAPPED, Pair, some
 
 
-@pytest.mark.parametrize("pair", WRAPPED, ids=lambda pair: pair.name)
+@pytest.mark.parametrize("pair", some(WRAPPED))
 def test_states_of_wrapped_networks_fit_the_network_inside(pair: Pair) -> None:
     wrapped, plain = pair.models()
     state = wrapped.state_dict()

@@ -140,10 +140,9 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
         for parameter in module.parameters(recurse=False)
         if not is_parametrized(module)
     )
+    own = {name: id(context.parameters[name]) for name in used}
     unknown = [
-        name
-        for name in used
-        if (key := id(context.parameters[name])) not in covered or 0 < by_calls[key] < uses[key]
+        name for name, key in own.items() if key not in covered or 0 < by_calls[key] < uses[key]
     ]
     if unknown:
         owner = type(context.model.get_submodule(unknown[0].rpartition(".")[0])).__name__
@@ -158,11 +157,11 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
     for module, shape, output_shape in calls:
         if not isinstance(module, _Known):
             continue
-        key = (id(module), shape)
-        if key not in found:
+        call = (id(module), shape)
+        if call not in found:
             norms = _norms(module, shape)
-            found[key] = LayerFactor(names[id(module)], *norms, shape, output_shape)
-        yield found[key]
+            found[call] = LayerFactor(names[id(module)], *norms, shape, output_shape)
+        yield found[call]
 
 
 _Call = tuple[nn.Module, tuple[int, ...], tuple[int, ...]]
