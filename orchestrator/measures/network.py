@@ -100,7 +100,11 @@ def measured_copy(
 
 def in_precision(inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """A copy of inputs in ``dtype``; integers, such as token ids, stay integers."""
-    return inputs.to(dtype if inputs.is_floating_point() else inputs.dtype, copy=True)
+    if inputs.is_complex():
+        dtype = dtype.to_complex()
+    elif not inputs.is_floating_point() and inputs.dtype != torch.bool:
+        dtype = inputs.dtype
+    return inputs.to(dtype, copy=True)
 
 
 def precision_problem(

@@ -130,6 +130,8 @@ def test_integers_stay_integers() -> None:
     assert in_precision(tokens, torch.float64).dtype == torch.int64
     x = DATA.train_x
     assert in_precision(x, torch.float32).data_ptr() != x.data_ptr()
+    assert in_precision(x > 0, torch.float64).dtype == torch.float64
+    assert in_precision(x * 1j, torch.float64).dtype == torch.complex128
     model = nn.Sequential(nn.Embedding(7, 3), nn.Flatten(), nn.Linear(12, 3))
     dataset = replace(
         DATA, train_x=tokens, train_y=DATA.train_y[:9], test_x=tokens[:5], test_y=DATA.test_y[:5]

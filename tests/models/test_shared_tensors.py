@@ -141,3 +141,22 @@ def test_copies_compute_the_same(pair: Pair) -> None:
         assert torch.equal(copy(x.clone()), model(x.clone()))
     assert not {id(p) for p in copy.parameters()} & {id(p) for p in model.parameters()}
     assert torch.equal(seeded(pair.odd)(x.clone()), pair.models()[0](x.clone()))
+
+
+@pytest.mark.parametrize(
+    "normalize", [nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm], ids=["old", "new"]
+)
+@pytest.mark.parametrize("used", [False, True])
+def test_normalized_layers_are_copied_after_training_too(normalize, used: bool) -> None:
+    model = nn.Sequential(normalize(nn.Linear(3, 3)))
+    if used:
+        model(torch.ones(2, 3)).sum().backward()
+    copy = copy_with_ties(model, "it").eval()
+    with torch.no_grad():
+        assert torch.equal(copy(torch.ones(1, 3)), model.eval()(torch.ones(1, 3)))
+
+
+def test_what_a_pass_left_behind_is_copied() -> None:
+    model = nn.Linear(3, 3)
+    model.last = [model(torch.ones(1, 3))]
+    assert torch.equal(copy_with_ties(model, "it").last[0], model.last[0])
