@@ -71,20 +71,19 @@ def eagerly() -> Iterator[None]:
         yield
 
 
-def named_as(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under the names of ``model``, if it was stored under those of a wrapper.
+def named_as(names: Collection[str], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the names of a network, if they were stored under those of a wrapper.
 
     Args:
-        model: A network without wrappers.
-        state: Of the same network, perhaps wrapped.
+        names: What the tensors of the network without wrappers are called.
+        state: Those of the same network, perhaps wrapped.
 
     Returns:
-        The tensors by the names of ``model``; by their own names if those do not fit either way.
+        The tensors by ``names``; by their own names if those do not fit either way.
     """
-    expected = model.state_dict().keys()
     for wrappers in ((), (_COMPILED,), (_COMPILED, _PARALLEL)):
         renamed = {_without(name, wrappers): value for name, value in state.items()}
-        if renamed.keys() == expected:
+        if renamed.keys() == set(names):
             return renamed
     return dict(state)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.errors import ModelError
-from orchestrator.models import build_model
+from orchestrator.models import build_model, named_as
 from orchestrator.models.conversion import converted
 from orchestrator.random_streams import stream_seed
 from orchestrator.study.spec import TrialConfig
@@ -209,8 +209,10 @@ class Learner:
     def load_state(self, step: int, network: dict[str, Tensor], optimizer: dict[str, Any]) -> None:
         """Go on from what :meth:`state` gave after ``step`` updates."""
         self.step = step
-        for name, value in self._tensors().items():
-            value.copy_(network[name])
+        own = self._tensors()
+        stored = named_as(own, network)
+        for name, value in own.items():
+            value.copy_(stored[name])
         self._optimizer.load_state(optimizer)
 
     def _tensors(self) -> dict[str, Tensor]:
