@@ -15,6 +15,7 @@ from orchestrator.data.dataset import Dataset, Split
 from orchestrator.errors import ModelError
 from orchestrator.models import build_model, named_as
 from orchestrator.models.conversion import converted
+from orchestrator.models.input_writers import may_write_into_inputs
 from orchestrator.random_streams import stream_seed
 from orchestrator.study.spec import TrialConfig
 from orchestrator.study.trials import effective_learning_rate
@@ -79,6 +80,9 @@ class Learner:
         self._loss = build_loss(training.loss)
         self._learning_rate = effective_learning_rate(training)
         self._optimizer = build_optimizer(training.optimizer, self.model, self._learning_rate)
+        # A batch is a copy already, but is used for each gradient of an update.
+        repeats = self._optimizer.repeats_gradients
+        self._copies = repeats and may_write_into_inputs(self.model)
         self._factor = learning_rate_factor(
             training.schedule, self.updates_per_epoch, self.last_step
         )
@@ -127,7 +131,7 @@ class Learner:
 
     def _gradient(self, inputs: Tensor, labels: Tensor) -> Tensor:
         self._optimizer.zero_gradients()
-        if self._optimizer.repeats_gradients:  # The network may write into what it is given.
+        if self._copies:
             inputs = inputs.clone()
         with torch.enable_grad():
             try:

@@ -109,7 +109,7 @@ class Steps(nn.Module):
         return self.layer(x.flatten(1))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     names=st.lists(st.sampled_from(sorted(STEPS.keys() - NEED_THEIR_OUTPUT)), max_size=4),
     last=st.sampled_from(sorted(STEPS)),

@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from orchestrator.measures import MeasureContext, measure_snapshot
+from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
 from orchestrator.study.measure_options.curvature import HessianTraceOptions
 from orchestrator.study.spec import Study
 from orchestrator.training import Loss
@@ -136,3 +139,66 @@ def test_compiled_functions_have_their_second_derivatives() -> None:
     request = {"trace": HessianTraceOptions(name="hessian_trace", method="hutchinson", probes=4)}
     found, expected = (list(measure_snapshot(context, request)) for context in contexts)
     assert [row["value"] for row in found] == pytest.approx([row["value"] for row in expected])
+
+
+class OnlyBias(nn.Module):
+    """A linear layer with the weight of another, which it does not register."""
+
+    def __init__(self, owner: nn.Linear) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.linspace(-1, 1, 5))
+        self.owner = (owner,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.owner[0].weight, self.bias)
+
+
+class Calls(nn.Module):
+    """Modules that are registered once and called in some order."""
+
+    def __init__(self, modules: list[nn.Module]) -> None:
+        super().__init__()
+        self.order = [list(dict.fromkeys(modules)).index(module) for module in modules]
+        self.parts = nn.ModuleList(dict.fromkeys(modules))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for index in self.order:
+            x = self.parts[index](x)
+        return x
+
+
+def _parts(tied: bool, plain: bool) -> list[nn.Module]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        first, head, norm = nn.Linear(5, 5), nn.Linear(5, 3), nn.LayerNorm(5)
+        second = nn.Linear(5, 5)
+    if tied and plain:
+        return [first, OnlyBias(first), nn.PReLU(), norm, nn.Tanh(), head]
+    if tied:
+        second.weight = first.weight
+    with torch.no_grad():
+        second.bias.copy_(torch.linspace(-1, 1, 5))
+    return [first, second, nn.PReLU(), norm, nn.Tanh(), head]
+
+
+@settings(max_examples=15)
+@given(order=st.lists(st.integers(0, 4), min_size=1, max_size=6), tied=st.booleans())
+def test_any_order_of_shared_layers_has_its_own_derivatives(order: list[int], tied: bool) -> None:
+    order = [0, *order, 5]
+    odd, plain = (_parts(tied, plain) for plain in (False, True))
+    dataset = SHARERS[0].dataset(6)
+    found = []
+    for model in (nn.Sequential(*[odd[i] for i in order]), Calls([plain[i] for i in order])):
+        context = MeasureContext(model, dataset, CROSS_ENTROPY)
+        probe = context.probe(0, "gaussian")
+        found.append(
+            [
+                torch.tensor(context.loss_at(0.3 * probe)),
+                context.hessian_vector_product(probe),
+                gauss_newton_product(context, probe),
+                context.gradient("test"),
+                context.logits("train"),
+            ]
+        )
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
