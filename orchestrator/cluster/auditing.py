@@ -127,7 +127,7 @@ def _subject(
     )
     initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
-    model.load_state_dict(named_as(model, state))
+    model.load_state_dict(named_as(model.state_dict(), state))
     return Audited(
         model.to(device),
         dataset,

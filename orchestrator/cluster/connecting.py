@@ -120,7 +120,7 @@ def _connect_pair(
     model = build_model(
         config.model, dataset.input_shape, dataset.classes, 0, dataset.train_x.dtype
     )
-    model.load_state_dict(named_as(model, one))
+    model.load_state_dict(named_as(model.state_dict(), one))
     context = MeasureContext(
         model,
         dataset,
@@ -130,7 +130,7 @@ def _connect_pair(
         examples=settings.examples,
         examples_per_pass=settings.examples_per_pass,
     )
-    found = linear_connectivity(context, named_as(model, other))
+    found = linear_connectivity(context, named_as(model.state_dict(), other))
     curves = {
         ("train", "loss"): found.train_losses,
         ("train", "error"): found.train_errors,

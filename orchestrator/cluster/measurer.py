@@ -63,7 +63,7 @@ def _measure(
         config.model, dataset.input_shape, dataset.classes, order.seed, dataset.train_x.dtype
     )
     initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(named_as(model, state))
+    model.load_state_dict(named_as(model.state_dict(), state))
     context = MeasureContext(
         model,
         dataset,

@@ -85,7 +85,7 @@ def plan_study(
             model = _network(trial, dataset)
         n_train[condition] = len(dataset.train_y)
         snapshot_bytes[condition] = sum(
-            tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
+            tensor.nbytes for tensor in set(model.state_dict(keep_vars=True).values())
         )
         if probe:
             training = training_shape(trial.config), trains_on[condition]

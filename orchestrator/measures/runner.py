@@ -20,6 +20,7 @@ from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.custom import FunctionMeasure
 from orchestrator.measures.memory import is_out_of_memory
 from orchestrator.measures.nonfinite import why_not_finite
+from orchestrator.models.wrappers import eagerly
 from orchestrator.random_streams import stream_seed
 from orchestrator.study.measure_options import MeasureOptions
 from orchestrator.training.process_guard import left_as_found
@@ -123,7 +124,7 @@ def _measure(context: MeasureContext, planned: _Planned, unchanged: Unchanged) -
     request, measure, failure = planned.request, planned.measure, planned.failure
     try:
         if measure is not None:
-            with repeatable_convolutions(context.device):
+            with repeatable_convolutions(context.device), eagerly():
                 found = _in_memory(context, request, measure)
     except torch.AcceleratorError:
         raise  # every later measure in this process would suffer from it

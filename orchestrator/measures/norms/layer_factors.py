@@ -139,11 +139,11 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
     names = {id(module): name for name, module in context.model.named_modules()}
     found: dict[tuple[int, tuple[int, ...]], LayerFactor] = {}
     for module, shape, output_shape in calls:
-        key = (id(module), shape)
-        if key not in found:
+        call = (id(module), shape)
+        if call not in found:
             norms = _norms(module, shape)
-            found[key] = LayerFactor(names[id(module)], *norms, shape, output_shape)
-        yield found[key]
+            found[call] = LayerFactor(names[id(module)], *norms, shape, output_shape)
+        yield found[call]
 
 
 _Call = tuple[nn.Module, tuple[int, ...], tuple[int, ...]]

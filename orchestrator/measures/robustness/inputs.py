@@ -43,15 +43,16 @@ def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Input
     """At most so many of the measured examples: a stratified subset, the same for every network.
 
     Raises:
-        MeasureError: If inputs are integers, between which there is nothing.
+        MeasureError: If inputs are not real numbers, as token ids are not.
     """
 
     def choose() -> Inputs:
         x, y = context.data(split)
         if not x.is_floating_point():
             raise MeasureError(
-                f"inputs are integers ({str(x.dtype).removeprefix('torch.')}), such as token ids: "
-                "they cannot be moved by a little, and distances between them mean nothing"
+                f"inputs are of type {str(x.dtype).removeprefix('torch.')}, such as token ids, and "
+                "not real numbers: they cannot be moved by a little, and distances between them "
+                "mean nothing"
             )
         if examples < len(y):
             order = stratified_order(y, stream_seed(0, "moved_examples", split))
