@@ -13,7 +13,11 @@ from torch.func import functional_call
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import MeasureError
-from orchestrator.measures.derivatives import gradients, require_second_derivatives
+from orchestrator.measures.derivatives import (
+    computed_tensors,
+    gradients,
+    require_second_derivatives,
+)
 from orchestrator.measures.kernels import differentiable_kernels, needs_plain_operations
 from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.random_streams import stream_seed
@@ -89,7 +93,9 @@ class MeasureContext:
         self.examples_per_pass = examples_per_pass
         self.initial_state = initial_state
         self.update_rule = update_rule
-        self.model = deepcopy(model).to(device=self.device, dtype=dtype).eval()
+        self.model = (
+            deepcopy(model, computed_tensors(model)).to(device=self.device, dtype=dtype).eval()
+        )
         self.parameters: dict[str, nn.Parameter] = {
             name: parameter
             for name, parameter in self.model.named_parameters()
@@ -278,6 +284,9 @@ class MeasureContext:
 
         Returns:
             Flat vector of the same length, detached.
+
+        Raises:
+            MeasureError: If an operation of the network or the loss has no second derivative.
         """
         total = torch.zeros_like(vector)
         graphs = self._gradient_graphs()
@@ -312,16 +321,12 @@ class MeasureContext:
     def _pass_gradient(self, x: Tensor, y: Tensor, n: int, *, create_graph: bool) -> list[Tensor]:
         with torch.enable_grad():
             loss = self.loss.per_example(self.forward(x), y).sum() / n
-            gradient = gradients([loss], None, self._tensors(), create_graph=create_graph)
-            if create_graph:
-                self.shared(
-                    "second_derivatives", lambda: require_second_derivatives(gradient, loss)
-                )
-            return gradient
+            return gradients([loss], None, self._tensors(), create_graph=create_graph)
 
     def _differentiate(
         self, gradient: Sequence[Tensor], vector: Tensor, *, retain_graph: bool
     ) -> Tensor:
+        self.shared("second_derivatives", lambda: require_second_derivatives(gradient))
         pairs = zip(gradient, self.unflatten(vector), strict=True)
         used = [(g, v) for g, v in pairs if g.requires_grad]
         products = gradients(

@@ -11,13 +11,23 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
 from orchestrator.errors import MeasureError
 
 _ENDS = ("Error", "NotImplemented")
 """Nodes at which autograd ends a graph that cannot be differentiated again."""
+
+
+def computed_tensors(model: nn.Module) -> dict[int, Any]:
+    """Detached copies, by identity, of tensors that modules keep with their graphs.
+
+    ``copy.deepcopy`` refuses such tensors (the weight of ``nn.utils.weight_norm``) unless its
+    memo has them. The forward pass computes them again.
+    """
+    kept = (value for module in model.modules() for value in vars(module).values())
+    return {id(t): t.detach().clone() for t in kept if isinstance(t, Tensor) and not t.is_leaf}
 
 
 def gradients(
@@ -42,12 +52,11 @@ def gradients(
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, inputs, strict=True)]
 
 
-def require_second_derivatives(gradient: Sequence[Tensor | None], value: Tensor) -> None:
+def require_second_derivatives(gradient: Sequence[Tensor | None]) -> None:
     """Check that a gradient can be differentiated again, in all of its terms.
 
     Args:
         gradient: Computed with ``create_graph``.
-        value: What it is the gradient of, with its graph.
 
     Raises:
         MeasureError: If an operation of the network or the loss forbids a second derivative,
@@ -56,7 +65,7 @@ def require_second_derivatives(gradient: Sequence[Tensor | None], value: Tensor)
     ends = (node.name().rpartition("::")[2] in _ENDS for node in graph_nodes(*gradient))
     if not any(ends):
         return
-    own = sorted(set(own_derivatives(value)))
+    own = sorted(set(own_derivatives(*gradient)))
     cause = f"the derivative of {', '.join(own)}" if own else "the derivative of an operation"
     raise MeasureError(
         f"the loss has no second derivatives: {cause} cannot be differentiated again",
@@ -77,8 +86,8 @@ def graph_nodes(*tensors: Tensor | None) -> Iterator[Any]:
         pending += [following for following, _ in node.next_functions]
 
 
-def own_derivatives(value: Tensor) -> Iterator[str]:
-    """Names of the ``autograd.Function`` subclasses in the graph of ``value``."""
-    for node in graph_nodes(value):
+def own_derivatives(*tensors: Tensor | None) -> Iterator[str]:
+    """Names of the ``autograd.Function`` subclasses in the graphs of ``tensors``."""
+    for node in graph_nodes(*tensors):
         if isinstance(node, BackwardCFunction):
             yield type(node).__name__.removesuffix("Backward")

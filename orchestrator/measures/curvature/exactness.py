@@ -56,7 +56,7 @@ def _curved_parameter(context: MeasureContext) -> str | None:
         weights = _random(logits, generator)
         scalar = (weights * logits).sum()
         slopes = gradients([scalar], None, parameters, create_graph=True)
-        require_second_derivatives(slopes, scalar)
+        require_second_derivatives(slopes)
         for (name, parameter), slope in zip(context.parameters.items(), slopes, strict=True):
             # Of the parameter's own size, so that first and second order are comparable.
             size = torch.linalg.vector_norm(parameter.detach()) / parameter.numel() ** 0.5
