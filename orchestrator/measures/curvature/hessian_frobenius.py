@@ -30,6 +30,7 @@ class HessianFrobeniusNorm(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    version = 2
     entries = (
         CatalogEntry(
             measure="hessian_frobenius_norm",

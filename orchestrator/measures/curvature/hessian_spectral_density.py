@@ -78,7 +78,7 @@ class HessianSpectralDensity(Measure):
     """
 
     needs = frozenset({"gradient_graph", "krylov_space"})
-    version = 2
+    version = 3
 
     def __init__(self, options: HessianSpectralDensityOptions) -> None:
         _check(options)

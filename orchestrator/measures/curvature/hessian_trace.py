@@ -61,7 +61,7 @@ class HessianTrace(Measure):
         ),
     )
 
-    version = 2
+    version = 3
 
     def __init__(self, options: HessianTraceOptions) -> None:
         fewest = FEWEST_PRODUCTS if options.method == "hutch++" else 2

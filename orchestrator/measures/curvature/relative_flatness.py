@@ -187,6 +187,7 @@ class RelativeFlatness(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    version = 2
     entries = (
         CatalogEntry(
             measure="relative_flatness",

@@ -75,6 +75,7 @@ class JiangNorms(Measure):
     shared; one forward pass for γ.
     """
 
+    version = 2
     entries = tuple(
         CatalogEntry(
             measure=name,

@@ -46,6 +46,7 @@ class StableRank(Measure):
     singular value per layer, shared with ``norms`` and the normalized margins.
     """
 
+    version = 2
     entries = (
         CatalogEntry(
             measure="stable_rank",
