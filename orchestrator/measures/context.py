@@ -286,6 +286,9 @@ class MeasureContext:
 
         Returns:
             Flat vector of the same length, detached.
+
+        Raises:
+            MeasureError: If an operation of the network or the loss has no second derivative.
         """
         total = torch.zeros_like(vector)
         graphs = self._gradient_graphs()
@@ -320,16 +323,12 @@ class MeasureContext:
     def _pass_gradient(self, x: Tensor, y: Tensor, n: int, *, create_graph: bool) -> list[Tensor]:
         with torch.enable_grad():
             loss = self.loss.per_example(self.forward(x), y).sum() / n
-            gradient = gradients([loss], None, self._tensors(), create_graph=create_graph)
-            if create_graph:
-                self.shared(
-                    "second_derivatives", lambda: require_second_derivatives(gradient, loss)
-                )
-            return gradient
+            return gradients([loss], None, self._tensors(), create_graph=create_graph)
 
     def _differentiate(
         self, gradient: Sequence[Tensor], vector: Tensor, *, retain_graph: bool
     ) -> Tensor:
+        self.shared("second_derivatives", lambda: require_second_derivatives(gradient))
         pairs = zip(gradient, self.unflatten(vector), strict=True)
         used = [(g, v) for g, v in pairs if g.requires_grad]
         products = gradients(

@@ -55,7 +55,7 @@ class EdgeOfStability(Measure):
     """
 
     needs = frozenset({"gradient_graph", "krylov_space"})
-    version = 2
+    version = 3
     entries = (
         CatalogEntry(
             measure=EDGE,

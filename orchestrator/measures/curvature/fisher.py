@@ -96,7 +96,7 @@ class Fisher(Measure):
     whose logits belong to one example each: linear layers,
     convolutions and batch normalizations never form a gradient of a single example; parameters
     of other kinds fall back to ``torch.func.vmap`` of the gradient, within the memory of one
-    pass (``example_gradients``).
+    pass, or to one example after the other (``example_gradients``).
 
     Invariances: none under rescaling of layers or scaling of logits. Lower traces are flatter; of
     the noise neither is better. Cost: one gradient for the last three and classes − 1 for the
@@ -151,8 +151,7 @@ class Fisher(Measure):
         """Yield the four values, of the training split.
 
         Raises:
-            MeasureError: If logits of one example depend on others, or a parameter needs
-                gradients of single examples that ``torch.func`` cannot compute.
+            MeasureError: If logits of one example depend on others.
         """
         noise, square = gradient_noise(context), _squared_mean_gradient(context)
         if context.classes - 1 <= MOST_SQUARES:

@@ -25,8 +25,7 @@ def exact_ggn_trace(context: MeasureContext) -> ExactTrace:
     that is proven the two are one computation.
 
     Raises:
-        MeasureError: If logits of one example depend on others, or a parameter needs gradients
-            of single examples that ``torch.func`` cannot compute.
+        MeasureError: If logits of one example depend on others.
     """
 
     def compute() -> ExactTrace:
@@ -74,7 +73,6 @@ class GgnTrace(Measure):
     """
 
     version = 2
-
     entries = (
         CatalogEntry(
             measure="ggn_trace",

@@ -45,7 +45,7 @@ class HessianSpectrum(Measure):
     """
 
     needs = frozenset({"gradient_graph", "krylov_space"})
-    version = 3
+    version = 4
 
     def __init__(self, options: HessianSpectrumOptions) -> None:
         if options.iterations < options.top:

@@ -244,6 +244,7 @@ class HiddenMargin(Measure):
     forward and one backward pass for all layers together.
     """
 
+    version = 2
     entries = tuple(
         CatalogEntry(
             measure=f"hidden_margin_{name}",
