@@ -122,6 +122,21 @@ def test_no_file_can_bring_code_with_it(path):
             assert own == "study/import_path.py" or isinstance(node.args[0], ast.Constant)
 
 
+# What parses Parquet, and the files that may: after the checksum, or what is no part.
+READS_PARQUET = {"ParquetFile", "read_table", "read_schema", "read_metadata"}
+READERS = {"results/parts.py", "results/schema_files.py", "results/folder.py"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_parts_are_opened_in_one_place(path):
+    own = str(path.relative_to(PACKAGE))
+    calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+    reads = READS_PARQUET & {called(node).rpartition(".")[2] for node in calls}
+    assert not reads or own in READERS, f"{own} calls {reads}"
+    if "read_parquet(" in path.read_text():
+        assert own in {"results/tables.py", "results/compaction.py"}
+
+
 @pytest.mark.parametrize(
     "modules",
     [
