@@ -14,6 +14,7 @@ from orchestrator.data.dataset import Dataset, Split
 from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import MeasureError
 from orchestrator.measures.memory import graph_bytes_per_example
+from orchestrator.measures.trust.fit import require_fitting
 from orchestrator.random_streams import stream_seed
 from orchestrator.training.update_rule import UpdateRule
 
@@ -60,7 +61,8 @@ class MeasureContext:
             take all: by split and how many they are.
 
     Raises:
-        MeasureError: If a split has no examples, or the network no trainable parameters.
+        MeasureError: If a split has no examples, the network no trainable parameters, or labels
+            and logits don't fit the classes.
     """
 
     def __init__(
@@ -105,6 +107,7 @@ class MeasureContext:
         self._data = {split: self._examples(dataset, split) for split in splits}
         self._shared: dict[Hashable, Any] = {}
         self._keep_graphs = True
+        require_fitting(self)
 
     @property
     def n_parameters(self) -> int:

@@ -17,6 +17,8 @@ from orchestrator.measures.base import Curve, Measure, Need, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.memory import is_out_of_memory
+from orchestrator.measures.trust.checks import context_findings
+from orchestrator.measures.trust.finding import Check, Findings, objection
 from orchestrator.study.measure_options import MeasureOptions
 
 logger = logging.getLogger(__name__)
@@ -25,7 +27,10 @@ Row = dict[str, Any]
 
 
 def measure_snapshot(
-    context: MeasureContext, requests: Mapping[str, MeasureOptions]
+    context: MeasureContext,
+    requests: Mapping[str, MeasureOptions],
+    *,
+    findings: Findings | None = None,
 ) -> Iterator[Row]:
     """Measure one snapshot for each request: rows of the tables ``measures`` and ``curves``.
 
@@ -43,6 +48,8 @@ def measure_snapshot(
         context: The snapshot and its data. Work that several requests share is done once and
             counts into ``seconds`` of the first of them.
         requests: Options by the canonical text that the rows carry as ``request``.
+        findings: What the trust checks found, where the network's shape is checked already; ``{}``
+            turns them off. By default this network is checked for what the requests require.
 
     Yields:
         Rows with the keys request, measure, variant, split, n_examples, value, standard_error,
@@ -54,8 +61,10 @@ def measure_snapshot(
         torch.AcceleratorError: If the device is broken.
     """
     plan = _in_order([_built(request, options) for request, options in requests.items()])
+    if findings is None:
+        findings = context_findings(context, frozenset[Check]().union(*(one.requires for one in plan)))
     for place, one in enumerate(plan):
-        yield from _measure(context, one)
+        yield from _measure(context, one, findings)
         awaited = frozenset[Need]().union(*(later.needs for later in plan[place + 1 :]))
         for need in one.needs - awaited:
             context.release(need)
@@ -73,6 +82,10 @@ class _Planned:
     @property
     def needs(self) -> frozenset[Need]:
         return frozenset() if self.measure is None else self.measure.needs
+
+    @property
+    def requires(self) -> frozenset[Check]:
+        return frozenset() if self.measure is None else self.measure.requires
 
 
 def _built(request: str, options: MeasureOptions) -> _Planned:
@@ -97,12 +110,14 @@ def _reason(request: str, error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _measure(context: MeasureContext, planned: _Planned) -> list[Row]:
+def _measure(context: MeasureContext, planned: _Planned, findings: Findings) -> list[Row]:
     started = perf_counter()
     found: list[Value | Curve] = []
     request, measure, failure = planned.request, planned.measure, planned.failure
+    if measure is not None:
+        failure = objection(measure.requires, findings)
     try:
-        if measure is not None:
+        if measure is not None and failure is None:
             with _repeatable(context.device):
                 found = _in_memory(context, request, measure)
     except torch.AcceleratorError:

@@ -19,6 +19,7 @@ from orchestrator.measures.curvature.loss_hessian import (
     is_cross_entropy,
     softmax_hessian,
 )
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import FisherOptions
 
 
@@ -99,6 +100,7 @@ class Fisher(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    requires = PARAMETER_GRADIENTS
     entries = (
         CatalogEntry(
             measure="fisher_trace",

@@ -21,6 +21,7 @@ from orchestrator.measures.curvature.loss_hessian import (
     is_cross_entropy,
     loss_hessian,
 )
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import GgnTraceOptions
 
 
@@ -133,6 +134,8 @@ class GgnTrace(Measure):
             cost="classes − 1 G, shared with an exact hessian_trace; or 1 G per sampled label",
         ),
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: GgnTraceOptions) -> None:
         self.options = options

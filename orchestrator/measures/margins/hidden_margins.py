@@ -16,6 +16,7 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.margins.output_margins import margins
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.margins import HiddenMarginOptions
 
 _QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75}
@@ -194,6 +195,8 @@ class HiddenMargin(Measure):
             ("infinite_share", "Pr[d_l = ∞]", _NEUTRAL, ""),
         )
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: HiddenMarginOptions) -> None:
         self.options = options

@@ -15,6 +15,7 @@ from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.robustness.attack import STEP
 from orchestrator.measures.robustness.ball import Ball, Norm, lengths, noise
 from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
+from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import LocalLipschitzOptions
 
 
@@ -88,6 +89,8 @@ class LocalLipschitz(Measure):
         )
         for name, symbol in (("mean", "E"), ("max", "max"))
     )
+
+    requires = INPUT_GRADIENTS
 
     def __init__(self, options: LocalLipschitzOptions) -> None:
         self.options = options

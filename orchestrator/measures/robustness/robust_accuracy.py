@@ -14,6 +14,7 @@ from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.robustness.attack import Settings, attacked
 from orchestrator.measures.robustness.inputs import chosen_inputs, logits_of
+from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import RobustnessOptions
 
 _COST = "steps · restarts G over the examples chosen"
@@ -65,6 +66,7 @@ class Robustness(Measure):
     )
 
     version = 2
+    requires = INPUT_GRADIENTS
 
     def __init__(self, options: RobustnessOptions) -> None:
         self.options = options

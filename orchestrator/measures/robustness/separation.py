@@ -88,6 +88,8 @@ class Separation(Measure):
         ),
     )
 
+    requires = frozenset()
+
     def __init__(self, options: SeparationOptions) -> None:
         self.options = options
 
