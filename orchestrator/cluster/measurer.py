@@ -14,6 +14,7 @@ import torch
 
 from orchestrator.cluster.examples import keep_examples, keep_subsets
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.trust import ShapeChecks, Spoiled
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
 from orchestrator.measures import MeasureContext, measure_snapshot
@@ -70,7 +71,12 @@ class Measured:
 
 
 def measure(
-    order: MeasureOrder, folder: ResultsFolder, study: Study, data: SharedData, device: str
+    order: MeasureOrder,
+    folder: ResultsFolder,
+    study: Study,
+    data: SharedData,
+    device: str,
+    checks: ShapeChecks,
 ) -> Measured:
     """Measure one snapshot and store the rows as one part.
 
@@ -84,6 +90,7 @@ def measure(
         return Measured(order.checkpoint_id, rows=0, failures=(), pid=os.getpid(), lost=True)
     config = TrialConfig.model_validate_json(order.config)
     settings: MeasuringOptions = study.measuring
+    findings = checks.of(config)
     dataset = data.load(config.data, device)
     model = build_model(config.model, dataset.input_shape, dataset.classes, order.seed)
     initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -110,7 +117,7 @@ def measure(
     requests = {request: study.requests[request] for request in order.requests}
     rows = [
         {**row, **identity, "written_at": datetime.now(UTC)}
-        for row in measure_snapshot(context, requests)
+        for row in measure_snapshot(context, requests, findings=findings)
     ]
     # Whether a snapshot is measured is read off the table measures, which so comes last.
     keep_subsets(folder, config.data, dataset, context)
@@ -140,6 +147,7 @@ class Measurer:
         self.study = Study.model_validate_json(study)
         self.data = data
         self.device = "cuda" if ray.get_gpu_ids() else "cpu"
+        self.checks = ShapeChecks(self.folder, self.study, data, self.device)
 
     def ready(self) -> int:
         """The process id, once the process is there and has reached the results."""
@@ -149,4 +157,9 @@ class Measurer:
     def measure(self, order: MeasureOrder) -> Measured:
         """Measure one snapshot."""
         with storing(self.folder.path):
-            return measure(order, self.folder, self.study, self.data, self.device)
+            return measure(order, self.folder, self.study, self.data, self.device, self.checks)
+
+    def check(self, config: str) -> Spoiled | None:
+        """Check the shape of a trial's network, and tell why it must not be trained, if so."""
+        with storing(self.folder.path):
+            return self.checks.spoiled(TrialConfig.model_validate_json(config))

@@ -126,7 +126,8 @@ class Measure(ABC):
             measure that calls ``gradient`` or ``hessian_vector_product`` of the context needs
             ``gradient_graph``; where it doesn't say so, the graph may be built once more.
         requires: The trust checks that the network must not fail for the values to mean what they
-            say. By default those of forward passes; see :mod:`~orchestrator.measures.trust.finding`.
+            say, as :mod:`orchestrator.measures.trust.finding` groups them; by default those of
+            forward passes.
     """
 
     entries: tuple[CatalogEntry, ...]

@@ -62,7 +62,9 @@ def measure_snapshot(
     """
     plan = _in_order([_built(request, options) for request, options in requests.items()])
     if findings is None:
-        findings = context_findings(context, frozenset[Check]().union(*(one.requires for one in plan)))
+        findings = context_findings(
+            context, frozenset[Check]().union(*(one.requires for one in plan))
+        )
     for place, one in enumerate(plan):
         yield from _measure(context, one, findings)
         awaited = frozenset[Need]().union(*(later.needs for later in plan[place + 1 :]))
