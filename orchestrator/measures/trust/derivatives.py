@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.trust.finding import Finding
+from orchestrator.measures.trust.finding import Check, Finding
 from orchestrator.measures.trust.subject import Subject, stream
 
 STEPS = (1e-5, 1e-6)
@@ -173,6 +173,7 @@ def _input_gradient(context: MeasureContext, at: Tensor, weights: Tensor) -> Ten
     return found
 
 
-def no_double(subject: Subject, check: str) -> Finding:
+def no_double(subject: Subject, check: Check) -> Finding:
+    """The finding for a network that does not run in float64, where differences lose digits."""
     reason = f"the network does not run in float64: {subject.why_not_double}"
-    return Finding(check, "undecided", reason)  # type: ignore[arg-type]
+    return Finding(check, "undecided", reason)

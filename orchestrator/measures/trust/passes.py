@@ -71,8 +71,8 @@ def measuring_precision(subject: Subject) -> Finding:
         return Finding(
             "measuring_precision",
             "failed",
-            f"logits in {wanted} and in {_name(other)} differ by {typical:.2g} of the largest logit "
-            "in the median over examples",
+            f"logits in {wanted} and in {_name(other)} differ by {typical:.2g} of the largest "
+            "logit in the median over examples",
             "something in forward() depends on the type of its input, or loses nearly all digits",
         )
     return Finding("measuring_precision")
@@ -81,7 +81,7 @@ def measuring_precision(subject: Subject) -> Finding:
 def repeatable(subject: Subject) -> Finding:
     """Two passes over the same examples give the same bits, also after weights were moved."""
     context = subject.measured
-    first, second = _logits(subject), context.logits("train")
+    first, second = subject.first_pass(), context.logits("train")
     random = "it is random or changes its state"
     hint = (
         "give F.dropout training=self.training, and draw noise or update state only if "
@@ -113,7 +113,7 @@ def repeatable(subject: Subject) -> Finding:
 def examples_separate(subject: Subject) -> Finding:
     """The logits of an example do not depend on the others of its pass, beyond rounding."""
     context = subject.double or subject.measured
-    whole = _logits(subject) if context is subject.measured else inputs_pass(context)
+    whole = subject.first_pass() if context is subject.measured else inputs_pass(context)
     n = len(whole)
     if n < 2:
         return Finding("examples_separate", "undecided", "there is a single example")
@@ -128,9 +128,9 @@ def examples_separate(subject: Subject) -> Finding:
             return Finding(
                 "examples_separate",
                 "failed",
-                f"{int((off > tolerance).sum())} of {len(off)} examples have other logits when "
-                f"{len(off)} examples are passed than when {n} are, by up to {off.max():.2g} of the "
-                "largest logit",
+                f"{int((off > tolerance).sum())} of {len(off)} examples have other logits in a pass of "
+                f"{len(off)} examples than in one of {n}, by up to {off.max():.2g} of the largest "
+                "logit",
                 "something is computed over the first axis, which counts the examples: batch norm "
                 "without running statistics, pooling or attention over it, or batch_first=False",
             )
@@ -150,11 +150,6 @@ def same_pass(one: Tensor, other: Tensor) -> bool:
         return same(one, other)
     tolerance = 10 * torch.finfo(one.dtype).eps ** 0.5
     return torch.allclose(one, other, rtol=tolerance, atol=tolerance, equal_nan=True)
-
-
-def _logits(subject: Subject) -> Tensor:
-    assert subject.logits is not None  # The check ``measuring_precision`` comes first.
-    return subject.logits
 
 
 def _in(subject: Subject, dtype: torch.dtype) -> MeasureContext:

@@ -83,11 +83,21 @@ class Subject:
 
     def part(self, start: int, n: int) -> MeasureContext:
         """The network in float64 with ``n`` of the examples only, from ``start`` on, cyclically."""
-        assert self.double is not None
+        double = self.measured if self.double is None else self.double
         x, y = self.dataset.train_x, self.dataset.train_y
         places = torch.arange(start, start + min(n, len(y)), device=y.device) % len(y)
         few = replace(self.dataset, train_x=x[places], train_y=y[places])
-        return _context(self.double.model, few, self.double, torch.float64)
+        return _context(double.model, few, double, double.dtype)
+
+    def first_pass(self) -> Tensor:
+        """The logits.
+
+        Raises:
+            Exception: What the network raises.
+        """
+        if self.logits is None:
+            raise self.raised or RuntimeError("no logits")
+        return self.logits
 
 
 def inputs_pass(context: MeasureContext) -> Tensor:
