@@ -14,7 +14,12 @@ from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.robustness.attack import STEP
 from orchestrator.measures.robustness.ball import Ball, Norm, lengths, noise
-from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
+from orchestrator.measures.robustness.inputs import (
+    Inputs,
+    chosen_inputs,
+    zero_gradient_entry,
+    zero_gradient_share,
+)
 from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import LocalLipschitzOptions
 
@@ -73,7 +78,8 @@ class LocalLipschitz(Measure):
 
     On a fixed subset of each split; the variant is the norm and the radius. Lower bounds, by an
     ascent (``local_lipschitz``). Not invariant under scaling of logits; invariant under rescaling
-    of layers. Lower is smoother. Cost: steps gradients over the examples chosen.
+    of layers. Lower is smoother. ``local_lipschitz_zero_gradients`` is the share of examples in which
+    every gradient is exactly zero, so that the ascent has no way to go. Cost: steps gradients over the examples chosen.
     """
 
     entries = tuple(
@@ -88,8 +94,9 @@ class LocalLipschitz(Measure):
             "layer rescaling",
         )
         for name, symbol in (("mean", "E"), ("max", "max"))
-    )
+    ) + (zero_gradient_entry("local_lipschitz"),)
 
+    version = 2
     requires = INPUT_GRADIENTS
 
     def __init__(self, options: LocalLipschitzOptions) -> None:
@@ -111,3 +118,5 @@ class LocalLipschitz(Measure):
             for name, number in (("mean", found.mean()), ("max", found.max())):
                 reason = None if isfinite(number) else "logits are not finite"
                 yield value(f"local_lipschitz_{name}", number.item(), reason=reason)
+            zeros = zero_gradient_share(context, inputs)
+            yield value("local_lipschitz_zero_gradients", zeros)

@@ -13,12 +13,22 @@ from orchestrator.data.dataset import Split
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.robustness.attack import Settings, attacked
-from orchestrator.measures.robustness.inputs import chosen_inputs, logits_of
+from orchestrator.measures.robustness.inputs import (
+    chosen_inputs,
+    logits_of,
+    zero_gradient_entry,
+    zero_gradient_share,
+)
 from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import RobustnessOptions
 
 _COST = "steps · restarts G over the examples chosen"
-_NAMES = ("natural_accuracy", "perturbation_stability", "robust_accuracy")
+_NAMES = (
+    "natural_accuracy",
+    "perturbation_stability",
+    "robust_accuracy",
+    "robustness_zero_gradients",
+)
 
 
 class Robustness(Measure):
@@ -31,7 +41,9 @@ class Robustness(Measure):
     - ``perturbation_stability``: Pr[argmax f(x + δ) = argmax f(x) for all δ that were tried],
       with δ away from the network's own prediction (Wu et al., arXiv:2010.01279);
     - ``robust_accuracy``: Pr[argmax f(x + δ) = y for all δ that were tried] (Madry et al.,
-      arXiv:1706.06083).
+      arXiv:1706.06083);
+    - ``robustness_zero_gradients``: the share of examples in which every gradient is exactly zero,
+      so that an attack by gradients has no way to go and they look robust.
 
     Example by example, robust means correct and stable, so that natural accuracy + stability − 1
     ≤ robust accuracy ≤ both. The attack is projected gradient ascent on the lead of the best
@@ -63,9 +75,9 @@ class Robustness(Measure):
             ),
             ("robust_accuracy", "Pr[∀δ: f(x + δ) = y]", "Madry et al., arXiv:1706.06083", _COST),
         )
-    )
+    ) + (zero_gradient_entry("robustness"),)
 
-    version = 2
+    version = 3
     requires = INPUT_GRADIENTS
 
     def __init__(self, options: RobustnessOptions) -> None:
@@ -96,6 +108,7 @@ class Robustness(Measure):
             yield value("natural_accuracy", _share(found.correct))
             yield value("perturbation_stability", _share(stable))
             yield value("robust_accuracy", _share(found.correct & stable))
+            yield value("robustness_zero_gradients", zero_gradient_share(context, inputs))
 
 
 def _share(which: Tensor) -> float:
