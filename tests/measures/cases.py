@@ -96,6 +96,11 @@ def mlp(
     return nn.Sequential(*layers[:-1])
 
 
+def certain() -> nn.Module:
+    """So sure of class 0, whatever its weights, that its loss is exactly 0."""
+    return nn.Sequential(mlp(5, 6, 1), nn.ConstantPad1d((0, 1), -1e6))
+
+
 def cnn() -> nn.Module:
     """Two convolutions with max-pooling and padding, on 6 × 6 images."""
     return nn.Sequential(
@@ -206,7 +211,7 @@ CASES = (
     Case("mse", lambda: mlp(5, 6, 3), loss=build_loss(MseOptions(name="mse"))),
     Case("squared_hinge", lambda: mlp(5, 6, 3), loss=SquaredHinge()),
     Case("one_example", lambda: mlp(5, 6, 3), examples=1),
-    Case("single_class", lambda: mlp(5, 6, 1), classes=1),
+    Case("certain", certain, classes=2, constant_labels=True),
     Case("constant_labels", lambda: mlp(5, 6, 3), constant_labels=True),
     Case("saturated", saturated),
     Case("tanh", lambda: mlp(5, 6, 3, activation=nn.Tanh), piecewise_linear=False),

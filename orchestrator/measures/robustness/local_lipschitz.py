@@ -78,23 +78,27 @@ class LocalLipschitz(Measure):
 
     On a fixed subset of each split; the variant is the norm and the radius. Lower bounds, by an
     ascent (``local_lipschitz``). Not invariant under scaling of logits; invariant under rescaling
-    of layers. Lower is smoother. ``local_lipschitz_zero_gradients`` is the share of examples in which
-    every gradient is exactly zero, so that the ascent has no way to go. Cost: steps gradients over the examples chosen.
+    of layers. Lower is smoother. ``local_lipschitz_zero_gradients`` is the share of examples in
+    which every gradient is exactly zero, so that the ascent has no way to go. Cost: steps gradients
+    over the examples chosen.
     """
 
-    entries = tuple(
-        CatalogEntry(
-            f"local_lipschitz_{name}",
-            "robustness",
-            f"{symbol} max ‖f(x) − f(x′)‖ / ‖x − x′‖",
-            "logit / standardized input",
-            "lower",
-            "Yang et al., arXiv:2003.02460",
-            "steps G over the examples chosen",
-            "layer rescaling",
-        )
-        for name, symbol in (("mean", "E"), ("max", "max"))
-    ) + (zero_gradient_entry("local_lipschitz"),)
+    entries = (
+        *(
+            CatalogEntry(
+                f"local_lipschitz_{name}",
+                "robustness",
+                f"{symbol} max ‖f(x) − f(x′)‖ / ‖x − x′‖",
+                "logit / standardized input",
+                "lower",
+                "Yang et al., arXiv:2003.02460",
+                "steps G over the examples chosen",
+                "layer rescaling",
+            )
+            for name, symbol in (("mean", "E"), ("max", "max"))
+        ),
+        zero_gradient_entry("local_lipschitz"),
+    )
 
     version = 2
     requires = INPUT_GRADIENTS

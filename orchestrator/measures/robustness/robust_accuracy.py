@@ -54,28 +54,36 @@ class Robustness(Measure):
     Cost: steps times restarts gradients, shared with what asks for the same attack.
     """
 
-    entries = tuple(
-        CatalogEntry(
-            name,
-            "robustness",
-            symbol,
-            "1",
-            "higher",
-            citation,
-            cost,
-            "layer rescaling, logit scale",
-        )
-        for name, symbol, citation, cost in (
-            ("natural_accuracy", "Pr[f(x) = y]", "Madry et al., arXiv:1706.06083", "1 F"),
-            (
-                "perturbation_stability",
-                "Pr[∀δ: f(x + δ) = f(x)]",
-                "Wu et al., arXiv:2010.01279",
-                _COST,
-            ),
-            ("robust_accuracy", "Pr[∀δ: f(x + δ) = y]", "Madry et al., arXiv:1706.06083", _COST),
-        )
-    ) + (zero_gradient_entry("robustness"),)
+    entries = (
+        *(
+            CatalogEntry(
+                name,
+                "robustness",
+                symbol,
+                "1",
+                "higher",
+                citation,
+                cost,
+                "layer rescaling, logit scale",
+            )
+            for name, symbol, citation, cost in (
+                ("natural_accuracy", "Pr[f(x) = y]", "Madry et al., arXiv:1706.06083", "1 F"),
+                (
+                    "perturbation_stability",
+                    "Pr[∀δ: f(x + δ) = f(x)]",
+                    "Wu et al., arXiv:2010.01279",
+                    _COST,
+                ),
+                (
+                    "robust_accuracy",
+                    "Pr[∀δ: f(x + δ) = y]",
+                    "Madry et al., arXiv:1706.06083",
+                    _COST,
+                ),
+            )
+        ),
+        zero_gradient_entry("robustness"),
+    )
 
     version = 3
     requires = INPUT_GRADIENTS

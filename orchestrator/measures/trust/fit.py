@@ -57,7 +57,7 @@ def require_fitting(context: MeasureContext) -> None:
         raise MeasureError(f"the logits are {logits.dtype}, expected floating-point numbers")
     if logits.shape[1] != classes:
         raise MeasureError(
-            f"the network gives {logits.shape[1]} logits per example, expected {classes}, one for "
-            "each class",
+            f"the network gives {logits.shape[1]} logits for each example, expected {classes}: one "
+            "for each class",
             "measures are of classifiers; for two classes use two logits" if classes == 2 else None,
         )

@@ -122,7 +122,7 @@ def test_does_not_depend_on_how_examples_are_divided() -> None:
 
 
 def test_no_curvature() -> None:
-    found = norm_of(case("single_class").context())
+    found = norm_of(case("certain").context())
     assert (found.value, found.standard_error) == (0, 0)
 
 
