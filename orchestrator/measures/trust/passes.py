@@ -128,9 +128,9 @@ def examples_separate(subject: Subject) -> Finding:
             return Finding(
                 "examples_separate",
                 "failed",
-                f"{int((off > tolerance).sum())} of {len(off)} examples have other logits in a pass "
-                f"of {len(off)} examples than in one of {n}, by up to {off.max():.2g} of the largest "
-                "logit",
+                f"{int((off > tolerance).sum())} of {len(off)} examples have other logits in a "
+                f"pass of {len(off)} examples than in one of {n}, by up to {off.max():.2g} of the "
+                "largest logit",
                 "something is computed over the first axis, which counts the examples: batch norm "
                 "without running statistics, pooling or attention over it, or batch_first=False",
             )
