@@ -110,7 +110,7 @@ def _store(
             "data": config.data.name,
             "model": config.model.name,
             "loss": config.training.loss.name,
-            "check": finding.check,
+            "trust_check": finding.check,
             "spoils": "training" if finding.check in SPOILS_TRAINING else "measures",
             "status": finding.status,
             "reason": finding.reason,

@@ -11,8 +11,8 @@ from orchestrator.statistics.claim import counted
 TRUST_CHECKS = Query(
     "trust_checks",
     "the checks of each shape of network, and those that it did not pass",
-    'SELECT shape, data, model, loss, spoils, "check", status, reason FROM trust_checks\n'
-    'ORDER BY model, data, loss, shape, "check"',
+    "SELECT shape, data, model, loss, spoils, trust_check, status, reason FROM trust_checks\n"
+    "ORDER BY model, data, loss, shape, trust_check",
 )
 _MOST_REASON = 300
 

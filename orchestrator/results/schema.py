@@ -114,7 +114,7 @@ _SCHEMAS = {
     ),
     "trust_checks": pa.schema(
         _fields("""
-            shape! str  data str  model str  loss str  check! str  spoils str  status! str
+            shape! str  data str  model str  loss str  trust_check! str  spoils str  status! str
             reason str  dtype str  device str  host str  orchestrator_version str
             written_at! time
         """)
@@ -203,7 +203,10 @@ KEYS = {
         ("condition_id", "trial_id", "split", "quantity"),
     ),
     "trust_checks": TableKey(
-        ("shape", "check"), "shape", "written_at DESC", ("model", "data", "loss", "shape", "check")
+        ("shape", "trust_check"),
+        "shape",
+        "written_at DESC",
+        ("model", "data", "loss", "shape", "trust_check"),
     ),
     "audit": TableKey(
         ("checkpoint_id", "change", "request", "measure", "variant", "split"),

@@ -73,7 +73,7 @@ def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(
     (reason,) = (row[3] for row in found if row[2] == "error")
     assert reason.startswith("trust check repeatable failed: two passes in eval mode")
 
-    checks = rows(folder, 'SELECT model, "check", spoils, status FROM trust_checks')
+    checks = rows(folder, "SELECT model, trust_check, spoils, status FROM trust_checks")
     assert (RANDOM["name"], "repeatable", "measures", "failed") in checks
     assert {status for model, *_, status in checks if model == "mlp"} == {"passed"}
     with open_source(folder) as source:

@@ -24,7 +24,7 @@ class Checked:
                 "data": "digits",
                 "model": model,
                 "loss": "mse",
-                "check": check,
+                "trust_check": check,
                 "spoils": "measures",
                 "status": status.partition(": ")[0],
                 "reason": status.partition(": ")[2] or None,

@@ -38,6 +38,7 @@ def test_layout(tmp_path: Path) -> None:
             "measures",
             "measure_catalog",
             "audit",
+            "trust_checks",
             "curves",
             "connectivity",
             "example_subsets",

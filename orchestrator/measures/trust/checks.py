@@ -18,6 +18,7 @@ from orchestrator.measures.trust.finding import (
     Finding,
     Findings,
 )
+from orchestrator.measures.trust.fit import random_state_kept
 from orchestrator.measures.trust.passes import (
     data_unchanged,
     examples_separate,
@@ -69,7 +70,7 @@ def context_findings(context: MeasureContext, checks: Collection[Check]) -> Find
 
 def _made(context: MeasureContext, checks: Collection[Check], known: Findings) -> Findings:
     found: dict[Check, Finding] = dict(known)
-    with torch.random.fork_rng():
+    with random_state_kept(context.device):
         subject = Subject.of(context)
         for check in checks:
             stopped = next((c for c in _FIRST if c in found and found[c].status == "failed"), None)
@@ -112,7 +113,7 @@ def network_findings(
     """
     found: dict[Check, Finding] = {}
     try:
-        with torch.random.fork_rng():
+        with random_state_kept(torch.device(device)):
             for finding in training_findings(config, dataset, device):
                 found[finding.check] = finding
     except Exception as error:
@@ -135,10 +136,10 @@ def network_findings(
             made = {check: Finding(check, "undecided", f"raised {reason}") for check in checks}
         else:
             made = dict(context_findings(context, checks))
-        found = {
-            **made,
-            **{c: f for c, f in found.items() if f.status != "passed" or c not in made},
-        }
+        for check, finding in made.items():
+            # What training decided counts, unless measuring shows a fault.
+            if check not in found or finding.status == "failed":
+                found[check] = finding
     return {check: found[check] for check in CHECKS if check in found}
 
 

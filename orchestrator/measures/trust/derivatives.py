@@ -43,7 +43,8 @@ def parameter_gradients(subject: Subject) -> Finding:
         return terms.sum(), terms.abs().sum()
 
     gradients = _parameter_gradient(context, x, weights)
-    slopes = {name: (g * directions[name]).sum() for name, g in gradients.items()}
+    # Of a complex parameter torch's gradient is that by real and imaginary part.
+    slopes = {name: (g.conj() * directions[name]).sum().real for name, g in gradients.items()}
     if _agrees(sum(slopes.values(), torch.zeros_like(weights[0, 0])), value):
         return Finding("parameter_gradients")
 
@@ -119,13 +120,10 @@ def input_gradients(subject: Subject) -> Finding:
 
 def unit_directions(context: MeasureContext, purpose: str) -> dict[str, Tensor]:
     """A random direction of length 1 in which every parameter tensor has the same share."""
-    generator = stream(purpose)
-    found = {}
-    for name, parameter in context.parameters.items():
-        drawn = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-        size = drawn.norm() * len(context.parameters) ** 0.5
-        found[name] = (drawn / size if parameter.numel() else drawn).to(parameter.device)
-    return found
+    drawn = torch.randn(context.n_parameters, generator=stream(purpose), dtype=torch.float64)
+    parts = zip(context.parameters, context.unflatten(drawn.to(context.device)), strict=True)
+    shares = len(context.parameters) ** 0.5
+    return {name: part / (part.norm() * shares) if part.numel() else part for name, part in parts}
 
 
 def _agrees(slope: Tensor, value: Callable[[float], tuple[Tensor, Tensor]]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
     from orchestrator.measures.context import MeasureContext
 
 _TRIED_EXAMPLES = 2
+
+
+def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
+    """Give the block PyTorch's random state, and take back what it changes of it."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def require_fitting(context: MeasureContext) -> None:
@@ -47,7 +53,7 @@ def require_fitting(context: MeasureContext) -> None:
             )
     inputs, _ = next(context.batches("train"))
     try:
-        with torch.random.fork_rng(), torch.no_grad():
+        with random_state_kept(context.device), torch.no_grad():
             logits = context.forward(inputs[:_TRIED_EXAMPLES].clone())
     except OrchestratorError:
         raise

@@ -137,7 +137,7 @@ def _moved(model: nn.Module) -> nn.Module:
     moved, generator = deepcopy(model), stream("moved")
     with torch.no_grad():
         for parameter in moved.parameters():
-            size = parameter.double().square().mean().sqrt() if parameter.numel() else 0.0
+            size = parameter.abs().double().square().mean().sqrt() if parameter.numel() else 0.0
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
             step = (_RELATIVE_MOVE * size + _LEAST_MOVE) * noise.to(parameter.device)
             parameter.add_(step.to(parameter.dtype))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ImportPathError, ModelError, UserError
 from orchestrator.measures.trust.finding import Finding
+from orchestrator.measures.trust.fit import random_state_kept
 from orchestrator.measures.trust.passes import same, same_pass
 from orchestrator.measures.trust.subject import sampled
 from orchestrator.models import build_model
@@ -47,7 +48,8 @@ def training_findings(
     except ModelError as error:
         if not isinstance(config.model, CustomOptions):
             raise
-        yield Finding("outputs_fit", "failed", error.message, error.hint)
+        reason = error.message.removeprefix(f"model {config.model.name!r}: ")
+        yield Finding("outputs_fit", "failed", reason, error.hint)
         return
     small = sampled(dataset).to(device)
     unfit = _unfit(config, model.to(device), small)
@@ -91,7 +93,7 @@ def _unfit(config: TrialConfig, model: nn.Module, small: Dataset) -> Finding | N
             f"labels lie between {int(labels.min())} and {int(labels.max())}, expected 0 to "
             f"{classes - 1} and at least two classes",
         )
-    with torch.random.fork_rng(), torch.no_grad():
+    with random_state_kept(x.device), torch.no_grad():
         logits = model.eval()(x.clone())
     expected = f"expected floating-point logits of shape ({len(x)}, {classes})"
     if not isinstance(logits, Tensor):
@@ -176,7 +178,7 @@ def _state_restores(config: TrialConfig, learner: Learner, small: Dataset) -> Fi
 
 def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
     """Logits in eval mode; the same random numbers each time, for networks that draw some."""
-    with torch.random.fork_rng(), torch.no_grad():
+    with random_state_kept(inputs.device), torch.no_grad():
         torch.manual_seed(stream_seed(SEED, "trust_checks", "evaluation"))
         logits: Tensor = model.eval()(inputs.clone())
     return logits
