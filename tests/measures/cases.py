@@ -6,9 +6,11 @@ Each case has few enough parameters for a dense Hessian.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +86,19 @@ def random_dataset(
     return Dataset(
         "random", x[:examples], y[:examples], x[examples:], y[examples:], classes, "hash"
     )
+
+
+def classes_of(model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """How many logits a network gives."""
+    with torch.no_grad():
+        logits: Tensor = deepcopy(model).eval()(torch.zeros(2, *input_shape))
+    return logits.shape[1]
+
+
+def regression_context(model: nn.Module, data: Dataset, loss: PerExampleLoss) -> MeasureContext:
+    """A context for a single output, which has closed forms but is no classifier."""
+    with patch("orchestrator.measures.context.require_fitting"):
+        return MeasureContext(model, data, loss)
 
 
 def mlp(

@@ -138,7 +138,7 @@ def undefined(subject: Case, row: dict[str, Any]) -> bool:
         )
         or (
             name_in(row) == "path_norm"
-            and (subject.name == "leaky_relu" or not subject.piecewise_linear)
+            and (subject.name in ("leaky_relu", "certain") or not subject.piecewise_linear)
         )
     )
 

@@ -16,7 +16,7 @@ from orchestrator.study.measure_options.curvature import (
     HessianFrobeniusNormOptions,
     HessianTraceOptions,
 )
-from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
+from tests.measures.cases import CROSS_ENTROPY, case, random_dataset, regression_context
 from tests.measures.curvature.learned import learned_context
 from tests.measures.references import dense_hessian
 
@@ -67,7 +67,7 @@ def test_the_standard_error_is_that_of_the_probes() -> None:
 
 def test_a_single_weight_is_exact() -> None:
     """Every probe gives the same there: no standard error, and the fewest probes are enough."""
-    context = MeasureContext(
+    context = regression_context(
         torch.nn.Linear(1, 1, bias=False), random_dataset((1,), 6, 1), case("mse").loss
     )
     used = counted(context)
