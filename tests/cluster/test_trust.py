@@ -60,7 +60,7 @@ def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(
     assert summary.completed == 2
     found = rows(
         folder,
-        "SELECT model, request, status, any_value(error) FROM measures "
+        "SELECT model, request, measures.status, any_value(measures.error) FROM measures "
         "JOIN trials USING (trial_id) WHERE measures.status <> 'nonfinite' "
         "GROUP BY ALL ORDER BY ALL",
     )

@@ -91,7 +91,8 @@ def random_dataset(
 def classes_of(model: nn.Module, input_shape: tuple[int, ...]) -> int:
     """How many logits a network gives."""
     with torch.no_grad():
-        logits: Tensor = deepcopy(model).eval()(torch.zeros(2, *input_shape))
+        inputs = torch.zeros(2, *input_shape, dtype=next(model.parameters()).dtype)
+        logits: Tensor = deepcopy(model).eval()(inputs)
     return logits.shape[1]
 
 

@@ -161,7 +161,8 @@ def test_adding_a_measure_leaves_the_others_bit_identical() -> None:
         assert repr([row for row in backwards if row["request"] == request]) == repr(alone)
 
 
-def test_measures_of_one_snapshot_share_their_passes() -> None:
+def test_measures_of_one_snapshot_share_their_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orchestrator.measures.runner.context_findings", lambda *_: {})
     passes = []
     context = case("mlp").context()
     context.model.register_forward_hook(lambda _, inputs, output: passes.append(len(inputs[0])))

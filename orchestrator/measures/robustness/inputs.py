@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isnan, nan
 
 import torch
 from torch import Tensor
 
 from orchestrator.data.dataset import Split
 from orchestrator.data.stratification import stratified_order
-from orchestrator.measures.base import CatalogEntry
+from orchestrator.measures.base import CatalogEntry, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.random_streams import stream_seed
 
@@ -74,8 +75,26 @@ def zero_gradient_entry(measure: str) -> CatalogEntry:
     )
 
 
+def zero_gradient_value(
+    context: MeasureContext, inputs: Inputs, measure: str, variant: str
+) -> Value:
+    """``zero_gradient_share`` as a value of ``measure``."""
+    share = zero_gradient_share(context, inputs)
+    reason = "gradients in the inputs are not finite" if isnan(share) else None
+    return Value(
+        f"{measure}_zero_gradients",
+        share,
+        variant=variant,
+        split=inputs.split,
+        n_examples=len(inputs),
+        reason=reason,
+    )
+
+
 def zero_gradient_share(context: MeasureContext, inputs: Inputs) -> float:
     """The share of inputs in which the gradient of every logit is exactly zero.
+
+    NaN if a gradient is not finite.
 
     An attack finds no way for them, whatever the network does: they look robust. It is shared by
     all that ask for the same inputs.
@@ -90,6 +109,8 @@ def zero_gradient_share(context: MeasureContext, inputs: Inputs) -> float:
                 at = x.detach().clone().requires_grad_()
                 total = (context.forward(at) * weights.to(at)).sum()
                 found = _gradient(total, at)
+            if not found.isfinite().all():
+                return nan
             zeros += int((found.flatten(1) == 0).all(dim=1).sum())
         return zeros / len(inputs)
 

@@ -18,7 +18,7 @@ from orchestrator.measures.robustness.inputs import (
     Inputs,
     chosen_inputs,
     zero_gradient_entry,
-    zero_gradient_share,
+    zero_gradient_value,
 )
 from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import LocalLipschitzOptions
@@ -109,18 +109,13 @@ class LocalLipschitz(Measure):
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield both of each split."""
         options = self.options
+        variant = f"{options.norm} {options.radius:g}"
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:
             inputs = chosen_inputs(context, split, options.examples)
             found = local_lipschitz(context, inputs, options.norm, options.radius, options.steps)
-            value = partial(
-                Value,
-                variant=f"{options.norm} {options.radius:g}",
-                split=split,
-                n_examples=len(inputs),
-            )
+            value = partial(Value, variant=variant, split=split, n_examples=len(inputs))
             for name, number in (("mean", found.mean()), ("max", found.max())):
                 reason = None if isfinite(number) else "logits are not finite"
                 yield value(f"local_lipschitz_{name}", number.item(), reason=reason)
-            zeros = zero_gradient_share(context, inputs)
-            yield value("local_lipschitz_zero_gradients", zeros)
+            yield zero_gradient_value(context, inputs, "local_lipschitz", variant)

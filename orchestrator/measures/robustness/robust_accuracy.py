@@ -17,7 +17,7 @@ from orchestrator.measures.robustness.inputs import (
     chosen_inputs,
     logits_of,
     zero_gradient_entry,
-    zero_gradient_share,
+    zero_gradient_value,
 )
 from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import RobustnessOptions
@@ -95,15 +95,11 @@ class Robustness(Measure):
         """Yield the three shares of each split."""
         options = self.options
         settings = Settings(options.norm, options.steps, options.restarts)
+        variant = f"{options.norm} {options.radius:g}"
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:
             inputs = chosen_inputs(context, split, options.examples)
-            value = partial(
-                Value,
-                variant=f"{options.norm} {options.radius:g}",
-                split=split,
-                n_examples=len(inputs),
-            )
+            value = partial(Value, variant=variant, split=split, n_examples=len(inputs))
             finite = logits_of(context, inputs.x).isfinite().all(dim=1)
             if not finite.all():
                 for name in _NAMES:
@@ -116,7 +112,7 @@ class Robustness(Measure):
             yield value("natural_accuracy", _share(found.correct))
             yield value("perturbation_stability", _share(stable))
             yield value("robust_accuracy", _share(found.correct & stable))
-            yield value("robustness_zero_gradients", zero_gradient_share(context, inputs))
+            yield zero_gradient_value(context, inputs, "robustness", variant)
 
 
 def _share(which: Tensor) -> float:
