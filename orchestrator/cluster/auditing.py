@@ -22,6 +22,9 @@ from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ResultsError
 from orchestrator.measures import Audited, audit
+from orchestrator.measures.build import required_checks
+from orchestrator.measures.trust.checks import network_findings
+from orchestrator.measures.trust.finding import Findings
 from orchestrator.models import build_model, named_as
 from orchestrator.results import (
     ResultsFolder,
@@ -104,11 +107,16 @@ def _audit_snapshot(
     dataset = data.load(config.data, device)
     subject = _subject(order, results, study, config, dataset, device)
     checkpoint = order.checkpoint
+    findings: Findings = {}
+    if study.measuring.trust_checks:
+        settings = study.measuring.model_copy(update={"dtype": "float64"})
+        required = required_checks(study.measures)
+        findings = network_findings(config, dataset, settings, required, device)
     identity = {name: checkpoint[name] for name in ("trial_id", "checkpoint_id")}
     versions = measure_versions(study)
     rows = [
         {**asdict(row), **identity, "measure_version": versions[row.request]}
-        for row in audit(subject, study.requests)
+        for row in audit(subject, study.requests, findings=findings)
     ]
     write_part(results, "audit", rows, str(checkpoint["checkpoint_id"]))
 

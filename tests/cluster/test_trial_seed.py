@@ -94,5 +94,5 @@ def test_audits_and_plans_know_the_seed_too(
         return []
 
     monkeypatch.setattr(planning, "measure_snapshot", record)
-    planning.measure_once(study, trial, data, "cpu")
+    planning.measure_once(study, trial, data, "cpu", {})
     assert seen == [1]

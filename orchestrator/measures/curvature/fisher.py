@@ -22,6 +22,7 @@ from orchestrator.measures.curvature.loss_hessian import (
     is_cross_entropy,
     softmax_squares,
 )
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import FisherOptions
 
 
@@ -104,6 +105,7 @@ class Fisher(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    requires = PARAMETER_GRADIENTS
     version = 2
     entries = (
         CatalogEntry(

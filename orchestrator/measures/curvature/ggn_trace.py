@@ -14,6 +14,7 @@ from orchestrator.measures.curvature.example_gradients import squared_gradient_n
 from orchestrator.measures.curvature.factor_draws import drawn_ggn, drawn_trace, loss_draw
 from orchestrator.measures.curvature.hutchinson import TraceEstimate
 from orchestrator.measures.curvature.loss_hessian import MOST_SQUARES, loss_hessian
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import GgnTraceOptions
 
 
@@ -84,6 +85,8 @@ class GgnTrace(Measure):
             cost="classes − 1 G, shared with an exact hessian_trace; or 1 to 2 G per draw",
         ),
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: GgnTraceOptions) -> None:
         self.options = options

@@ -11,6 +11,7 @@ from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_krylov import shared_krylov_space
 from orchestrator.measures.curvature.lanczos import LanczosResult, lanczos
+from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import HessianSpectrumOptions
 
 SMALLEST = "hessian_eigenvalue_min"
@@ -45,6 +46,7 @@ class HessianSpectrum(Measure):
     """
 
     needs = frozenset({"gradient_graph", "krylov_space"})
+    requires = SECOND_DERIVATIVES
     version = 4
 
     def __init__(self, options: HessianSpectrumOptions) -> None:

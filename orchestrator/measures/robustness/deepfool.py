@@ -19,6 +19,7 @@ from orchestrator.measures.robustness.distances import (
 )
 from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs, lead, logits_of
 from orchestrator.measures.robustness.linearized import Boundaries
+from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import DeepfoolMarginOptions
 
 
@@ -178,6 +179,8 @@ class DeepfoolMargin(Measure):
         "2 to 10 times classes G over the examples chosen",
         "infinite_share",
     )
+
+    requires = INPUT_GRADIENTS
 
     def __init__(self, options: DeepfoolMarginOptions) -> None:
         self.options = options

@@ -14,6 +14,7 @@ from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hutchinson import standard_error
 from orchestrator.measures.sharpness.displaced import displaced_gradient
 from orchestrator.measures.sharpness.projected_ascent import Ascent, projected_ascent
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.sharpness import KeskarSharpnessOptions
 
 
@@ -74,6 +75,8 @@ class KeskarSharpness(Measure):
             cost="steps + 1 G for each epsilon and draw",
         ),
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: KeskarSharpnessOptions) -> None:
         self.options = options

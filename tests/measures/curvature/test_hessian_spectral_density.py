@@ -214,7 +214,7 @@ def test_single_precision():
 
 
 def test_no_curvature_at_all():
-    found = measured(case("single_class").context())
+    found = measured(case("certain").context())
     assert [value.value for value in found[:4]] == [0, 0, 0, 0]
     assert math.isnan(found[4].value)
     assert found[4].reason == "all eigenvalues are zero"

@@ -107,7 +107,7 @@ def test_stops_at_the_relative_error_after_16_pairs_or_twice_as_many() -> None:
 
 
 def test_of_a_flat_loss_is_0_and_stops_at_once() -> None:
-    context = case("single_class").context()
+    context = case("certain").context()
     assert draws_of(context) == 32
     value = measured(context)
     assert (value.value, value.standard_error) == (0, 0)

@@ -120,7 +120,7 @@ def test_logits_that_are_no_numbers_are_not_averaged_away() -> None:
 
 
 def test_a_network_that_cannot_err_is_flat() -> None:
-    profile, mean = measured(case("single_class").context())
+    profile, mean = measured(case("certain").context())
     assert not any(profile.values)
     assert (mean.value, mean.standard_error) == (0, 0)
 

@@ -196,7 +196,7 @@ def test_zero_parameters_stay_zero_in_the_adaptive_ball(norm: str) -> None:
 
 
 def test_a_loss_without_curvature_and_gradient_is_0() -> None:
-    value = measured(case("single_class").context())
+    value = measured(case("certain").context())
     assert (value.value, value.standard_error, value.reason) == (0, None, None)
 
 
