@@ -25,7 +25,6 @@ from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
 from torch.utils import _device
 
-
 _overrides: Any = torch.overrides  # Its functions have no types.
 
 
