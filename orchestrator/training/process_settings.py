@@ -20,10 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import overrides
+import torch.overrides
 from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
 from torch.utils import _device
+
+_overrides: Any = torch.overrides  # Its functions have no types.
 
 
 @dataclass(frozen=True)
@@ -105,16 +107,16 @@ def _default_device() -> torch.device | None:
 def _function_modes() -> tuple[Any, ...]:
     """The modes that were entered, without that of the default device."""
     default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
-    stack = overrides._get_current_function_mode_stack()
+    stack = _overrides._get_current_function_mode_stack()
     return tuple(mode for mode in stack if mode is not default)
 
 
 def _set_function_modes(found: tuple[Any, ...]) -> None:
     default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     while torch._C._len_torch_function_stack():
-        overrides._pop_mode()
+        _overrides._pop_mode()
     for mode in (*((default,) if default is not None else ()), *found):
-        overrides._push_mode(mode)
+        _overrides._push_mode(mode)
     _device.CURRENT_DEVICE = None if default is None else default.device
 
 
