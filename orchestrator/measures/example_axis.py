@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.network import in_precision
 
 MANY, FEW = 8, 5
 """The two numbers of examples."""
@@ -24,12 +25,13 @@ Place = Tensor | GradientEdge
 """A tensor in a graph, or the edge at which its gradient arrives."""
 
 
-def probe_examples(context: MeasureContext, n: int = MANY) -> Tensor:
-    """``n`` training inputs, spread evenly over the split; the same again if there are fewer."""
-    inputs, _ = context.data("train")
+def probe_examples(context: MeasureContext, n: int = MANY) -> tuple[Tensor, Tensor]:
+    """``n`` training inputs and labels, spread evenly over the split; repeated if it has fewer."""
+    inputs, labels = context.data("train")
     total = len(inputs)
     places = torch.arange(n) * total // n if n <= total else torch.arange(n) % total
-    return inputs[places.to(inputs.device)].to(context.dtype)
+    places = places.to(inputs.device)
+    return in_precision(inputs[places], context.dtype), labels[places]
 
 
 def follow_examples(many: Sequence[int], few: Sequence[int]) -> bool:
