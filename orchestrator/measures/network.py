@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -15,6 +14,10 @@ from orchestrator.models.conversion import converted
 from orchestrator.models.input_writers import may_write_into_inputs
 from orchestrator.models.shared_tensors import call_with, copy_with_ties, tensor_sites
 from orchestrator.models.wrappers import eagerly, refuse_scripted, unwrapped
+
+
+class WrongPrecision(MeasureError):
+    """A network that runs in float32, but not in the precision of its measures."""
 
 
 class MeasuredNetwork:
@@ -48,7 +51,7 @@ class MeasuredNetwork:
                 of a shared tensor is enough.
 
         Raises:
-            MeasureError: If the network runs in float32, but not in the precision of its measures.
+            WrongPrecision: If it runs in float32, but not in the precision of its measures.
         """
         if self._copies:  # Not a leaf either, so that the copy can be written into.
             inputs = inputs.clone()
@@ -64,7 +67,7 @@ class MeasuredNetwork:
             reason = precision_problem(self.module, self._sample, self._dtype)
             if reason is None:
                 raise
-            raise MeasureError(*reason) from error
+            raise WrongPrecision(*reason) from error
         if isinstance(logits, Tensor):
             self._logits_dtype = logits.dtype
         return logits
@@ -135,7 +138,7 @@ def precision_problem(
 
 def _failure(model: nn.Module, inputs: Tensor, dtype: torch.dtype) -> str | None:
     try:
-        network = converted(deepcopy(model), dtype=dtype)
+        network = converted(copy_with_ties(model, "the network"), dtype=dtype)
         with torch.no_grad():
             network(in_precision(inputs, dtype))
     except Exception as error:  # the user's own code, which may raise anything
