@@ -86,7 +86,7 @@ def test_audits_and_plans_know_the_seed_too(
     model = build_model(trial.config.model, data.input_shape, data.classes, trial.seed)
     monkeypatch.setattr(auditing, "read_snapshot", lambda *given: model.state_dict())
     order = AuditOrder(CHECKPOINT, trial.seed, trial.config.model_dump_json())
-    subject = auditing._subject(
+    subject = auditing.audited_network(
         order, ResultsFolder(tmp_path), study, trial.config, data, device="cpu"
     )
     assert subject.context().trial_seed == trial.seed == 1
