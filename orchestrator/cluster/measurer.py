@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -23,7 +25,7 @@ from orchestrator.results import ResultsFolder, set_aside_snapshot, storing, wri
 from orchestrator.study.measure_options import MeasuringOptions
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.training import build_loss, read_snapshot, update_rule_at
-from orchestrator.training.process_guard import ProcessState, lasting
+from orchestrator.training.process_guard import Change, ProcessState, lasting
 from orchestrator.training.process_state import RandomStream
 
 PROBE_SEED = 0  # The same probes for every snapshot, so that differences are not the probes'.
@@ -41,16 +43,23 @@ def measure(
 
     A snapshot that is missing or does not match its hash is set aside.
     """
-    process = ProcessState()
-    import_trial_parts(TrialConfig.model_validate_json(order.config))
-    process.imported()
-    numbers = RandomStream(torch.device(device))
-    try:
-        with numbers.borrowed():
-            measured = _measure(order, folder, study, data, device, checks)
-    finally:
-        changes = process.restore()
+    with _reset_at_end(order.config, device) as changes:
+        measured = _measure(order, folder, study, data, device, checks)
     return replace(measured, spoilt=lasting(changes))
+
+
+@contextmanager
+def _reset_at_end(config: str, device: str) -> Iterator[list[Change]]:
+    """Reset the process after a trial's own code; the list has by then what was changed."""
+    process = ProcessState()
+    import_trial_parts(TrialConfig.model_validate_json(config))
+    process.imported()
+    changes: list[Change] = []
+    try:
+        with RandomStream(torch.device(device)).borrowed():
+            yield changes
+    finally:
+        changes += process.restore()
 
 
 def _measure(
@@ -143,5 +152,7 @@ class Measurer:
 
     def check(self, config: str) -> Spoiled | None:
         """Check the shape of a trial's network, and return why it must not be trained, if so."""
-        with storing(self.folder.path):
-            return self.checks.spoiled(TrialConfig.model_validate_json(config))
+        with storing(self.folder.path), _reset_at_end(config, self.device) as changes:
+            spoiled = self.checks.spoiled(TrialConfig.model_validate_json(config))
+        self.spoilt = lasting(changes)
+        return spoiled

@@ -72,10 +72,9 @@ def measure_snapshot(
     """
     with left_as_found(functions=False):  # Modules of the user's own are imported.
         plan = _in_order([_built(request, options) for request, options in requests.items()])
-    if findings is None:
-        findings = context_findings(
-            context, frozenset[Check]().union(*(one.requires for one in plan))
-        )
+        if findings is None:
+            required = frozenset[Check]().union(*(one.requires for one in plan))
+            findings = context_findings(context, required)
     unchanged = Unchanged(context, own=any(one.is_own for one in plan))
     with unchanged.watching():
         for place, one in enumerate(plan):

@@ -173,5 +173,5 @@ def _input_gradient(context: MeasureContext, at: Tensor, weights: Tensor) -> Ten
 
 def no_double(subject: Subject, check: Check) -> Finding:
     """The finding for a network that does not run in float64, where differences lose digits."""
-    reason = f"the network does not run in float64: {subject.why_not_double}"
+    reason = f"derivatives are compared in float64, but {subject.why_not_double}"
     return Finding(check, "undecided", reason)

@@ -53,8 +53,8 @@ class Subject:
         measured: The network, moved a little, as it is measured.
         logits: Of its training examples in one pass; None if the network raises.
         raised: What it raised.
-        double: The same in float64; None if it cannot run in float64.
-        why_not_double: Why it cannot.
+        double: The same in float64; None if it does not compute its logits in float64.
+        why_not_double: Why not.
     """
 
     dataset: Dataset
@@ -71,13 +71,16 @@ class Subject:
         everything = Dataset("", train_x, train_y, test_x, test_y, context.classes, "")
         dataset = sampled(everything, min(MOST_EXAMPLES, context.examples_per_pass))
         measured, logits, raised = _first_pass(context, dataset)
-        if context.dtype == torch.float64:
-            return cls(dataset, measured, logits, raised, measured)
-        double = _context(measured.model, dataset, context, torch.float64)
-        try:
-            inputs_pass(double)
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        double, seen = measured, logits
+        if context.dtype != torch.float64:
+            double = _context(measured.model, dataset, context, torch.float64)
+            try:
+                seen = inputs_pass(double)
+            except Exception as error:
+                reason = f"it does not run in float64: {type(error).__name__}: {error}"
+                return cls(dataset, measured, logits, raised, None, reason.partition("\n")[0])
+        if seen is not None and seen.dtype != torch.float64:
+            reason = f"its logits are {str(seen.dtype).removeprefix('torch.')} in float64, too"
             return cls(dataset, measured, logits, raised, None, reason)
         return cls(dataset, measured, logits, raised, double)
 
