@@ -179,7 +179,7 @@ def _in_memory(context: MeasureContext, request: str, measure: Measure) -> list[
     """What ``measure`` finds, in passes as small as the memory demands."""
     numbers = RandomStream(context.device)
     while True:
-        numbers.seed(stream_seed(context.seed, "measure", request))
+        numbers.seed(stream_seed(context.trial_seed, "measure", request))
         try:
             with numbers.borrowed():
                 return list(measure.compute(context))
