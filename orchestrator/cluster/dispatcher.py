@@ -164,6 +164,8 @@ class Dispatcher:
         self.wake()
         if self._thread.is_alive():
             self._thread.join(5.0)
+        elif self._thread.ident is None:  # It was to begin once all were prepared.
+            self._end_measurers()
 
     def _run(self) -> None:
         try:
@@ -179,9 +181,12 @@ class Dispatcher:
             if not self._stop.is_set():
                 self.error = error
         finally:
-            for worker in self._workers:
-                ray.kill(worker.actor)
-            self._workers.clear()
+            self._end_measurers()
+
+    def _end_measurers(self) -> None:
+        for worker in self._workers:
+            ray.kill(worker.actor)
+        self._workers.clear()
 
     def _find(self) -> bool:
         """Look at the store, unless there is work and that was done within the last second."""

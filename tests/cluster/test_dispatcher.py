@@ -123,6 +123,27 @@ def test_measurers_give_way_to_trials_when_the_cluster_has_shrunk(local_ray, tmp
     assert len(begun) == 3
 
 
+def test_what_keeps_the_first_order_from_being_given_leaves_no_measurer(local_ray, tmp_path):
+    begun = []
+
+    def new_measurer():
+        begun.append(ray.remote(num_cpus=0)(Idle).remote())
+        return begun[-1]
+
+    def refuse(measurers):
+        raise ResourcesError("refused")
+
+    dispatcher = Dispatcher(
+        ResultsFolder(tmp_path), list, new_measurer, reserved=1, most=1, timeout=60.0
+    )
+    with pytest.raises(ResourcesError, match="refused"):
+        dispatcher.start(refuse)
+    assert is_alive(begun[0])
+    dispatcher.stop()
+    with pytest.raises(ray.exceptions.RayActorError):
+        ray.get(begun[0].ready.remote())
+
+
 def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
     actor = ray.remote(num_cpus=1)(OnFullDisk)
     with pytest.raises(StorageError, match="no space"):
