@@ -44,6 +44,7 @@ def generate(path: Path, rows: int, parts: int) -> None:
     import duckdb
 
     from orchestrator.results import ResultsFolder
+    from orchestrator.results.seal import BLANK, KEY, PLACE, seal
 
     study = {"study": "synthetic"}
     folder = ResultsFolder.create(path, json.dumps(study), "study: synthetic\n", {}, "")
@@ -78,8 +79,10 @@ def generate(path: Path, rows: int, parts: int) -> None:
             target = folder.table(table) / f"{name}.parquet"
             database.execute(
                 f"COPY (SELECT * FROM {table} WHERE {where} ORDER BY {order}) TO '{target}' "
-                "(FORMAT parquet, COMPRESSION zstd)"
+                f"(FORMAT parquet, COMPRESSION zstd, KV_METADATA "
+                f"{{{PLACE}: '{folder.place(table, name)}', {KEY}: '{BLANK.decode()}'}})"
             )
+            seal(Path(str(target)))
 
         copy("trials", "true", "condition_id, seed", "compact-1")
         copy("checkpoints", "true", "trial_id, step", "compact-1")

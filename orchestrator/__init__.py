@@ -213,12 +213,15 @@ def connectivity(
 def connect(results: str | Path | Sequence[str | Path]) -> Any:
     """A DuckDB connection over a results folder, with every table, view and macro.
 
+    It reads the parts that are there now, each compared with its checksum first; rows that are
+    written later need a new connection.
+
     Args:
         results: The folder, or a list of several: then every table and view has the rows of all,
             and a first column ``study``; see :func:`orchestrator.results.connect`.
 
     Raises:
-        ResultsError: If there are no results at that path.
+        ResultsError: If there are no results at that path, or they are damaged.
     """
     from orchestrator.results import connect as open_results
 

@@ -64,7 +64,7 @@ class ObjectStore:
     def _ask(self, method, path, body=None):
         plain = {"Content-Type": "text/plain"}  # Not a form, which the server would take apart.
         request = urllib.request.Request(self.endpoint + path, body, plain, method=method)
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=600) as answer:
             return answer.read()
 
 

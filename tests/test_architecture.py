@@ -174,6 +174,26 @@ def test_no_file_can_bring_code_with_it():
     ] == []
 
 
+# What parses Parquet, and the files that may: after the checksum, or what is no part.
+READS_PARQUET = {"ParquetFile", "read_table", "read_schema", "read_metadata"}
+READERS = {"results/parts.py", "results/schema_files.py", "results/folder.py"}
+READS_BY_SQL = {"results/tables.py", "results/compaction.py"}
+
+
+def reads_of_parts(file: str) -> Iterator[str]:
+    calls = {
+        called(node).rpartition(".")[2] for node in nodes_of(file) if isinstance(node, ast.Call)
+    }
+    if file not in READERS:
+        yield from (f"{file}: calls {name}" for name in sorted(READS_PARQUET & calls))
+    if "read_parquet(" in (PACKAGE / file).read_text() and file not in READS_BY_SQL:
+        yield f"{file}: reads parts by SQL"
+
+
+def test_parts_are_opened_in_one_place():
+    assert [offender for file in FILES for offender in reads_of_parts(file)] == []
+
+
 # Private names of other libraries that tests need: there is no public way to what they give.
 FOREIGN_PRIVATE = {
     "_forward_hooks": "whether a module's hooks were removed",

@@ -210,7 +210,8 @@ def test_the_schema_is_json():
     assert json.loads(fine("schema"))["title"] == "Study"
 
 
-def test_reading_commands_load_neither_torch_nor_ray(results):
+def test_reading_commands_load_neither_torch_nor_ray(tmp_path):
+    results = simulate(tmp_path / "r", batch_sizes=[64], requests=["margin"])
     code = (
         "import sys; from orchestrator.cli import app; "
         f"[app(a, standalone_mode=False) for a in (['status', {str(results)!r}], "

@@ -184,15 +184,30 @@ def test_broken_provenance_does_not_hide_the_results(results, tmp_path, content)
     assert "provenance.json" in refused("report", broken)
 
 
-def test_what_is_reported_is_what_was_measured(results, tmp_path):
-    part = next((results / "measures").glob("[!_]*.parquet"))
-    content = bytearray(part.read_bytes())
+def flipped(path):
+    content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
-    broken = damaged(results, tmp_path / "r", f"measures/{part.name}", content)
-    for command in ("report", "export"):
-        told = refused(command, broken)
-        assert f"{broken}/measures/{part.name}: damaged" in told
-        assert "run the study again" in told
+    return content
+
+
+def test_what_is_reported_is_what_was_measured(results, study, tmp_path):
+    part = next((results / "measures").glob("[!_]*.parquet"))
+    broken = damaged(results, tmp_path / "r", f"measures/{part.name}", flipped(part))
+    for arguments in of_every_kind(broken, study):
+        if arguments[0] not in {"run", "measure"}:
+            told = refused(*arguments)
+            assert f"{broken}/measures/{part.name}: damaged: its checksum differs" in told
+            assert "run the study again" in told
+
+
+@pytest.mark.parametrize("name", ["study.resolved.json", "provenance.json"])
+def test_what_is_told_of_a_study_is_what_was_stored(results, study, tmp_path, name):
+    broken = damaged(results, tmp_path / "r", name, flipped(results / name))
+    for arguments in of_every_kind(broken, study):
+        if name == "study.resolved.json" or arguments[0] in {"run", "report", "export"}:
+            told = refused(*arguments)
+            assert f"{broken / name}: damaged: its checksum differs" in told
+            assert "move it away and run the study again" in told
 
 
 def test_several_broken_folders_are_named(results, tmp_path):

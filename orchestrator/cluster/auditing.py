@@ -14,6 +14,7 @@ from orchestrator.cluster.audit_backlog import (
     missing_audits,
 )
 from orchestrator.cluster.backlog_reading import measure_versions
+from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.session import Slots, ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.tasks import Progress, run_tasks
@@ -21,6 +22,9 @@ from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ResultsError
 from orchestrator.measures import Audited, audit
+from orchestrator.measures.build import required_checks
+from orchestrator.measures.trust.checks import network_findings
+from orchestrator.measures.trust.finding import Findings
 from orchestrator.models import build_model, named_as
 from orchestrator.results import (
     ResultsFolder,
@@ -99,14 +103,20 @@ def _audit_snapshot(
     results, study = ResultsFolder.open(folder), Study.model_validate_json(study_json)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
     config = TrialConfig.model_validate_json(order.config)
+    import_trial_parts(config)
     dataset = data.load(config.data, device)
     subject = _subject(order, results, study, config, dataset, device)
     checkpoint = order.checkpoint
+    findings: Findings = {}
+    if study.measuring.trust_checks:
+        settings = study.measuring.model_copy(update={"dtype": "float64"})
+        required = required_checks(study.measures)
+        findings = network_findings(config, dataset, settings, required, device)
     identity = {name: checkpoint[name] for name in ("trial_id", "checkpoint_id")}
     versions = measure_versions(study)
     rows = [
         {**asdict(row), **identity, "measure_version": versions[row.request]}
-        for row in audit(subject, study.requests)
+        for row in audit(subject, study.requests, findings=findings)
     ]
     write_part(results, "audit", rows, str(checkpoint["checkpoint_id"]))
 
@@ -125,7 +135,7 @@ def _subject(
     )
     initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
-    model.load_state_dict(named_as(model, state))
+    model.load_state_dict(named_as(model.state_dict(), state))
     return Audited(
         model.to(device),
         dataset,

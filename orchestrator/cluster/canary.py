@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.errors import StudyIncomplete
+from orchestrator.measures.trust.finding import UNTRUSTED
 from orchestrator.study.shapes import measuring_shape, training_shape
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
@@ -72,7 +73,8 @@ class Canary:
         """See what has become of them."""
         for trial_id in sorted(self.awaited):
             for failure in list(dispatcher.failures):
-                if failure.startswith(f"{trial_id}-"):
+                # What a trust check spoils is told in rows, and keeps nothing from training.
+                if failure.startswith(f"{trial_id}-") and f": {UNTRUSTED}" not in failure:
                     self.failed, self.reason = trial_id, failure
                     return
             ended = trial_id in state.ended

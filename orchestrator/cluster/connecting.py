@@ -12,6 +12,7 @@ import ray
 import torch
 
 from orchestrator.cluster.audit_backlog import last_snapshots
+from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.session import ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.tasks import Progress, run_tasks
@@ -111,6 +112,7 @@ def _connect_pair(
     results, study = ResultsFolder.open(folder), Study.model_validate_json(study_json)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
     config, settings = TrialConfig.model_validate_json(order.config), study.measuring
+    import_trial_parts(config)
     dataset = data.load(config.data, device)
     one, other = (
         read_snapshot(results.path / row["path"], row["sha256"]) for row in (order.one, order.other)
@@ -118,7 +120,7 @@ def _connect_pair(
     model = build_model(
         config.model, dataset.input_shape, dataset.classes, 0, dataset.train_x.dtype
     )
-    model.load_state_dict(named_as(model, one))
+    model.load_state_dict(named_as(model.state_dict(), one))
     context = MeasureContext(
         model,
         dataset,
@@ -128,7 +130,7 @@ def _connect_pair(
         examples=settings.examples,
         examples_per_pass=settings.examples_per_pass,
     )
-    found = linear_connectivity(context, named_as(model, other))
+    found = linear_connectivity(context, named_as(model.state_dict(), other))
     curves = {
         ("train", "loss"): found.train_losses,
         ("train", "error"): found.train_errors,

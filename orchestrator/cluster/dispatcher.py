@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from math import inf
@@ -100,8 +100,11 @@ class Dispatcher:
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
-    def start(self) -> None:
+    def start(self, prepare: Callable[[Sequence[Any]], None] = lambda measurers: None) -> None:
         """Start the reserved measurers, wait until they are there, and begin.
+
+        Args:
+            prepare: Called with the measurers before the first order.
 
         Raises:
             ResourcesError: If measurers die as they start, one after the other.
@@ -111,6 +114,7 @@ class Dispatcher:
             ray.wait(starting, timeout=LOOK_SECONDS)  # In short steps, as below.
             self._check_started()
             self._grow()
+        prepare([worker.actor for worker in self._workers])
         self._thread.start()
 
     def allow(self, measurers: int) -> None:

@@ -12,8 +12,9 @@ import torch
 
 from orchestrator.cluster.examples import keep_examples, keep_subsets
 from orchestrator.cluster.measure_order import Measured, MeasureOrder, part_name
-from orchestrator.cluster.own_code import has_own_parts, import_trial_parts
+from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.trust import ShapeChecks, Spoiled
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
 from orchestrator.measures import MeasureContext, measure_snapshot
@@ -29,7 +30,12 @@ PROBE_SEED = 0  # The same probes for every snapshot, so that differences are no
 
 
 def measure(
-    order: MeasureOrder, folder: ResultsFolder, study: Study, data: SharedData, device: str
+    order: MeasureOrder,
+    folder: ResultsFolder,
+    study: Study,
+    data: SharedData,
+    device: str,
+    checks: ShapeChecks,
 ) -> Measured:
     """Measure one snapshot and store the rows as one part. The process is reset at the end.
 
@@ -41,14 +47,19 @@ def measure(
     numbers = RandomStream(torch.device(device))
     try:
         with numbers.borrowed():
-            measured = _measure(order, folder, study, data, device)
+            measured = _measure(order, folder, study, data, device, checks)
     finally:
         changes = process.restore()
     return replace(measured, spoilt=lasting(changes))
 
 
 def _measure(
-    order: MeasureOrder, folder: ResultsFolder, study: Study, data: SharedData, device: str
+    order: MeasureOrder,
+    folder: ResultsFolder,
+    study: Study,
+    data: SharedData,
+    device: str,
+    checks: ShapeChecks,
 ) -> Measured:
     checkpoint = order.checkpoint
     try:
@@ -58,12 +69,13 @@ def _measure(
         return Measured(order.checkpoint_id, rows=0, failures=(), pid=os.getpid(), lost=True)
     config = TrialConfig.model_validate_json(order.config)
     settings: MeasuringOptions = study.measuring
+    findings = checks.of(config)
     dataset = data.load(config.data, device)
     model = build_model(
         config.model, dataset.input_shape, dataset.classes, order.seed, dataset.train_x.dtype
     )
     initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    model.load_state_dict(named_as(model, state))
+    model.load_state_dict(named_as(model.state_dict(), state))
     context = MeasureContext(
         model,
         dataset,
@@ -87,7 +99,7 @@ def _measure(
     requests = {request: study.requests[request] for request in order.requests}
     rows = [
         {**row, **identity, "written_at": datetime.now(UTC)}
-        for row in measure_snapshot(context, requests)
+        for row in measure_snapshot(context, requests, findings=findings)
     ]
     # Whether a snapshot is measured is read off the table measures, which so comes last.
     keep_subsets(folder, config.data, dataset, context)
@@ -111,7 +123,7 @@ class Measurer:
         self.study = Study.model_validate_json(study)
         self.data = data
         self.device = "cuda" if ray.get_gpu_ids() else "cpu"
-        self.own_parts = has_own_parts(self.study)
+        self.checks = ShapeChecks(self.folder, self.study, data, self.device)
         self.spoilt: str | None = None
 
     def ready(self) -> int:
@@ -123,9 +135,13 @@ class Measurer:
         """Measure one snapshot, unless an earlier one spoilt this process."""
         if self.spoilt:  # The dispatcher hands the order to another measurer.
             return Measured(order.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
-        if self.own_parts:
-            self.spoilt = "an order failed in it"  # Unless it does not.
+        self.spoilt = "an order failed in it"  # Unless it does not.
         with storing(self.folder.path):
-            measured = measure(order, self.folder, self.study, self.data, self.device)
+            measured = measure(order, self.folder, self.study, self.data, self.device, self.checks)
         self.spoilt = measured.spoilt
         return measured
+
+    def check(self, config: str) -> Spoiled | None:
+        """Check the shape of a trial's network, and return why it must not be trained, if so."""
+        with storing(self.folder.path):
+            return self.checks.spoiled(TrialConfig.model_validate_json(config))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset
 from orchestrator.measures import CHANGES, MeasureContext, measure_snapshot
+from orchestrator.measures.build import build_measure, required_checks
+from orchestrator.measures.trust.checks import network_findings, refuse_spoiled
+from orchestrator.measures.trust.finding import Findings, objection
 from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder, committed_snapshots
 from orchestrator.study.plan import Plan, make_plan
@@ -73,6 +76,8 @@ def plan_study(
     n_train: dict[str, int] = {}
     snapshot_bytes: dict[str, int] = {}
     costs: dict[tuple[str, str], float] = {}
+    checked: dict[str, Findings] = {}
+    required = required_checks(study.measures) if study.measuring.trust_checks else frozenset()
     trains_on = {
         condition: _device(study.needs_of(trial.config).gpus)
         for condition, trial in conditions.items()
@@ -85,18 +90,26 @@ def plan_study(
             model = _network(trial, dataset)
         n_train[condition] = len(dataset.train_y)
         snapshot_bytes[condition] = sum(
-            tensor.numel() * tensor.element_size() for tensor in model.state_dict().values()
+            tensor.nbytes for tensor in set(model.state_dict(keep_vars=True).values())
         )
         if probe:
             training = training_shape(trial.config), trains_on[condition]
             measuring = measuring_shape(trial.config), measures_on
+            shape = measuring[0]
+            if study.measuring.trust_checks and shape not in checked:
+                checked[shape] = network_findings(
+                    trial.config, dataset, study.measuring, required, measures_on
+                )
+                refuse_spoiled(trial.config, checked[shape])
             if training not in costs:
                 budget = PROBE_SECONDS / (2 * len(conditions))
                 with _one_thread():
                     costs[training] = _update_seconds(trial, dataset, budget, training[1])
             if measuring not in costs:
                 with _one_thread():
-                    costs[measuring] = _measure_seconds(study, trial, dataset, measures_on)
+                    costs[measuring] = _measure_seconds(
+                        study, trial, dataset, measures_on, checked.get(shape, {})
+                    )
             update_seconds[condition], measure_seconds[condition] = (
                 costs[training],
                 costs[measuring],
@@ -121,7 +134,20 @@ def plan_study(
         measurings_per_audit=len(CHANGES) + 1,
         price_per_cpu_hour=price_per_cpu_hour,
         price_per_gpu_hour=price_per_gpu_hour,
+        spoiled_measures=tuple(_spoiled_measures(study, conditions, checked)),
     )
+
+
+def _spoiled_measures(
+    study: Study, conditions: Mapping[str, Trial], checked: Mapping[str, Findings]
+) -> Iterator[str]:
+    """Which requests will have rows ``error`` for which network, and why."""
+    configs = {measuring_shape(trial.config): trial.config for trial in conditions.values()}
+    for shape, findings in checked.items():
+        for request, options in study.requests.items():
+            reason = objection(build_measure(options).requires, findings)
+            if reason is not None:
+                yield f"model {configs[shape].model.name!r}: {request}: {reason}"
 
 
 def _device(gpus: float) -> str:
@@ -168,18 +194,22 @@ def _train(trial: Trial, dataset: Dataset, stop: StopOptions, device: str) -> in
     return updates
 
 
-def _measure_seconds(study: Study, trial: Trial, dataset: Dataset, device: str) -> float:
+def _measure_seconds(
+    study: Study, trial: Trial, dataset: Dataset, device: str, findings: Findings
+) -> float:
     """Seconds of one snapshot's measures; the second time if that is soon, for the first is dear.
 
     A process loads and compiles what it needs at its first snapshot, and measures many.
     """
-    first = measure_once(study, trial, dataset, device)
+    first = measure_once(study, trial, dataset, device, findings)
     if first > PROBE_SECONDS / 4:
         return first
-    return measure_once(study, trial, dataset, device)
+    return measure_once(study, trial, dataset, device, findings)
 
 
-def measure_once(study: Study, trial: Trial, dataset: Dataset, device: str) -> float:
+def measure_once(
+    study: Study, trial: Trial, dataset: Dataset, device: str, findings: Findings
+) -> float:
     """Seconds that all measures of the study take for an untrained network of the trial."""
     config, settings = trial.config, study.measuring
     started = time.perf_counter()
@@ -194,6 +224,6 @@ def measure_once(study: Study, trial: Trial, dataset: Dataset, device: str) -> f
         update_rule=update_rule_at(config.training, len(dataset.train_y), 0),
         trial_seed=trial.seed,
     )
-    for _ in measure_snapshot(context, study.requests):
+    for _ in measure_snapshot(context, study.requests, findings=findings):
         pass
     return time.perf_counter() - started

@@ -7,6 +7,7 @@ and left alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,7 @@ from orchestrator.cluster.session import (
     ray_session,
 )
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.trust import check_shapes
 from orchestrator.cluster.tuning import train_trials
 from orchestrator.results import (
     NewSnapshots,
@@ -173,7 +175,7 @@ def _round(
     watch(state)
     try:
         # Measurers before trials: training takes all the slots that it finds.
-        dispatcher.start()
+        dispatcher.start(lambda measurers: _check(run, missing, measurers))
         with show_progress(state, quiet=run.quiet):
             if missing.trials:
                 train_trials(run.study, run.folder, backlog.attempts, data, slots, state)
@@ -186,6 +188,11 @@ def _round(
         watch(None)
         summary.trained += len(state.trained)
         summary.measured += dispatcher.measured
+
+
+def _check(run: StudyRun, missing: _Missing, measurers: Sequence[Any]) -> None:
+    if run.study.measuring.trust_checks and measurers:
+        check_shapes(measurers, missing.trials.values())
 
 
 def _canary(run: StudyRun, missing: _Missing, backlog: Backlog, slots: Slots) -> Canary | None:

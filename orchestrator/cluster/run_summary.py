@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from orchestrator.cluster.progress import duration
 
 MOST_FAILURES_SHOWN = 10
-# Only measuring their snapshots anew writes them.
-_NOT_REMADE = ("curves-compact-", "examples-", "example_subsets-")
+# Only measuring their snapshots again writes these.
+_NOT_REMADE = re.compile(r"/damaged/\w+-(curves-compact|examples|example_subsets)-")
 
 
 @dataclass
@@ -66,8 +66,7 @@ class RunSummary:
 
 def _remade(path: str) -> str:
     """Whether a run recomputes what was in a file that was set aside."""
-    _, _, name = Path(path).name.partition("-")
-    return "; its rows are lost" if name.startswith(_NOT_REMADE) else " and made again"
+    return "; its rows are lost" if _NOT_REMADE.search(path) else " and made again"
 
 
 def _one(text: str) -> str:

@@ -296,7 +296,7 @@ def _train(
 
 def _store_snapshot(folder: ResultsFolder, trial_id: str, event: Checkpoint) -> dict[str, Any]:
     path = folder.snapshot(trial_id, event.step)
-    require_space(folder.path, sum(tensor.nbytes for tensor in event.state.values()))
+    require_space(folder.path, sum(tensor.nbytes for tensor in set(event.state.values())))
     file = write_snapshot(path, event.state)
     row = {
         "checkpoint_id": snapshot_id(trial_id, event.step),

@@ -59,6 +59,7 @@ from orchestrator.measures.curvature.hessian_spectral_density import (
 )
 from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.curvature.hessian_trace import HessianTrace
+from orchestrator.measures.curvature.hutchinson import EstimatedTrace
 from orchestrator.measures.curvature.lanczos_quadrature import (
     Quadrature,
     SmoothedDensity,
@@ -72,7 +73,6 @@ from orchestrator.measures.curvature.relative_flatness import (
     exact_relative_flatness,
 )
 from orchestrator.measures.curvature.trace_estimates import (
-    EstimatedTrace,
     controlled_trace,
     hutch_plus_plus_trace,
     hutchinson_trace,

@@ -38,6 +38,7 @@ from orchestrator.measures.network_state import (
     GRADIENTS,
     NetworkChange,
     NetworkState,
+    same_bits,
 )
 from orchestrator.measures.shared_results import SharedResults, version
 from orchestrator.random_streams import stream_seed
@@ -114,8 +115,6 @@ class Unchanged:
             kinds.setdefault(change.kind, []).append(change.name)
         shared = self._shared.forget_changed()
         data_changed = self._data_changed()
-        if counted:
-            self._shared.clear()  # Graphs among them hold on to the weights as they were then.
         if data_changed:
             self._hand_out_data()
         if settings or (kinds.keys() & BY_ITSELF):
@@ -126,6 +125,8 @@ class Unchanged:
                 for kind, names in kinds.items()
                 if (kept := [n for n in names if kind not in BY_ITSELF or n not in alone])
             }
+        if kinds:
+            self._shared.clear()  # Graphs among them hold on to the weights as they were then.
         what = [f"the network's {kind} ({_some(names)})" for kind, names in sorted(kinds.items())]
         what += ["the data"] if data_changed else []
         what += [f"what measures share ({_some([_name(key) for key in shared])})"] if shared else []
@@ -149,7 +150,7 @@ class Unchanged:
         if not self._own:
             return False
         return any(
-            not torch.equal(x, kept_x) or not torch.equal(y, kept_y)
+            not same_bits(x, kept_x) or not same_bits(y, kept_y)
             for (x, y), (kept_x, kept_y) in zip(
                 self._context._data.values(), self._data.values(), strict=True
             )

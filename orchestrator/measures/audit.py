@@ -16,9 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset
+from orchestrator.measures.build import required_checks
 from orchestrator.measures.context import MeasureContext, PerExampleLoss
 from orchestrator.measures.reparametrization import permuted, rescaled, with_scaled_logits
 from orchestrator.measures.runner import measure_snapshot
+from orchestrator.measures.trust.checks import context_findings
+from orchestrator.measures.trust.finding import Findings
 from orchestrator.study.measure_options import MeasureOptions
 from orchestrator.training.update_rule import UpdateRule
 
@@ -123,6 +126,8 @@ def audit(
     subject: Audited,
     requests: Mapping[str, MeasureOptions],
     changes: Sequence[Change] = CHANGES,
+    *,
+    findings: Findings | None = None,
 ) -> Iterator[AuditRow]:
     """Measure a network as it is, then once after each change, and compare value by value.
 
@@ -130,12 +135,17 @@ def audit(
         subject: The network and its data.
         requests: What to measure, by canonical text.
         changes: Which changes to try.
+        findings: Of the trust checks, as for :func:`measure_snapshot`; by default the network is
+            checked once, before the changes.
 
     Yields:
         A row for each value and change; a single row without a measure for a change that does
         not exist for this network.
     """
-    before = _by_key(subject.context(), requests)
+    context = subject.context()
+    if findings is None:
+        findings = context_findings(context, required_checks(requests.values()))
+    before = _by_key(context, requests, findings)
     for change in changes:
         made = _CHANGES[change](subject)
         if made.context is None:
@@ -143,7 +153,7 @@ def audit(
                 change, made.setting, "", "", "", None, status="not_applicable", reason=made.reason
             )
             continue
-        after = _by_key(made.context, requests)
+        after = _by_key(made.context, requests, findings)
         for key in sorted({**before, **after}, key=str):
             yield _compared(change, made.setting, key, before.get(key), after.get(key))
 
@@ -239,12 +249,12 @@ _Key = tuple[str, str, str, str | None]
 
 
 def _by_key(
-    context: MeasureContext, requests: Mapping[str, MeasureOptions]
+    context: MeasureContext, requests: Mapping[str, MeasureOptions], findings: Findings
 ) -> dict[_Key, Mapping[str, Any]]:
     """The values by what they are of; curves are not audited."""
     return {
         (row["request"], row["measure"], row["variant"], row["split"]): row
-        for row in measure_snapshot(context, requests)
+        for row in measure_snapshot(context, requests, findings=findings)
         if "measure" in row
     }
 

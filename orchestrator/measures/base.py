@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from orchestrator.data.dataset import Split
+from orchestrator.measures.trust.finding import PASSES, Check
 from orchestrator.study.measure_options import MeasureOptions
 
 if TYPE_CHECKING:
@@ -124,11 +125,15 @@ class Measure(ABC):
             the snapshot that needs them, and such measures come one after the other. One's own
             measure that calls ``gradient`` or ``hessian_vector_product`` of the context needs
             ``gradient_graph``; where it doesn't say so, the graph may be built once more.
+        requires: The trust checks that the network must not fail for the values to mean what they
+            say, as :mod:`orchestrator.measures.trust.finding` groups them; by default those of
+            forward passes.
     """
 
     entries: tuple[CatalogEntry, ...]
     version: ClassVar[int] = 1
     needs: ClassVar[frozenset[Need]] = frozenset()
+    requires: ClassVar[frozenset[Check]] = PASSES
 
     @abstractmethod
     def compute(self, context: MeasureContext) -> Iterable[Value | Curve]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from orchestrator.measures.base import Measure, MeasureFamily
@@ -11,6 +12,7 @@ from orchestrator.measures.margins.family import MARGINS
 from orchestrator.measures.norms.family import NORMS
 from orchestrator.measures.robustness.family import ROBUSTNESS
 from orchestrator.measures.sharpness.family import SHARPNESS
+from orchestrator.measures.trust.finding import Check
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.measure_options import CustomMeasure, MeasureOptions
 
@@ -34,3 +36,13 @@ def build_measure(options: MeasureOptions) -> Measure:
             return component(**options.arguments)
         return FunctionMeasure(options.name, component, options.arguments)
     return BUILT_IN[type(options)](options)
+
+
+def required_checks(requests: Iterable[MeasureOptions]) -> frozenset[Check]:
+    """The trust checks that networks must not fail for what is asked to be measured.
+
+    Raises:
+        ImportPathError: As :func:`build_measure`.
+        MeasureError: As :func:`build_measure`.
+    """
+    return frozenset[Check]().union(*(build_measure(options).requires for options in requests))

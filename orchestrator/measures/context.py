@@ -15,6 +15,7 @@ from orchestrator.measures.kernels import differentiable_kernels, needs_plain_op
 from orchestrator.measures.measured_examples import measured_positions
 from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.measures.network import MeasuredNetwork, in_precision
+from orchestrator.measures.trust.fit import require_fitting
 from orchestrator.random_streams import stream_seed
 from orchestrator.training.losses import Loss
 from orchestrator.training.update_rule import UpdateRule
@@ -64,7 +65,8 @@ class MeasureContext:
             take all: by split and how many they are.
 
     Raises:
-        MeasureError: If a split has no examples, or the network no trainable parameters.
+        MeasureError: If a split has no examples, the network no trainable parameters, or labels
+            and logits don't fit the classes.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class MeasureContext:
         self._keep_graphs = True
         few = in_precision(self._data["train"][0][:2], dtype)
         self._plain_operations = needs_plain_operations(self.model, self.device, few)
+        require_fitting(self)
 
     @property
     def n_parameters(self) -> int:
@@ -286,6 +289,9 @@ class MeasureContext:
 
         Returns:
             Flat vector of the same length, detached.
+
+        Raises:
+            MeasureError: If an operation of the network or the loss has no second derivative.
         """
         total = torch.zeros_like(vector)
         graphs = self._gradient_graphs()
@@ -320,16 +326,12 @@ class MeasureContext:
     def _pass_gradient(self, x: Tensor, y: Tensor, n: int, *, create_graph: bool) -> list[Tensor]:
         with torch.enable_grad():
             loss = self.loss.per_example(self.forward(x), y).sum() / n
-            gradient = gradients([loss], None, self._tensors(), create_graph=create_graph)
-            if create_graph:
-                self.shared(
-                    "second_derivatives", lambda: require_second_derivatives(gradient, loss)
-                )
-            return gradient
+            return gradients([loss], None, self._tensors(), create_graph=create_graph)
 
     def _differentiate(
         self, gradient: Sequence[Tensor], vector: Tensor, *, retain_graph: bool
     ) -> Tensor:
+        self.shared("second_derivatives", lambda: require_second_derivatives(gradient))
         pairs = zip(gradient, self.unflatten(vector), strict=True)
         used = [(g, v) for g, v in pairs if g.requires_grad]
         products = gradients(

@@ -42,12 +42,11 @@ def gradients(
     return [torch.zeros_like(t) if g is None else g for g, t in zip(found, inputs, strict=True)]
 
 
-def require_second_derivatives(gradient: Sequence[Tensor | None], value: Tensor) -> None:
+def require_second_derivatives(gradient: Sequence[Tensor | None]) -> None:
     """Check that a gradient can be differentiated again, in all of its terms.
 
     Args:
         gradient: Computed with ``create_graph``.
-        value: What it is the gradient of, with its graph.
 
     Raises:
         MeasureError: If an operation of the network or the loss forbids a second derivative,
@@ -56,7 +55,7 @@ def require_second_derivatives(gradient: Sequence[Tensor | None], value: Tensor)
     ends = (node.name().rpartition("::")[2] in _ENDS for node in graph_nodes(*gradient))
     if not any(ends):
         return
-    own = sorted(set(own_derivatives(value)))
+    own = sorted(set(own_derivatives(*gradient)))
     cause = f"the derivative of {', '.join(own)}" if own else "the derivative of an operation"
     raise MeasureError(
         f"the loss has no second derivatives: {cause} cannot be differentiated again",
@@ -77,8 +76,8 @@ def graph_nodes(*tensors: Tensor | None) -> Iterator[Any]:
         pending += [following for following, _ in node.next_functions]
 
 
-def own_derivatives(value: Tensor) -> Iterator[str]:
-    """Names of the ``autograd.Function`` subclasses in the graph of ``value``."""
-    for node in graph_nodes(value):
+def own_derivatives(*tensors: Tensor | None) -> Iterator[str]:
+    """Names of the ``autograd.Function`` subclasses in the graphs of ``tensors``."""
+    for node in graph_nodes(*tensors):
         if isinstance(node, BackwardCFunction):
             yield type(node).__name__.removesuffix("Backward")

@@ -99,7 +99,7 @@ def prequential_description_length(
     blocks = [Block(0, boundaries[0], boundaries[0] * log(classes))]
     for start, stop in pairwise(boundaries):
         known = start - int(held_out * start)
-        predict = fit(inputs[:known], labels[:known])
+        predict = fit(inputs[:known].clone(), labels[:known].clone())
         temperature, remark = 1.0, ""
         if known < start:
             try:
@@ -133,7 +133,7 @@ def _check(
 
 def _logits(predict: Predictor, inputs: Tensor, classes: int) -> Tensor:
     with torch.no_grad():
-        logits = predict(inputs)
+        logits = predict(inputs.clone())  # It may write into what it is given.
     if logits.shape != (len(inputs), classes):
         raise MeasureError(
             f"a predictor must return logits of shape ({len(inputs)}, {classes}), "

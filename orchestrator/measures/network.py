@@ -14,7 +14,7 @@ from orchestrator.measures.memory import is_out_of_memory
 from orchestrator.models.conversion import converted
 from orchestrator.models.input_writers import may_write_into_inputs
 from orchestrator.models.shared_tensors import call_with, copy_with_ties, tensor_sites
-from orchestrator.models.wrappers import refuse_scripted, unwrapped
+from orchestrator.models.wrappers import eagerly, refuse_scripted, unwrapped
 
 
 class MeasuredNetwork:
@@ -53,10 +53,11 @@ class MeasuredNetwork:
         if self._copies:  # Not a leaf either, so that the copy can be written into.
             inputs = inputs.clone()
         try:
-            if tensors is None:
-                logits = self.module(inputs)
-            else:
-                logits = call_with(self.module, self._sites, tensors, inputs)
+            with eagerly():
+                if tensors is None:
+                    logits = self.module(inputs)
+                else:
+                    logits = call_with(self.module, self._sites, tensors, inputs)
         except (RuntimeError, TypeError) as error:
             if isinstance(error, torch.AcceleratorError) or is_out_of_memory(error):
                 raise
@@ -99,7 +100,11 @@ def measured_copy(
 
 def in_precision(inputs: Tensor, dtype: torch.dtype) -> Tensor:
     """A copy of inputs in ``dtype``; integers, such as token ids, stay integers."""
-    return inputs.to(dtype if inputs.is_floating_point() else inputs.dtype, copy=True)
+    if inputs.is_complex():
+        dtype = dtype.to_complex()
+    elif not inputs.is_floating_point() and inputs.dtype != torch.bool:
+        dtype = inputs.dtype
+    return inputs.to(dtype, copy=True)
 
 
 def precision_problem(
@@ -129,8 +134,8 @@ def precision_problem(
 
 
 def _failure(model: nn.Module, inputs: Tensor, dtype: torch.dtype) -> str | None:
-    network = converted(deepcopy(model), dtype=dtype)
     try:
+        network = converted(deepcopy(model), dtype=dtype)
         with torch.no_grad():
             network(in_precision(inputs, dtype))
     except Exception as error:  # the user's own code, which may raise anything

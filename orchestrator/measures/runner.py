@@ -20,6 +20,9 @@ from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.custom import FunctionMeasure
 from orchestrator.measures.memory import is_out_of_memory
 from orchestrator.measures.nonfinite import why_not_finite
+from orchestrator.measures.trust.checks import context_findings
+from orchestrator.measures.trust.finding import Check, Findings, objection
+from orchestrator.models.wrappers import eagerly
 from orchestrator.random_streams import stream_seed
 from orchestrator.study.measure_options import MeasureOptions
 from orchestrator.training.process_guard import left_as_found
@@ -31,7 +34,10 @@ Row = dict[str, Any]
 
 
 def measure_snapshot(
-    context: MeasureContext, requests: Mapping[str, MeasureOptions]
+    context: MeasureContext,
+    requests: Mapping[str, MeasureOptions],
+    *,
+    findings: Findings | None = None,
 ) -> Iterator[Row]:
     """Measure one snapshot for each request: rows of the tables ``measures`` and ``curves``.
 
@@ -52,22 +58,28 @@ def measure_snapshot(
         context: The snapshot and its data. Work that several requests share is done once and
             counts into ``seconds`` of the first of them.
         requests: Options by the canonical text that the rows carry as ``request``.
+        findings: What the trust checks found, where the network's shape is checked already; ``{}``
+            turns them off. By default this network is checked for what the requests require.
 
     Yields:
         Rows with the keys request, measure, variant, split, n_examples, value, standard_error,
         status (``ok``, ``nonfinite`` or ``error``), error, seconds, dtype, batch_norm_mode,
-        seed (that of the probes) and measure_version. A row of the table ``curves`` has curve, x and y instead of
-        measure, and lists as x, y, value and standard_error.
+        seed (that of the probes) and measure_version. A row of the table ``curves`` has curve, x
+        and y instead of measure, and lists as x, y, value and standard_error.
 
     Raises:
         torch.AcceleratorError: If the device is broken.
     """
     with left_as_found(functions=False):  # Modules of the user's own are imported.
         plan = _in_order([_built(request, options) for request, options in requests.items()])
+    if findings is None:
+        findings = context_findings(
+            context, frozenset[Check]().union(*(one.requires for one in plan))
+        )
     unchanged = Unchanged(context, own=any(one.is_own for one in plan))
     with unchanged.watching():
         for place, one in enumerate(plan):
-            yield from _measure(context, one, unchanged)
+            yield from _measure(context, one, findings, unchanged)
             awaited = frozenset[Need]().union(*(later.needs for later in plan[place + 1 :]))
             for need in one.needs - awaited:
                 context.release(need)
@@ -93,6 +105,10 @@ class _Planned:
             return self.measure is not None
         return type(self.measure).__module__.partition(".")[0] != "orchestrator"
 
+    @property
+    def requires(self) -> frozenset[Check]:
+        return frozenset() if self.measure is None else self.measure.requires
+
 
 def _built(request: str, options: MeasureOptions) -> _Planned:
     try:
@@ -116,14 +132,18 @@ def _reason(request: str, error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _measure(context: MeasureContext, planned: _Planned, unchanged: Unchanged) -> list[Row]:
+def _measure(
+    context: MeasureContext, planned: _Planned, findings: Findings, unchanged: Unchanged
+) -> list[Row]:
     unchanged.begin(own=planned.is_own)
     started = perf_counter()
     found: list[Value | Curve] = []
     request, measure, failure = planned.request, planned.measure, planned.failure
+    if measure is not None:
+        failure = objection(measure.requires, findings)
     try:
-        if measure is not None:
-            with repeatable_convolutions(context.device):
+        if measure is not None and failure is None:
+            with repeatable_convolutions(context.device), eagerly():
                 found = _in_memory(context, request, measure)
     except torch.AcceleratorError:
         raise  # every later measure in this process would suffer from it

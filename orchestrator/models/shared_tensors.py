@@ -103,6 +103,10 @@ def copy_with_ties(model: nn.Module, where: str) -> nn.Module:
     memo: dict[int, Any] = {}
     for key, first in same.items():
         memo[key] = deepcopy(first, memo)
+    for module in model.modules():
+        for tensor in _attributes(module).values():
+            if not tensor.is_leaf:  # What a pass left behind, which deepcopy refuses.
+                memo[id(tensor)] = tensor.detach().clone()
     return deepcopy(model, memo)
 
 
@@ -126,7 +130,9 @@ def _refuse_overlaps(
     """Refuse what would part as soon as parameters move; ``same`` are tied to others by id."""
     found: dict[int, list[tuple[str, Tensor, bool]]] = defaultdict(list)
     for prefix, module in model.named_modules():
-        places = [(module._parameters, True), (module._buffers, True), (_attributes(module), False)]
+        # What is computed anew before each call may be of any memory, as in spectral_norm.
+        loose = {} if module._forward_pre_hooks else _attributes(module)
+        places = [(module._parameters, True), (module._buffers, True), (loose, False)]
         for tensors, registered in places:
             for attribute, tensor in tensors.items():
                 if tensor is not None and (span := _span(tensor)) is not None:

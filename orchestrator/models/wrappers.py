@@ -6,7 +6,9 @@ and second derivatives are those of the module inside.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -55,20 +57,33 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def named_as(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under the names of ``model``, if it was stored under those of a wrapper.
+@contextmanager
+def eagerly() -> Iterator[None]:
+    """Run functions that were decorated with ``torch.compile`` as they are written.
+
+    Compiled ones have no second derivative, and PyTorch reports none as zero where parts of a graph
+    may be unused.
+    """
+    if "torch._dynamo" not in sys.modules:  # Nothing was compiled, and it takes seconds to import.
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+def named_as(names: Collection[str], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors under the names of a network, if they were stored under those of a wrapper.
 
     Args:
-        model: A network without wrappers.
-        state: Of the same network, perhaps wrapped.
+        names: What the tensors of the network without wrappers are called.
+        state: Those of the same network, perhaps wrapped.
 
     Returns:
-        The tensors by the names of ``model``; by their own names if those do not fit either way.
+        The tensors by ``names``; by their own names if those do not fit either way.
     """
-    expected = model.state_dict().keys()
     for wrappers in ((), (_COMPILED,), (_COMPILED, _PARALLEL)):
         renamed = {_without(name, wrappers): value for name, value in state.items()}
-        if renamed.keys() == expected:
+        if renamed.keys() == set(names):
             return renamed
     return dict(state)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from orchestrator.report.network_checks import checks_not_passed
 from orchestrator.report.progress import Progress
 from orchestrator.report.queries import (
     FAILED_TRIALS,
@@ -29,6 +30,7 @@ def find_limitations(source: Source, progress: Progress) -> list[str]:
         *_unfinished(progress),
         *_failed(source, progress),
         *_targets(source, progress),
+        *checks_not_passed(source),
         *_excluded(source),
         *_estimates(source),
         *_always(source),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.report.figures import Table
+from orchestrator.report.network_checks import describe_checks
 from orchestrator.report.queries import CATALOG, HOW_MEASURED
 from orchestrator.report.source import Source, claims_of
 from orchestrator.report.statistical_methods import NOTATION, describe_statistics
@@ -43,6 +44,7 @@ def describe_methods(source: Source, figures: Collection[str]) -> Methods:
         ("Grid", _grid(study)),
         ("Snapshots", _snapshots(study.get("checkpoints", {}))),
         ("Measures", _measures(source)),
+        ("Checks", describe_checks(source)),
         NOTATION,
         *describe_statistics(figures, [claim.name for claim in claims_of(source)]),
     )

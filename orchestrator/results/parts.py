@@ -9,6 +9,7 @@ their pages have checksums. Hidden files and those beginning with ``_`` are not 
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 MEND = "run the study again: it moves damaged files to damaged/ and recomputes what they held"
 RUN_AGAIN = "if the results were compacted meanwhile, run it again"
-THREADS = 16  # Most of the time goes into waiting for a disk, perhaps across a network.
+THREADS = 8  # Most of the time goes into waiting for a disk, perhaps across a network.
 FILES_A_TASK = 32
 MOST_LISTINGS = 10
 
@@ -194,17 +195,18 @@ def _examine(
 ) -> Part | None:
     """The part at ``path``, noted in ``now`` if it is whole; None if it is gone."""
     try:
-        stat = path.stat()
+        found = path.stat()
     except FileNotFoundError:
         if not path.is_symlink():
             return None
         return Part(path, origin, path.lstat(), "the link leads nowhere")
-    version = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     if before.get(path) == (place, version):
         now[path] = (place, version)
-        return Part(path, origin, stat)
-    if not path.is_file() or not (is_part_name(path.stem) or path.name == SCHEMA_FILE):
-        return Part(path, origin, stat, "it is not a part of these results")
+        return Part(path, origin, found)
+    named = is_part_name(path.stem) or path.name == SCHEMA_FILE
+    if not named or not stat.S_ISREG(found.st_mode):
+        return Part(path, origin, found, "it is not a part of these results")
     try:
         damage = _damage(path, place, columns)
     except FileNotFoundError:
@@ -212,7 +214,7 @@ def _examine(
     # Within a tick of the clock a file may change without a new time.
     if not damage and time.time_ns() - max(version[-2:]) > SETTLED_NANOSECONDS:
         now[path] = (place, version)
-    return Part(path, origin, stat, damage)
+    return Part(path, origin, found, damage)
 
 
 class _Columns:
@@ -261,5 +263,5 @@ def _is_copy_alone(folder: ResultsFolder, part: Part) -> bool:
     columns = _Columns(table, folder.stored_schema(table))
     whole = not _damage(content, folder.place(table, part.path.stem), columns)
     if whole:
-        part.path.unlink()
+        part.path.unlink(missing_ok=True)
     return whole

@@ -112,6 +112,13 @@ _SCHEMAS = {
             value floats  written_at! time
         """)
     ),
+    "trust_checks": pa.schema(
+        _fields("""
+            shape! str  data str  model str  loss str  trust_check! str  spoils str  status! str
+            reason str  dtype str  device str  host str  orchestrator_version str
+            written_at! time
+        """)
+    ),
     "audit": pa.schema(
         _fields("""
             trial_id! str  checkpoint_id! str  change! str  setting str  request! str
@@ -123,7 +130,10 @@ _SCHEMAS = {
 }
 
 TABLES = tuple(_SCHEMAS)
-ADDED_TABLES = ("audit", "curves", "connectivity", "example_subsets", "examples")
+ADDED_TABLES = (
+    *("audit", "curves", "connectivity", "example_subsets", "examples"),
+    "trust_checks",
+)
 """Tables that results written by earlier releases don't have; they count as empty there."""
 
 
@@ -191,6 +201,12 @@ KEYS = {
         "checkpoint_id",
         "written_at DESC",
         ("condition_id", "trial_id", "split", "quantity"),
+    ),
+    "trust_checks": TableKey(
+        ("shape", "trust_check"),
+        "shape",
+        "written_at DESC",
+        ("model", "data", "loss", "shape", "trust_check"),
     ),
     "audit": TableKey(
         ("checkpoint_id", "change", "request", "measure", "variant", "split"),

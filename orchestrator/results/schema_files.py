@@ -93,7 +93,7 @@ class SchemaFiles:
             path = self.path_of(table)
             path.parent.mkdir(exist_ok=True)
             with replacing(path) as temporary:
-                write_sealed(schema.empty_table(), temporary, str(place))
+                write_sealed(schema.empty_table(), temporary, place=str(place))
             self._known.pop(table, None)
 
     def _find(self, table: str) -> _Stored | None:

@@ -40,7 +40,7 @@ class Seal:
     place: str | None
 
 
-def write_sealed(table: pa.Table, path: Path, place: str, **options: Any) -> None:
+def write_sealed(table: pa.Table, path: Path, *, place: str, **options: Any) -> None:
     """Write a table as a Parquet file with its seal.
 
     Args:

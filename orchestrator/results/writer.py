@@ -60,7 +60,7 @@ def write_part(
         write_sealed(
             pa.table(columns, schema=schema),
             temporary,
-            str(folder.place(table, name)),
+            place=str(folder.place(table, name)),
             compression=COMPRESSION,
             compression_level=COMPRESSION_LEVEL,
             row_group_size=ROW_GROUP_SIZE,

@@ -70,6 +70,7 @@ class Plan:
         gpu_hours: The same of GPUs.
         cost: What these hours cost; None without a price.
         conditions: The costs of each condition.
+        spoiled_measures: Requests that will have no value for some network, and why.
     """
 
     study: str
@@ -90,6 +91,7 @@ class Plan:
     gpu_hours: float | None
     cost: float | None
     conditions: tuple[ConditionCost, ...]
+    spoiled_measures: tuple[str, ...] = ()
 
     @property
     def wall_seconds(self) -> float | None:
@@ -158,6 +160,7 @@ def make_plan(
     measurings_per_audit: int = 0,
     price_per_cpu_hour: float | None = None,
     price_per_gpu_hour: float | None = None,
+    spoiled_measures: tuple[str, ...] = (),
 ) -> Plan:
     """Put a plan together.
 
@@ -177,6 +180,7 @@ def make_plan(
         measurings_per_audit: How often an audit measures its snapshot.
         price_per_cpu_hour: Of one core, in any currency.
         price_per_gpu_hour: Of one GPU.
+        spoiled_measures: What the trust checks leave without a value.
     """
     by_condition: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -243,6 +247,7 @@ def make_plan(
         gpu_hours=gpu_hours,
         cost=_cost((cpu_hours, price_per_cpu_hour), (gpu_hours, price_per_gpu_hour)),
         conditions=tuple(costs),
+        spoiled_measures=spoiled_measures,
     )
 
 
@@ -299,6 +304,7 @@ def plan_text(plan: Plan) -> str:
             if not plan.gpus_probed:
                 hours += " (an upper bound: the probe ran on one core here)"
         lines.append(hours + ("" if plan.cost is None else f"; price {plan.cost:.2f}"))
+    lines += [f"no value: {text}" for text in plan.spoiled_measures]
     return "\n".join(lines)
 
 

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.errors import ModelError
-from orchestrator.models import build_model
+from orchestrator.models import build_model, named_as
 from orchestrator.models.conversion import converted
+from orchestrator.models.input_writers import may_write_into_inputs
 from orchestrator.random_streams import stream_seed
 from orchestrator.study.spec import TrialConfig
 from orchestrator.study.trials import effective_learning_rate
@@ -82,6 +83,9 @@ class Learner:
         with self._dropout.borrowed():  # For the user's own.
             self._loss = build_loss(training.loss)
             self._optimizer = build_optimizer(training.optimizer, self.model, self._learning_rate)
+        # A batch is a copy already, but is used for each gradient of an update.
+        repeats = self._optimizer.repeats_gradients
+        self._copies = repeats and may_write_into_inputs(self.model)
         self._factor = learning_rate_factor(
             training.schedule, self.updates_per_epoch, self.last_step
         )
@@ -129,7 +133,7 @@ class Learner:
 
     def _gradient(self, inputs: Tensor, labels: Tensor) -> Tensor:
         self._optimizer.zero_gradients()
-        if self._optimizer.repeats_gradients:  # The network may write into what it is given.
+        if self._copies:
             inputs = inputs.clone()
         with torch.enable_grad():
             try:
@@ -211,8 +215,10 @@ class Learner:
     def load_state(self, step: int, network: dict[str, Tensor], optimizer: dict[str, Any]) -> None:
         """Go on from what :meth:`state` gave after ``step`` updates."""
         self.step = step
-        for name, value in self._tensors().items():
-            value.copy_(network[name])
+        own = self._tensors()
+        stored = named_as(own, network)
+        for name, value in own.items():
+            value.copy_(stored[name])
         self._optimizer.load_state(optimizer)
 
     def _tensors(self) -> dict[str, Tensor]:

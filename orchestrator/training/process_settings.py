@@ -20,8 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.overrides
 from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
+from torch.utils import _device
+
+_overrides: Any = torch.overrides  # Its functions have no types.
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,8 @@ def process_settings() -> tuple[Setting, ...]:
         Setting("default device", _default_device, torch.set_default_device),
         Setting("gradient mode", torch.is_grad_enabled, torch._C._set_grad_enabled),
         Setting("inference mode", torch.is_inference_mode_enabled),
-        Setting("torch function modes", _function_modes),
+        Setting("torch function modes", _function_modes, _set_function_modes),
+        Setting("torch dispatch modes", torch._C._len_torch_dispatch_stack),
         Setting("saved-tensor hooks", _saved_tensor_hooks, _pop_saved_tensor_hooks),
         Setting("threads", torch.get_num_threads, torch.set_num_threads),
         Setting("inter-operation threads", torch.get_num_interop_threads),
@@ -99,10 +104,20 @@ def _default_device() -> torch.device | None:
     return None if context is None else context.device
 
 
-def _function_modes() -> tuple[int, int]:
-    """How many modes were entered, without that of the default device."""
-    modes = torch._C._len_torch_function_stack() - (_default_device() is not None)
-    return modes, torch._C._len_torch_dispatch_stack()
+def _function_modes() -> tuple[Any, ...]:
+    """The modes that were entered, without that of the default device."""
+    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    stack = _overrides._get_current_function_mode_stack()
+    return tuple(mode for mode in stack if mode is not default)
+
+
+def _set_function_modes(found: tuple[Any, ...]) -> None:
+    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    while torch._C._len_torch_function_stack():
+        _overrides._pop_mode()
+    for mode in (*((default,) if default is not None else ()), *found):
+        _overrides._push_mode(mode)
+    _device.CURRENT_DEVICE = None if default is None else default.device
 
 
 def _saved_tensor_hooks() -> Any:

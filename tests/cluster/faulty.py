@@ -143,3 +143,27 @@ class Raises(nn.Module):
         if self.training and self.calls < 0:
             raise ValueError("this model is broken")
         return self.linear(x.flatten(1))
+
+
+class CountsItsUpdates(nn.Module):
+    """A schedule of its own in a plain attribute, which no state dict has."""
+
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        self.head = nn.Linear(torch.Size(input_shape).numel(), classes)
+        self.updates = 0
+
+    def forward(self, x):
+        self.updates += self.training
+        return self.head(x.flatten(1)) * (1 + 0.1 * self.updates)
+
+
+class RandomInEvaluation(nn.Module):
+    """Dropout that nobody turns off."""
+
+    def __init__(self, input_shape, classes):
+        super().__init__()
+        self.head = nn.Linear(torch.Size(input_shape).numel(), classes)
+
+    def forward(self, x):
+        return self.head(nn.functional.dropout(x.flatten(1), 0.5))

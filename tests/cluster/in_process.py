@@ -12,6 +12,7 @@ from orchestrator.cluster import driver
 from orchestrator.cluster.backlog_reading import read_backlog
 from orchestrator.cluster.measurer import measure
 from orchestrator.cluster.trainable import TrialOrder, run_trial
+from orchestrator.cluster.trust import ShapeChecks
 from orchestrator.data import load_dataset
 from orchestrator.results import committed_snapshots
 from orchestrator.study.trials import hyperparameters
@@ -49,8 +50,9 @@ def _run_rounds(run, summary):
                 *_, last = run_trial(order, run.folder, run.study.checkpoints, Data())
                 summary.trained += last["status"] == "completed"
         snapshots = committed_snapshots(run.folder, set(run.trials))
+        checks = ShapeChecks(run.folder, run.study, Data(), "cpu")
         for order in run.orders(read_backlog(run.folder, run.study), snapshots):
-            measure(order, run.folder, run.study, Data(), "cpu")
+            measure(order, run.folder, run.study, Data(), "cpu", checks)
             summary.measured += 1
         return read_backlog(run.folder, run.study)
     finally:

@@ -71,6 +71,22 @@ class Idle:
         return None
 
 
+class SpoiltByItsFirst:
+    """A measurer whose process is fit for one order only."""
+
+    def __init__(self):
+        self.spoilt = None
+
+    def ready(self):
+        return None
+
+    def measure(self, order):
+        if self.spoilt:
+            return Measured(order.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
+        self.spoilt = "the function torch.nn.functional.relu"
+        return Measured(order.checkpoint_id, 1, (order.checkpoint_id,), os.getpid(), spoilt="it")
+
+
 class OnFullDisk:
     """A measurer that can't store what it finds."""
 

@@ -58,5 +58,6 @@ def test_audits_of_a_release_that_kept_no_versions_count(folder):
     pq.write_table(pa.table(row, schema=earlier), folder.table("audit") / "old.parquet")
     assert read_audited(folder, read_study(folder)) == {"a0-20": {"margin"}}
     # A part of this release beside it.
-    write_part(folder, "audit", [audit_row(1, at(1), checkpoint_id="b0-20")], "b0-20")
+    version = measure_versions(read_study(folder))["margin"]
+    write_part(folder, "audit", [audit_row(version, at(1), checkpoint_id="b0-20")], "b0-20")
     assert read_audited(folder, read_study(folder)).keys() == {"a0-20", "b0-20"}

@@ -1,9 +1,58 @@
 from __future__ import annotations
 
+from datetime import UTC
+
+import pytest
+
 import orchestrator
 from orchestrator.cluster.backlog import missing_measures
-from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.backlog_reading import Backlog, read_audited, read_backlog
+from orchestrator.errors import ResultsError
+from orchestrator.results import ResultsFolder, read_study, write_part
 from orchestrator.study.trials import expand_trials
+
+from ..results.conftest import TRIALS, fill, study_json, trial_row
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = ResultsFolder.create(
+        tmp_path / "r", study_json(), "study: small\n", {"command": ["run"]}, ""
+    )
+    rows = [trial_row(trial_id, attempt=2, epochs=2.0, updates=20) for trial_id in TRIALS]
+    write_part(made, "trials", rows, "again")
+    return fill(made)
+
+
+def test_nothing_is_read_from_a_damaged_part(folder):
+    study = read_study(folder)
+    part = folder.readable("measures") / "a0-10-x.parquet"
+    content = bytearray(part.read_bytes())
+    content[len(content) // 3] ^= 4
+    part.write_bytes(content)
+    for read in (read_backlog, read_audited):
+        with pytest.raises(ResultsError, match=f"{part}: damaged"):
+            read(folder, study)
+
+
+@pytest.mark.parametrize("lost", ["epochs/a0-20", "checkpoints/a0-20", "checkpoints/early"])
+def test_a_trial_of_which_rows_were_lost_is_not_completed(folder, lost):
+    study = read_study(folder)
+    assert read_backlog(folder, study).completed == set(TRIALS)
+    if lost == "checkpoints/early":
+        write_part(folder, "checkpoints", last_of(folder, "a0"), "last")
+        lost = "checkpoints/a0-20"
+    (folder.path / f"{lost}.parquet").unlink()
+    backlog = read_backlog(folder, study)
+    assert backlog.completed == {"a1", "b0", "b1"}
+    assert backlog.ended == set(TRIALS)
+
+
+def last_of(folder, trial_id):
+    with orchestrator.connect(folder.path) as database:
+        table = database.sql(f"FROM checkpoints WHERE trial_id = '{trial_id}' AND step = 20")
+        rows = table.to_arrow_table().to_pylist()
+    return [{**row, "written_at": row["written_at"].replace(tzinfo=UTC)} for row in rows]
 
 
 def test_trained_networks_are_measured_first(small_study):

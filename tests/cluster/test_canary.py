@@ -121,6 +121,11 @@ def test_a_failure_stops_all(state, why):
         state.raise_what_stopped()
 
 
+def test_what_a_trust_check_leaves_without_a_value_stops_nothing(state):
+    state.dispatcher.failures.append("b-10: margin: trust check repeatable failed: it is random")
+    assert not state.must_stop
+
+
 def test_tune_is_handed_the_others_only_then(state):
     register_trainable("function", lambda config: None)
     search = CanaryFirst(ahead=2, most=9)

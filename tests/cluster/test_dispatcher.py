@@ -10,7 +10,7 @@ from orchestrator.errors import ResourcesError, StorageError
 from orchestrator.results import ResultsFolder, connect
 
 from ..results.conftest import study_json
-from .pretended import DiesAsItStarts, DiesOnce, Idle, OnFullDisk, Poisoned
+from .pretended import DiesAsItStarts, DiesOnce, Idle, OnFullDisk, Poisoned, SpoiltByItsFirst
 
 pytestmark = pytest.mark.ray
 
@@ -58,6 +58,16 @@ def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path
     assert (tmp_path / "killed").exists()
     assert dispatcher.measured == 2
     assert dispatcher.failures == []
+
+
+def test_a_spoilt_measurer_is_replaced_and_no_order_is_charged(local_ray, tmp_path, caplog):
+    actor = ray.remote(num_cpus=1)(SpoiltByItsFirst)
+    orders = [order("a"), order("b"), order("c")]
+    dispatcher = dispatch(ResultsFolder(tmp_path), orders, actor.remote)
+    # Each was measured by a process of its own, once, in its order.
+    assert dispatcher.failures == ["a: a", "b: b", "c: c"]
+    assert dispatcher.measured == 3
+    assert "attempt" not in caplog.text
 
 
 @pytest.mark.parametrize(

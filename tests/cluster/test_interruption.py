@@ -63,7 +63,7 @@ def begun(folder):
 
 
 def wait_until(there, process):
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 600
     while not there():
         assert process.poll() is None, process.stdout and process.stdout.read()
         assert time.monotonic() < deadline
@@ -90,7 +90,7 @@ def left_by_ray(monkeypatch):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=300)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     return output
 
@@ -128,7 +128,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
     ):
         process = start_and_train(study, disturbed)
         send(process, number)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=600)
         assert process.returncode == INTERRUPTED, output
         assert "Traceback" not in output
         if send is not signal_until_it_ends:
@@ -139,7 +139,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
     lost, terminal = start_and_train(study, disturbed, start_in_terminal)
     os.close(terminal)
     signal_group(lost, signal.SIGHUP)  # As its shell does.
-    assert lost.wait(timeout=60) == INTERRUPTED
+    assert lost.wait(timeout=600) == INTERRUPTED
 
     with orchestrator.connect(disturbed) as database:
         done = set(
@@ -157,7 +157,7 @@ def test_a_wrong_study_is_one_message_and_exit_code_2(tmp_path):
     study = tmp_path / "wrong.yaml"
     study.write_text(json.dumps({"study": "wrong", "data": "mnist1d", "model": "mpl"}))
     process = start(study, tmp_path / "results")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 2
     assert "unknown name 'mpl'" in output
     assert "Traceback" not in output

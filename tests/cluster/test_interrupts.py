@@ -46,7 +46,7 @@ def program():
 def test_one_signal_ends_the_block_and_leaves_the_handlers_as_they_were(program, number):
     process = program()
     process.send_signal(number)
-    assert process.communicate(timeout=30)[0] == "tidying\nafter True\n"
+    assert process.communicate(timeout=600)[0] == "tidying\nafter True\n"
     assert process.returncode == 0
 
 
@@ -57,7 +57,7 @@ def test_a_second_signal_leaves_at_once(program, number):
     assert process.stdout.readline() == "tidying\n"
     process.send_signal(signal.SIGHUP)  # The loss of one terminal is told more than once.
     process.send_signal(number)
-    assert process.communicate(timeout=30)[0] == ""
+    assert process.communicate(timeout=600)[0] == ""
     assert process.returncode == 130
 
 
@@ -65,4 +65,4 @@ def test_a_signal_that_was_ignored_stays_ignored(program):
     process = program("nohup")
     os.kill(process.pid, signal.SIGHUP)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30)[0] == "tidying\nafter True\n"
+    assert process.communicate(timeout=600)[0] == "tidying\nafter True\n"

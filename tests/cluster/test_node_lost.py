@@ -93,7 +93,7 @@ def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(
     study, disturbed = small_study(**SPREAD), tmp_path / "disturbed"
     process = run(study, store_url if on_store else disturbed)
     lost = cluster.nodes[1]
-    deadline = time.monotonic() + 400
+    deadline = time.monotonic() + 600
     snapshots = ResultsFolder(store_url if on_store else disturbed).snapshots
     while not (
         "ray::TrialTrainable" in (there := workers(lost))

@@ -101,7 +101,7 @@ def test_who_has_no_token_is_refused():
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         assert done.stdout == answer

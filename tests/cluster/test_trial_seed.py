@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from orchestrator.cluster import auditing, measurer, planning
 from orchestrator.cluster.audit_backlog import AuditOrder
-from orchestrator.cluster.measurer import MeasureOrder
+from orchestrator.cluster.measure_order import MeasureOrder
 from orchestrator.data import Dataset, load_dataset
 from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder
@@ -95,5 +94,5 @@ def test_audits_and_plans_know_the_seed_too(
         return []
 
     monkeypatch.setattr(planning, "measure_snapshot", record)
-    planning._measure_once(study, trial, data, torch.device("cpu"))
+    planning.measure_once(study, trial, data, "cpu", {})
     assert seen == [1]

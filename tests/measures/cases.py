@@ -6,9 +6,11 @@ Each case has few enough parameters for a dense Hessian.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -86,6 +88,20 @@ def random_dataset(
     )
 
 
+def classes_of(model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """How many logits a network gives."""
+    with torch.no_grad():
+        inputs = torch.zeros(2, *input_shape, dtype=next(model.parameters()).dtype)
+        logits: Tensor = deepcopy(model).eval()(inputs)
+    return logits.shape[1]
+
+
+def regression_context(model: nn.Module, data: Dataset, loss: PerExampleLoss) -> MeasureContext:
+    """A context for a single output, which has closed forms but is no classifier."""
+    with patch("orchestrator.measures.context.require_fitting"):
+        return MeasureContext(model, data, loss)
+
+
 def mlp(
     *sizes: int, activation: Callable[[], nn.Module] = nn.ReLU, bias: bool = True
 ) -> nn.Sequential:
@@ -94,6 +110,11 @@ def mlp(
     for fan_in, fan_out in pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out, bias=bias), activation()]
     return nn.Sequential(*layers[:-1])
+
+
+def certain() -> nn.Module:
+    """So sure of class 0, whatever its weights, that its loss is exactly 0."""
+    return nn.Sequential(mlp(5, 6, 1), nn.ConstantPad1d((0, 1), -1e6))
 
 
 def cnn() -> nn.Module:
@@ -206,7 +227,7 @@ CASES = (
     Case("mse", lambda: mlp(5, 6, 3), loss=build_loss(MseOptions(name="mse"))),
     Case("squared_hinge", lambda: mlp(5, 6, 3), loss=SquaredHinge()),
     Case("one_example", lambda: mlp(5, 6, 3), examples=1),
-    Case("single_class", lambda: mlp(5, 6, 1), classes=1),
+    Case("certain", certain, classes=2, constant_labels=True),
     Case("constant_labels", lambda: mlp(5, 6, 3), constant_labels=True),
     Case("saturated", saturated),
     Case("tanh", lambda: mlp(5, 6, 3, activation=nn.Tanh), piecewise_linear=False),

@@ -6,11 +6,13 @@ in the same order, so that equal seeds give equal weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import pytest
 import torch
 import torch.nn.functional as F
+from _pytest.mark import ParameterSet
 from torch import Tensor, nn
 
 from orchestrator.data import Dataset
@@ -50,6 +52,14 @@ class Pair:
             x = torch.randn(shape, generator=generator)
         y = torch.arange(len(x)) % CLASSES
         return Dataset("odd", x[:examples], y[:examples], x[examples:], y[examples:], CLASSES, "")
+
+
+def some(pairs: Sequence[Pair]) -> list[ParameterSet]:
+    """Pairs as parameters of a test, those that are not in ``OFTEN`` marked as slow."""
+    return [
+        pytest.param(pair, id=pair.name, marks=() if pair.name in OFTEN else pytest.mark.slow)
+        for pair in pairs
+    ]
 
 
 def seeded(build: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
@@ -286,6 +296,9 @@ WRAPPED = (
     Pair("both", lambda: nn.DataParallel(torch.compile(_mlp(), backend="eager")), _mlp),
 )
 """They are wrapped."""
+
+OFTEN = ("standardizes in place", "layer under two names", "weights in one memory", "both")
+"""Those that are tried each time; the others are slow."""
 
 PAIRS = (*WRITERS, *SHARERS, *WRAPPED)
 

@@ -19,7 +19,7 @@ from orchestrator.measures import (
 )
 from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
 from orchestrator.measures.reparametrization import rescaled
-from tests.measures.cases import CROSS_ENTROPY, Case, case, mlp, random_dataset
+from tests.measures.cases import CROSS_ENTROPY, Case, case, mlp, random_dataset, regression_context
 from tests.measures.test_runner import requests
 
 
@@ -109,7 +109,7 @@ def test_a_large_margin_makes_the_trace_the_loss(margin: float, ratio: float) ->
 def test_least_squares() -> None:
     """H = 2/n XᵀX, whatever the weights and labels."""
     data = random_dataset((4,), 20, 3)
-    context = MeasureContext(nn.Linear(4, 1, bias=False), data, SquaredError())
+    context = regression_context(nn.Linear(4, 1, bias=False), data, SquaredError())
     x = data.train_x.double()
     torch.testing.assert_close(matrix(context), 2 * x.T @ x / len(x), rtol=1e-12, atol=1e-15)
 
@@ -123,7 +123,7 @@ def test_two_layer_scalar_linear_network(a: float, b: float) -> None:
         model[1].weight.fill_(b)
     x = torch.tensor([[1.0], [2.0], [-3.0]])
     data = Dataset("line", x, x[:, 0].long(), x, x[:, 0].long(), 1, "hash")  # c = 1
-    context = MeasureContext(model, data, SquaredError())
+    context = regression_context(model, data, SquaredError())
     s = 2 * x.double().square().mean().item()
     gauss_newton = s * torch.tensor([[b * b, a * b], [a * b, a * a]], dtype=torch.float64)
     rest = s * (a * b - 1) * torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)

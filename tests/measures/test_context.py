@@ -249,8 +249,8 @@ def test_refuses_what_it_cannot_measure() -> None:
     with pytest.raises(MeasureError, match="examples_per_pass must be at least 1, got 0"):
         MeasureContext(nn.Linear(5, 3), data, loss, examples_per_pass=0)
     squeezed = nn.Sequential(nn.Linear(5, 1), nn.Flatten(0))
-    with pytest.raises(MeasureError, match=r"got \(9,\)"):
-        MeasureContext(squeezed, data, loss).logits("train")
+    with pytest.raises(MeasureError, match=r"got \(2,\)"):
+        MeasureContext(squeezed, data, loss)
     with pytest.raises(MeasureError, match=r"must have shape \(18,\), got \(17,\)"):
         MeasureContext(nn.Linear(5, 3), data, loss).hessian_vector_product(torch.zeros(17))
 

@@ -140,9 +140,16 @@ def test_kernels_of_the_process_stay_as_they_were() -> None:
 
     before = state()
     device = torch.device("cpu")
-    with pytest.raises(KeyError), differentiable_kernels(nn.Linear(1, 1), device, plain=True):
+    with differentiable_kernels(nn.Linear(1, 1), device, plain=True):
         assert state() == [False, False, True, False]
-        raise KeyError
+    assert state() == before
+
+    def fail() -> None:
+        with differentiable_kernels(nn.Linear(1, 1), device, plain=True):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert state() == before
 
 

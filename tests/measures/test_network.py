@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from orchestrator.errors import MeasureError, ModelError
@@ -67,6 +69,66 @@ def test_nothing_is_written_into(pair: Pair, dtype: torch.dtype) -> None:
     assert torch.equal(inputs, kept.to(dtype))
     inputs.zero_()  # handed out as a copy
     assert torch.equal(dataset.train_x, kept)
+
+
+def _assign(x: Tensor) -> Tensor:
+    x[:, 1:] = 0.5
+    return x
+
+
+STEPS = {  # how it is written in place, and how not
+    "sub": (lambda x: x.sub_(0.2), lambda x: x - 0.2),
+    "mul": (lambda x: x.mul_(-1.5), lambda x: x * -1.5),
+    "clamp": (lambda x: x.clamp_(-1, 0.7), lambda x: x.clamp(-1, 0.7)),
+    "relu": (lambda x: F.leaky_relu(x, 0.3, inplace=True), lambda x: F.leaky_relu(x, 0.3)),
+    "tanh": (lambda x: x.tanh_(), torch.tanh),
+    "view": (lambda x: x.view(len(x), -1).add_(0.1).view_as(x), lambda x: x + 0.1),
+    "assign": (
+        _assign, lambda x: torch.cat([x[:, :1], torch.full_like(x[:, 1:], 0.5)], dim=1)
+    ),
+    "out": (lambda x: torch.add(x, 0.3, out=x) if not x.requires_grad else x.add_(0.3),
+            lambda x: x + 0.3),
+    "fill": (lambda x: x.masked_fill_(x > 1, 0.9), lambda x: x.masked_fill(x > 1, 0.9)),
+    "plain": (lambda x: x * 1.25, lambda x: x * 1.25),
+}  # fmt: skip
+
+
+NEED_THEIR_OUTPUT = {"relu", "tanh"}
+"""PyTorch differentiates these in place only if nothing is written over what they return."""
+
+
+class Steps(nn.Module):
+    def __init__(self, names: list[str], in_place: bool) -> None:
+        super().__init__()
+        self.steps = [STEPS[name][0 if in_place else 1] for name in names]
+        self.layer = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for step in self.steps:
+            x = step(x)
+        return self.layer(x.flatten(1))
+
+
+@settings(max_examples=30)
+@given(
+    names=st.lists(st.sampled_from(sorted(STEPS.keys() - NEED_THEIR_OUTPUT)), max_size=4),
+    last=st.sampled_from(sorted(STEPS)),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+)
+def test_any_sequence_of_writes_is_that_of_the_same_operations(names, last, dtype) -> None:
+    kept = DATA.train_x.clone()
+    found = []
+    for in_place in (True, False):
+        model = seeded(lambda in_place=in_place: Steps([*names, last], in_place))
+        context = MeasureContext(model, DATA, CROSS_ENTROPY, dtype=dtype)
+        x = in_precision(DATA.train_x, dtype).requires_grad_()
+        first = torch.autograd.grad(context.forward(x).square().sum(), x, materialize_grads=True)
+        again = torch.autograd.grad(context.forward(x).square().sum(), x, materialize_grads=True)
+        assert torch.equal(*first, *again)
+        found.append((*first, context.gradient("train"), context.logits("test")))
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(DATA.train_x, kept)
 
 
 def writes(logits: Tensor, labels: Tensor) -> Tensor:
@@ -130,6 +192,8 @@ def test_integers_stay_integers() -> None:
     assert in_precision(tokens, torch.float64).dtype == torch.int64
     x = DATA.train_x
     assert in_precision(x, torch.float32).data_ptr() != x.data_ptr()
+    assert in_precision(x > 0, torch.float64).dtype == torch.float64
+    assert in_precision(x * 1j, torch.float64).dtype == torch.complex128
     model = nn.Sequential(nn.Embedding(7, 3), nn.Flatten(), nn.Linear(12, 3))
     dataset = replace(
         DATA, train_x=tokens, train_y=DATA.train_y[:9], test_x=tokens[:5], test_y=DATA.test_y[:5]

@@ -16,7 +16,7 @@ from tests.measures.odd_networks import DATA_WRITER, WRITERS, seeded
         CnnOptions(name="cnn"),
         ResnetOptions(name="resnet"),
         VggOptions(name="vgg"),
-    ],  # fmt: skip
+    ],
     ids=lambda options: options.name,
 )
 def test_networks_of_this_package_need_no_copies(options) -> None:

@@ -14,10 +14,9 @@ from orchestrator.models.shared_tensors import (
     tensor_sites,
     tie_equal_memory,
 )
-from tests.measures.odd_networks import PAIRS, SHARERS, Pair, seeded
+from tests.measures.odd_networks import SHARERS, Pair, seeded, some
 
-of_every_pair = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: pair.name)
-of_sharers = pytest.mark.parametrize("pair", SHARERS, ids=lambda pair: pair.name)
+of_sharers = pytest.mark.parametrize("pair", some(SHARERS))
 
 
 def shared_linear() -> nn.Module:
@@ -105,7 +104,7 @@ def test_other_overlaps_are_refused(spoil) -> None:
     tie_equal_memory(model, "it")
     spoil(model)
     for act in (tie_equal_memory, copy_with_ties):
-        with pytest.raises(ModelError, match="^it: .* different tensors in the same memory"):
+        with pytest.raises(ModelError, match=r"^it: .* different tensors in the same memory"):
             act(model, "it")
 
 
@@ -134,7 +133,7 @@ def test_conversion_keeps_kinds_and_ties() -> None:
     assert torch.equal(model[0].phases.imag, torch.ones(3, dtype=torch.float64))
 
 
-@of_every_pair
+@of_sharers
 def test_copies_compute_the_same(pair: Pair) -> None:
     model, x = pair.models()[0].eval(), pair.dataset().train_x
     copy = copy_with_ties(model, "it").eval()
@@ -142,3 +141,22 @@ def test_copies_compute_the_same(pair: Pair) -> None:
         assert torch.equal(copy(x.clone()), model(x.clone()))
     assert not {id(p) for p in copy.parameters()} & {id(p) for p in model.parameters()}
     assert torch.equal(seeded(pair.odd)(x.clone()), pair.models()[0](x.clone()))
+
+
+@pytest.mark.parametrize(
+    "normalize", [nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm], ids=["old", "new"]
+)
+@pytest.mark.parametrize("used", [False, True])
+def test_normalized_layers_are_copied_after_training_too(normalize, used: bool) -> None:
+    model = nn.Sequential(normalize(nn.Linear(3, 3)))
+    if used:
+        model(torch.ones(2, 3)).sum().backward()
+    copy = copy_with_ties(model, "it").eval()
+    with torch.no_grad():
+        assert torch.equal(copy(torch.ones(1, 3)), model.eval()(torch.ones(1, 3)))
+
+
+def test_what_a_pass_left_behind_is_copied() -> None:
+    model = nn.Linear(3, 3)
+    model.last = [model(torch.ones(1, 3))]
+    assert torch.equal(copy_with_ties(model, "it").last[0], model.last[0])

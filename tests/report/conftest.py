@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.report.figures import Figure, all_figures
 from orchestrator.report.source import Source, open_source
 from tests.report.simulated import simulate, study_content
 from tests.report.simulated_curves import curve_study, with_curves
@@ -37,6 +38,18 @@ def source(simulated: Path) -> Iterator[Source]:
     """The finished study, opened."""
     with open_source(simulated) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def figures(source: Source) -> tuple[Figure, ...]:
+    """All figures of the finished study, drawn once."""
+    return tuple(all_figures(source))
+
+
+@pytest.fixture(scope="session")
+def curve_figures(curve_source: Source) -> tuple[Figure, ...]:
+    """All figures of the study with curves, drawn once."""
+    return tuple(all_figures(curve_source))
 
 
 @pytest.fixture(scope="session")

@@ -288,6 +288,7 @@ def test_pictures_of_examples_are_inside_the_page(tmp_path):
     assert all(address.startswith("data:image/png;base64,") for address in loads)
 
 
+@pytest.mark.slow
 def test_large_studies_with_curves_stay_small(tmp_path):
     path = simulate(
         tmp_path / "r",

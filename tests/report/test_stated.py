@@ -4,7 +4,7 @@ from scipy import stats
 
 from orchestrator.report import stated
 from orchestrator.report.evidence import judge_claims
-from orchestrator.report.source import claims_of, open_source
+from orchestrator.report.source import Rows, claims_of, open_source
 from orchestrator.report.stated import judge_stated
 from orchestrator.study.claim_options import StatedClaim
 from tests.report.simulated import simulate, study_content
@@ -114,6 +114,32 @@ def test_what_cannot_be_computed_is_unclear_and_says_why(source, options, reason
     assert claim.verdict == "unclear"
     assert claim.estimate.value is None
     assert reason in claim.explanation
+
+
+@pytest.mark.parametrize("statistic", ["pearson", "spearman", "kendall", "mean", "median"])
+def test_the_order_of_rows_changes_no_bit(source, statistic):
+    columns = "trial_id, condition_id, step, margin_mean, hessian_trace"
+    y = "" if statistic in ("mean", "median") else "margin_mean"
+    found = set()
+    for order in ("trial_id, step", "md5(trial_id || step)", "step DESC, trial_id DESC"):
+        sql = f"SELECT {columns} FROM wide WHERE step > 0 ORDER BY {order}"
+        claim, _ = judge(source, query=sql, statistic=statistic, y=y)
+        assert claim.estimate.has_interval
+        found.add((claim.estimate, claim.explanation))
+    assert len(found) == 1
+
+
+def test_rows_are_sorted_by_trial_then_step_then_all_columns():
+    rows = Rows(
+        {
+            "x": [None, float("nan"), 2.0, 1, "a"],
+            "step": [1, 1, 1, 1, 0],
+            "trial_id": ["a", "a", "a", "a", "b"],
+        }
+    )
+    ordered = rows.in_order()
+    assert list(ordered.columns) == ["x", "step", "trial_id"]
+    assert [str(x) for x in ordered["x"]] == ["1", "2.0", "nan", "None", "a"]
 
 
 def test_values_without_a_logarithm_are_counted(tmp_path):

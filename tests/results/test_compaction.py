@@ -195,7 +195,7 @@ def test_no_part_is_removed_unless_its_rows_were_read_back(
     def write_less(path: Path) -> None:
         table = pq.read_table(path)
         place = pq.read_metadata(path).metadata[b"orchestrator_place"].decode()
-        write_sealed(table.slice(1), path, place)
+        write_sealed(table.slice(1), path, place=place)
 
     def flip(path: Path) -> None:
         original(path)

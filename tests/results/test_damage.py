@@ -26,7 +26,7 @@ from orchestrator.results.damage import (
     set_aside,
     set_aside_snapshot,
 )
-from orchestrator.results.seal import KEY, seal, seal_fits
+from orchestrator.results.seal import KEY, Seal, read_seal, seal, seal_fits
 
 from .conftest import ask, measure_row
 
@@ -95,6 +95,17 @@ def test_what_has_no_place_for_a_seal_gets_none(filled: ResultsFolder, tmp_path:
         with pytest.raises(ValueError, match="no place for its seal"):
             seal(path)
         assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("length", [1, 90, 130, 180])
+def test_a_seal_names_the_place_however_long(filled: ResultsFolder, length: int) -> None:
+    name = "a" * length
+    path = write_part(filled, "measures", [measure_row("a0", 10, "norm", 1.0)], name)
+    assert isinstance(path, Path)
+    assert read_seal(path) == Seal(True, str(filled.place("measures", name)))
+    compact(filled)
+    found = read_seal(path.with_name("compact-1.parquet"))
+    assert found == Seal(True, str(filled.place("measures", "compact-1")))
 
 
 def test_what_is_set_aside_twice_is_kept_twice(filled: ResultsFolder) -> None:

@@ -39,6 +39,7 @@ def test_layout(tmp_path: Path) -> None:
             "measures",
             "measure_catalog",
             "audit",
+            "trust_checks",
             "curves",
             "connectivity",
             "example_subsets",

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -21,6 +22,7 @@ from orchestrator.results import (
     connect,
     damaged_files,
     query,
+    schema_files,
     set_aside_damaged_parts,
     set_aside_snapshot,
     study_status,
@@ -64,7 +66,10 @@ def test_what_is_written_there_is_what_is_written_on_a_disk(
     object_store: ObjectStore,
     folder: ResultsFolder,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    same = SimpleNamespace(hex=folder.place("trials", "").results)
+    monkeypatch.setattr(schema_files, "uuid", SimpleNamespace(uuid4=lambda: same))
     there = ResultsFolder.create(
         store_url, study_json(), "study: small\n", {"command": ["run"]}, ""
     )

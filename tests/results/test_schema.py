@@ -18,7 +18,7 @@ from orchestrator.results.schema import (
 
 def test_every_table_says_its_version_and_has_its_keys() -> None:
     tables = {"trials", "epochs", "checkpoints", "measures", "measure_catalog", "audit", "curves"}
-    tables |= {"connectivity", "example_subsets", "examples"}
+    tables |= {"connectivity", "example_subsets", "examples", "trust_checks"}
     assert set(TABLES) == tables
     for table in TABLES:
         schema = table_schema(table)

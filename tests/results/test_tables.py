@@ -39,7 +39,7 @@ def test_the_newest_compacted_file_is_trusted_the_others_are_looked_through(
     for number in (9, 10):  # As a crash between writing and removing leaves them.
         rows = pa.Table.from_pylist([trial_row("a0", attempt=number)], schema)
         place = str(folder.place("trials", f"compact-{number}"))
-        write_sealed(rows, directory / f"compact-{number}.parquet", place)
+        write_sealed(rows, directory / f"compact-{number}.parquet", place=place)
     views = table_views(folder, "trials", whole_parts(folder)["trials"])
     assert "compact-10.parquet" in views.sources["parts.trials_compacted"]
     with connect(folder) as database:

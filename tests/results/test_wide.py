@@ -25,6 +25,8 @@ from orchestrator.results.wide import (
         (("hessian_trace", "hutchinson", "train"), "hessian_trace"),
         (("hessian_trace", "control_variate", "train"), "hessian_trace"),
         (("hessian_trace", "hutch++", "train"), "hessian_trace"),
+        (("hessian_trace", "sampled_factors", "train"), "hessian_trace"),
+        (("ggn_trace", "sampled_labels", "train"), "ggn_trace"),
         (("hessian_trace", "0.weight", "train"), "hessian_trace_0_weight"),
         (("weight_norm", "", None), "weight_norm"),
         (("sam_sharpness", "rho=0.05", "train"), "sam_sharpness_rho_0_05"),

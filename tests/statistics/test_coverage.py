@@ -102,7 +102,7 @@ def covered_by(interval, truth, studies, seed=0):
     return covered
 
 
-@with_simulations(200, 4000)
+@with_simulations(100, 4000)
 @pytest.mark.parametrize(
     ("interval", "truth"),
     [

@@ -66,7 +66,7 @@ def test_many_networks_and_large_effects_have_an_interval():
         assert (found.high - found.low) < 0.1 * truth
 
 
-@with_simulations(400, 4000)
+@with_simulations(200, 4000)
 @pytest.mark.parametrize("effect", [0.0, 1.0, 4.0])
 def test_covers_the_truth_and_is_not_biased(effect, simulations):
     generator = np.random.default_rng(1)

@@ -80,7 +80,7 @@ def test_averaged_resamples_are_those_of_resampled_trials():
     assert half_width == pytest.approx(3.182446 * spread, rel=0.02)
 
 
-@with_simulations(200, 2000)
+@with_simulations(100, 2000)
 @pytest.mark.parametrize("seeds", ["averaged", "axis"])
 def test_intervals_cover_what_studies_of_other_seeds_find_on_average(seeds, simulations):
     shape = (3, 3, 2)

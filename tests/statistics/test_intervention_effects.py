@@ -105,7 +105,7 @@ def test_change_combines_the_intervals_of_two_correlations():
     assert found.effects[2].change.low < 0 < found.effects[2].change.high
 
 
-@with_simulations(300, 4000)
+@with_simulations(100, 4000)
 def test_change_covers_the_truth(simulations):
     """True r is −0.8 in the reference and 0 under the other way; few seeds in three conditions."""
     generator = np.random.default_rng(6)

@@ -82,7 +82,7 @@ def test_snapshots_before_the_first_update_do_not_count():
     assert matched.difference.n == 9 * 5
 
 
-@with_simulations(200, 2000)
+@with_simulations(60, 2000)
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("by_updates", [0.5, 1.0])
 def test_intervals_cover_the_difference(by_updates, seeds, simulations):

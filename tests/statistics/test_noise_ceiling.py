@@ -56,7 +56,7 @@ def test_recovers_known_variance_components_without_bias():
     assert np.mean([one.between for one in found]) == pytest.approx(between, rel=0.02)
 
 
-@with_simulations(400, 4000)
+@with_simulations(200, 4000)
 @pytest.mark.parametrize(("between", "within"), [(0.0, 1.0), (1.0, 1.0), (3.0, 1.0)])
 def test_interval_covers_the_truth(between, within, simulations):
     generator = np.random.default_rng(1)

@@ -76,6 +76,23 @@ HOSTILE = {
     "overlap": header(
         {n: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for n in "ab"}, bytes(4)
     ),
+    **{
+        f"names that share {kind}": header(
+            {
+                "__metadata__": {"shared": text},
+                "w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+            },
+            bytes(4),
+        )
+        for kind, text in {
+            "nothing": '{"v": "u"}',
+            "a number": '{"v": 1}',
+            "a list": '{"v": ["w"]}',
+            "no mapping": "[1]",
+            "no JSON": "{",
+            "depths": "[" * 100_000,
+        }.items()
+    },
     "unknown type": entry(dtype="OBJECT"),
     "type that PyTorch has not": entry(dtype="F4", shape=[8]),
     "trailing data": entry(data=bytes(8)),

@@ -13,7 +13,7 @@ from orchestrator.study.options import CustomOptions
 from orchestrator.study.spec import CheckpointOptions
 from orchestrator.training import EpochEnd, Loss, read_snapshot, train, write_snapshot
 from orchestrator.training.evaluation import evaluate
-from tests.measures.odd_networks import DATA_WRITER, PAIRS, SHARERS, Pair
+from tests.measures.odd_networks import DATA_WRITER, PAIRS, SHARERS, Pair, some
 from tests.training.cases import (
     assert_same_events,
     assert_same_tensors,
@@ -24,7 +24,6 @@ from tests.training.cases import (
 )
 
 NETWORKS = "tests.measures.odd_networks:named"
-of_every_pair = pytest.mark.parametrize("pair", [*PAIRS, DATA_WRITER], ids=lambda pair: pair.name)
 OPTIMIZERS: list[dict[str, Any]] = [
     {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
     {"name": "sam", "learning_rate": 0.1, "rho": 0.1},
@@ -38,7 +37,7 @@ def events(pair: Pair, side: str, dataset=None, *, optimizer=OPTIMIZERS[0], **op
     return run(config, dataset or pair.dataset(), **options)
 
 
-@of_every_pair
+@pytest.mark.parametrize("pair", some([*PAIRS, DATA_WRITER]))
 def test_losses_are_those_of_the_same_network_written_plainly(pair: Pair) -> None:
     dataset = pair.dataset()
     copies = {split: [part.clone() for part in dataset.split(split)] for split in ("train", "test")}
@@ -53,7 +52,7 @@ def test_losses_are_those_of_the_same_network_written_plainly(pair: Pair) -> Non
                 assert torch.equal(part, before)
 
 
-@pytest.mark.parametrize("pair", SHARERS, ids=lambda pair: pair.name)
+@pytest.mark.parametrize("pair", some(SHARERS))
 def test_shared_tensors_are_stored_once_and_come_back_shared(pair: Pair, tmp_path) -> None:
     options = CustomOptions(name=NETWORKS, pair=pair.name)
     dataset = pair.dataset()
@@ -72,7 +71,7 @@ def test_shared_tensors_are_stored_once_and_come_back_shared(pair: Pair, tmp_pat
     assert_same_tensors(dict(model.state_dict()), final)
 
 
-@pytest.mark.parametrize("pair", SHARERS, ids=lambda pair: pair.name)
+@pytest.mark.parametrize("pair", some(SHARERS))
 def test_they_resume_as_if_not_interrupted(pair: Pair) -> None:
     model = {"name": NETWORKS, "pair": pair.name}
     config = configuration(model, stop={"epochs": 2}, batch_size=5)

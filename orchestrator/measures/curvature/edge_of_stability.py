@@ -8,6 +8,7 @@ from math import inf, nan
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_spectrum import eigenvalue, spectrum_run
+from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import (
     EdgeOfStabilityOptions,
     HessianSpectrumOptions,
@@ -55,7 +56,8 @@ class EdgeOfStability(Measure):
     """
 
     needs = frozenset({"gradient_graph", "krylov_space"})
-    version = 2
+    requires = SECOND_DERIVATIVES
+    version = 3
     entries = (
         CatalogEntry(
             measure=EDGE,

@@ -15,7 +15,6 @@ Other losses get ⟨Jᵀ ε, Jᵀ A ε⟩ from two gradients (``paired_squares``
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import nan
 
 import torch
@@ -151,13 +150,12 @@ class _Drawn:
         return [self.draw(logits, labels, signs)]
 
 
-@dataclass
 class _Moments:
     """Means over draws and squared deviations from them, one for each example (Welford 1962)."""
 
-    count: int = 0
-    mean: Tensor = torch.zeros(())
-    squares: Tensor = torch.zeros(())
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean, self.squares = torch.zeros(()), torch.zeros(())
 
     def add(self, values: Tensor) -> None:
         """Count one more draw in, shape ``(n,)``."""

@@ -22,6 +22,7 @@ from orchestrator.measures.curvature.loss_hessian import (
     is_cross_entropy,
     softmax_squares,
 )
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import FisherOptions
 
 
@@ -96,7 +97,7 @@ class Fisher(Measure):
     whose logits belong to one example each: linear layers,
     convolutions and batch normalizations never form a gradient of a single example; parameters
     of other kinds fall back to ``torch.func.vmap`` of the gradient, within the memory of one
-    pass (``example_gradients``).
+    pass, or to one example after the other (``example_gradients``).
 
     Invariances: none under rescaling of layers or scaling of logits. Lower traces are flatter; of
     the noise neither is better. Cost: one gradient for the last three and classes − 1 for the
@@ -104,6 +105,7 @@ class Fisher(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    requires = PARAMETER_GRADIENTS
     version = 2
     entries = (
         CatalogEntry(
@@ -151,8 +153,7 @@ class Fisher(Measure):
         """Yield the four values, of the training split.
 
         Raises:
-            MeasureError: If logits of one example depend on others, or a parameter needs
-                gradients of single examples that ``torch.func`` cannot compute.
+            MeasureError: If logits of one example depend on others.
         """
         noise, square = gradient_noise(context), _squared_mean_gradient(context)
         if context.classes - 1 <= MOST_SQUARES:

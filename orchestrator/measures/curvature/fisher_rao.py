@@ -49,6 +49,7 @@ class FisherRaoNorm(Measure):
     grow while all examples are classified alike. Lower is less complex. Cost: one pass.
     """
 
+    version = 2
     entries = (
         CatalogEntry(
             measure="fisher_rao_norm",

@@ -43,7 +43,7 @@ def logit_derivative(
         gradients = torch.autograd.grad(
             logits, parameters, weights, create_graph=True, allow_unused=True
         )
-        context.shared("logit_derivative", lambda: require_second_derivatives(gradients, logits))
+        context.shared("logit_derivative", lambda: require_second_derivatives(gradients))
         pairs = zip(gradients, direction, strict=True)
         product = torch.stack([(g * v).sum() for g, v in pairs if g is not None]).sum()
     (derivative,) = torch.autograd.grad(product, weights)

@@ -14,6 +14,7 @@ from orchestrator.measures.curvature.example_gradients import squared_gradient_n
 from orchestrator.measures.curvature.factor_draws import drawn_ggn, drawn_trace, loss_draw
 from orchestrator.measures.curvature.hutchinson import TraceEstimate
 from orchestrator.measures.curvature.loss_hessian import MOST_SQUARES, loss_hessian
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import GgnTraceOptions
 
 
@@ -25,8 +26,7 @@ def exact_ggn_trace(context: MeasureContext) -> ExactTrace:
     that is proven the two are one computation.
 
     Raises:
-        MeasureError: If logits of one example depend on others, or a parameter needs gradients
-            of single examples that ``torch.func`` cannot compute.
+        MeasureError: If logits of one example depend on others.
     """
 
     def compute() -> ExactTrace:
@@ -74,7 +74,6 @@ class GgnTrace(Measure):
     """
 
     version = 2
-
     entries = (
         CatalogEntry(
             measure="ggn_trace",
@@ -86,6 +85,8 @@ class GgnTrace(Measure):
             cost="classes − 1 G, shared with an exact hessian_trace; or 1 to 2 G per draw",
         ),
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: GgnTraceOptions) -> None:
         self.options = options

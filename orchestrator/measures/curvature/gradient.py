@@ -9,6 +9,7 @@ import torch
 from orchestrator.data.dataset import Split
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import GradientNormOptions
 
 
@@ -23,6 +24,7 @@ class GradientNorm(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    requires = PARAMETER_GRADIENTS
     entries = (
         CatalogEntry(
             measure="gradient_norm",

@@ -10,6 +10,7 @@ from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_probes import probe_moments
 from orchestrator.measures.curvature.hutchinson import probe_mean
+from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import HessianFrobeniusNormOptions
 
 
@@ -30,6 +31,8 @@ class HessianFrobeniusNorm(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    requires = SECOND_DERIVATIVES
+    version = 2
     entries = (
         CatalogEntry(
             measure="hessian_frobenius_norm",

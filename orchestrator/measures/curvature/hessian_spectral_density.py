@@ -24,6 +24,7 @@ from orchestrator.measures.curvature.lanczos_quadrature import (
     lanczos_quadrature,
     smoothed_density,
 )
+from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import HessianSpectralDensityOptions
 
 DENSITY = "hessian_spectral_density"
@@ -78,7 +79,8 @@ class HessianSpectralDensity(Measure):
     """
 
     needs = frozenset({"gradient_graph", "krylov_space"})
-    version = 2
+    requires = SECOND_DERIVATIVES
+    version = 3
 
     def __init__(self, options: HessianSpectralDensityOptions) -> None:
         _check(options)

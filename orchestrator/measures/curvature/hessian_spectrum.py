@@ -11,6 +11,7 @@ from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_krylov import shared_krylov_space
 from orchestrator.measures.curvature.lanczos import LanczosResult, lanczos
+from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import HessianSpectrumOptions
 
 SMALLEST = "hessian_eigenvalue_min"
@@ -45,7 +46,8 @@ class HessianSpectrum(Measure):
     """
 
     needs = frozenset({"gradient_graph", "krylov_space"})
-    version = 3
+    requires = SECOND_DERIVATIVES
+    version = 4
 
     def __init__(self, options: HessianSpectrumOptions) -> None:
         if options.iterations < options.top:

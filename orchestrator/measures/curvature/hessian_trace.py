@@ -19,6 +19,7 @@ from orchestrator.measures.curvature.trace_estimates import (
     hutch_plus_plus_trace,
     hutchinson_trace,
 )
+from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import HessianTraceOptions
 
 _ESTIMATES = {
@@ -59,6 +60,7 @@ class HessianTrace(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    requires = SECOND_DERIVATIVES
     entries = (
         CatalogEntry(
             measure="hessian_trace",

@@ -172,3 +172,16 @@ def stated_error(error: float, degrees_of_freedom: float) -> float:
     1.087
     """
     return float(error * stdtrit(degrees_of_freedom, 0.975) / _OF_NORMAL)
+
+
+def carried_by_few(values: Sequence[float]) -> bool:
+    """Whether a few of the draws carry their mean, so that rarer ones may carry far more.
+
+    The mean of a loss under large noise can be that of rare draws of a heavy tail: of those made
+    neither mean nor spread then says anything. It shows in the number of equal draws that they
+    are worth, (Σ |v|)² / Σ v², which is their number over 1 + the relative variance of |v|: a
+    fifth or less is a warning that neither a normal (0.64) nor a χ² of one degree of freedom
+    (0.33) gives.
+    """
+    squares = sum(value * value for value in values)
+    return squares > 0 and sum(map(abs, values)) ** 2 < len(values) * squares / 5

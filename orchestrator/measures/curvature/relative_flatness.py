@@ -22,6 +22,7 @@ from orchestrator.measures.curvature.weight_layers import (
     weight_layers,
     weight_matrices,
 )
+from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import RelativeFlatnessOptions
 
 
@@ -188,6 +189,7 @@ class RelativeFlatness(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    requires = SECOND_DERIVATIVES
     version = 2
     entries = (
         CatalogEntry(

@@ -22,6 +22,7 @@ from orchestrator.measures.example_axis import (
     separate_rows,
 )
 from orchestrator.measures.margins.output_margins import margins
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.margins import HiddenMarginOptions
 
 _QUANTILES = {"p10": 0.1, "p25": 0.25, "median": 0.5, "p75": 0.75}
@@ -244,6 +245,7 @@ class HiddenMargin(Measure):
     forward and one backward pass for all layers together.
     """
 
+    version = 2
     entries = tuple(
         CatalogEntry(
             measure=f"hidden_margin_{name}",
@@ -262,6 +264,8 @@ class HiddenMargin(Measure):
             ("infinite_share", "Pr[d_l = ∞]", _NEUTRAL, ""),
         )
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: HiddenMarginOptions) -> None:
         self.options = options

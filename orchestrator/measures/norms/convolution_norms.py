@@ -87,6 +87,8 @@ class ConvolutionNorms(Measure):
         ),
     )
 
+    requires = frozenset()
+
     def __init__(self, options: ConvolutionNormsOptions) -> None:
         del options  # it has none
 

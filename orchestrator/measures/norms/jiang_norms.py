@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from math import isfinite, log, nan, prod
 from typing import TypeAlias
 
@@ -17,6 +16,7 @@ from orchestrator.measures.margins.output_margins import margins, summarize
 from orchestrator.measures.norms.layer_factors import WeightLayer, layer_factors, matrix_layers
 from orchestrator.measures.norms.operator_norm import convolution_norm, matrix_norm
 from orchestrator.measures.norms.path_norm import path_norm
+from orchestrator.models.shared_tensors import copy_with_ties
 from orchestrator.study.measure_options.norms import JiangNormsOptions
 
 ROWS = (  # name, symbol, equations of arXiv:1912.02178
@@ -182,7 +182,7 @@ def _norms_of_change(layer: WeightLayer) -> tuple[float, float] | None:
     frobenius = float(torch.linalg.vector_norm(layer.change))
     if isinstance(layer.module, nn.Linear):
         return frobenius, matrix_norm(layer.change)
-    changed = deepcopy(layer.module).to(torch.float64)
+    changed = copy_with_ties(layer.module, "the layer").to(torch.float64)
     changed.weight = nn.Parameter(layer.change, requires_grad=False)
     return frobenius, convolution_norm(changed, layer.factor.input_shape)
 

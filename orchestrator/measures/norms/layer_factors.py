@@ -22,7 +22,6 @@ weights are layers of their own: the weight counts once for each of their calls.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
@@ -33,7 +32,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
-from torch.nn.utils.parametrize import is_parametrized
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
@@ -139,11 +137,11 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
     names = {id(module): name for name, module in context.model.named_modules()}
     found: dict[tuple[int, tuple[int, ...]], LayerFactor] = {}
     for module, shape, output_shape in calls:
-        key = (id(module), shape)
-        if key not in found:
+        call = (id(module), shape)
+        if call not in found:
             norms = _norms(module, shape)
-            found[key] = LayerFactor(names[id(module)], *norms, shape, output_shape)
-        yield found[key]
+            found[call] = LayerFactor(names[id(module)], *norms, shape, output_shape)
+        yield found[call]
 
 
 _Call = tuple[nn.Module, tuple[int, ...], tuple[int, ...]]

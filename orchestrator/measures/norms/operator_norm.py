@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from copy import deepcopy
 
 import torch
 from torch import Tensor
 from torch.nn.modules.conv import _ConvNd
 
 from orchestrator.errors import MeasureError
+from orchestrator.models.shared_tensors import copy_with_ties
 from orchestrator.random_streams import stream_seed
 
 TOLERANCE = 1e-5
@@ -46,7 +46,7 @@ def convolution_norm(
     Raises:
         MeasureError: As ``operator_norm``.
     """
-    layer = deepcopy(module).to(torch.float64).requires_grad_(False)
+    layer = copy_with_ties(module, "the layer").to(torch.float64).requires_grad_(False)
     layer.register_parameter("bias", None)
     if not layer.weight.isfinite().all():
         return float("nan")

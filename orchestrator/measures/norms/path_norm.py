@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import deepcopy
 from math import isfinite, nan, sqrt
 from typing import Any
 
@@ -14,6 +13,7 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.exact_trace import proof
+from orchestrator.models.shared_tensors import copy_with_ties
 from orchestrator.study.measure_options.norms import PathNormOptions
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -97,7 +97,7 @@ def _path_norm(context: MeasureContext) -> float:
     reason = outcome.reason if not outcome.proven else _obstacle(context.model)
     if reason:
         raise MeasureError(f"the path norm is undefined for this network: {reason}")
-    squared = deepcopy(context.model).to(torch.float64).requires_grad_(False)
+    squared = copy_with_ties(context.model, "the network").to(torch.float64).requires_grad_(False)
     for module in squared.modules():
         if isinstance(module, _BATCH_NORMS):
             _become_a_layer(module)

@@ -60,6 +60,8 @@ class StableRank(Measure):
         ),
     )
 
+    requires = frozenset()
+
     def __init__(self, options: StableRankOptions) -> None:
         del options  # it has none
 

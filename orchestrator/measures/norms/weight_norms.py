@@ -104,6 +104,8 @@ class Norms(Measure):
         )
     )
 
+    requires = frozenset()
+
     def __init__(self, options: NormsOptions) -> None:
         del options  # it has none
 

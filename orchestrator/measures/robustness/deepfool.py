@@ -19,6 +19,7 @@ from orchestrator.measures.robustness.distances import (
 )
 from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs, lead, logits_of
 from orchestrator.measures.robustness.linearized import Boundaries
+from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import DeepfoolMarginOptions
 
 
@@ -73,8 +74,8 @@ def deepfool(
     Where pieces of the classifier meet, steps can alternate between them and shrink for ever. No
     step is shorter than √ε of the displacement, so that such a search ends beyond the boundary
     and rounding does not decide where. A search that returns to an earlier position has no end
-    and stops (Brent 1980, "An improved Monte Carlo factorization algorithm", section 2: the
-    position is compared with that of the last iteration that was a power of two).
+    and stops; as in Brent 1980, "An improved Monte Carlo factorization algorithm", the position
+    is compared with that of the last iteration that was a power of two.
 
     Args:
         context: The network.
@@ -120,7 +121,7 @@ def _of_pass(
         if iteration & (iteration - 1) == 0:  # 0 or a power of two
             earlier = total.clone()
         shortest = rounding * lengths(total[active], norm)
-        step = _to_boundary(boundaries, norm, going, shortest)
+        step = _to_boundary(boundaries, going, norm, shortest)
         total[active] += step.view_as(total[active])
         away = lengths(total[active] - earlier[active], norm)
         stuck = lengths(step, norm) == 0
@@ -133,21 +134,21 @@ def _of_pass(
     return Search(found, no_slope, cycled)
 
 
-def _to_boundary(boundaries: Boundaries, norm: Norm, going: Tensor, shortest: Tensor) -> Tensor:
+def _to_boundary(boundaries: Boundaries, which: Tensor, norm: Norm, shortest: Tensor) -> Tensor:
     """The shortest step to a boundary of the linearized classifier, flat; 0 without a slope.
 
     Args:
-        boundaries: Of all examples of a pass.
+        boundaries: Of one pass.
+        which: For which of its examples, bool.
         norm: Of the step.
-        going: Which of them are still on their way, boolean.
-        shortest: The least length of each of their steps.
+        shortest: Least length of the step, one for each of these.
     """
     # Where a pair has no slope there is no way to its boundary, even from upon it.
     distances = torch.where(boundaries.steepness > 0, boundaries.distances, torch.inf)
     distance, nearest = distances.min(dim=1)
-    slope = boundaries.slope(nearest)[going]
+    distance, slope = distance[which], boundaries.slope(nearest)[which]
     # A tie is left in the direction of the other class, by a hair.
-    distance = distance[going].clamp_min(torch.finfo(slope.dtype).eps).maximum(shortest)
+    distance = distance.clamp_min(torch.finfo(slope.dtype).eps).maximum(shortest)
     if norm == "linf":
         step = distance[:, None] * slope.sign()
     else:
@@ -178,6 +179,8 @@ class DeepfoolMargin(Measure):
         "2 to 10 times classes G over the examples chosen",
         "infinite_share",
     )
+
+    requires = INPUT_GRADIENTS
 
     def __init__(self, options: DeepfoolMarginOptions) -> None:
         self.options = options

@@ -19,6 +19,7 @@ from orchestrator.measures.robustness.distances import (
 )
 from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
 from orchestrator.measures.robustness.linearized import Boundaries
+from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import InputMarginOptions
 
 
@@ -81,6 +82,8 @@ class InputMargin(Measure):
         "classes G over the examples chosen",
         "infinite_share",
     )
+
+    requires = INPUT_GRADIENTS
 
     def __init__(self, options: InputMarginOptions) -> None:
         self.options = options

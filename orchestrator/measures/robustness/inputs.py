@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isnan, nan
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from orchestrator.data.dataset import Split
 from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import MeasureError
+from orchestrator.measures.base import CatalogEntry, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.network import in_precision
 from orchestrator.random_streams import stream_seed
@@ -43,15 +45,16 @@ def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Input
     """At most so many of the measured examples: a stratified subset, the same for every network.
 
     Raises:
-        MeasureError: If inputs are integers, between which there is nothing.
+        MeasureError: If inputs are not real numbers, as token ids are not.
     """
 
     def choose() -> Inputs:
         x, y = context.data(split)
         if not x.is_floating_point():
             raise MeasureError(
-                f"inputs are integers ({str(x.dtype).removeprefix('torch.')}), such as token ids: "
-                "they cannot be moved by a little, and distances between them mean nothing"
+                f"inputs are of type {str(x.dtype).removeprefix('torch.')}, such as token ids, and "
+                "not real numbers: they cannot be moved by a little, and distances between them "
+                "mean nothing"
             )
         if examples < len(y):
             order = stratified_order(y, stream_seed(0, "moved_examples", split))
@@ -68,6 +71,69 @@ def logits_of(context: MeasureContext, x: Tensor) -> Tensor:
     with torch.no_grad():
         passes = torch.split(x, context.examples_per_pass)
         return torch.cat([context.forward(part) for part in passes])
+
+
+def zero_gradient_entry(measure: str) -> CatalogEntry:
+    """The catalog's entry of ``zero_gradient_share``, as a value of ``measure``."""
+    return CatalogEntry(
+        f"{measure}_zero_gradients",
+        "robustness",
+        "Pr[∇_x f(x) = 0]",
+        "1",
+        "neutral",
+        "Athalye, Carlini, Wagner, arXiv:1802.00420, section 3",
+        "1 G over the examples chosen",
+        "layer rescaling, logit scale",
+    )
+
+
+def zero_gradient_value(
+    context: MeasureContext, inputs: Inputs, measure: str, variant: str
+) -> Value:
+    """``zero_gradient_share`` as a value of ``measure``."""
+    share = zero_gradient_share(context, inputs)
+    reason = "gradients in the inputs are not finite" if isnan(share) else None
+    return Value(
+        f"{measure}_zero_gradients",
+        share,
+        variant=variant,
+        split=inputs.split,
+        n_examples=len(inputs),
+        reason=reason,
+    )
+
+
+def zero_gradient_share(context: MeasureContext, inputs: Inputs) -> float:
+    """The share of inputs in which the gradient of every logit is exactly zero.
+
+    NaN if a gradient is not finite.
+
+    An attack finds no way for them, whatever the network does: they look robust. It is shared by
+    all that ask for the same inputs.
+    """
+
+    def compute() -> float:
+        generator = context.generator("zero_gradients")
+        weights = torch.rand(context.classes, generator=generator, dtype=torch.float64)
+        zeros = 0
+        for x, _ in inputs.passes(context.examples_per_pass):
+            with torch.enable_grad():
+                at = x.detach().clone().requires_grad_()
+                total = (context.forward(at) * weights.to(at)).sum()
+                found = _gradient(total, at)
+            if not found.isfinite().all():
+                return nan
+            zeros += int((found.flatten(1) == 0).all(dim=1).sum())
+        return zeros / len(inputs)
+
+    return context.shared(("zero_gradient_share", inputs.split, len(inputs)), compute)
+
+
+def _gradient(total: Tensor, at: Tensor) -> Tensor:
+    if not total.requires_grad:
+        return torch.zeros_like(at)
+    (found,) = torch.autograd.grad(total, at, allow_unused=True, materialize_grads=True)
+    return found
 
 
 def lead(logits: Tensor, labels: Tensor) -> Tensor:

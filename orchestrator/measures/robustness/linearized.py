@@ -38,7 +38,7 @@ class Boundaries:
             self._outputs = context.forward(self._x)
         self._labels = labels
         self.logits = self._outputs.detach()
-        n, classes = self.logits.shape
+        classes = self.logits.shape[1]
         self._slopes: Tensor | None = None
         if classes * x.numel() <= GRADIENT_NUMBERS:
             columns = [self._gradient(self._outputs[:, j]) for j in range(classes)]

@@ -14,7 +14,13 @@ from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.robustness.attack import STEP
 from orchestrator.measures.robustness.ball import Ball, Norm, lengths, noise
-from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
+from orchestrator.measures.robustness.inputs import (
+    Inputs,
+    chosen_inputs,
+    zero_gradient_entry,
+    zero_gradient_value,
+)
+from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import LocalLipschitzOptions
 
 
@@ -72,22 +78,30 @@ class LocalLipschitz(Measure):
 
     On a fixed subset of each split; the variant is the norm and the radius. Lower bounds, by an
     ascent (``local_lipschitz``). Not invariant under scaling of logits; invariant under rescaling
-    of layers. Lower is smoother. Cost: steps gradients over the examples chosen.
+    of layers. Lower is smoother. ``local_lipschitz_zero_gradients`` is the share of examples in
+    which every gradient is exactly zero, so that the ascent has no way to go. Cost: steps gradients
+    over the examples chosen.
     """
 
-    entries = tuple(
-        CatalogEntry(
-            f"local_lipschitz_{name}",
-            "robustness",
-            f"{symbol} max ‖f(x) − f(x′)‖ / ‖x − x′‖",
-            "logit / standardized input",
-            "lower",
-            "Yang et al., arXiv:2003.02460",
-            "steps G over the examples chosen",
-            "layer rescaling",
-        )
-        for name, symbol in (("mean", "E"), ("max", "max"))
+    entries = (
+        *(
+            CatalogEntry(
+                f"local_lipschitz_{name}",
+                "robustness",
+                f"{symbol} max ‖f(x) − f(x′)‖ / ‖x − x′‖",
+                "logit / standardized input",
+                "lower",
+                "Yang et al., arXiv:2003.02460",
+                "steps G over the examples chosen",
+                "layer rescaling",
+            )
+            for name, symbol in (("mean", "E"), ("max", "max"))
+        ),
+        zero_gradient_entry("local_lipschitz"),
     )
+
+    version = 2
+    requires = INPUT_GRADIENTS
 
     def __init__(self, options: LocalLipschitzOptions) -> None:
         self.options = options
@@ -95,16 +109,13 @@ class LocalLipschitz(Measure):
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield both of each split."""
         options = self.options
+        variant = f"{options.norm} {options.radius:g}"
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:
             inputs = chosen_inputs(context, split, options.examples)
             found = local_lipschitz(context, inputs, options.norm, options.radius, options.steps)
-            value = partial(
-                Value,
-                variant=f"{options.norm} {options.radius:g}",
-                split=split,
-                n_examples=len(inputs),
-            )
+            value = partial(Value, variant=variant, split=split, n_examples=len(inputs))
             for name, number in (("mean", found.mean()), ("max", found.max())):
                 reason = None if isfinite(number) else "logits are not finite"
                 yield value(f"local_lipschitz_{name}", number.item(), reason=reason)
+            yield zero_gradient_value(context, inputs, "local_lipschitz", variant)

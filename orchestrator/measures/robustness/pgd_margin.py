@@ -19,6 +19,7 @@ from orchestrator.measures.robustness.distances import (
     summarize_distances,
 )
 from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs, logits_of
+from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import PgdMarginOptions
 
 
@@ -94,6 +95,7 @@ class PgdMargin(Measure):
     )
 
     version = 2
+    requires = INPUT_GRADIENTS
 
     def __init__(self, options: PgdMarginOptions) -> None:
         self.options = options

@@ -13,11 +13,22 @@ from orchestrator.data.dataset import Split
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.robustness.attack import Settings, attacked
-from orchestrator.measures.robustness.inputs import chosen_inputs, logits_of
+from orchestrator.measures.robustness.inputs import (
+    chosen_inputs,
+    logits_of,
+    zero_gradient_entry,
+    zero_gradient_value,
+)
+from orchestrator.measures.trust.finding import INPUT_GRADIENTS
 from orchestrator.study.measure_options.robustness import RobustnessOptions
 
 _COST = "steps · restarts G over the examples chosen"
-_NAMES = ("natural_accuracy", "perturbation_stability", "robust_accuracy")
+_NAMES = (
+    "natural_accuracy",
+    "perturbation_stability",
+    "robust_accuracy",
+    "robustness_zero_gradients",
+)
 
 
 class Robustness(Measure):
@@ -30,7 +41,9 @@ class Robustness(Measure):
     - ``perturbation_stability``: Pr[argmax f(x + δ) = argmax f(x) for all δ that were tried],
       with δ away from the network's own prediction (Wu et al., arXiv:2010.01279);
     - ``robust_accuracy``: Pr[argmax f(x + δ) = y for all δ that were tried] (Madry et al.,
-      arXiv:1706.06083).
+      arXiv:1706.06083);
+    - ``robustness_zero_gradients``: the share of examples in which every gradient is exactly zero,
+      so that an attack by gradients has no way to go and they look robust.
 
     Example by example, robust means correct and stable, so that natural accuracy + stability − 1
     ≤ robust accuracy ≤ both. The attack is projected gradient ascent on the lead of the best
@@ -41,30 +54,39 @@ class Robustness(Measure):
     Cost: steps times restarts gradients, shared with what asks for the same attack.
     """
 
-    entries = tuple(
-        CatalogEntry(
-            name,
-            "robustness",
-            symbol,
-            "1",
-            "higher",
-            citation,
-            cost,
-            "layer rescaling, logit scale",
-        )
-        for name, symbol, citation, cost in (
-            ("natural_accuracy", "Pr[f(x) = y]", "Madry et al., arXiv:1706.06083", "1 F"),
-            (
-                "perturbation_stability",
-                "Pr[∀δ: f(x + δ) = f(x)]",
-                "Wu et al., arXiv:2010.01279",
-                _COST,
-            ),
-            ("robust_accuracy", "Pr[∀δ: f(x + δ) = y]", "Madry et al., arXiv:1706.06083", _COST),
-        )
+    entries = (
+        *(
+            CatalogEntry(
+                name,
+                "robustness",
+                symbol,
+                "1",
+                "higher",
+                citation,
+                cost,
+                "layer rescaling, logit scale",
+            )
+            for name, symbol, citation, cost in (
+                ("natural_accuracy", "Pr[f(x) = y]", "Madry et al., arXiv:1706.06083", "1 F"),
+                (
+                    "perturbation_stability",
+                    "Pr[∀δ: f(x + δ) = f(x)]",
+                    "Wu et al., arXiv:2010.01279",
+                    _COST,
+                ),
+                (
+                    "robust_accuracy",
+                    "Pr[∀δ: f(x + δ) = y]",
+                    "Madry et al., arXiv:1706.06083",
+                    _COST,
+                ),
+            )
+        ),
+        zero_gradient_entry("robustness"),
     )
 
-    version = 2
+    version = 3
+    requires = INPUT_GRADIENTS
 
     def __init__(self, options: RobustnessOptions) -> None:
         self.options = options
@@ -73,15 +95,11 @@ class Robustness(Measure):
         """Yield the three shares of each split."""
         options = self.options
         settings = Settings(options.norm, options.steps, options.restarts)
+        variant = f"{options.norm} {options.radius:g}"
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:
             inputs = chosen_inputs(context, split, options.examples)
-            value = partial(
-                Value,
-                variant=f"{options.norm} {options.radius:g}",
-                split=split,
-                n_examples=len(inputs),
-            )
+            value = partial(Value, variant=variant, split=split, n_examples=len(inputs))
             finite = logits_of(context, inputs.x).isfinite().all(dim=1)
             if not finite.all():
                 for name in _NAMES:
@@ -94,6 +112,7 @@ class Robustness(Measure):
             yield value("natural_accuracy", _share(found.correct))
             yield value("perturbation_stability", _share(stable))
             yield value("robust_accuracy", _share(found.correct & stable))
+            yield zero_gradient_value(context, inputs, "robustness", variant)
 
 
 def _share(which: Tensor) -> float:

@@ -89,6 +89,8 @@ class Separation(Measure):
         ),
     )
 
+    requires = frozenset()
+
     def __init__(self, options: SeparationOptions) -> None:
         self.options = options
 

@@ -61,6 +61,8 @@ class SingularValues(Measure):
         CatalogEntry("singular_values", "norm", "σ_i(W_l)", "weight", "neutral", _CITATION, "SVD"),
     )
 
+    requires = frozenset()
+
     def __init__(self, options: SingularValuesOptions) -> None:
         del options  # it has none
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.curvature.hutchinson import probe_mean
+from orchestrator.measures.curvature.hutchinson import carried_by_few, probe_mean
 from orchestrator.measures.sharpness.displaced import displaced
 from orchestrator.measures.sharpness.normalized_logits import NormalizedLogits
 from orchestrator.measures.sharpness.sam_sharpness import ball_text
@@ -32,7 +32,8 @@ class AverageSharpness(Measure):
     Draws come in pairs ±δ, whose mean cancels the gradient and all odd orders of the loss. The
     pairs are independent, and the standard error is that of their mean. Drawing stops after 16,
     32, 64 … pairs if that is small enough (as for ``hessian_trace``), or at the most draws
-    allowed. The noise is the same at every checkpoint.
+    allowed. Where a few draws carry the mean, as large noise on a confident network can make it,
+    the error is infinite. The noise is the same at every checkpoint.
 
     Invariances: the adaptive one does not change under rescaling of ReLU layers, the other
     does; both change with the logit scale unless logits are normalized, which leaves the
@@ -52,7 +53,7 @@ class AverageSharpness(Measure):
         ),
     )
 
-    version = 2
+    version = 3
 
     def __init__(self, options: AverageSharpnessOptions) -> None:
         if options.draws < 4:
@@ -73,15 +74,23 @@ class AverageSharpness(Measure):
         if self.adaptive:
             scale = self.rho * context.parameter_vector().abs()
 
+        increases: list[float] = []
+
         def increase(index: int) -> float:
             noise = scale * context.probe(index, "gaussian")
-            return (loss_at(noise) - base + loss_at(-noise) - base) / 2
+            increases.append((loss_at(noise) - base + loss_at(-noise) - base) / 2)
+            return increases[-1]
 
         mean = probe_mean(increase, probes=self.most_pairs, relative_error=self.relative_error)
         variant = ball_text(self.rho, self.adaptive)
         variant += ", normalized_logits" if self.normalize_logits else ""
-        reason = None if isfinite(mean.value) else "the loss is not finite under the noise"
-        yield Value("average_sharpness", mean.value, mean.standard_error, variant, reason=reason)
+        error, reason = mean.standard_error, None
+        if not isfinite(mean.value):
+            reason = "the loss is not finite under the noise"
+        elif carried_by_few(increases):
+            error = inf
+            reason = f"a few of {len(increases)} pairs of draws carry the mean: rarer ones may more"
+        yield Value("average_sharpness", mean.value, error, variant, reason=reason)
 
     def _loss(self, context: MeasureContext) -> tuple[Callable[[torch.Tensor], float], float]:
         """δ ↦ L(θ + δ), and L(θ)."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 from math import isfinite
-from statistics import fmean, stdev
+from statistics import fmean
 
 import torch
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Curve, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hutchinson import standard_error
 from orchestrator.measures.sharpness.displaced import displaced
 from orchestrator.study.measure_options.sharpness import FlatnessProfileOptions
 
@@ -50,9 +51,9 @@ class FlatnessProfile(Measure):
     - ``flatness_profile_mean``: its mean over [0, largest σ], linear between the points.
 
     The draws of z are common to all σ and all checkpoints, and the standard errors are those of
-    means over draws. Where only few of the draws change any prediction, as at the smallest σ,
-    they are too small, and 0 where none does. Where logits are not finite under the noise the
-    value is not either.
+    means over draws. Where few draws or none change any prediction, as at the smallest σ, they
+    allow for one example that changes in draws too rare to be among them. Where logits are not
+    finite under the noise the value is not either.
 
     Invariances: none of the scale of a layer matters, as noise is in proportion to it: neither
     rescaling of ReLU layers nor, without a bias in the last layer or with it scaled too, the
@@ -82,7 +83,7 @@ class FlatnessProfile(Measure):
         ),
     )
 
-    version = 2
+    version = 3
 
     def __init__(self, options: FlatnessProfileOptions) -> None:
         if options.draws < 2:
@@ -93,17 +94,30 @@ class FlatnessProfile(Measure):
     def compute(self, context: MeasureContext) -> Iterator[Value | Curve]:
         """Yield the profile and its mean."""
         found = error_increases(context, self.sigmas, self.draws)
-        means, errors = zip(*map(_mean_and_error, found), strict=True)
+        # Where there is one class, no example can change.
+        one_example = (context.classes > 1) / context.n_examples("train")
+        means, errors = zip(*(_mean_and_error(each, one_example) for each in found), strict=True)
         finite = all(map(isfinite, means))
         reason = None if finite else "logits are not finite under the noise"
         yield Curve("flatness_profile", self.sigmas, means, None, errors, reason=reason)
         by_draw = [mean_height(self.sigmas, list(heights)) for heights in zip(*found, strict=True)]
-        value, error = _mean_and_error(by_draw)
+        value, error = _mean_and_error(
+            by_draw, mean_height(self.sigmas, [one_example] * len(found))
+        )
         variant = f"sigma={self.sigmas[-1]!r}"
         yield Value("flatness_profile_mean", value, error, variant, reason=reason)
 
 
-def _mean_and_error(values: list[float]) -> tuple[float, float]:
+def _mean_and_error(values: list[float], smallest: float) -> tuple[float, float]:
+    """Mean over draws and its error, which is not below that of a change that no draw shows.
+
+    What happens in fewer than 3 of as many draws can be missed by all of them (a 95 % bound).
+
+    Args:
+        values: One for each draw.
+        smallest: The least change that a draw can show: that of a single example.
+    """
     if not all(map(isfinite, values)):
         return sum(values), sum(values)
-    return fmean(values), stdev(values) / len(values) ** 0.5
+    unseen = 3 * smallest / len(values) / 1.96
+    return fmean(values), max(standard_error(values), unseen)

@@ -11,8 +11,10 @@ from torch import Tensor
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hutchinson import standard_error
 from orchestrator.measures.sharpness.displaced import displaced_gradient
 from orchestrator.measures.sharpness.projected_ascent import Ascent, projected_ascent
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.sharpness import KeskarSharpnessOptions
 
 
@@ -61,6 +63,7 @@ class KeskarSharpness(Measure):
     needs memory for ``subspace`` × parameters numbers.
     """
 
+    version = 2
     entries = (
         CatalogEntry(
             measure="keskar_sharpness",
@@ -72,6 +75,8 @@ class KeskarSharpness(Measure):
             cost="steps + 1 G for each epsilon and draw",
         ),
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: KeskarSharpnessOptions) -> None:
         self.options = options
@@ -89,8 +94,8 @@ class KeskarSharpness(Measure):
                 found[epsilon].append(100 * (ascent.value - ascent.start) / (1 + ascent.start))
         for epsilon, values in found.items():
             mean = sum(values) / len(values)
-            spread = torch.tensor(values, dtype=torch.float64).std() if len(values) > 1 else None
-            error = None if spread is None else float(spread) / len(values) ** 0.5
+            finite = len(values) > 1 and isfinite(mean)
+            error = standard_error(values) if finite else None
             variant = f"epsilon={epsilon!r}"
             if subspace is not None:
                 variant += f", subspace={subspace}"

@@ -10,6 +10,8 @@ from statistics import fmean, pvariance
 import torch
 from torch import Tensor
 
+from orchestrator.measures.curvature.hutchinson import carried_by_few
+
 _FIRST_STEP, _WINDOW, _LEAST_ACCEPTANCE = 2.0, 10, 0.4
 _LARGEST_SCORE, _FEWEST_EFFECTIVE = 4.0, 20.0
 _SHORTEST_TIME = 0.5  # Not 1: of independent samples the estimates are on both sides of it.
@@ -46,8 +48,9 @@ def tilted_mean(
     the burn-in of which fewer than 4 were accepted.
 
     A chain is not trusted if fewer than a fifth of its proposals were accepted, if its two halves
-    differ by more than four standard errors of their own, or if it is worth fewer than 20
-    independent samples: with fewer, its standard error is itself no more than a guess.
+    differ by more than four standard errors of their own, if it is worth fewer than 20
+    independent samples (with fewer, its standard error is itself no more than a guess), or if a
+    few of its steps carry the mean.
 
     Args:
         potential: Observable, Φ and ∇Φ at a point. A Φ that is not finite counts as a density
@@ -100,6 +103,8 @@ def _summary(found: list[float], acceptance: float) -> ChainMean:
         problem = f"the halves of the chain differ by more than {_LARGEST_SCORE:g} standard errors"
     elif effective < _FEWEST_EFFECTIVE:
         problem = f"{count} steps are worth {effective:.1f} independent samples"
+    elif carried_by_few(found):
+        problem = f"a few of {count} steps carry the mean: rarer ones may more"
     return ChainMean(*_mean_and_error(found), problem)
 
 

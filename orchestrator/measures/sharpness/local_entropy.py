@@ -14,6 +14,7 @@ from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.sharpness.displaced import displaced_gradient
 from orchestrator.measures.sharpness.langevin import ChainMean, tilted_mean
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.sharpness import LocalEntropyOptions
 
 _NODES = 5
@@ -69,6 +70,7 @@ class LocalEntropy(Measure):
     5 (``burn_in`` + ``samples`` + 1) gradients.
     """
 
+    version = 2
     entries = (
         CatalogEntry(
             measure="local_entropy",
@@ -80,6 +82,8 @@ class LocalEntropy(Measure):
             cost="505 G",
         ),
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: LocalEntropyOptions) -> None:
         if options.samples < 40:

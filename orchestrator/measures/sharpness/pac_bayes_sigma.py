@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import exp, isfinite, isnan, log, nan, sqrt
-from statistics import fmean, stdev
+from math import exp, isfinite, isnan, log, nan
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch import Tensor
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hutchinson import standard_error
 from orchestrator.measures.norms.weight_norms import distance_from_initialization, weight_norm
 from orchestrator.measures.sharpness.displaced import displaced
 from orchestrator.measures.sharpness.threshold_search import (
@@ -86,7 +87,7 @@ def pac_bayes_sigma(context: MeasureContext, options: PacBayesSigmaOptions) -> S
     if threshold.censored is not None:
         return Sigma(threshold, None)
     sigma = threshold.value
-    spread = stdev(base.drops(sigma)) / sqrt(options.draws)
+    spread = standard_error(base.drops(sigma))
     rise = fmean(base.drops(sigma * _SLOPE_FACTOR)) - fmean(base.drops(sigma / _SLOPE_FACTOR))
     per_log_sigma = rise / (2 * log(_SLOPE_FACTOR))
     return Sigma(threshold, sigma * spread / per_log_sigma if per_log_sigma > 0 else nan)
@@ -196,7 +197,7 @@ class PacBayesSigma(Measure):
         for name, symbol, unit, direction, citation, invariances in _SUMMARY
     )
 
-    version = 2
+    version = 3
 
     def __init__(self, options: PacBayesSigmaOptions) -> None:
         if options.draws < 2:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.sharpness import SamSharpnessOptions
 
 
@@ -51,6 +52,7 @@ class SamSharpness(Measure):
     """
 
     needs = frozenset({"gradient_graph"})
+    requires = PARAMETER_GRADIENTS
     entries = (
         CatalogEntry(
             measure="sam_sharpness",

@@ -17,6 +17,7 @@ from orchestrator.measures.sharpness.threshold_search import (
     censored_reason,
     largest_withstood,
 )
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.sharpness import WorstCaseRadiusOptions
 
 _SUMMARY: tuple[tuple[str, str, str, Direction, str], ...] = (
@@ -101,6 +102,8 @@ class WorstCaseRadius(Measure):
         )
         for name, symbol, unit, direction, citation in _SUMMARY
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: WorstCaseRadiusOptions) -> None:
         self.options = options

@@ -15,6 +15,7 @@ from orchestrator.measures.sharpness.displaced import Examples, displaced_gradie
 from orchestrator.measures.sharpness.normalized_logits import NormalizedLogits
 from orchestrator.measures.sharpness.projected_ascent import Ascent, projected_ascent
 from orchestrator.measures.sharpness.sam_sharpness import ball_text
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.random_streams import stream_seed
 from orchestrator.study.measure_options.sharpness import WorstCaseSharpnessOptions
 
@@ -107,6 +108,8 @@ class WorstCaseSharpness(Measure):
             invariances="layer rescaling (adaptive), logit scale (adaptive, normalized_logits)",
         ),
     )
+
+    requires = PARAMETER_GRADIENTS
 
     def __init__(self, options: WorstCaseSharpnessOptions) -> None:
         self.options = options

@@ -26,6 +26,12 @@ class MeasuringOptions(Options):
         "each is tried by itself.",
     )
 
+    trust_checks: bool = Field(
+        True,
+        description="Check each shape of network before it is trained and measured: whether it "
+        "leaves the data alone, is repeatable and is differentiated rightly. Part of no id.",
+    )
+
     @property
     def suffix(self) -> str:
         """What distinguishes values measured under these settings, or "" for the defaults.

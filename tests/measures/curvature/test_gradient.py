@@ -23,5 +23,4 @@ def test_is_the_norm_of_the_brute_force_gradient(subject: Case) -> None:
 
 
 def test_vanishes_at_a_minimum() -> None:
-    """One class: cross-entropy is 0 whatever the logits."""
-    assert [value.value for value in MEASURE.compute(case("single_class").context())] == [0, 0]
+    assert [value.value for value in MEASURE.compute(case("certain").context())] == [0, 0]

@@ -17,7 +17,7 @@ from orchestrator.study.measure_options.curvature import (
     HessianTraceOptions,
 )
 from tests.binomial import assert_covers, with_simulations
-from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
+from tests.measures.cases import CROSS_ENTROPY, case, random_dataset, regression_context
 from tests.measures.curvature.learned import learned_context
 from tests.measures.references import dense_hessian
 
@@ -68,7 +68,7 @@ def test_the_standard_error_is_that_of_the_probes() -> None:
 
 def test_a_single_weight_is_exact() -> None:
     """Every probe gives the same there: no standard error, and the fewest probes are enough."""
-    context = MeasureContext(
+    context = regression_context(
         torch.nn.Linear(1, 1, bias=False), random_dataset((1,), 6, 1), case("mse").loss
     )
     used = counted(context)
@@ -88,7 +88,7 @@ def test_stops_at_the_relative_error_of_the_root() -> None:
     assert len(used) in {16, 32, 64, 128, 256, 512}
 
 
-@with_simulations(200, 2000)
+@with_simulations(80, 2000)
 def test_intervals_cover_the_norm_where_it_stops_by_itself(simulations: int) -> None:
     context = learned_context(nn.Tanh)
     hessian = dense_hessian(context)
@@ -124,7 +124,7 @@ def test_does_not_depend_on_how_examples_are_divided() -> None:
 
 
 def test_no_curvature() -> None:
-    found = norm_of(case("single_class").context())
+    found = norm_of(case("certain").context())
     assert (found.value, found.standard_error) == (0, 0)
 
 

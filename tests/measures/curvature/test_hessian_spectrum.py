@@ -9,7 +9,7 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_spectrum import RATIO, HessianSpectrum, spectrum_run
 from orchestrator.study.measure_options.curvature import HessianSpectrumOptions
-from tests.measures.cases import CASES, CROSS_ENTROPY, case, mlp, random_dataset
+from tests.measures.cases import CASES, CROSS_ENTROPY, case, mlp, random_dataset, regression_context
 from tests.measures.curvature.learned import learned_context
 from tests.measures.references import dense_hessian
 
@@ -78,7 +78,7 @@ def test_two_layer_scalar_linear_network(a, b):
 
     x = torch.tensor([[1.0], [2.0], [-3.0]])
     data = Dataset("line", x, x[:, 0].long(), x, x[:, 0].long(), 1, "")
-    values = spectrum_of(MeasureContext(network, data, ToInputs()), top=2)
+    values = spectrum_of(regression_context(network, data, ToInputs()), top=2)
     expected = 2 * (14 / 3) * (a**2 + b**2)
     assert [value.value for value in values] == pytest.approx([expected, 0, 0], abs=1e-10)
 

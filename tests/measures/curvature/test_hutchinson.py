@@ -7,7 +7,13 @@ import torch
 from scipy import stats
 
 from orchestrator.measures.curvature import hutchinson as module
-from orchestrator.measures.curvature.hutchinson import hutchinson, probe_mean, probe_means
+from orchestrator.measures.curvature.hutchinson import (
+    carried_by_few,
+    hutchinson,
+    probe_mean,
+    probe_means,
+    stated_error,
+)
 from tests.binomial import assert_covers, with_simulations
 
 
@@ -41,7 +47,8 @@ def test_mean_and_variance_over_all_possible_probes(seed):
     variance = 2 * (matrix.square().sum() - matrix.diagonal().square().sum())
     assert found.value == pytest.approx(matrix.trace().item(), abs=1e-12)
     # The sample variance divides by n − 1 what the population divides by n.
-    population = found.standard_error**2 * (len(every) - 1)
+    error = found.standard_error / stated_error(1.0, len(every) - 1)
+    population = error**2 * (len(every) - 1)
     assert population == pytest.approx(variance.item(), rel=1e-12)
 
 
@@ -53,7 +60,7 @@ def test_variance_formula_by_sampling():
     assert abs(found.value - matrix.trace()) < 4 * found.standard_error
 
 
-@with_simulations(200, 2000)
+@with_simulations(100, 2000)
 @pytest.mark.parametrize("relative_error", [0.0, 0.03])
 def test_intervals_cover_the_trace(relative_error, simulations):
     matrix = spread_spectrum()
@@ -66,8 +73,7 @@ def test_intervals_cover_the_trace(relative_error, simulations):
             probes=64 if relative_error == 0 else 256,
             relative_error=relative_error,
         )
-        quantile = stats.t.ppf(0.975, found.probes - 1)
-        covered.append(abs(found.value - truth) <= quantile * found.standard_error)
+        covered.append(abs(found.value - truth) <= 1.96 * found.standard_error)
         used.append(found.probes)
     assert_covers(sum(covered), simulations)
     # With a stopping rule the intervals above are those of runs of different lengths.
@@ -138,3 +144,23 @@ def test_one_number_that_is_not_finite_ends_all():
     found = probe_means(lambda index: (1.0, float("nan") if index == 3 else 1.0))
     assert [estimate.probes for estimate in found] == [4, 4]
     assert all(np.isnan(estimate.value) for estimate in found)
+
+
+@pytest.mark.parametrize("freedom", [1, 2.5, 15, 255, 1e9])
+def test_1_96_stated_errors_are_the_interval_of_student(freedom):
+    half = stats.norm.ppf(0.975) * stated_error(0.3, freedom)
+    assert half == pytest.approx(stats.t.ppf(0.975, freedom) * 0.3, rel=1e-12)
+
+
+def test_few_draws_that_carry_the_mean_are_seen():
+    generator = np.random.default_rng(0)
+    heavy = [carried_by_few(np.exp(5 * generator.normal(size=64)).tolist()) for _ in range(100)]
+    assert sum(heavy) >= 99
+    light = [
+        carried_by_few(draw(size=64).tolist())
+        for draw in (generator.normal, lambda size: generator.normal(size=size) ** 2)
+        for _ in range(100)
+    ]
+    assert sum(light) <= 6  # a χ² of 64 draws: 0.7 %
+    assert not carried_by_few([0.0] * 16)
+    assert carried_by_few([0.0] * 15 + [1.0])

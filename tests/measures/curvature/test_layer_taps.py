@@ -95,14 +95,35 @@ def test_a_layer_whose_first_axis_is_another_one() -> None:
         lambda x: x + x.flip(0),
         lambda x: x / x.norm(),
         lambda x: x.cumsum(0),
+        lambda x: x - x.amax(0),
+        lambda x: x / len(x),
+        lambda x: x + x.detach().mean(0),
+        lambda x: x * (x.argsort(0) + 1),
     ],
-    ids=["mean", "flip", "norm", "cumsum"],
+    ids=["mean", "flip", "norm", "cumsum", "max", "number", "detached", "ranks"],
 )
 def test_refuses_logits_that_depend_on_other_examples(mix: Callable[[Tensor], Tensor]) -> None:
     model = Using(lambda first, second, x: second(first(mix(x))).log_softmax(1))
     context = MeasureContext(model, random_dataset((4,), 5, 4), CROSS_ENTROPY)
     with pytest.raises(MeasureError, match="depend on the other examples of its pass"):
         mixing_layers(context)
+
+
+@pytest.mark.parametrize("examples", [1, 2, 7, 20])
+def test_few_examples_and_many_are_enough(examples: int) -> None:
+    data = random_dataset((4,), examples, 4)
+    context = MeasureContext(Using(lambda f, s, x: s(f(x).tanh())), data, CROSS_ENTROPY)
+    assert mixing_layers(context) == frozenset()
+
+
+def test_a_layer_that_sees_the_examples_in_another_order_is_not_tapped() -> None:
+    def sorted_inside(first: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
+        order = x[:, 0].argsort()
+        return second(first(x[order])[order.argsort()])
+
+    data = random_dataset((4,), 20, 4)
+    context = MeasureContext(Using(sorted_inside), data, CROSS_ENTROPY)
+    assert mixing_layers(context) == {id(context.model.first)}
 
 
 def test_leaves_no_hooks() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from math import inf, isnan
 
@@ -12,7 +13,7 @@ from orchestrator.errors import MeasureError
 from orchestrator.measures import HiddenMargin, MeasureContext, hidden_margins
 from orchestrator.measures.reparametrization import rescaled, with_scaled_logits
 from orchestrator.study.measure_options.margins import HiddenMarginOptions
-from tests.measures.cases import CROSS_ENTROPY, case, mlp
+from tests.measures.cases import CROSS_ENTROPY, case, mlp, random_dataset
 
 
 def measured(context: MeasureContext, **options: object) -> dict[tuple[str, str], float]:
@@ -144,6 +145,58 @@ def test_in_place_activations_do_not_disturb() -> None:
     expected = model.first(data.train_x).relu().double().var(dim=0, correction=0).sum().sqrt()
     assert layer.total_variation == pytest.approx(expected.item(), rel=1e-5)
     assert torch.equal(context.forward(data.train_x.double()).detach(), before)
+
+
+def test_frozen_layers_have_the_same_margins() -> None:
+    subject = case("mlp")
+    model = subject.model()
+    before = hidden_margins(MeasureContext(model, subject.dataset(), subject.loss))
+    model[0].requires_grad_(False)
+    model[2].requires_grad_(False)
+    after = hidden_margins(MeasureContext(model, subject.dataset(), subject.loss))
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one.distances, other.distances)
+        assert one.total_variation == other.total_variation
+
+
+class Using(nn.Module):
+    """An activation, used as a function says, between two linear layers."""
+
+    def __init__(self, use: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.first, self.gate, self.last = nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 3)
+        self.use = use
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.use(self.gate, self.first(x)))
+
+
+def routed(gate: nn.Module, h: Tensor) -> Tensor:
+    """As in a mixture of experts: only some of the examples go through."""
+    chosen = h.sum(1) > 0
+    return torch.zeros_like(h).masked_scatter(chosen[:, None], gate(h[chosen]))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        routed,
+        lambda gate, h: torch.stack([gate(one) for one in h]),  # called for single examples
+        lambda gate, h: torch.cat([gate(one) for one in h.split(3)]),
+        lambda gate, h: gate(h.view(-1, 2, 3).transpose(0, 1)).transpose(0, 1).flatten(1),
+        lambda gate, h: gate(h.view(-1, 3)).view(-1, 6),
+        lambda gate, h: gate(h.flip(0)).flip(0),
+    ],
+    ids=["routed", "single", "pieces", "other_axis", "positions", "other_order"],
+)
+@pytest.mark.parametrize("examples", [2, 9])
+def test_names_a_layer_that_does_not_see_every_example_once(
+    use: Callable[[nn.Module, Tensor], Tensor], examples: int
+) -> None:
+    model = Using(use)
+    context = MeasureContext(model, random_dataset((5,), examples, 3), CROSS_ENTROPY)
+    with pytest.raises(MeasureError, match=r"layer 'gate' \(ReLU\)"):
+        hidden_margins(context)
 
 
 def test_networks_without_activations_and_wrong_names_say_so() -> None:

@@ -15,12 +15,14 @@ from orchestrator.measures.norms.layer_factors import (
     layer_factors,
     spectral_product,
 )
-from tests.measures.cases import CROSS_ENTROPY, case, mlp, random_dataset
+from tests.measures.cases import CROSS_ENTROPY, case, classes_of, mlp, random_dataset
 from tests.measures.norms.test_operator_norm import dense
 
 
 def of_model(model: nn.Module, *input_shape: int) -> MeasureContext:
-    return MeasureContext(model, random_dataset(input_shape or (5,), 4, 3), CROSS_ENTROPY)
+    shape = input_shape or (5,)
+    data = random_dataset(shape, 4, classes_of(model, shape))
+    return MeasureContext(model, data, CROSS_ENTROPY)
 
 
 def norm(weight: Tensor, order: int | None = None) -> float:

@@ -8,11 +8,11 @@ from torch import nn
 
 from orchestrator.measures import MeasureContext, SpectralComplexity, spectral_complexity
 from orchestrator.study.measure_options.norms import SpectralComplexityOptions
-from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
+from tests.measures.cases import CROSS_ENTROPY, case, classes_of, random_dataset
 
 
 def context_of(model: nn.Module, initial: nn.Module, *shape: int) -> MeasureContext:
-    data = random_dataset(shape, 4, 2)
+    data = random_dataset(shape, 4, classes_of(model, shape))
     return MeasureContext(model, data, CROSS_ENTROPY, initial_state=initial.state_dict())
 
 

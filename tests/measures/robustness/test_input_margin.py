@@ -105,9 +105,8 @@ def test_a_constant_network_is_infinitely_far_or_on_the_boundary() -> None:
 
 
 def test_one_class_is_refused() -> None:
-    context = context_of(nn.Linear(2, 1), torch.ones(2, 2), torch.zeros(2, dtype=torch.int64))
-    with pytest.raises(MeasureError, match="the network has 1 output"):
-        first_order_distances(context, chosen_inputs(context, "train", 2), "l2")
+    with pytest.raises(MeasureError, match="the data have 1 class, expected at least 2"):
+        context_of(nn.Linear(2, 1), torch.ones(2, 2), torch.zeros(2, dtype=torch.int64))
 
 
 def test_the_subset_is_fixed_and_stratified() -> None:

@@ -12,7 +12,7 @@ from orchestrator.measures.robustness.ball import Norm, lengths
 from orchestrator.measures.robustness.inputs import chosen_inputs, logits_of
 from orchestrator.study.measure_options.robustness import RobustnessOptions
 from tests.measures.cases import case
-from tests.measures.robustness.cases import exact_distances, random_linear
+from tests.measures.robustness.cases import exact_distances, half_dead, random_linear
 
 NORMS: tuple[Norm, ...] = ("l2", "linf")
 
@@ -90,3 +90,14 @@ def test_the_attack_is_shared_and_does_not_depend_on_passes() -> None:
     one, other = attacked(context, *wanted), attacked(small, *wanted)  # type: ignore[arg-type]
     assert torch.equal(one.flipped, other.flipped)
     assert torch.allclose(one.displacements, other.displacements)
+
+
+def test_examples_without_a_gradient_are_counted() -> None:
+    """Where every hidden unit is off: those examples cannot be attacked by gradients."""
+    context = half_dead()
+    (share,) = (
+        value.value
+        for value in Robustness(RobustnessOptions(name="robustness")).compute(context)
+        if value.measure == "robustness_zero_gradients" and value.split == "train"
+    )
+    assert share == 0.5

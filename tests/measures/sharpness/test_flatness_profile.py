@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from math import isnan
-from statistics import NormalDist, fmean, stdev
+from statistics import NormalDist, fmean
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ import torch
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Curve, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hutchinson import standard_error
 from orchestrator.measures.sharpness.displaced import LossAndError, displaced
 from orchestrator.measures.sharpness.flatness_profile import (
     FlatnessProfile,
@@ -42,14 +43,15 @@ def test_is_the_mean_over_draws_with_its_standard_error(name: str) -> None:
             for index in range(6)
         ]
         assert value == pytest.approx(fmean(found))
-        assert error == pytest.approx(stdev(found) / 6**0.5)
+        unseen = 3 / context.n_examples("train") / 6 / 1.96
+        assert error == pytest.approx(max(standard_error(found), unseen))
     # Triangle and trapezoid, 0.3 wide each.
     first, last = profile.values
     assert mean.value == pytest.approx((first / 2 + (first + last) / 2) / 2)
     assert mean.variant == "sigma=0.6"
 
 
-@with_simulations(200, 3000)
+@with_simulations(100, 3000)
 def test_the_standard_errors_cover_the_exact_profile_of_a_threshold_classifier(
     monkeypatch: pytest.MonkeyPatch, simulations: int
 ) -> None:
@@ -88,7 +90,7 @@ def test_the_mean_has_the_error_of_draws_that_all_sizes_share() -> None:
         for heights in zip(*error_increases(context, (0.3, 0.6), 10), strict=True)
     ]
     assert mean.value == pytest.approx(fmean(by_draw))
-    assert mean.standard_error == pytest.approx(stdev(by_draw) / 10**0.5)
+    assert mean.standard_error == pytest.approx(standard_error(by_draw))
 
 
 def test_mean_height_of_a_line_and_of_a_constant() -> None:
@@ -118,9 +120,19 @@ def test_logits_that_are_no_numbers_are_not_averaged_away() -> None:
 
 
 def test_a_network_that_cannot_err_is_flat() -> None:
-    profile, mean = measured(case("single_class").context())
+    profile, mean = measured(case("certain").context())
     assert not any(profile.values)
     assert (mean.value, mean.standard_error) == (0, 0)
+
+
+def test_a_change_that_no_draw_shows_is_within_the_error() -> None:
+    """A prediction that changes in one draw of a million: 32 draws see nothing of it."""
+    context = threshold_context(1.0, torch.tensor([-1.0, -0.8, 0.2, 0.3]))
+    profile, mean = measured(context, sigmas=[1e-4], draws=32)
+    assert profile.standard_errors is not None
+    assert profile.values == (0.0,)
+    assert profile.standard_errors[0] == pytest.approx(3 / 4 / 32 / 1.96)
+    assert mean.standard_error == pytest.approx(profile.standard_errors[0] / 2)
 
 
 def test_needs_two_draws() -> None:

@@ -7,6 +7,7 @@ from torch import nn
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.curvature.hutchinson import standard_error
 from orchestrator.measures.sharpness.keskar_sharpness import KeskarSharpness
 from orchestrator.study.measure_options.sharpness import KeskarSharpnessOptions
 from tests.measures.cases import CASES, Case, case, random_dataset
@@ -68,7 +69,7 @@ def test_in_a_subspace_of_a_linear_loss_has_a_closed_form() -> None:
         rises.append(100 * rise.item() / (1 + loss))
     (value,) = measured(context, epsilons=[0.01], subspace=4, draws=3)
     assert value.value == pytest.approx(sum(rises) / 3, rel=1e-9)
-    assert value.standard_error == pytest.approx(torch.tensor(rises).std().item() / 3**0.5)
+    assert value.standard_error == pytest.approx(standard_error(rises))
     assert value.variant == "epsilon=0.01, subspace=4"
 
 

@@ -122,7 +122,7 @@ def test_a_slice_that_does_not_double_is_censored() -> None:
 
 
 def test_a_loss_of_zero_has_no_width() -> None:
-    loss, _, width = measured(case("single_class").context())
+    loss, _, width = measured(case("certain").context())
     assert not any(loss.values)
     assert isnan(width.value)
     assert width.reason == "a loss of 0 cannot double"

@@ -52,7 +52,7 @@ def test_of_a_threshold_classifier_has_a_closed_form(drop: float, magnitude_awar
     assert 0.02 * expected < found.standard_error < 0.15 * expected
 
 
-@with_simulations(200, 3000)
+@with_simulations(100, 3000)
 def test_the_standard_errors_cover_the_exact_values(
     monkeypatch: pytest.MonkeyPatch, simulations: int
 ) -> None:
@@ -145,7 +145,7 @@ def test_without_the_initialization_only_its_complexity_is_missing() -> None:
 
 
 def test_what_no_noise_can_break_is_censored() -> None:
-    values = measured(case("single_class").context(), largest=3.0)
+    values = measured(case("certain").context(), largest=3.0)
     assert values[0].value == 3
     assert values[1].value == pytest.approx(1 / 9)
     for value in (*values[:2], values[3]):

@@ -68,7 +68,7 @@ def test_reaches_the_worst_case_at_the_minimum_along_the_top_eigenvector() -> No
 
 @pytest.mark.parametrize("adaptive", [False, True])
 def test_is_0_without_a_gradient(adaptive: bool) -> None:
-    assert sharpness(case("single_class").context(), adaptive=adaptive) == 0
+    assert sharpness(case("certain").context(), adaptive=adaptive) == 0
     context, _ = quadratic_context()
     with torch.no_grad():
         (parameter,) = context.parameters.values()

@@ -67,7 +67,7 @@ def test_more_steps_find_no_larger_radius() -> None:
 
 
 def test_what_no_change_can_break_is_censored() -> None:
-    found = measured(case("single_class").context(), largest=3.0)
+    found = measured(case("certain").context(), largest=3.0)
     assert found.value == 3
     assert found.reason.startswith("censored: at α = 3, the largest tried")
 

@@ -113,7 +113,7 @@ def test_weighted_mean_has_the_usual_error_for_equal_weights() -> None:
     assert isnan(error)
 
 
-@with_simulations(200, 3000)
+@with_simulations(100, 3000)
 def test_the_standard_error_covers_the_mean_over_the_data(simulations: int) -> None:
     """Over data sets, each of eight batches: 95 % t intervals (7 degrees of freedom)."""
     rho, inside = 0.1, 0
@@ -196,7 +196,7 @@ def test_zero_parameters_stay_zero_in_the_adaptive_ball(norm: str) -> None:
 
 
 def test_a_loss_without_curvature_and_gradient_is_0() -> None:
-    value = measured(case("single_class").context())
+    value = measured(case("certain").context())
     assert (value.value, value.standard_error, value.reason) == (0, None, None)
 
 

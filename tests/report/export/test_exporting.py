@@ -5,7 +5,7 @@ import pytest
 
 from orchestrator.errors import ExportError, ResultsError
 from orchestrator.report.export import FORMATS, NAMES, write_export
-from orchestrator.report.figures import FIGURE_KEYS, all_figures
+from orchestrator.report.figures import FIGURE_KEYS
 from orchestrator.report.source import open_source
 from tests.report.simulated import DRAWN, UNASKED, simulate, study_content
 from tests.report.test_fragility import audited
@@ -18,8 +18,8 @@ def exported(simulated, tmp_path_factory):
     return write_export(simulated, tmp_path_factory.mktemp("export"), ppi=72)
 
 
-def test_every_figure_and_table_is_written(exported, source):
-    assert [figure.key for figure in all_figures(source)] == list(FIGURE_KEYS)
+def test_every_figure_and_table_is_written(exported, figures):
+    assert [figure.key for figure in figures] == list(FIGURE_KEYS)
     assert set(exported.files) == {
         *(f"{key}.{kind}" for key in DRAWN for kind in FORMATS),
         *(f"claims.{kind}" for kind in ("csv", "md", "tex")),

@@ -1,0 +1,69 @@
+"""Do outputs and labels fit the task? Checked whenever a context is made."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+import torch
+
+from orchestrator.data.dataset import Split
+from orchestrator.errors import MeasureError, OrchestratorError
+
+if TYPE_CHECKING:
+    from orchestrator.measures.context import MeasureContext
+
+_TRIED_EXAMPLES = 2
+
+
+def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
+    """Give the block PyTorch's random state, and take back what it changes of it."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+
+
+def require_fitting(context: MeasureContext) -> None:
+    """Refuse a network and data for which the formulas of classification mean nothing.
+
+    A network that raises is not refused: some measures need no pass through it, and the rows of
+    the others give the reason.
+
+    Raises:
+        MeasureError: If a label is not a class, there are fewer than two classes, or the logits
+            of an example are not as many floating-point numbers as there are classes.
+    """
+    classes = context.classes
+    if classes < 2:
+        raise MeasureError(
+            f"the data have {classes} class, expected at least 2",
+            "measures are of classifiers; for two classes use two logits and the labels 0 and 1",
+        )
+    splits: tuple[Split, ...] = ("train", "test")
+    for split in splits:
+        labels = context.labels(split)
+        if labels.is_floating_point() or labels.ndim != 1:
+            raise MeasureError(
+                f"the {split} labels are {labels.dtype} of shape {tuple(labels.shape)}, expected "
+                f"one whole number per example: int64 of shape ({len(labels)},)"
+            )
+        least, most = int(labels.min()), int(labels.max())
+        if least < 0 or most >= classes:
+            raise MeasureError(
+                f"the {split} labels lie between {least} and {most}, expected 0 to {classes - 1} "
+                f"for {classes} classes"
+            )
+    inputs, _ = next(context.batches("train"))
+    try:
+        with random_state_kept(context.device), torch.no_grad():
+            logits = context.forward(inputs[:_TRIED_EXAMPLES].clone())
+    except OrchestratorError:
+        raise
+    except Exception:
+        return  # The check ``measuring_precision`` tells, for the measures that need passes.
+    if not logits.is_floating_point():
+        raise MeasureError(f"the logits are {logits.dtype}, expected floating-point numbers")
+    if logits.shape[1] != classes:
+        raise MeasureError(
+            f"the network gives {logits.shape[1]} logits for each example, expected {classes}: one "
+            "for each class",
+            "measures are of classifiers; for two classes use two logits" if classes == 2 else None,
+        )

@@ -1,0 +1,122 @@
+"""Is the Hessian product symmetric, and the derivative of the gradient?
+
+torch differentiates some backward passes wrongly without a word, and leaves out what a detached
+factor would add. Symmetry shows the first of these, central differences both.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.trust.derivatives import STEPS, no_double, unit_directions
+from orchestrator.measures.trust.finding import Finding
+from orchestrator.measures.trust.subject import Subject
+
+_ATTEMPTS = (16, 8, 2)
+"""Examples of each attempt: fewer, where kinks of ReLU lie within a step."""
+_SYMMETRY = 1e-7  # Of the length of the product.
+_TOLERANCE = 1e-3  # Relative to the product, of all or of one parameter tensor.
+_NEGLIGIBLE = 1e-5  # Parts of a product that are smaller than this share of it are not compared.
+_ROUNDING = 1e3 * torch.finfo(torch.float64).eps
+_CONSISTENT = 0.1  # Most difference between the steps, as a share of that from the product.
+_HINT = (
+    "write the layer in plain operations, or leave out the measures of the Hessian; networks "
+    "under detach() or with estimated gradients have none"
+)
+
+
+def second_derivatives(subject: Subject) -> Finding:
+    """The Hessian product is symmetric and agrees with central differences of the gradient.
+
+    Differences at two steps that agree with each other, but not with the product, show that the
+    product is wrong. If they do not agree with each other there is a kink within the step, or
+    rounding prevails: other examples and another direction are tried then.
+    """
+    if subject.double is None:
+        return no_double(subject, "second_derivatives")
+    first = 0
+    for attempt, n in enumerate(_ATTEMPTS):
+        context = subject.part(first, n)
+        found = _attempt(context, attempt)
+        if found is not None:
+            return found
+        first += n
+    return Finding(
+        "second_derivatives",
+        "undecided",
+        "central differences of the gradient do not converge: kinks lie close, or it is not finite",
+    )
+
+
+def _attempt(context: MeasureContext, attempt: int) -> Finding | None:
+    """What one direction shows; None if it does not decide."""
+    v = context.flatten(list(unit_directions(context, f"product {attempt}").values()))
+    product = context.hessian_vector_product(v)
+    pairs = [(_gradient(context, h * v), _gradient(context, -h * v)) for h in STEPS]
+    differences = [
+        (ahead - behind) / (2 * h) for (ahead, behind), h in zip(pairs, STEPS, strict=True)
+    ]
+    if not all(bool(t.isfinite().all()) for t in (product, *differences)):
+        return None
+    if attempt == 0:
+        asymmetric = _asymmetry(context, v, product)
+        if asymmetric is not None:
+            return asymmetric
+    larger = max(product.norm().item(), differences[1].norm().item())
+    rounding = _ROUNDING * pairs[1][0].norm().item() / STEPS[1]
+    decided = True
+    for name, h, one, two in zip(
+        context.parameters, *map(context.unflatten, (product, *differences)), strict=True
+    ):
+        size = max(h.norm().item(), two.norm().item())
+        if size <= max(_NEGLIGIBLE * larger, rounding):
+            continue
+        off = min((one - h).norm().item(), (two - h).norm().item())
+        if off <= _TOLERANCE * size:
+            continue
+        if (one - two).norm().item() > _CONSISTENT * off:
+            decided = False
+            continue
+        return Finding(
+            "second_derivatives",
+            "failed",
+            f"the Hessian product differs from central differences of the gradient by "
+            f"{off / size:.2g} of its length in {name}",
+            _HINT,
+        )
+    return Finding("second_derivatives") if decided else None
+
+
+def _asymmetry(context: MeasureContext, v: Tensor, product: Tensor) -> Finding | None:
+    u = context.flatten(list(unit_directions(context, "product of the other side").values()))
+    other = context.hessian_vector_product(u)
+    one, two = torch.dot(u, product).item(), torch.dot(v, other).item()
+    if not abs(one - two) > _SYMMETRY * (product.norm() + other.norm()).item():
+        return None
+    return Finding(
+        "second_derivatives",
+        "failed",
+        f"the Hessian product is not symmetric: ⟨u, Hv⟩ = {one:.6g}, but ⟨v, Hu⟩ = {two:.6g}",
+        _HINT,
+    )
+
+
+def _gradient(context: MeasureContext, displacement: Tensor) -> Tensor:
+    """The gradient of the mean training loss where the weights are moved."""
+    moved = {
+        name: (p.detach() + step).requires_grad_()
+        for (name, p), step in zip(
+            context.parameters.items(), context.unflatten(displacement), strict=True
+        )
+    }
+    x, y = next(context.batches("train"))
+    with torch.enable_grad():
+        loss = context.loss.per_example(context.forward(x.clone(), moved), y).mean()
+        if not loss.requires_grad:
+            return torch.zeros_like(displacement)
+        parts = torch.autograd.grad(
+            loss, list(moved.values()), allow_unused=True, materialize_grads=True
+        )
+    return context.flatten(list(parts))

@@ -1,0 +1,144 @@
+"""What the checks look at: a few real examples, and a copy of the network moved off special points.
+
+Freshly initialized weights are special: biases of zero put ReLU units exactly on their kink where
+an image is blank, and a last layer of zeros hides everything before it. So the checks look at
+weights moved a little at random; what they check is a property of the code, not of the weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from orchestrator.data.dataset import Dataset
+from orchestrator.data.stratification import stratified_order
+from orchestrator.measures.context import MeasureContext
+from orchestrator.models.shared_tensors import copy_with_ties
+from orchestrator.random_streams import stream_seed
+
+MOST_EXAMPLES = 100
+_LEAST_EXAMPLES = 8
+_MOST_NUMBERS = 2**21  # Of all inputs together: large examples need large networks.
+_RELATIVE_MOVE, _LEAST_MOVE = 1e-2, 1e-3
+
+
+def stream(purpose: str) -> torch.Generator:
+    """A CPU generator of its own for one purpose of the checks."""
+    return torch.Generator().manual_seed(stream_seed(0, "trust_checks", purpose))
+
+
+def sampled(dataset: Dataset, most: int = MOST_EXAMPLES) -> Dataset:
+    """Copies of a few examples of each split, of all classes."""
+
+    def chosen(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        numbers = max(1, inputs[:1].numel())
+        n = min(most, max(_LEAST_EXAMPLES, _MOST_NUMBERS // numbers))
+        order = stratified_order(labels, stream_seed(0, "trust_checks", "examples"))
+        places = order[:n].sort().values
+        return inputs[places.to(inputs.device)].clone(), labels[places.to(labels.device)].clone()
+
+    train_x, train_y = chosen(dataset.train_x, dataset.train_y)
+    test_x, test_y = chosen(dataset.test_x, dataset.test_y)
+    return replace(dataset, train_x=train_x, train_y=train_y, test_x=test_x, test_y=test_y)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network as the checks look at it.
+
+    Attributes:
+        dataset: At most :data:`MOST_EXAMPLES` examples of each split, copied.
+        measured: The network, moved a little, as it is measured.
+        logits: Of its training examples in one pass; None if the network raises.
+        raised: What it raised.
+        double: The same in float64; None if it cannot run in float64.
+        why_not_double: Why it cannot.
+    """
+
+    dataset: Dataset
+    measured: MeasureContext
+    logits: Tensor | None
+    raised: Exception | None
+    double: MeasureContext | None
+    why_not_double: str | None = None
+
+    @classmethod
+    def of(cls, context: MeasureContext) -> Subject:
+        """The subject for the network and data of ``context``, which is left as it is."""
+        (train_x, train_y), (test_x, test_y) = context.data("train"), context.data("test")
+        everything = Dataset("", train_x, train_y, test_x, test_y, context.classes, "")
+        dataset = sampled(everything, min(MOST_EXAMPLES, context.examples_per_pass))
+        measured, logits, raised = _first_pass(context, dataset)
+        if context.dtype == torch.float64:
+            return cls(dataset, measured, logits, raised, measured)
+        double = _context(measured.model, dataset, context, torch.float64)
+        try:
+            inputs_pass(double)
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            return cls(dataset, measured, logits, raised, None, reason)
+        return cls(dataset, measured, logits, raised, double)
+
+    def part(self, start: int, n: int) -> MeasureContext:
+        """The network in float64 with ``n`` of the examples only, from ``start`` on, cyclically."""
+        double = self.measured if self.double is None else self.double
+        x, y = self.dataset.train_x, self.dataset.train_y
+        places = torch.arange(start, start + min(n, len(y)), device=y.device) % len(y)
+        few = replace(self.dataset, train_x=x[places], train_y=y[places])
+        return _context(double.model, few, double, double.dtype)
+
+    def first_pass(self) -> Tensor:
+        """The logits.
+
+        Raises:
+            Exception: What the network raises.
+        """
+        if self.logits is None:
+            raise self.raised or RuntimeError("no logits")
+        return self.logits
+
+
+def inputs_pass(context: MeasureContext) -> Tensor:
+    """Logits of all training examples of a context in one pass, without gradient."""
+    inputs, _ = next(context.batches("train"))
+    with torch.no_grad():
+        return context.forward(inputs.clone())
+
+
+def _context(
+    model: nn.Module, dataset: Dataset, like: MeasureContext, dtype: torch.dtype
+) -> MeasureContext:
+    return MeasureContext(model, dataset, like.loss, device=like.device, dtype=dtype)
+
+
+def _first_pass(
+    context: MeasureContext, dataset: Dataset
+) -> tuple[MeasureContext, Tensor | None, Exception | None]:
+    """The network moved a little, and its logits; as it is, if those are not finite."""
+    found: tuple[MeasureContext, Tensor | None, Exception | None]
+    for model in (_moved(context.model), context.model):
+        own = sampled(dataset)  # To compare what passes leave of it.
+        tried = _context(model, own, context, context.dtype)
+        try:
+            logits = inputs_pass(tried)
+        except Exception as error:
+            found = tried, None, error
+            continue
+        found = tried, logits, None
+        if logits.isfinite().all():
+            break
+    return found
+
+
+def _moved(model: nn.Module) -> nn.Module:
+    """A copy with weights moved a little, in place, so that tied ones stay tied."""
+    moved, generator = copy_with_ties(model, "the network"), stream("moved")
+    with torch.no_grad():
+        for parameter in moved.parameters():
+            size = parameter.abs().double().square().mean().sqrt() if parameter.numel() else 0.0
+            noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            step = (_RELATIVE_MOVE * size + _LEAST_MOVE) * noise.to(parameter.device)
+            parameter.add_(step.to(parameter.dtype))
+    return moved

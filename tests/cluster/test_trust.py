@@ -1,0 +1,82 @@
+"""Networks that break what results rest on: refused before training, or rows with the reason."""
+
+import pytest
+
+import orchestrator
+from orchestrator.cluster.planning import plan_study
+from orchestrator.errors import ModelError
+from orchestrator.report.methods import describe_methods
+from orchestrator.report.source import open_source
+from orchestrator.study.plan import plan_text
+
+from .comparison import rows
+
+FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
+COUNTS = {"name": f"{FAULTY}:CountsItsUpdates"}
+RANDOM = {"name": f"{FAULTY}:RandomInEvaluation"}
+MLP = {"name": "mlp", "width": 8, "depth": 1}
+ONE = {"seeds": 1, "checkpoints": {}, "measures": ["margin", "norms"], "claims": []}
+
+
+def test_plan_refuses_what_spoils_training(small_study, tmp_path):
+    study = orchestrator.load_study(small_study(**ONE, sweep={"model": [MLP, COUNTS]}))
+    with pytest.raises(ModelError, match="CountsItsUpdates', state restores: after 2 updates"):
+        plan_study(study, tmp_path / "results")
+
+
+def test_plan_names_what_will_have_no_value(small_study, tmp_path):
+    study = orchestrator.load_study(small_study(**ONE, sweep={"model": [MLP, RANDOM]}))
+    plan = plan_study(study, tmp_path / "results")
+    (text,) = plan.spoiled_measures
+    assert "RandomInEvaluation': margin: trust check repeatable failed" in text
+    assert f"no value: {text}" in plan_text(plan)
+    off = study.model_copy(
+        update={"measuring": study.measuring.model_copy(update={"trust_checks": False})}
+    )
+    assert off.requests == study.requests
+    assert plan_study(off, tmp_path / "results").spoiled_measures == ()
+
+
+@pytest.mark.ray
+def test_run_refuses_what_spoils_training_before_anything_is_trained(
+    local_ray, small_study, tmp_path
+):
+    study, folder = small_study(**ONE, sweep={"model": [MLP, COUNTS]}), tmp_path / "results"
+    with pytest.raises(ModelError, match=r"state restores: .*; nothing was trained") as refused:
+        orchestrator.run(study, folder, quiet=True)
+    assert refused.value.exit_code == 2
+    assert rows(folder, "SELECT * FROM trials") == []
+    assert not list((folder / "snapshots").iterdir())
+    # The same study without it goes on from there.
+    assert orchestrator.run(small_study(**ONE, model=MLP, sweep={}), folder, quiet=True).complete
+
+
+@pytest.mark.ray
+def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(
+    local_ray, small_study, tmp_path
+):
+    study, folder = small_study(**ONE, sweep={"model": [MLP, RANDOM]}), tmp_path / "results"
+    summary = orchestrator.run(study, folder, quiet=True)
+    assert summary.completed == 2
+    found = rows(
+        folder,
+        "SELECT model, request, measures.status, any_value(measures.error) FROM measures "
+        "JOIN trials USING (trial_id) WHERE measures.status <> 'nonfinite' "
+        "GROUP BY ALL ORDER BY ALL",
+    )
+    assert {row[:3] for row in found} == {
+        ("mlp", "margin", "ok"),
+        ("mlp", "norms", "ok"),
+        (RANDOM["name"], "margin", "error"),
+        (RANDOM["name"], "norms", "ok"),
+    }
+    (reason,) = (row[3] for row in found if row[2] == "error")
+    assert reason.startswith("trust check repeatable failed: two passes in eval mode")
+
+    checks = rows(folder, "SELECT model, trust_check, spoils, status FROM trust_checks")
+    assert (RANDOM["name"], "repeatable", "measures", "failed") in checks
+    assert {status for model, *_, status in checks if model == "mlp"} == {"passed"}
+    with open_source(folder) as source:
+        told = dict(describe_methods(source, ()).paragraphs)["Checks"]
+    assert told.startswith("Of 2 shapes of network (data, model and loss) 1 passed all of the ")
+    assert f"{RANDOM['name']} on digits with cross_entropy: repeatable failed: " in told

@@ -1,0 +1,100 @@
+"""Whatever a measure changes, the others are as if it had not been asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from orchestrator.measures import MeasureContext
+from orchestrator.training.process_guard import ProcessState
+from tests.measures import meddling
+from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
+from tests.measures.test_runner import run, untimed
+
+MEDDLES = "tests.measures.meddling:meddles"
+OTHERS = ("margin", "gradient_norm", "sam_sharpness", "norms")
+
+
+def context() -> MeasureContext:
+    model = case("mlp_batch_norm").model()
+    with torch.no_grad():
+        model[-1].bias.zero_()
+    return MeasureContext(model, random_dataset((5,), 14, 3), CROSS_ENTROPY)
+
+
+@pytest.fixture(scope="module")
+def alone() -> list[dict[str, Any]]:
+    return untimed(run(context(), *OTHERS))
+
+
+@pytest.mark.parametrize("change", meddling.CHANGES)
+def test_a_measure_that_meddles_is_an_error_that_names_what_it_changed(
+    change: str, alone: list[dict[str, Any]]
+) -> None:
+    process = ProcessState()
+    first, *others = run(context(), {MEDDLES: {"change": change}}, *OTHERS)
+    assert first["status"] == "error"
+    assert change.rpartition(": ")[0] in first["error"]
+    assert "restored" in first["error"]
+    assert untimed(others) == alone
+    assert process.restore() == []
+
+
+@pytest.mark.parametrize("change", meddling.SILENT)
+def test_a_measure_that_does_no_harm_is_believed(change: str, alone: list[dict[str, Any]]) -> None:
+    process = ProcessState()
+    first, *others = run(context(), {MEDDLES: {"change": change}}, *OTHERS)
+    assert first["status"] == "ok", first["error"]
+    assert untimed(others) == alone
+    assert process.restore() == []
+
+
+@pytest.mark.parametrize("change", list(meddling.CHANGES)[::5])
+def test_results_that_were_shared_before_stay_right(
+    change: str, alone: list[dict[str, Any]]
+) -> None:
+    first, *rows = untimed(run(context(), "gradient_norm", {MEDDLES: {"change": change}}, *OTHERS))
+    others = [row for row in [first, *rows] if not row["request"].startswith(MEDDLES)]
+    assert len(others) == len(alone)
+    assert all(row in alone for row in others)
+
+
+def test_what_is_computed_on_a_moved_network_is_not_shared(alone: list[dict[str, Any]]) -> None:
+    moved = "tests.measures.meddling:moves_and_returns"
+    first, *others = run(context(), moved, *OTHERS)
+    # Adding one and taking it away again is not exact, so it may or may not be believed.
+    assert first["status"] in {"ok", "error"}
+    assert untimed(others) == alone
+
+
+def test_random_numbers_are_the_same_whatever_ran_before() -> None:
+    draws = "tests.measures.meddling:draws"
+    (one,) = run(context(), draws)
+    torch.manual_seed(5)
+    *_, other = run(context(), "margin", {MEDDLES: {"change": "seeds"}}, draws)
+    assert one["value"] == other["value"]
+    assert one["status"] == "ok"
+
+
+def of(model: nn.Module) -> MeasureContext:
+    return MeasureContext(model, random_dataset((5,), 14, 3), CROSS_ENTROPY)
+
+
+def test_a_network_that_counts_its_calls_is_measured() -> None:
+    process = ProcessState()
+    model = of(meddling.ChangesByItself())
+    rows = run(model, *OTHERS, {MEDDLES: {"change": "backward"}})
+    assert "error" not in {row["status"] for row in rows}, [row["error"] for row in rows]
+    assert model.model.seen == []
+    assert model.model.calls == 0
+    assert process.restore() == []
+
+
+def test_a_network_that_moves_has_no_value() -> None:
+    for row in run(of(meddling.MovesItself()), "margin", "norms"):
+        if row["request"].startswith("margin"):
+            assert row["status"] == "error"
+            assert "the network's weights (linear.weight)" in row["error"]
