@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.network import in_precision
 
 MANY, FEW = 8, 5
 """The two numbers of examples."""
@@ -25,11 +26,14 @@ Place = Tensor | GradientEdge
 
 
 def probe_examples(context: MeasureContext, n: int = MANY) -> Tensor:
-    """``n`` training inputs, spread evenly over the split; the same again if there are fewer."""
+    """A copy of ``n`` training inputs, spread evenly over the split.
+
+    They are the same again if there are fewer; real ones are in the context's precision.
+    """
     inputs, _ = context.data("train")
     total = len(inputs)
     places = torch.arange(n) * total // n if n <= total else torch.arange(n) % total
-    return inputs[places.to(inputs.device)].to(context.dtype)
+    return in_precision(inputs[places.to(inputs.device)], context.dtype)
 
 
 def follow_examples(many: Sequence[int], few: Sequence[int]) -> bool:
