@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -135,7 +134,7 @@ def precision_problem(
 
 def _failure(model: nn.Module, inputs: Tensor, dtype: torch.dtype) -> str | None:
     try:
-        network = converted(deepcopy(model), dtype=dtype)
+        network = converted(copy_with_ties(model, "the network"), dtype=dtype)
         with torch.no_grad():
             network(in_precision(inputs, dtype))
     except Exception as error:  # the user's own code, which may raise anything

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -168,9 +168,11 @@ class _Sentence:
     faults: set[Fault] = field(default_factory=set)
     rounding: float = 1e-5
     layers: int = 0
+    linear: bool = False  # Whether it keeps to what is piecewise linear, but for single words.
 
     def case(self, seed: int) -> GrammarCase:
         draw = self.draw
+        self.linear = draw.random() < 0.5
         classes = draw.choice([2, 3, 3, 4])
         kind = draw.choice(["vector", "vector", "vector", "image", "sequence", "sequence", "ids"])
         n = draw.randint(5, 8)
@@ -263,10 +265,19 @@ class _Sentence:
         self.words.append(word)
         self.network.steps.append(step)
 
+    def pick(self, words: Iterable[str], linear: Collection[str]) -> str:
+        """One of ``words``; mostly one that keeps logits piecewise linear where that is wished."""
+        among = sorted(words)
+        if self.linear and self.draw.random() < 0.85:
+            among = [word for word in among if word in linear]
+        return self.draw.choice(among)
+
     def _production(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        rules = {1: _VECTOR, 2: _SEQUENCE, 3: _IMAGE}[len(shape)]
+        rules: Sequence[Rule] = {1: _VECTOR, 2: _SEQUENCE, 3: _IMAGE}[len(shape)]
+        if self.linear and self.draw.random() < 0.8:
+            rules = [rule for rule in rules if rule in _LINEAR_RULES]
         if self.draw.random() < 0.35:
-            rules = _ANY
+            rules = _ANY  # hooks, states, casts and faults among them
         rule = self.draw.choice(rules)
         word, step, shape = rule(self, shape)
         self._say(word, step)
@@ -400,9 +411,32 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "Identity": nn.Identity,
 }
 
+_LINEAR_ACTIVATIONS = frozenset(
+    {"ReLU", "ReLU in place", "LeakyReLU", "Hardtanh", "PReLU", "Dropout", "Identity"}
+)
+_LINEAR_FUNCTIONS = frozenset(
+    {
+        "relu_", "abs", "cumsum", "sort", "relu of a copy", "dropout in eval", "fft", "where",
+        "only if a tensor", "linear if traced", "written through a view",
+    }
+)  # fmt: skip
+_LINEAR_USES = frozenset(
+    {
+        "scaled by a parameter", "shifted by a parameter", "shifted in place",
+        "scaled by a sum", "thresholded by a parameter", "a constant written by a parameter",
+        "a constant written by a parameter, used twice", "made of a parameter, changed between uses",
+        "one feature scaled in place", "a constant that requires grad",
+        "a constant multiplied in a loop", "weight used outside", "only outside", "residual",
+        "residual in place", "weight minus its mean", "half of the layer", "layer under two names",
+        "tied weights", "decoder of the encoder", "experts, one example at a time",
+        "experts, by masks", "experts, both",
+    }
+)  # fmt: skip
+"""Those that are, and those that look like it: a proof must tell them apart."""
+
 
 def _activation(s: _Sentence, shape: tuple[int, ...]) -> Any:
-    word = s.draw.choice(list(_ACTIVATIONS))
+    word = s.pick(_ACTIVATIONS, _LINEAR_ACTIVATIONS)
     name = s.add(_ACTIVATIONS[word]())
     # In place on the input itself, where it is the first step: networks may do that.
     return word, lambda m, h: m.get_submodule(name)(h), shape
@@ -433,7 +467,7 @@ def _function(s: _Sentence, shape: tuple[int, ...]) -> Any:
         "written by index": _write_index,
         "checkpointed": lambda m, h: checkpoint(torch.tanh, h, use_reentrant=False),
     }  # fmt: skip
-    word = s.draw.choice(list(functions))
+    word = s.pick(functions, _LINEAR_FUNCTIONS)
     return word, functions[word], shape
 
 
@@ -445,7 +479,7 @@ def _write_view(m: Network, h: Tensor) -> Tensor:
 
 def _write_index(m: Network, h: Tensor) -> Tensor:
     h = h + 0.0
-    h[..., 0] = h[..., -1].sin()
+    h[..., 0] = h[..., -1].clone().sin()
     return h
 
 
@@ -508,7 +542,7 @@ def _with_parameter(s: _Sentence, shape: tuple[int, ...]) -> Any:
         "a constant that requires grad": cumulated,
         "a constant multiplied in a loop": looped,
     }
-    word = s.draw.choice(list(uses))
+    word = s.pick(uses, _LINEAR_USES)
     return word, uses[word], shape
 
 
@@ -617,7 +651,7 @@ def _odd_linear(s: _Sentence, shape: tuple[int, ...]) -> Any:
 def _shared(s: _Sentence, shape: tuple[int, ...]) -> Any:
     d = shape[-1]
     first = s.add(nn.Linear(d, d))
-    act = s.draw.choice([torch.relu, torch.tanh])
+    act = torch.relu if s.linear else s.draw.choice([torch.relu, torch.tanh])
 
     def get(m: Network) -> Any:
         return m.get_submodule(first)
@@ -637,7 +671,7 @@ def _shared(s: _Sentence, shape: tuple[int, ...]) -> Any:
         "weight minus its mean": lambda m, h: F.linear(h, get(m).weight - get(m).weight.mean()),
         "half of the layer": lambda m, h: F.linear(h, torch.cat([get(m).weight[:1], get(m).weight[1:] * 2])),
     }  # fmt: skip
-    word = s.draw.choice(list(uses))
+    word = s.pick(uses, _LINEAR_USES)
     if word == "layer under two names":
         s.network.add_module(again, get(s.network))
     if word == "tied weights":
@@ -664,7 +698,8 @@ def _vector_norm(s: _Sentence, shape: tuple[int, ...]) -> Any:
         "GroupNorm": lambda: nn.GroupNorm(1, d),
         "RMSNorm": lambda: nn.RMSNorm(d),
     }
-    word = s.draw.choice([*kinds, "BatchNorm1d", "BatchNorm1d", "LayerNorm"])
+    often = "BatchNorm1d" if s.linear else "LayerNorm"
+    word = s.draw.choice([*kinds, often, often, often])
     if "," in word or "training" in word:
         s.faults.add("mixes")
     norm = kinds[word]()
@@ -702,7 +737,7 @@ def _experts(s: _Sentence, shape: tuple[int, ...]) -> Any:
         "gated": lambda m, h: m.get_submodule(first)(h) * m.get_submodule(second)(h).sigmoid(),
         "product of two layers": lambda m, h: m.get_submodule(first)(h) * m.get_submodule(second)(h),
     }  # fmt: skip
-    word = s.draw.choice(list(uses))
+    word = s.pick(uses, _LINEAR_USES)
     return word, uses[word], shape
 
 
@@ -844,3 +879,8 @@ def _flatten(s: _Sentence, shape: tuple[int, ...]) -> Any:
 
 
 _IMAGE = _often((_convolution, 5), (_image_layer, 4), (_activation, 2), (_flatten, 1))
+
+_LINEAR_RULES = frozenset(
+    {_linear, _shared, _vector_norm, _experts, _activation, _convolution, _convolution_1d,
+     _over_time, _image_layer, _flatten}
+)  # fmt: skip
