@@ -31,7 +31,7 @@ from orchestrator.study.training_options import CrossEntropyOptions, MseOptions
 from orchestrator.training import build_loss
 from orchestrator.training.losses import Loss
 from tests.measures.grammar import GrammarCase, grammar_case
-from tests.measures.grammar_reference import RHO, Expected, Key, expected_values
+from tests.measures.grammar.reference import RHO, Expected, Key, expected_values
 
 ALL = 10_000
 SLICE = 25
@@ -139,8 +139,10 @@ def _differing(rows: list[Any], again: list[Any], rounding: float) -> Iterator[s
         # Common probes: the noise is common, too, and cancels in the difference.
         size = abs(a) + abs(b) + errors + 1e-3
         if abs(a - b) > max(rounding, 1e-7) * size:
-            yield f"{row['request']}: {row['measure']} {row['split']} is {a:.9g} in passes of 3, " \
-                  f"{b:.9g} in one"
+            yield (
+                f"{row['request']}: {row['measure']} {row['split']} is {a:.9g} in passes of 3, "
+                f"{b:.9g} in one"
+            )
 
 
 @pytest.mark.parametrize("seed", range(SLICE))
@@ -180,6 +182,6 @@ def test_a_case_is_the_same_for_one_seed() -> None:
 def test_most_values_are_known_and_judged() -> None:
     """A grammar whose every case is undecided would show nothing."""
     cases = [case for case in map(grammar_case, range(60)) if not case.faults][:15]
-    names = [set(name for name, *_ in expected_values(case)[0]) for case in cases]
+    names = [{name for name, *_ in expected_values(case)[0]} for case in cases]
     for name in ("gradient_norm", "hessian_trace", "ggn_trace", "fisher_trace"):
         assert sum(name in found for found in names) >= 0.6 * len(cases), name
