@@ -20,6 +20,10 @@ STEP = 1e-6
 """Of central differences."""
 _DISAGREEMENT = 1e-5
 RHO = 0.05
+OF_EXAMPLES = frozenset({"ggn_trace", "fisher_trace", "empirical_fisher_trace", "gradient_noise"})
+"""Measures that there are not where the logits of an example depend on others."""
+OF_LOGITS = OF_EXAMPLES | {"margin_mean", "gradient_norm", "hessian_trace", "sam_sharpness"}
+"""Measures that there are not where logits are random."""
 
 
 @dataclass(frozen=True)
@@ -79,29 +83,38 @@ class Reference:
         found = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         return torch.cat([g.reshape(-1) for g in found])
 
+    def is_random(self) -> bool:
+        """Whether another pass over the same examples gives other logits."""
+        with torch.no_grad():
+            first, x = self.logits(), self.inputs["train"]
+            return any(not torch.allclose(self.model(x.clone()), first) for _ in range(5))
+
     def separate(self) -> bool:
         """Whether each example has the logits by itself that it has among others."""
         x = self.inputs["train"]
         with torch.no_grad():
-            alone = torch.cat([self.logits(x=one[None]) for one in x])
+            try:
+                alone = torch.cat([self.logits(x=one[None]) for one in x])
+            except ValueError:  # no variance of a single example
+                return False
             return torch.allclose(alone, self.logits(), rtol=1e-9, atol=1e-10)
 
 
-def expected_values(case: GrammarCase) -> tuple[dict[Key, Expected], set[str]]:
+def expected_values(case: GrammarCase) -> tuple[dict[Key, Expected], frozenset[str]]:
     """What rows of a case must say, where that is known, and which measures there cannot be.
 
     Returns:
         Values by measure, variant (``*`` for any but those of a single parameter) and split;
         parameters' shares have their number as ``#0``. And names of measures that are undefined.
     """
-    if "random" in case.faults:
-        return {}, {"gradient_norm", "hessian_trace", "margin_mean", "ggn_trace", "fisher_trace"}
     reference = Reference(case)
+    if "random" in case.faults:
+        return {}, OF_LOGITS if reference.is_random() else frozenset()
     found = _Found(case.relative_rounding)
     _of_weights(reference, found)
     _of_logits(reference, found)
-    mixes = "mixes" in case.faults
-    if not mixes and not reference.separate():
+    mixes = not reference.separate()
+    if mixes and "mixes" not in case.faults:
         raise AssertionError(f"{case} mixes its examples")
     slopes = _differences(lambda theta: reference.logits(theta), reference.theta)
     if slopes is not None:
@@ -112,8 +125,7 @@ def expected_values(case: GrammarCase) -> tuple[dict[Key, Expected], set[str]]:
             _of_hessian(reference, hessian, found)
     if not mixes:
         _of_inputs(reference, found)
-    undefined = {"ggn_trace", "fisher_trace", "empirical_fisher_trace", "gradient_noise"}
-    return found.values, undefined if mixes else set()
+    return found.values, OF_EXAMPLES if mixes else frozenset()
 
 
 class _Found:
