@@ -66,8 +66,7 @@ LINEAR_USES = frozenset(
         "one feature scaled in place", "a constant that requires grad",
         "a constant multiplied in a loop", "weight used outside", "only outside", "residual",
         "residual in place", "weight minus its mean", "half of the layer", "layer under two names",
-        "tied weights", "decoder of the encoder", "experts, one example at a time",
-        "experts, by masks", "experts, both",
+        "tied weights", "decoder of the encoder", "experts, both",
     }
 )  # fmt: skip
 """Those that are, and those that look like it: a proof must tell them apart."""
@@ -81,6 +80,7 @@ def activation(s: Sentence, shape: tuple[int, ...]) -> Any:
 
 
 def _function(s: Sentence, shape: tuple[int, ...]) -> Any:
+    ones = [1] * len(shape)
     functions: dict[str, Step] = {
         "relu_": lambda m, h: (h * 1).relu_(),
         "square": lambda m, h: h.square(),
@@ -97,7 +97,7 @@ def _function(s: Sentence, shape: tuple[int, ...]) -> Any:
         "through complex": lambda m, h: torch.view_as_real(torch.complex(h, h.tanh())).sum(-1),
         "where": lambda m, h: torch.where(h > 0.1, h, 0.3 * h),
         "branch of an example": lambda m, h: torch.where(
-            h.flatten(1).sum(1).view(-1, *[1] * (h.ndim - 1)) > 0, h.tanh(), 0.5 * h
+            h.flatten(1).sum(1).view(-1, *ones) > 0, h.tanh(), 0.5 * h
         ),
         "only if a tensor": lambda m, h: h.tanh() if isinstance(h, Tensor) else h,
         "linear if traced": lambda m, h: 2 * h if is_fx_symbolic_tracing() else h.sigmoid(),

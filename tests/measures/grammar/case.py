@@ -79,6 +79,9 @@ def grammar_case(seed: int) -> GrammarCase:
     raise AssertionError(f"seed {seed}: no small network")
 
 
+_LAST: dict[int, Step] = {2: lambda m, h: h[..., -1], 3: lambda m, h: h[:, :, -1, -1]}
+
+
 def _can_train(case: GrammarCase) -> bool:
     """Whether autograd has a gradient, which some changes in place forbid."""
     x, y = case.dataset.train_x.clone(), case.dataset.train_y
@@ -117,7 +120,7 @@ class _Drawn(Sentence):
 
     def case(self, seed: int) -> GrammarCase:
         draw = self.draw
-        self.linear = draw.random() < 0.5
+        self.linear = draw.random() < 0.6
         classes = draw.choice([2, 3, 3, 4])
         kind = draw.choice(["vector", "vector", "vector", "image", "sequence", "sequence", "ids"])
         n = draw.randint(5, 8)
@@ -204,7 +207,7 @@ class _Drawn(Sentence):
             self.say("max over pixels", lambda m, h: F.adaptive_max_pool2d(h, 1).flatten(1))
             return (shape[0],)
         if axis == "last":
-            self.say("last position", lambda m, h: h[..., -1] if h.ndim == 3 else h[:, :, -1, -1])
+            self.say("last position", _LAST[len(shape)])
             return (shape[0],)
         self.say("flatten", lambda m, h: h.flatten(1))
         size = 1
