@@ -208,6 +208,11 @@ FOREIGN_PRIVATE = {
     "_derive_autoscaling_config_from_ray_cr": "what KubeRay's autoscaler reads",
     "_bound": "the arguments of a placement group factory",
     "_local_tuner": "what Ray Tune pickles",
+    "_started_actors": "the processes that Ray Tune may use again",
+    "_C": "what PyTorch keeps per process and shows nowhere else: modes, hooks of saved tensors",
+    "_autograd": "the same",
+    "_top_saved_tensors_default_hooks": "the same",
+    "_len_torch_function_stack": "the same",
 }
 
 

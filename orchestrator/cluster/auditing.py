@@ -105,7 +105,7 @@ def _audit_snapshot(
     config = TrialConfig.model_validate_json(order.config)
     import_trial_parts(config)
     dataset = data.load(config.data, device)
-    subject = _subject(order, results, study, config, dataset, device)
+    subject = audited_network(order, results, study, config, dataset, device)
     checkpoint = order.checkpoint
     findings: Findings = {}
     if study.measuring.trust_checks:
@@ -121,7 +121,7 @@ def _audit_snapshot(
     write_part(results, "audit", rows, str(checkpoint["checkpoint_id"]))
 
 
-def _subject(
+def audited_network(
     order: AuditOrder,
     folder: ResultsFolder,
     study: Study,
@@ -129,6 +129,7 @@ def _subject(
     dataset: Dataset,
     device: str,
 ) -> Audited:
+    """The network of an order's snapshot, as its audit takes it."""
     checkpoint = order.checkpoint
     model = build_model(
         config.model, dataset.input_shape, dataset.classes, order.seed, dataset.train_x.dtype

@@ -25,15 +25,13 @@ Place = Tensor | GradientEdge
 """A tensor in a graph, or the edge at which its gradient arrives."""
 
 
-def probe_examples(context: MeasureContext, n: int = MANY) -> Tensor:
-    """A copy of ``n`` training inputs, spread evenly over the split.
-
-    They are the same again if there are fewer; real ones are in the context's precision.
-    """
-    inputs, _ = context.data("train")
+def probe_examples(context: MeasureContext, n: int = MANY) -> tuple[Tensor, Tensor]:
+    """``n`` training inputs and labels, spread evenly over the split; repeated if it has fewer."""
+    inputs, labels = context.data("train")
     total = len(inputs)
     places = torch.arange(n) * total // n if n <= total else torch.arange(n) % total
-    return in_precision(inputs[places.to(inputs.device)], context.dtype)
+    places = places.to(inputs.device)
+    return in_precision(inputs[places], context.dtype), labels[places]
 
 
 def follow_examples(many: Sequence[int], few: Sequence[int]) -> bool:

@@ -16,6 +16,10 @@ from orchestrator.models.shared_tensors import call_with, copy_with_ties, tensor
 from orchestrator.models.wrappers import eagerly, refuse_scripted, unwrapped
 
 
+class WrongPrecision(MeasureError):
+    """A network that runs in float32, but not in the precision of its measures."""
+
+
 class MeasuredNetwork:
     """A copy of a network in eval mode, without wrappers, in the precision of its measures.
 
@@ -47,7 +51,7 @@ class MeasuredNetwork:
                 of a shared tensor is enough.
 
         Raises:
-            MeasureError: If the network runs in float32, but not in the precision of its measures.
+            WrongPrecision: If it runs in float32, but not in the precision of its measures.
         """
         if self._copies:  # Not a leaf either, so that the copy can be written into.
             inputs = inputs.clone()
@@ -63,7 +67,7 @@ class MeasuredNetwork:
             reason = precision_problem(self.module, self._sample, self._dtype)
             if reason is None:
                 raise
-            raise MeasureError(*reason) from error
+            raise WrongPrecision(*reason) from error
         if isinstance(logits, Tensor):
             self._logits_dtype = logits.dtype
         return logits

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from itertools import combinations
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from torch.func import functional_call
 from torch.nn.parameter import is_lazy
 
 from orchestrator.errors import ModelError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def tensor_sites(model: nn.Module) -> dict[str, tuple[str, ...]]:
@@ -86,7 +88,7 @@ def tie_equal_memory(model: nn.Module, where: str) -> None:
     _refuse_overlaps(model, where)
 
 
-def copy_with_ties(model: nn.Module, where: str) -> nn.Module:
+def copy_with_ties(model: Network, where: str) -> Network:
     """A deep copy in which tensors are tied as by :func:`tie_equal_memory`.
 
     ``copy.deepcopy`` alone gives each parameter memory of its own.

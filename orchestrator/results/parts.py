@@ -173,7 +173,7 @@ def _examine_table(folder: ResultsFolder, table: str, paths: Sequence[Path]) -> 
 
     def examine(start: int) -> list[Part | None]:
         return [
-            _examine(
+            examine_file(
                 path, origin / path.name, Place(results, table, path.stem), columns, before, now
             )
             for path in paths[start : start + FILES_A_TASK]
@@ -190,7 +190,7 @@ def _examine_table(folder: ResultsFolder, table: str, paths: Sequence[Path]) -> 
     return [part for part in parts if part.damage or part.path.name != SCHEMA_FILE]
 
 
-def _examine(
+def examine_file(
     path: Path, origin: Location, place: Place, columns: _Columns, before: _Known, now: _Known
 ) -> Part | None:
     """The part at ``path``, noted in ``now`` if it is whole; None if it is gone."""

@@ -8,6 +8,7 @@ import pytest
 from orchestrator.cluster import auditing, measurer, planning
 from orchestrator.cluster.audit_backlog import AuditOrder
 from orchestrator.cluster.measure_order import MeasureOrder
+from orchestrator.cluster.trust import ShapeChecks
 from orchestrator.data import Dataset, load_dataset
 from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder
@@ -17,6 +18,7 @@ from orchestrator.study.trials import Trial, expand_trials
 
 STUDY = """\
 study: seeded
+measuring: {trust_checks: false}
 data: {name: mnist1d, train_size: 60}
 model: {name: mlp, width: 3, depth: 1}
 training: {stop: {epochs: 1}}
@@ -61,7 +63,8 @@ def test_measurers_give_each_trial_numbers_of_its_own(
         checkpoint = CHECKPOINT | {"step": step, "reason": "epoch"}
         requests = tuple(study.requests)
         order = MeasureOrder(checkpoint, trial.seed, trial.config.model_dump_json(), requests)
-        measurer.measure(order, ResultsFolder(tmp_path), study, Data(), "cpu")  # type: ignore[arg-type]
+        checks = ShapeChecks(ResultsFolder(tmp_path), study, Data(), "cpu")  # type: ignore[arg-type]
+        measurer.measure(order, ResultsFolder(tmp_path), study, Data(), "cpu", checks)  # type: ignore[arg-type]
         (seeds,) = {row["seed"] for row in stored[-1]}
         assert seeds == 0  # the column is the probes' seed
         return numbers(stored[-1])
@@ -83,13 +86,13 @@ def test_audits_and_plans_know_the_seed_too(
     model = build_model(trial.config.model, data.input_shape, data.classes, trial.seed)
     monkeypatch.setattr(auditing, "read_snapshot", lambda *given: model.state_dict())
     order = AuditOrder(CHECKPOINT, trial.seed, trial.config.model_dump_json())
-    subject = auditing._subject(
+    subject = auditing.audited_network(
         order, ResultsFolder(tmp_path), study, trial.config, data, device="cpu"
     )
     assert subject.context().trial_seed == trial.seed == 1
     seen: list[int] = []
 
-    def record(context: Any, requests: Any) -> list[Any]:
+    def record(context: Any, requests: Any, findings: Any) -> list[Any]:
         seen.append(context.trial_seed)
         return []
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from _pytest.mark import ParameterSet
 from torch import Tensor, nn
 
 from orchestrator.data import Dataset
@@ -54,7 +54,7 @@ class Pair:
         return Dataset("odd", x[:examples], y[:examples], x[examples:], y[examples:], CLASSES, "")
 
 
-def some(pairs: Sequence[Pair]) -> list[ParameterSet]:
+def some(pairs: Sequence[Pair]) -> list[Any]:
     """Pairs as parameters of a test, those that are not in ``OFTEN`` marked as slow."""
     return [
         pytest.param(pair, id=pair.name, marks=() if pair.name in OFTEN else pytest.mark.slow)

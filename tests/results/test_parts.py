@@ -166,6 +166,6 @@ def test_parts_that_a_compaction_removes_meanwhile_are_not_missed(
     monkeypatch.setattr(
         parts.os, "listdir", lambda directory: [*original(directory), f"{len(listings)}.parquet"]
     )
-    monkeypatch.setattr(parts, "_examine", lambda *_: listings.append([]))
+    monkeypatch.setattr(parts, "examine_file", lambda *_: listings.append([]))
     with pytest.raises(FilesGoneError, match="vanish"):
         whole_parts(filled)

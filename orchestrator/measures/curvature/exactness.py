@@ -49,7 +49,7 @@ def verify_exactness(context: MeasureContext) -> str | None:
 
 def _curved_parameter(context: MeasureContext) -> str | None:
     """The first parameter tensor in which the logits are not affine."""
-    x = probe_examples(context, min(_EXAMPLES, context.n_examples("train")))
+    x, _ = probe_examples(context, min(_EXAMPLES, context.n_examples("train")))
     parameters = list(context.parameters.values())
     generator = context.generator("exactness")
     with torch.enable_grad():

@@ -107,19 +107,21 @@ def mixing_layers(context: MeasureContext) -> frozenset[int]:
     such pass calls is among them; usually there are none.
 
     Raises:
-        MeasureError: If logits of one example depend on other examples, so that there are no
-            gradients of single examples.
+        MeasureError: If logits or loss of one example depend on other examples, so that there are
+            no gradients of single examples.
     """
 
     def compute() -> frozenset[int]:
-        x = probe_examples(context)
+        x, y = probe_examples(context)
         if x.is_floating_point():
             x = x.requires_grad_()
         with torch.enable_grad(), tapped(context.model) as taps:
             logits = context.forward(x.clone())
         with torch.no_grad(), tapped(context.model) as fewer:
             alone = context.forward(x[:FEW].detach().clone())
-        _refuse_difference(logits[:FEW].detach(), alone)
+        _refuse_difference("logits", logits[:FEW].detach(), alone)
+        losses = (context.loss.per_example(logits[:n].detach(), y[:n]) for n in (len(y), FEW))
+        _refuse_difference("the loss", *(loss[:FEW].detach() for loss in losses))
         shapes = {id(tap.module): tap.inputs.shape for tap in fewer}
         usable = [
             tap
@@ -129,23 +131,24 @@ def mixing_layers(context: MeasureContext) -> frozenset[int]:
         arriving: list[Tensor | GradientEdge] = [tap.edge for tap in usable if tap.edge is not None]
         inputs, *layers = separate_rows(logits, [x if x.requires_grad else logits, *arriving])
         if not inputs:
-            raise _mixed()
+            raise _mixed("logits")
         separate = {id(tap.module) for tap, own in zip(usable, layers, strict=True) if own}
         return frozenset(map(id, filter(_plain, context.model.modules()))) - separate
 
     return context.shared("mixing_layers", compute)
 
 
-def _refuse_difference(together: Tensor, alone: Tensor) -> None:
-    """Refuse logits that change by more than rounding with the number of examples in a pass."""
+def _refuse_difference(what: str, together: Tensor, alone: Tensor) -> None:
+    """Refuse values that change by more than rounding with the number of examples in a pass."""
     tolerance = torch.finfo(together.dtype).eps ** 0.5 * together.abs().amax()
     if ((together - alone).abs() > tolerance).any():
-        raise _mixed()
+        raise _mixed(what)
 
 
-def _mixed() -> MeasureError:
+def _mixed(what: str) -> MeasureError:
+    verb = "depends" if what == "the loss" else "depend"
     return MeasureError(
-        "logits of one example depend on the other examples of its pass, so that "
+        f"{what} of one example {verb} on the other examples of its pass, so that "
         "there is no gradient of a single example"
     )
 

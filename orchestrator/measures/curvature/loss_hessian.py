@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from orchestrator.measures.context import PerExampleLoss
+from orchestrator.measures.derivatives import require_second_derivatives
 
 MOST_SQUARES = 256
 """Where the Hessian of an example has more squares, measures that may choose draw random ones."""
@@ -132,6 +133,7 @@ def autograd_hessian(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> Lo
         (gradient,) = torch.autograd.grad(total, logits, create_graph=True)
     if not gradient.requires_grad:  # piecewise linear in the logits
         return LossHessian(logits.new_zeros(0, *logits.shape), None)
+    require_second_derivatives([gradient])
     rows = [
         torch.autograd.grad(gradient[:, c].sum(), logits, retain_graph=True)[0]
         for c in range(logits.shape[1])
@@ -207,5 +209,6 @@ def loss_hessian_product(
         (gradient,) = torch.autograd.grad(total, logits, create_graph=True)
     if not gradient.requires_grad:  # piecewise linear in the logits
         return torch.zeros_like(vectors)
+    require_second_derivatives([gradient])
     (product,) = torch.autograd.grad(gradient, logits, vectors)
     return product

@@ -159,7 +159,7 @@ def _shown(context: MeasureContext, modules: list[nn.Module]) -> list[_Call]:
     """
 
     def compute() -> list[_Call]:
-        x = probe_examples(context)
+        x, _ = probe_examples(context)
         logits, calls = _called(context, x, modules)
         _, fewer = _called(context, x[:FEW], modules)
         if not calls:

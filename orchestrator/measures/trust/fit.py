@@ -9,6 +9,7 @@ import torch
 
 from orchestrator.data.dataset import Split
 from orchestrator.errors import MeasureError, OrchestratorError
+from orchestrator.measures.network import WrongPrecision
 
 if TYPE_CHECKING:
     from orchestrator.measures.context import MeasureContext
@@ -55,10 +56,10 @@ def require_fitting(context: MeasureContext) -> None:
     try:
         with random_state_kept(context.device), torch.no_grad():
             logits = context.forward(inputs[:_TRIED_EXAMPLES].clone())
-    except OrchestratorError:
-        raise
-    except Exception:
-        return  # The check ``measuring_precision`` tells, for the measures that need passes.
+    except Exception as error:
+        if isinstance(error, OrchestratorError) and not isinstance(error, WrongPrecision):
+            raise
+        return  # The check ``measuring_precision`` reports it, for the measures that need passes.
     if not logits.is_floating_point():
         raise MeasureError(f"the logits are {logits.dtype}, expected floating-point numbers")
     if logits.shape[1] != classes:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.network import WrongPrecision
 from orchestrator.measures.trust.finding import Finding
 from orchestrator.measures.trust.subject import Subject, inputs_pass, stream
 
@@ -44,6 +45,8 @@ def measuring_precision(subject: Subject) -> Finding:
     wanted = _name(context.dtype)
     if logits is None:
         error = subject.raised
+        if isinstance(error, WrongPrecision):
+            return Finding("measuring_precision", "failed", error.message, error.hint)
         return Finding(
             "measuring_precision",
             "failed",

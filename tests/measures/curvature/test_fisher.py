@@ -270,10 +270,20 @@ class Branching(nn.Module):
         return x * self.gain if x.sum().item() > 0 else x * self.gain.square()
 
 
-def test_refuses_what_needs_single_gradients_that_cannot_be_had() -> None:
+def test_measures_what_branches_by_the_value_of_an_example() -> None:
     context = MeasureContext(Branching(), random_dataset((5,), 6, 5), CROSS_ENTROPY)
-    with pytest.raises(MeasureError, match=r"parameter 'gain' \(of Branching\)"):
-        found(context)
+    x, y = next(context.batches("train"))
+    squares = [
+        torch.autograd.grad(
+            context.loss.per_example(context.forward(one[None]), label[None]).sum(),
+            context.parameters["gain"],
+        )[0]
+        .square()
+        .sum()
+        for one, label in zip(x, y, strict=True)
+    ]
+    expected = torch.stack(squares).mean().item()
+    assert numbers(context)["empirical_fisher_trace"] == pytest.approx(expected)
 
 
 def test_leaves_the_network_as_it_was() -> None:

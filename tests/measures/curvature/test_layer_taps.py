@@ -109,6 +109,21 @@ def test_refuses_logits_that_depend_on_other_examples(mix: Callable[[Tensor], Te
         mixing_layers(context)
 
 
+class Contrastive:
+    """A loss in which every example is compared with the others of its pass."""
+
+    def per_example(self, logits: Tensor, labels: Tensor) -> Tensor:
+        others = (logits @ logits.T).log_softmax(1)
+        return -(others * (labels == labels[:, None])).mean(1)
+
+
+def test_refuses_a_loss_that_depends_on_other_examples() -> None:
+    data = random_dataset((4,), 9, 4)
+    context = MeasureContext(nn.Linear(4, 4), data, Contrastive())
+    with pytest.raises(MeasureError, match="the loss of one example depends on the other"):
+        mixing_layers(context)
+
+
 @pytest.mark.parametrize("examples", [1, 2, 7, 20])
 def test_few_examples_and_many_are_enough(examples: int) -> None:
     data = random_dataset((4,), examples, 4)

@@ -71,6 +71,10 @@ HONEST = {
     "cnn_on_blank_images": (zero_biases, (1, 6, 6)),
     "batch_norm": (lambda: nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), mlp(6, 6, 3)), (5,)),
     "group_norm": (lambda: nn.Sequential(nn.Linear(5, 6), nn.GroupNorm(2, 6), mlp(6, 6, 3)), (5,)),
+    "weight_norm": (
+        lambda: nn.Sequential(weight_norm(nn.Linear(5, 6)), nn.ReLU(), nn.Linear(6, 3)),
+        (5,),
+    ),
     "layer_norm": (lambda: nn.Sequential(nn.LayerNorm(5), mlp(5, 6, 3)), (5,)),
     "dropout": (lambda: nn.Sequential(nn.Linear(5, 9), nn.Dropout(0.5), nn.Linear(9, 3)), (5,)),
     "lstm": (lambda: Recurrent(nn.LSTM), (4, 3)),
@@ -171,6 +175,5 @@ INPUTS = {
     ),
 }  # fmt: skip
 SECOND = {
-    "weight_norm": lambda: nn.Sequential(weight_norm(nn.Linear(5, 6)), nn.ReLU(), nn.Linear(6, 3)),
     "wrong_second": _lambda(lambda s, x: s.b(_Squared.apply(s.a(x)))),
 }

@@ -126,7 +126,7 @@ def test_tensors_made_in_float32_are_told_with_the_precision_that_works():
     )
     finding = found(model, (6, 3))["measuring_precision"]
     assert finding.status == "failed"
-    assert "in float64 the network raises" in finding.reason
+    assert "runs in float32, but not in float64" in finding.reason
     assert "measuring: {dtype: float32}" in finding.hint
     single = found(model, (6, 3), dtype=torch.float32)
     assert single["measuring_precision"].status == "passed"
@@ -144,14 +144,13 @@ def test_logits_in_another_precision_are_told():
     }
 
 
-def test_a_loss_that_writes_into_its_logits_is_found():
+def test_a_loss_that_writes_works_on_copies():
     class Writing:
         def per_example(self, logits, labels):
             logits[torch.arange(len(labels)), labels] -= 2.0
             return F.cross_entropy(logits, labels, reduction="none")
 
-    finding = found(built(lambda: mlp(5, 6, 3)), loss=Writing())["data_unchanged"]
-    assert (finding.status, finding.hint) != ("passed", None)
+    assert not not_passed(found(built(lambda: mlp(5, 6, 3)), loss=Writing()))
 
 
 def test_checks_leave_the_context_and_the_random_state_alone():
@@ -169,7 +168,7 @@ def test_checks_leave_the_context_and_the_random_state_alone():
 def test_only_what_requires_a_failed_check_has_no_value():
     requests = {name: all_requests()[name] for name in ("margin", "hessian_trace", "norms")}
     context = MeasureContext(
-        built(SECOND["weight_norm"]), random_dataset((5,), 30, 3), CROSS_ENTROPY
+        built(SECOND["wrong_second"]), random_dataset((5,), 30, 3), CROSS_ENTROPY
     )
     rows = list(measure_snapshot(context, requests))
     status = {name: {r["status"] for r in rows if r["request"] == name} for name in requests}

@@ -12,6 +12,7 @@ from orchestrator.errors import ModelError
 from orchestrator.measures.trust.checks import network_findings, refuse_spoiled
 from orchestrator.measures.trust.finding import SPOILS_TRAINING
 from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.training import evaluation
 from tests.measures.cases import random_dataset
 
 MINE = "tests.measures.trust.test_training"
@@ -132,8 +133,6 @@ def mean_loss(logits, labels):
 @pytest.mark.parametrize(
     ("model", "check"),
     [
-        ("Writing", "data_unchanged"),
-        ("WritingInEvaluation", "data_unchanged"),
         ("Counting", "state_restores"),
         ("Forgetting", "state_restores"),
         ("Growing", "state_restores"),
@@ -148,12 +147,24 @@ def test_what_spoils_training_is_found_and_refused(model, check):
     assert refused.value.hint or check == "outputs_fit"
 
 
-@pytest.mark.parametrize(
-    ("loss", "check"), [("mean_loss", "outputs_fit"), ("writing_loss", "data_unchanged")]
-)
-def test_losses_that_spoil_training_are_found(loss, check):
-    findings = found("Net", {"name": f"{MINE}:{loss}"})
-    assert findings[check].status == "failed", findings
+@pytest.mark.parametrize("model", ["Writing", "WritingInEvaluation"])
+def test_writers_into_their_inputs_are_found_unless_they_get_copies(model, monkeypatch):
+    assert found(model)["data_unchanged"].status == "passed"
+    monkeypatch.setattr(evaluation, "may_write_into_inputs", lambda network: False)
+    findings = found(model)
+    assert findings["data_unchanged"].status == "failed"
+    with pytest.raises(ModelError, match=f"{model}', data unchanged: "):
+        refuse_spoiled(config(model)[0], findings)
+
+
+def test_a_loss_of_the_mean_is_found():
+    findings = found("Net", {"name": f"{MINE}:mean_loss"})
+    assert findings["outputs_fit"].status == "failed", findings
+
+
+def test_a_loss_that_writes_works_on_copies():
+    findings = found("Net", {"name": f"{MINE}:writing_loss"})
+    assert {findings[check].status for check in SPOILS_TRAINING} == {"passed"}
 
 
 @pytest.mark.parametrize("model", ["Net", "Remembering", "RandomInEvaluation"])
