@@ -33,6 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.network import in_precision
 from orchestrator.measures.network_state import (
     BY_ITSELF,
     GRADIENTS,
@@ -176,11 +177,13 @@ class Unchanged:
             numbers.seed(stream_seed(0, "alone"))
             process = ProcessState(functions=False)
             inputs, labels = self._context.data("train")
-            inputs = inputs[:_ALONE_ON].clone().to(self._context.dtype)
+            inputs = in_precision(inputs[:_ALONE_ON], self._context.dtype)
+            moved = {name: p.detach().clone() for name, p in self._context.parameters.items()}
             # What it raises, the measures have in their rows.
             with numbers.borrowed(), suppress(Exception):
                 with torch.no_grad():
                     self._context.model(inputs)
+                    self._context.forward(inputs, moved)  # as measures do: LSTMs cache weights
                 loss = self._context.loss.per_example(
                     self._context.model(inputs), labels[:_ALONE_ON]
                 )

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from orchestrator.data import Dataset
 from orchestrator.measures import MeasureContext
 from orchestrator.training.process_guard import ProcessState
 from tests.measures import meddling
@@ -98,3 +99,30 @@ def test_a_network_that_moves_has_no_value() -> None:
         if row["request"].startswith("margin"):
             assert row["status"] == "error"
             assert "the network's weights (linear.weight)" in row["error"]
+
+
+class Tokens(nn.Module):
+    """Token ids through a recurrent layer; it counts its calls."""
+
+    def __init__(self, recurrent: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.embed, self.layer = nn.Embedding(4, 3), recurrent(3, 3, batch_first=True)
+        self.head = nn.Linear(3, 3)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        logits: torch.Tensor = self.head(self.layer(self.embed(x))[0][:, -1])
+        return logits
+
+
+@pytest.mark.parametrize("recurrent", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_network_of_token_ids_that_keeps_caches_and_counts_is_measured(
+    recurrent: type[nn.RNNBase],
+) -> None:
+    torch.manual_seed(0)
+    x, y = torch.randint(0, 4, (12, 5)), torch.arange(12) % 3
+    dataset = Dataset("ids", x[:8], y[:8], x[8:], y[8:], 3, "")
+    subject = MeasureContext(Tokens(recurrent), dataset, CROSS_ENTROPY)
+    rows = run(subject, "gradient_norm", "hessian_trace", "ggn_trace", "fisher", "sam_sharpness")
+    assert {row["status"] for row in rows} == {"ok"}, [row["error"] for row in rows]

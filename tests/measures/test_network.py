@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -171,6 +172,17 @@ def test_a_network_that_runs_in_float32_only_says_what_to_do() -> None:
     assert {row["status"] for row in found} == {"ok"}
     assert precision_problem(Start(like_inputs=True), DATA.train_x[:2], torch.float64) is None
     assert precision_problem(Start(), DATA.train_x[:2], torch.float32) is None
+
+
+def test_the_precision_problem_is_found_behind_a_weight_that_a_pass_left_behind() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model = nn.utils.weight_norm(nn.Linear(3, 3))
+    network = nn.Sequential(model, Start()).eval()
+    network(DATA.train_x[:2])
+    found = precision_problem(network, DATA.train_x[:2], torch.float64)
+    assert found is not None
+    assert "runs in float32, but not in float64" in found[0]
 
 
 def test_other_errors_of_the_network_stay_its_own() -> None:

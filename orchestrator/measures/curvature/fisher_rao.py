@@ -11,6 +11,7 @@ from torch import Tensor
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.gauss_newton import logit_derivative
+from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import FisherRaoNormOptions
 
 
@@ -50,6 +51,7 @@ class FisherRaoNorm(Measure):
     """
 
     version = 2
+    requires = PARAMETER_GRADIENTS
     entries = (
         CatalogEntry(
             measure="fisher_rao_norm",

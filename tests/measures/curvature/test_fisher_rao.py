@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
 from orchestrator.data import Dataset
+from orchestrator.measures import measure_snapshot
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm, radial_derivative
 from orchestrator.study.measure_options.curvature import FisherRaoNormOptions
@@ -142,3 +143,25 @@ def test_a_network_that_diverged_says_so() -> None:
     (value,) = MEASURE.compute(MeasureContext(model, random_dataset((5,), 4, 3), CROSS_ENTROPY))
     assert isnan(value.value)
     assert "not finite" in str(value.reason)
+
+
+class Hidden(nn.Module):
+    """Its first layer moves the logits, but autograd does not see it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            x = self.first(x).tanh()
+        logits: Tensor = self.head(x)
+        return logits
+
+
+def test_hidden_gradients_have_no_norm() -> None:
+    context = MeasureContext(Hidden(), random_dataset((5,), 8, 3), CROSS_ENTROPY)
+    options = {"norm": FisherRaoNormOptions(name="fisher_rao_norm")}
+    (row,) = measure_snapshot(context, options)
+    assert row["status"] == "error"
+    assert "parameter_gradients" in row["error"]
