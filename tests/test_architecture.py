@@ -209,6 +209,8 @@ FOREIGN_PRIVATE = {
     "_bound": "the arguments of a placement group factory",
     "_local_tuner": "what Ray Tune pickles",
     "_started_actors": "the processes that Ray Tune may use again",
+    "_BatchNorm": "the base of all batch normalization of PyTorch",
+    "_symbolic_trace": "whether torch.fx traces",
     "_C": "what PyTorch keeps per process and shows nowhere else: modes, hooks of saved tensors",
     "_autograd": "the same",
     "_top_saved_tensors_default_hooks": "the same",

@@ -77,7 +77,8 @@ def plan_study(
     snapshot_bytes: dict[str, int] = {}
     costs: dict[tuple[str, str], float] = {}
     checked: dict[str, Findings] = {}
-    required = required_checks(study.measures) if study.measuring.trust_checks else frozenset()
+    checking = probe and study.measuring.trust_checks
+    required = required_checks(study.measures) if checking else frozenset()
     trains_on = {
         condition: _device(study.needs_of(trial.config).gpus)
         for condition, trial in conditions.items()
@@ -97,9 +98,10 @@ def plan_study(
             measuring = measuring_shape(trial.config), measures_on
             shape = measuring[0]
             if study.measuring.trust_checks and shape not in checked:
-                checked[shape] = network_findings(
-                    trial.config, dataset, study.measuring, required, measures_on
-                )
+                with left_as_found(functions=False):
+                    checked[shape] = network_findings(
+                        trial.config, dataset, study.measuring, required, measures_on
+                    )
                 refuse_spoiled(trial.config, checked[shape])
             if training not in costs:
                 budget = PROBE_SECONDS / (2 * len(conditions))

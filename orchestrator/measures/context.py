@@ -15,9 +15,11 @@ from orchestrator.measures.kernels import differentiable_kernels, needs_plain_op
 from orchestrator.measures.measured_examples import measured_positions
 from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.measures.network import MeasuredNetwork, in_precision
+from orchestrator.measures.network_state import unchanged
 from orchestrator.measures.trust.fit import require_fitting
 from orchestrator.random_streams import stream_seed
 from orchestrator.training.losses import Loss
+from orchestrator.training.process_guard import left_as_found
 from orchestrator.training.update_rule import UpdateRule
 
 T = TypeVar("T")
@@ -115,9 +117,10 @@ class MeasureContext:
         self._data = {split: self._examples(dataset, split) for split in splits}
         self._shared: dict[Hashable, Any] = {}
         self._keep_graphs = True
-        few = in_precision(self._data["train"][0][:2], dtype)
-        self._plain_operations = needs_plain_operations(self.model, self.device, few)
-        require_fitting(self)
+        with left_as_found(functions=False), unchanged(self.model):
+            few = in_precision(self._data["train"][0][:2], dtype)
+            self._plain_operations = needs_plain_operations(self.model, self.device, few)
+            require_fitting(self)
 
     @property
     def n_parameters(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,6 +89,16 @@ class NetworkState:
             module.restore()
         for tensor in self._tensors:
             tensor.restore()
+
+
+@contextmanager
+def unchanged(model: nn.Module) -> Iterator[None]:
+    """Restore a network after calls of it: some count them, or keep what passes through."""
+    before = NetworkState({"": model})
+    try:
+        yield
+    finally:
+        before.restore()
 
 
 def _is_internal(key: str) -> bool:

@@ -171,7 +171,11 @@ def _span(tensor: Tensor) -> tuple[int, int, int] | None:
     size, start = tensor.element_size(), int(tensor.storage_offset())
     extents = zip(tensor.shape, tensor.stride(), strict=True)
     last = start + sum((count - 1) * int(stride) for count, stride in extents)
-    return tensor.untyped_storage().data_ptr(), start * size, (last + 1) * size
+    try:
+        address = tensor.untyped_storage().data_ptr()
+    except RuntimeError:  # A subclass of Tensor that keeps its numbers elsewhere.
+        return None
+    return address, start * size, (last + 1) * size
 
 
 def _overlap(one: Tensor, other: Tensor) -> bool:

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 import orchestrator
 from orchestrator.cluster.measurer import MeasureOrder, measure
 from orchestrator.cluster.trainable import SPOILT, TrialOrder, run_trial
+from orchestrator.cluster.trust import ShapeChecks
 from orchestrator.results import ResultsFolder, committed_snapshots, connect
 from orchestrator.study.trials import expand_trials, hyperparameters
 from tests.cluster.conftest import SMALL_STUDY
@@ -60,6 +61,7 @@ class Process:
             folder / "results", self.study.model_dump_json(), "", {}, ""
         )
         self.data = Data()
+        self.checks = ShapeChecks(self.folder, self.study, self.data, "cpu")
 
     def train(self, trial):
         config = trial.config.model_dump_json()
@@ -78,7 +80,7 @@ class Process:
         (row,) = committed_snapshots(self.folder, {trial.trial_id})
         config = trial.config.model_dump_json()
         order = MeasureOrder(row, trial.seed, config, tuple(self.study.requests))
-        return measure(order, self.folder, self.study, self.data, "cpu")
+        return measure(order, self.folder, self.study, self.data, "cpu", self.checks)
 
     def values(self, trial):
         """Every bit that is stored of a trial."""

@@ -3,6 +3,7 @@
 import pytest
 
 import orchestrator
+from orchestrator.cluster import planning
 from orchestrator.cluster.planning import plan_study
 from orchestrator.errors import ModelError
 from orchestrator.report.methods import describe_methods
@@ -16,6 +17,11 @@ COUNTS = {"name": f"{FAULTY}:CountsItsUpdates"}
 RANDOM = {"name": f"{FAULTY}:RandomInEvaluation"}
 MLP = {"name": "mlp", "width": 8, "depth": 1}
 ONE = {"seeds": 1, "checkpoints": {}, "measures": ["margin", "norms"], "claims": []}
+
+
+@pytest.fixture(autouse=True)
+def short_probes(monkeypatch):
+    monkeypatch.setattr(planning, "PROBE_SECONDS", 0.5)
 
 
 def test_plan_refuses_what_spoils_training(small_study, tmp_path):

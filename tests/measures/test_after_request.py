@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from orchestrator.data import Dataset
-from orchestrator.measures import MeasureContext
+from orchestrator.measures import MeasureContext, measure_snapshot
+from orchestrator.study.measure_options.margins import MarginOptions
 from orchestrator.training.process_guard import ProcessState
 from tests.measures import meddling
 from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
@@ -98,7 +99,11 @@ def test_a_network_that_moves_has_no_value() -> None:
     for row in run(of(meddling.MovesItself()), "margin", "norms"):
         if row["request"].startswith("margin"):
             assert row["status"] == "error"
-            assert "the network's weights (linear.weight)" in row["error"]
+            assert "trust check repeatable failed" in row["error"]
+    (row,) = measure_snapshot(
+        of(meddling.MovesItself()), {"margin": MarginOptions(name="margin")}, findings={}
+    )
+    assert "the network's weights (linear.weight)" in row["error"]
 
 
 class Tokens(nn.Module):

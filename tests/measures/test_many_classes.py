@@ -103,7 +103,7 @@ def test_boundaries_one_class_at_a_time_are_the_same(monkeypatch: pytest.MonkeyP
         answers += flip(context, inputs.x, inputs.y, radii, settings)
         for norm in ("l2", "linf"):
             answers.append(first_order_distances(context, inputs, norm))
-            answers.append(deepfool(context, inputs, norm, iterations=3))
+            answers.append(deepfool(context, inputs, norm, iterations=3).distances)
         return [answer.double() for answer in answers]
 
     together = found(many(30))

@@ -17,7 +17,7 @@ REQUEST = CustomMeasure(name="tests.measures.user_measures:gives_no_reason")
 
 def reasons(model: nn.Module) -> dict[str, str]:
     context = MeasureContext(model, random_dataset((5,), 14, 3), CROSS_ENTROPY)
-    rows: list[dict[str, Any]] = list(measure_snapshot(context, {"mine": REQUEST}))
+    rows: list[dict[str, Any]] = list(measure_snapshot(context, {"mine": REQUEST}, findings={}))
     assert all(row["status"] == "nonfinite" and row["error"] for row in rows)
     found = {row.get("measure") or row["curve"]: row["error"] for row in rows}
     assert found.pop("reasoned") == "its own"

@@ -35,6 +35,7 @@ def test_tables_and_views_of_empty_results_can_be_read(empty_folder: ResultsFold
             "measures",
             "milestones",
             "trials",
+            "trust_checks",
             "wide",
         ]
         for name in names:

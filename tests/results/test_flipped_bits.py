@@ -42,6 +42,10 @@ ROWS: dict[str, dict[str, Any]] = {
         **{"data": "{}", "dataset_hash": "ab", "split": "train", "example": 3, "label": 1},
         **{"shape": "1x2", "inputs": [0.25, -1.5]},
     },
+    "trust_checks": {
+        **{"shape": "ab", "trust_check": "repeatable", "status": "failed"},
+        **{"reason": "two passes differ", "model": "mlp"},
+    },
     "example_subsets": {
         **{"data": "{}", "dataset_hash": "ab", "split": "train", "measured_examples": 9},
         **{"n_examples": 2, "examples": [4.0, 7.0]},

@@ -122,14 +122,14 @@ def test_a_record_that_leads_elsewhere_does_not_count(
 def records_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The trial and step of each record that is read from now on."""
     read: list[str] = []
-    original = Path.read_text
+    original = Path.read_bytes
 
-    def noting(path: Path, *given: Any, **options: Any) -> str:
+    def noting(path: Path) -> bytes:
         if path.suffix == ".json":
             read.append(f"{path.parent.name}-{path.stem}")
-        return original(path, *given, **options)
+        return original(path)
 
-    monkeypatch.setattr(Path, "read_text", noting)
+    monkeypatch.setattr(Path, "read_bytes", noting)
     return read
 
 

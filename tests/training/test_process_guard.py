@@ -72,6 +72,7 @@ def test_threads_that_end_do_not_last():
 def test_a_setting_that_changed_while_something_was_imported_lasts(tmp_path, monkeypatch):
     (tmp_path / "sets_precision.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
+    torch.set_float32_matmul_precision("highest")
     state = ProcessState()
     import sets_precision  # noqa: F401
 

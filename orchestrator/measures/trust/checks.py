@@ -29,6 +29,7 @@ from orchestrator.measures.trust.second_derivatives import second_derivatives
 from orchestrator.measures.trust.subject import Subject, sampled
 from orchestrator.measures.trust.training import SEED, training_findings
 from orchestrator.models import build_model
+from orchestrator.models.wrappers import eagerly
 from orchestrator.study.measure_options import MeasuringOptions
 from orchestrator.study.spec import TrialConfig
 from orchestrator.training import build_loss
@@ -70,7 +71,7 @@ def context_findings(context: MeasureContext, checks: Collection[Check]) -> Find
 
 def _made(context: MeasureContext, checks: Collection[Check], known: Findings) -> Findings:
     found: dict[Check, Finding] = dict(known)
-    with random_state_kept(context.device):
+    with random_state_kept(context.device), eagerly():
         subject = Subject.of(context)
         for check in checks:
             stopped = next((c for c in _FIRST if c in found and found[c].status == "failed"), None)

@@ -113,7 +113,7 @@ def test_a_search_that_cycles_stops_and_says_so() -> None:
     assert found.distances.tolist() == [inf]
     assert found.cycled.tolist() == [True]
     assert found.reason(50) == "of 1 examples 1 cycled"
-    assert len(calls) < 6
+    assert len(calls) < 10  # Those of the context included, of 50 iterations.
 
 
 def test_a_search_that_neither_ends_nor_cycles_says_so() -> None:

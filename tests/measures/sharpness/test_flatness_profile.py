@@ -122,7 +122,8 @@ def test_logits_that_are_no_numbers_are_not_averaged_away() -> None:
 def test_a_network_that_cannot_err_is_flat() -> None:
     profile, mean = measured(case("certain").context())
     assert not any(profile.values)
-    assert (mean.value, mean.standard_error) == (0, 0)
+    assert mean.value == 0
+    assert 0 < mean.standard_error < 0.01  # What no draw shows may still be there.
 
 
 def test_a_change_that_no_draw_shows_is_within_the_error() -> None:
