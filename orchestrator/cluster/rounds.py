@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from orchestrator.cluster.audit_backlog import CLAIM, AuditBacklog, missing_audits
@@ -192,7 +193,9 @@ def _round(
 
 def _check(run: StudyRun, missing: _Missing, measurers: Sequence[Any]) -> None:
     if run.study.measuring.trust_checks and measurers:
-        check_shapes(measurers, missing.trials.values())
+        limits = [need.timeout for need in distinct_needs(run.study)]
+        timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
+        check_shapes(measurers, missing.trials.values(), timeout)
 
 
 def _canary(run: StudyRun, missing: _Missing, backlog: Backlog, slots: Slots) -> Canary | None:

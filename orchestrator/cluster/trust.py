@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import socket
+import time
 from collections.abc import Iterable, Sequence
+from math import ceil
 from typing import Any
 
 import ray
@@ -23,6 +26,8 @@ from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.trials import Trial
 
 WAIT_SECONDS = 1.0
+
+logger = logging.getLogger(__name__)
 
 Spoiled = tuple[str, str | None]
 """Message and hint of the error with which a network is refused."""
@@ -67,28 +72,30 @@ class ShapeChecks:
         return None
 
 
-def check_shapes(measurers: Sequence[Any], trials: Iterable[Trial]) -> None:
-    """Let measurers check each shape of network that is to be trained, before any is.
+def check_shapes(measurers: Sequence[Any], trials: Iterable[Trial], timeout: float) -> None:
+    """Have measurers check each shape of network that is to be trained, before any is.
 
-    A measurer that dies of it is not charged here: the trial or the measure that does so again
-    has its own row.
+    A network that kills its measurer or takes too long is not refused: its trials and measures
+    have rows of their own.
 
     Args:
         measurers: Actors with a method ``check``, ready.
         trials: What is to be trained.
+        timeout: Seconds for each shape. A measurer that is busy after them is ended.
 
     Raises:
         ModelError: If a network cannot be trained, or its results could not be believed.
     """
     shapes = {measuring_shape(trial.config): trial for trial in trials}
-    waiting = [
-        measurers[number % len(measurers)].check.remote(trial.config.model_dump_json())
-        for number, trial in enumerate(shapes.values())
-    ]
-    while waiting:
+    asked: dict[Any, Any] = {}
+    for number, trial in enumerate(shapes.values()):
+        measurer = measurers[number % len(measurers)]
+        asked[measurer.check.remote(trial.config.model_dump_json())] = measurer
+    deadline = time.monotonic() + timeout * ceil(len(shapes) / len(measurers))
+    while asked:
         # In short steps, so that Ctrl-C gets through.
-        ready, waiting = ray.wait(waiting, timeout=WAIT_SECONDS)
-        for reference in ready:
+        for reference in ray.wait(list(asked), timeout=WAIT_SECONDS)[0]:
+            del asked[reference]
             try:
                 spoiled: Spoiled | None = ray.get(reference)
             except RayError:
@@ -96,6 +103,11 @@ def check_shapes(measurers: Sequence[Any], trials: Iterable[Trial]) -> None:
             if spoiled is not None:
                 message, hint = spoiled
                 raise ModelError(f"{message}; nothing was trained", hint)
+        if asked and time.monotonic() > deadline:
+            logger.warning("trust checks of a network took longer than %g s", timeout)
+            for measurer in set(asked.values()):
+                ray.kill(measurer)
+            return
 
 
 def _store(

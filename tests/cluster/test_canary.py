@@ -159,6 +159,7 @@ def test_a_grid_that_cannot_work_stops_early_and_goes_on_once_mended(
         training={**SMALL_STUDY["training"], "batch_size": 20},
         seeds=2,
         checkpoints={"epochs": [1]},
+        measuring={"trust_checks": False},  # They train on one thread.
         measures=["margin", broken],
         # Two threads for the wider, which so has both cores to itself.
         resources={"trial": {"overrides": [{"where": {"model.width": 16}, "cpus": 2}]}},

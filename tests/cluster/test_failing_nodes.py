@@ -85,6 +85,7 @@ def test_trials_leave_a_node_that_kills_them(cluster, run, small_study, tmp_path
         measures=["margin"],
         seeds=4,
         resources={},
+        measuring={"trust_checks": False},  # They would train on a node of theirs.
     )
     told = finish(run(study, folder))
     assert "8 of 8 trials completed" in told
