@@ -14,7 +14,7 @@ import pytest
 from orchestrator import __version__
 from orchestrator.__main__ import main
 from orchestrator.results import ResultsFolder
-from tests.report.simulated import simulate, study_content
+from tests.report.simulated import draw_only, simulate, study_content
 
 QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
 
@@ -158,7 +158,8 @@ def test_several_folders_are_asked_as_one(results, tmp_path):
     assert "given 2 times" in refused("query", results, results, sql)
 
 
-def test_report_ends_at_its_path_and_checks_the_claims(results):
+def test_report_ends_at_its_path_and_checks_the_claims(results, monkeypatch):
+    draw_only(monkeypatch)
     path = Path(fine("report", results).strip())
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
     checked = orchestrator("report", results, "--check")
@@ -171,7 +172,8 @@ def test_report_ends_at_its_path_and_checks_the_claims(results):
 
 def test_several_folders_are_compared(results, tmp_path):
     other = simulate(tmp_path / "other", study=study_content(study="other"), batch_sizes=[16])
-    assert fine("report", other, results) == f"{tmp_path}/comparison.html\n"
+    nothing = simulate(tmp_path / "nothing", batch_sizes=[])
+    assert fine("report", nothing, other) == f"{tmp_path}/comparison.html\n"
     checked = orchestrator(
         "report", results, other, "--output", tmp_path / "c.html", "--check"
     ).stdout.splitlines()
@@ -211,7 +213,7 @@ def test_the_schema_is_json():
 
 
 def test_reading_commands_load_neither_torch_nor_ray(tmp_path):
-    results = simulate(tmp_path / "r", batch_sizes=[64], requests=["margin"])
+    results = simulate(tmp_path / "r", batch_sizes=[64], requests=["norms"], epochs=[1])
     code = (
         "import sys; from orchestrator.cli import app; "
         f"[app(a, standalone_mode=False) for a in (['status', {str(results)!r}], "
