@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator import __version__
 from orchestrator.__main__ import main
+from orchestrator.report.figures.cost import cost_figure
 from orchestrator.results import ResultsFolder
 from tests.report.simulated import draw_only, simulate, study_content
 
@@ -183,7 +184,8 @@ def test_several_folders_are_compared(results, tmp_path):
     assert "given 2 times" in refused("report", results, results)
 
 
-def test_export_says_where_and_what(results, tmp_path):
+def test_export_says_where_and_what(results, tmp_path, monkeypatch):
+    draw_only(monkeypatch, cost_figure)
     told = fine("export", results, "--to", tmp_path, "--figures", "cost,claims", "--formats", "md")
     assert told == f"{tmp_path}\n  cost: md\n  claims: md\n  queries: sql\n"
     assert "did you mean 'cost'" in refused("export", results, "--figures", "costs")
