@@ -13,8 +13,9 @@ import pytest
 
 from orchestrator import __version__
 from orchestrator.__main__ import main
+from orchestrator.report.figures.cost import cost_figure
 from orchestrator.results import ResultsFolder
-from tests.report.simulated import simulate, study_content
+from tests.report.simulated import draw_only, simulate, study_content
 
 QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
 
@@ -158,7 +159,8 @@ def test_several_folders_are_asked_as_one(results, tmp_path):
     assert "given 2 times" in refused("query", results, results, sql)
 
 
-def test_report_ends_at_its_path_and_checks_the_claims(results):
+def test_report_ends_at_its_path_and_checks_the_claims(results, monkeypatch):
+    draw_only(monkeypatch)
     path = Path(fine("report", results).strip())
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
     checked = orchestrator("report", results, "--check")
@@ -171,7 +173,8 @@ def test_report_ends_at_its_path_and_checks_the_claims(results):
 
 def test_several_folders_are_compared(results, tmp_path):
     other = simulate(tmp_path / "other", study=study_content(study="other"), batch_sizes=[16])
-    assert fine("report", other, results) == f"{tmp_path}/comparison.html\n"
+    nothing = simulate(tmp_path / "nothing", batch_sizes=[])
+    assert fine("report", nothing, other) == f"{tmp_path}/comparison.html\n"
     checked = orchestrator(
         "report", results, other, "--output", tmp_path / "c.html", "--check"
     ).stdout.splitlines()
@@ -181,7 +184,8 @@ def test_several_folders_are_compared(results, tmp_path):
     assert "given 2 times" in refused("report", results, results)
 
 
-def test_export_says_where_and_what(results, tmp_path):
+def test_export_says_where_and_what(results, tmp_path, monkeypatch):
+    draw_only(monkeypatch, cost_figure)
     told = fine("export", results, "--to", tmp_path, "--figures", "cost,claims", "--formats", "md")
     assert told == f"{tmp_path}\n  cost: md\n  claims: md\n  queries: sql\n"
     assert "did you mean 'cost'" in refused("export", results, "--figures", "costs")
@@ -211,7 +215,7 @@ def test_the_schema_is_json():
 
 
 def test_reading_commands_load_neither_torch_nor_ray(tmp_path):
-    results = simulate(tmp_path / "r", batch_sizes=[64], requests=["margin"])
+    results = simulate(tmp_path / "r", batch_sizes=[64], requests=["norms"], epochs=[1])
     code = (
         "import sys; from orchestrator.cli import app; "
         f"[app(a, standalone_mode=False) for a in (['status', {str(results)!r}], "

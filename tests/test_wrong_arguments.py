@@ -12,7 +12,7 @@ from orchestrator import load_study
 from orchestrator.cluster import driver
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.results import ResultsFolder, read_study
-from tests.report.simulated import simulate, study_content
+from tests.report.simulated import draw_only, simulate, study_content
 from tests.test_cli import QUICKSTART, orchestrator
 
 OF_STUDY = ("validate", "plan", "run")
@@ -162,6 +162,7 @@ def test_a_stored_study_that_says_something_else(results, study, tmp_path, chang
 
 
 def test_a_study_that_was_damaged_is_written_anew(results, study, tmp_path, monkeypatch):
+    draw_only(monkeypatch)
     broken = damaged(results, tmp_path / "r", "study.resolved.json", b"{")
     assert "move it away and run the study again" in refused("status", broken)
     (broken / "study.resolved.json").rename(tmp_path / "damaged.json")
@@ -269,7 +270,7 @@ def test_reading_results_imports_nothing_that_a_study_names(tmp_path, monkeypatc
         model={"name": "intruder:Net", "width": 8},
         measures=[{"name": "margin"}, {"name": "intruder:measure", "k": 1}],
     )
-    folder = simulate(tmp_path / "r", study=study, batch_sizes=[16])
+    folder = simulate(tmp_path / "r", study=study, batch_sizes=[16], requests=["norms"], epochs=[1])
     for command in ("status", "query", "report", "export", "compact"):
         more = [*MORE.get(command, []), *(["--formats", "tex"] if command == "export" else [])]
         done = orchestrator(command, folder, *more)

@@ -47,9 +47,18 @@ def figures(source: Source) -> tuple[Figure, ...]:
 
 
 @pytest.fixture(scope="session")
-def curve_figures(curve_source: Source) -> tuple[Figure, ...]:
-    """All figures of the study with curves, drawn once."""
-    return tuple(all_figures(curve_source))
+def curve_figures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Figure, ...]:
+    """All figures of a study with curves and little else, drawn once."""
+    path = simulate(
+        tmp_path_factory.mktemp("results") / "little_else",
+        study=curve_study(),
+        batch_sizes=[64],
+        requests=["norms"],
+        epochs=[1, 60],
+        change=with_curves,
+    )
+    with open_source(path) as opened:
+        return tuple(all_figures(opened))
 
 
 @pytest.fixture(scope="session")

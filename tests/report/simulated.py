@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from orchestrator.report.figures import FIGURE_KEYS
+from orchestrator.report.figures import FIGURE_KEYS, Figure
+from orchestrator.report.source import Source
 from orchestrator.results import ResultsFolder, write_part
 
 PROVENANCE = {
@@ -69,6 +71,14 @@ def study_content(**changes: Any) -> dict[str, Any]:
         "claims": ["flatness_tracks_margin", "margin_is_cheaper", "large_batch_needs_time"],
     }
     return content | changes
+
+
+def draw_only(monkeypatch: pytest.MonkeyPatch, *figures: Callable[[Source], Figure]) -> None:
+    """Have reports and exports draw these figures alone: all of them take seconds."""
+    monkeypatch.setattr(
+        "orchestrator.report.report.all_figures",
+        lambda source: [figure(source) for figure in figures],
+    )
 
 
 Rows = dict[str, list[dict[str, Any]]]

@@ -94,11 +94,11 @@ def test_names_are_only_text(tmp_path):
     assert "alert(" not in scripts
 
 
-def test_wrong_folders_and_files(simulated, tmp_path):
+def test_wrong_folders_and_files(simulated, empty, tmp_path):
     with pytest.raises(ResultsError, match="given 2 times"):
         write_comparison([simulated, simulated])
     with pytest.raises(ResultsError, match="does not exist"):
         write_comparison([simulated, tmp_path / "none"])
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="cannot be written"):
-        write_report(simulated, tmp_path / "file" / "report.html")
+        write_report(empty, tmp_path / "file" / "report.html")

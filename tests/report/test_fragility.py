@@ -3,7 +3,7 @@ from orchestrator.report.figures import cell
 from orchestrator.report.fragility import describe_fragility
 from orchestrator.report.source import open_source
 from orchestrator.results import ResultsFolder, write_part
-from tests.report.simulated import simulate, study_content
+from tests.report.simulated import draw_only, simulate, study_content
 
 
 def row(checkpoint, measure, change, relative_change, **columns):
@@ -19,8 +19,8 @@ def row(checkpoint, measure, change, relative_change, **columns):
     } | columns
 
 
-def audited(path):
-    results = simulate(path)
+def audited(path, **options):
+    results = simulate(path, **options)
     rows = [
         row("a-1", "hessian_trace", "layer_rescaling", 0.3),
         row("a-2", "hessian_trace", "layer_rescaling", 0.4),
@@ -57,7 +57,8 @@ def test_the_table_has_a_row_for_each_value_and_a_column_for_each_change(tmp_pat
     assert "1 value could not be compared" in told.explanation
 
 
-def test_the_page_shows_it(tmp_path):
+def test_the_page_shows_it(tmp_path, monkeypatch):
+    draw_only(monkeypatch)
     results = audited(tmp_path / "r")
     page = write_report(results).read_text(encoding="utf-8")
     assert (
@@ -66,7 +67,8 @@ def test_the_page_shows_it(tmp_path):
     assert "FROM fragility" in page
 
 
-def test_the_claim_rests_on_the_audit(tmp_path):
+def test_the_claim_rests_on_the_audit(tmp_path, monkeypatch):
+    draw_only(monkeypatch)
     study = study_content(claims=["flatness_depends_on_parametrization"])
     results = simulate(tmp_path / "r", study=study)
     (before,) = check_claims(results)

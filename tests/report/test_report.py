@@ -184,6 +184,8 @@ def test_what_comes_from_data_or_study_is_only_text(tmp_path):
         tmp_path / "r",
         study=study,
         batch_sizes=[16, 64],
+        seeds=2,
+        epochs=[1, 16, 60],
         change=attack,
         provenance=provenance,
     )
@@ -267,8 +269,14 @@ def test_a_hundred_thousand_rows_stay_small(tmp_path):
     assert "Drawn are 1,000 of 20,000 snapshots" in page
 
 
-def test_curves_are_drawn_on_the_page_without_loading_anything(curves):
-    page = written(curves)
+def test_curves_are_drawn_on_the_page_without_loading_anything(tmp_path):
+    path = simulate(
+        tmp_path / "r",
+        study=curve_study(),
+        epochs=[1, 16, 60],
+        change=with_curves,
+    )
+    page = written(path)
     parsed = Parsed(without_scripts(page))
     assert parsed.problems == []
     asked = [key for key in FIGURE_KEYS if key != "interventions"]
@@ -282,7 +290,15 @@ def test_pictures_of_examples_are_inside_the_page(tmp_path):
         with_curves(rows)
         with_examples((1, 8, 8))(rows)
 
-    page = written(simulate(tmp_path / "r", study=curve_study(), change=change))
+    path = simulate(
+        tmp_path / "r",
+        study=study_content(measures=[{"name": "margin_distribution"}]),
+        batch_sizes=[64],
+        requests=["norms"],
+        epochs=[1, 60],
+        change=change,
+    )
+    page = written(path)
     loads = Parsed(without_scripts(page)).loads
     assert len(loads) == 5
     assert all(address.startswith("data:image/png;base64,") for address in loads)

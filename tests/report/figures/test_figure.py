@@ -59,12 +59,13 @@ def test_figures_of_one_request_are_shown_if_it_is_asked_for(curve_figures, figu
         assert figure.queries
         assert figure.table.rows
     study = study_content(measures=[{"name": "margin"}, {"name": "loss_slice", "dimensions": 2}])
-    with open_source(simulate(tmp_path / "r", study=study, batch_sizes=[64])) as opened:
+    with open_source(simulate(tmp_path / "r", study=study, batch_sizes=[])) as opened:
         *_, last = all_figures(opened)
     assert (last.key, last.chart, last.shown) == ("loss-planes", None, True)
 
 
 def test_every_figure_is_there_or_says_why_not(figures, empty):
+    assert [figure.key for figure in figures] == list(FIGURE_KEYS)
     for figure in figures:
         if not figure.shown:
             assert figure.key in {"interventions", *OF_REQUESTS}

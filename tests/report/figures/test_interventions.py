@@ -5,7 +5,7 @@ from orchestrator.report.figures.interventions import interventions_figure
 from orchestrator.report.page import render
 from orchestrator.report.report import compose
 from orchestrator.report.source import open_source
-from tests.report.simulated import simulate, study_content
+from tests.report.simulated import draw_only, simulate, study_content
 from tests.report.test_evidence import intervened
 
 
@@ -37,7 +37,8 @@ def test_each_way_and_all_together(trained_in_two_ways):
     assert "if the margin set the flatness" in figure.caption.lower()
 
 
-def test_the_claim_points_to_it(trained_in_two_ways):
+def test_the_claim_points_to_it(trained_in_two_ways, monkeypatch):
+    draw_only(monkeypatch, interventions_figure)
     with open_source(trained_in_two_ways) as source:
         page = compose(source)
     (judged,) = page.claims
