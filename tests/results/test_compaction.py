@@ -249,9 +249,7 @@ def test_only_whoever_holds_the_lock_compacts(filled: ResultsFolder) -> None:
         assert compact(filled)
 
 
-def test_a_full_disk_leaves_every_part(
-    filled: ResultsFolder, small_rows: dict[str, Any]
-) -> None:
+def test_a_full_disk_leaves_every_part(filled: ResultsFolder, small_rows: dict[str, Any]) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
     try:

@@ -152,6 +152,7 @@ def test_who_could_not_renew_it_in_time_is_interrupted_once_that_is_known(
     assert leases(folder) == [own]
 
 
+@pytest.mark.slow
 def test_an_outage_shorter_than_the_lease_is_survived(
     folder: StorePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:

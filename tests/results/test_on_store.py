@@ -162,6 +162,7 @@ def test_a_damaged_or_missing_snapshot_does_not_count(stored: ResultsFolder) -> 
     assert names == ["snapshots-a0-10.json", "snapshots-a0-10.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_query_reads_the_tables_and_nothing_else(
     stored: ResultsFolder, small_results: ResultsFolder, object_store: ObjectStore, tmp_path: Path
 ) -> None:

@@ -129,7 +129,7 @@ def test_the_effective_rank_ignores_the_scale_of_the_loss():
     assert other.standard_error == pytest.approx(one.standard_error, rel=1e-9)
 
 
-@with_simulations(100, 2000)
+@with_simulations(40, 2000)
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 def test_intervals_cover_the_moments_and_the_rank(activation, simulations):
     """With the default number of probes."""
@@ -153,7 +153,7 @@ def test_intervals_cover_the_moments_and_the_rank(activation, simulations):
         assert_covers(hits, simulations, what=name)
 
 
-@with_simulations(50, 2000)
+@with_simulations(20, 2000)
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 def test_intervals_cover_the_density(activation, simulations):
     """On average over where it is not next to nothing.
@@ -179,7 +179,7 @@ def test_intervals_cover_the_density(activation, simulations):
     assert_covers(round(sum(covered)), simulations)
 
 
-@with_simulations(100, 2000)
+@with_simulations(40, 2000)
 def test_the_error_of_the_rank_where_the_trace_cancels(simulations):
     """Of an untrained network the mean eigenvalue may be anything around zero."""
     context = case("tanh").context()

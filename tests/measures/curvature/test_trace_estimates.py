@@ -51,7 +51,7 @@ def dense_products(monkeypatch):
     return context, hessian
 
 
-@with_simulations(80, 2000)
+@with_simulations(40, 2000)
 @pytest.mark.parametrize(
     ("estimate", "relative_error"),
     [(hutchinson_trace, 0.0), (hutchinson_trace, 0.06), (controlled_trace, 0.01)],

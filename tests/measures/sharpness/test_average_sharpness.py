@@ -52,7 +52,7 @@ def test_is_the_mean_over_pairs_and_its_standard_error(name: str, adaptive: bool
     assert value.standard_error == pytest.approx(error, rel=1e-7)
 
 
-@with_simulations(200, 2000)
+@with_simulations(60, 2000)
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize(("relative_error", "draws"), [(0.05, 64), (0.1, 400)])
 def test_the_standard_error_covers_the_closed_form_of_a_quadratic_loss(
