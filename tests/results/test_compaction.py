@@ -126,7 +126,7 @@ class Crash(BaseException):
     "point",
     [
         pytest.param("before the rename", marks=pytest.mark.slow),
-        "after the rename",
+        pytest.param("after the rename", marks=pytest.mark.slow),
         "after the first removal",
         pytest.param("after the removals", marks=pytest.mark.slow),
     ],

@@ -89,6 +89,7 @@ def test_what_is_written_there_is_what_is_written_on_a_disk(
         assert content == expected[name] or name.startswith("epochs/"), name
 
 
+@pytest.mark.slow
 def test_compaction_keeps_every_fact_and_only_one_file(
     stored: ResultsFolder, small_rows: dict[str, Any]
 ) -> None:

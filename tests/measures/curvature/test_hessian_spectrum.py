@@ -30,7 +30,16 @@ def ratio_of(context, **options):
     return value
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+OFTEN = {"cnn", "residual_batch_norm", "tied", "tanh", "mse", "certain", "one_example"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[] if case.name in OFTEN else pytest.mark.slow)
+        for case in CASES
+    ],
+)
 def test_equals_the_dense_spectrum(case):
     context = case.context()
     expected = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)

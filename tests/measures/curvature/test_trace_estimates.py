@@ -13,7 +13,7 @@ from tests.measures.curvature.test_gauss_newton import dense_gauss_newton
 from tests.measures.references import dense_hessian
 
 
-@pytest.mark.parametrize("activation", [nn.Tanh, nn.GELU])
+@pytest.mark.parametrize("activation", [nn.Tanh, pytest.param(nn.GELU, marks=pytest.mark.slow)])
 def test_the_control_variate_has_the_variance_of_the_rest_alone(activation):
     """After training that is a small part of the Hessian's."""
     context = learned_context(activation)

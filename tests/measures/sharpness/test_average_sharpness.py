@@ -179,7 +179,7 @@ def softplus_mean(margin: float, spread: float) -> float:
 
 
 @pytest.mark.parametrize("spread", [0.3, 6.0])
-@pytest.mark.parametrize("margin", [0.0, 12.0, 30.0])
+@pytest.mark.parametrize("margin", [0.0, pytest.param(12.0, marks=pytest.mark.slow), 30.0])
 def test_of_confident_networks_it_is_right_or_has_no_error(margin: float, spread: float) -> None:
     """Where rare draws carry the mean, the spread of those that were made is no evidence."""
     context = quadratic_context()[0]

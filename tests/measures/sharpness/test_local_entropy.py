@@ -76,6 +76,7 @@ def test_the_standard_error_covers_the_closed_form(
     assert_covers(inside, trusted)
 
 
+@pytest.mark.slow
 def test_of_a_linear_loss_has_a_closed_form() -> None:
     """log E exp(−g·θ′) = −L + ‖g‖² / (2γ)."""
     context = MeasureContext(nn.Linear(5, 3), random_dataset((5,), 9, 3), LinearLoss())
@@ -89,6 +90,7 @@ def test_of_a_loss_of_zero_is_zero() -> None:
     assert (found.value, found.standard_error, found.reason) == (0, 0, None)
 
 
+@pytest.mark.slow
 def test_a_narrow_gaussian_gives_the_loss() -> None:
     context = case("tanh").context(examples_per_pass=4)
     found = measured(context, gamma=1e10)

@@ -88,8 +88,17 @@ def test_the_standard_errors_cover_the_exact_values(
         assert_covers(count, simulations, what=what)
 
 
-@pytest.mark.parametrize("magnitude_aware", [False, True])
-@pytest.mark.parametrize("name", ["mlp", "cnn", "tanh"])
+@pytest.mark.parametrize(
+    ("name", "magnitude_aware"),
+    [
+        ("mlp", False),
+        ("cnn", True),
+        ("tanh", False),
+        pytest.param("mlp", True, marks=pytest.mark.slow),
+        pytest.param("cnn", False, marks=pytest.mark.slow),
+        pytest.param("tanh", True, marks=pytest.mark.slow),
+    ],
+)
 def test_is_where_the_mean_accuracy_under_all_draws_has_fallen(
     name: str, magnitude_aware: bool
 ) -> None:
