@@ -13,6 +13,7 @@ from orchestrator.data.mnist1d import load_mnist1d
 from orchestrator.study.data_options import BuiltinData
 
 
+@pytest.mark.slow
 def test_it_is_the_canonical_data_set_and_leaves_no_trace() -> None:
     expected = mnist1d.data.make_dataset()
     random.seed(5)

@@ -164,7 +164,9 @@ def test_directions_are_signed_once_and_right() -> None:
     assert directions["hessian_trace"] == directions["margin_negative_share"] == "lower"
 
 
-@pytest.mark.parametrize("name", ["mlp", "tanh", "cnn"])
+@pytest.mark.parametrize(
+    "name", ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tanh", "cnn"))]
+)
 def test_everything_measured_is_in_the_catalog(name: str) -> None:
     subject: Case = {case.name: case for case in CASES}[name]
     rows = list(measure_snapshot(subject.context(), all_requests()))

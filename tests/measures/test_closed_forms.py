@@ -175,7 +175,7 @@ def test_a_rescaled_relu_network() -> None:
     assert weighted[1] == pytest.approx(weighted[0], rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["mlp", "tanh", "cnn"])
+@pytest.mark.parametrize("name", ["mlp", "tanh", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_a_number_added_to_all_logits_changes_nothing(name: str) -> None:
     """Of cross-entropy and of margins; what looks at the size of that bias is left out."""
     subject: Case = case(name)

@@ -64,13 +64,30 @@ def untimed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_measures_every_kind_of_network(subject: Case, dtype: str) -> None:
+SHARES = 4
+KINDS = [
+    *(
+        pytest.param(subject, ("float64", "float32")[i // SHARES % 2], i % SHARES, id=subject.name)
+        for i, subject in enumerate(CASES)
+    ),
+    *(
+        pytest.param(subject, dtype, None, id=f"{subject.name}-{dtype}", marks=pytest.mark.slow)
+        for subject in CASES
+        for dtype in ("float64", "float32")
+    ),
+]
+"""Every network and every measure several times; all pairs are marked slow."""
+
+
+@pytest.mark.parametrize(("subject", "dtype", "share"), KINDS)
+def test_measures_every_kind_of_network(subject: Case, dtype: str, share: int | None) -> None:
+    requests = light_requests()
+    if share is not None:
+        requests = {name: requests[name] for name in list(requests)[share::SHARES]}
     given = {"initial_state": subject.model(1).state_dict(), "update_rule": UpdateRule(0.1)}
     context = subject.context(seed=5, dtype=getattr(torch, dtype), **given)
-    rows = list(measure_snapshot(context, light_requests()))
-    assert {row["request"] for row in rows} == set(all_requests())
+    rows = list(measure_snapshot(context, requests))
+    assert {row["request"] for row in rows} == set(requests)
     identities = [(row["request"], name_in(row), row["variant"], row["split"]) for row in rows]
     assert len(set(identities)) == len(rows)
     for row in rows:
@@ -150,13 +167,17 @@ def test_seconds_are_the_same_on_all_rows_of_a_request() -> None:
         assert len({row["seconds"] for row in rows if row["request"] == request}) == 1
 
 
-def test_adding_a_measure_leaves_the_others_bit_identical() -> None:
-    context = case("residual_batch_norm").context
+@pytest.mark.parametrize(
+    ("name", "each"),
+    [("mlp_batch_norm", 4), pytest.param("residual_batch_norm", 1, marks=pytest.mark.slow)],
+)
+def test_adding_a_measure_leaves_the_others_bit_identical(name: str, each: int) -> None:
+    context = case(name).context
     requests = light_requests()
     together = untimed(list(measure_snapshot(context(), requests)))
     reverse = dict(reversed(requests.items()))
     backwards = untimed(list(measure_snapshot(context(), reverse)))
-    for request, options in requests.items():
+    for request, options in list(requests.items())[::each]:
         alone = untimed(list(measure_snapshot(context(), {request: options})))
         assert repr([row for row in together if row["request"] == request]) == repr(alone)
         assert repr([row for row in backwards if row["request"] == request]) == repr(alone)
@@ -257,7 +278,7 @@ def test_what_a_measure_needs_is_what_it_builds(name: str) -> None:
     for subject in (case("mlp"), case("tanh")):
         context = subject.context(update_rule=UpdateRule(0.1))
         keys = keys_shared_in(context)
-        measure = build_measure(all_requests()[name])
+        measure = build_measure(light_requests()[name])
         list(measure.compute(context))
         built |= keys & set(get_args(Need))
     # Relative flatness is exact on networks this small.
@@ -307,6 +328,7 @@ def test_without_memory_for_a_single_example_it_is_an_error(name: str) -> None:
     assert {row["status"] for row in rows[1:]} == {"ok"}
 
 
+@pytest.mark.slow
 def test_a_process_of_little_memory_measures_the_same() -> None:
     code = """
         import json, resource, torch
@@ -351,7 +373,7 @@ def test_diverged_weights_are_rows_that_say_so() -> None:
     context = MeasureContext(
         model, random_dataset((5,), 14, 3), CROSS_ENTROPY, initial_state=model.state_dict()
     )
-    rows = list(measure_snapshot(context, all_requests()))
+    rows = list(measure_snapshot(context, light_requests()))
     assert {row["request"] for row in rows} == set(all_requests())
     for row in rows:
         unaffected = name_in(row) in ("parameter_count", "separation", "separation_conflicts")
@@ -379,11 +401,12 @@ def test_convolutions_on_a_gpu_are_asked_to_be_repeatable_and_precise() -> None:
     assert (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark) == before
 
 
-def test_single_precision_says_so_and_agrees() -> None:
-    initial = case("cnn").model(1).state_dict()
+@pytest.mark.parametrize("name", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
+def test_single_precision_says_so_and_agrees(name: str) -> None:
+    initial = case(name).model(1).state_dict()
     given = {"initial_state": initial, "update_rule": UpdateRule(0.1)}
-    double = list(measure_snapshot(case("cnn").context(**given), light_requests()))
-    context = case("cnn").context(dtype=torch.float32, **given)
+    double = list(measure_snapshot(case(name).context(**given), light_requests()))
+    context = case(name).context(dtype=torch.float32, **given)
     single = list(measure_snapshot(context, light_requests()))
     assert [row["dtype"] for row in single] == ["float32"] * len(double)
     for one, other in zip(single, double, strict=True):
@@ -394,6 +417,7 @@ def test_single_precision_says_so_and_agrees() -> None:
         assert numbers_in(one) == expected, one
 
 
+@pytest.mark.slow
 def test_works_in_a_notebook_without_ray() -> None:
     code = (
         "import sys\n"

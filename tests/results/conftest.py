@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.results import ResultsFolder, commit_snapshot, connect, write_part
+from orchestrator.results.schema import KEYS
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -173,6 +174,20 @@ def folder(empty_folder: ResultsFolder, tmp_path: Path) -> ResultsFolder:
 def filled(small_results: ResultsFolder, tmp_path: Path) -> ResultsFolder:
     """The small study's results, of one's own."""
     return ResultsFolder.open(shutil.copytree(small_results.path, tmp_path / "small"))
+
+
+def rows(folder: ResultsFolder) -> dict[str, list[tuple[Any, ...]]]:
+    with connect(folder) as database:
+        return {
+            view: database.sql(f"FROM {view} ORDER BY ALL").fetchall()
+            for view in (*KEYS, "wide", "by_condition")
+        }
+
+
+@pytest.fixture(scope="session")
+def small_rows(small_results: ResultsFolder) -> dict[str, list[tuple[Any, ...]]]:
+    """What the views say of the small study."""
+    return rows(small_results)
 
 
 def ask(folder: ResultsFolder, sql: str) -> list[tuple[Any, ...]]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,9 @@ from orchestrator.results import (
     study_status,
     write_part,
 )
-from orchestrator.results.schema import KEYS
 from orchestrator.results.seal import write_sealed
 
-from .conftest import at, measure_row, trial_row
-
-
-def rows(folder: ResultsFolder) -> dict[str, list[tuple[Any, ...]]]:
-    with connect(folder) as database:
-        return {
-            view: database.sql(f"FROM {view} ORDER BY ALL").fetchall()
-            for view in (*KEYS, "wide", "by_condition")
-        }
+from .conftest import at, measure_row, rows, trial_row
 
 
 def assert_same(found: dict[str, list[tuple[Any, ...]]], wanted: Any) -> None:
@@ -52,8 +44,9 @@ def parts(folder: ResultsFolder, table: str) -> list[str]:
     return sorted(name for name in os.listdir(folder.table(table)) if name != "_schema.parquet")
 
 
-def test_every_view_says_the_same_before_and_after(filled: ResultsFolder) -> None:
-    before = rows(filled)
+def test_every_view_says_the_same_before_and_after(
+    filled: ResultsFolder, small_rows: dict[str, Any]
+) -> None:
     done = compact(filled.path)
     assert [(each.table, each.parts) for each in done] == [
         ("trials", 4),
@@ -61,7 +54,7 @@ def test_every_view_says_the_same_before_and_after(filled: ResultsFolder) -> Non
         ("checkpoints", 4),
         ("measures", 8),
     ]
-    assert_same(rows(filled), before)
+    assert_same(rows(filled), small_rows)
     for each in done:
         assert each.path == filled.table(each.table) / "compact-1.parquet"
         assert parts(filled, each.table) == ["compact-1.parquet"]
@@ -96,10 +89,29 @@ def test_nothing_to_do(filled: ResultsFolder) -> None:
     assert compact(filled) == []
 
 
-def test_again_with_new_parts(filled: ResultsFolder) -> None:
-    compact(filled)
-    write_part(filled, "measures", [measure_row("b1", 20, "margin_mean", 1.0)], "more")
-    before = rows(filled)
+@pytest.fixture(scope="module")
+def made_again(
+    small_results: ResultsFolder, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[ResultsFolder, dict[str, Any]]:
+    """A compacted study with one more part, only to be read, and its rows."""
+    path = shutil.copytree(small_results.path, tmp_path_factory.mktemp("again") / "small")
+    folder = ResultsFolder.open(path)
+    compact(folder)
+    write_part(folder, "measures", [measure_row("b1", 20, "margin_mean", 1.0)], "more")
+    return folder, rows(folder)
+
+
+@pytest.fixture
+def with_more(
+    made_again: tuple[ResultsFolder, dict[str, Any]], tmp_path: Path
+) -> tuple[ResultsFolder, dict[str, Any]]:
+    """The same, of one's own."""
+    folder, before = made_again
+    return ResultsFolder.open(shutil.copytree(folder.path, tmp_path / "small")), before
+
+
+def test_again_with_new_parts(with_more: tuple[ResultsFolder, dict[str, Any]]) -> None:
+    filled, before = with_more
     (done,) = compact(filled)
     assert (done.path.name, done.parts) == ("compact-2.parquet", 2)
     assert parts(filled, "measures") == ["compact-2.parquet"]
@@ -112,14 +124,17 @@ class Crash(BaseException):
 
 @pytest.mark.parametrize(
     "point",
-    ["before the rename", "after the rename", "after the first removal", "after the removals"],
+    [
+        pytest.param("before the rename", marks=pytest.mark.slow),
+        pytest.param("after the rename", marks=pytest.mark.slow),
+        "after the first removal",
+        pytest.param("after the removals", marks=pytest.mark.slow),
+    ],
 )
 def test_a_crash_at_any_point_loses_nothing(
-    filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch, point: str
+    with_more: tuple[ResultsFolder, dict[str, Any]], monkeypatch: pytest.MonkeyPatch, point: str
 ) -> None:
-    compact(filled)
-    write_part(filled, "measures", [measure_row("b1", 20, "margin_mean", 1.0)], "more")
-    before = rows(filled)
+    filled, before = with_more
     replace, unlink, removed = Path.replace, Path.unlink, []
 
     def crash(*_: Any, **__: Any) -> None:
@@ -187,9 +202,9 @@ def test_what_comes_meanwhile_is_kept(
 
 
 def test_no_part_is_removed_unless_its_rows_were_read_back(
-    filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+    filled: ResultsFolder, small_rows: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before, files = rows(filled), sorted(filled.path.rglob("*.parquet"))  # type: ignore[union-attr]
+    files = sorted(filled.path.rglob("*.parquet"))  # type: ignore[union-attr]
     original = compaction.seal
 
     def write_less(path: Path) -> None:
@@ -208,7 +223,7 @@ def test_no_part_is_removed_unless_its_rows_were_read_back(
         with pytest.raises(StorageError, match=r"compact-1\.parquet.*all parts are kept"):
             compact(filled)
         assert sorted(filled.path.rglob("*.parquet")) == files  # type: ignore[union-attr]
-    assert_same(rows(filled), before)
+    assert_same(rows(filled), small_rows)
 
 
 def test_a_table_of_which_parts_change_meanwhile_is_left_as_it_is(
@@ -234,8 +249,7 @@ def test_only_whoever_holds_the_lock_compacts(filled: ResultsFolder) -> None:
         assert compact(filled)
 
 
-def test_a_full_disk_leaves_every_part(filled: ResultsFolder) -> None:
-    before = rows(filled)
+def test_a_full_disk_leaves_every_part(filled: ResultsFolder, small_rows: dict[str, Any]) -> None:
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
     try:
@@ -244,7 +258,7 @@ def test_a_full_disk_leaves_every_part(filled: ResultsFolder) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert not list(filled.path.rglob(".*.tmp"))
-    assert_same(rows(filled), before)
+    assert_same(rows(filled), small_rows)
 
 
 @pytest.fixture
@@ -277,6 +291,7 @@ def test_what_is_read_meanwhile_is_read_again(
     assert len(opened) == 3
 
 
+@pytest.mark.slow
 def test_a_report_written_meanwhile_is_begun_anew(
     about_to_be_joined: tuple[ResultsFolder, list[int]], tmp_path: Path
 ) -> None:

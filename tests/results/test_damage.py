@@ -56,7 +56,7 @@ def test_a_truncated_part_is_told_of_and_kept_aside(filled: ResultsFolder, lengt
     assert ask(filled, "SELECT count(*) FROM measures WHERE checkpoint_id = 'a0-10'") == [(0,)]
 
 
-@pytest.mark.parametrize("compacted", [False, True])
+@pytest.mark.parametrize("compacted", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_whatever_bit_is_flipped_is_seen(filled: ResultsFolder, compacted: bool) -> None:
     if compacted:
         compact(filled)

@@ -58,6 +58,7 @@ def test_it_is_given_back_when_its_holder_fails(folder: StorePath) -> None:
     assert leases(folder) == []
 
 
+@pytest.mark.slow
 def test_that_of_a_killed_process_ends_by_itself(
     folder: StorePath, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -69,7 +70,9 @@ def test_that_of_a_killed_process_ends_by_itself(
     assert "waiting at most 4 s to see whether another run still works on it" in caplog.text
 
 
-@pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.parametrize(
+    "attempt", [0, *(pytest.param(again, marks=pytest.mark.slow) for again in (1, 2))]
+)
 def test_of_those_who_come_at_once_never_two_get_in(folder: StorePath, attempt: int) -> None:
     together, inside = threading.Barrier(3), threading.Semaphore(1)
     refused: list[str] = []
@@ -131,6 +134,7 @@ class Outages:
         return reached
 
 
+@pytest.mark.slow
 def test_who_could_not_renew_it_in_time_is_interrupted_once_that_is_known(
     folder: StorePath, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +152,7 @@ def test_who_could_not_renew_it_in_time_is_interrupted_once_that_is_known(
     assert leases(folder) == [own]
 
 
+@pytest.mark.slow
 def test_an_outage_shorter_than_the_lease_is_survived(
     folder: StorePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:

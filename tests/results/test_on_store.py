@@ -30,8 +30,8 @@ from orchestrator.results import (
 )
 from tests.object_store import CREDENTIALS, ObjectStore
 
-from .conftest import fill, measure_row, study_json
-from .test_compaction import assert_same, rows
+from .conftest import fill, measure_row, rows, study_json
+from .test_compaction import assert_same
 
 
 def put(local: Path, path: Any) -> None:
@@ -48,9 +48,9 @@ def stored(store_url: str, small_results: ResultsFolder) -> ResultsFolder:
 
 
 def test_every_view_and_the_status_are_those_of_the_folder_that_was_copied(
-    stored: ResultsFolder, small_results: ResultsFolder
+    stored: ResultsFolder, small_results: ResultsFolder, small_rows: dict[str, Any]
 ) -> None:
-    assert_same(rows(stored), rows(small_results))
+    assert_same(rows(stored), small_rows)
     assert committed_snapshots(stored) == committed_snapshots(small_results)
     assert committed_snapshots(stored, {"a0", "none"}) == committed_snapshots(stored)[:2]
     there, here = study_status(stored).to_dict(), study_status(small_results).to_dict()
@@ -89,8 +89,10 @@ def test_what_is_written_there_is_what_is_written_on_a_disk(
         assert content == expected[name] or name.startswith("epochs/"), name
 
 
-def test_compaction_keeps_every_fact_and_only_one_file(stored: ResultsFolder) -> None:
-    before = rows(stored)
+@pytest.mark.slow
+def test_compaction_keeps_every_fact_and_only_one_file(
+    stored: ResultsFolder, small_rows: dict[str, Any]
+) -> None:
     done = compact(str(stored.path))
     assert [(each.table, each.parts) for each in done] == [
         *(("trials", 4), ("epochs", 4), ("checkpoints", 4), ("measures", 8)),
@@ -98,7 +100,7 @@ def test_compaction_keeps_every_fact_and_only_one_file(stored: ResultsFolder) ->
     for each in done:
         names = {path.name for path in stored.table(each.table).iterdir()}
         assert names == {"_schema.parquet", "compact-1.parquet"}
-    assert_same(rows(stored), before)
+    assert_same(rows(stored), small_rows)
     new = measure_row("b1", 20, "margin_mean", 1.0)
     write_part(stored, "measures", [new], "new")
     compact(stored)
@@ -161,6 +163,7 @@ def test_a_damaged_or_missing_snapshot_does_not_count(stored: ResultsFolder) -> 
     assert names == ["snapshots-a0-10.json", "snapshots-a0-10.safetensors"]
 
 
+@pytest.mark.slow
 def test_a_query_reads_the_tables_and_nothing_else(
     stored: ResultsFolder, small_results: ResultsFolder, object_store: ObjectStore, tmp_path: Path
 ) -> None:
@@ -180,6 +183,7 @@ def test_a_query_reads_the_tables_and_nothing_else(
             query(str(stored.path), f"FROM {source}").fetchall()
 
 
+@pytest.mark.slow
 def test_reports_are_written_there_unless_another_place_is_named(
     stored: ResultsFolder, small_results: ResultsFolder, tmp_path: Path
 ) -> None:
@@ -208,6 +212,7 @@ def test_a_folder_of_something_else_is_refused(store_url: str, stored: ResultsFo
         ResultsFolder("s3://bucket/a*b")
 
 
+@pytest.mark.slow
 def test_commands_from_another_process(stored: ResultsFolder, tmp_path: Path) -> None:
     def orchestrator(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "orchestrator", *words]

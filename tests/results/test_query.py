@@ -25,27 +25,32 @@ def content(folder: ResultsFolder) -> dict[Path, str]:
 @pytest.mark.parametrize(
     "sql",
     [
-        "SELECT count(*) FROM trials",
         "FROM wide SELECT count(*);",
         "-- a remark\nWITH t AS (FROM final) SELECT * FROM t /* another; one */",
-        "(SELECT 1) UNION ALL (SELECT 2)",
         "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 3) FROM t",
-        "VALUES (1), (2)",
-        "DESCRIBE by_condition",
         "SHOW TABLES",
         "SUMMARIZE trials",
-        "EXPLAIN SELECT * FROM gap",
         "EXPLAIN ANALYZE SELECT * FROM gap",
-        "EXPLAIN (FORMAT json) SELECT * FROM gap",
         "/* why */ EXPLAIN /* so */ SELECT 1",
         "PIVOT measures ON measure IN ('hessian_trace') USING avg(value) GROUP BY trial_id",
         "SELECT kendall(list(hessian_trace), list(error_gap)) FROM wide",
-        "SELECT quantity, mean FROM by_condition",
         "SELECT (SELECT max(step) FROM checkpoints), unnest([1, 2]), ';'",
         "SELECT * FROM duckdb_views()",
         "SELECT count(*) FROM parts.measures",
-        "SELECT a.step FROM gap a POSITIONAL JOIN range(3)",
         "SELECT ' COPY t TO ''x'' ' AS t",
+        *(
+            pytest.param(sql, marks=pytest.mark.slow)
+            for sql in (
+                "(SELECT 1) UNION ALL (SELECT 2)",
+                "VALUES (1), (2)",
+                "EXPLAIN SELECT * FROM gap",
+                "EXPLAIN (FORMAT json) SELECT * FROM gap",
+                "SELECT quantity, mean FROM by_condition",
+                "SELECT a.step FROM gap a POSITIONAL JOIN range(3)",
+                "SELECT count(*) FROM trials",
+                "DESCRIBE by_condition",
+            )
+        ),
     ],
 )
 def test_what_only_reads_is_answered(small_results: ResultsFolder, sql: str) -> None:
@@ -120,6 +125,36 @@ ATTACKS = {
     "no sql": "hello",
 }
 
+OFTEN = {
+    "overwrite",
+    "overwrite a part in WITH",
+    "explain analyze, hidden",
+    "second statement",
+    "log",
+    "serialized",
+    "pointer",
+    "attach",
+    "export",
+    "replace a view",
+    "insert in WITH",
+    "install",
+    "unlock",
+    "text inside",
+    "csv by name",
+    "around",
+    "snapshots",
+    "list outside",
+    "describe outside",
+    "a server here",
+    "a bucket",
+    "environment",
+    "settings",
+    "a table by its name",
+    "python",
+    "nothing",
+}
+"""One or two of each kind; all others are marked slow."""
+
 
 @pytest.fixture(scope="module")
 def victim(small_results: ResultsFolder, tmp_path_factory: pytest.TempPathFactory) -> ResultsFolder:
@@ -127,7 +162,10 @@ def victim(small_results: ResultsFolder, tmp_path_factory: pytest.TempPathFactor
     return ResultsFolder.open(shutil.copytree(small_results.path, path))
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in ATTACKS],
+)
 def test_nothing_else_is(victim: ResultsFolder, name: str) -> None:
     caller_variable = duckdb.sql("SELECT 1 AS a").to_arrow_table()
     outside = victim.path.parent / "outside.csv"

@@ -16,7 +16,9 @@ from .conftest import ask, at, checkpoint_row, measure_row, trial_row
 class TestRepetitions:
     """Each fact counts once, before and after compaction."""
 
-    @pytest.fixture(params=["parts", "compacted", "half compacted"])
+    @pytest.fixture(
+        params=["parts", pytest.param("compacted", marks=pytest.mark.slow), "half compacted"]
+    )
     def stored(self, folder: ResultsFolder, request: pytest.FixtureRequest) -> Callable[..., None]:
         """Stores lists of rows, one part each, compacted altogether, not at all, or halfway."""
 

@@ -146,8 +146,15 @@ def test_seeds_differ():
 TARGETS = [0.9, 0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02]
 
 
-@pytest.mark.parametrize("batch_size", [2, 7, 16])
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(
+    ("batch_size", "seed"),
+    [
+        (7, 1),
+        (16, 0),
+        *(pytest.param(*both, marks=pytest.mark.slow) for both in ((2, 0), (2, 1))),
+        *(pytest.param(*both, marks=pytest.mark.slow) for both in ((7, 0), (16, 1))),
+    ],
+)
 def test_milestones_are_found_within_epochs(batch_size, seed):
     config = configuration(
         batch_size=batch_size,

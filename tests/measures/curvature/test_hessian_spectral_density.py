@@ -38,7 +38,7 @@ def values_of(context, **options):
 def test_moments_and_rank_are_within_errors_of_the_dense_ones(name):
     context = case(name).context()
     eigenvalues = torch.linalg.eigvalsh(dense_hessian(context))
-    found = values_of(context, probes=64, iterations=10)
+    found = values_of(context, probes=32, iterations=10)
     for order in range(1, 5):
         value = found[f"hessian_spectral_moment_{order}"]
         expected = (eigenvalues**order).mean().item()
@@ -86,7 +86,7 @@ def test_the_first_moment_is_the_trace_by_the_same_probes():
 def test_the_curve_is_the_smoothed_spectrum():
     context = case("mlp").context()
     eigenvalues = torch.linalg.eigvalsh(dense_hessian(context))
-    (curve,) = (v for v in measured(context, probes=64, width=0.05) if isinstance(v, Curve))
+    (curve,) = (v for v in measured(context, probes=16, width=0.05) if isinstance(v, Curve))
     grid = torch.tensor(curve.x, dtype=torch.float64)
     width = 0.05 * (eigenvalues[-1] - eigenvalues[0])
     expected = (-0.5 * ((grid[:, None] - eigenvalues) / width) ** 2).exp().mean(1)
@@ -129,7 +129,7 @@ def test_the_effective_rank_ignores_the_scale_of_the_loss():
     assert other.standard_error == pytest.approx(one.standard_error, rel=1e-9)
 
 
-@with_simulations(100, 2000)
+@with_simulations(40, 2000)
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 def test_intervals_cover_the_moments_and_the_rank(activation, simulations):
     """With the default number of probes."""
@@ -153,7 +153,7 @@ def test_intervals_cover_the_moments_and_the_rank(activation, simulations):
         assert_covers(hits, simulations, what=name)
 
 
-@with_simulations(50, 2000)
+@with_simulations(20, 2000)
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
 def test_intervals_cover_the_density(activation, simulations):
     """On average over where it is not next to nothing.
@@ -179,7 +179,7 @@ def test_intervals_cover_the_density(activation, simulations):
     assert_covers(round(sum(covered)), simulations)
 
 
-@with_simulations(100, 2000)
+@with_simulations(40, 2000)
 def test_the_error_of_the_rank_where_the_trace_cancels(simulations):
     """Of an untrained network the mean eigenvalue may be anything around zero."""
     context = case("tanh").context()

@@ -30,7 +30,16 @@ def ratio_of(context, **options):
     return value
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+OFTEN = {"cnn", "residual_batch_norm", "tied", "tanh", "mse", "certain", "one_example"}
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=[] if case.name in OFTEN else pytest.mark.slow)
+        for case in CASES
+    ],
+)
 def test_equals_the_dense_spectrum(case):
     context = case.context()
     expected = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
@@ -97,14 +106,15 @@ def test_unconverged_values_are_marked_and_explained():
         assert value.value <= bound + 1e-12
 
 
+@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 8), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
-def test_no_value_moves_with_the_probe_seed(activation):
+def test_no_value_moves_with_the_probe_seed(activation, seeds):
     """Even where |λ_min| is far below λ_1."""
     tolerance = 1e-3
     context = learned_context(activation)
     exact = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
     assert 0 < -exact[-1] < 0.05 * exact[0]
-    for seed in range(8):
+    for seed in seeds:
         context = learned_context(activation, seed=seed)
         iterations = context.n_parameters - 1  # one more would be exact in any case
         values = spectrum_of(context, top=2, iterations=iterations, tolerance=tolerance)

@@ -13,7 +13,7 @@ from tests.measures.curvature.test_gauss_newton import dense_gauss_newton
 from tests.measures.references import dense_hessian
 
 
-@pytest.mark.parametrize("activation", [nn.Tanh, nn.GELU])
+@pytest.mark.parametrize("activation", [nn.Tanh, pytest.param(nn.GELU, marks=pytest.mark.slow)])
 def test_the_control_variate_has_the_variance_of_the_rest_alone(activation):
     """After training that is a small part of the Hessian's."""
     context = learned_context(activation)
@@ -51,7 +51,7 @@ def dense_products(monkeypatch):
     return context, hessian
 
 
-@with_simulations(80, 2000)
+@with_simulations(40, 2000)
 @pytest.mark.parametrize(
     ("estimate", "relative_error"),
     [(hutchinson_trace, 0.0), (hutchinson_trace, 0.06), (controlled_trace, 0.01)],

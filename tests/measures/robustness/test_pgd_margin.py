@@ -77,7 +77,7 @@ def test_dead_inputs_are_reached_from_random_starts_only() -> None:
     found, censored = pgd_distances(context, inputs, Settings("l2", 20, 1), 4.0, 12)
     assert censored.tolist() == [True, True, False, False]
     assert found[2:].tolist() == pytest.approx([0.4, 0.2], abs=0.01)
-    found, censored = pgd_distances(context, inputs, Settings("l2", 20, 40), 4.0, 12)
+    found, censored = pgd_distances(context, inputs, Settings("l2", 20, 16), 4.0, 9)
     assert not censored.any()
     assert found[:2].tolist() == pytest.approx([3.5, 2.5], abs=0.05)
 

@@ -52,7 +52,7 @@ def test_is_the_mean_over_pairs_and_its_standard_error(name: str, adaptive: bool
     assert value.standard_error == pytest.approx(error, rel=1e-7)
 
 
-@with_simulations(200, 2000)
+@with_simulations(60, 2000)
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize(("relative_error", "draws"), [(0.05, 64), (0.1, 400)])
 def test_the_standard_error_covers_the_closed_form_of_a_quadratic_loss(
@@ -179,7 +179,7 @@ def softplus_mean(margin: float, spread: float) -> float:
 
 
 @pytest.mark.parametrize("spread", [0.3, 6.0])
-@pytest.mark.parametrize("margin", [0.0, 12.0, 30.0])
+@pytest.mark.parametrize("margin", [0.0, pytest.param(12.0, marks=pytest.mark.slow), 30.0])
 def test_of_confident_networks_it_is_right_or_has_no_error(margin: float, spread: float) -> None:
     """Where rare draws carry the mean, the spread of those that were made is no evidence."""
     context = quadratic_context()[0]

@@ -39,7 +39,7 @@ def chain(potential: Potential, seed: int = 0, burn_in: int = 50, samples: int =
     return tilted_mean(potential, start, generator, burn_in=burn_in, samples=samples)
 
 
-@with_simulations(40, 1000)
+@with_simulations(20, 1000)
 def test_covers_the_mean_of_a_tilted_gaussian(simulations: int) -> None:
     chains = [chain(bowl, seed, samples=500) for seed in range(simulations)]
     trusted = [found for found in chains if found.problem is None]

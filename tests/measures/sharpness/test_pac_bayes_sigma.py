@@ -31,8 +31,15 @@ def measured(context: MeasureContext, **given: object) -> list[Value]:
     return list(PacBayesSigma(options(**given)).compute(context))
 
 
-@pytest.mark.parametrize("drop", [0.1, 0.3])
-@pytest.mark.parametrize("magnitude_aware", [False, True])
+@pytest.mark.parametrize(
+    ("drop", "magnitude_aware"),
+    [
+        (0.1, False),
+        (0.3, True),
+        pytest.param(0.1, True, marks=pytest.mark.slow),
+        pytest.param(0.3, False, marks=pytest.mark.slow),
+    ],
+)
 def test_of_a_threshold_classifier_has_a_closed_form(drop: float, magnitude_aware: bool) -> None:
     """Accuracy Φ(w/s) under noise of standard deviation s: s = w / Φ⁻¹(1 − drop)."""
     weight = 0.5
@@ -52,7 +59,7 @@ def test_of_a_threshold_classifier_has_a_closed_form(drop: float, magnitude_awar
     assert 0.02 * expected < found.standard_error < 0.15 * expected
 
 
-@with_simulations(100, 3000)
+@with_simulations(40, 3000)
 def test_the_standard_errors_cover_the_exact_values(
     monkeypatch: pytest.MonkeyPatch, simulations: int
 ) -> None:
@@ -81,8 +88,17 @@ def test_the_standard_errors_cover_the_exact_values(
         assert_covers(count, simulations, what=what)
 
 
-@pytest.mark.parametrize("magnitude_aware", [False, True])
-@pytest.mark.parametrize("name", ["mlp", "cnn", "tanh"])
+@pytest.mark.parametrize(
+    ("name", "magnitude_aware"),
+    [
+        ("mlp", False),
+        ("cnn", True),
+        ("tanh", False),
+        pytest.param("mlp", True, marks=pytest.mark.slow),
+        pytest.param("cnn", False, marks=pytest.mark.slow),
+        pytest.param("tanh", True, marks=pytest.mark.slow),
+    ],
+)
 def test_is_where_the_mean_accuracy_under_all_draws_has_fallen(
     name: str, magnitude_aware: bool
 ) -> None:
@@ -182,7 +198,7 @@ def test_zero_parameters_have_an_infinite_complexity_without_epsilon() -> None:
     assert origin.reason is None
 
 
-@pytest.mark.parametrize("alpha", [0.2, 4.0])
+@pytest.mark.parametrize("alpha", [0.2, pytest.param(4.0, marks=pytest.mark.slow)])
 def test_the_magnitude_aware_one_is_invariant_to_rescaling(alpha: float) -> None:
     model = case("mlp_without_bias").model().double()
 
