@@ -151,7 +151,13 @@ class Measurer:
         return measured
 
     def check(self, config: str) -> Spoiled | None:
-        """Check the shape of a trial's network, and return why it must not be trained, if so."""
+        """Check the shape of a trial's network, and return why it must not be trained, if so.
+
+        A process that the network of an earlier check spoilt checks no other: the measurer that
+        replaces it does so before it measures one.
+        """
+        if self.spoilt:
+            return None
         with storing(self.folder.path), _reset_at_end(config, self.device) as changes:
             spoiled = self.checks.spoiled(TrialConfig.model_validate_json(config))
         self.spoilt = lasting(changes)
