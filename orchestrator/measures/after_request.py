@@ -171,7 +171,7 @@ class Unchanged:
         return changed
 
     def _changed_by_the_network_alone(self) -> set[str]:
-        """What calling the network and its loss changes, whoever does; found out at most once."""
+        """What any call of the network and its loss changes; found at most once."""
         if self._alone is None:
             numbers = RandomStream(self._context.device)
             numbers.seed(stream_seed(0, "alone"))
