@@ -73,7 +73,7 @@ class Canary:
         """See what has become of them."""
         for trial_id in sorted(self.awaited):
             for failure in list(dispatcher.failures):
-                # What a trust check spoils is told in rows, and keeps nothing from training.
+                # A failed check of measures is reported in rows and does not stop training.
                 if failure.startswith(f"{trial_id}-") and f": {UNTRUSTED}" not in failure:
                     self.failed, self.reason = trial_id, failure
                     return

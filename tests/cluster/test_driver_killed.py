@@ -72,7 +72,7 @@ def test_kills_of_the_driver_change_no_table_and_leave_nothing_behind(
     finish(start(study, disturbed))
     assert_equal_results(disturbed, undisturbed)
 
-    deadline = time.monotonic() + 600  # Two agents of Ray notice the end of theirs by and by.
+    deadline = time.monotonic() + 600  # Two agents of Ray end late.
     while left := set(processes_of(marker)) - {os.getpid()}:
         assert time.monotonic() < deadline, left
         time.sleep(0.5)

@@ -53,7 +53,7 @@ def test_run_refuses_what_spoils_training_before_anything_is_trained(
     assert refused.value.exit_code == 2
     assert rows(folder, "SELECT * FROM trials") == []
     assert not list((folder / "snapshots").iterdir())
-    # The same study without it goes on from there.
+    # Without that network the study resumes.
     assert orchestrator.run(small_study(**ONE, model=MLP, sweep={}), folder, quiet=True).complete
 
 
