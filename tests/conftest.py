@@ -1,6 +1,7 @@
 """What holds for the whole suite: the same tests find the same each time, on every core."""
 
 import os
+import random
 import signal
 
 # A shell ignores Ctrl-C on behalf of what it starts in the background, and nohup the loss of the
@@ -13,7 +14,9 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 # Before torch is imported: tests run side by side, and each operation is small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
 from tests import minutes
@@ -43,6 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not item.get_closest_marker("slow"):
             item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+@pytest.hookimpl(tryfirst=True)  # Before any fixture draws.
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Start each test from the same random state, whatever ran before it in this process."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
