@@ -61,6 +61,8 @@ class FailingNodes:
 
     def summary(self) -> list[str]:
         """The failing nodes for people, by their host names."""
+        if not self.failing:
+            return []
         names = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}
         return [
             f"{names.get(node_id, 'a host that is gone')} (node {node_id[:8]}): {what}"

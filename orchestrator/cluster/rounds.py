@@ -83,7 +83,7 @@ class StudyRun:
 
 
 @dataclass(frozen=True)
-class _Missing:
+class Missing:
     """What one look found missing: trials to train, by id, and snapshots to measure."""
 
     trials: dict[str, Trial] = field(default_factory=dict)
@@ -125,7 +125,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
         for _ in range(MOST_ROUNDS):
             if not missing:
                 break
-            _round(run, missing, known, data, slots, nodes, summary)
+            train_and_measure(run, missing, known, data, slots, nodes, summary)
             set_aside_damaged_parts(run.folder)
             known = backlog = read_backlog(run.folder, run.study)
             missing = _missing(run, backlog)
@@ -136,7 +136,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     return backlog
 
 
-def _missing(run: StudyRun, backlog: Backlog) -> _Missing:
+def _missing(run: StudyRun, backlog: Backlog) -> Missing:
     todo: dict[str, Trial] = {}
     measured = backlog.measured_snapshots(run.study.requests)
     snapshots = committed_snapshots(run.folder, set(run.trials), without=measured)
@@ -150,18 +150,33 @@ def _missing(run: StudyRun, backlog: Backlog) -> _Missing:
             if trial_id not in backlog.failures
             and (trial_id not in backlog.completed or trial_id in lost)
         }
-    return _Missing(todo, run.orders(backlog, snapshots))
+    return Missing(todo, run.orders(backlog, snapshots))
 
 
-def _round(
+def train_and_measure(
     run: StudyRun,
-    missing: _Missing,
+    missing: Missing,
     backlog: Backlog,
     data: SharedData,
     slots: Slots,
     nodes: FailingNodes,
     summary: RunSummary,
 ) -> None:
+    """Train and measure once what one look found missing.
+
+    Args:
+        run: What is to be done.
+        missing: What is missing.
+        backlog: What was stored when that was looked for.
+        data: The study's data sets.
+        slots: What the cluster gives.
+        nodes: Takes in where trials failed.
+        summary: Takes in what was done.
+
+    Raises:
+        ModelError: If the network of a trial must not be trained.
+        StorageError: If the disk takes no more.
+    """
     state = RunState(
         trials=missing.trials,
         total=len(run.trials),
@@ -191,14 +206,14 @@ def _round(
         summary.measured += dispatcher.measured
 
 
-def _check(run: StudyRun, missing: _Missing, measurers: Sequence[Any]) -> None:
+def _check(run: StudyRun, missing: Missing, measurers: Sequence[Any]) -> None:
     if run.study.measuring.trust_checks and measurers:
         limits = [need.timeout for need in distinct_needs(run.study)]
         timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
         check_shapes(measurers, missing.trials.values(), timeout)
 
 
-def _canary(run: StudyRun, missing: _Missing, backlog: Backlog, slots: Slots) -> Canary | None:
+def _canary(run: StudyRun, missing: Missing, backlog: Backlog, slots: Slots) -> Canary | None:
     """Some trials go ahead if not all can train at once, where not all shapes are known to work."""
     if not run.canary or len(missing.trials) <= slots.trials:
         return None

@@ -1,16 +1,20 @@
 """Whole small studies in this process: what workers would do side by side, one after the other.
 
 Starting the processes of a study costs twenty times what training and measuring it does. Tests that
-only need results get them from here, and tests of a run under Ray compare theirs with these.
+only need results get them from here, and tests of a run under Ray compare theirs with these. What
+decides, before and after, what is missing is the project's own code; only the workers are not.
 """
 
+from contextlib import contextmanager, nullcontext
+
 import pytest
+import ray
 import torch
 
 import orchestrator
-from orchestrator.cluster import driver
-from orchestrator.cluster.backlog_reading import read_backlog
+from orchestrator.cluster import auditing, connecting, rounds
 from orchestrator.cluster.measurer import measure
+from orchestrator.cluster.session import Slots
 from orchestrator.cluster.trainable import TrialOrder, run_trial
 from orchestrator.cluster.trust import ShapeChecks
 from orchestrator.data import load_dataset
@@ -21,39 +25,70 @@ from orchestrator.study.trials import hyperparameters
 class Data:
     """The data sets of a study, as workers ask for them."""
 
+    def __init__(self, options=()):
+        pass
+
     def load(self, options, device):
         return load_dataset(options).to(device)
 
 
-def run_in_process(study, folder):
+def run_in_process(study, folder, **options):
     """Train and measure what is missing at ``folder``, as ``orchestrator.run`` does."""
+    with workers_in_process():
+        return orchestrator.run(study, folder, quiet=True, **options)
+
+
+@contextmanager
+def workers_in_process():
+    """Meanwhile, what is given to workers is done here, and no Ray is started."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(driver, "run_rounds", _run_rounds)
-        return orchestrator.run(study, folder, quiet=True)
+        for module in (rounds, auditing, connecting):
+            patched.setattr(module, "ray_session", lambda *_: nullcontext(Slots(1, 1, 1, 1)))
+            patched.setattr(module, "SharedData", Data)
+        patched.setattr(rounds, "train_and_measure", _train_and_measure)
+        patched.setattr(auditing, "run_tasks", _run_tasks)
+        patched.setattr(connecting, "run_tasks", _run_tasks)
+        patched.setattr(ray, "get_gpu_ids", list)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # As workers do.
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
 
 
-def _run_rounds(run, summary):
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # As workers do.
-    try:
-        backlog = read_backlog(run.folder, run.study)
-        for trial_id, trial in run.trials.items():
-            if trial_id not in backlog.completed:
-                order = TrialOrder(
-                    trial_id,
-                    trial.seed,
-                    trial.config.model_dump_json(),
-                    hyperparameters(run.study, trial),
-                    backlog.attempts.get(trial_id, 0),
-                    run.study.needs_of(trial.config),
-                )
-                *_, last = run_trial(order, run.folder, run.study.checkpoints, Data())
-                summary.trained += last["status"] == "completed"
-        snapshots = committed_snapshots(run.folder, set(run.trials))
-        checks = ShapeChecks(run.folder, run.study, Data(), "cpu")
-        for order in run.orders(read_backlog(run.folder, run.study), snapshots):
-            measure(order, run.folder, run.study, Data(), "cpu", checks)
-            summary.measured += 1
-        return read_backlog(run.folder, run.study)
-    finally:
-        torch.set_num_threads(threads)
+def _train_and_measure(run, missing, backlog, data, slots, nodes, summary):
+    checks, measured = ShapeChecks(run.folder, run.study, data, "cpu"), set()
+
+    def measure_missing(orders):
+        for order in orders:
+            if order.checkpoint_id in measured:
+                continue
+            if not measure(order, run.folder, run.study, data, "cpu", checks).lost:
+                measured.add(order.checkpoint_id)
+
+    measure_missing(missing.orders)
+    for trial_id, trial in missing.trials.items():
+        order = TrialOrder(
+            trial_id,
+            trial.seed,
+            trial.config.model_dump_json(),
+            hyperparameters(run.study, trial),
+            backlog.attempts.get(trial_id, 0),
+            run.study.needs_of(trial.config),
+        )
+        *_, last = run_trial(order, run.folder, run.study.checkpoints, data)
+        summary.trained += last["status"] == "completed"
+    measure_missing(run.orders(backlog, committed_snapshots(run.folder, set(run.trials))))
+    summary.measured += len(measured)
+
+
+def _run_tasks(what, task, orders, folder, study, data, slots, progress):
+    failures = []
+    for number, (name, order) in enumerate(orders.items(), 1):
+        try:
+            task(order, str(folder.path), study.model_dump_json(), data, 1)
+        except Exception as error:  # Whatever a worker would have sent back.
+            failures.append(f"{name}: {what}: {error}".partition("\n")[0])
+        progress(f"{what} {number}/{len(orders)}")
+    return failures

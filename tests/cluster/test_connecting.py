@@ -13,9 +13,7 @@ from orchestrator.results import ResultsFolder, read_study
 from orchestrator.training import build_loss, read_snapshot
 
 from .comparison import rows
-
-pytestmark = pytest.mark.ray
-
+from .in_process import workers_in_process
 
 ALL = "SELECT * FROM connectivity ORDER BY ALL"
 
@@ -23,9 +21,10 @@ ALL = "SELECT * FROM connectivity ORDER BY ALL"
 THREE_SEEDS = {"seeds": 3, "measures": ["norms"], "sweep": {"training.batch_size": [100]}}
 
 
-def test_successive_seeds_are_compared_once(local_ray, finished, monkeypatch):
+def test_successive_seeds_are_compared_once(finished, monkeypatch):
     results = finished(**THREE_SEEDS)
-    assert orchestrator.connectivity(results, quiet=True) == []
+    with workers_in_process():
+        assert orchestrator.connectivity(results, quiet=True) == []
     seeds = rows(
         results,
         "SELECT DISTINCT a.seed, b.seed FROM connectivity c JOIN trials a USING (trial_id) "
@@ -64,6 +63,7 @@ def test_one_seed_is_refused(finished):
         orchestrator.connectivity(results, quiet=True)
 
 
+@pytest.mark.ray
 def test_a_snapshot_that_is_gone_costs_its_pair_alone(local_ray, finished):
     results = finished(**THREE_SEEDS)
     ((gone, last),) = rows(

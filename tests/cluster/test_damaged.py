@@ -8,8 +8,7 @@ import orchestrator
 
 from .comparison import assert_equal_results
 from .conftest import TWO_TRIALS
-
-pytestmark = pytest.mark.ray
+from .in_process import run_in_process
 
 
 def truncate(path):
@@ -42,7 +41,7 @@ def test_what_is_damaged_is_kept_aside_and_made_again(undisturbed, small_study, 
         for part in parts("measures", f"{other}-{step}-"):
             flip(part)
 
-    summary = orchestrator.run(small_study(**TWO_TRIALS), folder, quiet=True)
+    summary = run_in_process(small_study(**TWO_TRIALS), folder)
     assert summary.complete
     assert summary.trained == 2
     assert_equal_results(folder, undisturbed)
@@ -61,6 +60,7 @@ def test_what_is_damaged_is_kept_aside_and_made_again(undisturbed, small_study, 
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_a_snapshot_that_is_gone_is_missed_only_if_it_is_needed(undisturbed, small_study, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "results")
     gone = next((folder / "snapshots").glob("*/10.safetensors"))

@@ -56,7 +56,7 @@ def test_a_study_is_trained_measured_and_extended_without_training_anything_agai
 
     # One seed and one measure more: two trials to train, all snapshots to measure for it.
     measures = ["margin", "hessian_trace", "norms", f"{FAULTY}:weight_sum"]
-    extended = run(small_study(seeds=3, measures=measures))
+    extended = run_in_process(small_study(seeds=3, measures=measures), folder)
     assert extended.complete
     assert extended.trained == 2
     after = rows(

@@ -11,20 +11,19 @@ from orchestrator.results import study_status
 
 from .comparison import rows, tables
 from .conftest import TWO_TRIALS
-
-pytestmark = pytest.mark.ray
+from .in_process import run_in_process
 
 FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
 
 
 def test_each_measure_fails_by_itself_and_is_retried_only_if_asked(
-    local_ray, small_study, tmp_path, monkeypatch
+    small_study, tmp_path, monkeypatch
 ):
     folder, mended = tmp_path / "results", tmp_path / "mended"
     broken = {f"{FAULTY}:raises_unless": {"mended": str(mended)}}
     measures = ["margin", broken, f"{FAULTY}:fills_memory", f"{FAULTY}:infinite"]
     study = small_study(**{**TWO_TRIALS, "seeds": 1, "checkpoints": {}, "measures": measures})
-    summary = orchestrator.run(study, folder, quiet=True)
+    summary = run_in_process(study, folder)
     assert summary.completed == 1
     assert not summary.complete
     assert len(summary.failed_measures) == 2
@@ -55,7 +54,7 @@ def test_each_measure_fails_by_itself_and_is_retried_only_if_asked(
         again = orchestrator.run(study, folder, quiet=True)
     assert again.failed_measures == summary.failed_measures
     # … but if asked; what is mended is measured, and what was measured stays.
-    retried = orchestrator.run(study, folder, quiet=True, retry_failed=True)
+    retried = run_in_process(study, folder, retry_failed=True)
     assert len(retried.failed_measures) == 1
     assert rows(folder, "SELECT value FROM measures WHERE measure = 'mended'") == [(1.0,)]
     assert rows(folder, margins) == measured
@@ -89,6 +88,7 @@ def small_group():
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_a_measure_that_the_kernel_kills_for_its_memory_fails_alone(
     local_ray, small_study, tmp_path, small_group
 ):
@@ -112,6 +112,7 @@ def test_a_measure_that_the_kernel_kills_for_its_memory_fails_alone(
 
 
 @pytest.mark.slow
+@pytest.mark.ray
 def test_a_trial_that_hangs_is_ended_and_retried_only_if_asked(
     local_ray, small_study, tmp_path, monkeypatch
 ):

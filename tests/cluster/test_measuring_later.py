@@ -8,8 +8,7 @@ from orchestrator.errors import ResultsError, StudyFileError
 from orchestrator.results import study_status
 
 from .comparison import rows
-
-pytestmark = pytest.mark.ray
+from .in_process import workers_in_process
 
 FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
 VALUES = (
@@ -18,6 +17,7 @@ VALUES = (
 )
 
 
+@pytest.mark.ray
 def test_measuring_afterwards_gives_what_measuring_at_once_gives(
     local_ray, made_once, finished, monkeypatch
 ):
@@ -41,7 +41,8 @@ def test_measuring_afterwards_gives_what_measuring_at_once_gives(
     assert again.measured == finish.measured == 0
 
     # One's own measure, which fails: the others stay, and the summary says so.
-    broken = orchestrator.measure(later, [f"{FAULTY}:raises"], quiet=True)
+    with workers_in_process():
+        broken = orchestrator.measure(later, [f"{FAULTY}:raises"], quiet=True)
     assert broken.failed_measures
     assert rows(later, VALUES) == rows(at_once, VALUES)
 

@@ -11,6 +11,7 @@ from orchestrator.report.source import open_source
 from orchestrator.study.plan import plan_text
 
 from .comparison import rows
+from .in_process import run_in_process
 
 FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
 COUNTS = {"name": f"{FAULTY}:CountsItsUpdates"}
@@ -54,15 +55,12 @@ def test_run_refuses_what_spoils_training_before_anything_is_trained(
     assert rows(folder, "SELECT * FROM trials") == []
     assert not list((folder / "snapshots").iterdir())
     # Without that network the study resumes.
-    assert orchestrator.run(small_study(**ONE, model=MLP, sweep={}), folder, quiet=True).complete
+    assert run_in_process(small_study(**ONE, model=MLP, sweep={}), folder).complete
 
 
-@pytest.mark.ray
-def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(
-    local_ray, small_study, tmp_path
-):
+def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(small_study, tmp_path):
     study, folder = small_study(**ONE, sweep={"model": [MLP, RANDOM]}), tmp_path / "results"
-    summary = orchestrator.run(study, folder, quiet=True)
+    summary = run_in_process(study, folder)
     assert summary.completed == 2
     found = rows(
         folder,
