@@ -36,7 +36,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 @pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Hand out whole files, those with Ray first, and slow tests one by one.
+    """Hand out whole files, those with Ray first, and tests of the other tiers one by one.
 
     A file's fixtures are then made once, each worker starts at most one Ray of its own, and what
     takes longest does not start last.
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     with_ray = {item.path for item in items if item.get_closest_marker("ray")}
     items.sort(key=lambda item: item.path not in with_ray)  # Stable.
     for item in items:
-        if not item.get_closest_marker("slow"):
+        if not (item.get_closest_marker("slow") or item.get_closest_marker("full")):
             item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
