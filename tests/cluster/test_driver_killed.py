@@ -47,7 +47,7 @@ def stored(folder):
     return sum(1 for pattern in STORED for _ in folder.glob(pattern))
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.full)])
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.full)])
 def test_kills_of_the_driver_change_no_table_and_leave_nothing_behind(
     kills, made_once, small_study, tmp_path, monkeypatch
 ):

@@ -54,6 +54,7 @@ def test_a_study_on_a_store_ends_with_the_tables_of_one_on_a_disk(
     assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), undisturbed)
 
 
+@pytest.mark.full
 def test_killed_trials_and_measurers_change_no_table(
     local_ray, object_store, store_url, small_study, tmp_path
 ):

@@ -249,7 +249,7 @@ def test_a_study_without_rows_has_a_report(empty):
     assert "vegaEmbed=" not in page
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_hundred_thousand_rows_stay_small(tmp_path):
     counts = {}
 
