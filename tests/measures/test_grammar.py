@@ -33,8 +33,8 @@ from orchestrator.training.losses import Loss
 from tests.measures.grammar import GrammarCase, grammar_case
 from tests.measures.grammar.reference import RHO, Expected, Key, expected_values
 
-# PyTorch warns of operations that vmap takes one after the other.
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+# PyTorch tells which operations vmap takes one after the other.
+pytestmark = pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 
 ALL = 10_000
 SLICE = 8

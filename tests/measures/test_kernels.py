@@ -43,7 +43,7 @@ def weight_norm(dim: int | None) -> nn.Module:
 
 def old_weight_norm() -> nn.Module:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", ".*weight_norm. is deprecated", FutureWarning)
         return nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 6)), nn.Tanh(), nn.Linear(6, 3))
 
 

@@ -176,7 +176,7 @@ def test_a_network_that_runs_in_float32_only_says_what_to_do() -> None:
 
 def test_the_precision_problem_is_found_behind_a_weight_that_a_pass_left_behind() -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", ".*weight_norm. is deprecated", FutureWarning)
         model = nn.utils.weight_norm(nn.Linear(3, 3))
     network = nn.Sequential(model, Start()).eval()
     network(DATA.train_x[:2])

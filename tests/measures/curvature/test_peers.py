@@ -26,7 +26,14 @@ from tests.binomial import assert_at_least
 from tests.measures.curvature.learned import learned_context
 from tests.measures.references import dense_hessian
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of the peers, by the dozen
+# What the peers do, not what is compared with them.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning"),  # BackPACK
+    pytest.mark.filterwarnings(
+        "ignore:Using backward.. with create_graph:UserWarning"
+    ),  # PyHessian
+]
 ACTIVATIONS = [nn.ReLU, nn.Tanh]
 
 
