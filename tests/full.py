@@ -62,9 +62,17 @@ def machine():
 
 
 def commit():
-    """The commit, with a plus if files differ from it."""
-    described = ["git", "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(described, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    """The commit, with a plus if files differ from it; the record of earlier parts does not count."""
+    name = _git("rev-parse", "--short", "HEAD")
+    return name + "+" * bool(
+        _git("status", "--porcelain", "--", ".", f":!{RECORD.relative_to(ROOT)}")
+    )
+
+
+def _git(*arguments):
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, capture_output=True, text=True
+    ).stdout.strip()
 
 
 def run(part):
