@@ -62,11 +62,9 @@ def machine():
 
 
 def commit():
-    """The commit, with a plus if files differ from it; the record of earlier parts does not count."""
-    name = _git("rev-parse", "--short", "HEAD")
-    return name + "+" * bool(
-        _git("status", "--porcelain", "--", ".", f":!{RECORD.relative_to(ROOT)}")
-    )
+    """The commit, with a plus if files differ from it; what this command records does not count."""
+    changed = _git("status", "--porcelain", "--", ".", f":!{RECORD.relative_to(ROOT)}")
+    return _git("rev-parse", "--short", "HEAD") + "+" * bool(changed)
 
 
 def _git(*arguments):
