@@ -104,18 +104,34 @@ class Dispatcher:
         """Start the reserved measurers, wait until they are there, and begin.
 
         Args:
-            prepare: Called with the measurers before the first order.
+            prepare: Called with the measurers before the first order; may have them
+                :meth:`replaced`.
 
         Raises:
             ResourcesError: If measurers die as they start, one after the other.
         """
+        self._complete()
+        prepare([worker.actor for worker in self._workers])
+        self._thread.start()
+
+    def replaced(self, measurer: Any) -> Any:
+        """End a measurer before the first order, and return another once it is there.
+
+        Raises:
+            ResourcesError: As :meth:`start`.
+        """
+        ray.kill(measurer)
+        self._workers = [worker for worker in self._workers if worker.actor is not measurer]
+        self._complete()
+        return self._workers[-1].actor
+
+    def _complete(self) -> None:
+        """Start measurers that are missing and wait until all are there."""
         self._grow()
         while starting := [worker.starting for worker in self._workers if not worker.ready]:
             ray.wait(starting, timeout=LOOK_SECONDS)  # In short steps, as below.
             self._check_started()
             self._grow()
-        prepare([worker.actor for worker in self._workers])
-        self._thread.start()
 
     def allow(self, measurers: int) -> None:
         """Let the pool grow to ``measurers``, as trials free their slots."""

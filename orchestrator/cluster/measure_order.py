@@ -18,6 +18,7 @@ class MeasureOrder:
         config: The trial's :class:`TrialConfig`, as JSON.
         requests: Canonical requests, as :attr:`Study.requests` names them.
         attempts: How often a measurer was lost over it.
+        unchecked: Why the trust checks of its network are not to be made, if so.
     """
 
     checkpoint: dict[str, Any]
@@ -25,11 +26,31 @@ class MeasureOrder:
     config: str
     requests: tuple[str, ...]
     attempts: int = 0
+    unchecked: str | None = None
 
     @property
     def checkpoint_id(self) -> str:
         """The snapshot's name."""
         return str(self.checkpoint["checkpoint_id"])
+
+
+Refusal = tuple[str, str | None]
+"""Message and hint of the error with which a network is refused."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a measurer says of a shape.
+
+    Attributes:
+        refusal: Why networks of this shape must not be trained, if so.
+        spoilt: What the network left in the process that cannot be reset, if anything.
+        unmade: Why the checks could not be made, if so.
+    """
+
+    refusal: Refusal | None = None
+    spoilt: str | None = None
+    unmade: str | None = None
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ import ray
 import torch
 
 from orchestrator.cluster.examples import keep_examples, keep_subsets
-from orchestrator.cluster.measure_order import Measured, MeasureOrder, part_name
+from orchestrator.cluster.measure_order import Checked, Measured, MeasureOrder, part_name
 from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.shared_data import SharedData
-from orchestrator.cluster.trust import ShapeChecks, Spoiled
+from orchestrator.cluster.trust import ShapeChecks
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
 from orchestrator.measures import MeasureContext, measure_snapshot
@@ -78,7 +78,7 @@ def _measure(
         return Measured(order.checkpoint_id, rows=0, failures=(), pid=os.getpid(), lost=True)
     config = TrialConfig.model_validate_json(order.config)
     settings: MeasuringOptions = study.measuring
-    findings = checks.of(config)
+    findings = checks.of(config, order.unchecked)
     dataset = data.load(config.data, device)
     model = build_model(
         config.model, dataset.input_shape, dataset.classes, order.seed, dataset.train_x.dtype
@@ -150,15 +150,9 @@ class Measurer:
         self.spoilt = measured.spoilt
         return measured
 
-    def check(self, config: str) -> Spoiled | None:
-        """Check the shape of a trial's network, and return why it must not be trained, if so.
-
-        A process that the network of an earlier check spoilt checks no other: the measurer that
-        replaces it does so before it measures one.
-        """
-        if self.spoilt:
-            return None
+    def check(self, config: str) -> Checked:
+        """Check the shape of a trial's network. A process that it spoils is to be replaced."""
         with storing(self.folder.path), _reset_at_end(config, self.device) as changes:
-            spoiled = self.checks.spoiled(TrialConfig.model_validate_json(config))
+            refusal = self.checks.refusal(TrialConfig.model_validate_json(config))
         self.spoilt = lasting(changes)
-        return spoiled
+        return Checked(refusal, self.spoilt)

@@ -7,8 +7,8 @@ and left alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
@@ -42,6 +42,7 @@ from orchestrator.results import (
     set_aside_damaged_parts,
     set_aside_unreadable_records,
 )
+from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
@@ -187,11 +188,14 @@ def train_and_measure(
         canary=_canary(run, missing, backlog, slots),
         nodes=nodes,
     )
-    dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots, state)
+    unchecked: dict[str, str] = {}
+    dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots, state, unchecked)
     watch(state)
     try:
         # Measurers before trials: training takes all the slots that it finds.
-        dispatcher.start(lambda measurers: _check(run, missing, measurers))
+        dispatcher.start(
+            lambda measurers: unchecked.update(_check(run, missing, measurers, dispatcher.replaced))
+        )
         with show_progress(state, quiet=run.quiet):
             if missing.trials:
                 train_trials(run.study, run.folder, backlog.attempts, data, slots, state)
@@ -206,11 +210,16 @@ def train_and_measure(
         summary.measured += dispatcher.measured
 
 
-def _check(run: StudyRun, missing: Missing, measurers: Sequence[Any]) -> None:
-    if run.study.measuring.trust_checks and measurers:
-        limits = [need.timeout for need in distinct_needs(run.study)]
-        timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
-        check_shapes(measurers, missing.trials.values(), timeout)
+def _check(
+    run: StudyRun, missing: Missing, measurers: Sequence[Any], replaced: Callable[[Any], Any]
+) -> dict[str, str]:
+    """Check the networks that are to be trained; why not, by shape, for those it cannot."""
+    if not run.study.measuring.trust_checks or not measurers:
+        return {}
+    limits = [need.timeout for need in distinct_needs(run.study)]
+    timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
+    configs = (trial.config for trial in missing.trials.values())
+    return check_shapes(measurers, replaced, configs, timeout)
 
 
 def _canary(run: StudyRun, missing: Missing, backlog: Backlog, slots: Slots) -> Canary | None:
@@ -229,16 +238,30 @@ def _canary(run: StudyRun, missing: Missing, backlog: Backlog, slots: Slots) -> 
 
 
 def _dispatcher(
-    run: StudyRun, backlog: Backlog, data: Any, slots: Slots, state: RunState
+    run: StudyRun,
+    backlog: Backlog,
+    data: Any,
+    slots: Slots,
+    state: RunState,
+    unchecked: Mapping[str, str],
 ) -> Dispatcher:
     resources, needs = run.study.resources, distinct_needs(run.study)
     measurer = resources.measurer
     measured = backlog.measured_snapshots(run.study.requests)
     new = NewSnapshots(run.folder, run.trials.keys(), measured)
     untouched = run.trials.keys() - state.trials.keys()
+
+    def find_orders() -> list[MeasureOrder]:
+        orders = run.orders(backlog, new.look(untouched | state.ended))
+        shapes = [measuring_shape(run.trials[o.checkpoint["trial_id"]].config) for o in orders]
+        return [
+            replace(order, unchecked=unchecked.get(shape))
+            for order, shape in zip(orders, shapes, strict=True)
+        ]
+
     return Dispatcher(
         run.folder,
-        lambda: run.orders(backlog, new.look(untouched | state.ended)),
+        find_orders,
         measurer_factory(
             run.folder,
             run.study.model_dump_json(),

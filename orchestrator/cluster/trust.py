@@ -7,30 +7,28 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Iterable, Sequence
-from math import ceil
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import RayError, RayTaskError
 
 from orchestrator import __version__
+from orchestrator.cluster.measure_order import Checked, Refusal
 from orchestrator.cluster.shared_data import SharedData
-from orchestrator.errors import ModelError
+from orchestrator.errors import ModelError, StorageError
 from orchestrator.measures.build import required_checks
 from orchestrator.measures.trust.checks import network_findings, refuse_spoiled
-from orchestrator.measures.trust.finding import SPOILS_TRAINING, Findings
+from orchestrator.measures.trust.finding import CHECKS, SPOILS_TRAINING, Finding, Findings
 from orchestrator.results import ResultsFolder, write_part
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import Study, TrialConfig
-from orchestrator.study.trials import Trial
 
 WAIT_SECONDS = 1.0
 
 logger = logging.getLogger(__name__)
-
-Spoiled = tuple[str, str | None]
-"""Message and hint of the error with which a network is refused."""
 
 
 class ShapeChecks:
@@ -47,23 +45,33 @@ class ShapeChecks:
         self._folder, self._study, self._data, self._device = folder, study, data, device
         self._known: dict[str, Findings] = {}
 
-    def of(self, config: TrialConfig) -> Findings:
-        """The findings for a trial's shape; none where the study turns the checks off."""
+    def of(self, config: TrialConfig, unchecked: str | None = None) -> Findings:
+        """The findings for a trial's shape; none where the study turns the checks off.
+
+        Args:
+            config: Of the trial.
+            unchecked: Why the checks of this shape are not to be made, if so.
+        """
         if not self._study.measuring.trust_checks:
             return {}
         shape = measuring_shape(config)
         if shape not in self._known:
-            self._known[shape] = network_findings(
-                config,
-                self._data.load(config.data, self._device),
-                self._study.measuring,
-                required_checks(self._study.measures),
-                self._device,
-            )
+            self._known[shape] = self._findings(config, unchecked)
             _store(self._folder, self._study, config, self._known[shape], self._device)
         return self._known[shape]
 
-    def spoiled(self, config: TrialConfig) -> Spoiled | None:
+    def _findings(self, config: TrialConfig, unchecked: str | None) -> Findings:
+        required = required_checks(self._study.measures)
+        if unchecked is not None:
+            return {
+                check: Finding(check, "undecided", unchecked)
+                for check in CHECKS
+                if check in SPOILS_TRAINING | required
+            }
+        dataset = self._data.load(config.data, self._device)
+        return network_findings(config, dataset, self._study.measuring, required, self._device)
+
+    def refusal(self, config: TrialConfig) -> Refusal | None:
         """Why networks of this shape must not be trained, if so."""
         try:
             refuse_spoiled(config, self.of(config))
@@ -72,42 +80,79 @@ class ShapeChecks:
         return None
 
 
-def check_shapes(measurers: Sequence[Any], trials: Iterable[Trial], timeout: float) -> None:
-    """Have measurers check each shape of network that is to be trained, before any is.
+@dataclass(frozen=True)
+class _Check:
+    """A check that a measurer is making."""
 
-    A network that kills its measurer or takes too long is not refused: its trials and measures
-    have rows of their own.
+    measurer: Any
+    shape: str
+    since: float
+
+
+def check_shapes(
+    measurers: Sequence[Any],
+    replaced: Callable[[Any], Any],
+    configs: Iterable[TrialConfig],
+    timeout: float,
+) -> dict[str, str]:
+    """Have measurers check shapes of networks, each measurer one at a time.
+
+    A measurer that dies, takes too long or is spoilt by a network is replaced, and its successor
+    goes on with the shapes that are left. A network that does this is not refused: its trials and
+    measures have rows of their own.
 
     Args:
         measurers: Actors with a method ``check``, ready.
-        trials: What is to be trained.
-        timeout: Seconds for each shape. A measurer that is busy after them is ended.
+        replaced: Ends a measurer and returns another one, ready.
+        configs: Of trials whose shapes are to be checked.
+        timeout: Seconds for each shape.
+
+    Returns:
+        Why a shape could not be checked, by shape.
 
     Raises:
         ModelError: If a network cannot be trained, or its results could not be believed.
     """
-    shapes = {measuring_shape(trial.config): trial for trial in trials}
-    asked: dict[Any, Any] = {}
-    for number, trial in enumerate(shapes.values()):
-        measurer = measurers[number % len(measurers)]
-        asked[measurer.check.remote(trial.config.model_dump_json())] = measurer
-    deadline = time.monotonic() + timeout * ceil(len(shapes) / len(measurers))
-    while asked:
+    waiting = deque({measuring_shape(config): config for config in configs}.items())
+    idle, asked = list(measurers), dict[Any, _Check]()
+    unchecked: dict[str, str] = {}
+    while waiting or asked:
+        while waiting and idle:
+            shape, config = waiting.popleft()
+            measurer = idle.pop()
+            reference = measurer.check.remote(config.model_dump_json())
+            asked[reference] = _Check(measurer, shape, time.monotonic())
         # In short steps, so that Ctrl-C gets through.
-        for reference in ray.wait(list(asked), timeout=WAIT_SECONDS)[0]:
-            del asked[reference]
-            try:
-                spoiled: Spoiled | None = ray.get(reference)
-            except RayError:
+        ray.wait(list(asked), timeout=WAIT_SECONDS)
+        for reference, check in list(asked.items()):
+            if ray.wait([reference], timeout=0)[0]:
+                checked = _result(reference)
+            elif time.monotonic() - check.since > timeout:
+                checked = Checked(unmade=f"the checks took longer than {timeout:g} s")
+            else:
                 continue
-            if spoiled is not None:
-                message, hint = spoiled
+            del asked[reference]
+            if checked.unmade is not None:
+                logger.warning("no trust checks of a network: %s", checked.unmade)
+                unchecked[check.shape] = checked.unmade
+            if checked.refusal is not None:
+                message, hint = checked.refusal
                 raise ModelError(f"{message}; nothing was trained", hint)
-        if asked and time.monotonic() > deadline:
-            logger.warning("trust checks of a network took longer than %g s", timeout)
-            for measurer in set(asked.values()):
-                ray.kill(measurer)
-            return
+            fit = checked.spoilt is None and checked.unmade is None
+            idle.append(check.measurer if fit else replaced(check.measurer))
+    return unchecked
+
+
+def _result(reference: Any) -> Checked:
+    try:
+        checked: Checked = ray.get(reference)
+    except RayTaskError as error:  # What fails here fails again where there is a row for it.
+        if isinstance(error.cause, StorageError):
+            raise error.cause from None
+        return Checked()
+    except RayError:
+        return Checked(unmade="the process that made the checks died")
+    return checked
 
 
 def _store(

@@ -36,7 +36,7 @@ from orchestrator.measures.audit import CHANGES, Audited, AuditRow, audit
 from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.catalog import catalog
-from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.edge_of_stability import EdgeOfStability, stability_threshold
 from orchestrator.measures.curvature.exact_trace import ExactTrace, exact_trace
 from orchestrator.measures.curvature.fisher import (
@@ -104,6 +104,7 @@ from orchestrator.measures.norms.spectral_complexity import (
 )
 from orchestrator.measures.norms.stable_rank import StableRank, stable_ranks
 from orchestrator.measures.norms.weight_norms import Norms
+from orchestrator.measures.precise_loss import PerExampleLoss
 from orchestrator.measures.robustness.confidence import Confidence
 from orchestrator.measures.robustness.deepfool import DeepfoolMargin, deepfool
 from orchestrator.measures.robustness.input_margin import InputMargin, first_order_distances

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset
 from orchestrator.measures.build import required_checks
-from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.precise_loss import PerExampleLoss
 from orchestrator.measures.reparametrization import permuted, rescaled, with_scaled_logits
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.measures.trust.checks import context_findings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,9 @@ from orchestrator.measures.measured_examples import measured_positions
 from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.measures.network import MeasuredNetwork, in_precision
 from orchestrator.measures.network_state import unchanged
+from orchestrator.measures.precise_loss import PerExampleLoss, precise_loss
 from orchestrator.measures.trust.fit import require_fitting
 from orchestrator.random_streams import stream_seed
-from orchestrator.training.losses import Loss
 from orchestrator.training.process_guard import left_as_found
 from orchestrator.training.update_rule import UpdateRule
 
@@ -26,14 +26,6 @@ T = TypeVar("T")
 
 GRAPH_BYTES = 2**29
 """Most memory for the graphs of the training gradient that are kept between products."""
-
-
-class PerExampleLoss(Protocol):
-    """What a measure needs of a training loss."""
-
-    def per_example(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss of each example, shape ``(n,)``, from logits ``(n, classes)``."""
-        ...
 
 
 class MeasureContext:
@@ -92,7 +84,7 @@ class MeasureContext:
         self.dtype = dtype
         self.seed = seed
         self.trial_seed = trial_seed
-        self.loss = loss if isinstance(loss, Loss) else Loss(loss.per_example)
+        self.loss = precise_loss(loss)
         self.classes = dataset.classes
         self.examples_per_pass = examples_per_pass
         self.initial_state = initial_state

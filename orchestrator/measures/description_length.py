@@ -13,11 +13,11 @@ from itertools import pairwise
 from math import log
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.margins.calibration import best_temperature
+from orchestrator.training.cross_entropy import cross_entropy
 
 Predictor = Callable[[Tensor], Tensor]
 """Inputs of shape (n, …) to logits of shape (n, classes): an ``nn.Module`` is one."""
@@ -109,7 +109,7 @@ def prequential_description_length(
                 remark = str(error)
         told = labels[start:stop]
         logits = _logits(predict, inputs[start:stop], classes) / temperature
-        nats = F.cross_entropy(logits, told, reduction="sum").item()
+        nats = cross_entropy(logits, told).sum().item()
         blocks.append(Block(start, stop, nats, temperature, remark))
     return DescriptionLength(tuple(blocks), classes)
 

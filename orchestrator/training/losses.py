@@ -13,6 +13,7 @@ from orchestrator.errors import UserError
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.options import CustomOptions
 from orchestrator.study.training_options import CrossEntropyOptions, MseOptions, MultiMarginOptions
+from orchestrator.training.cross_entropy import cross_entropy
 
 if TYPE_CHECKING:
     from orchestrator.study.training_options import LossOptions
@@ -50,7 +51,10 @@ def build_loss(options: LossOptions) -> Loss:
     """
     match options:
         case CrossEntropyOptions(label_smoothing=smoothing):
-            return _of_torch(partial(F.cross_entropy, label_smoothing=smoothing))
+            return Loss(
+                partial(cross_entropy, label_smoothing=smoothing),
+                partial(F.cross_entropy, label_smoothing=smoothing),
+            )
         case MseOptions():
             return Loss(squared_error)
         case MultiMarginOptions(margin=margin, p=p):
@@ -102,11 +106,14 @@ def _on_copies(function: LossFunction, logits: Tensor, labels: Tensor) -> Tensor
     return function(logits.clone(), labels.clone())
 
 
-_READS_ONLY = (F.cross_entropy, F.multi_margin_loss, squared_error, multi_margin, _on_copies)
-
-
-def _of_torch(function: Callable[..., Tensor]) -> Loss:
-    return Loss(partial(function, reduction="none"), partial(function, reduction="mean"))
+_READS_ONLY = (
+    F.cross_entropy,
+    F.multi_margin_loss,
+    cross_entropy,
+    squared_error,
+    multi_margin,
+    _on_copies,
+)
 
 
 def _checked(name: str, function: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:

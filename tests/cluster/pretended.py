@@ -3,12 +3,13 @@
 In a file of their own that loads no torch, so that their processes start in a second.
 """
 
+import json
 import os
 import signal
 import threading
 import time
 
-from orchestrator.cluster.measure_order import Measured
+from orchestrator.cluster.measure_order import Checked, Measured
 from orchestrator.errors import StorageError
 
 
@@ -95,3 +96,31 @@ class OnFullDisk:
 
     def measure(self, order):
         raise StorageError("no space", "make room")
+
+
+class Checks:
+    """A measurer whose checks end as the width of the network says."""
+
+    def __init__(self, log):
+        self.log = log
+
+    def ready(self):
+        return None
+
+    def check(self, config):
+        width = json.loads(config)["model"]["width"]
+        with self.log.open("a") as file:
+            file.write(f"{width} {os.getpid()}\n")
+        match width:
+            case 1:
+                threading.Event().wait()
+            case 2:
+                os.kill(os.getpid(), signal.SIGKILL)
+            case 3:
+                return Checked(spoilt="a thread still runs")
+            case 4:
+                return Checked(refusal=("this network writes into the data", "copy it"))
+        return Checked()
+
+    def measure(self, order):
+        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())

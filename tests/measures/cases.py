@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.data import Dataset
-from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.precise_loss import PerExampleLoss
 from orchestrator.study.training_options import CrossEntropyOptions, MseOptions
 from orchestrator.training import build_loss
 

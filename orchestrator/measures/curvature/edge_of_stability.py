@@ -57,7 +57,7 @@ class EdgeOfStability(Measure):
 
     needs = frozenset({"gradient_graph", "krylov_space"})
     requires = SECOND_DERIVATIVES
-    version = 3
+    version = 4
     entries = (
         CatalogEntry(
             measure=EDGE,

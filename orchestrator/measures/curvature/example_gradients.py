@@ -23,10 +23,10 @@ from orchestrator.measures.curvature.layer_taps import Tap, mixing_layers, tappe
 from orchestrator.measures.curvature.loss_hessian import (
     MOST_SQUARES,
     LossHessian,
-    is_cross_entropy,
 )
 from orchestrator.measures.derivatives import gradients
 from orchestrator.measures.memory import is_out_of_memory
+from orchestrator.measures.precise_loss import is_cross_entropy
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from math import nan
 import torch
 from torch import Tensor
 
-from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.example_gradients import squared_gradient_norms
 from orchestrator.measures.curvature.hutchinson import (
     FEWEST_PROBES,
@@ -31,9 +31,10 @@ from orchestrator.measures.curvature.hutchinson import (
 from orchestrator.measures.curvature.loss_hessian import (
     MOST_SQUARES,
     LossHessian,
-    is_cross_entropy,
     paired_squares,
 )
+from orchestrator.measures.precise_loss import PerExampleLoss, is_cross_entropy
+from orchestrator.measures.scaling import unit_of
 
 RELATIVE_ERROR = 0.05
 """Standard error, relative to the estimate, at which measures stop drawing by default."""
@@ -155,23 +156,27 @@ class _Moments:
 
     def __init__(self) -> None:
         self.count = 0
+        self.unit = 1.0  # of mean; that of squares is its square, so that they don't underflow
         self.mean, self.squares = torch.zeros(()), torch.zeros(())
 
     def add(self, values: Tensor) -> None:
         """Count one more draw in, shape ``(n,)``."""
+        if not self.count:
+            self.unit = unit_of([values.abs().max().item()])
         self.count += 1
+        values = values / self.unit
         before = values - self.mean
         self.mean = self.mean + before / self.count
         self.squares = self.squares + before * (values - self.mean)
 
     def estimate(self) -> TraceEstimate:
         """The mean over examples with the error that the draws leave."""
-        value = self.mean.mean().item()
+        value = self.unit * self.mean.mean().item()
         if not self.mean.isfinite().all():
             return TraceEstimate(nan, nan, self.count)
         of_examples = (self.squares + _USUAL_VARIANCE * self.mean.square()) / self.count**2
         variance = of_examples.sum().item()
-        error = variance**0.5 / len(self.mean)
+        error = self.unit * variance**0.5 / len(self.mean)
         if variance == 0:
             return TraceEstimate(value, 0.0, self.count)
         shares = of_examples / variance

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from math import isfinite, nan
+from sys import float_info
 
 import torch
 from torch import Tensor
 
 from orchestrator.measures.base import CatalogEntry, Measure, Value
-from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.exact_trace import ExactTrace
 from orchestrator.measures.curvature.example_gradients import squared_gradient_norms
 from orchestrator.measures.curvature.factor_draws import drawn_fisher
@@ -19,9 +20,10 @@ from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
 from orchestrator.measures.curvature.loss_hessian import (
     MOST_SQUARES,
     LossHessian,
-    is_cross_entropy,
     softmax_squares,
 )
+from orchestrator.measures.precise_loss import PerExampleLoss, is_cross_entropy
+from orchestrator.measures.scaling import norm
 from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import FisherOptions
 
@@ -106,7 +108,7 @@ class Fisher(Measure):
 
     needs = frozenset({"gradient_graph"})
     requires = PARAMETER_GRADIENTS
-    version = 2
+    version = 3
     entries = (
         CatalogEntry(
             measure="fisher_trace",
@@ -155,7 +157,6 @@ class Fisher(Measure):
         Raises:
             MeasureError: If logits of one example depend on others.
         """
-        noise, square = gradient_noise(context), _squared_mean_gradient(context)
         if context.classes - 1 <= MOST_SQUARES:
             yield _value("fisher_trace", fisher_trace(context).total)
         else:
@@ -165,13 +166,26 @@ class Fisher(Measure):
                 standard_error=found.standard_error,
                 variant="sampled_factors",
             )
-        yield _value("empirical_fisher_trace", empirical_fisher_trace(context).total)
-        yield _value("gradient_noise", noise)
-        if square == 0:
-            reason = "the mean gradient is zero, so that no scale compares with its noise"
-            yield Value("gradient_noise_scale", nan, reason=reason)
-        else:
-            yield _value("gradient_noise_scale", noise / square)
+        yield from _of_gradients(context)
+
+
+def _of_gradients(context: MeasureContext) -> Iterator[Value]:
+    """The values from squares of gradients, unless these squares are below the least float64."""
+    mean_square, square = empirical_fisher_trace(context).total, _squared_mean_gradient(context)
+    length = norm(context.gradient("train"))
+    if length > 0 and min(mean_square, length**2) < float_info.min:
+        reason = f"the mean gradient has the length {length:.3g}, whose square is no float64"
+        for name in ("empirical_fisher_trace", "gradient_noise", "gradient_noise_scale"):
+            yield Value(name, nan, reason=reason)
+        return
+    noise = gradient_noise(context)
+    yield _value("empirical_fisher_trace", mean_square)
+    yield _value("gradient_noise", noise)
+    if square == 0:
+        reason = "the mean gradient is zero, so that no scale compares with its noise"
+        yield Value("gradient_noise_scale", nan, reason=reason)
+    else:
+        yield _value("gradient_noise_scale", noise / square)
 
 
 def _value(name: str, value: float) -> Value:

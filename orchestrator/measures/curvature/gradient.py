@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-
 from orchestrator.data.dataset import Split
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.scaling import norm
 from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import GradientNormOptions
 
@@ -25,6 +24,7 @@ class GradientNorm(Measure):
 
     needs = frozenset({"gradient_graph"})
     requires = PARAMETER_GRADIENTS
+    version = 2
     entries = (
         CatalogEntry(
             measure="gradient_norm",
@@ -44,5 +44,4 @@ class GradientNorm(Measure):
         """Yield the norm on train and on test."""
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:
-            norm = float(torch.linalg.vector_norm(context.gradient(split), dtype=torch.float64))
-            yield Value("gradient_norm", norm, split=split)
+            yield Value("gradient_norm", norm(context.gradient(split)), split=split)

@@ -10,6 +10,7 @@ from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_probes import probe_moments
 from orchestrator.measures.curvature.hutchinson import probe_mean
+from orchestrator.measures.scaling import unit_of
 from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import HessianFrobeniusNormOptions
 
@@ -32,7 +33,7 @@ class HessianFrobeniusNorm(Measure):
 
     needs = frozenset({"gradient_graph"})
     requires = SECOND_DERIVATIVES
-    version = 2
+    version = 3
     entries = (
         CatalogEntry(
             measure="hessian_frobenius_norm",
@@ -55,13 +56,15 @@ class HessianFrobeniusNorm(Measure):
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield the one value."""
+        unit = unit_of([probe_moments(context, 0).length])
         square = probe_mean(
-            lambda index: probe_moments(context, index).squared_length,
+            lambda index: (probe_moments(context, index).length / unit) ** 2,
             probes=self.options.probes,
             # The root's relative error is half of its square's.
             relative_error=2 * self.options.relative_error,
         )
-        value = sqrt(square.value)
-        error = square.standard_error / (2 * value) if value != 0 else 0.0
+        root = sqrt(square.value)
+        error = square.standard_error / (2 * root) if root != 0 else 0.0
+        value = unit * root
         reason = None if isfinite(value) else "the loss has no finite curvature at these weights"
-        yield Value("hessian_frobenius_norm", value, error, reason=reason)
+        yield Value("hessian_frobenius_norm", value, unit * error, reason=reason)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.scaling import norm
 
 
 class ProbeMoments(NamedTuple):
@@ -16,11 +17,11 @@ class ProbeMoments(NamedTuple):
     Attributes:
         blocks: v_lᵀ(Hv)_l of each parameter l, whose mean is the trace of its diagonal block;
             their sum vᵀHv has mean tr H.
-        squared_length: ‖Hv‖², whose mean is ‖H‖_F².
+        length: ‖Hv‖, whose mean square is ‖H‖_F².
     """
 
     blocks: tuple[float, ...]
-    squared_length: float
+    length: float
 
 
 def probe_moments(context: MeasureContext, index: int) -> ProbeMoments:
@@ -31,7 +32,7 @@ def probe_moments(context: MeasureContext, index: int) -> ProbeMoments:
         product = context.hessian_vector_product(vector)
         return ProbeMoments(
             block_forms(context, vector, product),
-            product.to(torch.float64).square().sum().item(),
+            norm(product),
         )
 
     return context.shared(("probe_moments", index), compute)

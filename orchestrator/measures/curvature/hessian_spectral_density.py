@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from math import hypot, nan
+from math import hypot, inf, isfinite, nan
 from statistics import fmean
+from sys import float_info
 
 import torch
-from torch import Tensor
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
@@ -24,6 +24,7 @@ from orchestrator.measures.curvature.lanczos_quadrature import (
     lanczos_quadrature,
     smoothed_density,
 )
+from orchestrator.measures.scaling import unit_of
 from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import HessianSpectralDensityOptions
 
@@ -80,7 +81,7 @@ class HessianSpectralDensity(Measure):
 
     needs = frozenset({"gradient_graph", "krylov_space"})
     requires = SECOND_DERIVATIVES
-    version = 3
+    version = 4
 
     def __init__(self, options: HessianSpectralDensityOptions) -> None:
         _check(options)
@@ -115,11 +116,10 @@ class HessianSpectralDensity(Measure):
                 yield Value(name, nan, reason=str(error))
             yield Curve(DENSITY, [nan], [nan], reason=str(error))
             return
+        unit = unit_of(node for q in quadratures for node in q.nodes.tolist())
         for order in orders:
-            samples, squares = (_moments(quadratures, power) for power in (order, 2 * order))
-            spread = error_over_starts(samples, squares, context.n_parameters)
-            yield Value(moment_name(order), samples.mean().item(), spread.item())
-        yield _effective_rank(quadratures, context.n_parameters)
+            yield _moment(quadratures, order, unit)
+        yield _effective_rank(quadratures, unit)
         yield self._density(quadratures)
 
     def _density(self, quadratures: list[Quadrature]) -> Curve:
@@ -138,15 +138,29 @@ class HessianSpectralDensity(Measure):
         )
 
 
-def _moments(quadratures: list[Quadrature], order: int) -> Tensor:
-    """vᵀH^order v of each start vector of unit length."""
-    moments = [quadrature.moment(order) for quadrature in quadratures]
-    return torch.tensor(moments, dtype=torch.float64)
+def _moment(quadratures: list[Quadrature], order: int, unit: float) -> Value:
+    """The mean of λ^order, computed in units of ``unit``."""
+    samples, squares = (
+        torch.tensor([q.moment(power, unit) for q in quadratures], dtype=torch.float64)
+        for power in (order, 2 * order)
+    )
+    mean = samples.mean().item()
+    error = error_over_starts(samples, squares, quadratures[0].dimension).item()
+    try:
+        scale = unit**order
+    except OverflowError:
+        scale = inf
+    value = mean * scale
+    if isfinite(value) and (abs(value) >= float_info.min or mean == 0):
+        return Value(moment_name(order), value, error * scale)
+    reason = f"{mean:.4g} · ({unit:.4g})^{order} is outside the range of float64"
+    return Value(moment_name(order), nan, reason=reason)
 
 
-def _effective_rank(quadratures: list[Quadrature], n_parameters: int) -> Value:
-    first = [quadrature.moment(1) for quadrature in quadratures]
-    second = [quadrature.moment(2) for quadrature in quadratures]
+def _effective_rank(quadratures: list[Quadrature], unit: float) -> Value:
+    n_parameters = quadratures[0].dimension
+    first = [quadrature.moment(1, unit) for quadrature in quadratures]
+    second = [quadrature.moment(2, unit) for quadrature in quadratures]
     mean, square = fmean(first), fmean(second)
     if square == 0:
         return Value(EFFECTIVE_RANK, nan, reason="all eigenvalues are zero")

@@ -47,7 +47,7 @@ class HessianSpectrum(Measure):
 
     needs = frozenset({"gradient_graph", "krylov_space"})
     requires = SECOND_DERIVATIVES
-    version = 4
+    version = 5
 
     def __init__(self, options: HessianSpectrumOptions) -> None:
         if options.iterations < options.top:

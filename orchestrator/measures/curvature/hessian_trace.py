@@ -76,7 +76,7 @@ class HessianTrace(Measure):
         ),
     )
 
-    version = 3
+    version = 4
 
     def __init__(self, options: HessianTraceOptions) -> None:
         fewest = FEWEST_PRODUCTS if options.method == "hutch++" else 2

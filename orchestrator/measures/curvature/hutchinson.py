@@ -11,6 +11,8 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
+from orchestrator.measures.scaling import unit_of
+
 FEWEST_PROBES = 16
 _OF_NORMAL = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
@@ -183,5 +185,7 @@ def carried_by_few(values: Sequence[float]) -> bool:
     fifth or less is a warning that neither a normal (0.64) nor a χ² of one degree of freedom
     (0.33) gives.
     """
-    squares = sum(value * value for value in values)
-    return squares > 0 and sum(map(abs, values)) ** 2 < len(values) * squares / 5
+    unit = unit_of(values)
+    sizes = [abs(value) / unit for value in values]
+    squares = sum(size * size for size in sizes)
+    return squares > 0 and sum(sizes) ** 2 < len(sizes) * squares / 5

@@ -9,6 +9,8 @@ from math import isfinite
 import torch
 from torch import Tensor
 
+from orchestrator.measures.scaling import norm
+
 _BLOCK = 16  # basis vectors in one block of memory
 # A vector that loses more than this share of its length to the basis is orthogonalized again
 # ("twice is enough": Giraud, Langou and Rozložník, 10.1007/s00211-005-0615-4).
@@ -97,7 +99,7 @@ class Tridiagonalization:
             self._vector = self._basis.random()
         else:
             start = start.to(device=device, dtype=torch.float64)
-            self._vector = start / torch.linalg.vector_norm(start)
+            self._vector = start / norm(start)
         # One of each for each step.
         self._diagonal: list[float] = []
         self._betas: list[float] = []
@@ -141,7 +143,7 @@ class Tridiagonalization:
         product = self._matvec(self._vector)
         self._precision = torch.finfo(product.dtype).eps
         product = product.to(torch.float64)
-        if not isfinite(torch.linalg.vector_norm(product).item()):
+        if not isfinite(norm(product)):
             raise FloatingPointError(
                 f"the operator's product with a vector isn't finite (iteration {size + 1})"
             )
@@ -152,7 +154,7 @@ class Tridiagonalization:
             rest -= before * self._basis.last()
         self._basis.append(self._vector)
         rest = self._basis.orthogonalize(rest)
-        beta = torch.linalg.vector_norm(rest).item()
+        beta = norm(rest)
         scale = max(map(abs, [*self._diagonal, *self._betas, alpha, beta]))
         rounding = 10 * torch.finfo(torch.float64).eps * len(rest) ** 0.5 * scale
         if beta <= rounding:
@@ -193,18 +195,18 @@ class _Basis:
         while True:
             vector = torch.randn(self.dimension, generator=self.generator, dtype=torch.float64)
             vector = self.orthogonalize(vector.to(self.device))
-            length = float(torch.linalg.vector_norm(vector))
+            length = norm(vector)
             # Far shorter than a random vector's share outside the basis would be rounding.
             if length > 1e-8:
                 return vector.div(length)
 
     def orthogonalize(self, vector: Tensor) -> Tensor:
         """The part of ``vector`` that is orthogonal to all."""
-        before = float(torch.linalg.vector_norm(vector))
+        before = norm(vector)
         for _ in range(3):
             for block in self.blocks:
                 vector = torch.addmv(vector, block.T, block @ vector, alpha=-1)
-            after = float(torch.linalg.vector_norm(vector))
+            after = norm(vector)
             if after >= _KEPT * before:
                 break
             before = after

@@ -37,9 +37,9 @@ class Quadrature:
     weights: Tensor
     dimension: int
 
-    def moment(self, order: int) -> float:
-        """vᵀ A^order v for the start vector v of unit length; exact below order 2m."""
-        return float(self.weights @ self.nodes**order)
+    def moment(self, order: int, unit: float = 1.0) -> float:
+        """vᵀ (A / unit)^order v for the start vector v of unit length; exact below order 2m."""
+        return float(self.weights @ (self.nodes / unit) ** order)
 
 
 def lanczos_quadrature(space: Tridiagonalization, iterations: int) -> Quadrature:
@@ -116,11 +116,11 @@ def smoothed_density(
     each = torch.stack([_smooth(q, grid.to(nodes.device), width) for q in quadratures])
     samples, squares = each.unbind(1)
     errors = error_over_starts(samples, squares, quadratures[0].dimension)
-    return SmoothedDensity(grid, samples.mean(0).cpu(), errors.cpu(), width)
+    return SmoothedDensity(grid, samples.mean(0).cpu() / width, errors.cpu() / width, width)
 
 
 def _smooth(quadrature: Quadrature, grid: Tensor, width: float) -> Tensor:
-    """The means of the Gaussian around each point of the grid and of its square."""
+    """The means of the Gaussian around each point of the grid, times its width, and its square."""
     distances = (grid[:, None] - quadrature.nodes) / width
-    gaussians = (-0.5 * distances.square()).exp() / (width * sqrt(2 * pi))
+    gaussians = (-0.5 * distances.square()).exp() / sqrt(2 * pi)
     return torch.stack([gaussians @ quadrature.weights, gaussians.square() @ quadrature.weights])

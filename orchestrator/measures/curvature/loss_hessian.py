@@ -8,15 +8,13 @@ formed; where there are too many, ``factor_draws`` replaces them by random ones.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from orchestrator.measures.context import PerExampleLoss
 from orchestrator.measures.derivatives import require_second_derivatives
+from orchestrator.measures.precise_loss import PerExampleLoss, is_cross_entropy
 
 MOST_SQUARES = 256
 """Where the Hessian of an example has more squares, measures that may choose draw random ones."""
@@ -58,17 +56,6 @@ def loss_hessian(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> Iterat
             directions = torch.zeros_like(logits)
             directions[:, unit] = 1
             yield paired_squares(loss, logits, labels, directions)
-
-
-def is_cross_entropy(loss: PerExampleLoss) -> bool:
-    """Whether ``loss`` is torch's softmax cross-entropy, with label smoothing or without."""
-    function = loss.per_example
-    return (
-        isinstance(function, partial)
-        and function.func is F.cross_entropy
-        and not function.args
-        and set(function.keywords) <= {"label_smoothing", "reduction"}
-    )
 
 
 def softmax_hessian(logits: Tensor) -> LossHessian:

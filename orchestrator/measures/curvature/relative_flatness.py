@@ -190,7 +190,7 @@ class RelativeFlatness(Measure):
 
     needs = frozenset({"gradient_graph"})
     requires = SECOND_DERIVATIVES
-    version = 2
+    version = 3
     entries = (
         CatalogEntry(
             measure="relative_flatness",

@@ -53,7 +53,7 @@ class AverageSharpness(Measure):
         ),
     )
 
-    version = 3
+    version = 4
 
     def __init__(self, options: AverageSharpnessOptions) -> None:
         if options.draws < 4:

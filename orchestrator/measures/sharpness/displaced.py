@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from orchestrator.data.dataset import Split
-from orchestrator.measures.context import MeasureContext, PerExampleLoss
+from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.network import in_precision
+from orchestrator.measures.precise_loss import PerExampleLoss
 
 Examples = tuple[Tensor, Tensor]
 """Inputs as the data set has them, and labels."""

@@ -83,7 +83,7 @@ class FlatnessProfile(Measure):
         ),
     )
 
-    version = 3
+    version = 4
 
     def __init__(self, options: FlatnessProfileOptions) -> None:
         if options.draws < 2:

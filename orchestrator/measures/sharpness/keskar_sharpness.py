@@ -63,7 +63,7 @@ class KeskarSharpness(Measure):
     needs memory for ``subspace`` × parameters numbers.
     """
 
-    version = 2
+    version = 3
     entries = (
         CatalogEntry(
             measure="keskar_sharpness",

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.measures.curvature.hutchinson import carried_by_few
+from orchestrator.measures.scaling import unit_of
 
 _FIRST_STEP, _WINDOW, _LEAST_ACCEPTANCE = 2.0, 10, 0.4
 _LARGEST_SCORE, _FEWEST_EFFECTIVE = 4.0, 20.0
@@ -123,6 +124,7 @@ def autocorrelation_time(values: list[float]) -> float:
     """
     x = torch.tensor(values, dtype=torch.float64)
     x = x - x.mean()
+    x = x / unit_of(x.tolist())
     count, variance = len(x), torch.dot(x, x).item()
     if variance == 0:
         return 1.0

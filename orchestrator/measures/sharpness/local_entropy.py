@@ -70,7 +70,7 @@ class LocalEntropy(Measure):
     5 (``burn_in`` + ``samples`` + 1) gradients.
     """
 
-    version = 2
+    version = 3
     entries = (
         CatalogEntry(
             measure="local_entropy",

@@ -109,6 +109,7 @@ class LossSlice(Measure):
     half-axis.
     """
 
+    version = 2
     entries = tuple(
         CatalogEntry(
             name,

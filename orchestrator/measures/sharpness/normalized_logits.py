@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from orchestrator.measures.context import PerExampleLoss
 from orchestrator.measures.margins.output_margins import LOGIT_NORM_FLOOR
+from orchestrator.measures.precise_loss import PerExampleLoss
 
 
 class NormalizedLogits:

@@ -53,6 +53,7 @@ class SamSharpness(Measure):
 
     needs = frozenset({"gradient_graph"})
     requires = PARAMETER_GRADIENTS
+    version = 2
     entries = (
         CatalogEntry(
             measure="sam_sharpness",

@@ -96,6 +96,7 @@ class WorstCaseRadius(Measure):
     flatter. Cost: 50 to 200 gradients; boxes that are too large take one or two.
     """
 
+    version = 2
     entries = tuple(
         CatalogEntry(
             name, "flatness", symbol, unit, direction, citation, "50 to 200 G", _INVARIANCES

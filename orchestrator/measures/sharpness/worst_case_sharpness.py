@@ -95,6 +95,7 @@ class WorstCaseSharpness(Measure):
     flatter. Cost: ``steps`` + 1 gradients of the ``examples``.
     """
 
+    version = 2
     entries = (
         CatalogEntry(
             measure="worst_case_sharpness",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.scaling import norm
 from orchestrator.measures.trust.derivatives import STEPS, no_double, unit_directions
 from orchestrator.measures.trust.finding import Finding
 from orchestrator.measures.trust.subject import Subject
@@ -64,19 +65,19 @@ def _attempt(context: MeasureContext, attempt: int) -> Finding | None:
         asymmetric = _asymmetry(context, v, product)
         if asymmetric is not None:
             return asymmetric
-    larger = max(product.norm().item(), differences[1].norm().item())
-    rounding = _ROUNDING * pairs[1][0].norm().item() / STEPS[1]
+    larger = max(norm(product), norm(differences[1]))
+    rounding = _ROUNDING * norm(pairs[1][0]) / STEPS[1]
     decided = True
     for name, h, one, two in zip(
         context.parameters, *map(context.unflatten, (product, *differences)), strict=True
     ):
-        size = max(h.norm().item(), two.norm().item())
+        size = max(norm(h), norm(two))
         if size <= max(_NEGLIGIBLE * larger, rounding):
             continue
-        off = min((one - h).norm().item(), (two - h).norm().item())
+        off = min(norm(one - h), norm(two - h))
         if off <= _TOLERANCE * size:
             continue
-        if (one - two).norm().item() > _CONSISTENT * off:
+        if norm(one - two) > _CONSISTENT * off:
             decided = False
             continue
         return Finding(
@@ -93,7 +94,7 @@ def _asymmetry(context: MeasureContext, v: Tensor, product: Tensor) -> Finding |
     u = context.flatten(list(unit_directions(context, "product of the other side").values()))
     other = context.hessian_vector_product(u)
     one, two = torch.dot(u, product).item(), torch.dot(v, other).item()
-    if not abs(one - two) > _SYMMETRY * (product.norm() + other.norm()).item():
+    if not abs(one - two) > _SYMMETRY * (norm(product) + norm(other)):
         return None
     return Finding(
         "second_derivatives",

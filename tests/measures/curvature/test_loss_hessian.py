@@ -10,11 +10,11 @@ from torch.nn import functional as F
 from orchestrator.measures.curvature.loss_hessian import (
     NUMBERS_AT_ONCE,
     autograd_hessian,
-    is_cross_entropy,
     loss_hessian,
     paired_squares,
     softmax_hessian,
 )
+from orchestrator.measures.precise_loss import is_cross_entropy, precise_loss
 from orchestrator.study.training_options import (
     CrossEntropyOptions,
     MseOptions,
@@ -223,6 +223,7 @@ class Own:
 def test_cross_entropy_is_recognized():
     assert is_cross_entropy(LOSSES["cross_entropy"])
     assert is_cross_entropy(LOSSES["label_smoothing"])
+    assert is_cross_entropy(precise_loss(Own(partial(F.cross_entropy, reduction="none"))))
 
 
 @pytest.mark.parametrize(
@@ -235,4 +236,4 @@ def test_cross_entropy_is_recognized():
     ],
 )
 def test_other_losses_are_not_taken_for_cross_entropy(function):
-    assert not is_cross_entropy(Own(function))
+    assert not is_cross_entropy(precise_loss(Own(function)))

@@ -1,0 +1,33 @@
+"""Squares of numbers so small or large that their squares are not: by a power of two.
+
+Confident networks have gradients and curvatures down to 1e-300. Multiplying by a power of two is
+exact, so that results are the same, bit for bit, where no square underflows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import frexp, isfinite
+
+import torch
+from torch import Tensor
+
+_LARGEST_EXPONENT = 1000
+
+
+def unit_of(values: Iterable[float]) -> float:
+    """A power of two within a factor of 2 of the largest |value|; 1 if that is 0 or not finite."""
+    largest = max(map(abs, values), default=0.0)
+    if largest == 0 or not isfinite(largest):
+        return 1.0
+    exponent = frexp(largest)[1]
+    return float(2.0 ** max(-_LARGEST_EXPONENT, min(_LARGEST_EXPONENT, exponent)))
+
+
+def norm(vector: Tensor) -> float:
+    """‖v‖₂ in float64, wherever it is itself a float64."""
+    v = vector.detach().to(torch.float64)
+    if not v.numel():
+        return 0.0
+    unit = unit_of([v.abs().max().item()])
+    return float(unit * torch.linalg.vector_norm(v / unit).item())
