@@ -138,8 +138,9 @@ def plan(
     folder = results or Path("results") / checked.study
     if diff:
         from orchestrator.results import ResultsFolder, compare_study
+        from orchestrator.study.trials import expand_trials
 
-        edit = compare_study(ResultsFolder.open(folder), checked)
+        edit = compare_study(ResultsFolder.open(folder), checked, expand_trials(checked))
         _say(json.dumps(edit.to_dict(), indent=2) if as_json else edit.text())
         if edit.contradictions:
             raise typer.Exit(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
@@ -67,7 +67,12 @@ class TrialConfig(Options):
 
     def trial_id(self, seed: int) -> str:
         """Twelve hexadecimal digits that name this configuration with this seed."""
-        return _digest({**self.canonical(), "seed": seed})
+        return self.trial_ids((seed,))[0]
+
+    def trial_ids(self, seeds: Iterable[int]) -> list[str]:
+        """:meth:`trial_id` of each seed."""
+        content = self.canonical()
+        return [_digest({**content, "seed": seed}) for seed in seeds]
 
 
 def _digest(content: dict[str, Any]) -> str:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.study.spec import Study
 
 _PARTS = ("data", "model", "training")
-_NAMED = (("data",), ("model",), ("training", "loss"), ("training", "optimizer"))
+_NAMED = (
+    ("data",),
+    ("model",),
+    ("training", "loss"),
+    ("training", "optimizer"),
+    ("training", "schedule"),
+)
 
 
 @dataclass(frozen=True)
@@ -53,17 +59,27 @@ def axes(study: Study) -> tuple[Axis, ...]:
 
 
 def base_content(study: Study) -> dict[str, Any]:
-    """What the study file says of data, model and training, with the names of the defaults."""
+    """What the study file says of data, model and training, with the names of the defaults.
+
+    Parts that no axis changes stay as they were validated, which is done once, not at each point.
+    """
     content = study.model_dump(mode="json", exclude_unset=True, include=set(_PARTS))
-    for path in _NAMED:
-        part: Any = study
-        at = content
-        for key in path:
-            part, at = getattr(part, key), at.setdefault(key, {})
-        at["name"] = part.name
-    schedule = content["training"].setdefault("schedule", {})
-    schedule["name"] = study.training.schedule.name
+    swept = {path for axis in axes(study) for path in axis.paths}
+    for *parents, last in _NAMED:
+        part, at = study, content
+        for key in parents:
+            part, at = getattr(part, key), at[key]
+        part = getattr(part, last)
+        if _is_swept(".".join([*parents, last]), swept):
+            at.setdefault(last, {})["name"] = part.name
+        else:
+            at[last] = part
     return content
+
+
+def _is_swept(part: str, swept: Iterable[str]) -> bool:
+    """Whether a path lies in ``part``, or ``part`` in what a path sets."""
+    return any(f"{path}.".startswith(f"{part}.") or part.startswith(f"{path}.") for path in swept)
 
 
 def with_values(content: Mapping[str, Any], swept: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,8 +103,9 @@ def with_values(content: Mapping[str, Any], swept: Mapping[str, Any]) -> dict[st
 
 def grid(study: Study) -> Iterator[dict[str, Any]]:
     """The points of the grid: dotted path → value."""
-    for rows in itertools.product(*(axis.rows for axis in axes(study))):
+    found = axes(study)
+    for rows in itertools.product(*(axis.rows for axis in found)):
         point: dict[str, Any] = {}
-        for axis, row in zip(axes(study), rows, strict=True):
+        for axis, row in zip(found, rows, strict=True):
             point.update(zip(axis.paths, row, strict=True))
         yield point

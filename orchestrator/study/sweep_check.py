@@ -86,19 +86,16 @@ def _check_values(source: Source, study: Study) -> list[Problem]:
     """Each value of each axis, the other axes at the first value that is fine with it."""
     base = base_content(study)
     found = axes(study)
+    first = {
+        path: value for axis in found for path, value in zip(axis.paths, axis.rows[0], strict=True)
+    }
     problems: list[Problem] = []
     for axis in found:
         for index, row in enumerate(axis.rows):
-            point = {
-                path: value
-                for other in found
-                for path, value in zip(other.paths, other.rows[0], strict=True)
-            }
-            point |= dict(zip(axis.paths, row, strict=True))
             alone = dict(zip(axis.paths, row, strict=True))
-            errors = [_error(with_values(base, values)) for values in (alone, point)]
-            if all(errors) and errors[0] is not None:
-                problems += _blame(source, axis.key, axis.paths, index, errors[0])
+            error = _error(with_values(base, alone))
+            if error is not None and _error(with_values(base, first | alone)) is not None:
+                problems += _blame(source, axis.key, axis.paths, index, error)
     return problems
 
 
