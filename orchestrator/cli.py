@@ -97,6 +97,7 @@ def _options(
 @app.command()
 def validate(study: StudyFile, set_: Overrides = None) -> None:
     """Check a study file; exit code 2 and every mistake with its place if it is wrong."""
+    from orchestrator.study.design import describe_design
     from orchestrator.study.study_file import load_study
     from orchestrator.study.trials import expand_trials
 
@@ -107,6 +108,8 @@ def validate(study: StudyFile, set_: Overrides = None) -> None:
         f"{study}: fine. {len(trials)} trials ({conditions} conditions × "
         f"{len(checked.seed_list)} seeds), {len(checked.measures)} measures per snapshot."
     )
+    for line in describe_design(checked.model_dump(mode="json")):
+        _say(line)
 
 
 @app.command()

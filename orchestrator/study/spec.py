@@ -15,6 +15,7 @@ from orchestrator.study.measure_options import MeasureRequest, MeasuringOptions
 from orchestrator.study.model_options import ModelOptions
 from orchestrator.study.options import Options
 from orchestrator.study.resource_options import ResourcesOptions, TrialResources
+from orchestrator.study.sweep_options import Sweep
 from orchestrator.study.training_options import TrainingOptions
 
 
@@ -90,9 +91,10 @@ class Study(Options):
     data: DataOptions
     model: ModelOptions
     training: TrainingOptions
-    sweep: dict[str, tuple[Any, ...]] = Field(
-        default_factory=dict,
-        description="Cartesian product over dotted paths; 'a, b' couples two axes.",
+    sweep: Sweep = Field(
+        default_factory=Sweep,
+        description="Cartesian product over dotted paths; 'a, b' couples two axes, and 'random' "
+        "draws conditions.",
     )
     seeds: PositiveInt | tuple[Annotated[int, Field(ge=0)], ...] = Field(
         1, description="A number n (seeds 0 … n−1) or an explicit list."

@@ -122,8 +122,7 @@ def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
 
 def swept_columns(study: Study) -> dict[str, str]:
     """Dotted path → name of its column, for the swept paths that have no column already."""
-    paths = [path for point in grid_paths(study) for path in point]
-    extra = [path for path in paths if path not in _COLUMN_PATHS]
+    extra = [path for path in study.sweep.paths if path not in _COLUMN_PATHS]
     last = Counter(path.rpartition(".")[2] for path in extra)
     taken = {*_COLUMN_PATHS.values(), *_RESERVED}
     return {
@@ -132,13 +131,6 @@ def swept_columns(study: Study) -> dict[str, str]:
         else path.replace(".", "_")
         for path in extra
     }
-
-
-def grid_paths(study: Study) -> list[tuple[str, ...]]:
-    """The dotted paths of each axis."""
-    from orchestrator.study.sweep import axis_paths
-
-    return [axis_paths(key) for key in study.sweep]
 
 
 _COLUMN_PATHS = {
