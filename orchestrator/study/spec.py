@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest
 from orchestrator.study.data_options import DataOptions
@@ -83,6 +83,9 @@ def _digest(content: dict[str, Any]) -> str:
 
 class Study(Options):
     """One question, one grid of trials, the measures and the claims."""
+
+    # An infinite value that is swept stays one in the stored study.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
 
     study: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name; also the results folder's."

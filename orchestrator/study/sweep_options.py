@@ -223,7 +223,7 @@ def _listed(value: Any) -> Any:
 class Sweep(Options):
     """The axes of a study: each key is a dotted path with its values, or ``random``."""
 
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+    model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], BeforeValidator(_listed)]]
 
     random: RandomSearch | None = Field(

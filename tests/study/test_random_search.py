@@ -151,6 +151,19 @@ def test_a_stored_study_asks_for_the_same_trials():
     assert "random" not in resolved_yaml(plain)
 
 
+def test_infinite_values_stay_infinite_in_a_stored_study():
+    own = {"model": {"name": "no_such_package.m:Net"}}
+    values = [math.inf, 1]
+    for asked in (
+        study(4, {RATE: OF[RATE], "model.x": {"choice": values}}, **own),
+        Study.model_validate({**BASE, **own, "sweep": {"model.x": values}}),
+    ):
+        stored = Study.model_validate_json(asked.model_dump_json())
+        assert {t.trial_id for t in expand_trials(stored)} == {
+            t.trial_id for t in expand_trials(asked)
+        }
+
+
 def test_axes_of_a_design():
     content = study(7, OF, {"model.normalization": ["none", "batch"]}).model_dump(mode="json")
     drawn, listed = design_axes(content)
