@@ -104,12 +104,11 @@ def validate(study: StudyFile, set_: Overrides = None) -> None:
     checked = load_study(study, set_ or ())
     trials = expand_trials(checked)
     conditions = len({trial.condition_id for trial in trials})
-    _say(
+    fine = (
         f"{study}: fine. {len(trials)} trials ({conditions} conditions × "
         f"{len(checked.seed_list)} seeds), {len(checked.measures)} measures per snapshot."
     )
-    for line in describe_design(checked.model_dump(mode="json")):
-        _say(line)
+    _say("\n".join([fine, *describe_design(checked.model_dump(mode="json"))]))
 
 
 @app.command()
