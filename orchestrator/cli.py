@@ -97,16 +97,18 @@ def _options(
 @app.command()
 def validate(study: StudyFile, set_: Overrides = None) -> None:
     """Check a study file; exit code 2 and every mistake with its place if it is wrong."""
+    from orchestrator.study.design import describe_design
     from orchestrator.study.study_file import load_study
     from orchestrator.study.trials import expand_trials
 
     checked = load_study(study, set_ or ())
     trials = expand_trials(checked)
     conditions = len({trial.condition_id for trial in trials})
-    _say(
+    fine = (
         f"{study}: fine. {len(trials)} trials ({conditions} conditions × "
         f"{len(checked.seed_list)} seeds), {len(checked.measures)} measures per snapshot."
     )
+    _say("\n".join([fine, *describe_design(checked.model_dump(mode="json"))]))
 
 
 @app.command()
@@ -138,8 +140,9 @@ def plan(
     folder = results or Path("results") / checked.study
     if diff:
         from orchestrator.results import ResultsFolder, compare_study
+        from orchestrator.study.trials import expand_trials
 
-        edit = compare_study(ResultsFolder.open(folder), checked)
+        edit = compare_study(ResultsFolder.open(folder), checked, expand_trials(checked))
         _say(json.dumps(edit.to_dict(), indent=2) if as_json else edit.text())
         if edit.contradictions:
             raise typer.Exit(2)

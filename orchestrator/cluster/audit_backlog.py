@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.cluster.backlog_reading import read_audited, read_last_checkpoints
 from orchestrator.results import ResultsFolder, committed_snapshots
 from orchestrator.study.spec import Study
-from orchestrator.study.trials import Trial, expand_trials
+from orchestrator.study.trials import Trial
 
 CLAIM = "flatness_depends_on_parametrization"
 """The claim that rests on audits; a study that makes it is audited as it runs."""
@@ -47,12 +47,15 @@ class AuditBacklog:
 
 
 def missing_audits(
-    folder: ResultsFolder, study: Study, trials_per_condition: int = TRIALS_PER_CONDITION
+    folder: ResultsFolder,
+    study: Study,
+    trials: Iterable[Trial],
+    trials_per_condition: int = TRIALS_PER_CONDITION,
 ) -> AuditBacklog:
     """The last snapshots that lack an audit of something the study measures."""
     audited = read_audited(folder, study)
     found = AuditBacklog([], {})
-    for trial, checkpoint, there in last_snapshots(folder, study, trials_per_condition):
+    for trial, checkpoint, there in last_snapshots(folder, trials, trials_per_condition):
         if study.requests.keys() <= audited.get(checkpoint["checkpoint_id"], set()):
             continue
         if there:
@@ -76,13 +79,13 @@ def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial])
     wanted = sum(min(TRIALS_PER_CONDITION, count) for count in members.values())
     if folder is None:
         return wanted
-    begun = len(last_snapshots(folder, study, TRIALS_PER_CONDITION))
-    missing = missing_audits(folder, study)
+    begun = len(last_snapshots(folder, trials, TRIALS_PER_CONDITION))
+    missing = missing_audits(folder, study, trials)
     return wanted - begun + len(missing.orders) + len(missing.gone)
 
 
 def last_snapshots(
-    folder: ResultsFolder, study: Study, trials_per_condition: int | None = None
+    folder: ResultsFolder, trials: Iterable[Trial], trials_per_condition: int | None = None
 ) -> list[tuple[Trial, dict[str, Any], bool]]:
     """Trials with the last checkpoint of each, all or so many of each condition, by their seeds.
 
@@ -90,8 +93,8 @@ def last_snapshots(
         The trial, the checkpoint's row, and whether its snapshot is there: one that was deleted
         is told of, and no earlier one and no other trial taken in its place.
     """
-    trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    there = {row["checkpoint_id"]: row for row in committed_snapshots(folder, set(trials))}
+    asked = {trial.trial_id: trial for trial in trials}
+    there = {row["checkpoint_id"]: row for row in committed_snapshots(folder, set(asked))}
     last: dict[str, dict[str, Any]] = {}
     for row in {**read_last_checkpoints(folder), **there}.values():
         known = last.get(row["trial_id"])
@@ -99,7 +102,7 @@ def last_snapshots(
             last[row["trial_id"]] = row
     chosen: list[tuple[Trial, dict[str, Any], bool]] = []
     counts: dict[str, int] = {}
-    for trial_id, trial in sorted(trials.items(), key=lambda item: item[1].seed):
+    for trial_id, trial in sorted(asked.items(), key=lambda item: item[1].seed):
         count = counts.get(trial.condition_id, 0)
         if trial_id in last and (trials_per_condition is None or count < trials_per_condition):
             counts[trial.condition_id] = count + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from orchestrator.results import (
     write_part,
 )
 from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.study.trials import Trial, expand_trials
 from orchestrator.training import build_loss, read_snapshot, update_rule_at
 
 GONE = "its snapshot is gone, and with it what could be audited"
@@ -64,25 +66,27 @@ def audit_study(
     """
     folder = ResultsFolder.open(location)
     study = read_study(folder)
-    snapshots = last_snapshots(folder, study, trials_per_condition)
+    trials = expand_trials(study)
+    snapshots = last_snapshots(folder, trials, trials_per_condition)
     if not any(there for _, _, there in snapshots):
         raise ResultsError(f"{location}: no snapshots yet", "run the study first")
     with folder.lock():
-        missing = missing_audits(folder, study, trials_per_condition)
+        missing = missing_audits(folder, study, trials, trials_per_condition)
         orders = missing.orders
         gone = [f"{checkpoint_id}: audit: {GONE}" for checkpoint_id in missing.gone]
         if not orders:
             return gone
-        with ray_session(address, study, folder) as slots:
+        with ray_session(address, study, trials, folder) as slots:
             configs = [TrialConfig.model_validate_json(order.config) for order in orders]
             data = SharedData(config.data for config in configs)
-            return gone + run_audits(orders, folder, study, data, slots, progress)
+            return gone + run_audits(orders, folder, study, trials, data, slots, progress)
 
 
 def run_audits(
     orders: list[AuditOrder],
     folder: ResultsFolder,
     study: Study,
+    trials: Iterable[Trial],
     data: SharedData,
     slots: Slots,
     progress: Progress,
@@ -93,7 +97,7 @@ def run_audits(
         What failed, and why; the other snapshots are audited nevertheless.
     """
     names = {str(order.checkpoint["checkpoint_id"]): order for order in orders}
-    return run_tasks("audit", _audit_snapshot, names, folder, study, data, slots, progress)
+    return run_tasks("audit", _audit_snapshot, names, folder, study, trials, data, slots, progress)
 
 
 def _audit_snapshot(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +23,7 @@ from orchestrator.measures.sharpness.linear_connectivity import barrier
 from orchestrator.models import build_model, named_as
 from orchestrator.results import ResultsFolder, connect, read_study, write_part
 from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.study.trials import Trial, expand_trials
 from orchestrator.training import build_loss, read_snapshot
 
 
@@ -67,7 +68,8 @@ def connect_study(
     """
     folder = ResultsFolder.open(location)
     study = read_study(folder)
-    pairs = _pairs(folder, study)
+    trials = expand_trials(study)
+    pairs = _pairs(folder, trials)
     if not pairs:
         raise ResultsError(
             f"{location}: no condition has snapshots of two seeds", "run it with more seeds"
@@ -77,17 +79,17 @@ def connect_study(
         missing = {pair.name: pair for pair in pairs if pair.name not in done}
         if not missing:
             return []
-        with ray_session(address, study, folder) as slots:
+        with ray_session(address, study, trials, folder) as slots:
             configs = [TrialConfig.model_validate_json(pair.config) for pair in missing.values()]
             data = SharedData(config.data for config in configs)
             return run_tasks(
-                "connectivity", _connect_pair, missing, folder, study, data, slots, progress
+                "connectivity", _connect_pair, missing, folder, study, trials, data, slots, progress
             )
 
 
-def _pairs(folder: ResultsFolder, study: Study) -> list[PairOrder]:
+def _pairs(folder: ResultsFolder, trials: Iterable[Trial]) -> list[PairOrder]:
     by_condition: dict[str, list[tuple[str, dict[str, Any]]]] = {}
-    for trial, checkpoint, _ in last_snapshots(folder, study):
+    for trial, checkpoint, _ in last_snapshots(folder, trials):
         config = trial.config.model_dump_json()
         by_condition.setdefault(trial.condition_id, []).append((config, checkpoint))
     return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from orchestrator.results import (
 )
 from orchestrator.study.more_measures import with_measures
 from orchestrator.study.spec import Study
-from orchestrator.study.trials import expand_trials, hyperparameters
+from orchestrator.study.trials import Trial, expand_trials, hyperparameters, one_of_each_condition
 
 _TRAINED_AGAIN = "; `run` trains the network again"
 
@@ -77,18 +77,20 @@ def run_study(
     """
     started = time.monotonic()
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    import_own_parts(study)  # They must exist before hours of training.
+    import_own_parts(study, trials.values())  # They must exist before hours of training.
     folder = ResultsFolder(location)
     aside = damaged_files(folder)
     with storing(folder.path):
-        _refuse_contradictions(folder, study)
+        _refuse_contradictions(folder, study, trials.values())
         folder = ResultsFolder.create(
             folder.path,
             study.model_dump_json(indent=2),
             study_path.read_text(encoding="utf-8"),
             collect_provenance(study_path, sys.argv, overrides),
             code_diff(),
-            swept=swept_columns([hyperparameters(study, trial) for trial in trials.values()]),
+            swept=swept_columns(
+                hyperparameters(study, trial) for trial in one_of_each_condition(trials.values())
+            ),
         )
         with folder.lock():
             run = StudyRun(
@@ -130,7 +132,7 @@ def measure_study(
     folder = ResultsFolder.open(location)
     study = with_measures(read_study(folder), measures)
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    import_own_parts(study)  # They must exist before hours of training.
+    import_own_parts(study, trials.values())  # They must exist before hours of training.
     with storing(folder.path), folder.lock():
         folder.extend(
             study.model_dump_json(indent=2), collect_provenance(folder.study_file, sys.argv, ())
@@ -178,13 +180,13 @@ def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
         summary.failed_audits += [f"{id_}: its snapshot is gone{_TRAINED_AGAIN}" for id_ in gone]
 
 
-def _refuse_contradictions(folder: ResultsFolder, study: Study) -> None:
+def _refuse_contradictions(folder: ResultsFolder, study: Study, trials: Collection[Trial]) -> None:
     """Before the study is written: what is finished must not contradict an edited one."""
     if folder.resolved.is_file() and folder.study_name == study.study:
         with folder.lock():
             folder.restore_schemas()
             set_aside_damaged_parts(folder)
-            refuse_contradictions(folder, study)
+            refuse_contradictions(folder, study, trials)
 
 
 def _write_catalog(folder: ResultsFolder, study: Study) -> None:

@@ -16,14 +16,18 @@ from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.measure_options import CustomMeasure
 from orchestrator.study.options import CustomOptions, is_import_path
 from orchestrator.study.spec import Study, TrialConfig
-from orchestrator.study.trials import expand_trials
+from orchestrator.study.trials import Trial
 from orchestrator.training.process_guard import left_as_found
 
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
-def import_own_parts(study: Study) -> frozenset[str]:
+def import_own_parts(study: Study, trials: Iterable[Trial]) -> frozenset[str]:
     """Import the user's own parts that the study names. What that does to this process is reset.
+
+    Args:
+        study: The study.
+        trials: Its trials.
 
     Returns:
         The import paths and entry points that it names.
@@ -33,7 +37,7 @@ def import_own_parts(study: Study) -> frozenset[str]:
         MeasureError: If a measure of the user's own cannot be built.
     """
     parts: set[tuple[str, str]] = set()
-    for trial in expand_trials(study):
+    for trial in trials:
         parts |= own_parts_of(trial.config)
     with left_as_found(functions=False):
         for options in study.measures:
@@ -67,14 +71,14 @@ def import_trial_parts(config: TrialConfig) -> None:
                     resolve_import_path(name, kind)
 
 
-def has_own_parts(study: Study) -> bool:
+def has_own_parts(study: Study, trials: Iterable[Trial]) -> bool:
     """Whether the study names any part of the user's own."""
     return any(isinstance(options, CustomMeasure) for options in study.measures) or any(
-        own_parts_of(trial.config) for trial in expand_trials(study)
+        own_parts_of(trial.config) for trial in trials
     )
 
 
-def copy_code(study: Study, to: Path) -> None:
+def copy_code(study: Study, trials: Iterable[Trial], to: Path) -> None:
     """Copy the code that workers on other machines have to be sent into one folder.
 
     This package, so that driver and workers run the same code; and every loaded module that
@@ -83,12 +87,15 @@ def copy_code(study: Study, to: Path) -> None:
 
     Args:
         study: What is to be run.
+        trials: Its trials.
         to: An empty folder.
 
     Raises:
         ImportPathError: If something that the study names cannot be imported here.
     """
-    names = {name.partition(":")[0] for name in import_own_parts(study) if is_import_path(name)}
+    names = {
+        name.partition(":")[0] for name in import_own_parts(study, trials) if is_import_path(name)
+    }
     tops = {name.partition(".")[0] for name in names} - sys.stdlib_module_names
     beside = {path.parent for path in _paths(sys.modules[top] for top in tops)}
     loaded = [module for name, module in list(sys.modules.items()) if "." not in name]

@@ -16,7 +16,7 @@ from torch import nn
 
 from orchestrator.cluster.audit_backlog import audits_left
 from orchestrator.cluster.backlog_reading import read_backlog
-from orchestrator.cluster.own_code import import_trial_parts
+from orchestrator.cluster.own_code import import_trial_parts, own_parts_of
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset
@@ -84,15 +84,20 @@ def plan_study(
         for condition, trial in conditions.items()
     }
     measures_on = _device(study.resources.measurer.gpus)
+    sizes: dict[tuple[str, str], int] = {}
+    imported: set[tuple[str, str]] = set()
     for condition, trial in conditions.items():
-        import_trial_parts(trial.config)
-        with left_as_found(functions=False):
-            dataset = _dataset(trial.config, datasets)
-            model = _network(trial, dataset)
+        network = _data_key(trial.config), trial.config.model.model_dump_json()
+        own = own_parts_of(trial.config)
+        if not own <= imported:
+            import_trial_parts(trial.config)
+            imported |= own
+        if network not in sizes:
+            with left_as_found(functions=False):
+                sizes[network] = _snapshot_bytes(trial, _dataset(trial.config, datasets))
+        dataset = datasets[network[0]]
         n_train[condition] = len(dataset.train_y)
-        snapshot_bytes[condition] = sum(
-            tensor.nbytes for tensor in set(model.state_dict(keep_vars=True).values())
-        )
+        snapshot_bytes[condition] = sizes[network]
         if probe:
             training = training_shape(trial.config), trains_on[condition]
             measuring = measuring_shape(trial.config), measures_on
@@ -156,11 +161,20 @@ def _device(gpus: float) -> str:
     return "cuda" if gpus and torch.cuda.is_available() else "cpu"
 
 
+def _data_key(config: TrialConfig) -> str:
+    return config.data.model_dump_json()
+
+
 def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
-    key = config.data.model_dump_json()
+    key = _data_key(config)
     if key not in known:
         known[key] = load_dataset(config.data)
     return known[key]
+
+
+def _snapshot_bytes(trial: Trial, dataset: Dataset) -> int:
+    state = _network(trial, dataset).state_dict(keep_vars=True)
+    return sum(tensor.nbytes for tensor in set(state.values()))
 
 
 def _network(trial: Trial, dataset: Dataset) -> nn.Module:

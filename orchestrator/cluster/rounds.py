@@ -80,7 +80,11 @@ class StudyRun:
     def audits(self) -> AuditBacklog:
         """The audits that a claim of the study needs and that are missing."""
         wanted = self.study.claims_built_in(CLAIM)
-        return missing_audits(self.folder, self.study) if wanted else AuditBacklog([], {})
+        return (
+            missing_audits(self.folder, self.study, self.trials.values())
+            if wanted
+            else AuditBacklog([], {})
+        )
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     if not missing and not run.audits().orders:
         return backlog
     require_space(run.folder.path)
-    with ray_session(run.address, run.study, run.folder) as slots:
+    with ray_session(run.address, run.study, run.trials.values(), run.folder) as slots:
         data = SharedData(trial.config.data for trial in run.trials.values())
         nodes = FailingNodes()
         for _ in range(MOST_ROUNDS):
@@ -132,7 +136,13 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
             missing = _missing(run, backlog)
         summary.failing_nodes = nodes.summary()
         summary.failed_audits = run_audits(
-            run.audits().orders, run.folder, run.study, data, slots, tell(quiet=run.quiet)
+            run.audits().orders,
+            run.folder,
+            run.study,
+            run.trials.values(),
+            data,
+            slots,
+            tell(quiet=run.quiet),
         )
     return backlog
 
@@ -216,7 +226,7 @@ def _check(
     """Check the networks that are to be trained; why not, by shape, for those it cannot."""
     if not run.study.measuring.trust_checks or not measurers:
         return {}
-    limits = [need.timeout for need in distinct_needs(run.study)]
+    limits = [need.timeout for need in distinct_needs(run.study, run.trials.values())]
     timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
     configs = (trial.config for trial in missing.trials.values())
     return check_shapes(measurers, replaced, configs, timeout)
@@ -245,7 +255,7 @@ def _dispatcher(
     state: RunState,
     unchecked: Mapping[str, str],
 ) -> Dispatcher:
-    resources, needs = run.study.resources, distinct_needs(run.study)
+    resources, needs = run.study.resources, distinct_needs(run.study, run.trials.values())
     measurer = resources.measurer
     measured = backlog.measured_snapshots(run.study.requests)
     new = NewSnapshots(run.folder, run.trials.keys(), measured)

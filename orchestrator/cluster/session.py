@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import inf
@@ -24,7 +24,7 @@ from orchestrator.errors import ImportPathError, ResourcesError, ResultsError, S
 from orchestrator.results import ResultsFolder
 from orchestrator.study.resource_options import ResourcesOptions, TrialResources
 from orchestrator.study.spec import Study
-from orchestrator.study.trials import expand_trials
+from orchestrator.study.trials import Trial, expand_trials
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -68,7 +68,9 @@ class Slots:
 
 
 @contextmanager
-def ray_session(address: str | None, study: Study, folder: ResultsFolder) -> Iterator[Slots]:
+def ray_session(
+    address: str | None, study: Study, trials: Collection[Trial], folder: ResultsFolder
+) -> Iterator[Slots]:
     """Join the cluster at ``address``, or start Ray on this machine; leave it at the end.
 
     SIGTERM and the loss of the terminal are turned into ``KeyboardInterrupt``, as Ctrl-C is, for as
@@ -80,6 +82,7 @@ def ray_session(address: str | None, study: Study, folder: ResultsFolder) -> Ite
     Args:
         address: ``"auto"`` or ``host:port`` of a cluster; None starts Ray here and only here.
         study: What is to be run: its resources, and the user's own code that it names.
+        trials: Its trials.
         folder: Its results.
 
     Yields:
@@ -98,13 +101,13 @@ def ray_session(address: str | None, study: Study, folder: ResultsFolder) -> Ite
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if ray.is_initialized():
         with interrupts():
-            yield slots(ray.cluster_resources(), study.resources, distinct_needs(study))
+            yield slots(ray.cluster_resources(), study.resources, distinct_needs(study, trials))
         return
-    needs = distinct_needs(study)
+    needs = distinct_needs(study, trials)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Ray's own deprecations are not the user's to mend.
         if address:
-            _join(address, study)
+            _join(address, study, trials)
         else:
             _start_here(study.resources, needs)
         # Ray replaces handlers while it starts, so ours come after it.
@@ -138,7 +141,7 @@ def _start_here(resources: ResourcesOptions, needs: Sequence[TrialResources]) ->
             ) from error
 
 
-def _join(address: str, study: Study) -> None:
+def _join(address: str, study: Study, trials: Iterable[Trial]) -> None:
     """Connect to a cluster and send it the code, unless whoever submitted this job did so."""
     # One look, of most of a minute, instead of twenty: nobody waits so long for a wrong address.
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
@@ -149,7 +152,7 @@ def _join(address: str, study: Study) -> None:
         # of this process's working directory, which may be older.
         environment = {} if sent else {"working_dir": folder}
         if not sent:
-            copy_code(study, Path(folder))
+            copy_code(study, trials, Path(folder))
         try:
             ray.init(address=address, runtime_env=environment, **_SILENT)
         except ConnectionError as error:
@@ -217,7 +220,8 @@ def ask_a_worker(study: Study, folder: ResultsFolder, cpus: float) -> None:
 
 @ray.remote(max_calls=1)  # type: ignore[untyped-decorator]
 def _can_run(study: str, folder: str) -> None:
-    import_own_parts(Study.model_validate_json(study))
+    asked = Study.model_validate_json(study)
+    import_own_parts(asked, expand_trials(asked))
     ResultsFolder.open(folder)
 
 
@@ -234,13 +238,13 @@ def _measurer_cpus(resources: ResourcesOptions, cores: float) -> float:
     return 0.0 if cores < FEW_CORES or resources.measurer.gpus else 1.0
 
 
-def distinct_needs(study: Study) -> list[TrialResources]:
+def distinct_needs(study: Study, trials: Iterable[Trial]) -> list[TrialResources]:
     """What trials of a study may use, each once."""
     trial = study.resources.trial
     if not trial.overrides:
         return [trial]
     needs: list[TrialResources] = []
-    for one in expand_trials(study):
+    for one in trials:
         need = study.needs_of(one.config)
         if need not in needs:
             needs.append(need)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import ray
@@ -14,6 +14,7 @@ from orchestrator.cluster.session import Slots
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.results import ResultsFolder
 from orchestrator.study.spec import Study
+from orchestrator.study.trials import Trial
 
 Order = TypeVar("Order")
 Progress = Callable[[str], None]
@@ -29,6 +30,7 @@ def run_tasks(
     orders: Mapping[str, Order],
     folder: ResultsFolder,
     study: Study,
+    trials: Iterable[Trial],
     data: SharedData,
     slots: Slots,
     progress: Progress,
@@ -41,6 +43,7 @@ def run_tasks(
         orders: By the names that people know them by.
         folder: The results.
         study: The study.
+        trials: Its trials.
         data: Its data sets.
         slots: What the cluster gives.
         progress: Told one line after each order.
@@ -55,7 +58,7 @@ def run_tasks(
         max_retries=MOST_RETRIES,
         # Code of the user's own may change its process. Otherwise no process is ended, which Ray
         # would do with each that has a GPU; starting another takes seconds.
-        max_calls=1 if has_own_parts(study) else 0,
+        max_calls=1 if has_own_parts(study, trials) else 0,
     )(task)
     common = str(folder.path), study.model_dump_json(), data, max(1, int(slots.measurer_cpus))
     waiting = deque(orders)

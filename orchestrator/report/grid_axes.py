@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from orchestrator.report.hue import level_text
+from orchestrator.study.design import design_axes
 
 Settings = Mapping[str, Any]
 
@@ -15,7 +16,8 @@ def grid_axes(study: Mapping[str, Any], params: Sequence[str | None]) -> dict[st
     """What each axis is called → the level of each network on it.
 
     Coupled hyperparameters are one axis, and so is a whole part of the study (an optimizer with
-    its options): what varies together is one thing.
+    its options): what varies together is one thing. So are all paths of a random search, of which
+    each drawn condition is one level.
 
     Args:
         study: The resolved study, whose ``sweep`` names the axes.
@@ -26,14 +28,12 @@ def grid_axes(study: Mapping[str, Any], params: Sequence[str | None]) -> dict[st
     """
     networks = [json.loads(text or "{}") for text in params]
     found = {}
-    for key in study.get("sweep", {}):
-        paths = [path.strip() for path in key.split(",")]
-        settings = [dict(_settings(network, paths)) for network in networks]
+    for axis in design_axes(study):
+        settings = [dict(_settings(network, axis.paths)) for network in networks]
         names = list(dict.fromkeys(name for one in settings for name in one))
         varied = [name for name in names if len({_text(one, name) for one in settings}) > 1]
         if varied:
-            title = ", ".join(_last(path) for path in paths)
-            found[title] = tuple(_level(one, varied) for one in settings)
+            found[axis.title] = tuple(_level(one, varied) for one in settings)
     return found
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from orchestrator.report.queries import distinct_values
 from orchestrator.report.source import Source
+from orchestrator.study.design import design_axes
 
 _COLUMN_OF = {
     "data": "dataset",
@@ -62,8 +63,7 @@ def level_text(value: Any) -> str:
 
 
 def _swept_columns(study: Mapping[str, Any]) -> Iterator[str]:
-    for axis in study.get("sweep", {}):
-        for part in axis.split(","):
-            path = part.strip()
+    for axis in design_axes(study):
+        for path in axis.paths:
             yield _COLUMN_OF.get(path, path.rpartition(".")[2])
             yield path.replace(".", "_")

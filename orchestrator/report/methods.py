@@ -14,6 +14,8 @@ from orchestrator.report.source import Source, claims_of
 from orchestrator.report.statistical_methods import NOTATION, describe_statistics
 from orchestrator.results import expected_trials
 from orchestrator.statistics.claim import counted
+from orchestrator.study.design import design_axes, drawn_texts
+from orchestrator.study.sweep_options import RANDOM
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,7 @@ _SWEPT = "varied (see Grid)"
 def _with_swept_marked(study: Mapping[str, Any]) -> dict[str, Any]:
     """The study with every value that the grid replaces marked, so that none is told as fixed."""
     marked: dict[str, Any] = deepcopy(dict(study))
-    paths = [path.strip() for key in study.get("sweep", {}) for path in key.split(",")]
-    for path in paths:
+    for path in (path for axis in design_axes(study) for path in axis.paths):
         *parents, last = path.split(".")
         node: Any = marked
         for parent in parents:
@@ -95,13 +96,22 @@ def _training(training: Mapping[str, Any]) -> str:
 
 
 def _grid(study: Mapping[str, Any]) -> str:
+    drawn = "; ".join(f"{path}: {how}" for path, how in drawn_texts(study))
     axes = "; ".join(
         f"{path}: {', '.join(map(_text, values))}"
         for path, values in study.get("sweep", {}).items()
+        if path != RANDOM
     )
     seeds = study.get("seeds", 1)
     listed = [*range(seeds)] if isinstance(seeds, int) else list(seeds)
     grid = f"All combinations of {axes}" if axes else "A single condition"
+    if drawn:
+        search = study["sweep"][RANDOM]
+        grid = (
+            f"{counted(search['conditions'], 'condition')} drawn at random "
+            f"(seed {search['seed']}), independently: {drawn}"
+        )
+        grid += f"; each with all combinations of {axes}" if axes else ""
     return (
         f"{grid}; {counted(len(listed), 'seed')} ({', '.join(map(str, listed))}): "
         f"{counted(expected_trials(study), 'trial')}."

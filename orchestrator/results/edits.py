@@ -13,7 +13,7 @@ from orchestrator.results.database import again_if_compacted, connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.stored_study import read_study
 from orchestrator.study.spec import Study
-from orchestrator.study.trials import Trial, expand_trials
+from orchestrator.study.trials import Trial
 
 _NOT_SCIENCE = {"data.data_dir"}
 
@@ -84,43 +84,49 @@ class Edit:
 
 
 @again_if_compacted
-def compare_study(folder: ResultsFolder, study: Study) -> Edit:
+def compare_study(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) -> Edit:
     """Compare a study with the results it is to go on with.
 
     Args:
         folder: The results.
         study: The study as its file says now.
+        trials: Its trials.
 
     Raises:
         ResultsError: If the results can't be read.
     """
     stored = read_study(folder)
-    trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    asked = {trial.trial_id: trial for trial in trials}
     with connect(folder, measure_columns=False) as database:
         rows = database.execute("SELECT trial_id, status, params_json FROM trials").fetchall()
     begun = {trial_id for trial_id, _, _ in rows}
     completed = {trial_id: params for trial_id, status, params in rows if status == "completed"}
-    dropped = [json.loads(params) for id_, params in completed.items() if id_ not in trials]
+    dropped = [json.loads(params) for id_, params in completed.items() if id_ not in asked]
     before, now = stored.requests.keys(), study.requests.keys()
     return Edit(
         changes=tuple(_changes(_content(stored), _content(study))),
-        new=len(trials.keys() - begun),
-        kept=len(trials.keys() & begun),
-        completed=len(trials.keys() & completed.keys()),
-        dropped=len(begun - trials.keys()),
+        new=len(asked.keys() - begun),
+        kept=len(asked.keys() & begun),
+        completed=len(asked.keys() & completed.keys()),
+        dropped=len(begun - asked.keys()),
         measures_added=tuple(request for request in now if request not in before),
         measures_dropped=tuple(request for request in before if request not in now),
-        contradictions=tuple(_contradictions(trials.values(), dropped)),
+        contradictions=tuple(_contradictions(asked.values(), dropped)),
     )
 
 
-def refuse_contradictions(folder: ResultsFolder, study: Study) -> None:
+def refuse_contradictions(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) -> None:
     """Make sure that a study may go on with the results that there are.
+
+    Args:
+        folder: The results.
+        study: The study as its file says now.
+        trials: Its trials.
 
     Raises:
         ResultsError: If finished trials contradict it.
     """
-    contradictions = compare_study(folder, study).contradictions
+    contradictions = compare_study(folder, study, trials).contradictions
     if contradictions:
         raise ResultsError(
             f"{folder.path}: finished trials contradict the study as it is now:\n"

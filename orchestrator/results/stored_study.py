@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.errors import ResultsError
 from orchestrator.results.folder import MEND_STUDY, ResultsFolder
+from orchestrator.study.design import conditions
 from orchestrator.study.measure_options import (
     CustomMeasure,
     MeasureOptions,
@@ -67,8 +67,7 @@ def described_study(folder: ResultsFolder) -> dict[str, Any]:
 def expected_trials(study: Mapping[str, Any]) -> int:
     """Number of trials of a stored study: points of its grid times seeds."""
     seeds = study.get("seeds", 1)
-    points = math.prod(len(values) for values in study.get("sweep", {}).values())
-    return points * (seeds if isinstance(seeds, int) else len(seeds))
+    return conditions(study) * (seeds if isinstance(seeds, int) else len(seeds))
 
 
 def asked_requests(study: Mapping[str, Any]) -> tuple[str, ...]:

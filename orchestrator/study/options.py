@@ -13,6 +13,19 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
+class HintedError(ValueError):
+    """A wrong value.
+
+    Args:
+        what: What is wrong.
+        hint: How to mend it.
+    """
+
+    def __init__(self, what: str, hint: str) -> None:
+        super().__init__(what)
+        self.hint = hint
+
+
 class Options(BaseModel):
     """Base of all options: unknown keys are errors, values can't change afterwards."""
 

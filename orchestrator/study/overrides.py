@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ruamel.yaml.comments import CommentedMap
 
 from orchestrator.errors import Problem, StudyFileError
+from orchestrator.study.sweep_options import KINDS, RANDOM
 from orchestrator.study.yaml_text import YamlTextError, read_yaml
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def apply_override(source: Source, text: str) -> None:
     node: Any = source.tree
     done: tuple[Any, ...] = ()
     while True:
-        key, keys = _next_key(node, keys, inside_sweep=done == ("sweep",))
+        key, keys = _next_key(node, keys, done)
         done += (key,)
         if not keys:
             break
@@ -47,11 +48,18 @@ def apply_override(source: Source, text: str) -> None:
     source.overrides.append((done, text))
 
 
-def _next_key(node: Any, keys: list[str], *, inside_sweep: bool) -> tuple[Any, list[str]]:
+def _next_key(node: Any, keys: list[str], done: tuple[Any, ...]) -> tuple[Any, list[str]]:
     if isinstance(node, list):
         return (int(keys[0]) if keys[0].isdigit() else keys[0]), keys[1:]
     # Keys of a sweep hold dots themselves.
-    return (".".join(keys), []) if inside_sweep else (keys[0], keys[1:])
+    if done == ("sweep",) and keys[0] != RANDOM:
+        return ".".join(keys), []
+    if done == ("sweep", RANDOM, "of"):
+        *path, last = keys
+        if last in KINDS and ".".join(path) in node:
+            return ".".join(path), [last]
+        return ".".join(keys), []
+    return keys[0], keys[1:]
 
 
 def _child(node: Any, key: Any, text: str, path: str) -> Any:

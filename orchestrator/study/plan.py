@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from orchestrator.errors import UserError
+from orchestrator.study.design import describe_design, value_text
 from orchestrator.study.positions import planned_steps
 from orchestrator.study.spec import CheckpointOptions, Study
 from orchestrator.study.training_options import StopOptions
@@ -71,6 +72,7 @@ class Plan:
         cost: What these hours cost; None without a price.
         conditions: The costs of each condition.
         spoiled_measures: Requests that will have no value for some network, and why.
+        design: How conditions are drawn at random and crossed, a line each; empty if none is.
     """
 
     study: str
@@ -92,6 +94,7 @@ class Plan:
     cost: float | None
     conditions: tuple[ConditionCost, ...]
     spoiled_measures: tuple[str, ...] = ()
+    design: tuple[str, ...] = ()
 
     @property
     def wall_seconds(self) -> float | None:
@@ -248,6 +251,7 @@ def make_plan(
         cost=_cost((cpu_hours, price_per_cpu_hour), (gpu_hours, price_per_gpu_hour)),
         conditions=tuple(costs),
         spoiled_measures=spoiled_measures,
+        design=tuple(describe_design(study.model_dump(mode="json"))),
     )
 
 
@@ -260,12 +264,9 @@ def _cost(*hours_and_prices: tuple[float | None, float | None]) -> float | None:
 
 
 def _label(trial: Trial) -> str:
-    def text(value: Any) -> str:
-        if isinstance(value, Mapping):
-            return "{" + ", ".join(f"{k}: {text(v)}" for k, v in value.items()) + "}"
-        return str(value)
-
-    pairs = [f"{path.rpartition('.')[2]} {text(value)}" for path, value in trial.swept.items()]
+    pairs = [
+        f"{path.rpartition('.')[2]} {value_text(value)}" for path, value in trial.swept.items()
+    ]
     return ", ".join(pairs) or "the only condition"
 
 
@@ -276,6 +277,7 @@ def plan_text(plan: Plan) -> str:
         f"({plan.new} new, {plan.partial} partial, {plan.done} done)",
         f"snapshots: at most {plan.snapshots}, {plan.snapshots_to_measure} to measure, "
         f"{plan.disk_bytes / 1e6:.1f} MB",
+        *plan.design,
     ]
     width = max(len(cost.label) for cost in plan.conditions)
     lines.append(f"{'condition':<{width}}  to train  updates  snapshots  s/trial  s/snapshot")

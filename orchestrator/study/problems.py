@@ -152,7 +152,8 @@ def _describe_one(
         hint = did_you_mean(str(value), re.findall(r"'([^']*)'", context["expected"]))
         return source.problem(keys, f"got {short(value)}, expected {context['expected']}", hint)
     if kind == "value_error":
-        return source.problem(keys, str(context["error"]))
+        wrong = context["error"]
+        return source.problem(keys, str(wrong), getattr(wrong, "hint", None))
     what = error["msg"].replace("Input should be", "should be")
     if kind.startswith("int_"):
         what = "should be a whole number"

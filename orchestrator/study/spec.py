@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
 
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest
 from orchestrator.study.data_options import DataOptions
@@ -15,6 +15,7 @@ from orchestrator.study.measure_options import MeasureRequest, MeasuringOptions
 from orchestrator.study.model_options import ModelOptions
 from orchestrator.study.options import Options
 from orchestrator.study.resource_options import ResourcesOptions, TrialResources
+from orchestrator.study.sweep_options import Sweep
 from orchestrator.study.training_options import TrainingOptions
 
 
@@ -67,7 +68,12 @@ class TrialConfig(Options):
 
     def trial_id(self, seed: int) -> str:
         """Twelve hexadecimal digits that name this configuration with this seed."""
-        return _digest({**self.canonical(), "seed": seed})
+        return self.trial_ids((seed,))[0]
+
+    def trial_ids(self, seeds: Iterable[int]) -> list[str]:
+        """:meth:`trial_id` of each seed."""
+        content = self.canonical()
+        return [_digest({**content, "seed": seed}) for seed in seeds]
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -78,6 +84,9 @@ def _digest(content: dict[str, Any]) -> str:
 class Study(Options):
     """One question, one grid of trials, the measures and the claims."""
 
+    # An infinite value that is swept stays one in the stored study.
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
     study: str = Field(
         pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name; also the results folder's."
     )
@@ -85,9 +94,10 @@ class Study(Options):
     data: DataOptions
     model: ModelOptions
     training: TrainingOptions
-    sweep: dict[str, tuple[Any, ...]] = Field(
-        default_factory=dict,
-        description="Cartesian product over dotted paths; 'a, b' couples two axes.",
+    sweep: Sweep = Field(
+        default_factory=Sweep,
+        description="Cartesian product over dotted paths; 'a, b' couples two axes, and 'random' "
+        "draws conditions.",
     )
     seeds: PositiveInt | tuple[Annotated[int, Field(ge=0)], ...] = Field(
         1, description="A number n (seeds 0 … n−1) or an explicit list."

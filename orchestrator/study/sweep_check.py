@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import Problem
 from orchestrator.study.options import CustomOptions
-from orchestrator.study.problems import Source, describe, did_you_mean, models_of
+from orchestrator.study.problems import Source, describe, did_you_mean, models_of, short
 from orchestrator.study.spec import LogSpaced, Study, TrialConfig
-from orchestrator.study.sweep import axes, axis_paths, base_content, grid, with_values
+from orchestrator.study.sweep import base_content, grid, with_values
+from orchestrator.study.sweep_options import RANDOM, Choice, axis_paths, by_path
 
 MOST_TRIALS = 100_000
+_WHOLE = "integer: [a, b] and log_integer: [a, b] draw whole numbers"
+_ALIKE = "draw fewer, from wider ranges, or with another seed"
+
+Where = tuple[str | int, ...]
 
 
 def check_sweep(source: Source, study: Study) -> list[Problem]:
@@ -26,40 +32,65 @@ def check_axes(source: Source, study: Study) -> list[Problem]:
     return _check_shape(source, study) or _check_size(source, study) or _check_values(source, study)
 
 
+def _keys(study: Study) -> Iterator[tuple[Where, str]]:
+    """Where each key stands that holds dotted paths, and the key."""
+    yield from ((("sweep", key), key) for key in study.sweep.listed)
+    if study.sweep.random is not None:
+        yield from ((("sweep", RANDOM, "of", key), key) for key in study.sweep.random.of)
+
+
 def _check_shape(source: Source, study: Study) -> list[Problem]:
     problems: list[Problem] = []
     seen: dict[str, str] = {}
-    for key, values in study.sweep.items():
-        paths = axis_paths(key)
-        for path in paths:
+    for where, key in _keys(study):
+        for path in axis_paths(key):
             if path in seen:
                 what = f"{path} is swept twice, in {seen[path]!r} too"
-                problems.append(source.problem(("sweep", key), what, at_key=True))
-            seen[path] = key
+                problems.append(source.problem(where, what, at_key=True))
+            seen[path] = key if where[1] == key else f"{RANDOM}: {key}"
             unknown = _unknown(path)
             if unknown is not None:
-                problems.append(source.problem(("sweep", key), *unknown, at_key=True))
+                problems.append(source.problem(where, *unknown, at_key=True))
+    for key, values in study.sweep.listed.items():
         if not values:
             problems.append(source.problem(("sweep", key), "is an empty list: nothing to sweep"))
-        if len(paths) > 1:
-            for index, row in enumerate(values):
-                if not isinstance(row, list | tuple) or len(row) != len(paths):
-                    what = f"each item is a list of {len(paths)} values, got {row!r}"
-                    problems.append(source.problem(("sweep", key, index), what))
+        problems += _check_rows(source, ("sweep", key), key, values)
+    if study.sweep.random is not None:
+        for key, distribution in study.sweep.random.of.items():
+            where = ("sweep", RANDOM, "of", key)
+            if isinstance(distribution, Choice):
+                problems += _check_rows(source, (*where, "choice"), key, distribution.choice)
+            elif len(axis_paths(key)) > 1:
+                hint = "give each path a distribution of its own, or choose from lists of values"
+                what = "couples paths, which only a choice can draw"
+                problems.append(source.problem(where, what, hint, at_key=True))
     return problems
+
+
+def _check_rows(source: Source, where: Where, key: str, rows: tuple[Any, ...]) -> Iterator[Problem]:
+    """Coupled paths need a value each."""
+    width = len(axis_paths(key))
+    for index, row in enumerate(rows if width > 1 else ()):
+        if not isinstance(row, list | tuple) or len(row) != width:
+            what = f"each item is a list of {width} values, got {row!r}"
+            yield source.problem((*where, index), what)
 
 
 def _check_size(source: Source, study: Study) -> list[Problem]:
     """Counted before any of it is looked at: a short file can ask for more than can be listed."""
-    conditions, seeds = math.prod(map(len, study.sweep.values())), len(study.seed_list)
+    search, seeds = study.sweep.random, len(study.seed_list)
+    drawn = search.conditions if search is not None else 1
+    conditions = drawn * math.prod(map(len, study.sweep.listed.values()))
     if conditions * seeds <= MOST_TRIALS:
         return []
     what = (
         f"{conditions:,} conditions × {seeds:,} seeds are {conditions * seeds:,} trials, "
         f"expected at most {MOST_TRIALS:,}"
     )
-    at = "sweep" if conditions > seeds else "seeds"
-    return [source.problem((at,), what, "make several studies of it", at_key=True)]
+    at: Where = ("sweep",) if conditions > seeds else ("seeds",)
+    if drawn > max(seeds, conditions // drawn):
+        return [source.problem(("sweep", RANDOM, "conditions"), what, "draw fewer")]
+    return [source.problem(at, what, "make several studies of it", at_key=True)]
 
 
 def _unknown(path: str) -> tuple[str, str | None] | None:
@@ -83,23 +114,43 @@ def _unknown(path: str) -> tuple[str, str | None] | None:
 
 
 def _check_values(source: Source, study: Study) -> list[Problem]:
-    """Each value of each axis, the other axes at the first value that is fine with it."""
+    """Each listed value and each end of a range, the other axes at their first value.
+
+    A value that is fine by itself is fine, whatever the first values of the other axes are.
+    """
     base = base_content(study)
-    found = axes(study)
+    first = _first(study)
     problems: list[Problem] = []
-    for axis in found:
-        for index, row in enumerate(axis.rows):
-            point = {
-                path: value
-                for other in found
-                for path, value in zip(other.paths, other.rows[0], strict=True)
-            }
-            point |= dict(zip(axis.paths, row, strict=True))
-            alone = dict(zip(axis.paths, row, strict=True))
-            errors = [_error(with_values(base, values)) for values in (alone, point)]
-            if all(errors) and errors[0] is not None:
-                problems += _blame(source, axis.key, axis.paths, index, errors[0])
+
+    def check(where: Where, alone: dict[str, Any], drew: str = "") -> bool:
+        error = _error(with_values(base, alone))
+        if error is None or _error(with_values(base, first | alone)) is None:
+            return True
+        problems.extend(_blame(source, where, tuple(alone), error, drew))
+        return False
+
+    for key, values in study.sweep.listed.items():
+        for index, value in enumerate(values):
+            check(("sweep", key, index), by_path(key, value))
+    if study.sweep.random is not None:
+        for key, distribution in study.sweep.random.of.items():
+            ((kind, values),) = distribution.model_dump().items()
+            where = ("sweep", RANDOM, "of", key, kind)
+            fine = [
+                check((*where, index), by_path(key, value)) for index, value in enumerate(values)
+            ]
+            if all(fine) and not isinstance(distribution, Choice):
+                check(where, {key: first[key]}, f"drew {short(first[key])}: ")
     return problems
+
+
+def _first(study: Study) -> dict[str, Any]:
+    """The first value of each path."""
+    search = study.sweep.random
+    first = {} if search is None else search.condition(0)
+    for key, values in study.sweep.listed.items():
+        first.update(by_path(key, values[0]))
+    return first
 
 
 def _error(content: dict[str, Any]) -> ValidationError | None:
@@ -111,7 +162,11 @@ def _error(content: dict[str, Any]) -> ValidationError | None:
 
 
 def _blame(
-    source: Source, key: str, paths: tuple[str, ...], index: int, error: ValidationError
+    source: Source,
+    at: Where,
+    paths: tuple[str, ...],
+    error: ValidationError,
+    drew: str,
 ) -> list[Problem]:
     """The errors of one configuration, located at the swept value."""
     problems = []
@@ -121,8 +176,9 @@ def _blame(
         item = [paths.index(inside[0])] if inside and len(paths) > 1 else []
         what = problem.what if inside else f"{problem.path}: {problem.what}"
         rest = problem.path[len(inside[0]) + 1 :] if inside else ""
-        where = ["sweep", key, index, *item, *(rest.split(".") if rest else [])]
-        problems.append(source.problem(where, what, problem.hint))
+        where = [*at, *item, *(rest.split(".") if rest else [])]
+        hint = _WHOLE if drew and "whole number" in what else problem.hint
+        problems.append(source.problem(where, drew + what, hint))
     return problems
 
 
@@ -140,6 +196,8 @@ def _check_grid(source: Source, study: Study) -> list[Problem]:
         condition = config.condition_id()
         if condition in seen:
             what = f"the same condition comes twice: {seen[condition]} and {point}"
+            if study.sweep.random is not None:
+                return [source.problem(("sweep", RANDOM), what, _ALIKE, at_key=True)]
             return [source.problem(("sweep",), what, "remove one", at_key=True)]
         seen[condition] = point
         problems = _check_positions(source, study, config, point)

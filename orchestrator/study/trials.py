@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,17 +45,25 @@ def expand_trials(study: Study) -> list[Trial]:
         pydantic.ValidationError: If a point of the grid is no valid configuration;
             ``load_study`` has found that out before, with its place in the file.
     """
-    base = base_content(study)
+    base, seeds = base_content(study), study.seed_list
     trials = []
     for swept in grid(study):
         config = TrialConfig.model_validate(with_values(base, swept))
         condition_id = config.condition_id()
         trials += [
-            Trial(config.trial_id(seed), condition_id, seed, config, swept)
-            for seed in study.seed_list
+            Trial(trial_id, condition_id, seed, config, swept)
+            for seed, trial_id in zip(seeds, config.trial_ids(seeds), strict=True)
         ]
     random.Random(stream_seed(0, "trial order")).shuffle(trials)  # noqa: S311 - no secret
     return trials
+
+
+def one_of_each_condition(trials: Iterable[Trial]) -> list[Trial]:
+    """The first trial of each condition: the others differ from it by their seeds only."""
+    first: dict[str, Trial] = {}
+    for trial in trials:
+        first.setdefault(trial.condition_id, trial)
+    return list(first.values())
 
 
 def effective_learning_rate(training: TrainingOptions) -> float:
@@ -113,8 +122,7 @@ def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
 
 def swept_columns(study: Study) -> dict[str, str]:
     """Dotted path → name of its column, for the swept paths that have no column already."""
-    paths = [path for point in grid_paths(study) for path in point]
-    extra = [path for path in paths if path not in _COLUMN_PATHS]
+    extra = [path for path in study.sweep.paths if path not in _COLUMN_PATHS]
     last = Counter(path.rpartition(".")[2] for path in extra)
     taken = {*_COLUMN_PATHS.values(), *_RESERVED}
     return {
@@ -123,13 +131,6 @@ def swept_columns(study: Study) -> dict[str, str]:
         else path.replace(".", "_")
         for path in extra
     }
-
-
-def grid_paths(study: Study) -> list[tuple[str, ...]]:
-    """The dotted paths of each axis."""
-    from orchestrator.study.sweep import axis_paths
-
-    return [axis_paths(key) for key in study.sweep]
 
 
 _COLUMN_PATHS = {

@@ -83,7 +83,7 @@ def _train_and_measure(run, missing, backlog, data, slots, nodes, summary):
     summary.measured += len(measured)
 
 
-def _run_tasks(what, task, orders, folder, study, data, slots, progress):
+def _run_tasks(what, task, orders, folder, study, trials, data, slots, progress):
     failures = []
     for number, (name, order) in enumerate(orders.items(), 1):
         try:

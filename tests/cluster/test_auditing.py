@@ -7,6 +7,7 @@ from orchestrator.cluster import auditing
 from orchestrator.cluster.audit_backlog import CLAIM, missing_audits
 from orchestrator.cluster.planning import plan_study
 from orchestrator.results import ResultsFolder, read_study
+from orchestrator.study.trials import expand_trials
 
 from .comparison import rows
 
@@ -48,7 +49,8 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
     # Again, there is nothing to do, and a measure that comes later is audited too.
     before = rows(results, AUDITED)
     folder = ResultsFolder.open(results)
-    assert not missing_audits(folder, read_study(folder)).orders
+    asked = read_study(folder)
+    assert not missing_audits(folder, asked, expand_trials(asked)).orders
     assert plan_study(read_study(folder), results, probe=False).audits == 0
     with monkeypatch.context() as patched:
         patched.setattr(auditing, "ray_session", lambda *_: pytest.fail("nothing was missing"))

@@ -11,6 +11,7 @@ import ray
 import orchestrator
 from orchestrator.cluster.own_code import copy_code
 from orchestrator.study.study_file import load_study
+from orchestrator.study.trials import expand_trials
 from tests.cluster.conftest import JOINS_PRIVATE
 
 ROOT = str(Path(orchestrator.__file__).parents[1])
@@ -59,7 +60,8 @@ def run(study, results, address, **environment):
 
 def sent(study, folder):
     folder.mkdir()
-    copy_code(load_study(study), folder)
+    asked = load_study(study)
+    copy_code(asked, expand_trials(asked), folder)
     return {path.name for path in folder.iterdir()}
 
 

@@ -14,6 +14,7 @@ from orchestrator.errors import ResourcesError, ResultsError
 from orchestrator.results import ResultsFolder
 from orchestrator.study.resource_options import ResourcesOptions, TrialResources
 from orchestrator.study.spec import Study
+from orchestrator.study.trials import expand_trials
 
 from .conftest import SMALL_STUDY
 
@@ -97,7 +98,7 @@ def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch, tmp_
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", never)
     folder = ResultsFolder(tmp_path)
-    with pytest.raises(ResourcesError, match="did not start"), ray_session(None, STUDY, folder):
+    with pytest.raises(ResourcesError, match="did not start"), ray_session(None, STUDY, [], folder):
         pass
 
 
@@ -109,7 +110,7 @@ def test_each_kind_of_trial_must_fit_and_the_smallest_decide_how_many():
             "resources": {"trial": {"overrides": [{"where": {"model.width": 512}, "gpus": 1}]}},
         }
     )
-    needs = distinct_needs(study)
+    needs = distinct_needs(study, expand_trials(study))
     assert sorted((need.cpus, need.gpus) for need in needs) == [(1, 0), (1, 1)]
     assert slots({"CPU": 8.0, "GPU": 1.0}, study.resources, needs).trials == 7
     with pytest.raises(ResourcesError, match=r"one trial \(1 GPU\)"):

@@ -49,3 +49,30 @@ def test_what_does_not_vary_is_no_axis():
     assert grid_axes(study, [network(), network()]) == {}
     assert grid_axes(study, []) == {}
     assert grid_axes({}, [network()]) == {}
+
+
+def test_a_condition_that_was_drawn_is_one_level():
+    sweep = {
+        "random": {
+            "conditions": 2,
+            "seed": 0,
+            "of": {
+                "training.optimizer.learning_rate": {"log": [0.01, 1]},
+                "training.batch_size": {"integer": [2, 99]},
+            },
+        },
+        "model.dropout": [0, 0.5],
+    }
+    params = [
+        network(batch, optimizer={"learning_rate": rate}, dropout=dropout)
+        for batch, rate in ((32, 0.123456), (32, 0.123457))
+        for dropout in (0, 0.5)
+    ]
+    first, second = "0.123456", "0.123457"
+    assert grid_axes({"sweep": sweep}, params) == {
+        "learning rate, batch size": (first, first, second, second),
+        "dropout": ("0", "0.5", "0", "0.5"),
+    }
+    params[2] = network(64, optimizer={"learning_rate": 0.123456}, dropout=0)
+    axis = grid_axes({"sweep": sweep}, params)["learning rate, batch size"]
+    assert axis[2] == "learning rate 0.123456, batch size 64"

@@ -54,6 +54,26 @@ def test_what_the_grid_varies_is_not_told_as_fixed(tmp_path):
     assert "{" not in told["Training"]
 
 
+def test_conditions_drawn_at_random_are_told_as_such(tmp_path):
+    sweep = {
+        "random": {
+            "conditions": 5,
+            "seed": 3,
+            "of": {"training.optimizer.learning_rate": {"log": [0.001, 1.0]}},
+        },
+        "training.batch_size": [16, 64],
+    }
+    study = study_content(sweep=sweep)
+    with open_source(simulate(tmp_path / "r", study=study, batch_sizes=[])) as source:
+        told = paragraphs(source)
+    assert told["Grid"] == (
+        "5 conditions drawn at random (seed 3), independently: training.optimizer.learning_rate: "
+        "log-uniform from 0.001 to 1; each with all combinations of training.batch_size: 16, 64; "
+        "3 seeds (0, 1, 2): 30 trials."
+    )
+    assert "sgd: learning_rate varied (see Grid), momentum 0.9" in told["Training"]
+
+
 def test_measures_come_with_their_citations(source):
     measures = describe_methods(source, ()).measures
     rows = {row[0]: row for row in measures.rows}

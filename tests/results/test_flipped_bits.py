@@ -196,7 +196,7 @@ COMMANDS: dict[str, Callable[[ResultsFolder, Path], Any]] = {
     "status": lambda folder, _: study_status(folder.path),
     "report": lambda folder, to: write_report(folder.path, to / "report.html"),
     "export": lambda folder, to: write_export(folder.path, to, formats=["csv"]),
-    "edits": lambda folder, _: compare_study(folder, read_study(folder)),
+    "edits": lambda folder, _: compare_study(folder, read_study(folder), []),
     "compact": lambda folder, _: compact(folder.path),
 }
 

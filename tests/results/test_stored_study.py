@@ -25,6 +25,7 @@ from .conftest import study_json
         ({}, 1),
         ({"seeds": 3}, 3),
         ({"seeds": [4, 7], "sweep": {"a": [1, 2, 3], "b, c": [[1, 2], [3, 4]]}}, 12),
+        ({"seeds": 2, "sweep": {"random": {"conditions": 5, "of": {}}, "a": [1, 2]}}, 20),
     ],
 )
 def test_points_of_the_grid_times_seeds(study: dict[str, Any], count: int) -> None:

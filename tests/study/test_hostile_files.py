@@ -34,6 +34,13 @@ RICH = {
         "training.batch_size": [16, 64],
         "model.width, model.depth": [[8, 1], [16, 2]],
         "training.optimizer": ["sam", {"name": "no_such_package.m:Sgd", "x": [1, {"y": None}]}],
+        "random": {
+            "conditions": 2,
+            "of": {
+                "training.schedule.factor": {"log": [0.1, 0.9]},
+                "data.seed, data.label_noise": {"choice": [[0, 0.1], [1, 0.2]]},
+            },
+        },
     },
     "seeds": [0, 7],
     "checkpoints": {"train_loss": [1.0, 0.1], "epochs": {"log_spaced": 3}, "updates": [1, 5]},

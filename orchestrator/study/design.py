@@ -1,0 +1,97 @@
+"""The design of a study: its axes, and whether their levels were listed or drawn at random."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.study.sweep_options import RANDOM, axis_paths
+
+_WORDS = {
+    "log": "log-uniform from {} to {}",
+    "uniform": "uniform from {} to {}",
+    "integer": "a whole number, uniform from {} to {}",
+    "log_integer": "a whole number, log-uniform from {} to {}",
+    "choice": "one of {values}",
+}
+
+
+@dataclass(frozen=True)
+class DesignAxis:
+    """One axis of a study's grid. Conditions are all combinations of levels, one of each axis.
+
+    Attributes:
+        paths: The dotted paths that a level sets together.
+        levels: How many levels there are.
+        drawn: Whether the levels were drawn at random, independently of each other, from
+            distributions that the study states; otherwise somebody chose them.
+    """
+
+    paths: tuple[str, ...]
+    levels: int
+    drawn: bool
+
+    @property
+    def title(self) -> str:
+        """What the axis is called: the last part of each path, as ``learning rate, width``."""
+        return ", ".join(path.rpartition(".")[2].replace("_", " ") for path in self.paths)
+
+
+def design_axes(study: Mapping[str, Any]) -> tuple[DesignAxis, ...]:
+    """The axes of a study, the one drawn at random first. Seeds are no axis.
+
+    All paths of a random search are one axis: a condition that was drawn is one level. Crossed with
+    other axes it gives several conditions that are no independent draws.
+
+    Args:
+        study: The study as plain values, as a results folder keeps it.
+    """
+    sweep = study.get("sweep", {})
+    found = []
+    if RANDOM in sweep:
+        search = sweep[RANDOM]
+        paths = tuple(path for key in search["of"] for path in axis_paths(key))
+        found.append(DesignAxis(paths, search["conditions"], drawn=True))
+    listed = ((key, values) for key, values in sweep.items() if key != RANDOM)
+    return (*found, *(DesignAxis(axis_paths(key), len(values), False) for key, values in listed))
+
+
+def conditions(study: Mapping[str, Any]) -> int:
+    """How many conditions a study has."""
+    return math.prod(axis.levels for axis in design_axes(study))
+
+
+def describe_design(study: Mapping[str, Any]) -> Iterator[str]:
+    """How conditions are drawn and crossed, a line each; nothing if none is drawn at random."""
+    search = study.get("sweep", {}).get(RANDOM)
+    if search is None:
+        return
+    seeds = study.get("seeds", 1)
+    factors = [f"{search['conditions']} conditions drawn at random (seed {search['seed']})"]
+    factors += [f"{axis.levels} of {axis.title}" for axis in design_axes(study) if not axis.drawn]
+    factors += [f"{seeds if isinstance(seeds, int) else len(seeds)} seeds"]
+    yield f"design: {' × '.join(factors)}"
+    yield from (f"  {path}: {how}" for path, how in drawn_texts(study))
+
+
+def drawn_texts(study: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Key of each path that is drawn at random → how: ``log-uniform from 0.001 to 1``."""
+    search = study.get("sweep", {}).get(RANDOM, {"of": {}})
+    for key, distribution in search["of"].items():
+        ((kind, given),) = distribution.items()
+        yield key, _WORDS[kind].format(*map(_short, given), values=", ".join(map(_short, given)))
+
+
+def _short(value: Any) -> str:
+    """The same number without a needless ``.0`` or exponent."""
+    text = f"{value:g}" if isinstance(value, float) else value_text(value)
+    return text if not isinstance(value, float) or float(text) == value else str(value)
+
+
+def value_text(value: Any) -> str:
+    """A value as a study file states it."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {value_text(v)}" for key, v in value.items()) + "}"
+    return str(value)

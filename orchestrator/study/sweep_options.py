@@ -1,0 +1,256 @@
+"""What ``sweep`` can say: values listed for a path, and conditions drawn at random."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    Tag,
+    field_validator,
+    model_serializer,
+)
+
+from orchestrator.random_streams import stream_seed
+from orchestrator.study import quantiles
+from orchestrator.study.options import HintedError, Options
+from orchestrator.study.problems import short
+
+RANDOM = "random"
+"""The key of ``sweep`` that is no path."""
+_EXAMPLE = "random: {conditions: 12, of: {training.optimizer.learning_rate: {log: [0.001, 1]}}}"
+_PAIR = "two numbers, the smaller first: [0.001, 1]"
+
+Pair = TypeVar("Pair", tuple[float, float], tuple[int, int])
+
+
+def axis_paths(key: str) -> tuple[str, ...]:
+    """The dotted paths of a sweep's key; ``"a, b"`` couples two."""
+    return tuple(part.strip() for part in key.split(","))
+
+
+def by_path(key: str, value: Any) -> dict[str, Any]:
+    """One value of a sweep's key as dotted path → value.
+
+    Raises:
+        ValueError: If ``value`` is no list of one value for each of several paths.
+    """
+    paths = axis_paths(key)
+    row = tuple(value) if len(paths) > 1 and isinstance(value, list | tuple) else (value,)
+    if len(row) != len(paths):
+        raise ValueError(f"{key}: {len(paths)} values each, got {value!r}")
+    return dict(zip(paths, row, strict=True))
+
+
+def _two(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise HintedError(f"should be a list of two numbers, got {short(value)}", f"write {_PAIR}")
+    return value
+
+
+def _ascending(pair: Pair) -> Pair:
+    if pair[0] >= pair[1]:
+        raise HintedError(f"should rise, got {short(pair)}", f"write {_PAIR}")
+    return pair
+
+
+def _positive(pair: Pair) -> Pair:
+    if pair[0] <= 0:
+        hint = "begin above 0, or use uniform or integer"
+        raise HintedError(f"has no logarithm at or below 0, got {short(pair)}", hint)
+    return pair
+
+
+Numbers = Annotated[tuple[float, float], BeforeValidator(_two), AfterValidator(_ascending)]
+Integers = Annotated[tuple[int, int], BeforeValidator(_two), AfterValidator(_ascending)]
+
+
+class Log(Options):
+    """``{log: [0.001, 1]}``: log-uniform between two numbers, six significant digits."""
+
+    log: Annotated[Numbers, AfterValidator(_positive)]
+
+    def quantile(self, fraction: Decimal) -> float:
+        """The value below which ``fraction`` of all draws lie."""
+        return quantiles.log_uniform(*self.log, fraction)
+
+
+class Uniform(Options):
+    """``{uniform: [0, 0.5]}``: uniform between two numbers, six significant digits."""
+
+    uniform: Numbers
+
+    def quantile(self, fraction: Decimal) -> float:
+        """The value below which ``fraction`` of all draws lie."""
+        return quantiles.uniform(*self.uniform, fraction)
+
+
+class Integer(Options):
+    """``{integer: [1, 4]}``: a whole number, all equally probable, both ends included."""
+
+    integer: Integers
+
+    def quantile(self, fraction: Decimal) -> int:
+        """The value below which ``fraction`` of all draws lie."""
+        return quantiles.integer(*self.integer, fraction)
+
+
+class LogInteger(Options):
+    """``{log_integer: [16, 512]}``: a whole number, log-uniform, both ends included."""
+
+    log_integer: Annotated[Integers, AfterValidator(_positive)]
+
+    def quantile(self, fraction: Decimal) -> int:
+        """The value below which ``fraction`` of all draws lie."""
+        return quantiles.log_integer(*self.log_integer, fraction)
+
+
+class Choice(Options):
+    """``{choice: [sgd, adamw]}``: one of some values, all equally probable."""
+
+    choice: tuple[Any, ...]
+
+    @field_validator("choice")
+    @classmethod
+    def _different(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not values:
+            raise HintedError("is an empty list: nothing to choose from", "list values")
+        seen = set()
+        for value in values:
+            text = _comparable(value)
+            if text in seen:
+                what = f"should list different values, got {short(value)} twice"
+                raise HintedError(what, "remove one: all are equally probable")
+            seen.add(text)
+        return values
+
+    def quantile(self, fraction: Decimal) -> Any:
+        """The value below which ``fraction`` of all draws lie, in the order of the list."""
+        return self.choice[quantiles.integer(0, len(self.choice) - 1, fraction)]
+
+
+def _comparable(value: Any) -> str:
+    """Text that is the same for what YAML reads as the same, 16 and 16.0 included."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return repr(float(value)) if number else json.dumps(value, sort_keys=True, default=str)
+
+
+_KINDS: dict[str, type[Options]] = {
+    "log": Log,
+    "uniform": Uniform,
+    "integer": Integer,
+    "log_integer": LogInteger,
+    "choice": Choice,
+}
+KINDS = tuple(_KINDS)
+"""Each distribution is a mapping with one of these keys."""
+
+
+def _kind(value: Any) -> str | None:
+    if isinstance(value, Options):
+        return type(value).__name__
+    named = [kind for kind in KINDS if isinstance(value, Mapping) and kind in value]
+    return _KINDS[named[0]].__name__ if len(named) == 1 else None
+
+
+Distribution = Annotated[
+    Annotated[Log, Tag("Log")]
+    | Annotated[Uniform, Tag("Uniform")]
+    | Annotated[Integer, Tag("Integer")]
+    | Annotated[LogInteger, Tag("LogInteger")]
+    | Annotated[Choice, Tag("Choice")],
+    Discriminator(
+        _kind,
+        custom_error_type="distribution",
+        custom_error_message="should be one of {log: [a, b]}, {uniform: [a, b]}, "
+        "{integer: [a, b]}, {log_integer: [a, b]} and {choice: […]}",
+    ),
+]
+
+
+class RandomSearch(Options):
+    """Conditions drawn at random: each draws a value for every path of ``of``.
+
+    Values depend on ``seed``, the condition's index and the path only. More conditions therefore
+    keep those that there were, and paths may be listed in any order.
+    """
+
+    conditions: PositiveInt = Field(description="How many to draw.")
+    seed: NonNegativeInt = Field(0, description="Another seed draws other conditions.")
+    of: dict[str, Distribution] = Field(
+        description="Dotted path → its distribution; 'a, b' couples two, chosen from pairs."
+    )
+
+    @field_validator("of")
+    @classmethod
+    def _not_empty(cls, of: dict[str, Distribution]) -> dict[str, Distribution]:
+        if not of:
+            raise HintedError("is empty: nothing to draw", f"for example {_EXAMPLE}")
+        return of
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The dotted paths that each condition draws."""
+        return tuple(path for key in self.of for path in axis_paths(key))
+
+    def condition(self, index: int) -> dict[str, Any]:
+        """Dotted path → value, of the condition with this index, from 0."""
+        values: dict[str, Any] = {}
+        for key, distribution in self.of.items():
+            bits = stream_seed(self.seed, "random search", index, *axis_paths(key))
+            values |= by_path(key, distribution.quantile(quantiles.fraction_of(bits)))
+        return values
+
+
+def _listed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        meant = {"conditions", "of"} & value.keys()
+        hint = "did you mean 'random'?" if meant else f"to draw values at random: {_EXAMPLE}"
+        raise HintedError(f"should be a list of values, got {short(value)}", hint)
+    return value
+
+
+class Sweep(Options):
+    """The axes of a study: each key is a dotted path with its values, or ``random``."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], BeforeValidator(_listed)]]
+
+    random: RandomSearch | None = Field(
+        None, description="Conditions drawn at random; together they are one axis."
+    )
+
+    @field_validator("random", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:
+        if value is None:
+            raise HintedError("is empty: nothing to draw", f"for example {_EXAMPLE}")
+        return value
+
+    @model_serializer(mode="wrap")
+    def _without_null(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialize(self)
+        if self.random is None:
+            content.pop("random", None)
+        return content
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every dotted path that is swept, those drawn at random first."""
+        drawn = self.random.paths if self.random is not None else ()
+        return drawn + tuple(path for key in self.listed for path in axis_paths(key))
+
+    @property
+    def listed(self) -> dict[str, tuple[Any, ...]]:
+        """Dotted path, or several coupled ones → the values of a listed axis."""
+        return self.__pydantic_extra__ or {}
