@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -183,8 +184,8 @@ def patched_numpy():
 
 
 def compiler():
-    torch._dynamo.config.suppress_errors = True
-    torch._inductor.config.fallback_random = True
+    import_module("torch._dynamo.config").suppress_errors = True
+    import_module("torch._inductor.config").fallback_random = True
 
 
 def umask():
