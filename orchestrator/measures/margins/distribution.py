@@ -54,6 +54,8 @@ class MarginDistribution(Measure):
         for name, symbol, unit in _ENTRIES
     )
 
+    curves = "always"
+
     def __init__(self, options: MarginDistributionOptions) -> None:
         self.options = options
 
