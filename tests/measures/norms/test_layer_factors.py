@@ -20,7 +20,7 @@ from orchestrator.measures.norms.layer_factors import (
 )
 from tests.measures.cases import CROSS_ENTROPY, case, classes_of, mlp, random_dataset
 from tests.measures.norms.test_operator_norm import dense
-from tests.measures.test_runner import requests
+from tests.measures.requested import requests
 
 
 def of_model(model: nn.Module, *input_shape: int) -> MeasureContext:
