@@ -17,7 +17,7 @@ from orchestrator.study.spec import TrialConfig
 from .pretended import Checks
 from .test_dispatcher import order
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 HANGS, DIES, SPOILS, REFUSED = 1, 2, 3, 4
 
 
