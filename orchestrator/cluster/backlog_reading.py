@@ -102,7 +102,24 @@ def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
                 backlog.measured[checkpoint_id].add(request)
             else:
                 backlog.failed_measures[checkpoint_id][request] = error or "it failed"
+        for checkpoint_id, request in _without_curves(database, study):
+            backlog.measured[checkpoint_id].discard(request)
     return backlog
+
+
+def _without_curves(database: Any, study: Study) -> list[tuple[str, str]]:
+    """Checkpoints and requests whose values are stored, but not the curves that came with them."""
+    kinds = {request: build_measure(options).curves for request, options in study.requests.items()}
+    found: list[tuple[str, str]] = database.execute(
+        "SELECT checkpoint_id, request FROM measures ANTI JOIN curves "
+        "USING (checkpoint_id, request) WHERE list_contains($always, request) "
+        "OR (list_contains($finite, request) AND status = 'ok') GROUP BY ALL",
+        {
+            "always": [request for request, kind in kinds.items() if kind == "always"],
+            "finite": [request for request, kind in kinds.items() if kind == "if finite"],
+        },
+    ).fetchall()
+    return found
 
 
 @again_if_compacted

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.cluster.compacting import compact_if_many
+from orchestrator.cluster.lost_examples import restore_examples
 from orchestrator.cluster.own_code import import_own_parts
 from orchestrator.cluster.rounds import StudyRun, run_rounds
 from orchestrator.cluster.run_summary import RunSummary
@@ -153,6 +154,7 @@ def _carry_out(run: StudyRun, started: float, aside: set[Location]) -> RunSummar
         backlog = run_rounds(run, summary)
     finally:
         sweep_temporary(folder)  # Of processes that were killed; all have ended.
+    restore_examples(folder, run.study, run.trials)
     compact_if_many(folder)
     _sum_up(run, backlog, summary)
     summary.set_aside = sorted(map(str, damaged_files(folder) - aside))

@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from orchestrator.data.dataset import Dataset
+from torch import Tensor
+
+from orchestrator.data.dataset import Dataset, Split
 from orchestrator.measures import MeasureContext
 from orchestrator.results import ResultsFolder, write_part
 from orchestrator.study.data_options import DataOptions
@@ -33,7 +35,7 @@ def keep_examples(
         rows: As measuring yields them; only those of the curve ``smallest_margins`` count.
     """
     named = {int(place) for row in rows if row.get("curve") == CURVE for place in row["x"]}
-    data, digest = _key(options)
+    data, digest = data_key(options)
     shape = "x".join(map(str, dataset.input_shape))
     if dataset.train_x[0].numel() > MOST_NUMBERS:
         return
@@ -65,21 +67,41 @@ def keep_subsets(
         dataset: The data set.
         context: After measuring.
     """
-    data, digest = _key(options)
-    for (split, count), places in context.subsets.items():
-        measured = context.n_examples(split)
-        row = {
-            "data": data,
-            "dataset_hash": dataset.content_hash,
-            "split": split,
-            "measured_examples": measured,
-            "n_examples": count,
-            "examples": [float(place) for place in places.tolist()],
-        }
-        _write_once(folder, "example_subsets", row, f"{digest}-{split}-{measured}-{count}")
+    for (split, _), places in context.subsets.items():
+        keep_subset(folder, options, dataset, split, context.n_examples(split), places)
 
 
-def _key(options: DataOptions) -> tuple[str, str]:
+def keep_subset(
+    folder: ResultsFolder,
+    options: DataOptions,
+    dataset: Dataset,
+    split: Split,
+    measured: int,
+    places: Tensor,
+) -> None:
+    """Store one subset, once.
+
+    Args:
+        folder: The results.
+        options: What the data set was loaded from.
+        dataset: The data set.
+        split: Of which split.
+        measured: How many examples of it are measured.
+        places: Those of the subset, ascending.
+    """
+    data, digest = data_key(options)
+    row = {
+        "data": data,
+        "dataset_hash": dataset.content_hash,
+        "split": split,
+        "measured_examples": measured,
+        "n_examples": len(places),
+        "examples": [float(place) for place in places.tolist()],
+    }
+    _write_once(folder, "example_subsets", row, f"{digest}-{split}-{measured}-{len(places)}")
+
+
+def data_key(options: DataOptions) -> tuple[str, str]:
     """The data options as JSON, and a short name for them."""
     data = json.dumps(options.model_dump(mode="json"), sort_keys=True)
     return data, hashlib.sha256(data.encode()).hexdigest()[:12]

@@ -223,13 +223,14 @@ def train_and_measure(
 def _check(
     run: StudyRun, missing: Missing, measurers: Sequence[Any], replaced: Callable[[Any], Any]
 ) -> dict[str, str]:
-    """Check the networks that are to be trained; why not, by shape, for those it cannot."""
+    """Check networks before they are trained or measured; why not, by shape, where it cannot."""
     if not run.study.measuring.trust_checks or not measurers:
         return {}
     limits = [need.timeout for need in distinct_needs(run.study, run.trials.values())]
     timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
-    configs = (trial.config for trial in missing.trials.values())
-    return check_shapes(measurers, replaced, configs, timeout)
+    trained = [trial.config for trial in missing.trials.values()]
+    measured = [run.trials[order.checkpoint["trial_id"]].config for order in missing.orders]
+    return check_shapes(measurers, replaced, trained, measured, timeout)
 
 
 def _canary(run: StudyRun, missing: Missing, backlog: Backlog, slots: Slots) -> Canary | None:

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from orchestrator.cluster.progress import duration
 
 MOST_FAILURES_SHOWN = 10
-# Only measuring their snapshots again writes these.
-_NOT_REMADE = re.compile(r"/damaged/\w+-(curves-compact|examples|example_subsets)-")
+_CURVES = re.compile(r"/damaged/\w+-curves-compact-")
 
 
 @dataclass
@@ -65,8 +64,9 @@ class RunSummary:
 
 
 def _remade(path: str) -> str:
-    """Whether a run recomputes what was in a file that was set aside."""
-    return "; its rows are lost" if _NOT_REMADE.search(path) else " and made again"
+    """What a run recomputes of a file that was set aside."""
+    own = ", but for curves of measures of your own that do not set `curves`"
+    return " and made again" + (own if _CURVES.search(path) else "")
 
 
 def _one(text: str) -> str:

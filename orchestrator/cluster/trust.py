@@ -92,7 +92,8 @@ class _Check:
 def check_shapes(
     measurers: Sequence[Any],
     replaced: Callable[[Any], Any],
-    configs: Iterable[TrialConfig],
+    trained: Iterable[TrialConfig],
+    measured: Iterable[TrialConfig],
     timeout: float,
 ) -> dict[str, str]:
     """Have measurers check shapes of networks, each measurer one at a time.
@@ -104,16 +105,20 @@ def check_shapes(
     Args:
         measurers: Actors with a method ``check``, ready.
         replaced: Ends a measurer and returns another one, ready.
-        configs: Of trials whose shapes are to be checked.
+        trained: Of trials that are to be trained.
+        measured: Of trials with snapshots to be measured, trained earlier.
         timeout: Seconds for each shape.
 
     Returns:
         Why a shape could not be checked, by shape.
 
     Raises:
-        ModelError: If a network cannot be trained, or its results could not be believed.
+        ModelError: If a network that is to be trained cannot be, or its results could not be
+            believed.
     """
-    waiting = deque({measuring_shape(config): config for config in configs}.items())
+    of_trained = {measuring_shape(config): config for config in trained}
+    of_measured = {measuring_shape(config): config for config in measured}
+    waiting = deque((of_measured | of_trained).items())
     idle, asked = list(measurers), dict[Any, _Check]()
     unchecked: dict[str, str] = {}
     while waiting or asked:
@@ -135,7 +140,7 @@ def check_shapes(
             if checked.unmade is not None:
                 logger.warning("no trust checks of a network: %s", checked.unmade)
                 unchecked[check.shape] = checked.unmade
-            if checked.refusal is not None:
+            if checked.refusal is not None and check.shape in of_trained:
                 message, hint = checked.refusal
                 raise ModelError(f"{message}; nothing was trained", hint)
             fit = checked.spoilt is None and checked.unmade is None

@@ -128,12 +128,15 @@ class Measure(ABC):
         requires: The trust checks that the network must not fail for the values to mean what they
             say, as :mod:`orchestrator.measures.trust.finding` groups them; by default those of
             forward passes.
+        curves: When it yields curves: never, whenever it does not fail, or whenever one of its
+            values is finite. Where they are lost, the snapshot is measured again.
     """
 
     entries: tuple[CatalogEntry, ...]
     version: ClassVar[int] = 1
     needs: ClassVar[frozenset[Need]] = frozenset()
     requires: ClassVar[frozenset[Check]] = PASSES
+    curves: ClassVar[Literal["never", "always", "if finite"]] = "never"
 
     @abstractmethod
     def compute(self, context: MeasureContext) -> Iterable[Value | Curve]:

@@ -10,6 +10,12 @@ from orchestrator.errors import MeasureError
 from orchestrator.random_streams import stream_seed
 
 
+def moved_places(labels: Tensor, split: Split, examples: int) -> Tensor:
+    """Places, among the measured examples, of those whose inputs measures move; ascending."""
+    order = stratified_order(labels, stream_seed(0, "moved_examples", split))
+    return order[:examples].sort().values
+
+
 def measured_positions(dataset: Dataset, split: Split, examples: int | None) -> Tensor | None:
     """Places of the examples to measure on in their split; None if it is all of them.
 

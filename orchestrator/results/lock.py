@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from orchestrator.errors import ResultsError
 from orchestrator.results.atomic import write_atomically
+from orchestrator.results.file_locks import require_file_locks
 
 PATIENCE_SECONDS = 0.5  # Whoever only asks who holds the lock takes it for an instant.
 
@@ -55,8 +56,9 @@ class FolderLock:
         """Hold the lock.
 
         Raises:
-            ResultsError: If another process works on the folder.
+            ResultsError: If another process works on the folder, or its file system has no locks.
         """
+        require_file_locks(self._folder)
         try:
             self._lock.acquire()
         except Timeout:
@@ -80,12 +82,13 @@ class FolderLock:
         if not self._lock.is_locked:
             probe = FileLock(self._folder / ".lock", timeout=0)
             try:
+                require_file_locks(self._folder)
                 with probe:
                     return None
             except Timeout:
                 pass
-            except OSError:  # Where nothing can be written, nobody holds a lock.
-                return None
+            except (OSError, ResultsError):
+                return None  # Where nothing can be written or locked, nobody holds a lock.
         return self._read_holder() or LockHolder(0, "unknown host", "unknown")
 
     def _read_holder(self) -> LockHolder | None:

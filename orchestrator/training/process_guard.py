@@ -10,8 +10,8 @@ before it. There are four kinds of changes:
   has its rows refused; a harmless one (warnings, environment, working folder …) is reset silently,
   as importing an ordinary library changes those;
 * functions of torch and numpy that were replaced (:mod:`patched_functions`): put back;
-* what nothing can reset: threads that still run, inference mode that was never left, the number of
-  inter-operation threads.
+* what nothing can reset: threads and child processes that still run, inference mode that was never
+  left, the number of inter-operation threads, the rounding of threads that were started meanwhile.
 
 What cannot be reset, or could not be repeated, *lasts*: the process may not be used for anything
 else. Replaced functions last although they are put back: the module that replaced them as it was
@@ -32,12 +32,13 @@ from typing import Any
 import torch
 
 from orchestrator.random_streams import stream_seed
+from orchestrator.training.native_settings import running_children
 from orchestrator.training.patched_functions import Functions, put_back
 from orchestrator.training.process_settings import process_settings
 from orchestrator.training.process_state import RandomStream
 
 _SETTINGS = process_settings()
-_GRACE_SECONDS = 0.2  # Until a thread that is ending has ended.
+_GRACE_SECONDS = 0.2  # Until a thread or process that is ending has ended.
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class ProcessState:
         self._values = {setting.name: setting.read() for setting in _SETTINGS}
         self._functions = Functions() if functions else None
         self._threads = set(threading.enumerate())
+        self._children = running_children()
         self._packages = _packages()
 
     def imported(self) -> None:
@@ -87,7 +89,8 @@ class ProcessState:
                 continue
             if setting.write is not None:
                 setting.write(before)
-            lasts = setting.read() != before or (imported and not setting.harmless)
+            lasts = setting.read() != before or setting.inherited
+            lasts |= imported and not setting.harmless
             what = f"{setting.name}{_from_to(before, now)}"
             changes.append(Change(what, setting.harmless, lasts))
         if self._functions is not None:
@@ -98,7 +101,17 @@ class ProcessState:
             Change(f"a thread that still runs ({thread.name})", harmless=True, lasts=True)
             for thread in self._new_threads()
         ]
+        changes += [
+            Change(f"a child process that still runs ({pid})", harmless=True, lasts=True)
+            for pid in sorted(self._new_children())
+        ]
         return changes
+
+    def _new_children(self) -> frozenset[int]:
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while (new := running_children() - self._children) and time.monotonic() < deadline:
+            time.sleep(_GRACE_SECONDS / 10)
+        return new
 
     def _new_threads(self) -> list[threading.Thread]:
         deadline = time.monotonic() + _GRACE_SECONDS

@@ -25,6 +25,16 @@ from torch.nn.modules import module as module_hooks
 from torch.optim import optimizer as optimizer_hooks
 from torch.utils import _device
 
+from orchestrator.training.native_settings import (
+    COMPILER,
+    HAS_ROUNDING_MODE,
+    compiler_settings,
+    rounding_mode,
+    set_compiler_settings,
+    set_rounding_mode,
+    umask,
+)
+
 _overrides: Any = torch.overrides  # Its functions have no types.
 
 
@@ -38,12 +48,14 @@ class Setting:
         write: Sets it to such a value. None where nothing can.
         harmless: Whether it leaves every number as it is. Libraries change these as they are
             imported and used, so they are reset without a word.
+        inherited: Whether threads that were started meanwhile keep it, whatever is reset.
     """
 
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], object] | None = None
     harmless: bool = False
+    inherited: bool = False
 
 
 # Not settings, or read by others of the table.
@@ -82,6 +94,8 @@ def process_settings() -> tuple[Setting, ...]:
         *_attention(),
         *_precision(),
         *_cuda(),
+        *_compiler(),
+        *_rounding(),
         *_hook_tables(),
         *_module_conversion(),
         Setting("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, harmless=True),
@@ -94,6 +108,7 @@ def process_settings() -> tuple[Setting, ...]:
         Setting("sys.path", lambda: list(sys.path), _set_path, harmless=True),
         Setting("signal handlers", _signal_handlers, _set_signal_handlers, harmless=True),
         Setting("pending alarm", _alarm, _set_alarm, harmless=True),
+        Setting("umask", umask, os.umask, harmless=True),
         *_affinity(),
     )
 
@@ -227,6 +242,20 @@ def _cuda() -> Iterator[Setting]:
 
     if torch.cuda.is_available():
         yield Setting("CUDA device", read, write)
+
+
+def _compiler() -> Iterator[Setting]:
+    for module in COMPILER:
+        yield Setting(
+            module,
+            partial(compiler_settings, module),
+            partial(set_compiler_settings, module),
+        )
+
+
+def _rounding() -> Iterator[Setting]:
+    if HAS_ROUNDING_MODE:
+        yield Setting("rounding mode", rounding_mode, set_rounding_mode, inherited=True)
 
 
 def _hook_tables() -> Iterator[Setting]:

@@ -1,16 +1,21 @@
 """Networks and measures that change their process, and one that would show it."""
 
+import ctypes
 import os
+import platform
 import random
 import signal
+import subprocess
 import sys
 import threading
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from threadpoolctl import threadpool_limits
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -18,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 
 END = threading.Event()  # Of threads that were left running.
 ENTERED = []  # Contexts that were never left.
+CHILDREN = []  # Processes that were left running.
 
 
 class DropsSigns(TorchFunctionMode):
@@ -177,6 +183,29 @@ def patched_numpy():
     np.random.uniform = lambda *_, **__: 0.0
 
 
+def compiler():
+    import_module("torch._dynamo.config").suppress_errors = True
+    import_module("torch._inductor.config").fallback_random = True
+
+
+def umask():
+    os.umask(0o077)
+
+
+def rounding():
+    upward = {"x86_64": 0x800, "aarch64": 0x400000}[platform.machine()]
+    ctypes.CDLL(None).fesetround(upward)
+
+
+def blas_threads():
+    threadpool_limits(1 + torch.get_num_threads() % 2)
+
+
+def child_process():
+    if not CHILDREN:
+        CHILDREN.append(subprocess.Popen(["sleep", "3600"]))
+
+
 def thread():
     if not any(one.name == "left running" for one in threading.enumerate()):
         threading.Thread(target=END.wait, name="left running", daemon=True).start()
@@ -189,18 +218,19 @@ RESET = (
     *(attention, cudnn, anomalies, saved_tensors, module_hook, optimizer_hook, conversion),
     *(warnings_are_shown, environment, working_folder, import_path, signal_handler),
     *(numpy_errors, numpy_printing, torch_printing, recursion, cores),
-    function_mode,
+    *(function_mode, compiler, umask, blas_threads),
 )
 PUT_BACK = (
     *(patched_functional, patched_layer, patched_method_of_a_base, patched_optimizer),
-    patched_numpy,
+    *(patched_numpy, rounding),
 )
-LASTS = (thread, inference_mode)
-IMPORTS = (deterministic, warn_only)
+LASTS = (thread, child_process, inference_mode)
+IMPORTS = (deterministic, warn_only, compiler)
 """Torch imports the compiler for these, and what changes during an import lasts."""
 HARMLESS = {
     *(warnings_are_shown, environment, working_folder, import_path, signal_handler),
     *(numpy_errors, numpy_printing, torch_printing, recursion, cores, random_numbers, thread),
+    *(umask, child_process),
 }
 
 
@@ -211,6 +241,9 @@ def leave():
         if one.name == "left running":
             one.join()
     END.clear()
+    while CHILDREN:
+        CHILDREN[-1].kill()
+        CHILDREN.pop().wait()
     while ENTERED:
         ENTERED.pop().__exit__(None, None, None)
         torch.set_grad_enabled(True)  # Inference mode may have been entered without gradients.

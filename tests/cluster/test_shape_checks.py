@@ -17,7 +17,7 @@ from orchestrator.study.spec import TrialConfig
 from .pretended import Checks
 from .test_dispatcher import order
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 HANGS, DIES, SPOILS, REFUSED = 1, 2, 3, 4
 
 
@@ -31,7 +31,7 @@ def config(width):
     )
 
 
-def checked(tmp_path, widths):
+def checked(tmp_path, widths, measured=()):
     """Check, then measure two snapshots; the log of the checks and what could not be checked."""
     actor = ray.remote(num_cpus=0)(Checks)
     listed = iter([[order("a"), order("b")]])
@@ -42,8 +42,8 @@ def checked(tmp_path, widths):
     unchecked = {}
 
     def check(measurers):
-        configs = map(config, widths)
-        unchecked.update(check_shapes(measurers, dispatcher.replaced, configs, 60.0))
+        configs = map(config, widths), map(config, measured)
+        unchecked.update(check_shapes(measurers, dispatcher.replaced, *configs, 60.0))
 
     try:
         dispatcher.start(check)
@@ -86,6 +86,12 @@ def test_equal_shapes_are_checked_once(local_ray, tmp_path):
     log, unchecked = checked(tmp_path, [8, 8, 9])
     assert [width for width, _ in log] == [8, 9]
     assert unchecked == {}
+
+
+def test_what_is_only_measured_is_checked_and_not_refused(local_ray, tmp_path):
+    log, unchecked = checked(tmp_path, [8], measured=[REFUSED, DIES, 8])
+    assert sorted(width for width, _ in log) == [DIES, REFUSED, 8]
+    assert list(unchecked) == [measuring_shape(config(DIES))]
 
 
 def test_a_refusal_counts_after_shapes_that_spoil_their_process(local_ray, tmp_path):

@@ -14,7 +14,7 @@ from orchestrator.study.measure_options.margins import MarginOptions
 from orchestrator.training.process_guard import ProcessState
 from tests.measures import meddling
 from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
-from tests.measures.test_runner import run, untimed
+from tests.measures.requested import run, untimed
 
 MEDDLES = "tests.measures.meddling:meddles"
 OTHERS = ("margin", "gradient_norm", "sam_sharpness", "norms")

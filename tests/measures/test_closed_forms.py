@@ -20,7 +20,7 @@ from orchestrator.measures import (
 from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
 from orchestrator.measures.reparametrization import rescaled
 from tests.measures.cases import CROSS_ENTROPY, Case, case, mlp, random_dataset, regression_context
-from tests.measures.test_runner import requests
+from tests.measures.requested import requests
 
 
 def values_of(context: MeasureContext, *names: Any) -> dict[tuple[str, str, str | None], float]:

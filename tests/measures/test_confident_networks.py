@@ -19,7 +19,7 @@ from orchestrator.measures import MeasureContext, measure_snapshot
 from orchestrator.measures.precise_loss import PerExampleLoss
 from orchestrator.training.cross_entropy import cross_entropy
 from tests.measures.cases import CROSS_ENTROPY, mlp, random_dataset
-from tests.measures.test_runner import requests
+from tests.measures.requested import requests
 
 MARGINS = (5.0, 20.0, 36.0, 60.0, 400.0, 700.0)
 PROBES = 32

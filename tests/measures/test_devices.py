@@ -8,8 +8,8 @@ from orchestrator.measures import measure_snapshot
 from orchestrator.measures.audit import Audited, audit
 from orchestrator.training import UpdateRule
 from tests.measures.cases import case
+from tests.measures.requested import light_requests, name_in, numbers_in
 from tests.measures.test_audit import STUDY
-from tests.measures.test_runner import light_requests, name_in, numbers_in
 from tests.pretend_device import ELSEWHERE, PretendDevice
 
 

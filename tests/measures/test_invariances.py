@@ -12,8 +12,8 @@ from orchestrator.measures import catalog, measure_snapshot
 from orchestrator.measures.reparametrization import rescaled, with_scaled_logits
 from orchestrator.training import UpdateRule
 from tests.measures.cases import case
+from tests.measures.requested import light_requests, name_in, numbers_in
 from tests.measures.sharpness.accurate import accurate_context
-from tests.measures.test_runner import light_requests, name_in, numbers_in
 
 # Values that this network doesn't have, or that are the same for it whatever is changed: no
 # convolution, no tail of margins, no example misclassified or near the boundary, a valley wider

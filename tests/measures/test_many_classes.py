@@ -17,7 +17,7 @@ from orchestrator.measures.robustness.input_margin import first_order_distances
 from orchestrator.measures.robustness.inputs import chosen_inputs
 from orchestrator.measures.robustness.linearized import Boundaries
 from tests.measures.cases import CROSS_ENTROPY, case, mlp, random_dataset
-from tests.measures.test_runner import light_requests, requests
+from tests.measures.requested import light_requests, requests
 
 CURVATURE = ("ggn_trace", "fisher", "relative_flatness", {"hessian_trace": {"method": "exact"}})
 LIGHTER: dict[str, dict[str, Any]] = {

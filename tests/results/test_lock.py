@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import re
@@ -55,6 +57,37 @@ def test_it_is_released_when_its_holder_fails(tmp_path: Path) -> None:
         raise ZeroDivisionError
     with FolderLock(tmp_path)():
         pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_refused_in_one_sentence(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock = FolderLock(tmp_path)
+    message = f"{tmp_path}: files on this file system cannot be locked ({os.strerror(number)})"
+    with pytest.raises(ResultsError, match=re.escape(message)) as refused, lock():
+        pytest.fail("entered")
+    assert "s3://" in str(refused.value.hint)
+    assert list(tmp_path.iterdir()) == []
+    assert lock.holder() is None  # status, query and report still work
+    monkeypatch.undo()
+    with lock():
+        assert lock.holder() is not None
+
+
+def test_other_failures_to_lock_are_not_taken_for_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError, match="input/output error"), FolderLock(tmp_path)():
+        pytest.fail("entered")
 
 
 def test_a_killed_holder_leaves_it_free(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ class HessianSpectralDensity(Measure):
     requires = SECOND_DERIVATIVES
     version = 4
 
+    curves = "always"
+
     def __init__(self, options: HessianSpectralDensityOptions) -> None:
         _check(options)
         self.options = options

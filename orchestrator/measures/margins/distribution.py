@@ -54,6 +54,9 @@ class MarginDistribution(Measure):
         for name, symbol, unit in _ENTRIES
     )
 
+    version = 2
+    curves = "always"
+
     def __init__(self, options: MarginDistributionOptions) -> None:
         self.options = options
 

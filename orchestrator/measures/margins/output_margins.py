@@ -159,7 +159,7 @@ class Margin(Measure):
     be better. Cost: one forward pass, shared; the products add a few products with each weight.
     """
 
-    version = 2
+    version = 3
     entries = tuple(
         CatalogEntry(
             f"margin_{name}", "margin", symbol, unit, direction, _CITATION, "1 F", _INVARIANCES

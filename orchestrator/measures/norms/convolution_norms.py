@@ -74,7 +74,7 @@ class ConvolutionNorms(Measure):
     less complex. Cost: one singular value for each.
     """
 
-    version = 2
+    version = 3
     entries = (
         CatalogEntry(
             measure="convolution_norm",

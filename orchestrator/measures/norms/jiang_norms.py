@@ -75,7 +75,7 @@ class JiangNorms(Measure):
     shared; one forward pass for γ.
     """
 
-    version = 2
+    version = 3
     entries = tuple(
         CatalogEntry(
             measure=name,

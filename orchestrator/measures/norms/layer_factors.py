@@ -16,7 +16,8 @@ that one forward pass really calls, each as often as it is called:
 
 Biases, other activations, pooling and skip connections count as 1. If logits depend on a
 parameter of any other kind of layer, or on one outside the calls of its layer (a weight used
-once more in ``F.linear``), the products are undefined and the row says why. Layers with tied
+once more in ``F.linear``), or on hooks that change inputs or outputs of modules, the products are
+undefined and the row says why. Layers with tied
 weights are layers of their own: the weight counts once for each of their calls.
 """
 
@@ -36,10 +37,12 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.derivatives import graph_nodes
+from orchestrator.measures.norms.hooks import hooks_change_logits
 from orchestrator.measures.norms.operator_norm import convolution_norm, matrix_norm
 
 _Statistics = (_BatchNorm, _InstanceNorm)
 _OwnStatistics = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
+_HINT = "leave them out: normalizations: [raw, logit_norm, total_variation]"
 _Known = (nn.Linear, _ConvNd, *_Statistics, *_OwnStatistics, nn.PReLU)
 
 
@@ -125,6 +128,12 @@ def frobenius_product(context: MeasureContext) -> float:
 
 
 def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
+    if hooks_change_logits(context):
+        raise MeasureError(
+            "the products of norms are undefined for this network: hooks on its modules change "
+            "what it computes, so that its weights do not say what it is",
+            _HINT,
+        )
     calls, unknown = _trace(context)
     if unknown:
         owner = type(context.model.get_submodule(unknown[0].rpartition(".")[0])).__name__
@@ -132,7 +141,7 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
             f"the products of norms are undefined for this network: parameter {unknown[0]!r} "
             f"(of {owner}) enters otherwise than by a call of a linear, convolution, "
             f"normalization or PReLU layer of PyTorch",
-            "leave them out: normalizations: [raw, logit_norm, total_variation]",
+            _HINT,
         )
     names = {id(module): name for name, module in context.model.named_modules()}
     found: dict[tuple[int, tuple[int, ...]], LayerFactor] = {}
@@ -192,6 +201,8 @@ def _trace(context: MeasureContext) -> tuple[list[_Call], list[str]]:
 def _is_known(module: nn.Module) -> bool:
     """Whether a layer is of a known kind and computes what PyTorch's own computes."""
     if not isinstance(module, _Known) or "forward" in vars(module):
+        return False
+    if type(module).__call__ is not nn.Module.__call__:
         return False
     methods = (getattr(type(module), name, None) for name in ("forward", "_conv_forward"))
     return all(m is None or m.__module__.startswith("torch.nn.modules.") for m in methods)

@@ -55,7 +55,7 @@ class SpectralComplexity(Measure):
     complex. Cost: one singular value per layer, shared; data-free.
     """
 
-    version = 2
+    version = 3
     entries = (
         CatalogEntry(
             measure="spectral_complexity",

@@ -46,7 +46,7 @@ class StableRank(Measure):
     singular value per layer, shared with ``norms`` and the normalized margins.
     """
 
-    version = 2
+    version = 3
     entries = (
         CatalogEntry(
             measure="stable_rank",

@@ -57,7 +57,7 @@ class Norms(Measure):
     layer, shared with the margins; no data but one example's shapes.
     """
 
-    version = 2
+    version = 3
     entries = tuple(
         CatalogEntry(name, "norm", symbol, unit, "lower", citation, cost, invariances)
         for name, symbol, unit, citation, cost, invariances in (

@@ -48,6 +48,8 @@ class Confidence(Measure):
         for name, symbol, direction, citation in _SUMMARY
     )
 
+    curves = "always"
+
     def __init__(self, options: ConfidenceOptions) -> None:
         self.options = options
 

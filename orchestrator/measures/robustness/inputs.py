@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 
 from orchestrator.data.dataset import Split
-from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import CatalogEntry, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.measures.measured_examples import moved_places
 from orchestrator.measures.network import in_precision
-from orchestrator.random_streams import stream_seed
 
 
 @dataclass(frozen=True)
@@ -57,8 +56,7 @@ def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Input
                 "mean nothing"
             )
         if examples < len(y):
-            order = stratified_order(y, stream_seed(0, "moved_examples", split))
-            chosen = order[:examples].sort().values
+            chosen = moved_places(y, split, examples)
             context.subsets[split, examples] = context.positions(split)[chosen.cpu()]
             x, y = x[chosen.to(x.device)], y[chosen.to(y.device)]
         return Inputs(split, in_precision(x, context.dtype), y)

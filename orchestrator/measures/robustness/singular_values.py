@@ -63,6 +63,8 @@ class SingularValues(Measure):
 
     requires = frozenset()
 
+    curves = "if finite"
+
     def __init__(self, options: SingularValuesOptions) -> None:
         del options  # it has none
 

@@ -85,6 +85,8 @@ class FlatnessProfile(Measure):
 
     version = 4
 
+    curves = "always"
+
     def __init__(self, options: FlatnessProfileOptions) -> None:
         if options.draws < 2:
             raise MeasureError("flatness_profile: one draw has no standard error, expected 2 draws")

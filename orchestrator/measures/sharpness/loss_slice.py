@@ -124,6 +124,8 @@ class LossSlice(Measure):
         for name, symbol, unit, direction, cost, invariances in _SUMMARY
     )
 
+    curves = "always"
+
     def __init__(self, options: LossSliceOptions) -> None:
         if options.points < 2:
             raise MeasureError(f"loss_slice: points is {options.points}, expected at least 2")

@@ -143,3 +143,48 @@ def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("orchestrator.measures.curvature.example_gradients.vmap", fail)
     with pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
         squared_gradient_norms(case("group_norm").context(), in_parts)
+
+
+class Attention(nn.Module):
+    """Attention over four steps, its inputs with the time first or the examples."""
+
+    def __init__(self, layer: nn.Module, batch_first: bool) -> None:
+        super().__init__()
+        self.layer, self.batch_first = layer, batch_first
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = x if self.batch_first else x.transpose(0, 1)
+        if isinstance(self.layer, nn.MultiheadAttention):
+            steps = self.layer(steps, steps, steps, need_weights=False)[0]
+        else:
+            steps = self.layer(steps)
+        return self.head(steps.mean(1 if self.batch_first else 0))
+
+
+@pytest.mark.parametrize("batch_first", [True, False], ids=["batch_first", "time_first"])
+@pytest.mark.parametrize("kind", ["MultiheadAttention", "encoder", "encoder_norm_first"])
+@pytest.mark.parametrize("examples", [4, 7], ids=["as_many_steps", "more"])
+def test_of_attention_agree_with_each_example_alone(
+    kind: str, batch_first: bool, examples: int
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layer: nn.Module = (
+            nn.MultiheadAttention(4, 2, batch_first=batch_first)
+            if kind == "MultiheadAttention"
+            else nn.TransformerEncoderLayer(
+                4, 2, 6, batch_first=batch_first, norm_first=kind == "encoder_norm_first"
+            )
+        )
+        model = Attention(layer, batch_first)
+        for parameter in model.parameters():  # Biases that are 0 hide what belongs to them.
+            nn.init.normal_(parameter, std=0.5)
+    # Four steps, and passes of four: the axis of the examples cannot be told by its length.
+    context = MeasureContext(
+        model, random_dataset((4, 4), examples, 3), CROSS_ENTROPY, examples_per_pass=4
+    )
+    found = squared_gradient_norms(context, in_parts)
+    for name, expected in one_by_one(context).items():
+        assert found[name].tolist() == pytest.approx(expected, rel=1e-10, abs=1e-13)
+        assert any(expected), name

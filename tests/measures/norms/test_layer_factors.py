@@ -2,13 +2,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from orchestrator.errors import MeasureError
+from orchestrator.measures import measure_snapshot
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.norms.layer_factors import (
     frobenius_product,
@@ -17,6 +20,7 @@ from orchestrator.measures.norms.layer_factors import (
 )
 from tests.measures.cases import CROSS_ENTROPY, case, classes_of, mlp, random_dataset
 from tests.measures.norms.test_operator_norm import dense
+from tests.measures.requested import requests
 
 
 def of_model(model: nn.Module, *input_shape: int) -> MeasureContext:
@@ -260,3 +264,58 @@ def test_parametrized_layers_use_their_parameters_as_they_please() -> None:
     model = nn.Sequential(layer, nn.ReLU(), nn.Linear(5, 3)).eval()
     factors = layer_factors(of_model(model))
     assert factors[0].spectral == pytest.approx(norm(layer.weight, 2))
+
+
+def scaled_output(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+    return 2 * output
+
+
+def scaled_input(module: nn.Module, inputs: Any) -> Any:
+    return tuple(2 * x for x in inputs)
+
+
+class DoublesItsCalls(nn.Linear):
+    def __call__(self, x: Tensor) -> Tensor:
+        found: Tensor = 2 * super().__call__(x)
+        return found
+
+
+@pytest.mark.parametrize("of", ["", "0", "2"], ids=["network", "layer", "head"])
+@pytest.mark.parametrize("kind", ["output", "input", "input_of_all"])
+def test_hooks_that_rescale_leave_no_products(of: str, kind: str) -> None:
+    model = mlp(5, 6, 3)
+    module = model.get_submodule(of)
+    handle = {
+        "output": lambda: module.register_forward_hook(scaled_output),
+        "input": lambda: module.register_forward_pre_hook(scaled_input),
+        "input_of_all": lambda: register_module_forward_pre_hook(scaled_input),
+    }[kind]()
+    try:
+        context = of_model(model)
+        with pytest.raises(MeasureError, match="hooks on its modules change what it computes"):
+            layer_factors(context)
+        # Every measure that reads the weights for the function says so.
+        names = ("norms", "stable_rank", "convolution_norms", "spectral_complexity", "jiang_norms")
+        rows = list(measure_snapshot(context, requests(*names, "path_norm"), findings={}))
+        finite = {row["measure"] for row in rows if row["status"] == "ok"}
+        assert finite == {"parameter_count", "weight_norm"}
+        assert {row["status"] for row in rows} == {"ok", "nonfinite"}
+    finally:
+        handle.remove()
+
+
+def test_a_layer_that_doubles_its_calls_is_unknown() -> None:
+    model = nn.Sequential(DoublesItsCalls(5, 6), nn.ReLU(), nn.Linear(6, 3))
+    with pytest.raises(MeasureError, match="enters otherwise than by a call"):
+        layer_factors(of_model(model))
+
+
+def test_hooks_that_only_look_or_make_the_weight_change_nothing() -> None:
+    model, seen = mlp(5, 6, 3), []
+    expected = [factor.spectral for factor in layer_factors(of_model(model))]
+    for module in model.modules():
+        module.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    context = of_model(model)
+    assert [factor.spectral for factor in layer_factors(context)] == expected
+    assert seen
+    assert all(len(module._forward_hooks) == 1 for module in context.model.modules())

@@ -120,10 +120,14 @@ def test_logits_that_are_no_numbers_are_not_averaged_away() -> None:
 
 
 def test_a_network_that_cannot_err_is_flat() -> None:
-    profile, mean = measured(case("certain").context())
+    context = case("certain").context()
+    profile, mean = measured(context, sigmas=[0.1, 0.4], draws=8)
     assert not any(profile.values)
     assert mean.value == 0
-    assert 0 < mean.standard_error < 0.01  # What no draw shows may still be there.
+    # What no draw shows may still be there: one example, from the first sigma on.
+    unseen = 3 / context.n_examples("train") / 8 / 1.96
+    assert profile.standard_errors == pytest.approx([unseen, unseen])
+    assert mean.standard_error == pytest.approx(unseen * (1 - 0.1 / 0.4 / 2))
 
 
 def test_a_change_that_no_draw_shows_is_within_the_error() -> None:

@@ -1,0 +1,95 @@
+"""Settings of a process below torch: its compiler, rounding, file mode, and processes it started.
+
+Threads of BLAS are those of torch's own setting ``threads``, which also sets MKL's and OpenMP's.
+The OpenBLAS that numpy brings has threads of its own, which this package never uses and does not
+watch.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+COMPILER = (
+    *("torch._dynamo.config", "torch._inductor.config", "torch._functorch.config"),
+    "torch.compiler.config",
+)
+"""Modules whose attributes are settings of ``torch.compile``."""
+
+
+def compiler_settings(module: str) -> dict[str, Any]:
+    """Those that differ from their default; none before the module is imported."""
+    config: Any = sys.modules.get(module)
+    if config is None:
+        return {}
+    changed = (name for name in config._config if not config._is_default(name))
+    values = {name: getattr(config, name) for name in changed}
+    defaults = {name: config._config[name].default for name in values}
+    return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def set_compiler_settings(module: str, found: dict[str, Any]) -> None:
+    """Reset the settings of a module to what :func:`compiler_settings` read."""
+    config: Any = sys.modules.get(module)
+    for name in compiler_settings(module).keys() | found.keys():
+        setattr(config, name, found.get(name, config._config[name].default))
+
+
+def umask() -> int:
+    """The permissions that new files lack."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("Umask:"):
+                return int(line.split()[1], 8)
+    found = os.umask(0o077)  # Elsewhere it can only be read by setting it.
+    os.umask(found)
+    return found
+
+
+_libc: Any = ctypes.CDLL(None) if os.name == "posix" else None
+HAS_ROUNDING_MODE = hasattr(_libc, "fegetround")
+
+
+def rounding_mode() -> int:
+    """How floating-point numbers are rounded in this thread, as C's ``fegetround`` says."""
+    return int(_libc.fegetround())
+
+
+def set_rounding_mode(found: int) -> None:
+    """Round as :func:`rounding_mode` said."""
+    _libc.fesetround(found)
+
+
+def running_children() -> frozenset[int]:
+    """Process ids of the children of this process, without those that have ended.
+
+    The helpers of ``multiprocessing``, which end with this process, do not count.
+    """
+    tasks = list(Path("/proc/self/task").glob("*/children"))
+    if not tasks:
+        return frozenset(child.pid or 0 for child in multiprocessing.active_children())
+    found: set[int] = set()
+    for task in tasks:
+        with suppress(OSError):  # A thread that has ended.
+            found |= {int(pid) for pid in task.read_text().split()}
+    return frozenset(filter(_runs, found - _helpers()))
+
+
+def _runs(pid: int) -> bool:
+    with suppress(OSError):
+        # After the name, which may have any characters.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def _helpers() -> set[int | None]:
+    tracker = getattr(
+        sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None
+    )
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    return {getattr(tracker, "_pid", None), getattr(server, "_forkserver_pid", None)}
