@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -113,8 +115,7 @@ def examples_separate(subject: Subject) -> Finding:
         return Finding("examples_separate", "undecided", "there is a single example")
     inputs, _ = next(context.batches("train"))
     tolerance = torch.finfo(whole.dtype).eps ** 0.5
-    # Both ends, of two different sizes of which neither is that of the whole.
-    for places in (slice(0, n - n // 3), slice(n - n // 3, n), slice(0, 1)):
+    for places in _partial_passes(inputs, whole):
         with torch.no_grad():
             part = context.forward(inputs[places].clone())
         off = (part - whole[places]).abs().amax(dim=1) / _scale(whole)
@@ -129,6 +130,20 @@ def examples_separate(subject: Subject) -> Finding:
                 "without running statistics, pooling or attention over it, or batch_first=False",
             )
     return Finding("examples_separate")
+
+
+def _partial_passes(inputs: Tensor, logits: Tensor) -> Iterator[Tensor]:
+    """Positions of the examples of passes that differ from the whole as much as passes can.
+
+    Both ends in two sizes, neither that of the whole, for what guesses an axis by its length; the
+    smallest and the largest, by inputs and by logits, for what branches on an average of a pass.
+    """
+    n, third = len(logits), max(1, len(logits) // 3)
+    places = torch.arange(n, device=logits.device)
+    yield from (places[: n - n // 3], places[n - third :])
+    for size in (inputs.flatten(1).double().mean(1), logits.double().amax(1)):
+        order = size.argsort()
+        yield from (order[:third], order[-third:], order[:1], order[-1:])
 
 
 def same(one: Tensor, other: Tensor) -> bool:

@@ -158,6 +158,10 @@ SEPARATE = {
     ),
     "attends_over_examples": _lambda(lambda s, x: s.b((s.a(x) @ s.a(x).T).softmax(1) @ s.a(x))),
     "shifted": _lambda(lambda s, x: s.b(F.relu(s.a(x)).roll(1, 0))),
+    "branches_on_an_average": _lambda(
+        lambda s, x: s.b(s.a(x).relu() if x.mean() > 0.3 else s.a(x))
+    ),
+    "branches_on_an_extreme": _lambda(lambda s, x: s.b(s.a(x).relu() if x.max() > 2.2 else s.a(x))),
     "by_its_size": _lambda(lambda s, x: s.b(F.relu(s.a(x))) / len(x)),
 }
 PARAMETERS = {
