@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import SHARES
 from orchestrator.report.figures.theme import OKABE_ITO, PANEL_HEIGHT, PANEL_WIDTH, data, themed
 from orchestrator.report.network_queries import TEST_EXAMPLES
 from orchestrator.report.predictors import GAPS, Predictor, Trained
@@ -141,12 +142,16 @@ def _panel(found: list[Judged], gap: str, drawn: list[str]) -> Any:
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=alt.X(
-                "error:Q", title="sign error at most", scale=alt.Scale(domain=[0, 1], nice=False)
+                "error:Q",
+                title="sign error at most",
+                scale=SHARES.scale(),
+                axis=SHARES.axis(),
             ),
             y=alt.Y(
                 "share:Q",
                 title="share of environments",
-                scale=alt.Scale(domain=[0, 1], nice=False),
+                scale=SHARES.scale(),
+                axis=SHARES.axis(),
             ),
             color=alt.Color(
                 "measure:N",

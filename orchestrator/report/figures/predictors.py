@@ -8,11 +8,11 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import CORRELATIONS
 from orchestrator.report.figures.theme import (
     INK,
     OKABE_ITO,
     WIDE,
-    correlation_axis,
     data,
     themed,
 )
@@ -141,7 +141,7 @@ def _chart(
         title="rank correlation with the",
         scale=alt.Scale(domain=names, range=[OKABE_ITO[3], OKABE_ITO[4]]),
     )
-    scale = alt.Scale(domain=[-1, 1], nice=False)
+    scale = CORRELATIONS.scale()
     base = alt.Chart(data(records)).encode(
         y=alt.Y(
             "measure:N",
@@ -183,7 +183,7 @@ def _chart(
             "tau:Q",
             title="Kendall’s τ_b over trained networks",
             scale=scale,
-            axis=correlation_axis(),
+            axis=CORRELATIONS.axis(),
         ),
         shape=alt.Shape(
             "gap:N",

@@ -9,6 +9,7 @@ import altair as alt
 from orchestrator.report.curve_queries import choose_curves, spectral_densities, top_eigenvalues
 from orchestrator.report.figures.figure import Figure, Table, not_yet
 from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
+from orchestrator.report.figures.scales import logarithmic, symmetric_logarithmic
 from orchestrator.report.figures.theme import (
     INK,
     SHAPES,
@@ -16,8 +17,6 @@ from orchestrator.report.figures.theme import (
     data,
     hue_color,
     hue_shape,
-    log_axis,
-    padded,
     themed,
 )
 from orchestrator.report.hue import Hue
@@ -91,20 +90,21 @@ def _chart(
         {**record, **{name: max(record[name], floor) for name in ("density", "low", "high")}}
         for record in records
     ]
-    scale = alt.Scale(type="log", domain=[floor, 2 * highest], nice=False)
+    densities = logarithmic([floor, 2 * highest], factor=1)
+    scale = densities.scale()
     y = alt.Y(
         "density:Q",
         title="share of eigenvalues per unit (logarithmic)",
         scale=scale,
-        axis=log_axis([floor, highest], "~g"),
+        axis=densities.axis(),
     )
     ends = [record["eigenvalue"] for record in records]
-    linear = _linear(records)
+    across = symmetric_logarithmic(ends, _linear(records))
     x = alt.X(
         "eigenvalue:Q",
         title="eigenvalue λ (loss / weight²)",
-        scale=alt.Scale(type="symlog", constant=linear, domain=padded(ends, 0.02), nice=False),
-        axis=alt.Axis(values=_ticks(ends, linear), format="~g"),
+        scale=across.scale(),
+        axis=across.axis(),
     )
     base = alt.Chart(data(drawn)).encode(
         x=x,
@@ -137,13 +137,6 @@ def _linear(records: list[dict[str, Any]]) -> float:
     """Where the axis turns from linear to logarithmic: at a tenth of the shortest level's range."""
     longest = [max(abs(r["eigenvalue"]) for r in own) for own in _of_levels(records)]
     return float(min(longest)) / 10
-
-
-def _ticks(ends: list[float], linear: float) -> list[float]:
-    """Round eigenvalues on both sides of zero, where the axis is logarithmic."""
-    longest = max(map(abs, ends))
-    ticks = log_axis([linear, longest], most=6).to_dict()["values"]
-    return [*(-tick for tick in reversed(ticks) if -tick >= min(ends)), 0, *ticks]
 
 
 def _of_levels(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:

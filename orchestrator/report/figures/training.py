@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import LEAST, MOST, Span, linear, logarithmic
 from orchestrator.report.figures.theme import (
     MARGIN_TITLE,
     PANEL_HEIGHT,
@@ -18,9 +19,6 @@ from orchestrator.report.figures.theme import (
     data,
     hue_color,
     hue_shape,
-    log_axis,
-    padded,
-    padded_log,
     themed,
 )
 from orchestrator.report.hue import Hue, level_text
@@ -138,12 +136,13 @@ def _chart(
 
 def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
     measure, time = records[0]["measure"], records[0]["time"]
+    times = logarithmic((r["at"] for r in records), form="~s" if time == "step" else "")
     base = alt.Chart(data(records)).encode(
         x=alt.X(
             "at:Q",
             title=f"{_TIMES[time]} (logarithmic)",
-            scale=alt.Scale(type="log", nice=False),
-            axis=log_axis([r["at"] for r in records], "~s" if time == "step" else "~g"),
+            scale=times.scale(),
+            axis=times.axis(),
         ),
         color=hue_color(hue),
         tooltip=[
@@ -155,10 +154,8 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
             alt.Tooltip("n:Q", title="networks"),
         ],
     )
-    logarithmic = measure == "hessian_trace"
-    domain = _domain(records, logarithmic)
-    scale = alt.Scale(type="log" if logarithmic else "linear", domain=domain, nice=False)
-    axis = log_axis(domain) if logarithmic else alt.Axis(tickCount=5)
+    span = _span(records, measure == "hessian_trace")
+    scale, axis = span.scale(), span.axis()
     y = alt.Y("mean:Q", title=_MEASURES[measure], scale=scale, axis=axis)
     band = base.mark_area(opacity=0.2, clip=True).encode(
         y=alt.Y("low:Q", title=_MEASURES[measure], scale=scale, axis=axis), y2="high:Q"
@@ -168,18 +165,20 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
     return alt.layer(band, line, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
 
 
-def _domain(records: list[dict[str, Any]], logarithmic: bool) -> list[float]:
+def _span(records: list[dict[str, Any]], on_log_axis: bool) -> Span:
     """The range of means, and as much of their intervals as leaves the means readable."""
 
     def scaled(*names: str) -> FloatArray:
-        values = np.array([r[name] for r in records for name in names if r[name] is not None])
-        return np.log10(values) if logarithmic else values
+        found = [r[name] for r in records for name in names if r[name] is not None]
+        values: FloatArray = np.clip(np.array(found), LEAST if on_log_axis else -MOST, MOST)
+        return positive_log10(values) if on_log_axis else values
 
     means, ends = scaled("mean"), scaled("mean", "low", "high")
-    room = max(float(np.ptp(means)), 0.1) / 2
+    least = 0.1 if on_log_axis else 0.1 * float(np.abs(means).max())
+    room = max(float(np.ptp(means)), least) / 2
     low = max(float(ends.min()), float(means.min()) - room)
     high = min(float(ends.max()), float(means.max()) + room)
-    return padded_log([10**low, 10**high]) if logarithmic else padded([low, high])
+    return logarithmic([10.0**low, 10.0**high]) if on_log_axis else linear([low, high])
 
 
 def _alternative(records: list[dict[str, Any]], measures: Sequence[str], hue: Hue | None) -> str:
