@@ -171,11 +171,19 @@ def _inputs(subject: Audited) -> Tensor:
     return subject.dataset.train_x[:_TRIED_ON].to(next(subject.model.parameters()).device)
 
 
+def _why_not(subject: Audited, reason: str) -> str:
+    """``reason``, unless the logits are such that no change can be seen to leave them."""
+    with torch.no_grad():
+        finite = subject.context().logits("train").isfinite().all()
+    return reason if finite else "logits that are not finite show no function to be unchanged"
+
+
 def _layer_rescaling(subject: Audited) -> _Made:
     model, layers = rescaled(subject.model, _inputs(subject), RESCALING)
     setting = f"alpha={RESCALING:g}, layers={layers}"
     if layers == 0:
-        return _Made(setting, None, "no hidden layer can be rescaled with the function unchanged")
+        reason = "no hidden layer can be rescaled with the function unchanged"
+        return _Made(setting, None, _why_not(subject, reason))
     return _Made(setting, replace(subject, model=model).context())
 
 
@@ -183,7 +191,8 @@ def _unit_permutation(subject: Audited) -> _Made:
     model, layers = permuted(subject.model, _inputs(subject), subject.seed)
     setting = f"layers={layers}"
     if layers == 0:
-        return _Made(setting, None, "no hidden layer can be permuted with the function unchanged")
+        reason = "no hidden layer can be permuted with the function unchanged"
+        return _Made(setting, None, _why_not(subject, reason))
     return _Made(setting, replace(subject, model=model).context())
 
 
@@ -191,7 +200,8 @@ def _logit_scale(subject: Audited) -> _Made:
     model = with_scaled_logits(subject.model, _inputs(subject), LOGIT_FACTOR)
     setting = f"factor={LOGIT_FACTOR:g}"
     if model is None:
-        return _Made(setting, None, "the last layer does not scale the logits")
+        reason = "the last layer does not scale the logits"
+        return _Made(setting, None, _why_not(subject, reason))
     return _Made(setting, replace(subject, model=model).context())
 
 
@@ -276,5 +286,7 @@ def _compared(
     errors = [row["standard_error"] for row in found if row["standard_error"] is not None]
     larger = max(abs(a), abs(b))
     relative = 0.0 if a == b else abs(a - b) / larger
+    if not math.isfinite(relative):  # Of opposite signs and so large that they differ by more.
+        relative = abs(a / larger - b / larger)
     error = math.hypot(*errors) if errors else None
     return AuditRow(change, setting, *key, a, b, relative, error)

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.margins.calibration import best_temperature
 
 Predictor = Callable[[Tensor], Tensor]
@@ -106,7 +106,7 @@ def prequential_description_length(
                 logits = _logits(predict, inputs[known:start], classes)
                 temperature = best_temperature(logits, labels[known:start])
             except MeasureError as error:
-                remark = str(error)
+                remark = error_text(error)
         told = labels[start:stop]
         logits = _logits(predict, inputs[start:stop], classes) / temperature
         nats = F.cross_entropy(logits, told, reduction="sum").item()

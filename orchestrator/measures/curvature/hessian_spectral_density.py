@@ -10,7 +10,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_krylov import (
@@ -112,8 +112,8 @@ class HessianSpectralDensity(Measure):
             )
         except FloatingPointError as error:
             for name in (*map(moment_name, orders), EFFECTIVE_RANK):
-                yield Value(name, nan, reason=str(error))
-            yield Curve(DENSITY, [nan], [nan], reason=str(error))
+                yield Value(name, nan, reason=error_text(error))
+            yield Curve(DENSITY, [nan], [nan], reason=error_text(error))
             return
         for order in orders:
             samples, squares = (_moments(quadratures, power) for power in (order, 2 * order))
