@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from orchestrator.report.hue import level_text
+from orchestrator.report.hue import level_text, swept_columns
+from orchestrator.study.sweep import axis_paths
 
 Settings = Mapping[str, Any]
 
@@ -25,14 +26,15 @@ def grid_axes(study: Mapping[str, Any], params: Sequence[str | None]) -> dict[st
         Only axes on which networks differ.
     """
     networks = [json.loads(text or "{}") for text in params]
+    columns = swept_columns(study)
     found = {}
     for key in study.get("sweep", {}):
-        paths = [path.strip() for path in key.split(",")]
+        paths = axis_paths(key)
         settings = [dict(_settings(network, paths)) for network in networks]
         names = list(dict.fromkeys(name for one in settings for name in one))
         varied = [name for name in names if len({_text(one, name) for one in settings}) > 1]
         if varied:
-            title = ", ".join(_last(path) for path in paths)
+            title = ", ".join(columns[path].replace("_", " ") for path in paths)
             found[title] = tuple(_level(one, varied) for one in settings)
     return found
 
