@@ -30,14 +30,18 @@ def environments_figure(source: Source, trained: Trained) -> Figure:
     """Distribution of sign errors over environments, of a few measures, for both gaps."""
     queries = (trained.query, TEST_EXAMPLES)
     grid = trained.grid
-    if grid is None or not trained.predictors:
-        reason = "It needs a measure and trained networks that differ in a hyperparameter."
+    directed = [one for one in trained.predictors if one.directed]
+    if grid is None or not directed:
+        reason = (
+            "It needs a measure of which an order is expected, and trained networks that differ "
+            "in a hyperparameter."
+        )
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     (examples,) = source.rows(TEST_EXAMPLES)["examples"] or (None,)
     fewest = _fewest(trained)
     found = [
         (one, gap, _judge(trained, one, gap, grid, examples, fewest))
-        for one in trained.predictors
+        for one in directed
         for gap in GAPS
     ]
     if not any(judged.environments for *_, judged in found):
