@@ -165,7 +165,7 @@ def as_tau(correlation: float) -> float:
 
 def _varies(values: FloatArray) -> bool:
     finite = values[np.isfinite(values)]
-    return len(finite) >= FEWEST_NETWORKS and float(np.ptp(finite)) > 0
+    return len(finite) >= FEWEST_NETWORKS and bool(finite.min() < finite.max())
 
 
 def _known(value: float) -> float | None:

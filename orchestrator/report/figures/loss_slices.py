@@ -8,7 +8,7 @@ import altair as alt
 
 from orchestrator.report.curve_queries import choose_curves, loss_planes, loss_slices
 from orchestrator.report.figures.figure import Figure, Table, not_yet
-from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
+from orchestrator.report.figures.levels import by_level, finite, level_title, levels_of, narrowed
 from orchestrator.report.figures.scales import Span, linear, logarithmic
 from orchestrator.report.figures.theme import (
     SHAPES,
@@ -44,7 +44,8 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
     hue, left_out = narrowed(hue, len(SHAPES))
     query = loss_slices(chosen, hue)
     records = list(by_level(source.rows(query), hue))
-    positive = [record for record in records if record["low"] > 0]
+    usable = finite(records, "distance", "loss", "low", "high")
+    positive = [record for record in usable if record["low"] > 0]
     if not positive:
         reason = f"No final network has a {REQUEST} with a finite, positive loss."
         return Figure(_LINE_KEY, _LINE_TITLE, queries=(chosen.query, query), missing=reason)
@@ -53,7 +54,7 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
         "Training loss, logarithmic, at the final networks and at distances from them along one "
         "direction: median over networks, with a band from the lowest to the highest. A wider "
         f"valley is flatter. {_DIRECTION}",
-        f"Not drawn: {counted(lost, 'point')} where a loss is zero, which has no logarithm."
+        f"Not drawn: {counted(lost, 'point')} where a loss is not positive or not finite."
         if lost
         else "",
         left_out,
@@ -78,7 +79,8 @@ def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
         return Figure(_PLANE_KEY, _PLANE_TITLE, missing=reason)
     hue, left_out = narrowed(hue, _MOST_PANELS)
     query = loss_planes(chosen, hue)
-    records = [record for record in by_level(source.rows(query), hue) if record["loss"] > 0]
+    found = finite(by_level(source.rows(query), hue), "x", "y", "loss")
+    records = [record for record in found if record["loss"] > 0]
     if not records:
         reason = f"No final network has a {REQUEST} with a finite, positive loss."
         return Figure(_PLANE_KEY, _PLANE_TITLE, queries=(chosen.query, query), missing=reason)

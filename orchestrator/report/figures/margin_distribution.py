@@ -12,7 +12,7 @@ from orchestrator.report.curve_queries import (
     margins_along_training,
 )
 from orchestrator.report.figures.figure import Figure, Table, not_yet
-from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
+from orchestrator.report.figures.levels import by_level, finite, level_title, levels_of, narrowed
 from orchestrator.report.figures.scales import PERCENTS, linear, logarithmic
 from orchestrator.report.figures.theme import (
     INK,
@@ -45,7 +45,8 @@ def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
         return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
     hue, left_out = narrowed(hue, _MOST_PANELS)
     queries = (final_margins(chosen, hue), margins_along_training(chosen, hue))
-    final, along = (list(by_level(source.rows(query), hue)) for query in queries)
+    rows = [by_level(source.rows(query), hue) for query in queries]
+    final, along = finite(rows[0], "margin", "low", "high"), finite(rows[1], *_QUANTILES)
     if not final:
         reason = f"No final network has a {REQUEST} with finite values."
         return Figure(_KEY, _TITLE, queries=(chosen.query, *queries), missing=reason)

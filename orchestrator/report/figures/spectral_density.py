@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import altair as alt
 
 from orchestrator.report.curve_queries import choose_curves, spectral_densities, top_eigenvalues
 from orchestrator.report.figures.figure import Figure, Table, not_yet
-from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
-from orchestrator.report.figures.scales import logarithmic, symmetric_logarithmic
+from orchestrator.report.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.report.figures.scales import LEAST, MOST, logarithmic, symmetric_logarithmic
 from orchestrator.report.figures.theme import (
     INK,
     SHAPES,
@@ -40,15 +41,16 @@ def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
         return Figure(_KEY, _TITLE, missing=reason)
     hue, left_out = narrowed(hue, _MOST_LEVELS)
     query = spectral_densities(chosen, hue)
-    records = list(by_level(source.rows(query), hue))
-    if not records:
-        reason = f"No final network has a {REQUEST} with finite values."
+    found = by_level(source.rows(query), hue)
+    records = finite(found, "eigenvalue", "density", "low", "high")
+    if not any(LEAST <= record["density"] <= MOST for record in records):
+        reason = f"No final network has a {REQUEST} with finite, positive values."
         return Figure(_KEY, _TITLE, queries=(chosen.query, query), missing=reason)
     queries = [chosen.query, query]
     tops: list[dict[str, Any]] = []
     if source.has("hessian_eigenvalue_1"):
         queries.append(top_eigenvalues(hue))
-        tops = list(by_level(source.rows(queries[-1]), hue))
+        tops = finite(by_level(source.rows(queries[-1]), hue), "eigenvalue", "low", "high")
     per_level = {record["hue"]: record["networks"] for record in records}
     networks = ", ".join(
         f"{level_title(hue, level)}: {per_level[level]}"
@@ -84,8 +86,8 @@ def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
 def _chart(
     records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None
 ) -> dict[str, Any]:
-    highest = max(record["high"] for record in records)
-    floor = _floor(records, highest)
+    highest = min(max(record["high"] for record in records), MOST)
+    floor = max(_floor(records, highest), LEAST)
     drawn = [
         {**record, **{name: max(record[name], floor) for name in ("density", "low", "high")}}
         for record in records
@@ -150,7 +152,7 @@ def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float, highest: f
         return []
     heights = [_LOWEST_MARK + _MARK_STEP * place for place in range(len(tops))]
     placed = [
-        {**top, "at": floor * (highest / floor) ** height}
+        {**top, "at": 10 ** (math.log10(floor) * (1 - height) + math.log10(highest) * height)}
         for top, height in zip(tops, heights, strict=True)
     ]
     base = alt.Chart(data(placed)).encode(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from orchestrator.report.queries import along_training
 from orchestrator.report.source import Rows, Source
 from orchestrator.statistics.curves import Curves
 from orchestrator.statistics.estimate import FloatArray, IntArray, positive_log10
+from orchestrator.statistics.magnitude import back, power_of_two
 
 _KEY = "training"
 _TITLE = "Margin and flatness along training"
@@ -109,18 +111,27 @@ def _times(curves: Curves, trials: IntArray) -> FloatArray:
     return thinned
 
 
-def _interval(values: FloatArray, logarithmic: bool) -> dict[str, float | None]:
+def _interval(values: FloatArray, on_log_axis: bool) -> dict[str, float | None]:
+    power = power_of_two(values)
+    values = np.ldexp(values, -power)
     mean = float(np.mean(values))
     low = high = None
     if len(values) > 1:
         error = float(np.std(values, ddof=1)) / len(values) ** 0.5
         half_width = float(stats.t.ppf(0.975, len(values) - 1)) * error
         low, high = mean - half_width, mean + half_width
-    ends: dict[str, float | None] = {"mean": mean, "low": low, "high": high}
-    if logarithmic:
-        # Two networks can have an interval beyond all floating-point numbers.
-        ends = {k: None if v is None else 10.0 ** min(max(v, -300), 300) for k, v in ends.items()}
-    return ends
+    ends = {"mean": back(mean, power), "low": back(low, power), "high": back(high, power)}
+    return {name: _raised(end) for name, end in ends.items()} if on_log_axis else ends
+
+
+def _raised(exponent: float | None) -> float | None:
+    """Ten to that power: 0 or infinite where that is beyond all numbers, as intervals can be."""
+    if exponent is None:
+        return None
+    try:
+        return float(10.0**exponent)
+    except OverflowError:
+        return math.inf
 
 
 def _chart(
@@ -137,7 +148,12 @@ def _chart(
 def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
     measure, time = records[0]["measure"], records[0]["time"]
     times = logarithmic((r["at"] for r in records), form="~s" if time == "step" else "")
-    base = alt.Chart(data(records)).encode(
+    span = _span(records, measure == "hessian_trace")
+    drawn = [
+        {**record, **{end: _inside(record[end], span) for end in ("low", "high")}}
+        for record in records
+    ]
+    base = alt.Chart(data(drawn)).encode(
         x=alt.X(
             "at:Q",
             title=f"{_TIMES[time]} (logarithmic)",
@@ -154,7 +170,6 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
             alt.Tooltip("n:Q", title="networks"),
         ],
     )
-    span = _span(records, measure == "hessian_trace")
     scale, axis = span.scale(), span.axis()
     y = alt.Y("mean:Q", title=_MEASURES[measure], scale=scale, axis=axis)
     band = base.mark_area(opacity=0.2, clip=True).encode(
@@ -163,6 +178,11 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
     line = base.mark_line(strokeWidth=2).encode(y=y)
     dots = base.mark_point(filled=True, size=28, opacity=1).encode(y=y, shape=hue_shape(hue))
     return alt.layer(band, line, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
+
+
+def _inside(end: float | None, span: Span) -> float | None:
+    """An end of an interval, on the axis' own end where it lies beyond."""
+    return None if end is None else min(max(end, span.low), span.high)
 
 
 def _span(records: list[dict[str, Any]], on_log_axis: bool) -> Span:
