@@ -269,6 +269,20 @@ def _by_key(
     }
 
 
+def relative_change(before: float, after: float) -> float:
+    """|after − before| over the larger magnitude, between 0 and 2; both finite.
+
+    >>> relative_change(2.0, 1.0), relative_change(0.0, 0.0), relative_change(-1e308, 1.5e308)
+    (0.5, 0.0, 1.6666666666666665)
+    """
+    if before == after:
+        return 0.0
+    larger = max(abs(before), abs(after))
+    change = abs(before - after) / larger
+    # Of opposite signs, they may differ by more than the largest number.
+    return change if math.isfinite(change) else abs(before / larger - after / larger)
+
+
 def _compared(
     change: Change,
     setting: str,
@@ -284,9 +298,6 @@ def _compared(
         status = "error" if bad is None else bad["status"]
         return AuditRow(change, setting, *key, a, b, status=status, reason=reason)
     errors = [row["standard_error"] for row in found if row["standard_error"] is not None]
-    larger = max(abs(a), abs(b))
-    relative = 0.0 if a == b else abs(a - b) / larger
-    if not math.isfinite(relative):  # Of opposite signs and so large that they differ by more.
-        relative = abs(a / larger - b / larger)
+    relative = relative_change(a, b)
     error = math.hypot(*errors) if errors else None
     return AuditRow(change, setting, *key, a, b, relative, error)

@@ -150,10 +150,10 @@ def _rows(random_: random.Random, study: Study, trials: list[Trial]) -> Rows:
     begun = random_.choice((0, 1, len(trials) // 2, len(trials), len(trials), len(trials)))
     fate = random_.choice(("completed", "completed", "completed", "failed", "diverged", "mixed"))
     snapshots = random_.choice((1, 1, 2, 4))
-    numbers = {
-        name: a_draw(random_)
-        for name in ("loss", "error", "seconds", "measure", "other", "curve", "grid", "input")
-    }
+    numbers = {name: a_draw(random_) for name in ("loss", "measure", "other", "curve", "grid")}
+    numbers["seconds"] = random_.choice(
+        (lambda: 0.0, lambda: 1e-9, lambda: 3.0, lambda: random_.lognormvariate(0, 3))
+    )
     numbers["error"] = random_.choice(  # A share of the examples.
         (random_.random, lambda: 0.0, lambda: 1.0, lambda: random_.choice((0.05, math.nan)))
     )
@@ -187,8 +187,8 @@ def _add_trial(
             "attempt": 1,
             "epochs": float(snapshots),
             "updates": per_epoch * snapshots,
-            "train_seconds": random_.choice((None, abs(numbers["seconds"]()))),
-            "evaluation_seconds": abs(numbers["seconds"]()),
+            "train_seconds": random_.choice((None, numbers["seconds"]())),
+            "evaluation_seconds": numbers["seconds"](),
             "n_parameters": random_.randint(1, 2**62),
             "dataset_hash": "ab" * 32,
             "host": "laptop",
@@ -247,7 +247,7 @@ def _add_values(
     numbers: dict[str, Draw],
 ) -> None:
     for request, options in study.requests.items():
-        common = {**identity, "request": request, "seconds": abs(numbers["seconds"]())}
+        common = {**identity, "request": request, "seconds": numbers["seconds"]()}
         common |= {"n_examples": 4000, "dtype": "float64", "batch_norm_mode": "eval"}
         if random_.random() < 0.1:
             why = {"status": random_.choice(("error", "timeout")), "error": "ValueError"}

@@ -44,6 +44,9 @@ def predictors_figure(trained: Trained) -> Figure:
         reason = f"Fewer than {FEWEST_NETWORKS} trained networks have a measure that varies."
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     rankings, limits = rank(trained), ceilings(trained)
+    if all(one.tau.value is None for one in rankings):
+        reason = f"No correlation is defined: {rankings[0].tau.reason}."
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     order = _order(rankings)
     best = {gap: _best(rankings, gap) for gap in GAPS}
     told = "; ".join(

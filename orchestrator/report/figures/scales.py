@@ -21,6 +21,7 @@ _NARROWEST = 5e-5
 _MANTISSAS: tuple[tuple[int, ...], ...] = ((1, 2, 5), (1, 3), (1,))
 _ROOM_FOR_ONE = 1.3
 _PLAIN_LEAST, _PLAIN_MOST = 1e-4, 1e6  # Between them labels have no exponent.
+_LONGEST = 1e8  # On logarithmic axes the format g writes all zeros of twelve digits.
 
 Kind = Literal["linear", "log", "symlog"]
 
@@ -182,7 +183,8 @@ def _log_ticks(low: float, high: float, most: int) -> tuple[tuple[float, ...], s
             break
     if len(inside) > 1:
         stride = -(-len(inside) // most)
-        return tuple(inside[::stride]), "~g"
+        shown = tuple(inside[::stride])
+        return shown, "~g" if shown[-1] < _LONGEST else ".0e"
     # Within a factor of two: as round as a linear axis of that length.
     found, step = _linear_ticks(low, high, most)
     return found, _form(found, step)

@@ -101,6 +101,7 @@ def _chart(
         axis=densities.axis(),
     )
     ends = [record["eigenvalue"] for record in records]
+    ends += [top[end] for top in tops for end in ("low", "high")]
     across = symmetric_logarithmic(ends, _linear(records))
     x = alt.X(
         "eigenvalue:Q",

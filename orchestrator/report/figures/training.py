@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -198,7 +199,9 @@ def _span(records: list[dict[str, Any]], on_log_axis: bool) -> Span:
     room = max(float(np.ptp(means)), least) / 2
     low = max(float(ends.min()), float(means.min()) - room)
     high = min(float(ends.max()), float(means.max()) + room)
-    return logarithmic([10.0**low, 10.0**high]) if on_log_axis else linear([low, high])
+    span = logarithmic([10.0**low, 10.0**high]) if on_log_axis else linear([low, high])
+    drawn = [record["mean"] for record in records]
+    return replace(span, cut=(logarithmic if on_log_axis else linear)(drawn).cut)
 
 
 def _alternative(records: list[dict[str, Any]], measures: Sequence[str], hue: Hue | None) -> str:

@@ -113,6 +113,13 @@ def test_linear_axes_have_few_round_labels_that_differ(values, ticks, form):
     assert (list(span.ticks), span.form) == (pytest.approx(ticks), form)
 
 
+@pytest.mark.parametrize(
+    ("values", "form"), [([1e-7, 10], "~g"), ([1, 1e7], "~g"), ([1, 1e9], ".0e")]
+)
+def test_labels_of_logarithmic_axes_are_short(values, form):
+    assert logarithmic(values).form == form
+
+
 def test_domains_leave_room():
     assert linear([0, 10]).scale().to_dict() == {"domain": [-0.5, 10.5], "nice": False}
     assert (linear([2, 2]).low, linear([2, 2]).high) == (1.9, 2.1)
