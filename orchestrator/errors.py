@@ -138,3 +138,20 @@ class StorageError(OrchestratorError):
 
 class StudyIncomplete(OrchestratorError):
     """The study ended, but some trials or measures failed."""
+
+
+def error_text(error: BaseException) -> str:
+    """What an error says, or its class where it says nothing."""
+    return str(error).strip() or type(error).__name__
+
+
+def named_error(error: BaseException) -> str:
+    """An error's class and, where it says anything, what that is: ``ValueError: too large``."""
+    name, text = type(error).__name__, str(error).strip()
+    return f"{name}: {text}" if text else name
+
+
+def error_line(error: BaseException) -> str:
+    """One line, never empty: this package's errors in their own words, others by their class."""
+    text = error_text(error) if isinstance(error, OrchestratorError) else named_error(error)
+    return text.splitlines()[0]

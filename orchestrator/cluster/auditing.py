@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import ray
 
@@ -23,6 +24,7 @@ from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ResultsError
 from orchestrator.measures import Audited, audit
+from orchestrator.measures.audit import AuditRow
 from orchestrator.measures.build import required_checks
 from orchestrator.measures.trust.checks import network_findings
 from orchestrator.measures.trust.finding import Findings
@@ -116,13 +118,26 @@ def _audit_snapshot(
         settings = study.measuring.model_copy(update={"dtype": "float64"})
         required = required_checks(study.measures)
         findings = network_findings(config, dataset, settings, required, device)
-    identity = {name: checkpoint[name] for name in ("trial_id", "checkpoint_id")}
-    versions = measure_versions(study)
-    rows = [
-        {**asdict(row), **identity, "measure_version": versions[row.request]}
-        for row in audit(subject, study.requests, findings=findings)
-    ]
+    found = audit(subject, study.requests, findings=findings)
+    rows = audit_rows(found, checkpoint, measure_versions(study))
     write_part(results, "audit", rows, str(checkpoint["checkpoint_id"]))
+
+
+def audit_rows(
+    found: Iterable[AuditRow], checkpoint: Mapping[str, Any], versions: Mapping[str, int]
+) -> list[dict[str, Any]]:
+    """Rows of the table ``audit``.
+
+    Args:
+        found: What an audit of the checkpoint's snapshot gave.
+        checkpoint: Its row of the table ``checkpoints``.
+        versions: Request → the version of its measure. A change that does not exist for the
+            network is of no request, and has none.
+    """
+    identity = {name: checkpoint[name] for name in ("trial_id", "checkpoint_id")}
+    return [
+        {**asdict(row), **identity, "measure_version": versions.get(row.request)} for row in found
+    ]
 
 
 def audited_network(

@@ -19,7 +19,7 @@ from orchestrator.cluster.tasks import Progress, run_tasks
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
 from orchestrator.measures import MeasureContext, linear_connectivity
-from orchestrator.measures.sharpness.linear_connectivity import barrier
+from orchestrator.measures.sharpness.linear_connectivity import barrier, why_no_barrier
 from orchestrator.models import build_model, named_as
 from orchestrator.results import ResultsFolder, connect, read_study, write_part
 from orchestrator.study.spec import Study, TrialConfig
@@ -151,6 +151,7 @@ def _connect_pair(
             "barrier": barrier(found.alphas, values),
             "alpha": list(found.alphas),
             "value": list(values),
+            "reason": why_no_barrier(found.alphas, values),
         }
         for (split, quantity), values in curves.items()
     ]

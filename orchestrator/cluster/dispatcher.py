@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from orchestrator.cluster.measure_order import Measured, MeasureOrder, part_name
 from orchestrator.cluster.measurer import Measurer
-from orchestrator.errors import OrchestratorError, ResourcesError, StorageError
+from orchestrator.errors import ResourcesError, StorageError, error_line
 from orchestrator.results import ResultsFolder, storing, write_part
 
 logger = logging.getLogger(__name__)
@@ -245,7 +245,7 @@ class Dispatcher:
                 if self._failed_starts >= MOST_ATTEMPTS:
                     raise ResourcesError(
                         f"{self._failed_starts} measurers died as they started: "
-                        f"{_first_line(error)}",
+                        f"{error_line(error)}",
                         "see whether there is memory for them; the same command goes on",
                     ) from error
 
@@ -291,9 +291,9 @@ class Dispatcher:
             except RayTaskError as error:
                 if isinstance(error.cause, StorageError):
                     raise error.cause from None
-                self._give_up(order, _first_line(error.cause or error), "error")
+                self._give_up(order, error_line(error.cause or error), "error")
             except RayError as error:  # The process, its node or what it needed of another.
-                self._replace(worker, f"{_DIED}: {_first_line(error)}", "error")
+                self._replace(worker, f"{_DIED}: {error_line(error)}", "error")
                 return
             else:
                 if not measured.lost:  # Otherwise the next look at the store finds that.
@@ -351,13 +351,6 @@ class Dispatcher:
         with storing(self.folder.path):
             write_part(self.folder, "measures", rows, part_name(order))
         self.failures.append(f"{order.checkpoint_id}: {reason}")
-
-
-def _first_line(error: BaseException) -> str:
-    text = (
-        str(error) if isinstance(error, OrchestratorError) else f"{type(error).__name__}: {error}"
-    )
-    return text.strip().splitlines()[0] if text.strip() else type(error).__name__
 
 
 def measurer_factory(

@@ -12,6 +12,7 @@ from ray.exceptions import RayError, RayTaskError
 from orchestrator.cluster.own_code import has_own_parts
 from orchestrator.cluster.session import Slots
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.errors import error_line
 from orchestrator.results import ResultsFolder
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
@@ -76,7 +77,7 @@ def run_tasks(
                     ray.get(reference)
                 except RayError as error:
                     cause = error.cause if isinstance(error, RayTaskError) else error
-                    reason = str(cause or error).strip().partition("\n")[0]
+                    reason = error_line(cause or error)
                     failures.append(f"{name}: {what}: {reason}")
                 done = len(orders) - len(waiting) - len(running)
                 progress(f"{what} {done}/{len(orders)}")

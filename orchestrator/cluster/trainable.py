@@ -20,7 +20,7 @@ from orchestrator import __version__
 from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.worker_process import prepare_process
-from orchestrator.errors import StorageError, UserError
+from orchestrator.errors import StorageError, UserError, error_text
 from orchestrator.models import build_model, parameter_count
 from orchestrator.results import (
     ResultsFolder,
@@ -191,7 +191,7 @@ def _run_trial(
         try:
             yield from _train(order, config, identity, folder, checkpoints, data, device)
         except UserError as error:  # The user's to mend: trying again would change nothing.
-            why = {"status": "failed", "error": str(error)}
+            why = {"status": "failed", "error": error_text(error)}
             _write_trial(folder, identity, f"{attempt:04d}-failed", **why)
             yield {"trial_id": order.trial_id, "done": True, **why}
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.errors import DataError
+from orchestrator.errors import DataError, error_text
 
 
 class _Type:
@@ -120,7 +120,7 @@ def load_array_pickle(content: bytes, where: str) -> Any:
         result = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:
         raise DataError(
-            f"{where}: cannot be unpickled: {str(error) or type(error).__name__}",
+            f"{where}: cannot be unpickled: {error_text(error)}",
             "get the binary version of the data set, or the original file",
         ) from error
     if not isinstance(result, dict):

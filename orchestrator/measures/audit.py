@@ -172,11 +172,19 @@ def _inputs(subject: Audited) -> Tensor:
     return subject.dataset.train_x[:_TRIED_ON].to(next(subject.model.parameters()).device)
 
 
+def _why_not(subject: Audited, reason: str) -> str:
+    """``reason``, unless the logits are such that no change can be seen to leave them."""
+    with torch.no_grad():
+        finite = subject.context().logits("train").isfinite().all()
+    return reason if finite else "logits that are not finite show no function to be unchanged"
+
+
 def _layer_rescaling(subject: Audited) -> _Made:
     model, layers = rescaled(subject.model, _inputs(subject), RESCALING)
     setting = f"alpha={RESCALING:g}, layers={layers}"
     if layers == 0:
-        return _Made(setting, None, "no hidden layer can be rescaled with the function unchanged")
+        reason = "no hidden layer can be rescaled with the function unchanged"
+        return _Made(setting, None, _why_not(subject, reason))
     return _Made(setting, replace(subject, model=model).context())
 
 
@@ -184,7 +192,8 @@ def _unit_permutation(subject: Audited) -> _Made:
     model, layers = permuted(subject.model, _inputs(subject), subject.seed)
     setting = f"layers={layers}"
     if layers == 0:
-        return _Made(setting, None, "no hidden layer can be permuted with the function unchanged")
+        reason = "no hidden layer can be permuted with the function unchanged"
+        return _Made(setting, None, _why_not(subject, reason))
     return _Made(setting, replace(subject, model=model).context())
 
 
@@ -192,7 +201,8 @@ def _logit_scale(subject: Audited) -> _Made:
     model = with_scaled_logits(subject.model, _inputs(subject), LOGIT_FACTOR)
     setting = f"factor={LOGIT_FACTOR:g}"
     if model is None:
-        return _Made(setting, None, "the last layer does not scale the logits")
+        reason = "the last layer does not scale the logits"
+        return _Made(setting, None, _why_not(subject, reason))
     return _Made(setting, replace(subject, model=model).context())
 
 
@@ -260,6 +270,20 @@ def _by_key(
     }
 
 
+def relative_change(before: float, after: float) -> float:
+    """|after − before| over the larger magnitude, between 0 and 2; both finite.
+
+    >>> relative_change(2.0, 1.0), relative_change(0.0, 0.0), relative_change(-1e308, 1.5e308)
+    (0.5, 0.0, 1.6666666666666665)
+    """
+    if before == after:
+        return 0.0
+    larger = max(abs(before), abs(after))
+    change = abs(before - after) / larger
+    # Of opposite signs, they may differ by more than the largest number.
+    return change if math.isfinite(change) else abs(before / larger - after / larger)
+
+
 def _compared(
     change: Change,
     setting: str,
@@ -275,7 +299,6 @@ def _compared(
         status = "error" if bad is None else bad["status"]
         return AuditRow(change, setting, *key, a, b, status=status, reason=reason)
     errors = [row["standard_error"] for row in found if row["standard_error"] is not None]
-    larger = max(abs(a), abs(b))
-    relative = 0.0 if a == b else abs(a - b) / larger
+    relative = relative_change(a, b)
     error = math.hypot(*errors) if errors else None
     return AuditRow(change, setting, *key, a, b, relative, error)

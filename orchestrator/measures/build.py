@@ -3,20 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
-from orchestrator.measures.base import Measure, MeasureFamily
+from orchestrator.measures.base import CatalogEntry, Measure, MeasureFamily
 from orchestrator.measures.curvature.family import CURVATURE
-from orchestrator.measures.custom import FunctionMeasure
+from orchestrator.measures.custom import FunctionMeasure, refuse_taken
 from orchestrator.measures.margins.family import MARGINS
 from orchestrator.measures.norms.family import NORMS
 from orchestrator.measures.robustness.family import ROBUSTNESS
 from orchestrator.measures.sharpness.family import SHARPNESS
 from orchestrator.measures.trust.finding import Check
 from orchestrator.study.import_path import resolve_import_path
-from orchestrator.study.measure_options import CustomMeasure, MeasureOptions
+from orchestrator.study.measure_options import (
+    BUILT_IN_OPTIONS,
+    CustomMeasure,
+    MeasureOptions,
+    name_of,
+)
 
 BUILT_IN: MeasureFamily = {**MARGINS, **CURVATURE, **SHARPNESS, **NORMS, **ROBUSTNESS}
+
+
+@cache
+def built_in_entries() -> tuple[CatalogEntry, ...]:
+    """Catalog entries of every built-in measure with default options."""
+    defaults = [options.model_validate({"name": name_of(options)}) for options in BUILT_IN_OPTIONS]
+    return tuple(
+        entry for options in defaults for entry in BUILT_IN[type(options)](options).entries
+    )
+
+
+def built_in_names() -> frozenset[str]:
+    """The names of values and curves that are not the user's to give."""
+    return frozenset(entry.measure for entry in built_in_entries())
 
 
 def build_measure(options: MeasureOptions) -> Measure:
@@ -28,13 +48,17 @@ def build_measure(options: MeasureOptions) -> Measure:
 
     Raises:
         ImportPathError: If the user's own measure cannot be imported or called.
-        MeasureError: If the options cannot be met.
+        MeasureError: If the options cannot be met, or the user's own measure goes by a built-in
+            one's name.
     """
     if isinstance(options, CustomMeasure):
+        taken = built_in_names()
         component: Any = resolve_import_path(options.name, "measures")
         if isinstance(component, type) and issubclass(component, Measure):
-            return component(**options.arguments)
-        return FunctionMeasure(options.name, component, options.arguments)
+            measure = component(**options.arguments)
+            refuse_taken(options.name, (entry.measure for entry in measure.entries), taken)
+            return measure
+        return FunctionMeasure(options.name, component, options.arguments, taken)
     return BUILT_IN[type(options)](options)
 
 

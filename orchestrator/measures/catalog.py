@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.measures.base import CatalogEntry
-from orchestrator.measures.build import build_measure
-from orchestrator.study.measure_options import BUILT_IN_OPTIONS, MeasureOptions, name_of
+from orchestrator.measures.build import build_measure, built_in_entries
+from orchestrator.study.measure_options import MeasureOptions
 
 
 def catalog(requests: Iterable[MeasureOptions] = ()) -> list[CatalogEntry]:
@@ -21,10 +21,10 @@ def catalog(requests: Iterable[MeasureOptions] = ()) -> list[CatalogEntry]:
 
     Raises:
         ImportPathError: If the user's own measure cannot be imported or called.
+        MeasureError: As :func:`build_measure`.
     """
-    defaults = [options.model_validate({"name": name_of(options)}) for options in BUILT_IN_OPTIONS]
     entries: dict[str, CatalogEntry] = {}
-    for options in [*defaults, *requests]:
-        for entry in build_measure(options).entries:
-            entries.setdefault(entry.measure, entry)
+    own = (entry for options in requests for entry in build_measure(options).entries)
+    for entry in (*built_in_entries(), *own):
+        entries.setdefault(entry.measure, entry)
     return list(entries.values())

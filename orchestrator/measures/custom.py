@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Curve, Measure, Value
 from orchestrator.measures.context import MeasureContext
+
+
+def refuse_taken(own: str, names: Iterable[str], taken: Collection[str]) -> None:
+    """Refuse values of the user's own measure that would be mistaken for built-in ones.
+
+    Args:
+        own: Import path or entry point, for the message.
+        names: What its values and curves are called.
+        taken: What those of built-in measures are called.
+
+    Raises:
+        MeasureError: If a name is taken.
+    """
+    both = [name for name in names if name in taken]
+    if both:
+        raise MeasureError(
+            f"measure {own!r}: {both[0]!r} is the name of a built-in measure",
+            "give its value another name",
+        )
 
 
 class FunctionMeasure(Measure):
@@ -20,28 +39,38 @@ class FunctionMeasure(Measure):
         name: Import path or entry point, for messages.
         function: The callable.
         arguments: Its keyword arguments, from the study file.
+        taken: Names that its values and curves must not have.
     """
 
     entries = ()
 
     def __init__(
-        self, name: str, function: Callable[..., Iterable[Any]], arguments: dict[str, Any]
+        self,
+        name: str,
+        function: Callable[..., Iterable[Any]],
+        arguments: dict[str, Any],
+        taken: Collection[str] = (),
     ) -> None:
         self.name = name
         self.function = function
         self.arguments = arguments
+        self.taken = taken
 
     def compute(self, context: MeasureContext) -> Iterator[Value | Curve]:
         """Yield what the function finds.
 
         Raises:
-            MeasureError: If that is something else than values, pairs or triples.
+            MeasureError: If that is something else than values, pairs or triples, or has the name
+                of a built-in measure.
         """
         found = self.function(context, **self.arguments)
         if isinstance(found, str) or not isinstance(found, Iterable):
             raise self._unusable(found)
         for item in found:
-            yield item if isinstance(item, Value | Curve) else self._value(item)
+            value = item if isinstance(item, Value | Curve) else self._value(item)
+            name = value.curve if isinstance(value, Curve) else value.measure
+            refuse_taken(self.name, [name], self.taken)
+            yield value
 
     def _value(self, item: Any) -> Value:
         if not isinstance(item, tuple) or len(item) not in (2, 3) or not isinstance(item[0], str):

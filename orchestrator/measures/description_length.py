@@ -15,7 +15,7 @@ from math import log
 import torch
 from torch import Tensor
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.margins.calibration import best_temperature
 from orchestrator.training.cross_entropy import cross_entropy
 
@@ -106,7 +106,7 @@ def prequential_description_length(
                 logits = _logits(predict, inputs[known:start], classes)
                 temperature = best_temperature(logits, labels[known:start])
             except MeasureError as error:
-                remark = str(error)
+                remark = error_text(error)
         told = labels[start:stop]
         logits = _logits(predict, inputs[start:stop], classes) / temperature
         nats = cross_entropy(logits, told).sum().item()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.memory import is_out_of_memory
 from orchestrator.models.conversion import converted
 from orchestrator.models.input_writers import may_write_into_inputs
@@ -142,5 +142,5 @@ def _failure(model: nn.Module, inputs: Tensor, dtype: torch.dtype) -> str | None
         with torch.no_grad():
             network(in_precision(inputs, dtype))
     except Exception as error:  # the user's own code, which may raise anything
-        return (str(error).splitlines() or [type(error).__name__])[0]
+        return error_text(error).splitlines()[0]
     return None

@@ -6,6 +6,7 @@ from math import isfinite, isnan
 
 import torch
 
+from orchestrator.errors import error_text
 from orchestrator.measures.base import Curve, Value
 from orchestrator.measures.context import MeasureContext
 
@@ -43,7 +44,7 @@ def _of_network(context: MeasureContext, found: Value | Curve) -> str:
         except torch.AcceleratorError:
             raise
         except Exception as error:  # a measure of the user's own need not have used the network
-            return f"{type(error).__name__} where the network is applied: {error}"
+            return f"{type(error).__name__} where the network is applied: {error_text(error)}"
         missing = int((~finite).sum())
         return f"logits of {missing} of {len(finite)} {split} examples are not finite" * (
             missing > 0

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from orchestrator.errors import MeasureError, OrchestratorError
+from orchestrator.errors import MeasureError, OrchestratorError, error_text, named_error
 from orchestrator.measures.after_request import Unchanged
 from orchestrator.measures.base import Curve, Measure, Need, Value
 from orchestrator.measures.build import build_measure
@@ -128,7 +128,7 @@ def _in_order(plan: Sequence[_Planned]) -> list[_Planned]:
 def _reason(request: str, error: Exception) -> str:
     if not isinstance(error, OrchestratorError):
         logger.exception("measure %s failed", request, exc_info=error)
-    return f"{type(error).__name__}: {error}"
+    return named_error(error)
 
 
 def _measure(
@@ -186,7 +186,7 @@ def _in_memory(context: MeasureContext, request: str, measure: Measure) -> list[
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            reason = str(error).partition("\n")[0]
+            reason = error_text(error).splitlines()[0]
         # Outside of the except clause: the traceback would hold on to what filled the memory.
         if not context.shrink_passes():
             raise MeasureError(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from orchestrator.errors import ModelError
+from orchestrator.errors import ModelError, error_text
 from orchestrator.models.cnn import build_cnn
 from orchestrator.models.custom import build_custom
 from orchestrator.models.initialization import initialize
@@ -84,7 +84,7 @@ def _refuse_oversized(
         with torch.device("meta"):
             weightless = _build_builtin(options, input_shape, classes)
     except (RuntimeError, OverflowError) as error:
-        first = str(error).partition("\n")[0]
+        first = error_text(error).splitlines()[0]
         raise ModelError(f"model: too large to be built: {first}", smaller) from error
     needed = sum(value.numel() * value.element_size() for value in weightless.parameters())
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import ModelError
+from orchestrator.errors import ModelError, error_text, named_error
 from orchestrator.models.conversion import converted
 from orchestrator.models.shared_tensors import tie_equal_memory
 from orchestrator.models.wrappers import refuse_scripted, unwrapped
@@ -48,9 +48,7 @@ def build_custom(
         raise
     except Exception as error:
         given = ", ".join(["input_shape", "classes", *options.arguments])
-        raise ModelError(
-            f"{where}: raised {type(error).__name__}: {error} (called with {given})"
-        ) from error
+        raise ModelError(f"{where}: raised {named_error(error)} (called with {given})") from error
     if not isinstance(model, nn.Module):
         raise ModelError(f"{where}: returned a {type(model).__name__}, expected a torch.nn.Module")
     refuse_scripted(model, where)
@@ -102,7 +100,7 @@ def _try_out(model: nn.Module, examples: Tensor, classes: int, where: str) -> No
     except Exception as error:
         raise ModelError(
             f"{where}: raised {type(error).__name__} on examples of shape "
-            f"{tuple(examples.shape)}: {error}"
+            f"{tuple(examples.shape)}: {error_text(error)}"
         ) from error
     finally:
         model.train(training)

@@ -32,10 +32,11 @@ DIFFERING = Query(
 
 @dataclass(frozen=True)
 class ComparedClaim:
-    """One claim in every study.
+    """One claim in every study that makes it by the same statistic.
 
     Attributes:
         name: As in the study files.
+        anchor: Unique on the page.
         statement: What is claimed.
         statistic: What the number is.
         table: A row for each study: its verdict and its number.
@@ -44,6 +45,7 @@ class ComparedClaim:
     """
 
     name: str
+    anchor: str
     statement: str
     statistic: str
     table: Table
@@ -163,21 +165,36 @@ def _differing(names: Sequence[str], rows: Sequence[tuple[str, str, str]]) -> Ta
 
 
 def _compared_claims(judged: Mapping[str, Sequence[Judged]]) -> list[ComparedClaim]:
-    by_name: dict[str, dict[str, Judged]] = {}
+    by_name: dict[str, dict[tuple[str, str], dict[str, Judged]]] = {}
     for study, claims in judged.items():
         for one in claims:
-            by_name.setdefault(one.claim.name, {})[study] = one
-    return [_compared_claim(name, list(judged), stated) for name, stated in by_name.items()]
+            # Studies may mean different things by one name.
+            meaning = (one.claim.statement, one.claim.statistic)
+            by_name.setdefault(one.claim.name, {}).setdefault(meaning, {})[study] = one
+    return [
+        _compared_claim(name, number, list(judged), stated, of_name)
+        for name, of_name in by_name.items()
+        for number, stated in enumerate(of_name.values(), 1)
+    ]
 
 
 def _compared_claim(
-    name: str, studies: Sequence[str], stated: Mapping[str, Judged]
+    name: str,
+    number: int,
+    studies: Sequence[str],
+    stated: Mapping[str, Judged],
+    of_name: Mapping[tuple[str, str], Mapping[str, Judged]],
 ) -> ComparedClaim:
     first = next(iter(stated.values())).claim
+    otherwise = {study for other in of_name.values() for study in other} - stated.keys()
     heads = ("study", "verdict", "value", "from", "to", "holds if", "n", "trials")
-    rows = [_row(study, stated.get(study)) for study in studies]
+    rows = [
+        _row(study, stated.get(study), "another claim" if study in otherwise else "not claimed")
+        for study in studies
+    ]
     return ComparedClaim(
         name=name,
+        anchor=f"claim-{name}" + (f"-{number}" if number > 1 else ""),
         statement=first.statement,
         statistic=first.statistic,
         table=Table.of(heads, rows),
@@ -186,9 +203,9 @@ def _compared_claim(
     )
 
 
-def _row(study: str, judged: Judged | None) -> tuple[Any, ...]:
+def _row(study: str, judged: Judged | None, without: str) -> tuple[Any, ...]:
     if judged is None:
-        return (study, "not claimed", *[None] * 6)
+        return (study, without, *[None] * 6)
     claim, estimate = judged.claim, judged.claim.estimate
     return (
         study,

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.report.queries import distinct_values
 from orchestrator.report.source import Source
+from orchestrator.study.columns import path_columns
 from orchestrator.study.design import design_axes
 
-_COLUMN_OF = {
-    "data": "dataset",
-    "data.name": "dataset",
-    "model.name": "model",
-    "training.loss.name": "loss",
-    "training.optimizer.name": "optimizer",
-    "training.schedule.name": "schedule",
-}
 MOST_NAMED = 7
 """Beyond this many levels, colours are taken from a continuous scale."""
 
@@ -41,13 +34,14 @@ def choose_hue(source: Source) -> Hue | None:
     """Batch size if it varies, else the first swept hyperparameter that does, else None."""
     for column in varied_columns(source):
         values = source.rows(distinct_values(column))["value"]
-        return Hue(column, column.replace("_", " "), tuple(map(level_text, values)))
+        levels = tuple(dict.fromkeys(map(level_text, values)))
+        return Hue(column, column.replace("_", " "), levels)
     return None
 
 
 def varied_columns(source: Source) -> tuple[str, ...]:
     """The columns of the hyperparameters that the study varies."""
-    columns = dict.fromkeys(("batch_size", *_swept_columns(source.study)))
+    columns = dict.fromkeys(("batch_size", *swept_columns(source.study).values()))
     return tuple(
         column
         for column in columns
@@ -56,14 +50,17 @@ def varied_columns(source: Source) -> tuple[str, ...]:
 
 
 def level_text(value: Any) -> str:
-    """A hyperparameter's value as it reads in a legend; ``none`` where it does not apply."""
+    """A hyperparameter's value as it reads in a legend; ``none`` where it does not apply.
+
+    Different numbers have different texts.
+    """
     if value is None:
         return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    return short if float(short := f"{value:g}") == value else repr(value)
 
 
-def _swept_columns(study: Mapping[str, Any]) -> Iterator[str]:
-    for axis in design_axes(study):
-        for path in axis.paths:
-            yield _COLUMN_OF.get(path, path.rpartition(".")[2])
-            yield path.replace(".", "_")
+def swept_columns(study: Mapping[str, Any]) -> dict[str, str]:
+    """Dotted path → its column, for every path that a stored study sweeps."""
+    return path_columns(path for axis in design_axes(study) for path in axis.paths)

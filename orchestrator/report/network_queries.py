@@ -83,11 +83,12 @@ TEST_EXAMPLES = Query(
 
 MEASURE_COLUMNS = Query(
     "measure_columns",
-    "the columns of wide that could rank networks: not of the test split, and with a direction",
+    "the columns of wide that could rank networks: not of the test split, and not neutral; those "
+    "of functions of the user's own are in no catalog and have no direction",
     # Several variants can share a column: an exact trace and an estimate of it.
-    "SELECT DISTINCT column_name, family, direction\n"
-    "FROM parts.wide_columns JOIN measure_catalog USING (measure)\n"
-    "WHERE split IS DISTINCT FROM 'test' AND direction <> 'neutral'\n"
+    "SELECT DISTINCT column_name, coalesce(family, 'own') AS family, direction\n"
+    "FROM parts.wide_columns LEFT JOIN measure_catalog USING (measure)\n"
+    "WHERE split IS DISTINCT FROM 'test' AND direction IS DISTINCT FROM 'neutral'\n"
     "ORDER BY family <> 'margin', family <> 'flatness', family, column_name",
 )
 

@@ -41,11 +41,13 @@ class Predictor:
         column: Its column in ``wide``.
         family: Its family in the catalog.
         sign: +1 if higher values should go with larger gaps, −1 if with smaller ones.
+        directed: Whether either is expected of it; ``sign`` is +1 where not.
     """
 
     column: str
     family: str
     sign: int
+    directed: bool = True
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,11 @@ def trained_networks(source: Source) -> Trained:
     """Read them, and find out what can rank them.
 
     Measures on the test split say little of generalization and are left out, as are those that
-    the catalog gives no direction.
+    the catalog calls neutral. The user's own functions are in no catalog: nothing is expected of
+    their values, which are shown nevertheless.
     """
     known = [
-        Predictor(column, family, -1 if direction == "higher" else 1)
+        Predictor(column, family, -1 if direction == "higher" else 1, direction is not None)
         for column, family, direction in source.rows(MEASURE_COLUMNS).tuples()
         if source.has(column)
     ]
@@ -162,7 +165,7 @@ def as_tau(correlation: float) -> float:
 
 def _varies(values: FloatArray) -> bool:
     finite = values[np.isfinite(values)]
-    return len(finite) >= FEWEST_NETWORKS and float(np.ptp(finite)) > 0
+    return len(finite) >= FEWEST_NETWORKS and bool(finite.min() < finite.max())
 
 
 def _known(value: float) -> float | None:

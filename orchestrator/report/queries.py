@@ -251,8 +251,13 @@ STANDARD_ERRORS = Query(
 CATALOG = Query(
     "measures_taken",
     "the measures that were taken, with what the catalog says of them",
-    "SELECT measure, family, symbol, unit, direction, cost, citation\n"
-    "FROM measure_catalog WHERE measure IN (SELECT DISTINCT measure FROM measures)\n"
+    "SELECT measure, coalesce(family, 'own') AS family, symbol, unit, direction, cost, citation\n"
+    "FROM (\n"
+    "    SELECT DISTINCT measure FROM measures\n"
+    "    -- What failed is stored under its request's name.\n"
+    "    WHERE status IN ('ok', 'nonfinite')\n"
+    "        OR measure IN (SELECT measure FROM measure_catalog)\n"
+    ") LEFT JOIN measure_catalog USING (measure)\n"
     "ORDER BY family, measure",
 )
 

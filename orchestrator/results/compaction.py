@@ -17,6 +17,7 @@ from typing import Any
 
 import duckdb
 
+from orchestrator.errors import error_text
 from orchestrator.results.atomic import TEMPORARY_SUFFIX, replacing, sync_directory
 from orchestrator.results.database import connect_to_parts
 from orchestrator.results.folder import ResultsFolder
@@ -89,7 +90,7 @@ def compact(path: Result, *, least_parts: int = 2) -> list[Compacted]:
                     if len(parts[table]) >= max(least_parts, 2)
                 ]
             except duckdb.IOException as error:
-                raise refused(folder.path, str(error).partition("\n")[0]) from error
+                raise refused(folder.path, error_text(error).splitlines()[0]) from error
     return [compacted for compacted in done if compacted is not None]
 
 

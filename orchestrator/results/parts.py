@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.errors import FilesGoneError, ResultsError
+from orchestrator.errors import FilesGoneError, ResultsError, error_text
 from orchestrator.results.atomic import SETTLED_NANOSECONDS
 from orchestrator.results.place import Place, compaction_number, is_part_name
 from orchestrator.results.schema import TABLES, table_schema
@@ -247,7 +247,7 @@ def _damage(source: Path | bytes, place: Place, columns: _Columns) -> str:
     except Exception as error:  # Whatever a parser makes of bytes that nobody wrote.
         if isinstance(error, OSError) and error.errno is not None:
             raise  # The disk's, not the file's.
-        return f"it cannot be read: {str(error).partition(chr(10))[0] or type(error).__name__}"
+        return f"it cannot be read: {error_text(error).splitlines()[0]}"
     return "" if columns.fit(names) else "its columns are not those of the table"
 
 

@@ -109,7 +109,7 @@ _SCHEMAS = {
         _fields("""
             condition_id! str  trial_id! str  other_trial_id! str  checkpoint_id! str
             other_checkpoint_id! str  split! str  quantity! str  barrier float  alpha floats
-            value floats  written_at! time
+            value floats  reason str  written_at! time
         """)
     ),
     "trust_checks": pa.schema(

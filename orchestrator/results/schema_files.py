@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.errors import ResultsError
+from orchestrator.errors import ResultsError, error_text
 from orchestrator.results.atomic import replacing
 from orchestrator.results.place import Place
 from orchestrator.results.schema import (
@@ -123,7 +123,7 @@ class SchemaFiles:
             schema = pq.read_schema(pa.BufferReader(content))
             version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
         except Exception as error:  # Whatever a parser makes of bytes that nobody wrote.
-            raise _damaged(path, str(error).partition("\n")[0] or type(error).__name__) from error
+            raise _damaged(path, error_text(error).splitlines()[0]) from error
         if version > SCHEMA_VERSION:
             raise ResultsError(
                 f"{self._path}: results of schema version {version}, "

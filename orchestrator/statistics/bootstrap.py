@@ -166,8 +166,13 @@ def _logarithm(values: FloatArray) -> FloatArray:
     return np.log(np.maximum(values, np.finfo(np.float64).tiny))
 
 
+def _exponential(values: FloatArray) -> FloatArray:
+    with np.errstate(over="ignore"):  # The end of an interval that reaches beyond all numbers.
+        return np.exp(values)
+
+
 LINEAR = Scale(np.array, np.array)
-LOGARITHMIC = Scale(_logarithm, np.exp)
+LOGARITHMIC = Scale(_logarithm, _exponential)
 
 
 def student_interval(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from orchestrator.statistics.bootstrap import Groups, as_floats
 from orchestrator.statistics.estimate import Estimate, FloatArray, all_finite
+from orchestrator.statistics.magnitude import usual
 from orchestrator.statistics.resampling import (
     DEFAULT,
     Resampled,
@@ -95,7 +96,7 @@ def within_pearson(
     inner = groups.select(kept)
     _, condition = np.unique(inner.condition[inner.trial], return_inverse=True)
     left = columns[kept]
-    for index, column in enumerate(left.T):
+    for index, column in enumerate(map(usual, left.T)):
         sums = np.bincount(condition, weights=column)
         left[:, index] = column - (sums / np.bincount(condition))[condition]
     estimate = pearson(left[:, 0], left[:, 1], inner, resampling)

@@ -17,6 +17,7 @@ from scipy import optimize, special, stats
 
 from orchestrator.statistics.bootstrap import LEVEL, Groups, as_floats
 from orchestrator.statistics.estimate import Estimate, FloatArray, IntArray, all_finite
+from orchestrator.statistics.magnitude import usual
 from orchestrator.statistics.variance import level_codes
 
 _LARGEST_RATIO = 1e6
@@ -56,7 +57,7 @@ def factor_share(
     """
     column = as_floats(values)
     kept = all_finite(column)
-    inner, column = groups.select(kept), column[kept]
+    inner, column = groups.select(kept), usual(column[kept])
     labels = [label for label, keep in zip(factor, kept, strict=True) if keep]
     codes = _level_of_trial(level_codes(labels), inner)
     trials, excluded = inner.trials, int(np.sum(~kept))

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.statistics import magnitude
 from orchestrator.statistics.bootstrap import LINEAR, Groups, as_floats, why_no_interval
 from orchestrator.statistics.correlation import pearson
 from orchestrator.statistics.estimate import BoolArray, Estimate, FloatArray, all_finite
@@ -108,7 +109,9 @@ def intervention_effects(
         raise ValueError(f"no row of the reference {reference!r}, got {sorted(set(intervention))}")
     kept = all_finite(columns.T)
     excluded = int(np.sum(~kept))
-    table, inner = columns[:, kept], groups.select(kept)
+    # Shifts are told in standard deviations.
+    table = np.array([magnitude.usual(column) for column in columns[:, kept]])
+    inner = groups.select(kept)
     labels = np.array(intervention, dtype=object)[kept]
     names = [name for name in dict.fromkeys(intervention) if name != reference]
     spread = _spread(table, labels)

@@ -18,6 +18,7 @@ from orchestrator.statistics.bootstrap import (
 from orchestrator.statistics.curves import Curves, log_spaced
 from orchestrator.statistics.estimate import BoolArray, Estimate, FloatArray, IntArray
 from orchestrator.statistics.jackknife import jackknife_interval, jackknife_weights
+from orchestrator.statistics.magnitude import back, power_of_two
 from orchestrator.statistics.variance import level_codes, shares
 
 POINTS = 16
@@ -188,6 +189,8 @@ def compare_at_equal_updates(
         return None
     at = covered[1]
     found = curves.at(np.array([at]), trials)[:, 0]
+    power = power_of_two(found)
+    found = np.ldexp(found, -power)
     large = level_of[trials] == last
     weights = np.vstack([np.ones((1, inner.trials)), inner.weights(RESAMPLES, seed)])[:, trials]
 
@@ -205,8 +208,10 @@ def compare_at_equal_updates(
         ends = student_interval(float(difference[0]), difference[1:], freedom)
         reason = "" if ends[0] is not None else "too many resamples leave it undefined"
     n = len(trials)
-    estimate = Estimate(float(difference[0]), *ends, LEVEL, n, n, int(np.sum(~kept)), reason)
-    return EqualUpdates((float(first), float(last)), at, float(small[0]), estimate)
+    value_, low, high = (back(one, power) for one in (float(difference[0]), *ends))
+    estimate = Estimate(value_, low, high, LEVEL, n, n, int(np.sum(~kept)), reason)
+    smallest = float(np.ldexp(small[0], power))
+    return EqualUpdates((float(first), float(last)), at, smallest, estimate)
 
 
 def _strata(level: FloatArray | IntArray, condition: IntArray) -> list[IntArray]:

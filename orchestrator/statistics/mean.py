@@ -12,6 +12,7 @@ from orchestrator.statistics.bootstrap import (
     why_no_interval,
 )
 from orchestrator.statistics.estimate import Estimate, all_finite
+from orchestrator.statistics.magnitude import back, power_of_two
 from orchestrator.statistics.resampling import DEFAULT, Resampling
 
 
@@ -29,12 +30,16 @@ def mean(values: npt.ArrayLike, groups: Groups, resampling: Resampling = DEFAULT
     n, excluded, level = len(column), int(np.sum(~kept)), resampling.level
     if n == 0:
         return Estimate(None, None, None, level, 0, 0, excluded, "no finite value")
+    power = power_of_two(column)
+    column = np.ldexp(column, -power)
     value = float(np.mean(column))
+    whole = back(value, power)
     if reason := why_no_interval(inner):
-        return Estimate(value, None, None, level, n, inner.trials, excluded, reason)
+        return Estimate(whole, None, None, level, n, inner.trials, excluded, reason)
     weights = inner.weights(resampling.resamples, resampling.seed)
     # Differences from the mean, so that large values lose no digits.
     sums, rows = inner.sums(column - value), inner.sums(np.ones(n))
     resampled = value + (weights @ sums) / (weights @ rows)
     ends = student_interval(value, resampled, inner.degrees_of_freedom, level=level)
-    return Estimate(value, *ends, level, n, inner.trials, excluded)
+    low, high = (back(end, power) for end in ends)
+    return Estimate(whole, low, high, level, n, inner.trials, excluded)

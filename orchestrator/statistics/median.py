@@ -14,6 +14,7 @@ from orchestrator.statistics.bootstrap import (
     why_no_interval,
 )
 from orchestrator.statistics.estimate import Estimate, FloatArray, all_finite
+from orchestrator.statistics.magnitude import back, power_of_two
 from orchestrator.statistics.resampling import DEFAULT, Resampling
 
 _RESAMPLED_CELLS = 4_000_000
@@ -39,9 +40,12 @@ def median(
     n, excluded, level = len(column), int(np.sum(~kept)), resampling.level
     if n == 0:
         return Estimate(None, None, None, level, 0, 0, excluded, "no finite value")
+    power = power_of_two(column)
+    column = np.ldexp(column, -power)
     value = float(np.median(column))
+    whole = back(value, power)
     if reason := why_no_interval(inner):
-        return Estimate(value, None, None, level, n, inner.trials, excluded, reason)
+        return Estimate(whole, None, None, level, n, inner.trials, excluded, reason)
     order = np.argsort(column, kind="stable")
     ordered, trial = column[order], inner.trial[order]
     weights = inner.weights(resampling.resamples, resampling.seed)
@@ -53,7 +57,8 @@ def median(
         ]
     )
     ends = student_interval(value, resampled, inner.degrees_of_freedom, scale, level)
-    return Estimate(value, *ends, level, n, inner.trials, excluded)
+    low, high = (back(end, power) for end in ends)
+    return Estimate(whole, low, high, level, n, inner.trials, excluded)
 
 
 def _weighted_medians(ordered: FloatArray, weights: FloatArray) -> FloatArray:

@@ -18,7 +18,11 @@ from scipy import stats
 
 from orchestrator.statistics.bootstrap import LEVEL, as_floats
 from orchestrator.statistics.estimate import Estimate, FloatArray, all_finite
+from orchestrator.statistics.magnitude import back, power_of_two
 from orchestrator.statistics.variance import level_codes
+
+_LARGEST_RATIO = 1e100
+"""Of variances: the share of the smaller is no other number beyond."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def noise_ceiling(
     several = sizes[codes] > 1 if len(codes) else np.zeros(0, dtype=np.bool_)
     single = int(np.sum(sizes == 1))
     used, codes = column[kept][several], level_codes(codes[several].tolist())
+    power = power_of_two(used)
+    used = np.ldexp(used, -power)
     n, conditions = len(used), int(codes.max(initial=-1)) + 1
     excluded += int(np.sum(~several))
 
@@ -85,8 +91,8 @@ def noise_ceiling(
         degrees = conditions - 1, n - conditions
         tail = (1 - level) / 2
         ends = (
-            between / within / stats.f.ppf(1 - tail, *degrees),
-            between / within / stats.f.ppf(tail, *degrees),
+            min(between / within, _LARGEST_RATIO) / stats.f.ppf(1 - tail, *degrees),
+            min(between / within, _LARGEST_RATIO) / stats.f.ppf(tail, *degrees),
         )
         low, high = ((ratio - 1) / (ratio + size - 1) for ratio in ends)
     reliability = Estimate(float(value), float(low), float(high), level, n, n, excluded)
@@ -94,8 +100,8 @@ def noise_ceiling(
     return NoiseCeiling(
         reliability,
         Estimate(root, least, most, level, n, n, excluded),
-        sqrt(within),
-        sqrt(max(0.0, (between - within) / size)),
+        back(sqrt(within), power),
+        back(sqrt(max(0.0, (between - within) / size)), power),
         single,
     )
 
@@ -115,11 +121,13 @@ def measure_reliability(values: npt.ArrayLike, standard_errors: npt.ArrayLike) -
     kept = all_finite(column)
     if np.sum(kept) < 2:
         return None
-    spread = float(np.std(column[kept], ddof=1))
+    power = power_of_two(column[kept])
+    spread = float(np.std(np.ldexp(column[kept], -power), ddof=1))
     if spread == 0:
         return None
     # A ratio this large leaves a share of 0 anyway, and its square still is a number.
-    ratio = np.minimum(errors[kept] / spread, 1e9)
+    with np.errstate(over="ignore"):
+        ratio = np.minimum(np.ldexp(errors[kept], -power) / spread, 1e9)
     return float(np.clip(1 - np.mean(ratio**2), 0, 1))
 
 

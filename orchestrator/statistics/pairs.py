@@ -59,9 +59,12 @@ class Pairs:
 
     def constant(self, x: FloatArray, y: FloatArray) -> BoolArray:
         """Which groups have a single value of ``x`` or of ``y``, each of shape (points,)."""
+
+        def same(values: FloatArray) -> bool:
+            return bool(values.min() == values.max())
+
         return np.array(
-            [np.ptp(x[block]) == 0 or np.ptp(y[block]) == 0 for block in self.members],
-            dtype=np.bool_,
+            [same(x[block]) or same(y[block]) for block in self.members], dtype=np.bool_
         )
 
     def taus(

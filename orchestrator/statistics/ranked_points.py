@@ -10,6 +10,7 @@ import numpy as np
 from orchestrator.statistics.bootstrap import FEWEST_TRIALS, Groups, fisher
 from orchestrator.statistics.estimate import Estimate, FloatArray, IntArray
 from orchestrator.statistics.grid import Grid
+from orchestrator.statistics.magnitude import usual
 from orchestrator.statistics.pairs import Pairs
 from orchestrator.statistics.resampling import Resampling, with_resamples
 
@@ -54,7 +55,8 @@ class RankedPoints:
         member = np.eye(len(grid.conditions))[grid.condition]
         total = trial_weights @ member
         scale = np.where(total > 0, total, 1)
-        x, y = ((trial_weights * column) @ member / scale for column in columns)
+        # Ranks of means are the same in any unit.
+        x, y = ((trial_weights * usual(column)) @ member / scale for column in columns)
         weights, shares = total / member.sum(axis=0), np.ones((1, member.shape[1]))
         return cls(grid.conditions, x, y, weights, shares, groups, "trial", resampling.level)
 

@@ -25,6 +25,7 @@ from orchestrator.statistics.bootstrap import (
     why_no_interval,
 )
 from orchestrator.statistics.estimate import Estimate, FloatArray, all_finite
+from orchestrator.statistics.magnitude import usual
 
 _FEWEST_ROWS = 3
 _RESAMPLED_CELLS = 4_000_000
@@ -64,7 +65,7 @@ def correlation_estimate(
         finest: How close to ±1 a value of so many rows can be told from ±1.
     """
     kept = all_finite(columns.T)
-    table = columns[:, kept]
+    table = np.array([usual(column) for column in columns[:, kept]])
     n, excluded = table.shape[1], int(np.sum(~kept))
     rows = range(n)
     inner = Groups.of(rows, rows) if groups is None else groups.select(kept)

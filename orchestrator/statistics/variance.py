@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from orchestrator.statistics.estimate import FloatArray, IntArray
+from orchestrator.statistics.magnitude import usual
 
 
 def shares(
@@ -31,6 +32,7 @@ def shares(
         Shape (r,), at most 1, below 0 where levels differ less than by chance; NaN where nothing
         varies.
     """
+    values = usual(values)
     centred = values - values.mean()
     columns = values.shape[1]
     whole = _positive(weights.sum(axis=1))

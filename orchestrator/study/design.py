@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.study.columns import path_columns
 from orchestrator.study.sweep_options import RANDOM, axis_paths
 
 _WORDS = {
@@ -24,19 +25,16 @@ class DesignAxis:
 
     Attributes:
         paths: The dotted paths that a level sets together.
+        title: What the axis is called, by the columns of its paths: ``learning rate, width``.
         levels: How many levels there are.
         drawn: Whether the levels were drawn at random, independently of each other, from
             distributions that the study states; otherwise somebody chose them.
     """
 
     paths: tuple[str, ...]
+    title: str
     levels: int
     drawn: bool
-
-    @property
-    def title(self) -> str:
-        """What the axis is called: the last part of each path, as ``learning rate, width``."""
-        return ", ".join(path.rpartition(".")[2].replace("_", " ") for path in self.paths)
 
 
 def design_axes(study: Mapping[str, Any]) -> tuple[DesignAxis, ...]:
@@ -53,9 +51,17 @@ def design_axes(study: Mapping[str, Any]) -> tuple[DesignAxis, ...]:
     if RANDOM in sweep:
         search = sweep[RANDOM]
         paths = tuple(path for key in search["of"] for path in axis_paths(key))
-        found.append(DesignAxis(paths, search["conditions"], drawn=True))
-    listed = ((key, values) for key, values in sweep.items() if key != RANDOM)
-    return (*found, *(DesignAxis(axis_paths(key), len(values), False) for key, values in listed))
+        found.append((paths, search["conditions"], True))
+    for key, values in sweep.items():
+        if key != RANDOM:
+            found.append((axis_paths(key), len(values), False))
+    columns = path_columns(path for paths, *_ in found for path in paths)
+    return tuple(
+        DesignAxis(
+            paths, ", ".join(columns[path].replace("_", " ") for path in paths), levels, drawn
+        )
+        for paths, levels, drawn in found
+    )
 
 
 def conditions(study: Mapping[str, Any]) -> int:

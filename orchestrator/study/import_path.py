@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
-from orchestrator.errors import ImportPathError
+from orchestrator.errors import ImportPathError, named_error
 
 # What importing a user's module added, by the module: a process is reset between its users, and
 # Python imports a module only once.
@@ -69,7 +69,7 @@ def _import(name: str) -> Any:
         ) from error
     except Exception as error:
         raise ImportPathError(
-            f"{name!r}: importing {module_name} failed: {type(error).__name__}: {error}"
+            f"{name!r}: importing {module_name} failed: {named_error(error)}"
         ) from error
     for attribute in attributes.split("."):
         if not hasattr(target, attribute):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.random_streams import stream_seed
+from orchestrator.study.columns import STANDARD_COLUMNS, path_columns
 from orchestrator.study.options import CustomOptions
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.sweep import base_content, grid, with_values
@@ -122,48 +122,8 @@ def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
 
 def swept_columns(study: Study) -> dict[str, str]:
     """Dotted path → name of its column, for the swept paths that have no column already."""
-    extra = [path for path in study.sweep.paths if path not in _COLUMN_PATHS]
-    last = Counter(path.rpartition(".")[2] for path in extra)
-    taken = {*_COLUMN_PATHS.values(), *_RESERVED}
-    return {
-        path: name
-        if last[name := path.rpartition(".")[2]] == 1 and name not in taken
-        else path.replace(".", "_")
-        for path in extra
-    }
-
-
-_COLUMN_PATHS = {
-    "model": "model",
-    "model.name": "model",
-    "model.width": "width",
-    "model.depth": "depth",
-    "model.activation": "activation",
-    "model.normalization": "normalization",
-    "model.dropout": "dropout",
-    "data": "dataset",
-    "data.name": "dataset",
-    "data.train_size": "train_size",
-    "data.label_noise": "label_noise",
-    "training.loss": "loss",
-    "training.loss.name": "loss",
-    "training.loss.label_smoothing": "label_smoothing",
-    "training.optimizer": "optimizer",
-    "training.optimizer.name": "optimizer",
-    "training.batch_size": "batch_size",
-    "training.optimizer.learning_rate": "learning_rate",
-    "training.optimizer.momentum": "momentum",
-    "training.optimizer.weight_decay": "weight_decay",
-    "training.optimizer.rho": "rho",
-    "training.schedule": "schedule",
-    "training.schedule.name": "schedule",
-}
-_RESERVED = {
-    *("trial_id", "condition_id", "study", "seed", "status", "stop_reason", "error", "attempt"),
-    *("epochs", "updates", "examples_seen", "train_seconds", "evaluation_seconds"),
-    *("n_parameters", "params_json", "dataset_hash", "host", "device", "written_at"),
-    *("python_version", "torch_version", "orchestrator_version", "schema_version"),
-}
+    columns = path_columns(study.sweep.paths)
+    return {path: name for path, name in columns.items() if path not in STANDARD_COLUMNS}
 
 
 def _number(options: Any, name: str) -> Any:

@@ -22,7 +22,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from orchestrator.errors import ResultsError
+from orchestrator.errors import ResultsError, error_text
 from orchestrator.training.nested import put_together, take_apart
 from orchestrator.training.resume_state import ResumeState
 from orchestrator.training.stored_path import StoredPath
@@ -106,7 +106,7 @@ def read_snapshot(path: Path | str | StoredPath, sha256: str | None = None) -> d
     # KeyError: a type that PyTorch has not.
     except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ResultsError(
-            f"snapshot {path}: damaged, or no safetensors file: {error}",
+            f"snapshot {path}: damaged, or no safetensors file: {error_text(error)}",
             "delete it and run the study again",
         ) from error
 

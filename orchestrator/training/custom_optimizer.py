@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from orchestrator.errors import UserError
+from orchestrator.errors import UserError, named_error
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.training_options import CustomOptimizer
 from orchestrator.training.first_order import Gradient, Optimizer
@@ -36,7 +36,7 @@ class UserOptimizer(Optimizer):
         except Exception as error:
             given = ", ".join(["parameters", "lr", *options.arguments])
             raise UserError(
-                f"{where}: raised {type(error).__name__}: {error} (called with {given})"
+                f"{where}: raised {named_error(error)} (called with {given})"
             ) from error
         if not isinstance(made, torch.optim.Optimizer):
             raise UserError(

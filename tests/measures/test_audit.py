@@ -1,9 +1,15 @@
 """What must not matter, and which measures think that it does."""
 
+import math
+
 import pytest
 import torch
+from torch import nn
 
-from orchestrator.measures.audit import CHANGES, Audited, audit
+from orchestrator.cluster.auditing import audit_rows
+from orchestrator.cluster.backlog_reading import measure_versions
+from orchestrator.measures.audit import CHANGES, Audited, audit, relative_change
+from orchestrator.results import ResultsFolder, connect, write_part
 from orchestrator.study.spec import Study
 from tests.measures.cases import case
 
@@ -117,3 +123,44 @@ def test_values_that_are_not_finite_are_rows_with_a_reason():
     assert (missing.status, missing.relative_change) == ("nonfinite", None)
     assert "initial_state" in missing.reason
     assert rows["weight_norm"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("name", "inapplicable"),
+    [
+        ("mlp_tanh", {"layer_rescaling"}),
+        ("linear", {"layer_rescaling", "unit_permutation"}),
+        ("diverged", {"layer_rescaling", "unit_permutation", "logit_scale"}),
+    ],
+)
+def test_whatever_is_not_ok_has_a_reason_and_can_be_stored(tmp_path, name, inapplicable):
+    chosen = case("mlp_without_bias")
+    inputs, classes = math.prod(chosen.dataset().input_shape), chosen.dataset().classes
+    models = {
+        "mlp_tanh": lambda: nn.Sequential(
+            nn.Flatten(), nn.Linear(inputs, 4), nn.Tanh(), nn.Linear(4, classes)
+        ),
+        "linear": lambda: nn.Sequential(nn.Flatten(), nn.Linear(inputs, classes)),
+        "diverged": chosen.model,
+    }
+    model = models[name]()
+    if name == "diverged":
+        next(model.parameters()).data.fill_(math.nan)
+    audited = Audited(model, chosen.dataset(), chosen.loss)
+    found = list(audit(audited, STUDY.requests))
+    assert {row.change for row in found if row.status == "not_applicable"} == inapplicable
+    assert all(row.reason for row in found if row.status != "ok")
+    checkpoint = {"trial_id": "t", "checkpoint_id": "t-1"}
+    rows = audit_rows(found, checkpoint, measure_versions(STUDY))
+    folder = ResultsFolder.create(tmp_path / "r", STUDY.model_dump_json(), "", {}, "")
+    write_part(folder, "audit", rows, "t-1")
+    with connect(folder) as database:
+        changes = database.sql("SELECT DISTINCT change FROM audit").fetchall()
+    assert {change for (change,) in changes} == set(CHANGES)
+
+
+def test_changes_are_relative_to_the_larger_magnitude():
+    assert relative_change(1.5e308, -1.5e308) == 2
+    assert relative_change(5e-324, 0.0) == 1
+    assert relative_change(3.0, 4.0) == relative_change(4.0, 3.0) == 0.25
+    assert relative_change(0.0, -0.0) == 0

@@ -96,8 +96,12 @@ def simulate(
     epochs: Sequence[int] = EPOCHS,
     change: Change | None = None,
     provenance: dict[str, Any] | None = None,
+    swept: dict[str, type] | None = None,
 ) -> Path:
-    """Write a results folder; ``change`` may spoil its rows before they are written."""
+    """Write a results folder; ``change`` may spoil its rows before they are written.
+
+    ``swept`` are the columns of trials that it adds, with their types.
+    """
     content = study or study_content()
     rows: Rows = {"trials": [], "epochs": [], "checkpoints": [], "measures": []}
     grid = itertools.product(batch_sizes, learning_rates, range(seeds))
@@ -113,6 +117,7 @@ def simulate(
         f"study: {content['study']}\n",
         provenance or PROVENANCE,
         "",
+        swept=swept,
     )
     names = ("measure", "family", "symbol", "unit", "direction", "citation")
     catalog = [{**dict(zip(names, row, strict=True)), "cost": "1 F"} for row in CATALOG]

@@ -44,6 +44,28 @@ def test_every_claim_has_each_studys_verdict_and_number(comparison, simulated, o
                 assert name not in compared.explanations
 
 
+def test_claims_of_one_name_and_different_statistics_stay_apart(tmp_path):
+    claims = [
+        {
+            **{"name": "mine", "statement": "Margins go with gaps", "statistic": statistic},
+            **{"x": "margin_mean", "y": "loss_gap", "above": 0},
+        }
+        for statistic in ("pearson", "kendall")
+    ]
+    paths = [
+        simulate(tmp_path / study, study=study_content(study=study, claims=[claim]))
+        for study, claim in zip("ab", claims, strict=True)
+    ]
+    compared = compare(paths).claims
+    assert [claim.name for claim in compared] == ["mine", "mine"]
+    assert [claim.anchor for claim in compared] == ["claim-mine", "claim-mine-2"]
+    assert len({claim.statistic for claim in compared}) == 2
+    (one, other), (a, b) = compared, ({row[0]: row for row in c.table.rows} for c in compared)
+    assert (a["b"][1], b["a"][1]) == ("another claim", "another claim")
+    assert (list(one.explanations), list(other.explanations)) == (["a"], ["b"])
+    assert a["a"][2] != b["b"][2]
+
+
 def test_only_hyperparameters_that_differ_are_shown(comparison):
     assert comparison.differing.columns == ("hyperparameter", "simulated", "other")
     assert comparison.differing.rows == (("learning_rate", "0.05", "0.1"),)

@@ -44,6 +44,17 @@ def test_networks_of_one_kind_differ_by_their_options():
     assert grid_axes(study, params) == {"model": ("64", "256")}
 
 
+def test_axes_whose_paths_end_alike_stay_apart():
+    study = {"sweep": {"model.seed": [0, 1], "data.seed": [0, 1]}}
+    params = [
+        json.dumps({"model": {"seed": a}, "data": {"seed": b}}) for a in (0, 1) for b in (0, 1)
+    ]
+    assert grid_axes(study, params) == {
+        "model seed": ("0", "0", "1", "1"),
+        "data seed": ("0", "1", "0", "1"),
+    }
+
+
 def test_what_does_not_vary_is_no_axis():
     study = {"sweep": {"training.batch_size": [32, 64]}}
     assert grid_axes(study, [network(), network()]) == {}

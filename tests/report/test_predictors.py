@@ -7,6 +7,7 @@ from scipy import stats
 from orchestrator.report.figures.environments import environments_figure
 from orchestrator.report.figures.granulated import granulated_figure
 from orchestrator.report.predictors import GAPS, as_tau, ceilings, rank, trained_networks
+from orchestrator.report.queries import CATALOG
 from orchestrator.report.source import open_source
 from tests.report.simulated import simulate, study_content
 
@@ -28,6 +29,26 @@ def test_one_row_a_trained_network_with_every_measure_that_varies(trained):
     assert trained.more == 0
     assert list(trained.axes) == ["batch size"]
     assert sorted(set(trained.axes["batch size"])) == ["1024", "16", "256", "64"]
+
+
+def test_values_of_ones_own_functions_are_shown_though_no_catalog_has_them(tmp_path):
+    def own(rows):
+        rows["measures"] = [
+            {**row, "measure": "mine", "split": None} if row["measure"] == "weight_norm" else row
+            for row in rows["measures"]
+        ]
+
+    with open_source(simulate(tmp_path / "r", change=own)) as source:
+        trained = trained_networks(source)
+        (mine,) = (one for one in trained.predictors if one.column == "mine")
+        assert (mine.family, mine.sign, mine.directed) == ("own", 1, False)
+        assert "mine" in {one.predictor.column for one in rank(trained)}
+        figure = granulated_figure(trained)
+        assert "No order is expected of mine: signs are as found." in figure.caption
+        assert "mine" in {row[0] for row in figure.table.rows}
+        # Nothing can be the wrong way round where no way is expected.
+        assert "mine" not in {row[0] for row in environments_figure(source, trained).table.rows}
+        assert ("mine", "own") in [row[:2] for row in source.rows(CATALOG).tuples()]
 
 
 def test_ranks_with_p_values_adjusted_for_all_of_them(trained):

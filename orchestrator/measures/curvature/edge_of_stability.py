@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf, nan
 
+from orchestrator.errors import error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_spectrum import eigenvalue, spectrum_run
@@ -100,7 +101,7 @@ class EdgeOfStability(Measure):
         try:
             largest = eigenvalue(spectrum_run(context, self.options), EDGE, 0)
         except FloatingPointError as error:
-            yield Value(EDGE, nan, reason=str(error))
+            yield Value(EDGE, nan, reason=error_text(error))
         else:
             ratio = (largest.value + rule.weight_decay) / threshold
             yield Value(EDGE, ratio, variant=largest.variant, reason=largest.reason)

@@ -10,7 +10,7 @@ from sys import float_info
 
 import torch
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_krylov import (
@@ -115,8 +115,8 @@ class HessianSpectralDensity(Measure):
             )
         except FloatingPointError as error:
             for name in (*map(moment_name, orders), EFFECTIVE_RANK):
-                yield Value(name, nan, reason=str(error))
-            yield Curve(DENSITY, [nan], [nan], reason=str(error))
+                yield Value(name, nan, reason=error_text(error))
+            yield Curve(DENSITY, [nan], [nan], reason=error_text(error))
             return
         unit = unit_of(node for q in quadratures for node in q.nodes.tolist())
         for order in orders:

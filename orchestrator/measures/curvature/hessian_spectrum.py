@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from math import nan
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.hessian_krylov import shared_krylov_space
@@ -72,7 +72,7 @@ class HessianSpectrum(Measure):
             run = spectrum_run(context, self.options)
         except FloatingPointError as error:
             for name in [*names, *[RATIO] * (top > 1)]:
-                yield Value(name, nan, reason=str(error))
+                yield Value(name, nan, reason=error_text(error))
             return
         for name, index in zip(names, [*range(count), -1], strict=True):
             yield eigenvalue(run, name, index)

@@ -34,6 +34,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from orchestrator.errors import error_text
 from orchestrator.measures.curvature.piecewise_rules import (
     FUNCTION_RULES,
     MODULE_RULES,
@@ -214,4 +215,4 @@ def _is_shape(node: fx.Node) -> bool:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return error_text(error).splitlines()[0]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.data.dataset import Split
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Direction, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.margins.calibration import calibration
@@ -230,7 +230,7 @@ def normalized_margins(
     try:
         divisor = find(context)
     except MeasureError as error:
-        return torch.full_like(raw, nan), str(error)
+        return torch.full_like(raw, nan), error_text(error)
     if isinf(divisor) or divisor == 0:
         # An infinite product would turn every margin into a harmless looking 0.
         return torch.full_like(raw, nan), f"{what} is {divisor}"
@@ -241,7 +241,7 @@ def _calibrated(context: MeasureContext, split: Split, raw: Tensor) -> tuple[Ten
     try:
         found = calibration(context)
     except MeasureError as error:
-        return torch.full_like(raw, nan), str(error)
+        return torch.full_like(raw, nan), error_text(error)
     return (raw if split == "train" else raw[found.others]) / found.temperature, None
 
 
@@ -251,5 +251,5 @@ def _temperature(context: MeasureContext) -> Value:
     try:
         found = calibration(context).temperature
     except MeasureError as error:
-        return Value(name, nan, split="test", n_examples=fitted_on, reason=str(error))
+        return Value(name, nan, split="test", n_examples=fitted_on, reason=error_text(error))
     return Value(name, found, split="test", n_examples=fitted_on)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.data.dataset import Split
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.margins.output_margins import margins
@@ -140,7 +140,7 @@ class MarginPopulationMinimum(Measure):
                 found = self._of(context, split)
             except MeasureError as error:
                 for entry in self.entries:
-                    yield value(entry.measure, nan, reason=str(error))
+                    yield value(entry.measure, nan, reason=error_text(error))
                 continue
             reason = f"the tail of {found.tail} margins shows no end"
             numbers = (found.value, found.low, found.high)

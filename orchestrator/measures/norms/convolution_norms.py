@@ -9,7 +9,7 @@ from math import isfinite, nan
 import torch
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.norms.layer_factors import matrix_layers
@@ -101,7 +101,7 @@ class ConvolutionNorms(Measure):
                 if isinstance(layer.module, _ConvNd)
             ]
         except MeasureError as error:
-            yield Value("convolution_norm", nan, split=None, reason=str(error))
+            yield Value("convolution_norm", nan, split=None, reason=error_text(error))
             return
         if not layers:
             reason = "the network has no convolutions"
@@ -112,7 +112,7 @@ class ConvolutionNorms(Measure):
             try:
                 yield _value(number, "circular", circular_norm(module, factor.input_shape))
             except MeasureError as error:
-                yield _value(number, "circular", nan, str(error))
+                yield _value(number, "circular", nan, error_text(error))
 
 
 def _value(number: int, kind: str, norm: float, reason: str | None = None) -> Value:

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor, nn
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.margins.output_margins import margins, summarize
@@ -112,7 +112,9 @@ def jiang_norms(context: MeasureContext) -> dict[str, _Quantity]:
     try:
         factors, layers = layer_factors(context), matrix_layers(context)
     except MeasureError as error:
-        found: dict[str, _Quantity] = dict.fromkeys((name for name, _, _ in ROWS), str(error))
+        found: dict[str, _Quantity] = dict.fromkeys(
+            (name for name, _, _ in ROWS), error_text(error)
+        )
         found["inverse_squared_margin"] = _exp(_minus(0.0, log_margin, 2))
         found["path_norm_over_margin"] = _path(context, log_margin)
         return found
@@ -161,7 +163,7 @@ def _log_margin(context: MeasureContext) -> _Quantity:
     try:
         raw = margins(context.logits("train"), context.labels("train"))
     except MeasureError as error:
-        return str(error)
+        return error_text(error)
     p10 = summarize(raw)["p10"]
     if p10 > 0:
         return log(p10)
@@ -172,7 +174,7 @@ def _path(context: MeasureContext, log_margin: _Quantity) -> _Quantity:
     try:
         return _exp(_minus(_log(path_norm(context)), log_margin, 1))
     except MeasureError as error:
-        return str(error)
+        return error_text(error)
 
 
 def _norms_of_change(layer: WeightLayer) -> tuple[float, float] | None:

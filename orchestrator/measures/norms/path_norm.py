@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.exact_trace import proof
@@ -86,7 +86,7 @@ class PathNorm(Measure):
         try:
             value = path_norm(context)
         except MeasureError as error:
-            yield Value("path_norm", nan, split=None, reason=str(error))
+            yield Value("path_norm", nan, split=None, reason=error_text(error))
             return
         reason = None if isfinite(value) else "the sum over paths overflows or has no value"
         yield Value("path_norm", value, split=None, reason=reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import isfinite, nan, prod
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.norms.layer_factors import WeightLayer, matrix_layers, spectral_product
@@ -76,7 +76,7 @@ class SpectralComplexity(Measure):
         try:
             value = spectral_complexity(context)
         except MeasureError as error:
-            yield Value("spectral_complexity", nan, split=None, reason=str(error))
+            yield Value("spectral_complexity", nan, split=None, reason=error_text(error))
             return
         reason = None if isfinite(value) else "a layer's weights are all zero or not finite"
         yield Value("spectral_complexity", value, split=None, reason=reason)

@@ -8,7 +8,7 @@ from math import isfinite, nan
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.norms.layer_factors import LayerFactor, layer_factors
@@ -70,7 +70,7 @@ class StableRank(Measure):
         try:
             ranks = stable_ranks(context)
         except MeasureError as error:
-            yield Value("stable_rank", nan, split=None, reason=str(error))
+            yield Value("stable_rank", nan, split=None, reason=error_text(error))
             return
         yield _value(sum(ranks), "")
         for number, rank in enumerate(ranks, start=1):

@@ -7,7 +7,7 @@ from math import nan
 
 import torch
 
-from orchestrator.errors import MeasureError
+from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.norms.layer_factors import frobenius_product, spectral_product
@@ -122,4 +122,4 @@ class Norms(Measure):
             try:
                 yield Value(name, norm(context), split=None)
             except MeasureError as error:
-                yield Value(name, nan, split=None, reason=str(error))
+                yield Value(name, nan, split=None, reason=error_text(error))

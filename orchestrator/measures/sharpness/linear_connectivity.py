@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -74,6 +75,20 @@ def barrier(alphas: tuple[float, ...], values: tuple[float, ...]) -> float:
         for alpha, value in zip(alphas[1:-1], values[1:-1], strict=True)
     ]
     return torch.tensor(excess, dtype=torch.float64).max().item()
+
+
+def why_no_barrier(alphas: tuple[float, ...], values: tuple[float, ...]) -> str | None:
+    """Why there is no finite ``barrier``, or None if there is one.
+
+    >>> why_no_barrier((0.0, 0.5, 1.0), (1.0, float("nan"), 2.0))
+    'not finite at 1 of 3 points, first at alpha=0.5'
+    """
+    if isfinite(barrier(alphas, values)):
+        return None
+    bad = [alpha for alpha, value in zip(alphas, values, strict=True) if not isfinite(value)]
+    if not bad:
+        return "differences of these values overflow"
+    return f"not finite at {len(bad)} of {len(alphas)} points, first at alpha={bad[0]:g}"
 
 
 def linear_connectivity(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 import torch
 
 from orchestrator.data.dataset import Dataset
-from orchestrator.errors import ModelError
+from orchestrator.errors import ModelError, named_error
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.memory import is_out_of_memory
 from orchestrator.measures.trust.derivatives import input_gradients, parameter_gradients
@@ -86,7 +86,7 @@ def _attempted(check: Check, subject: Subject) -> Finding:
     try:
         return _OF_MEASURES[check](subject)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        reason = named_error(error).splitlines()[0]
         status = "undecided" if is_out_of_memory(error) else "failed"
         return Finding(check, status, f"raised {reason}")  # type: ignore[arg-type]
 
@@ -118,7 +118,7 @@ def network_findings(
             for finding in training_findings(config, dataset, device):
                 found[finding.check] = finding
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        reason = named_error(error).splitlines()[0]
         for check in SPOILS_TRAINING - found.keys():
             found[check] = Finding(check, "undecided", f"raised {reason}")
     if not any(finding.spoils_training for finding in found.values()):
@@ -139,7 +139,7 @@ def network_findings(
                 examples_per_pass=settings.examples_per_pass,
             )
         except Exception as error:
-            reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+            reason = named_error(error).splitlines()[0]
             made = {check: Finding(check, "undecided", f"raised {reason}") for check in checks}
         else:
             made = dict(context_findings(context, checks))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from orchestrator.errors import named_error
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.network import WrongPrecision
 from orchestrator.measures.trust.finding import Finding
@@ -49,10 +50,11 @@ def measuring_precision(subject: Subject) -> Finding:
         error = subject.raised
         if isinstance(error, WrongPrecision):
             return Finding("measuring_precision", "failed", error.message, error.hint)
+        raised = "an error" if error is None else named_error(error).splitlines()[0]
         return Finding(
             "measuring_precision",
             "failed",
-            f"in {wanted} the network raises {type(error).__name__}: {_first_line(error)}",
+            f"in {wanted} the network raises {raised}",
         )
     other = torch.float32 if context.dtype == torch.float64 else torch.float64
     if not same_pass(logits, context.logits("train")):
@@ -179,7 +181,3 @@ def _largest_difference(one: Tensor, other: Tensor) -> float:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _first_line(error: BaseException | None) -> str:
-    return (str(error).strip() or "no reason given").splitlines()[0]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset
 from orchestrator.data.stratification import stratified_order
+from orchestrator.errors import named_error
 from orchestrator.measures.context import MeasureContext
 from orchestrator.models.shared_tensors import copy_with_ties
 from orchestrator.random_streams import stream_seed
@@ -77,7 +78,7 @@ class Subject:
             try:
                 seen = inputs_pass(double)
             except Exception as error:
-                reason = f"it does not run in float64: {type(error).__name__}: {error}"
+                reason = f"it does not run in float64: {named_error(error)}"
                 return cls(dataset, measured, logits, raised, None, reason.partition("\n")[0])
         if seen is not None and seen.dtype != torch.float64:
             reason = f"its logits are {str(seen.dtype).removeprefix('torch.')} in float64, too"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset
-from orchestrator.errors import ImportPathError, ModelError, UserError
+from orchestrator.errors import ImportPathError, ModelError, UserError, named_error
 from orchestrator.measures.trust.finding import Finding
 from orchestrator.measures.trust.fit import random_state_kept
 from orchestrator.measures.trust.passes import same, same_pass
@@ -169,7 +169,7 @@ def _state_restores(config: TrialConfig, learner: Learner, small: Dataset) -> Fi
     except ModelError as error:
         return failed(error.message)
     except Exception as error:
-        return failed(f"raised {type(error).__name__}: {error}")
+        return failed(f"raised {named_error(error)}")
     trained = _logits(learner.model, small.train_x)
     for network, what in ((rebuilt, "newly built network"), (copied, "deep copy of it")):
         if not same_pass(trained, _logits(network, small.train_x)):

@@ -7,12 +7,12 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import logarithmic
 from orchestrator.report.figures.theme import (
     INK,
     OKABE_ITO,
     WIDE,
     data,
-    log_axis,
     themed,
 )
 from orchestrator.report.queries import MEASURE_COST, TRAINING_COST
@@ -82,11 +82,12 @@ def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
             alt.Tooltip("n:Q", title="number", format=",d"),
         ],
     )
+    seconds = logarithmic([row[end] for row in rows for end in ("low", "high")], 2, most=9)
     x = alt.X(
         "low:Q",
         title="seconds (logarithmic)",
-        scale=alt.Scale(type="log", nice=False, padding=20),
-        axis=log_axis([row[end] for row in rows for end in ("low", "high")], most=9),
+        scale=seconds.scale(),
+        axis=seconds.axis(),
     )
     spread = base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=x, x2="high:Q")
     shape = alt.Shape(

@@ -17,6 +17,7 @@ from orchestrator.report.coverage_queries import (
     set_apart,
 )
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import counts
 from orchestrator.report.figures.theme import INK, OKABE_ITO, WIDE, data, themed
 from orchestrator.report.hue import Hue, level_text, varied_columns
 from orchestrator.report.progress import read_progress
@@ -132,6 +133,7 @@ def _panel(
     counted_in, down, legend = titles
     rows = list(dict.fromkeys(row for row, *_ in parts))
     most = max(sum(count for row, _, count in parts if row == one) for one in rows)
+    span = counts(most)
     records = list(_segments(parts, rows, order, most))
     used = [outcome for outcome in order if outcome in {record["outcome"] for record in records}]
     colours = dict(zip(order, (OKABE_ITO[n] for n in (2, 1, 0, 3, 5, 6)), strict=False))
@@ -146,8 +148,8 @@ def _panel(
         x=alt.X(
             "from:Q",
             title=counted_in,
-            scale=alt.Scale(domain=[0, most], nice=False),
-            axis=alt.Axis(format=",d", tickMinStep=1),
+            scale=span.scale(),
+            axis=span.axis(),
         ),
         tooltip=[
             alt.Tooltip("row:N", title=down or "of"),

@@ -8,12 +8,12 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import CORRELATIONS
 from orchestrator.report.figures.theme import (
     INK,
     OKABE_ITO,
     SHAPES,
     WIDE,
-    correlation_axis,
     data,
     themed,
 )
@@ -144,7 +144,7 @@ def _chart(found: list[Found]) -> dict[str, Any]:
     ]
     pairs = list(dict.fromkeys(_pair(one[0], one[1]) for one in found))
     designs = list(_DESIGNS)
-    scale = alt.Scale(domain=[-1, 1], nice=False)
+    scale = CORRELATIONS.scale()
     base = alt.Chart(data(records)).encode(
         y=alt.Y(
             "pair:N",
@@ -175,7 +175,7 @@ def _chart(found: list[Found]) -> dict[str, Any]:
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=65, opacity=1).encode(
-        x=alt.X("tau:Q", title="Kendall’s τ_b", scale=scale, axis=correlation_axis()),
+        x=alt.X("tau:Q", title="Kendall’s τ_b", scale=scale, axis=CORRELATIONS.axis()),
         shape=alt.Shape(
             "design:N",
             title="networks compared",

@@ -8,6 +8,7 @@ import altair as alt
 import numpy as np
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import SHARES
 from orchestrator.report.figures.theme import OKABE_ITO, PANEL_HEIGHT, PANEL_WIDTH, data, themed
 from orchestrator.report.network_queries import TEST_EXAMPLES
 from orchestrator.report.predictors import GAPS, Predictor, Trained
@@ -29,14 +30,18 @@ def environments_figure(source: Source, trained: Trained) -> Figure:
     """Distribution of sign errors over environments, of a few measures, for both gaps."""
     queries = (trained.query, TEST_EXAMPLES)
     grid = trained.grid
-    if grid is None or not trained.predictors:
-        reason = "It needs a measure and trained networks that differ in a hyperparameter."
+    directed = [one for one in trained.predictors if one.directed]
+    if grid is None or not directed:
+        reason = (
+            "It needs a measure of which an order is expected, and trained networks that differ "
+            "in a hyperparameter."
+        )
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     (examples,) = source.rows(TEST_EXAMPLES)["examples"] or (None,)
     fewest = _fewest(trained)
     found = [
         (one, gap, _judge(trained, one, gap, grid, examples, fewest))
-        for one in trained.predictors
+        for one in directed
         for gap in GAPS
     ]
     if not any(judged.environments for *_, judged in found):
@@ -141,12 +146,16 @@ def _panel(found: list[Judged], gap: str, drawn: list[str]) -> Any:
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
             x=alt.X(
-                "error:Q", title="sign error at most", scale=alt.Scale(domain=[0, 1], nice=False)
+                "error:Q",
+                title="sign error at most",
+                scale=SHARES.scale(),
+                axis=SHARES.axis(),
             ),
             y=alt.Y(
                 "share:Q",
                 title="share of environments",
-                scale=alt.Scale(domain=[0, 1], nice=False),
+                scale=SHARES.scale(),
+                axis=SHARES.axis(),
             ),
             color=alt.Color(
                 "measure:N",

@@ -8,15 +8,13 @@ import altair as alt
 
 from orchestrator.report.figures.figure import Figure
 from orchestrator.report.figures.points import Points, collect_points, milestone_shape, tooltips
+from orchestrator.report.figures.scales import linear, logarithmic
 from orchestrator.report.figures.theme import (
     MARGIN_TITLE,
     TRACE_TITLE,
     WIDE,
     data,
     hue_color,
-    log_axis,
-    padded,
-    padded_log,
     themed,
 )
 from orchestrator.report.hue import Hue
@@ -65,16 +63,19 @@ def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
 
 
 def _chart(points: Points, hue: Hue | None) -> Any:
+    traces = logarithmic(points.column("hessian_trace"), most=10)
+    margins = linear(points.column("margin_mean"), most=9)
     x = alt.X(
         "hessian_trace:Q",
         title=f"{TRACE_TITLE[:-1]}; flatter to the left)",
-        scale=alt.Scale(type="log", domain=padded_log(points.column("hessian_trace")), nice=False),
-        axis=log_axis(points.column("hessian_trace"), most=10),
+        scale=traces.scale(),
+        axis=traces.axis(),
     )
     y = alt.Y(
         "margin_mean:Q",
         title=MARGIN_TITLE,
-        scale=alt.Scale(domain=padded(points.column("margin_mean")), nice=False),
+        scale=margins.scale(),
+        axis=margins.axis(),
     )
     faint = f"datum.train_error > {TRAIN_ERROR_THRESHOLD:g}"
     opacity: Any = alt.condition(faint, alt.value(0.3), alt.value(0.9))

@@ -8,6 +8,7 @@ import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
 from orchestrator.report.figures.points import Points, collect_points, tooltips
+from orchestrator.report.figures.scales import linear, logarithmic
 from orchestrator.report.figures.theme import (
     INK,
     MARGIN_TITLE,
@@ -16,9 +17,6 @@ from orchestrator.report.figures.theme import (
     TRACE_TITLE,
     hue_color,
     hue_shape,
-    log_axis,
-    padded,
-    padded_log,
     rounded,
     themed,
 )
@@ -106,20 +104,21 @@ def _chart(points: Points, measures: list[str], hue: Hue | None) -> dict[str, An
 
 def _panel(points: Points, measure: str, gap: str, hue: Hue | None, brush: Any) -> Any:
     values = points.column(measure)
-    if measure == "hessian_trace":
-        scale, axis = alt.Scale(type="log", domain=padded_log(values), nice=False), log_axis(values)
-    else:
-        scale, axis = alt.Scale(domain=padded(values), nice=False), alt.Axis(tickCount=5)
+    across = logarithmic(values) if measure == "hessian_trace" else linear(values)
+    up = linear(points.column(gap))
     marked = alt.when(brush)
     return (
         alt.Chart(alt.NamedData(_DATA), name=f"{measure}_{gap}")
         .mark_point(size=36, strokeWidth=1.5)
         .encode(
-            x=alt.X(f"{measure}:Q", title=_MEASURES[measure], scale=scale, axis=axis),
+            x=alt.X(
+                f"{measure}:Q", title=_MEASURES[measure], scale=across.scale(), axis=across.axis()
+            ),
             y=alt.Y(
                 f"{gap}:Q",
                 title=f"{_GAPS[gap]}, test − training",
-                scale=alt.Scale(domain=padded(points.column(gap)), nice=False),
+                scale=up.scale(),
+                axis=up.axis(),
             ),
             stroke=hue_color(hue, alt.Stroke),
             fill=hue_color(hue, alt.Fill),

@@ -53,9 +53,10 @@ def granulated_figure(trained: Trained) -> Figure:
             "alone. Here ψ is the mean of Kendall’s τ_a over groups of conditions that differ in "
             "that hyperparameter only, seeds averaged, and Ψ the mean of ψ over hyperparameters "
             "(arXiv:1912.02178). Signs are turned so that +1 is the expected order: larger margins "
-            f"with smaller gaps, more of anything else with larger ones.{missing} The table "
-            "adds K, the conditional mutual information of the same paper, beside its value for "
-            "shuffled measures: it cannot see the sign, and is not 0 by chance."
+            "with smaller gaps, more of anything else with larger ones."
+            f"{_undirected(trained)}{missing} The table adds K, the conditional mutual "
+            "information of the same paper, beside its value for shuffled measures: it cannot see "
+            "the sign, and is not 0 by chance."
         ),
         alternative=(
             f"Heat map of {counted(len(trained.predictors), 'measure')} by "
@@ -66,6 +67,11 @@ def granulated_figure(trained: Trained) -> Figure:
         table=_table([*cells, *_information(trained, grid)]),
         chart=_chart(cells),
     )
+
+
+def _undirected(trained: Trained) -> str:
+    names = [one.column for one in trained.predictors if not one.directed]
+    return f" No order is expected of {', '.join(names)}: signs are as found." if names else ""
 
 
 def _cells(trained: Trained, grid: Grid) -> list[Cell]:

@@ -9,6 +9,7 @@ import altair as alt
 import numpy as np
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import CORRELATIONS, linear, logarithmic
 from orchestrator.report.figures.theme import (
     INK,
     MARGIN_TITLE,
@@ -17,11 +18,7 @@ from orchestrator.report.figures.theme import (
     PANEL_WIDTH,
     SHAPES,
     TRACE_TITLE,
-    correlation_axis,
     data,
-    log_axis,
-    padded,
-    padded_log,
     themed,
 )
 from orchestrator.report.network_queries import by_intervention
@@ -127,7 +124,8 @@ def _points(rows: Rows, labels: list[str], scales: dict[str, Any]) -> Any:
         {"way": labels[row], "trace": float(trace[row]), "margin": float(margin[row])}
         for row in sorted(sorted(drawable, key=place)[:MOST_POINTS])
     ]
-    traces, margins = ([record[name] for record in records] for name in ("trace", "margin"))
+    traces = logarithmic(record["trace"] for record in records)
+    margins = linear(record["margin"] for record in records)
     return (
         alt.Chart(data(records))
         .mark_point(size=32, strokeWidth=1.5, opacity=0.8)
@@ -135,12 +133,10 @@ def _points(rows: Rows, labels: list[str], scales: dict[str, Any]) -> Any:
             x=alt.X(
                 "trace:Q",
                 title=TRACE_TITLE,
-                scale=alt.Scale(type="log", domain=padded_log(traces), nice=False),
-                axis=log_axis(traces),
+                scale=traces.scale(),
+                axis=traces.axis(),
             ),
-            y=alt.Y(
-                "margin:Q", title=MARGIN_TITLE, scale=alt.Scale(domain=padded(margins), nice=False)
-            ),
+            y=alt.Y("margin:Q", title=MARGIN_TITLE, scale=margins.scale(), axis=margins.axis()),
             tooltip=[
                 alt.Tooltip("way:N", title="training"),
                 alt.Tooltip("trace:Q", format=".3~g"),
@@ -160,7 +156,7 @@ def _correlations(correlations: list[Correlation], colours: list[str], shapes: l
     ]
     order = [name for name, _ in correlations]
     several = len(order) - 1
-    scale = alt.Scale(domain=[-1, 1], nice=False)
+    scale = CORRELATIONS.scale()
     base = alt.Chart(data(records)).encode(
         y=alt.Y(
             "way:N",
@@ -189,7 +185,7 @@ def _correlations(correlations: list[Correlation], colours: list[str], shapes: l
             "r:Q",
             title="Pearson’s r; lowest: all together",
             scale=scale,
-            axis=correlation_axis(),
+            axis=CORRELATIONS.axis(),
         ),
         shape=alt.Shape(
             "way:N",

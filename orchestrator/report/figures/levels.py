@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,15 @@ def by_level(rows: Rows, hue: Hue | None) -> Iterator[dict[str, Any]]:
         record["hue"] = level_text(level) if hue else ALL
         if hue is None or record["hue"] in hue.levels:
             yield record
+
+
+def finite(records: Iterable[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
+    """The records whose values of these names are all there and finite; means can overflow."""
+    return [
+        record
+        for record in records
+        if all(record[name] is not None and math.isfinite(record[name]) for name in names)
+    ]
 
 
 def levels_of(hue: Hue | None) -> tuple[str, ...]:

@@ -8,15 +8,14 @@ import altair as alt
 
 from orchestrator.report.curve_queries import choose_curves, loss_planes, loss_slices
 from orchestrator.report.figures.figure import Figure, Table, not_yet
-from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
+from orchestrator.report.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.report.figures.scales import Span, linear, logarithmic
 from orchestrator.report.figures.theme import (
     SHAPES,
     WIDE,
     data,
     hue_color,
     hue_shape,
-    log_axis,
-    padded_log,
     themed,
 )
 from orchestrator.report.hue import Hue
@@ -45,7 +44,8 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
     hue, left_out = narrowed(hue, len(SHAPES))
     query = loss_slices(chosen, hue)
     records = list(by_level(source.rows(query), hue))
-    positive = [record for record in records if record["low"] > 0]
+    usable = finite(records, "distance", "loss", "low", "high")
+    positive = [record for record in usable if record["low"] > 0]
     if not positive:
         reason = f"No final network has a {REQUEST} with a finite, positive loss."
         return Figure(_LINE_KEY, _LINE_TITLE, queries=(chosen.query, query), missing=reason)
@@ -54,7 +54,7 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
         "Training loss, logarithmic, at the final networks and at distances from them along one "
         "direction: median over networks, with a band from the lowest to the highest. A wider "
         f"valley is flatter. {_DIRECTION}",
-        f"Not drawn: {counted(lost, 'point')} where a loss is zero, which has no logarithm."
+        f"Not drawn: {counted(lost, 'point')} where a loss is not positive or not finite."
         if lost
         else "",
         left_out,
@@ -79,7 +79,8 @@ def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
         return Figure(_PLANE_KEY, _PLANE_TITLE, missing=reason)
     hue, left_out = narrowed(hue, _MOST_PANELS)
     query = loss_planes(chosen, hue)
-    records = [record for record in by_level(source.rows(query), hue) if record["loss"] > 0]
+    found = finite(by_level(source.rows(query), hue), "x", "y", "loss")
+    records = [record for record in found if record["loss"] > 0]
     if not records:
         reason = f"No final network has a {REQUEST} with a finite, positive loss."
         return Figure(_PLANE_KEY, _PLANE_TITLE, queries=(chosen.query, query), missing=reason)
@@ -103,11 +104,17 @@ def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
 
 
 def _line_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any]:
-    domain = padded_log([record[end] for record in records for end in ("low", "high")])
-    scale = alt.Scale(type="log", domain=domain, nice=False)
+    losses = logarithmic(record[end] for record in records for end in ("low", "high"))
+    distances = linear((record["distance"] for record in records), most=9)
+    scale, axis = losses.scale(), losses.axis()
     title = "training loss (logarithmic)"
     base = alt.Chart(data(records)).encode(
-        x=alt.X("distance:Q", title="distance, in lengths of the filters"),
+        x=alt.X(
+            "distance:Q",
+            title="distance, in lengths of the filters",
+            scale=distances.scale(),
+            axis=distances.axis(),
+        ),
         color=hue_color(hue),
         tooltip=[
             *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
@@ -118,9 +125,9 @@ def _line_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any
             alt.Tooltip("networks:Q"),
         ],
     )
-    y = alt.Y("loss:Q", title=title, scale=scale, axis=log_axis(domain))
+    y = alt.Y("loss:Q", title=title, scale=scale, axis=axis)
     band = base.mark_area(opacity=0.2).encode(
-        y=alt.Y("low:Q", title=title, scale=scale, axis=log_axis(domain)), y2="high:Q"
+        y=alt.Y("low:Q", title=title, scale=scale, axis=axis), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(y=y)
     dots = base.mark_point(filled=True, size=32, opacity=1).encode(y=y, shape=hue_shape(hue))
@@ -147,10 +154,9 @@ def _line_table(records: list[dict[str, Any]], hue: Hue | None) -> Table:
 
 
 def _plane_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any]:
-    losses = [record["loss"] for record in records]
-    scale = alt.Scale(type="log", scheme="viridis", domain=[min(losses), max(losses)], nice=False)
+    losses = logarithmic((record["loss"] for record in records), factor=1, most=5)
     panels = [
-        _plane(own, level_title(hue, level), scale)
+        _plane(own, level_title(hue, level), losses)
         for level in levels_of(hue)
         if (own := [record for record in records if record["hue"] == level])
     ]
@@ -159,7 +165,7 @@ def _plane_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, An
     )
 
 
-def _plane(records: list[dict[str, Any]], title: str, scale: alt.Scale) -> Any:
+def _plane(records: list[dict[str, Any]], title: str, losses: Span) -> Any:
     points = sorted({record["x"] for record in records})
     ticks = [points[0], *([0.0] if 0.0 in points else []), points[-1]]
     # A whole number of pixels for each column, or gaps would show.
@@ -174,8 +180,8 @@ def _plane(records: list[dict[str, Any]], title: str, scale: alt.Scale) -> Any:
         color=alt.Color(
             "loss:Q",
             title="training loss (logarithmic)",
-            scale=scale,
-            legend=alt.Legend(format="~g", gradientLength=240, tickCount=4),
+            scale=losses.scale(scheme="viridis"),
+            legend=losses.legend(gradientLength=240),
         ),
         tooltip=[
             alt.Tooltip("x:Q", format=".3~g"),

@@ -12,7 +12,8 @@ from orchestrator.report.curve_queries import (
     margins_along_training,
 )
 from orchestrator.report.figures.figure import Figure, Table, not_yet
-from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
+from orchestrator.report.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.report.figures.scales import PERCENTS, linear, logarithmic
 from orchestrator.report.figures.theme import (
     INK,
     OKABE_ITO,
@@ -21,8 +22,6 @@ from orchestrator.report.figures.theme import (
     data,
     hue_color,
     hue_shape,
-    log_axis,
-    padded,
     themed,
 )
 from orchestrator.report.hue import Hue
@@ -46,7 +45,8 @@ def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
         return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
     hue, left_out = narrowed(hue, _MOST_PANELS)
     queries = (final_margins(chosen, hue), margins_along_training(chosen, hue))
-    final, along = (list(by_level(source.rows(query), hue)) for query in queries)
+    rows = [by_level(source.rows(query), hue) for query in queries]
+    final, along = finite(rows[0], "margin", "low", "high"), finite(rows[1], *_QUANTILES)
     if not final:
         reason = f"No final network has a {REQUEST} with finite values."
         return Figure(_KEY, _TITLE, queries=(chosen.query, *queries), missing=reason)
@@ -95,12 +95,13 @@ def _chart(
 
 def _final_panel(records: list[dict[str, Any]], hue: Hue | None, title: str) -> Any:
     inner = [record["margin"] for record in records if _EDGE <= record["share"] <= 1 - _EDGE]
-    x = alt.Scale(domain=padded([0, *inner]), nice=False)
+    margins = linear([0, *inner], most=9)
+    x, axis = margins.scale(), margins.axis()
     y = alt.Y(
         "share:Q",
         title="share of the training examples",
-        axis=alt.Axis(format="%"),
-        scale=alt.Scale(domain=[0, 1]),
+        axis=PERCENTS.axis(),
+        scale=PERCENTS.scale(),
     )
     base = alt.Chart(data(records)).encode(
         y=y,
@@ -120,10 +121,10 @@ def _final_panel(records: list[dict[str, Any]], hue: Hue | None, title: str) -> 
         .encode(x="zero:Q")
     )
     band = base.mark_area(opacity=0.2, orient="horizontal", clip=True).encode(
-        x=alt.X("low:Q", title=title, scale=x), x2="high:Q"
+        x=alt.X("low:Q", title=title, scale=x, axis=axis), x2="high:Q"
     )
     line = base.mark_line(strokeWidth=2, clip=True).encode(
-        x=alt.X("margin:Q", title=title, scale=x), order="share:Q"
+        x=alt.X("margin:Q", title=title, scale=x, axis=axis), order="share:Q"
     )
     dots = base.transform_filter(_TENTHS).mark_point(filled=True, size=36, opacity=1, clip=True)
     dots = dots.encode(x=alt.X("margin:Q"), shape=hue_shape(hue))
@@ -133,14 +134,13 @@ def _final_panel(records: list[dict[str, Any]], hue: Hue | None, title: str) -> 
 def _band_panel(
     records: list[dict[str, Any]], name: str, title: str, ends: list[float], epochs: list[float]
 ) -> Any:
+    times, margins = logarithmic(epochs), linear([0, *ends])
     base = alt.Chart(data(records)).encode(
         x=alt.X(
             "epoch:Q",
             title="epochs (logarithmic)",
-            scale=alt.Scale(type="log", domain=[min(epochs), max(epochs)], nice=False)
-            if min(epochs) < max(epochs)
-            else alt.Scale(type="log"),
-            axis=log_axis(epochs),
+            scale=times.scale(),
+            axis=times.axis(),
         ),
         tooltip=[
             alt.Tooltip("epoch:Q", title="epochs", format=".3~g"),
@@ -151,16 +151,16 @@ def _band_panel(
             alt.Tooltip("networks:Q"),
         ],
     )
-    scale = alt.Scale(domain=padded([0, *ends]), nice=False)
+    scale, axis = margins.scale(), margins.axis()
     colour = OKABE_ITO[4]
 
     def band(low: str, high: str, opacity: float) -> Any:
         area = base.mark_area(color=colour, opacity=opacity)
-        return area.encode(y=alt.Y(f"{low}:Q", title=title, scale=scale), y2=f"{high}:Q")
+        return area.encode(y=alt.Y(f"{low}:Q", title=title, scale=scale, axis=axis), y2=f"{high}:Q")
 
     line = base.mark_line(
         color=colour, strokeWidth=2, point=alt.OverlayMarkDef(size=22, filled=True, color=colour)
-    ).encode(y=alt.Y("q50:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5)))
+    ).encode(y=alt.Y("q50:Q", title=title, scale=scale, axis=axis))
     zero = (
         alt.Chart(data([{"zero": 0}]))
         .mark_rule(color=INK, opacity=0.6, strokeDash=[2, 3])

@@ -8,11 +8,11 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import CORRELATIONS
 from orchestrator.report.figures.theme import (
     INK,
     OKABE_ITO,
     WIDE,
-    correlation_axis,
     data,
     themed,
 )
@@ -44,6 +44,9 @@ def predictors_figure(trained: Trained) -> Figure:
         reason = f"Fewer than {FEWEST_NETWORKS} trained networks have a measure that varies."
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     rankings, limits = rank(trained), ceilings(trained)
+    if all(one.tau.value is None for one in rankings):
+        reason = f"No correlation is defined: {rankings[0].tau.reason}."
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     order = _order(rankings)
     best = {gap: _best(rankings, gap) for gap in GAPS}
     told = "; ".join(
@@ -141,7 +144,7 @@ def _chart(
         title="rank correlation with the",
         scale=alt.Scale(domain=names, range=[OKABE_ITO[3], OKABE_ITO[4]]),
     )
-    scale = alt.Scale(domain=[-1, 1], nice=False)
+    scale = CORRELATIONS.scale()
     base = alt.Chart(data(records)).encode(
         y=alt.Y(
             "measure:N",
@@ -183,7 +186,7 @@ def _chart(
             "tau:Q",
             title="Kendall’s τ_b over trained networks",
             scale=scale,
-            axis=correlation_axis(),
+            axis=CORRELATIONS.axis(),
         ),
         shape=alt.Shape(
             "gap:N",

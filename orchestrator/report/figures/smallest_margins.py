@@ -12,7 +12,8 @@ import numpy.typing as npt
 from orchestrator.report.curve_queries import choose_curves, smallest_margins
 from orchestrator.report.figures.figure import Figure, Table, not_yet
 from orchestrator.report.figures.pictures import is_signal, picture_addresses, picture_size
-from orchestrator.report.figures.theme import OKABE_ITO, data, padded, themed
+from orchestrator.report.figures.scales import Span, linear
+from orchestrator.report.figures.theme import OKABE_ITO, data, themed
 from orchestrator.report.source import Source
 from orchestrator.statistics.claim import counted, number
 
@@ -86,8 +87,8 @@ def _panels(examples: list[dict[str, Any]]) -> list[Any]:
         addresses = picture_addresses(inputs, size)
         return [_picture(e, address, size) for e, address in zip(kept, addresses, strict=True)]
     if is_signal(shape):
-        domain = padded([float(inputs.min()), float(inputs.max())])
-        return [_signal(e, own, domain) for e, own in zip(kept, inputs, strict=True)]
+        span = linear([float(inputs.min()), float(inputs.max())])
+        return [_signal(e, own, span) for e, own in zip(kept, inputs, strict=True)]
     return []
 
 
@@ -105,15 +106,15 @@ def _picture(example: dict[str, Any], address: str, size: tuple[int, int, int]) 
     ).properties(width=_PICTURE, height=_PICTURE, title=_title(example))
 
 
-def _signal(example: dict[str, Any], inputs: npt.NDArray[np.float64], domain: list[float]) -> Any:
+def _signal(example: dict[str, Any], inputs: npt.NDArray[np.float64], span: Span) -> Any:
     points = [{"at": at, "input": float(value)} for at, value in enumerate(inputs)]
     axis = alt.Axis(labels=False, ticks=False, grid=False, title=None)
     return (
         alt.Chart(data(points))
         .mark_line(color=OKABE_ITO[4], strokeWidth=1.5)
         .encode(
-            x=alt.X("at:Q", axis=axis, scale=alt.Scale(nice=False)),
-            y=alt.Y("input:Q", axis=axis, scale=alt.Scale(domain=domain, nice=False)),
+            x=alt.X("at:Q", axis=axis, scale=linear([0, len(points) - 1], share=0).scale()),
+            y=alt.Y("input:Q", axis=axis, scale=span.scale()),
             tooltip=alt.value(_said(example)),
         )
         .properties(width=_SIGNAL_WIDTH, height=_SIGNAL_HEIGHT, title=_title(example))

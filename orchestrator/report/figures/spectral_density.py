@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import altair as alt
 
 from orchestrator.report.curve_queries import choose_curves, spectral_densities, top_eigenvalues
 from orchestrator.report.figures.figure import Figure, Table, not_yet
-from orchestrator.report.figures.levels import by_level, level_title, levels_of, narrowed
+from orchestrator.report.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.report.figures.scales import LEAST, MOST, logarithmic, symmetric_logarithmic
 from orchestrator.report.figures.theme import (
     INK,
     SHAPES,
@@ -16,8 +18,6 @@ from orchestrator.report.figures.theme import (
     data,
     hue_color,
     hue_shape,
-    log_axis,
-    padded,
     themed,
 )
 from orchestrator.report.hue import Hue
@@ -41,15 +41,16 @@ def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
         return Figure(_KEY, _TITLE, missing=reason)
     hue, left_out = narrowed(hue, _MOST_LEVELS)
     query = spectral_densities(chosen, hue)
-    records = list(by_level(source.rows(query), hue))
-    if not records:
-        reason = f"No final network has a {REQUEST} with finite values."
+    found = by_level(source.rows(query), hue)
+    records = finite(found, "eigenvalue", "density", "low", "high")
+    if not any(LEAST <= record["density"] <= MOST for record in records):
+        reason = f"No final network has a {REQUEST} with finite, positive values."
         return Figure(_KEY, _TITLE, queries=(chosen.query, query), missing=reason)
     queries = [chosen.query, query]
     tops: list[dict[str, Any]] = []
     if source.has("hessian_eigenvalue_1"):
         queries.append(top_eigenvalues(hue))
-        tops = list(by_level(source.rows(queries[-1]), hue))
+        tops = finite(by_level(source.rows(queries[-1]), hue), "eigenvalue", "low", "high")
     per_level = {record["hue"]: record["networks"] for record in records}
     networks = ", ".join(
         f"{level_title(hue, level)}: {per_level[level]}"
@@ -85,26 +86,28 @@ def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
 def _chart(
     records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None
 ) -> dict[str, Any]:
-    highest = max(record["high"] for record in records)
-    floor = _floor(records, highest)
+    highest = min(max(record["high"] for record in records), MOST)
+    floor = max(_floor(records, highest), LEAST)
     drawn = [
         {**record, **{name: max(record[name], floor) for name in ("density", "low", "high")}}
         for record in records
     ]
-    scale = alt.Scale(type="log", domain=[floor, 2 * highest], nice=False)
+    densities = logarithmic([floor, 2 * highest], factor=1)
+    scale = densities.scale()
     y = alt.Y(
         "density:Q",
         title="share of eigenvalues per unit (logarithmic)",
         scale=scale,
-        axis=log_axis([floor, highest], "~g"),
+        axis=densities.axis(),
     )
     ends = [record["eigenvalue"] for record in records]
-    linear = _linear(records)
+    ends += [top[end] for top in tops for end in ("low", "high")]
+    across = symmetric_logarithmic(ends, _linear(records))
     x = alt.X(
         "eigenvalue:Q",
         title="eigenvalue λ (loss / weight²)",
-        scale=alt.Scale(type="symlog", constant=linear, domain=padded(ends, 0.02), nice=False),
-        axis=alt.Axis(values=_ticks(ends, linear), format="~g"),
+        scale=across.scale(),
+        axis=across.axis(),
     )
     base = alt.Chart(data(drawn)).encode(
         x=x,
@@ -139,13 +142,6 @@ def _linear(records: list[dict[str, Any]]) -> float:
     return float(min(longest)) / 10
 
 
-def _ticks(ends: list[float], linear: float) -> list[float]:
-    """Round eigenvalues on both sides of zero, where the axis is logarithmic."""
-    longest = max(map(abs, ends))
-    ticks = log_axis([linear, longest], most=6).to_dict()["values"]
-    return [*(-tick for tick in reversed(ticks) if -tick >= min(ends)), 0, *ticks]
-
-
 def _of_levels(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     levels = dict.fromkeys(record["hue"] for record in records)
     return [[record for record in records if record["hue"] == level] for level in levels]
@@ -157,7 +153,7 @@ def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float, highest: f
         return []
     heights = [_LOWEST_MARK + _MARK_STEP * place for place in range(len(tops))]
     placed = [
-        {**top, "at": floor * (highest / floor) ** height}
+        {**top, "at": 10 ** (math.log10(floor) * (1 - height) + math.log10(highest) * height)}
         for top, height in zip(tops, heights, strict=True)
     ]
     base = alt.Chart(data(placed)).encode(

@@ -8,11 +8,12 @@ that take their colours from viridis, less its ends, which vanish on dark or on 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import altair as alt
 
+from orchestrator.report.figures.scales import six_digits
 from orchestrator.report.hue import MOST_NAMED, Hue
 
 INK = "currentColor"
@@ -87,7 +88,7 @@ def data(rows: Iterable[Mapping[str, Any]]) -> alt.Data:
 
 def rounded(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows with six digits of each number: more than a screen shows only cost bytes."""
-    return [{name: _six_digits(value) for name, value in row.items()} for row in rows]
+    return [{name: _shown(value) for name, value in row.items()} for row in rows]
 
 
 def hue_scale(hue: Hue) -> alt.Scale:
@@ -122,41 +123,8 @@ def hue_shape(hue: Hue | None) -> Any:
     return alt.Shape("hue:N", title=hue.title, scale=scale, sort=levels)
 
 
-def padded(values: Sequence[float], share: float = 0.05) -> list[float]:
-    """A domain a little larger than ``values``, so that no brush makes the axes jump."""
-    low, high = min(values), max(values)
-    room = (high - low) * share or abs(low) * share or 1.0
-    return [_six_digits(low - room), _six_digits(high + room)]
-
-
-def padded_log(values: Sequence[float], factor: float = 1.3) -> list[float]:
-    """As :func:`padded`, for a logarithmic axis: values are positive."""
-    return [_six_digits(min(values) / factor), _six_digits(max(values) * factor)]
-
-
-def log_axis(values: Sequence[float], form: str = "~g", most: int = 7) -> alt.Axis:
-    """A logarithmic axis with few, round labels and no more lines than labels.
-
-    Args:
-        values: What is drawn, positive.
-        form: Format of the labels.
-        most: About how many labels there is room for.
-    """
-    low, high = math.log10(min(values)) - 0.12, math.log10(max(values)) + 0.12
-    decades = range(math.floor(low), math.ceil(high) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
-        inside = [tick for tick in ticks if low <= math.log10(tick) <= high]
-        if len(inside) <= most:
-            break
-    stride = -(-len(inside) // most)
-    return alt.Axis(values=inside[::stride], format=form)
-
-
-def correlation_axis() -> alt.Axis:
-    """The axis of a correlation, from −1 to 1."""
-    return alt.Axis(values=[-1, -0.5, 0, 0.5, 1], format=".1f")
-
-
-def _six_digits(value: Any) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def _shown(value: Any) -> Any:
+    """Six digits of a number; nothing where it is not finite, which JSON cannot hold."""
+    if not isinstance(value, float):
+        return value
+    return six_digits(value) if math.isfinite(value) else None

@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import CORRELATIONS, logarithmic
 from orchestrator.report.figures.theme import (
     INK,
     OKABE_ITO,
@@ -135,27 +136,27 @@ def threshold_chart(
         colours: Name → colour.
         counted: Whose numbers of snapshots stand along the top; None for nobody's.
     """
-    used = [point.threshold for point in points]
-    domain = [max(used) * 1.25, min(used) / 1.25]
-    panels = [_panel(points, which, domain, title, colours, counted) for which in _PANELS]
+    panels = [_panel(points, which, title, colours, counted) for which in _PANELS]
     return themed(alt.concat(*panels, columns=2))
 
 
 def _panel(
     points: list[Point],
     which: str,
-    domain: list[float],
     title: str,
     colours: Mapping[str, str],
     counted: str | None,
 ) -> Any:
     names = list(dict.fromkeys(point.line for point in points))
+    errors = logarithmic((point.threshold for point in points), 1.25)
+    shown = [threshold for threshold in THRESHOLDS if errors.low <= threshold <= errors.high]
     base = alt.Chart(data(_records(points, which))).encode(
         x=alt.X(
             "threshold:Q",
             title="snapshots with training error at most",
-            scale=alt.Scale(type="log", domain=domain, nice=False),
-            axis=alt.Axis(values=list(THRESHOLDS), format="~g", grid=False),
+            # Loose on the left, tight on the right.
+            scale=errors.scale(domain=[errors.high, errors.low]),
+            axis=errors.axis(values=shown, format="~g", grid=False),
         ),
         color=alt.Color(
             "line:N",
@@ -173,7 +174,10 @@ def _panel(
         ],
     )
     y = alt.Y(
-        "r:Q", title="correlation with mean margin", scale=alt.Scale(domain=[-1, 1], nice=False)
+        "r:Q",
+        title="correlation with mean margin",
+        scale=CORRELATIONS.scale(),
+        axis=CORRELATIONS.axis(),
     )
     shapes = [SHAPES[number % len(SHAPES)] for number in range(len(names))]
     zero = (

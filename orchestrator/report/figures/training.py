@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import altair as alt
@@ -10,6 +12,7 @@ import numpy as np
 from scipy import stats
 
 from orchestrator.report.figures.figure import Figure, Table
+from orchestrator.report.figures.scales import LEAST, MOST, Span, linear, logarithmic
 from orchestrator.report.figures.theme import (
     MARGIN_TITLE,
     PANEL_HEIGHT,
@@ -18,9 +21,6 @@ from orchestrator.report.figures.theme import (
     data,
     hue_color,
     hue_shape,
-    log_axis,
-    padded,
-    padded_log,
     themed,
 )
 from orchestrator.report.hue import Hue, level_text
@@ -28,6 +28,7 @@ from orchestrator.report.queries import along_training
 from orchestrator.report.source import Rows, Source
 from orchestrator.statistics.curves import Curves
 from orchestrator.statistics.estimate import FloatArray, IntArray, positive_log10
+from orchestrator.statistics.magnitude import back, power_of_two
 
 _KEY = "training"
 _TITLE = "Margin and flatness along training"
@@ -111,18 +112,27 @@ def _times(curves: Curves, trials: IntArray) -> FloatArray:
     return thinned
 
 
-def _interval(values: FloatArray, logarithmic: bool) -> dict[str, float | None]:
+def _interval(values: FloatArray, on_log_axis: bool) -> dict[str, float | None]:
+    power = power_of_two(values)
+    values = np.ldexp(values, -power)
     mean = float(np.mean(values))
     low = high = None
     if len(values) > 1:
         error = float(np.std(values, ddof=1)) / len(values) ** 0.5
         half_width = float(stats.t.ppf(0.975, len(values) - 1)) * error
         low, high = mean - half_width, mean + half_width
-    ends: dict[str, float | None] = {"mean": mean, "low": low, "high": high}
-    if logarithmic:
-        # Two networks can have an interval beyond all floating-point numbers.
-        ends = {k: None if v is None else 10.0 ** min(max(v, -300), 300) for k, v in ends.items()}
-    return ends
+    ends = {"mean": back(mean, power), "low": back(low, power), "high": back(high, power)}
+    return {name: _raised(end) for name, end in ends.items()} if on_log_axis else ends
+
+
+def _raised(exponent: float | None) -> float | None:
+    """Ten to that power: 0 or infinite where that is beyond all numbers, as intervals can be."""
+    if exponent is None:
+        return None
+    try:
+        return float(10.0**exponent)
+    except OverflowError:
+        return math.inf
 
 
 def _chart(
@@ -138,12 +148,18 @@ def _chart(
 
 def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
     measure, time = records[0]["measure"], records[0]["time"]
-    base = alt.Chart(data(records)).encode(
+    times = logarithmic((r["at"] for r in records), form="~s" if time == "step" else "")
+    span = _span(records, measure == "hessian_trace")
+    drawn = [
+        {**record, **{end: _inside(record[end], span) for end in ("low", "high")}}
+        for record in records
+    ]
+    base = alt.Chart(data(drawn)).encode(
         x=alt.X(
             "at:Q",
             title=f"{_TIMES[time]} (logarithmic)",
-            scale=alt.Scale(type="log", nice=False),
-            axis=log_axis([r["at"] for r in records], "~s" if time == "step" else "~g"),
+            scale=times.scale(),
+            axis=times.axis(),
         ),
         color=hue_color(hue),
         tooltip=[
@@ -155,10 +171,7 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
             alt.Tooltip("n:Q", title="networks"),
         ],
     )
-    logarithmic = measure == "hessian_trace"
-    domain = _domain(records, logarithmic)
-    scale = alt.Scale(type="log" if logarithmic else "linear", domain=domain, nice=False)
-    axis = log_axis(domain) if logarithmic else alt.Axis(tickCount=5)
+    scale, axis = span.scale(), span.axis()
     y = alt.Y("mean:Q", title=_MEASURES[measure], scale=scale, axis=axis)
     band = base.mark_area(opacity=0.2, clip=True).encode(
         y=alt.Y("low:Q", title=_MEASURES[measure], scale=scale, axis=axis), y2="high:Q"
@@ -168,18 +181,27 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
     return alt.layer(band, line, dots).properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
 
 
-def _domain(records: list[dict[str, Any]], logarithmic: bool) -> list[float]:
+def _inside(end: float | None, span: Span) -> float | None:
+    """An end of an interval, on the axis' own end where it lies beyond."""
+    return None if end is None else min(max(end, span.low), span.high)
+
+
+def _span(records: list[dict[str, Any]], on_log_axis: bool) -> Span:
     """The range of means, and as much of their intervals as leaves the means readable."""
 
     def scaled(*names: str) -> FloatArray:
-        values = np.array([r[name] for r in records for name in names if r[name] is not None])
-        return np.log10(values) if logarithmic else values
+        found = [r[name] for r in records for name in names if r[name] is not None]
+        values: FloatArray = np.clip(np.array(found), LEAST if on_log_axis else -MOST, MOST)
+        return positive_log10(values) if on_log_axis else values
 
     means, ends = scaled("mean"), scaled("mean", "low", "high")
-    room = max(float(np.ptp(means)), 0.1) / 2
+    least = 0.1 if on_log_axis else 0.1 * float(np.abs(means).max())
+    room = max(float(np.ptp(means)), least) / 2
     low = max(float(ends.min()), float(means.min()) - room)
     high = min(float(ends.max()), float(means.max()) + room)
-    return padded_log([10**low, 10**high]) if logarithmic else padded([low, high])
+    span = logarithmic([10.0**low, 10.0**high]) if on_log_axis else linear([low, high])
+    drawn = [record["mean"] for record in records]
+    return replace(span, cut=(logarithmic if on_log_axis else linear)(drawn).cut)
 
 
 def _alternative(records: list[dict[str, Any]], measures: Sequence[str], hue: Hue | None) -> str:
