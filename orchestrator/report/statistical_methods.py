@@ -42,8 +42,8 @@ _OF_FIGURES: tuple[tuple[str, Paragraph], ...] = (
         (
             "Correlations",
             "Pearson’s r = cov(x, y) / √(var x · var y). A partial r is that of what linear "
-            "regressions on the quantities held fixed leave of x and of y; inside conditions it "
-            "is that of what is left when each condition’s mean is removed. Spearman’s ρ is r of "
+            "regressions on the quantities held fixed leave of x and of y; inside conditions "
+            "it is that of trial means around the mean of their condition. Spearman’s ρ is r of "
             "mid-ranks. Without regard to trials Fisher’s interval is "
             "tanh(arctanh r ± 1.96 / √(n − 3)).",
         ),

@@ -97,7 +97,7 @@ def flatness_tracks_margin(
             if set(further.controls) - {_LOSS}
             else ""
         ),
-        f"Inside conditions, with the mean of each removed, r is {with_interval(within)}.",
+        f"Inside conditions, between means of trials, r is {with_interval(within)}.",
         f"Spearman’s ρ is {with_interval(ranked)}. If all snapshots were independent, which "
         f"those of one network are not, Fisher’s interval of r would be {_ends(independent)}."
         if ranked.has_interval

@@ -34,7 +34,7 @@ def test_flatness_that_tracks_margin_holds():
     assert claim.estimate.high <= claim.threshold == -0.8
     assert "72 snapshots of 12 trials in 4 conditions" in claim.explanation
     assert "training loss held fixed r is −" in claim.explanation
-    assert "Inside conditions, with the mean of each removed, r is −0.9" in claim.explanation
+    assert "Inside conditions, between means of trials, r is −" in claim.explanation
 
 
 def test_what_else_could_explain_it_is_held_fixed_too():
