@@ -32,9 +32,13 @@ def grid_axes(study: Mapping[str, Any], params: Sequence[str | None]) -> dict[st
         names = list(dict.fromkeys(name for one in settings for name in one))
         varied = [name for name in names if len({_text(one, name) for one in settings}) > 1]
         if varied:
-            title = ", ".join(_last(path) for path in paths)
-            found[title] = tuple(_level(one, varied) for one in settings)
+            found[axis_title(key)] = tuple(_level(one, varied) for one in settings)
     return found
+
+
+def axis_title(key: str) -> str:
+    """What the axis of a key of ``sweep`` is called: ``loss, optimizer``."""
+    return ", ".join(_last(path.strip()) for path in key.split(","))
 
 
 def _settings(network: Settings, paths: Sequence[str]) -> Iterator[tuple[str, Any]]:

@@ -8,6 +8,7 @@ grid alone (:mod:`.design`, :mod:`.jackknife`).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -33,6 +34,16 @@ MOST_TRIALS_BESIDE = 500
 """With more trials the interval for this grid alone, which only stands beside, is not made."""
 
 
+class Evidence(Protocol):
+    """What an interval was made of, to compare the truth with any value."""
+
+    def p_below(self, threshold: float) -> float:
+        """One-sided p of the truth being at or above ``threshold``."""
+
+    def p_above(self, threshold: float) -> float:
+        """One-sided p of the truth being at or below ``threshold``."""
+
+
 @dataclass(frozen=True)
 class Inference:
     """A statistic, its interval, and what both speak of.
@@ -50,7 +61,7 @@ class Inference:
     estimate: Estimate
     scope: Scope
     note: str = ""
-    spread: Spread | None = None
+    spread: Evidence | None = None
     without: tuple[float, float] | None = None
     here: Estimate | None = None
 
@@ -75,6 +86,7 @@ def infer(
     undefined: str = "undefined for these rows",
     unit: IntArray | None = None,
     seeds: bool = True,
+    beside: bool = True,
     level: float = LEVEL,
 ) -> Inference:
     """Value, interval and reach of a statistic.
@@ -92,12 +104,14 @@ def infer(
             the number of one of its conditions.
         seeds: Whether trials of one condition can be left out. A statistic of what seeds change
             has independent parts in each condition, which are left out instead.
+        beside: Whether the interval for this grid alone is made, too, where it is not the main one.
         level: Confidence level.
     """
     value = float(statistic(np.ones((1, groups.trials)))[0]) if groups.trials else np.nan
     bare = Estimate(None, None, None, level, rows, groups.trials, excluded, undefined)
     numbers, units = np.unique(groups.condition if unit is None else unit, return_inverse=True)
-    reach = design.reach(numbers)
+    noun = "condition" if unit is None else "setting of everything else"
+    reach = design.reach(numbers, noun)
     if not np.isfinite(value):
         return Inference(bare, reach.scope, reach.note)
     bare = replace(bare, value=value, reason="")
@@ -110,8 +124,8 @@ def infer(
         return Inference(replace(bare, reason=f"no interval: {reason}"), reach.scope, reach.note)
     estimate = _with_ends(bare, general, limits)
     here = None
-    if seeds and groups.trials <= MOST_TRIALS_BESIDE and not why_no_interval(groups):
-        spread = leave_out_trials(statistic, groups.strata(), scale)
+    if seeds and beside and groups.trials <= MOST_TRIALS_BESIDE and not why_no_interval(groups):
+        spread = leave_out_trials(statistic, _strata(groups), scale)
         here = None if spread is None else _with_ends(bare, spread, limits)
     return Inference(estimate, reach.scope, reach.note, general, without, here)
 
@@ -126,18 +140,23 @@ def _in_this_grid(
     without: tuple[float, float] | None,
 ) -> Inference:
     reason = why_no_interval(groups)
-    spread = None if reason else leave_out_trials(statistic, groups.strata(), scale)
+    spread = None if reason else leave_out_trials(statistic, _strata(groups), scale)
     if spread is None:
-        reason = reason or _why_no_spread(groups)
+        reason = reason or "no interval: without some trial it is undefined, or nothing changes"
         return Inference(replace(bare, reason=reason), reach.scope, reach.note, without=without)
     estimate = _with_ends(bare, spread, limits)
     return Inference(estimate, reach.scope, reach.note, spread, without)
 
 
-def _why_no_spread(groups: Groups) -> str:
-    if min(len(members) for members in groups.strata()) < 2:
-        return "no interval: a single trial that is alone in its condition shows no spread"
-    return "no interval: without some trial it is undefined, or nothing changes"
+def _strata(groups: Groups) -> list[IntArray]:
+    """Trials that differ by their seeds; one that is alone is pooled with the smallest others.
+
+    That errs on the wide side, for it takes a difference of conditions for one of seeds.
+    """
+    strata = sorted(groups.strata(), key=len)
+    if len(strata) > 1 and len(strata[0]) == 1:
+        return [np.concatenate(strata[:2]), *strata[2:]]
+    return strata
 
 
 def _with_ends(bare: Estimate, spread: Spread, limits: tuple[float, float]) -> Estimate:

@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from orchestrator.statistics.bootstrap import LEVEL, LINEAR, Scale
 from orchestrator.statistics.estimate import FloatArray, IntArray
@@ -61,7 +61,7 @@ class Spread:
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
         """Both ends, on the way back from the scale."""
-        half_width = float(stats.t.ppf((1 + level) / 2, self.freedom)) * self.error
+        half_width = float(special.stdtrit(self.freedom, (1 + level) / 2)) * self.error
         ends = np.array([self.lowest - half_width, self.highest + half_width])
         low, high = self.scale.inverse(ends)
         return float(low), float(high)
@@ -69,12 +69,12 @@ class Spread:
     def p_below(self, threshold: float) -> float:
         """One-sided p of the truth being at or above ``threshold``: small if surely below."""
         distance = self.highest - self._on_scale(threshold)
-        return float(stats.t.cdf(distance / self.error, self.freedom))
+        return float(special.stdtr(self.freedom, distance / self.error))
 
     def p_above(self, threshold: float) -> float:
         """One-sided p of the truth being at or below ``threshold``: small if surely above."""
         distance = self.lowest - self._on_scale(threshold)
-        return float(stats.t.sf(distance / self.error, self.freedom))
+        return float(special.stdtr(self.freedom, -distance / self.error))
 
     def _on_scale(self, threshold: float) -> float:
         return float(self.scale.forward(np.array([threshold]))[0])
@@ -215,7 +215,7 @@ def jackknife_interval(
     variance, freedom = _of_strata(left_out, strata)
     if variance <= 0:
         return value, value
-    half_width = float(stats.t.ppf((1 + level) / 2, freedom)) * variance**0.5
+    half_width = float(special.stdtrit(freedom, (1 + level) / 2)) * variance**0.5
     return value - half_width, value + half_width
 
 

@@ -136,7 +136,7 @@ def tau(x: FloatArray, y: FloatArray, groups: Groups, stratum: IntArray | None =
         stratum: Shape (n,), from 0; only pairs of one stratum count.
     """
     inside = np.zeros(len(x), dtype=np.int64) if stratum is None else stratum
-    parts = [inside == one for one in range(int(inside.max(initial=-1)) + 1)]
+    parts = [inside == one for one in range(int(inside.max(initial=0)) + 1)]
     found = [
         agreements(np.stack([x, y])[:, rows], Groups(groups.trial[rows], groups.condition))
         for rows in parts

@@ -11,6 +11,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest
 from orchestrator.study.data_options import DataOptions
+from orchestrator.study.learned import LearnedOptions
 from orchestrator.study.measure_options import MeasureRequest, MeasuringOptions
 from orchestrator.study.model_options import ModelOptions
 from orchestrator.study.options import Options
@@ -96,6 +97,7 @@ class Study(Options):
     measures: tuple[MeasureRequest, ...] = ()
     measuring: MeasuringOptions = MeasuringOptions()
     claims: tuple[ClaimRequest, ...] = ()
+    learned: LearnedOptions = LearnedOptions()
     resources: ResourcesOptions = ResourcesOptions()
 
     @field_validator("claims")

@@ -71,7 +71,11 @@ def test_a_perfect_correlation_has_no_interval():
         assert "no interval" in found.estimate.reason
 
 
-def test_a_trial_alone_among_others_shows_no_spread():
-    groups = Groups(np.arange(5), np.array([0, 0, 1, 1, 2]))
-    found = infer(mean_over(np.arange(5.0), groups), groups, Design())
-    assert "alone in its condition" in found.estimate.reason
+def test_a_trial_alone_among_others_is_pooled_with_the_fewest():
+    groups = Groups(np.arange(6), np.array([0, 0, 0, 1, 1, 2]))
+    values = np.array([1.0, 2, 3, 5, 7, 9])
+    found = infer(mean_over(values, groups), groups, Design())
+    pooled = np.array([5.0, 7, 9])
+    assert found.estimate.low < found.estimate.value < found.estimate.high
+    assert found.spread.error > np.sqrt(np.var(values[:3], ddof=1) / 3) / 3
+    assert found.spread.freedom < 2 + len(pooled) - 1
