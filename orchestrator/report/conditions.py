@@ -57,7 +57,7 @@ def read_conditions(source: Source) -> Conditions:
     """The conditions that have trials."""
     rows = source.rows(CONDITIONS)
     listed, drawn = swept_keys(source.study)
-    axes = grid_axes({"sweep": dict.fromkeys((*listed, *drawn))}, rows["params_json"])
+    axes = grid_axes({"sweep": dict.fromkeys((*listed, *drawn), ())}, rows["params_json"])
     return Conditions(
         {
             name: dict(zip(map(str, rows["condition_id"]), levels, strict=True))
