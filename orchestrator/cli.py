@@ -321,7 +321,7 @@ def report(
         for folder, claim in claims:
             whose = f"{folder}: " if len(results) > 1 else ""
             number = with_interval(claim.estimate)
-            _say(f"{whose}{claim.verdict}: {claim.name}: {claim.statistic}: {number}")
+            _say(f"{whose}{claim.reads}: {claim.name}: {claim.statistic}: {number}")
             _say(f"    Holds if all of it is {claim.criterion}. {claim.explanation}")
         if any(claim.verdict != "holds" for _, claim in claims):
             raise typer.Exit(1)

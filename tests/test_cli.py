@@ -164,10 +164,18 @@ def test_report_ends_at_its_path_and_checks_the_claims(results, monkeypatch):
     path = Path(fine("report", results).strip())
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
     checked = orchestrator("report", results, "--check")
-    told = re.findall(r"^(holds|fails|unclear): (\w+): .+: (.+)$", checked.stdout, re.MULTILINE)
+    told = re.findall(
+        r"^(holds|fails|unclear)[\w ,]*: (\w+): .+?: (−?\d.+|unknown.*)$",
+        checked.stdout,
+        re.MULTILINE,
+    )
     verdicts = [verdict for verdict, *_ in told]
     assert [claim for _, claim, _ in told] == study_content()["claims"]
-    assert all(re.fullmatch(r"−?[\d.]+ \[−?[\d.]+, −?[\d.]+\]", number) for *_, number in told)
+    assert all(
+        re.fullmatch(r"−?[\d.]+ \[−?[\d.]+, −?[\d.]+\]", number) or verdict == "unclear"
+        for verdict, _, number in told
+    )
+    assert "holds in this grid: margin_is_cheaper: " in checked.stdout
     assert checked.returncode == (0 if set(verdicts) == {"holds"} else 1)
 
 

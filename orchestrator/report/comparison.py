@@ -209,7 +209,7 @@ def _row(study: str, judged: Judged | None, without: str) -> tuple[Any, ...]:
     claim, estimate = judged.claim, judged.claim.estimate
     return (
         study,
-        claim.verdict,
+        claim.reads,
         estimate.value,
         estimate.low,
         estimate.high,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from orchestrator.report.network_checks import checks_not_passed
 from orchestrator.report.progress import Progress
 from orchestrator.report.queries import (
+    DATASET_NAMES,
     FAILED_TRIALS,
     MEASURE_STATUS,
     MILESTONES_REACHED,
@@ -16,7 +17,9 @@ from orchestrator.report.queries import (
     UNCONVERGED,
 )
 from orchestrator.report.source import Source
+from orchestrator.results import did_not_learn
 from orchestrator.statistics.claim import counted
+from orchestrator.study.learned import largest_error
 
 FEW_SEEDS = 5
 LARGE_RELATIVE_ERROR = 0.1
@@ -29,6 +32,7 @@ def find_limitations(source: Source, progress: Progress) -> list[str]:
         *_seeds(source),
         *_unfinished(progress),
         *_failed(source, progress),
+        *_unlearned(source),
         *_targets(source, progress),
         *checks_not_passed(source),
         *_excluded(source),
@@ -80,6 +84,30 @@ def _failed(source: Source, progress: Progress) -> Iterator[str]:
         yield (
             f"{counted(diverged, 'trial')} diverged; snapshots without finite values are left "
             "out, which favours the settings that train stably."
+        )
+
+
+def _unlearned(source: Source) -> Iterator[str]:
+    trials = did_not_learn(source.connection, source.study)
+    if trials:
+        named = ", ".join(trials[:_MOST_NAMED])
+        more = f" and {len(trials) - _MOST_NAMED} more" if len(trials) > _MOST_NAMED else ""
+        yield (
+            f"{counted(len(trials), 'completed trial')} did not learn: {named}{more}. Their final "
+            "training loss is not finite, or their final training error lies above half that of "
+            "the best constant answer, or above what the study states. They count in all figures "
+            "and claims; beside each claim stands the estimate without them."
+        )
+    unknown = [
+        str(name)
+        for (name,) in source.rows(DATASET_NAMES).tuples()
+        if largest_error(source.study.get("learned"), name) is None
+    ]
+    if unknown:
+        yield (
+            f"For {', '.join(unknown)} the error of the best constant answer is not known, so only "
+            "a training loss that is not finite tells that a network did not learn; "
+            "learned: {train_error: …} in the study states an error."
         )
 
 
@@ -140,8 +168,6 @@ def _estimates(source: Source) -> Iterator[str]:
 
 
 def _always(source: Source) -> Iterator[str]:
-    if len(source.study.get("claims", ())) > 1:
-        yield "Claims are judged one by one; their levels are not corrected for their number."
     yield (
         "Correlation is not cause. Margin and flatness both follow the training loss, so beside "
         "each correlation stands the one with the loss held fixed."

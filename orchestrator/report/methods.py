@@ -12,6 +12,7 @@ from orchestrator.report.network_checks import describe_checks
 from orchestrator.report.queries import CATALOG, HOW_MEASURED
 from orchestrator.report.source import Source, claims_of
 from orchestrator.report.statistical_methods import NOTATION, describe_statistics
+from orchestrator.report.verdict_rates import verdict_rates
 from orchestrator.results import expected_trials
 from orchestrator.statistics.claim import counted
 from orchestrator.study.design import design_axes, drawn_texts
@@ -25,10 +26,12 @@ class Methods:
     Attributes:
         paragraphs: Head and text of each.
         measures: The measures taken, with symbol, unit, direction, cost and citation.
+        rates: For each claim of the study, how often it holds and fails in simulated worlds.
     """
 
     paragraphs: tuple[tuple[str, str], ...]
     measures: Table
+    rates: Table
 
 
 def describe_methods(source: Source, figures: Collection[str]) -> Methods:
@@ -52,7 +55,8 @@ def describe_methods(source: Source, figures: Collection[str]) -> Methods:
     )
     catalog = source.rows(CATALOG)
     heads = ("measure", "family", "definition", "unit", "better if", "cost", "citation")
-    return Methods(paragraphs, Table.of(heads, catalog.tuples()))
+    rates = verdict_rates({claim.name for claim in claims_of(source)})
+    return Methods(paragraphs, Table.of(heads, catalog.tuples()), rates)
 
 
 _SWEPT = "varied (see Grid)"

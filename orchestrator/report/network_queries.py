@@ -16,7 +16,7 @@ def final_networks(measures: Iterable[str]) -> Query:
     return Query(
         "final_networks",
         "the last snapshot of every completed trial",
-        f"SELECT trial_id, condition_id, loss_gap, error_gap{names}\n"
+        f"SELECT trial_id, condition_id, train_loss, loss_gap, error_gap{names}\n"
         "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
         f"ORDER BY md5(trial_id) LIMIT {MOST_RANKED}",
     )

@@ -20,7 +20,7 @@ from orchestrator.report.queries import Query
 from orchestrator.results import Location
 from orchestrator.results.atomic import write_atomically
 from orchestrator.statistics import Estimate
-from orchestrator.statistics.claim import counted, with_interval
+from orchestrator.statistics.claim import counted, number, with_interval
 
 _MARKS = {"holds": "✓", "fails": "✗", "unclear": "?"}
 
@@ -36,6 +36,7 @@ class Page:
         answer: One paragraph.
         counts: How many trials, snapshots and values it rests on.
         claims: Its claims, judged.
+        multiplicity: How many of their verdicts are expected to be wrong, or "".
         figures: Its figures, or why they are missing.
         methods: How it was done.
         fragility: How much measures change under what must not matter, once audited.
@@ -51,6 +52,7 @@ class Page:
     answer: str
     counts: str
     claims: Sequence[Judged]
+    multiplicity: str
     figures: Sequence[Figure]
     methods: Methods
     fragility: Fragility | None
@@ -88,6 +90,8 @@ def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
     environment.filters["cell"] = cell
     environment.filters["counted"] = counted
     environment.filters["interval"] = _interval
+    environment.filters["span"] = _span
+    environment.filters["probability"] = _probability
     drawn = [figure for figure in figures if figure.chart is not None]
     return environment.get_template(name).render(
         figures=figures,
@@ -119,6 +123,14 @@ def write_page(path: Location, page: str) -> None:
 
 def _interval(estimate: Estimate) -> str:
     return with_interval(estimate)
+
+
+def _span(ends: tuple[float, float]) -> str:
+    return f"{number(ends[0])} to {number(ends[1])}"
+
+
+def _probability(p: float) -> str:
+    return "below 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def _resource(name: str) -> str:

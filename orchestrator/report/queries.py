@@ -323,6 +323,12 @@ MACHINES = Query(
     "FROM trials GROUP BY ALL ORDER BY ALL",
 )
 
+DATASET_NAMES = Query(
+    "dataset_names",
+    "the names of the data sets",
+    "SELECT DISTINCT dataset FROM trials WHERE dataset IS NOT NULL ORDER BY dataset",
+)
+
 DATASETS = Query(
     "datasets",
     "the data and its content hash",

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.report.answer import answer
-from orchestrator.report.evidence import judge_claims
+from orchestrator.report.evidence import expected_wrong, judge_claims
 from orchestrator.report.figures import all_figures
 from orchestrator.report.fragility import describe_fragility
 from orchestrator.report.limitations import find_limitations
@@ -65,6 +65,7 @@ def compose(source: Source) -> Page:
         answer=answer(claims),
         counts=_counts(progress),
         claims=claims,
+        multiplicity=expected_wrong(claims),
         figures=figures,
         methods=methods,
         fragility=fragility,

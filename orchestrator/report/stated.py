@@ -10,28 +10,26 @@ from collections.abc import Sequence
 import numpy as np
 
 from orchestrator.errors import QueryError
+from orchestrator.report.conditions import Conditions
 from orchestrator.report.network_queries import MOST_COMPARED, MOST_RANKED
 from orchestrator.report.queries import Query, identifier
 from orchestrator.report.source import Rows, Source
 from orchestrator.results import again_if_compacted, ask
-from orchestrator.statistics import (
-    Claim,
-    Estimate,
-    at_matched_stages,
-    at_matched_times,
-    kendall,
-    mean,
-    median,
-    partial_pearson,
-    spearman,
-    stratified_correlation,
-)
+from orchestrator.statistics import Claim, Estimate, at_matched_stages, at_matched_times
+from orchestrator.statistics.beside import reach_sentences, stand_beside
 from orchestrator.statistics.bootstrap import LEVEL, Groups
-from orchestrator.statistics.claim import counted, decide, left_out
-from orchestrator.statistics.estimate import FloatArray, positive_log10
+from orchestrator.statistics.claim import Beside, Side, counted, joined, judge, left_out, lies
+from orchestrator.statistics.claims.stated import (
+    Compared,
+    infer_statistic,
+    most_that_ties_allow,
+)
+from orchestrator.statistics.estimate import BoolArray, FloatArray, positive_log10
+from orchestrator.statistics.inference import Inference
 from orchestrator.study.claim_options import StatedClaim
 
 _IDENTITY = ("trial_id", "condition_id")
+_LOSS = "train_loss"
 _TIMES = {"matched_updates": "step", "matched_epochs": "epoch"}
 _DESIGNS = {
     "snapshots": "over all snapshots",
@@ -43,13 +41,13 @@ _DESIGNS = {
 _STATISTICS = {
     "pearson": "Pearson r between {x} and {y}",
     "spearman": "Spearman ρ between {x} and {y}",
-    "kendall": "Kendall τ_b between {x} and {y}",
-    "mean": "Mean of {x}",
-    "median": "Median of {x}",
+    "kendall": "Kendall τ_b between {x} and {y}, over networks of different conditions",
+    "mean": "Mean over conditions of {x}",
+    "median": "Median of the medians of conditions of {x}",
 }
 
 
-def judge_stated(source: Source, claim: StatedClaim) -> tuple[Claim, Query]:
+def judge_stated(source: Source, claim: StatedClaim, conditions: Conditions) -> tuple[Claim, Query]:
     """Find the columns, the number and the verdict.
 
     Whatever is wrong with a claim's SQL or columns leaves it unclear, with the reason: a report
@@ -60,7 +58,8 @@ def judge_stated(source: Source, claim: StatedClaim) -> tuple[Claim, Query]:
         rows = _rows(source, query)
     except QueryError as error:
         reason = error.message.split("\n")[0]
-        return _claim(claim, _nothing("its query cannot be run"), [f"The query: {reason}."]), query
+        nothing = _nothing("its query cannot be run")
+        return _claim(claim, nothing, [f"The query: {reason}."]), query
     missing = [name for name in (*_IDENTITY, *_columns(claim)) if name not in rows.columns]
     if missing:
         return _claim(claim, _nothing(f"the query has no column {missing[0]}"), []), query
@@ -68,12 +67,34 @@ def judge_stated(source: Source, claim: StatedClaim) -> tuple[Claim, Query]:
     if claim.statistic == "kendall":
         rows, sampled = _sample(rows)
     try:
-        columns = {name: rows.floats(name) for name in _columns(claim)}
-        groups = rows.groups()
+        columns = {name: rows.floats(name) for name in (*_columns(claim), _LOSS)}
+        design, groups = conditions.design(rows), rows.groups()
     except (TypeError, ValueError) as error:
         return _claim(claim, _nothing(f"its columns are not usable: {error}"), []), query
-    estimate, sentences = _estimate(claim, rows, columns, groups)
-    return _claim(claim, estimate, [*sentences, sampled]), query
+    compared, sentences = _compared(claim, rows, columns, groups)
+    finite = compared.finite
+    excluded = int(np.sum(~finite))
+
+    def inferred(kept: BoolArray, given: FloatArray | None = None) -> Inference:
+        return infer_statistic(claim.statistic, compared.select(kept), design, given, excluded)
+
+    # Networks that are compared at the same stage are matched already, and rows of theirs that
+    # lie between snapshots have no loss; a mean of one column has no confounder.
+    correlated = compared.stratum is None and bool(claim.y)
+    beside = stand_beside(
+        lambda kept, given: inferred(kept, given).estimate,
+        finite,
+        lambda value: lies(value, claim.threshold, _side(claim)),
+        compared.groups,
+        design,
+        columns[_LOSS] if correlated and np.isfinite(columns[_LOSS]).any() else None,
+        conditions.learned(rows) if compared.stratum is None else None,
+    )
+    if claim.y:
+        names = dict(enumerate((claim.x, claim.y)))
+        ceiling = most_that_ties_allow(claim.statistic, compared.select(finite), names)
+        sentences.append(ceiling)
+    return _claim(claim, inferred(finite), [*sentences, sampled], beside), query
 
 
 def _sample(rows: Rows) -> tuple[Rows, str]:
@@ -104,7 +125,7 @@ def _query(claim: StatedClaim) -> Query:
     about = f"what the claim {claim.name} rests on"
     if claim.query:
         return Query(claim.name, about, claim.query.strip().rstrip(";"))
-    names = ", ".join(identifier(name) for name in _columns(claim))
+    names = ", ".join(identifier(name) for name in dict.fromkeys((*_columns(claim), _LOSS)))
     more, source = "", "wide"
     if claim.design == "final":
         source += " SEMI JOIN final USING (checkpoint_id)"
@@ -133,12 +154,12 @@ def _rows(source: Source, query: Query) -> Rows:
     return Rows(dict(zip(names, values, strict=True))).in_order()
 
 
-def _estimate(
+def _compared(
     claim: StatedClaim, rows: Rows, columns: dict[str, FloatArray], groups: Groups
-) -> tuple[Estimate, list[str]]:
+) -> tuple[Compared, list[str]]:
     values = {
-        name: positive_log10(column) if name in claim.log else column
-        for name, column in columns.items()
+        name: positive_log10(columns[name]) if name in claim.log else columns[name]
+        for name in _columns(claim)
     }
     sentences = [
         left_out(
@@ -146,33 +167,29 @@ def _estimate(
                 (f"{name} not positive", np.isfinite(columns[name]) & (columns[name] <= 0))
                 for name in claim.log
             ),
-            *((f"{name} missing or not finite", ~np.isfinite(c)) for name, c in columns.items()),
+            *((f"{name} missing or not finite", ~np.isfinite(columns[name])) for name in values),
         )
     ]
-    x, statistic = values[claim.x], claim.statistic
-    if statistic == "mean":
-        return mean(x, groups), sentences
-    if statistic == "median":
-        return median(x, groups), sentences
-    y = values[claim.y]
+    table = np.stack([values[name] for name in filter(None, (claim.x, claim.y, *claim.given))])
     if not claim.design.startswith("matched"):
-        if statistic == "pearson":
-            controls = [values[name] for name in claim.given]
-            return partial_pearson(x, y, controls, groups), sentences
-        return (kendall if statistic == "kendall" else spearman)(x, y, groups), sentences
+        return Compared(table, groups), sentences
+    pair = {"x": table[0], "y": table[1]}
     if claim.design == "matched_loss":
-        matched = at_matched_stages({"x": x, "y": y}, rows.floats("train_loss_milestone"), groups)
+        matched = at_matched_stages(pair, rows.floats("train_loss_milestone"), groups)
     else:
-        matched = at_matched_times({"x": x, "y": y}, rows.floats(_TIMES[claim.design]), groups)
+        matched = at_matched_times(pair, rows.floats(_TIMES[claim.design]), groups)
     sentences.append(f"Compared at {counted(len(matched.stages), 'stage')} of training.")
     sentences.append(left_out(("stages with too few networks", matched.left_out)))
-    inside = stratified_correlation(
-        matched.columns["x"], matched.columns["y"], matched.stratum, matched.groups, statistic
-    )
-    return inside, sentences
+    table = np.stack([matched.columns["x"], matched.columns["y"]])
+    return Compared(table, matched.groups, matched.stratum), sentences
 
 
-def _claim(claim: StatedClaim, estimate: Estimate, sentences: Sequence[str]) -> Claim:
+def _claim(
+    claim: StatedClaim,
+    found: Inference,
+    sentences: Sequence[str],
+    beside: tuple[Beside, ...] = (),
+) -> Claim:
     def called(name: str) -> str:
         return f"log10 {name}" if name in claim.log else name
 
@@ -181,21 +198,27 @@ def _claim(claim: StatedClaim, estimate: Estimate, sentences: Sequence[str]) -> 
         statistic += f" given {', '.join(called(name) for name in claim.given)}"
     statistic += ", of its own query" if claim.query else f", {_DESIGNS[claim.design]}"
     statistic += f" with {claim.where}" if claim.where else ""
-    verdict = decide(estimate, claim.threshold, below=claim.below is not None)
-    said = [sentence for sentence in sentences if sentence]
-    if not estimate.has_interval:
-        said.append(f"No verdict: {estimate.reason}.")
+    below, above = found.p_below(claim.threshold), found.p_above(claim.threshold)
+    verdict, p_value = judge(*((below, above) if _side(claim) == "below" else (above, below)))
     return Claim(
         claim.name,
         claim.statement.strip().rstrip("."),
         statistic,
-        estimate,
+        found.estimate,
         claim.threshold,
         verdict,
-        " ".join(said),
-        below=claim.below is not None,
+        joined((*sentences, *(one.sentence for one in beside), *reach_sentences(found))),
+        side=_side(claim),
+        scope=found.scope,
+        p_value=p_value if found.spread is not None else None,
+        without=found.without,
+        beside=beside,
     )
 
 
-def _nothing(reason: str) -> Estimate:
-    return Estimate(None, None, None, LEVEL, 0, 0, 0, reason)
+def _side(claim: StatedClaim) -> Side:
+    return "above" if claim.below is None else "below"
+
+
+def _nothing(reason: str) -> Inference:
+    return Inference(Estimate(None, None, None, LEVEL, 0, 0, 0, reason), "in this grid")

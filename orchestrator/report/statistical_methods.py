@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from orchestrator.report.predictors import GAPS
 from orchestrator.statistics.bootstrap import LEVEL, RESAMPLES
+from orchestrator.statistics.design import FEWEST_CONDITIONS
 from orchestrator.statistics.matched_time import POINTS
 
 Paragraph = tuple[str, str]
@@ -24,17 +25,32 @@ _DEFINED_GAPS: Paragraph = (
 )
 _INTERVALS: Paragraph = (
     "Intervals",
-    f"Intervals have level {100 * LEVEL:g} %. Snapshots of one network are not independent, so "
-    f"they come from {RESAMPLES:,} bootstrap resamples of whole trials within their condition, "
-    "k − 1 of k with weight k/(k − 1) (Rao, Wu and Yue 1992, Survey Methodology 18), and reach as "
-    "far as Student’s quantile times the resampled standard deviation, on Fisher’s z scale, "
-    "z = arctanh r, for correlations and on a logarithmic one for ratios. Equal seeds make them "
-    "repeatable.",
+    f"Intervals have level {100 * LEVEL:g} %. Those of claims are under Claims; those in figures "
+    "speak of the conditions of this study with other seeds. Snapshots of one network are not "
+    f"independent, so these come from {RESAMPLES:,} bootstrap resamples of whole trials within "
+    "their condition, k − 1 of k with weight k/(k − 1) (Rao, Wu and Yue 1992, Survey Methodology "
+    "18), and reach as far as Student’s quantile times the resampled standard deviation, on "
+    "Fisher’s z scale, z = arctanh r, for correlations and on a logarithmic one for ratios. Equal "
+    "seeds make them repeatable.",
 )
 _CLAIMS: Paragraph = (
     "Claims",
     "A claim holds if its whole interval lies where it has to, fails if the whole interval lies "
-    "on the other side, and is unclear otherwise.",
+    "elsewhere, and is unclear otherwise. Each condition counts alike, in it each network, in it "
+    f"each snapshot. With {FEWEST_CONDITIONS} or more conditions the interval comes from leaving "
+    "out one condition at a time: with θ the statistic (z = arctanh r for correlations), "
+    "θ₍ᵢ₎ the one without condition i of C and θ₍·₎ their mean, V = (C − 1)/C Σ (θ₍ᵢ₎ − θ₍·₎)², "
+    "and the interval reaches Student’s quantile of C − 1 degrees of freedom times √V beyond θ "
+    "and θ less its bias (C − 1)(θ₍·₎ − θ), whichever lies further out (Arvesen 1969; Hinkley "
+    "1978). On a grid one level of each axis with three or more levels is left out, too, and "
+    "the variances of the axes are added (Cameron, Gelbach and Miller 2011); with six or more "
+    "evenly spaced levels on every axis conditions suffice, and verdicts speak of the range of "
+    "the grid. With fewer conditions trials are left out instead, and verdicts speak of this grid "
+    "alone. A claim that does not hold with the known confounders held fixed (the logarithm of "
+    "the training loss and every swept hyperparameter), or without networks that did not learn, "
+    "holds as stated only. Two-sided p-values are twice the smaller one-sided p at the threshold; "
+    "of parts that must all hold the largest counts (Berger 1982), of parts of which one suffices "
+    "the smallest times their number. Holm’s method (1979) adjusts them for all claims together.",
 )
 _OF_FIGURES: tuple[tuple[str, Paragraph], ...] = (
     (
@@ -42,8 +58,8 @@ _OF_FIGURES: tuple[tuple[str, Paragraph], ...] = (
         (
             "Correlations",
             "Pearson’s r = cov(x, y) / √(var x · var y). A partial r is that of what linear "
-            "regressions on the quantities held fixed leave of x and of y; inside conditions it "
-            "is that of what is left when each condition’s mean is removed. Spearman’s ρ is r of "
+            "regressions on the quantities held fixed leave of x and of y; inside conditions "
+            "it is that of trial means around the mean of their condition. Spearman’s ρ is r of "
             "mid-ranks. Without regard to trials Fisher’s interval is "
             "tanh(arctanh r ± 1.96 / √(n − 3)).",
         ),
@@ -111,15 +127,38 @@ _OF_FIGURES: tuple[tuple[str, Paragraph], ...] = (
         ),
     ),
 )
-_TIME: Paragraph = (
-    "Matched time",
-    "The share of variance that batch size explains is that of batch size within points of time, "
-    "less what chance puts there (ω²), relative to all variance over networks and time; batch "
-    "sizes are compared in pairs, over the updates and the epochs that both cover, at "
-    f"{POINTS} times equally far apart in logarithm. Intervals of the difference of shares are the "
-    "jackknife's over networks with Satterthwaite's degrees of freedom; in simulated studies of "
-    "two to five seeds they covered it in 91 to 98 %.",
-)
+_OF_CLAIMS: dict[str, Paragraph] = {
+    "margin_is_cheaper": (
+        "Medians",
+        "The median of conditions’ medians has the exact interval of order statistics from "
+        f"{FEWEST_CONDITIONS} conditions on; of a grid it speaks of this grid alone. With fewer "
+        "conditions it comes from the bootstrap over trials on a logarithmic scale, with the "
+        "degrees of freedom of the one or two conditions in the middle.",
+    ),
+    "margin_predicts_gap_at_least_as_well": (
+        "Signed rank correlations",
+        "τ_b over pairs of networks of different conditions. The claim needs three things of "
+        "every gap: −τ(margin) − τ(trace) above its threshold, τ(margin) below 0, and τ(trace) "
+        "above 0.",
+    ),
+    "flatness_is_an_epiphenomenon": (
+        "Slopes",
+        "Each way of training has its own least-squares line of log10 trace on margin (analysis "
+        "of covariance). The ratio of a slope to that of the usual training has Fieller’s "
+        "interval, of all ρ for which slope − ρ · usual slope could be 0; conditions that differ "
+        "in the way of training alone are left out together.",
+    ),
+    "large_batch_needs_time": (
+        "Matched time",
+        "In each setting of everything else the largest and the smallest batch size are compared "
+        "at the last number of updates, and at the last epoch, that all their networks reached; "
+        "between snapshots values are interpolated, linear in the logarithm of time. The ratio of "
+        "mean margins has Fieller’s interval. To be the same, it has to lie within the bounds "
+        "(two one-sided tests, Schuirmann 1987). Shares of variance are those of batch size "
+        "within points of time, less what chance puts there (ω²), relative to all variance over "
+        f"networks and time, at {POINTS} times equally far apart in logarithm.",
+    ),
+}
 
 
 def describe_statistics(figures: Collection[str], claims: Collection[str]) -> list[Paragraph]:
@@ -134,5 +173,5 @@ def describe_statistics(figures: Collection[str], claims: Collection[str]) -> li
         _INTERVALS,
         *([_CLAIMS] if claims else []),
         *(paragraph for key, paragraph in _OF_FIGURES if key in figures),
-        *([_TIME] if "large_batch_needs_time" in claims else []),
+        *(paragraph for name, paragraph in _OF_CLAIMS.items() if name in claims),
     ]

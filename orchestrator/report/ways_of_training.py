@@ -46,3 +46,12 @@ def ways_of_training(rows: Rows) -> tuple[list[str], str]:
 
 def _readable(place: int) -> str:
     return INTERVENED[place].replace("_", " ")
+
+
+def kinds(rows: Rows) -> list[str]:
+    """Architecture and loss of the network of each row, as far as they differ: ``cnn, mse``."""
+    varied = [name for name in ("model", "loss") if len(set(rows[name])) > 1]
+    return [
+        ", ".join(level_text(value) for value in values)
+        for values in zip(*(rows[name] for name in varied), strict=True)
+    ] or [""] * len(rows)

@@ -23,6 +23,7 @@ from orchestrator.results.edits import refuse_contradictions as refuse_contradic
 from orchestrator.results.folder import ResultsFolder as ResultsFolder
 from orchestrator.results.formats import format_result as format_result
 from orchestrator.results.formats import write_result as write_result
+from orchestrator.results.learned import did_not_learn as did_not_learn
 from orchestrator.results.lock import LockHolder as LockHolder
 from orchestrator.results.lost_rows import restore_checkpoints as restore_checkpoints
 from orchestrator.results.new_snapshots import NewSnapshots as NewSnapshots

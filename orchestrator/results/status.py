@@ -10,6 +10,7 @@ import duckdb
 
 from orchestrator.results.database import again_if_compacted, connect
 from orchestrator.results.folder import ResultsFolder
+from orchestrator.results.learned import did_not_learn
 from orchestrator.results.lock import LockHolder
 from orchestrator.results.several import Result
 from orchestrator.results.snapshots import listed_snapshots
@@ -70,6 +71,7 @@ class StudyStatus:
         trials_running: Those that began and have not ended; without a running process they
             were interrupted.
         trials_failed: Those whose last attempt failed.
+        trials_unlearned: Completed ones whose networks did not learn.
         snapshots: Checkpoints whose networks are stored, of all trials.
         snapshots_measured: Those on which every request has values.
         snapshots_failed: Those on which every request was tried and some failed.
@@ -85,6 +87,7 @@ class StudyStatus:
     trials_completed: int
     trials_running: int
     trials_failed: int
+    trials_unlearned: int
     snapshots: int
     snapshots_measured: int
     snapshots_failed: int
@@ -116,13 +119,15 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
     snapshots = listed_snapshots(folder)
 
     @again_if_compacted
-    def read() -> tuple[dict[str, int], dict[tuple[str, str], str], tuple[Failure, ...]]:
+    def read() -> tuple[dict[str, int], int, dict[tuple[str, str], str], tuple[Failure, ...]]:
         with connect(folder, measure_columns=False) as database:
             counts = "SELECT status, count(*) FROM trials GROUP BY status"
             trials: dict[str, int] = dict(database.execute(counts).fetchall())
-            return trials, _request_states(database), _failures(database, most_failures)
+            unlearned = len(did_not_learn(database, study))
+            states = _request_states(database)
+            return trials, unlearned, states, _failures(database, most_failures)
 
-    trials, states, failures = read()
+    trials, unlearned, states, failures = read()
     requests = asked_requests(study)
     of_snapshots = [[states.get((id_, request)) for request in requests] for id_ in snapshots]
     pending = sum(None in row for row in of_snapshots)
@@ -135,6 +140,7 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
         trials_completed=trials.get("completed", 0),
         trials_running=trials.get("running", 0),
         trials_failed=trials.get("failed", 0),
+        trials_unlearned=unlearned,
         snapshots=len(snapshots),
         snapshots_measured=len(snapshots) - pending - failed,
         snapshots_failed=failed,
@@ -200,6 +206,8 @@ def status_text(status: StudyStatus) -> str:
         f"snapshots  {status.snapshots_measured} of {status.snapshots} measured, "
         f"{status.snapshots_pending} pending, {status.snapshots_failed} with failures",
     ]
+    if status.trials_unlearned:
+        lines.insert(2, f"           {status.trials_unlearned} completed without having learned")
     width = max((len(request.request) for request in status.requests), default=0)
     for request in status.requests:
         lines.append(

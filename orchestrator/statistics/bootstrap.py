@@ -86,7 +86,7 @@ class Groups:
     @property
     def degrees_of_freedom(self) -> int:
         """Trials beyond the first of each condition: what the spread of seeds rests on."""
-        return sum(len(members) - 1 for members in self._strata())
+        return sum(len(members) - 1 for members in self.strata())
 
     def select(self, rows: BoolArray) -> Groups:
         """Keep some rows; trials without any are dropped."""
@@ -116,14 +116,15 @@ class Groups:
         """
         generator = np.random.default_rng(stream_seed(seed, "bootstrap"))
         weights = np.ones((resamples, self.trials))
-        for members in self._strata():
+        for members in self.strata():
             size = len(members)
             if size > 1:
                 counts = generator.multinomial(size - 1, np.full(size, 1 / size), resamples)
                 weights[:, members] = counts * (size / (size - 1))
         return weights
 
-    def _strata(self) -> list[IntArray]:
+    def strata(self) -> list[IntArray]:
+        """Trials that differ by their seeds: of one condition, or the single ones together."""
         order = np.argsort(self.condition, kind="stable")
         _, starts = np.unique(self.condition[order], return_index=True)
         strata = np.split(order, starts[1:])

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
+from orchestrator.statistics.bootstrap import LEVEL
+from orchestrator.statistics.design import Scope
 from orchestrator.statistics.estimate import BoolArray, Estimate
 
 Verdict = Literal["holds", "fails", "unclear"]
+Side = Literal["below", "above", "between", "outside"]
+
+ONE_SIDED = (1 - LEVEL) / 2
+"""How small a one-sided p must be for a verdict: where a 95 % interval lies on one side."""
+
+_CHECKS = {"holds": "check passed", "fails": "check failed", "unclear": "check unclear"}
+
+
+@dataclass(frozen=True)
+class Beside:
+    """An estimate that a reviewer would ask for beside a claim's own.
+
+    Attributes:
+        what: What is different about it, ``with training loss and batch size held fixed``.
+        estimate: The number.
+        holding: Whether its value lies where the claim would hold; None if there is no value.
+    """
+
+    what: str
+    estimate: Estimate
+    holding: bool | None
+
+    @property
+    def sentence(self) -> str:
+        """The number in words."""
+        what = self.what[:1].upper() + self.what[1:]
+        if self.estimate.value is None:
+            return f"{what} there is no estimate: {self.estimate.reason}."
+        return f"{what} it is {with_interval(self.estimate)}."
 
 
 @dataclass(frozen=True)
@@ -24,7 +56,14 @@ class Claim:
         threshold: What the interval is compared with.
         verdict: ``holds``, ``fails`` or ``unclear``.
         explanation: Why, and what to keep in mind; whole sentences.
-        below: Whether the claim is that the number lies below the threshold, or above.
+        side: Where the number has to lie for the claim to hold.
+        upper: The other end, for ``between`` and ``outside``.
+        scope: What the verdict speaks of.
+        p_value: Two-sided, of the truth lying just where the verdict changes: one minus the level
+            at which it would no longer be given. None where there is no interval.
+        without: The least and the largest value without any one condition.
+        beside: Further estimates that the verdict has to live with.
+        check: Whether it only checks what theory says, and so is no finding.
     """
 
     name: str
@@ -34,12 +73,67 @@ class Claim:
     threshold: float
     verdict: Verdict
     explanation: str
-    below: bool = False
+    side: Side = "above"
+    upper: float | None = None
+    scope: Scope = "in this grid"
+    p_value: float | None = None
+    without: tuple[float, float] | None = None
+    beside: tuple[Beside, ...] = ()
+    check: bool = False
 
     @property
     def criterion(self) -> str:
         """Where the interval has to lie for the claim to hold, ``below −0.8``."""
-        return f"{'below' if self.below else 'above'} {as_given(self.threshold)}"
+        low = as_given(self.threshold)
+        if self.upper is None:
+            return f"{self.side} {low}"
+        word = "and" if self.side == "between" else "to"
+        return f"{self.side} {low} {word} {as_given(self.upper)}"
+
+    @property
+    def against(self) -> tuple[Beside, ...]:
+        """What a claim that holds does not survive."""
+        if self.verdict != "holds":
+            return ()
+        return tuple(one for one in self.beside if one.holding is False)
+
+    @property
+    def reads(self) -> str:
+        """The verdict with what it speaks of, ``holds in this grid, as stated only``."""
+        if self.check:
+            return _CHECKS[self.verdict]
+        as_stated = ", as stated only" if self.against else ""
+        return f"{self.verdict} {self.scope}{as_stated}"
+
+
+def judge(p_for: float, p_against: float) -> tuple[Verdict, float]:
+    """Verdict and two-sided p-value, from the one-sided p-values of both.
+
+    Args:
+        p_for: Small if the claim surely holds: of a claim with parts the largest of theirs.
+        p_against: Small if it surely does not.
+    """
+    p_value = min(1.0, 2 * min(p_for, p_against))
+    if p_for <= ONE_SIDED:
+        return "holds", p_value
+    return ("fails" if p_against <= ONE_SIDED else "unclear"), p_value
+
+
+def any_of(p_values: Iterable[float]) -> float:
+    """One-sided p of several statements of which one suffices (Bonferroni)."""
+    known = list(p_values)
+    return min(1.0, len(known) * min(known, default=1.0))
+
+
+def lies(value: float | None, threshold: float, side: Side, upper: float | None = None) -> bool:
+    """Whether a number lies where a claim holds; one that is not known does not."""
+    if value is None:
+        return False
+    if side == "below":
+        return value < threshold
+    if side == "above" or upper is None:
+        return value > threshold
+    return (threshold < value < upper) == (side == "between")
 
 
 def decide(estimate: Estimate, threshold: float, *, below: bool) -> Verdict:
@@ -57,6 +151,11 @@ def decide(estimate: Estimate, threshold: float, *, below: bool) -> Verdict:
     if estimate.low >= threshold:
         return "fails" if below else "holds"
     return "unclear"
+
+
+def joined(sentences: Iterable[str]) -> str:
+    """Sentences as a paragraph, without empty ones."""
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def with_interval(estimate: Estimate, digits: int = 3) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,15 +15,11 @@ from orchestrator.statistics.bootstrap import (
     student_interval,
     why_no_interval,
 )
-from orchestrator.statistics.claim import Claim, Verdict, counted, decide, left_out, with_interval
 from orchestrator.statistics.estimate import Estimate, FloatArray, all_finite
 from orchestrator.statistics.granulated import Seeds, granulated_kendall, granulated_resamples
 from orchestrator.statistics.grid import Grid
 from orchestrator.statistics.ranking import Variant, kendall, kendall_of_weights
 from orchestrator.statistics.resampling import DEFAULT, Resampling, with_resamples
-
-NON_INFERIORITY = -0.1
-"""By how much |τ| of the margin may be smaller and still count as at least as good."""
 
 _FEWEST_ROWS = 4
 
@@ -155,77 +151,3 @@ def compare_granulated(
     if estimate.low is not None and estimate.high is not None:
         estimate = replace(estimate, low=max(-1.0, estimate.low), high=min(1.0, estimate.high))
     return Comparison(psis[0], psis[1], estimate)
-
-
-def _against_expectation(compared: Mapping[str, Comparison]) -> str:
-    """Which τ surely have the sign that they should not have."""
-    wrong = [
-        f"the {measure} with the {name}"
-        for name, one in compared.items()
-        for measure, tau, sign in (("margin", one.first, -1), ("trace", one.second, 1))
-        if tau.low is not None and tau.high is not None
-        if (tau.low > 0 if sign < 0 else tau.high < 0)
-    ]
-    return f"Surely of the other sign: {', '.join(wrong)}." if wrong else ""
-
-
-def margin_predicts_gap_at_least_as_well(
-    margin: FloatArray,
-    hessian_trace: FloatArray,
-    gaps: Mapping[str, FloatArray],
-    groups: Groups,
-    threshold: float = NON_INFERIORITY,
-) -> Claim:
-    """|τ| between margin and gap minus |τ| between trace and gap, for every gap.
-
-    The claim is one of non-inferiority: a margin of a tenth is allowed, because two measures that
-    are equally good differ by chance. It holds if it does for every gap, and fails if it fails
-    for one. The number is that of the gap where the margin does worst.
-
-    Args:
-        margin: Shape (n,), mean training margin, one trained network a row.
-        hessian_trace: Shape (n,).
-        gaps: Name → shape (n,), the loss gap and the error gap.
-        groups: The trial and condition of each network.
-        threshold: The least difference that counts as at least as well.
-    """
-    compared = {
-        name: compare_predictors(margin, hessian_trace, gap, groups) for name, gap in gaps.items()
-    }
-    verdicts = [decide(one.advantage, threshold, below=False) for one in compared.values()]
-    verdict: Verdict = "holds" if all(one == "holds" for one in verdicts) else "unclear"
-    if "fails" in verdicts:
-        verdict = "fails"
-    known = {name: one for name, one in compared.items() if one.advantage.value is not None}
-    shown = min(
-        (known or compared).values(),
-        key=lambda one: one.advantage.value if one.advantage.value is not None else 0.0,
-    )
-    sentences = [
-        f"Over {counted(shown.advantage.n, 'trained network')}: "
-        + "; ".join(
-            f"with the {name} τ is {with_interval(one.first, 2)} for the margin and "
-            f"{with_interval(one.second, 2)} for the trace, difference of sizes "
-            f"{with_interval(one.advantage, 2)}"
-            for name, one in compared.items()
-        )
-        + ".",
-        left_out(("networks without a finite margin, trace or gap", shown.advantage.n_excluded)),
-        f"At least as well means: smaller by no more than {abs(threshold):g}. Sizes are compared, "
-        "whatever the sign; expected are a negative τ of the margin and a positive one of the "
-        "trace.",
-        _against_expectation(compared),
-    ]
-    if not shown.advantage.has_interval:
-        sentences.append(f"No verdict: {shown.advantage.reason}.")
-    return Claim(
-        "margin_predicts_gap_at_least_as_well",
-        "The margin ranks trained networks by their generalization gap at least as well as the "
-        "Hessian trace does",
-        "Difference of |Kendall’s τ_b| with the gap, margin minus Hessian trace, for the gap "
-        "where it is smallest",
-        shown.advantage,
-        threshold,
-        verdict,
-        " ".join(sentence for sentence in sentences if sentence),
-    )

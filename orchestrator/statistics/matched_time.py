@@ -8,17 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.statistics.bootstrap import (
-    LEVEL,
-    RESAMPLES,
-    Groups,
-    student_interval,
-    why_no_interval,
-)
+from orchestrator.statistics.bootstrap import LEVEL, Groups
 from orchestrator.statistics.curves import Curves, log_spaced
 from orchestrator.statistics.estimate import BoolArray, Estimate, FloatArray, IntArray
 from orchestrator.statistics.jackknife import jackknife_interval, jackknife_weights
-from orchestrator.statistics.magnitude import back, power_of_two
 from orchestrator.statistics.variance import level_codes, shares
 
 POINTS = 16
@@ -142,76 +135,65 @@ def compare_matched_times(
 
 
 @dataclass(frozen=True)
-class EqualUpdates:
-    """The largest level against the smallest, once both had the same number of updates.
+class Matched:
+    """The smallest and the largest level where both have gone equally far.
 
     Attributes:
-        levels: The smallest and the largest level that all have a common number of updates.
-        updates: The last number of updates that every trial of both made.
-        smallest: Mean value of the smallest level there.
-        difference: Mean of the largest level minus mean of the smallest.
+        levels: The smallest and the largest level.
+        value: Shape (trials,), the value of each trial at its setting's last common time; NaN for
+            trials of other levels, and of settings in which the two share no time.
+        large: Shape (trials,), whether a trial is of the largest level.
+        times: The last common time of each setting.
+        excluded: Snapshots that were left out, for their value is not finite.
     """
 
     levels: tuple[float, float]
-    updates: float
-    smallest: float
-    difference: Estimate
+    value: FloatArray
+    large: BoolArray
+    times: tuple[float, ...]
+    excluded: int
 
 
-def compare_at_equal_updates(
+def at_last_common_time(
     value: FloatArray,
-    updates: FloatArray,
+    time: FloatArray,
     level: Sequence[float],
     groups: Groups,
-    seed: int = 0,
-) -> EqualUpdates | None:
-    """Whether the largest level arrives where the smallest is, given the same updates.
+    setting: IntArray,
+) -> Matched | None:
+    """Values of the smallest and the largest level at the last time that both reached.
 
     Args:
         value: Shape (n,), one value a snapshot; what is not finite doesn't count.
-        updates: Shape (n,), updates made.
+        time: Shape (n,), updates made or epochs seen.
         level: Shape (n,), the level of the hyperparameter, batch size for one.
         groups: The trial and condition of each snapshot.
-        seed: Of the bootstrap.
+        setting: Shape (trials,), which trials differ in the level (and seed) alone.
 
     Returns:
-        None if the smallest and the largest level share no number of updates.
+        None if there are fewer than two levels.
     """
-    kept = np.isfinite(value) & (updates > 0)
-    inner = groups.select(kept)
-    curves = Curves(inner.trial, updates[kept], value[kept])
-    level_of = np.zeros(inner.trials)
-    level_of[inner.trial] = np.asarray(level, dtype=np.float64)[kept]
-    first, last = level_of.min(initial=np.inf), level_of.max(initial=-np.inf)
-    trials = np.flatnonzero((level_of == first) | (level_of == last))
-    covered = curves.covered(trials)
-    if covered is None or first >= last:
+    kept = np.isfinite(value) & (time > 0)
+    level_of = np.full(groups.trials, np.nan)
+    level_of[groups.trial] = np.asarray(level, dtype=np.float64)
+    present = np.unique(groups.trial[kept])
+    levels = level_of[present]
+    first, last = levels.min(initial=np.inf), levels.max(initial=-np.inf)
+    if first >= last:
         return None
-    at = covered[1]
-    found = curves.at(np.array([at]), trials)[:, 0]
-    power = power_of_two(found)
-    found = np.ldexp(found, -power)
-    large = level_of[trials] == last
-    weights = np.vstack([np.ones((1, inner.trials)), inner.weights(RESAMPLES, seed)])[:, trials]
-
-    def mean(members: BoolArray) -> FloatArray:
-        total: FloatArray = weights[:, members].sum(axis=1)
-        return weights[:, members] @ found[members] / np.where(total > 0, total, np.nan)
-
-    small = mean(~large)
-    difference = mean(large) - small
-    chosen = inner.select(np.isin(inner.trial, trials))
-    reason = why_no_interval(chosen)
-    ends: tuple[float | None, float | None] = (None, None)
-    if not reason:
-        freedom = chosen.degrees_of_freedom
-        ends = student_interval(float(difference[0]), difference[1:], freedom)
-        reason = "" if ends[0] is not None else "too many resamples leave it undefined"
-    n = len(trials)
-    value_, low, high = (back(one, power) for one in (float(difference[0]), *ends))
-    estimate = Estimate(value_, low, high, LEVEL, n, n, int(np.sum(~kept)), reason)
-    smallest = float(np.ldexp(small[0], power))
-    return EqualUpdates((float(first), float(last)), at, smallest, estimate)
+    curves = Curves(groups.trial[kept], time[kept], value[kept])
+    found = np.full(groups.trials, np.nan)
+    times = []
+    for one in np.unique(setting[present]):
+        inside = present[setting[present] == one]
+        trials = inside[(level_of[inside] == first) | (level_of[inside] == last)]
+        covered = curves.covered(trials)
+        if covered is not None and len(np.unique(level_of[trials])) == 2:
+            found[trials] = curves.at(np.array([covered[1]]), trials)[:, 0]
+            times.append(covered[1])
+    excluded = int(np.sum((time > 0) & ~kept))
+    ends = float(first), float(last)
+    return Matched(ends, found, level_of == last, tuple(times), excluded)
 
 
 def _strata(level: FloatArray | IntArray, condition: IntArray) -> list[IntArray]:

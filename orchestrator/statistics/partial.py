@@ -71,7 +71,7 @@ def partial_correlation(
     columns = {name: as_floats(column) for name, column in controls.items()}
     table = np.stack([as_floats(x), as_floats(y), *columns.values()])
     kept = all_finite(table.T)
-    held, dropped = _useful({name: column[kept] for name, column in columns.items()})
+    held, dropped = useful_controls({name: column[kept] for name, column in columns.items()})
     rows, excluded = table[:2, kept], int(np.sum(~kept))
     inner = None if groups is None else groups.select(kept)
     given = list(held.values())
@@ -98,7 +98,9 @@ def _undefined(estimate: Estimate, reason: str) -> Estimate:
     return replace(estimate, value=None, low=None, high=None, p_value=None, reason=reason)
 
 
-def _useful(columns: Mapping[str, FloatArray]) -> tuple[dict[str, FloatArray], dict[str, str]]:
+def useful_controls(
+    columns: Mapping[str, FloatArray],
+) -> tuple[dict[str, FloatArray], dict[str, str]]:
     """Tell apart the controls that hold something fixed, in their order, from the others."""
     held: dict[str, FloatArray] = {}
     dropped: dict[str, str] = {}

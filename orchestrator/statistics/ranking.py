@@ -139,7 +139,7 @@ def kendall_of_pairs(
 
 def _weighted_spearman(table: FloatArray, weights: FloatArray) -> FloatArray:
     """ρ for each row of ``weights``, shape (r, n)."""
-    ranks = [_weighted_ranks(column, weights) for column in table]
+    ranks = [weighted_ranks(column, weights) for column in table]
     count = weights.sum(axis=1, keepdims=True)
     centred = [rank - (weights * rank).sum(axis=1, keepdims=True) / count for rank in ranks]
     variances = [(weights * part**2).sum(axis=1) for part in centred]
@@ -147,7 +147,7 @@ def _weighted_spearman(table: FloatArray, weights: FloatArray) -> FloatArray:
     return _divide(product, np.sqrt(variances[0] * variances[1]))
 
 
-def _weighted_ranks(column: FloatArray, weights: FloatArray) -> FloatArray:
+def weighted_ranks(column: FloatArray, weights: FloatArray) -> FloatArray:
     """Mid-ranks, up to a constant, where row i counts ``weights[:, i]`` times: shape (r, n)."""
     _, place = np.unique(column, return_inverse=True)
     order = np.argsort(place, kind="stable")

@@ -44,7 +44,10 @@ class StatedClaim(Options):
     statement: str = Field(min_length=1, description="What is claimed, in one sentence.")
     x: str = Field(min_length=1, description="A column.")
     y: str = Field("", description="The other column of a correlation.")
-    statistic: Statistic = Field("pearson", description="Of x and y; mean and median are of x.")
+    statistic: Statistic = Field(
+        "kendall",
+        description="Of x and y; mean and median are of x. Pearson where columns are given.",
+    )
     log: tuple[str, ...] = Field((), description="Columns of which log10 is taken.")
     given: tuple[str, ...] = Field(
         (), description="Columns held fixed: Pearson's partial correlation."
@@ -62,6 +65,14 @@ class StatedClaim(Options):
     )
     above: float | None = Field(None, description="The claim is that the number lies above this.")
     below: float | None = Field(None, description="The claim is that the number lies below this.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_statistic(cls, content: Any) -> Any:
+        # Heavy tails mislead Pearson's r; only it can hold columns fixed.
+        if isinstance(content, Mapping) and content.get("given") and "statistic" not in content:
+            return {**content, "statistic": "pearson"}
+        return content
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_valida
 
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest
 from orchestrator.study.data_options import DataOptions
+from orchestrator.study.learned import LearnedOptions
 from orchestrator.study.measure_options import MeasureRequest, MeasuringOptions
 from orchestrator.study.model_options import ModelOptions
 from orchestrator.study.options import Options
@@ -106,6 +107,7 @@ class Study(Options):
     measures: tuple[MeasureRequest, ...] = ()
     measuring: MeasuringOptions = MeasuringOptions()
     claims: tuple[ClaimRequest, ...] = ()
+    learned: LearnedOptions = LearnedOptions()
     resources: ResourcesOptions = ResourcesOptions()
 
     @field_validator("claims")

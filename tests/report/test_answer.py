@@ -7,6 +7,7 @@ from orchestrator.report.answer import answer
 from orchestrator.report.evidence import Judged
 from orchestrator.report.queries import Query
 from orchestrator.statistics import Claim, Estimate
+from orchestrator.statistics.claim import Beside
 from orchestrator.study.claim_options import BuiltInName
 
 NAMES = get_args(BuiltInName)
@@ -54,7 +55,11 @@ def test_no_claims():
 
 @pytest.mark.parametrize(
     ("verdict", "begin"),
-    [("holds", "It holds that"), ("fails", "It does not hold"), ("unclear", "It remains unclear")],
+    [
+        ("holds", "It holds in this grid that"),
+        ("fails", "It does not hold in this grid that"),
+        ("unclear", "It remains unclear whether"),
+    ],
 )
 def test_claims_that_the_study_states_are_quoted(verdict, begin):
     estimate = Estimate(0.5, 0.4, 0.6, 0.95, 30, 6, 0)
@@ -62,3 +67,25 @@ def test_claims_that_the_study_states_are_quoted(verdict, begin):
     sentence = answer([Judged(claim, Query("", "", ""), "")])
     assert sentence.startswith(begin)
     assert "“Wide is good” (Mean of x: 0.50 [0.40, 0.60])" in sentence
+
+
+def test_what_a_claim_speaks_of_is_told_with_it():
+    estimate = Estimate(-0.9, -0.95, -0.85, 0.95, 30, 6, 0)
+    for name, text in (("flatness_tracks_margin", "same story "), ("mine", "It holds ")):
+        claim = Claim(name, "", "", estimate, -0.8, "holds", "", scope="for conditions like these")
+        assert f"{text}for conditions like these" in answer([Judged(claim, Query("", "", ""), "")])
+
+
+def test_what_a_claim_does_not_survive_comes_first():
+    estimate = Estimate(-0.9, -0.95, -0.85, 0.95, 30, 6, 0)
+    against = Beside(
+        "with training loss held fixed", Estimate(0.57, 0.2, 0.8, 0.95, 30, 6, 0), holding=False
+    )
+    claim = Claim(
+        *("flatness_tracks_margin", "", "", estimate, -0.8, "holds", ""), beside=(against,)
+    )
+    told = answer([Judged(claim, Query("", "", ""), "")])
+    assert told.startswith(
+        "With training loss held fixed it is 0.57 [0.20, 0.80], so the following holds as stated "
+        "only. Flat minima"
+    )

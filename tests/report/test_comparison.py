@@ -37,7 +37,7 @@ def test_every_claim_has_each_studys_verdict_and_number(comparison, simulated, o
             if compared.name in alone:
                 claim = alone[compared.name]
                 estimate = claim.estimate
-                assert row[1:5] == (claim.verdict, estimate.value, estimate.low, estimate.high)
+                assert row[1:5] == (claim.reads, estimate.value, estimate.low, estimate.high)
                 assert compared.explanations[name] == claim.explanation
             else:
                 assert row == (name, "not claimed", *[None] * 6)

@@ -1,3 +1,4 @@
+from orchestrator.report import check_claims
 from orchestrator.report.limitations import find_limitations
 from orchestrator.report.progress import read_progress
 from orchestrator.report.source import open_source
@@ -14,7 +15,6 @@ def test_a_finished_study_still_has_limits(simulated):
     assert "Few seeds: 4 conditions with 3 completed trials each." in text
     assert "12 of 12 completed trials never reached the training loss 0.001" in text
     assert "have no snapshot at the training loss 0.1: they never reached it." in text
-    assert "not corrected for their number" in text
     assert "Not measured yet" not in text
     assert "failed" not in text
 
@@ -62,3 +62,28 @@ def test_single_seeds_are_said(tmp_path):
 
 def test_nothing_completed(empty):
     assert "No trial is completed" in limitations(empty)
+
+
+def test_networks_that_did_not_learn_are_named_and_left_out_beside(tmp_path):
+    def stuck(rows):
+        for row in rows["checkpoints"]:
+            if row["trial_id"] == "trial000":
+                row["train_error"] = max(row["train_error"], 0.05)
+                if row["reason"].endswith("final"):
+                    row["train_error"] = 0.6
+
+    path = simulate(tmp_path / "r", change=stuck)
+    assert "1 completed trial did not learn: trial000." in limitations(path)
+    claim = check_claims(path)[0]
+    assert claim.beside[-1].what == "without networks that did not learn"
+
+
+def test_data_whose_classes_are_not_known_is_named(tmp_path):
+    def own(rows):
+        for row in rows["trials"]:
+            row["dataset"] = "npz"
+
+    told = "For npz the error of the best constant answer is not known"
+    assert told in limitations(simulate(tmp_path / "r", change=own))
+    study = study_content(learned={"train_error": 0.1})
+    assert told not in limitations(simulate(tmp_path / "stated", change=own, study=study))

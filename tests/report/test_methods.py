@@ -28,7 +28,7 @@ def test_methods_are_told_from_the_study(source):
     assert "γ = z_y − max_{j≠y} z_j" in told["Notation"]
     assert "Rao, Wu and Yue 1992" in told["Intervals"]
     assert "holds if its whole interval" in told["Claims"]
-    assert "jackknife" in told["Matched time"]
+    assert "Fieller" in told["Matched time"]
 
 
 def test_the_statistics_of_the_figures_that_are_drawn_are_told(source):

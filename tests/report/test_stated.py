@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from scipy import stats
 
 from orchestrator.report import stated
+from orchestrator.report.conditions import read_conditions
 from orchestrator.report.evidence import judge_claims
 from orchestrator.report.source import Rows, claims_of, open_source
 from orchestrator.report.stated import judge_stated
@@ -13,16 +13,22 @@ MINE = {"name": "mine", "statement": "It is so.", "x": "hessian_trace", "y": "ma
 
 
 def judge(source, **options):
-    claim, query = judge_stated(source, StatedClaim(**{**MINE, "below": 0.0, **options}))
+    stated_claim = StatedClaim(**{**MINE, "below": 0.0, "statistic": "pearson", **options})
+    claim, query = judge_stated(source, stated_claim, read_conditions(source))
     return claim, query
 
 
 def test_a_correlation_over_all_snapshots(source):
     claim, query = judge(source, log=("hessian_trace",), where="train_error <= 0.1")
+    # Each condition counts alike, in it each network, in it each snapshot.
     rows = source.connection.sql(
-        "SELECT log10(hessian_trace), margin_mean FROM wide WHERE step > 0 AND train_error <= 0.1"
+        "SELECT log10(hessian_trace), margin_mean, 1 / count(*) OVER (PARTITION BY trial_id) /\n"
+        "    count(DISTINCT trial_id) OVER (PARTITION BY condition_id)\n"
+        "FROM wide WHERE step > 0 AND train_error <= 0.1"
     ).fetchall()
-    expected = stats.pearsonr(*zip(*rows, strict=True)).statistic
+    x, y, weight = np.array(rows).T
+    covariance = np.cov(x, y, aweights=weight)
+    expected = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
     assert claim.estimate.value == pytest.approx(expected, abs=1e-12)
     assert (claim.name, claim.statement, claim.verdict) == ("mine", "It is so", "holds")
     assert claim.statistic == (
@@ -35,9 +41,14 @@ def test_a_correlation_over_all_snapshots(source):
 def test_over_trained_networks_with_another_statistic(source):
     claim, _ = judge(source, statistic="kendall", design="final", y="loss_gap")
     rows = source.connection.sql(
-        "SELECT hessian_trace, loss_gap FROM wide SEMI JOIN final USING (checkpoint_id)"
+        "SELECT sum(sign(a.hessian_trace - b.hessian_trace) * sign(a.loss_gap - b.loss_gap)),\n"
+        "    count(*)\n"
+        "FROM (SELECT * FROM wide SEMI JOIN final USING (checkpoint_id)) a\n"
+        "JOIN (SELECT * FROM wide SEMI JOIN final USING (checkpoint_id)) b\n"
+        "    ON a.condition_id < b.condition_id"
     )
-    expected = stats.kendalltau(*zip(*rows.fetchall(), strict=True)).statistic
+    ((agreement, pairs),) = rows.fetchall()
+    expected = agreement / pairs
     assert claim.estimate.value == pytest.approx(expected, abs=1e-12)
     assert claim.estimate.n == 12
 
@@ -70,10 +81,18 @@ def test_one_column(source, statistic):
     claim, _ = judge(
         source, statistic=statistic, x="error_gap", y="", design="final", above=-1, below=None
     )
-    rows = source.connection.sql("SELECT error_gap FROM final").fetchall()
+    rows = source.connection.sql(
+        f"SELECT {statistic}(error_gap) FROM final GROUP BY condition_id"
+    ).fetchall()
     assert claim.estimate.value == pytest.approx(getattr(np, statistic)(rows))
     assert claim.verdict == "holds"
-    assert claim.statistic == f"{statistic.title()} of error_gap, over trained networks"
+    assert (
+        claim.statistic
+        == {
+            "mean": "Mean over conditions of error_gap, over trained networks",
+            "median": "Median of the medians of conditions of error_gap, over trained networks",
+        }[statistic]
+    )
 
 
 def test_a_query_of_its_own(source):
@@ -189,3 +208,21 @@ def test_a_study_states_claims_of_both_kinds(tmp_path):
         judged = judge_claims(source)
     assert [one.claim.verdict for one in judged] == ["holds", "holds"]
     assert [one.figure for one in judged] == ["threshold", ""]
+
+
+def test_what_is_swept_and_the_loss_are_held_fixed_beside(source):
+    claim, _ = judge(source, log=("hessian_trace",))
+    (beside,) = claim.beside
+    assert beside.what == "with training loss and batch size held fixed"
+    assert beside.estimate.value is not None
+    assert beside.sentence in claim.explanation
+    alone, _ = judge(source, statistic="mean", y="")
+    assert alone.beside == ()
+
+
+def test_a_column_of_two_values_says_what_ties_allow(source):
+    sql = "SELECT trial_id, condition_id, (seed > 0)::INT AS x, batch_size AS y FROM trials"
+    claim, _ = judge(source, query=sql, x="x", y="y", statistic="spearman")
+    assert "x has two values only: whatever the order of the rest, it lies between" in (
+        claim.explanation
+    )

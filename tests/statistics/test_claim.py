@@ -1,7 +1,19 @@
 import numpy as np
 import pytest
 
-from orchestrator.statistics.claim import counted, decide, left_out, number, percent, with_interval
+from orchestrator.statistics.claim import (
+    Beside,
+    Claim,
+    any_of,
+    counted,
+    decide,
+    judge,
+    left_out,
+    lies,
+    number,
+    percent,
+    with_interval,
+)
 from orchestrator.statistics.estimate import Estimate
 
 
@@ -44,3 +56,56 @@ def test_what_was_left_out_is_counted_and_named():
         "Left out: 2 not positive."
     )
     assert left_out(("missing", 0)) == ""
+
+
+def claim(verdict, **more):
+    return Claim("c", "", "", estimate(-0.9, -0.95, -0.85), -0.8, verdict, "", **more)
+
+
+def test_a_verdict_says_what_it_speaks_of_and_what_it_does_not_survive():
+    beside = tuple(
+        Beside(what, estimate(value, None, None), holding)
+        for what, value, holding in (("with x held fixed", 0.5, False), ("without y", None, None))
+    )
+    assert claim("holds").reads == "holds in this grid"
+    assert claim("holds", beside=beside).reads == "holds in this grid, as stated only"
+    assert claim("holds", beside=beside).against == beside[:1]
+    assert claim("fails", beside=beside, scope="for conditions like these").reads == (
+        "fails for conditions like these"
+    )
+    assert claim("holds", check=True).reads == "check passed"
+    assert beside[0].sentence == "With x held fixed it is 0.500 (no interval)."
+    assert beside[1].sentence.startswith("Without y there is no estimate")
+
+
+def test_where_a_number_has_to_lie_reads_as_words():
+    assert claim("holds", side="below").criterion == "below −0.8"
+    assert claim("holds").criterion == "above −0.8"
+    assert claim("holds", side="between", upper=1.2).criterion == "between −0.8 and 1.2"
+    assert claim("holds", side="outside", upper=2.0).criterion == "outside −0.8 to 2"
+
+
+@pytest.mark.parametrize(
+    ("side", "inside"), [("below", {0}), ("above", {1, 2}), ("between", {1}), ("outside", {0, 2})]
+)
+def test_on_which_side_a_number_lies(side, inside):
+    assert {i for i, value in enumerate((-1, 0, 1)) if lies(value, -0.5, side, 0.5)} == inside
+    assert not lies(None, 0, side)
+
+
+@pytest.mark.parametrize(
+    ("p_for", "p_against", "expected"),
+    [
+        (0.025, 0.9, ("holds", 0.05)),
+        (0.9, 0.01, ("fails", 0.02)),
+        (0.03, 0.9, ("unclear", 0.06)),
+        (1.0, 1.0, ("unclear", 1.0)),
+    ],
+)
+def test_one_sided_p_values_decide_and_are_doubled(p_for, p_against, expected):
+    assert judge(p_for, p_against) == expected
+
+
+def test_one_of_several_statements_pays_for_their_number():
+    assert any_of([0.01, 0.5, 0.4]) == pytest.approx(0.03)
+    assert any_of([0.9, 0.8]) == 1.0

@@ -6,7 +6,6 @@ from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.comparison import (
     compare_granulated,
     compare_predictors,
-    margin_predicts_gap_at_least_as_well,
 )
 from orchestrator.statistics.granulated import granulated_kendall, granulated_resamples
 from orchestrator.statistics.grid import Grid
@@ -69,44 +68,6 @@ def test_says_why_there_is_no_comparison(networks, rows, constant, reason):
     found = compare_predictors(good, bad, gap, groups).advantage
     assert found.value is None
     assert reason in found.reason
-
-
-def test_the_claim_needs_every_gap(networks):
-    good, bad, gap = networks
-    judge = margin_predicts_gap_at_least_as_well
-    both = judge(good, bad, {"loss gap": gap, "error gap": gap}, GROUPS)
-    assert both.verdict == "holds"
-    assert judge(bad, good, {"loss gap": gap, "error gap": gap}, GROUPS).verdict == "fails"
-    one = judge(good, bad, {"loss gap": gap, "error gap": bad}, GROUPS)
-    assert one.verdict == "fails"
-    assert one.estimate.value < 0
-    assert "with the loss gap τ is" in one.explanation
-    assert "with the error gap τ is" in one.explanation
-
-
-def test_a_sign_that_should_not_be_is_told(networks):
-    good, bad, gap = networks
-    judge = margin_predicts_gap_at_least_as_well
-    claim = judge(good, bad, {"loss gap": gap, "error gap": -gap}, GROUPS)
-    assert claim.verdict == "holds"
-    assert claim.explanation.endswith("Surely of the other sign: the margin with the error gap.")
-    claim = judge(good, bad, {"loss gap": gap}, GROUPS)
-    assert "of the other sign" not in claim.explanation
-
-
-def test_equal_measures_are_at_least_as_good(networks):
-    good, _, gap = networks
-    claim = margin_predicts_gap_at_least_as_well(good, good, {"error gap": gap}, GROUPS)
-    assert (claim.verdict, claim.estimate.value) == ("holds", 0)
-
-
-def test_without_values_it_is_unclear():
-    nothing = np.full(N, np.nan)
-    claim = margin_predicts_gap_at_least_as_well(
-        nothing, nothing, {"loss gap": nothing, "error gap": nothing}, GROUPS
-    )
-    assert claim.verdict == "unclear"
-    assert "No verdict: 0 networks" in claim.explanation
 
 
 FEW = Resampling(resamples=200)

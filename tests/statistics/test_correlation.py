@@ -5,6 +5,7 @@ from scipy import stats
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.correlation import partial_pearson, pearson, within_pearson
 from orchestrator.statistics.resampling import Resampling
+from tests.binomial import assert_at_least, with_simulations
 
 
 def residual(column, controls):
@@ -112,16 +113,44 @@ def test_inside_conditions_the_sign_can_be_the_opposite(clustered):
     y = study.y + 9 * condition  # what conditions do now hides what trials and snapshots do
     assert pearson(study.x, y, study.groups).value > 0.5
     estimate = within_pearson(study.x, y, study.groups)
-    means = [[np.mean(c[condition == k]) for k in range(4)] for c in (study.x, y)]
-    left = [c - np.array(m)[condition] for c, m in zip((study.x, y), means, strict=True)]
+    trials = [np.array(column).reshape(12, 8).mean(axis=1) for column in (study.x, y)]
+    left = [c - np.repeat(c.reshape(4, 3).mean(axis=1), 3) for c in trials]
     assert estimate.value == pytest.approx(stats.pearsonr(*left).statistic, abs=1e-12)
-    assert estimate.high < 0
+    assert estimate.value < -0.2
 
 
 def test_inside_conditions_rows_that_are_not_finite_are_left_out_first():
-    groups = Groups.of(list("aabbcc"), [0, 0, 0, 0, 1, 1])
-    estimate = within_pearson([1, 2, np.nan, 4, 5, 7], [2, 3, 9, 7, 1, 2], groups)
-    x = np.array([1, 2, 4, 5, 7]) - np.array([7 / 3, 7 / 3, 7 / 3, 6, 6])
-    y = np.array([2, 3, 7, 1, 2]) - np.array([4, 4, 4, 1.5, 1.5])
-    assert estimate.value == pytest.approx(stats.pearsonr(x, y).statistic)
-    assert estimate.n_excluded == 1
+    groups = Groups.of(list("aabbccddee"), list("XXXXXXYYYY"))
+    x = [1, 2, np.nan, 4, 5, 7, 1, 2, 3, 9]
+    y = [2, 3, 9, 7, 1, 2, 3, 5, 4, np.inf]
+    estimate = within_pearson(x, y, groups)
+    means = np.array([[1.5, 4, 6, 1.5, 3], [2.5, 7, 1.5, 4, 4]])
+    left = np.concatenate(
+        [part - part.mean(axis=1, keepdims=True) for part in (means[:, :3], means[:, 3:])], axis=1
+    )
+    assert estimate.value == pytest.approx(stats.pearsonr(*left).statistic)
+    assert estimate.n_excluded == 2
+
+
+def test_conditions_of_one_trial_say_nothing_about_seeds():
+    groups = Groups.of(range(7), [0, 0, 1, 1, 2, 2, 3])
+    x, y = np.random.default_rng(0).normal(size=(2, 7))
+    estimate = within_pearson(x, y, groups)
+    assert (estimate.n, estimate.n_groups) == (6, 6)
+    assert within_pearson(x, y, Groups.of(range(7), range(7))).value is None
+
+
+@with_simulations(100, 1000)
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_inside_conditions_a_common_trend_of_training_does_not_mislead(seeds, simulations):
+    """Seeds change x and y independently; along training x rises and y falls in every network."""
+    generator = np.random.default_rng(0)
+    groups = Groups(np.repeat(np.arange(6 * seeds), 4), np.repeat(np.arange(6), seeds))
+    covered = 0
+    for _ in range(simulations):
+        trend = np.tile(np.arange(4) - 1.5, 6 * seeds)
+        x, y = np.repeat(generator.normal(size=(2, 6 * seeds)), 4, axis=1)
+        noise = 0.1 * generator.normal(size=(2, len(trend)))
+        estimate = within_pearson(x + 0.5 * trend + noise[0], y - 0.5 * trend + noise[1], groups)
+        covered += estimate.low <= 0 <= estimate.high
+    assert_at_least(0.95, covered, simulations, "coverage")

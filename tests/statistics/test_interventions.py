@@ -3,10 +3,7 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics.bootstrap import Groups
-from orchestrator.statistics.interventions import (
-    compare_interventions,
-    flatness_is_an_epiphenomenon,
-)
+from orchestrator.statistics.interventions import compare_interventions
 
 TRIALS, SNAPSHOTS = 6, 5
 WAYS = ("usual", "sam", "decay")
@@ -82,31 +79,3 @@ def test_one_way_of_training_says_nothing():
     found = compare_interventions(study.x, study.y, ["usual"] * len(study.x), "usual", study.groups)
     assert found.weakening.value is None
     assert "one way" in found.weakening.reason
-
-
-def claim_of(study, error=0.0):
-    errors = np.full(len(study.x), error)
-    return flatness_is_an_epiphenomenon(
-        10**study.x, study.y, errors, study.ways, "usual", study.groups
-    )
-
-
-def test_the_claim_holds_where_the_correlation_does_not_survive():
-    claim = claim_of(Studied(moved=-5))
-    assert claim.verdict == "holds"
-    assert "With usual r is" in claim.explanation
-    assert "with sam −0." in claim.explanation
-    assert "ways of training explain beyond seeds" in claim.explanation
-    many = claim_of(Studied(moved=-5, trials=40))
-    assert many.explanation.count("moving the trace alone") == 1
-
-
-def test_the_claim_fails_where_the_correlation_survives():
-    claim = claim_of(Studied(moved=0))
-    assert claim.verdict == "fails"
-    assert "less than 0.1 has survived" in claim.explanation
-
-
-def test_without_small_training_errors_there_is_no_verdict():
-    claim = claim_of(Studied(moved=-5), error=0.5)
-    assert (claim.verdict, claim.estimate.n) == ("unclear", 0)

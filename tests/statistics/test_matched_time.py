@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.matched_time import (
-    compare_at_equal_updates,
+    at_last_common_time,
     compare_matched_times,
 )
 from tests.binomial import assert_covers, with_simulations
@@ -134,37 +134,46 @@ def test_single_trials_of_several_conditions_are_pooled_inside_their_level():
     assert compare_matched_times(**content).difference.low > 0
 
 
-def at_equal_updates(content):
-    names = ("value", "updates", "level", "groups")
-    return compare_at_equal_updates(**{name: content[name] for name in names})
+def at_equal_updates(content, setting=None):
+    groups = content["groups"]
+    return at_last_common_time(
+        content["value"],
+        content["updates"],
+        content["level"],
+        groups,
+        np.zeros(groups.trials, dtype=int) if setting is None else setting,
+    )
 
 
 def test_large_batches_arrive_where_small_ones_are_given_the_updates():
     found = at_equal_updates(study(lambda updates, epochs, size: np.log(updates)))
     assert found.levels == (16, 256)
-    assert found.updates == 32 * 1024 / 256  # The last that batch size 256 made.
-    assert found.smallest == pytest.approx(np.log(found.updates), abs=0.1)
-    assert found.difference.low < 0 < found.difference.high
-    assert (found.difference.n, found.difference.n_groups) == (6, 6)
+    assert found.times == (32 * 1024 / 256,)  # The last that batch size 256 made.
+    compared = np.isfinite(found.value)
+    assert compared.sum() == 6  # Of three batch sizes the smallest and the largest.
+    np.testing.assert_allclose(found.value[compared], np.log(found.times[0]), atol=0.2)
 
 
 def test_large_batches_that_stay_behind():
     found = at_equal_updates(study(lambda updates, epochs, size: np.log(updates) - size / 256))
-    assert found.difference.value == pytest.approx(16 / 256 - 1, abs=0.15)
-    assert found.difference.high < 0
+    small = np.nanmean(found.value[~found.large])
+    assert np.nanmean(found.value[found.large]) - small == pytest.approx(16 / 256 - 1, abs=0.15)
+
+
+def test_each_setting_has_its_own_last_common_time():
+    content = study(lambda updates, epochs, size: np.log(updates))
+    groups = content["groups"]
+    setting = np.arange(groups.trials) % 3
+    content["updates"] = content["updates"] * (1 + setting[groups.trial])
+    assert at_equal_updates(content, setting).times == (128.0, 256.0, 384.0)
 
 
 def test_without_common_updates_or_levels_there_is_nothing_to_compare():
     grow = lambda updates, epochs, size: np.log(updates)  # noqa: E731
-    assert at_equal_updates(study(grow, batch_sizes=(16, 4096))) is None
+    apart = at_equal_updates(study(grow, batch_sizes=(16, 4096)))
+    assert apart.times == ()
+    assert not np.isfinite(apart.value).any()
     assert at_equal_updates(study(grow, batch_sizes=(16,))) is None
     nothing = study(grow)
     nothing["value"][:] = np.nan
     assert at_equal_updates(nothing) is None
-
-
-def test_single_seeds_leave_the_difference_without_an_interval():
-    found = at_equal_updates(study(lambda updates, epochs, size: np.log(updates), seeds=1))
-    assert found.difference.value is not None
-    assert found.difference.low is None
-    assert "2 trials" in found.difference.reason

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from orchestrator import statistics as st
-from orchestrator.statistics.matched_time import compare_at_equal_updates, compare_matched_times
+from orchestrator.statistics.matched_time import at_last_common_time, compare_matched_times
 from orchestrator.statistics.order import in_order, ordered_codes, row_order
 
 SEEDS, SNAPSHOTS = 3, 4
@@ -58,6 +58,10 @@ def grid(d: dict[str, np.ndarray]) -> st.Grid:
     return st.Grid.of({"width": d["width"].tolist(), "batch": d["batch"].tolist()})
 
 
+def batch_design(d: dict[str, np.ndarray]) -> st.Design:
+    return st.Design.of({"batch": d["batch"].tolist()}, groups(d))
+
+
 def matched(found: Any) -> Any:
     return st.stratified_correlation(
         found.columns["x"], found.columns["y"], found.stratum, found.groups, "kendall"
@@ -88,9 +92,9 @@ STATISTICS: dict[str, Callable[[dict[str, np.ndarray]], Any]] = {
     "compare_matched_times": lambda d: compare_matched_times(
         d["x"], d["step"], d["epoch"], d["batch"].tolist(), groups(d)
     ),
-    "compare_at_equal_updates": lambda d: compare_at_equal_updates(
-        d["x"], d["step"], d["batch"].tolist(), groups(d)
-    ),
+    "at_last_common_time": lambda d: at_last_common_time(
+        d["x"], d["step"], d["batch"].tolist(), groups(d), np.zeros(groups(d).trials, dtype=int)
+    ).value.tolist(),
     "compare_interventions": lambda d: st.compare_interventions(
         d["x"], d["y"], ["sam" if b > 64 else "sgd" for b in d["batch"]], "sgd", groups(d)
     ),
@@ -119,7 +123,7 @@ STATISTICS: dict[str, Callable[[dict[str, np.ndarray]], Any]] = {
     ),
     "noise_ceiling": of_trained(lambda d: st.noise_ceiling(d["x"], d["condition"].tolist())),
     "flatness_tracks_margin": lambda d: st.flatness_tracks_margin(
-        np.exp(d["y"]), d["x"], d["loss"], d["error"], groups(d), controls={"batch": d["batch"]}
+        np.exp(d["y"]), d["x"], d["loss"], d["error"], groups(d), design=batch_design(d)
     ),
     "margin_is_cheaper": lambda d: st.margin_is_cheaper(
         np.exp(d["y"]), np.exp(d["z"]), groups(d), ["exact"] * len(d["x"])

@@ -45,7 +45,7 @@ def test_what_is_stored_is_read_again():
     [
         ({"below": None}, "either above or below"),
         ({"above": 1}, "either above or below"),
-        ({"y": None}, "pearson needs x and y"),
+        ({"y": None}, "kendall needs x and y"),
         ({"statistic": "median"}, "the median is of x alone"),
         ({"statistic": "kendall", "given": ["train_loss"]}, "pearson only"),
         ({"query": "SELECT 1", "where": "true"}, "instead of where and design"),
@@ -81,3 +81,11 @@ def test_mistakes_have_a_place(tmp_path, claims, place, message):
         load_study(path)
     assert place in str(error.value)
     assert message in str(error.value)
+
+
+def test_kendall_is_the_statistic_unless_columns_are_given():
+    assert stated().statistic == "kendall"
+    assert stated(given=["train_loss"]).statistic == "pearson"
+    assert stated(statistic="spearman").statistic == "spearman"
+    with pytest.raises(ValidationError, match="pearson only"):
+        stated(given=["train_loss"], statistic="kendall")

@@ -70,8 +70,12 @@ def test_tables_hold_the_numbers_of_the_views_unrounded(exported, source):
         claims = list(csv.DictReader(file))
     assert [claim["claim"] for claim in claims] == source.study["claims"]
     assert all(
-        float(claim["from"]) < float(claim["value"]) < float(claim["to"]) for claim in claims
+        float(claim["from"]) < float(claim["value"]) < float(claim["to"]) for claim in claims[:2]
     )
+    assert {claim["scope"] for claim in claims} == {"in this grid"}
+    assert [claim["holds if"] for claim in claims] == [
+        *("below −0.8", "above 10", "between 0.8 and 1.2")
+    ]
 
 
 def test_every_query_runs(exported, simulated):

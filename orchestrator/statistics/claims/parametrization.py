@@ -1,4 +1,8 @@
-"""The claim that flatness belongs to the parametrization, and the margin to the function."""
+"""A check that flatness belongs to the parametrization, and the margin to the function.
+
+That rescaled layers change the trace and no margin is a theorem, and by how much depends on the
+factor chosen. It is no finding of a study: it shows that the measures do what they should.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from orchestrator.statistics.bootstrap import Groups
-from orchestrator.statistics.claim import Claim, counted, decide, left_out, percent
+from orchestrator.statistics.claim import Claim, counted, decide, joined, left_out, percent
 from orchestrator.statistics.estimate import FloatArray
 from orchestrator.statistics.median import median
 
@@ -74,7 +78,8 @@ def flatness_depends_on_parametrization(
         estimate,
         threshold,
         verdict,
-        " ".join(sentence for sentence in sentences if sentence),
+        joined(sentences),
+        check=True,
     )
 
 

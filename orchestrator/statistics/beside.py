@@ -1,0 +1,78 @@
+"""What a reviewer asks for beside a claim's own estimate, made the same way for every claim.
+
+The known confounders held fixed, and networks that did not learn left out. Where one of these is
+not on the side where the claim holds, the claim holds as stated only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.claim import Beside, with_interval
+from orchestrator.statistics.confounders import known_confounders
+from orchestrator.statistics.design import Design
+from orchestrator.statistics.estimate import BoolArray, Estimate, FloatArray
+from orchestrator.statistics.inference import Inference
+
+LEARNED = "without networks that did not learn"
+
+Estimated = Callable[[BoolArray, FloatArray | None], Estimate]
+"""From which rows are used, and columns (k, rows) to hold fixed or None, to the estimate."""
+
+
+def stand_beside(
+    estimated: Estimated,
+    used: BoolArray,
+    holds: Callable[[float | None], bool],
+    groups: Groups,
+    design: Design,
+    train_loss: FloatArray | None = None,
+    learned: BoolArray | None = None,
+) -> tuple[Beside, ...]:
+    """The estimates beside a claim's own.
+
+    Args:
+        estimated: Makes the claim's estimate anew.
+        used: Shape (n,), the rows of the claim's own estimate.
+        holds: Whether a value lies where the claim holds.
+        groups: The trial and condition of each row.
+        design: How conditions were chosen.
+        train_loss: Shape (n,); None where holding something fixed makes no sense.
+        learned: Shape (n,), whether the network of each row learned; None if that is not known.
+    """
+
+    def beside(what: str, estimate: Estimate) -> Beside:
+        return Beside(what, estimate, None if estimate.value is None else holds(estimate.value))
+
+    found = []
+    if train_loss is not None and used.any():
+        fixable = used & np.isfinite(train_loss) & (train_loss > 0)
+        held = known_confounders(train_loss[fixable], groups.select(fixable), design)
+        if held.names:
+            estimate = estimated(fixable, held.columns)
+            if held.reason:
+                estimate = _without_value(estimate, held.reason)
+            found.append(beside(held.what, estimate))
+    if learned is not None and not learned[used].all():
+        found.append(beside(LEARNED, estimated(used & learned, None)))
+    return tuple(found)
+
+
+def _without_value(estimate: Estimate, reason: str) -> Estimate:
+    return replace(estimate, value=None, low=None, high=None, p_value=None, reason=reason)
+
+
+def reach_sentences(found: Inference, digits: int = 3) -> list[str]:
+    """What an interval speaks of, and the one for this grid alone where it reaches further."""
+    estimate = found.estimate
+    if not estimate.has_interval:
+        return [f"No verdict: {estimate.reason}."]
+    sentences = [found.note]
+    if found.here is not None:
+        ends = with_interval(found.here, digits).partition(" ")[2]
+        sentences.append(f"For this grid alone, with other seeds, the interval is {ends}.")
+    return sentences

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from orchestrator.statistics import Design
+from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.claims import flatness_is_an_epiphenomenon
+from tests.statistics.claims.worlds import ways
+
+PLACES = [one.ravel() for one in np.indices((6, 2, 3, 5))]  # Settings, ways, seeds, snapshots.
+
+
+def judged(sam_slope, usual_slope=-1.0, error=0.0, threshold=0.5, names=("usual", "sam")):
+    generator = np.random.default_rng(0)
+    setting, way, seed, _ = PLACES
+    margin = generator.normal(size=len(way))
+    slope = np.where(way == 0, usual_slope, sam_slope)
+    log_trace = slope * margin + 0.1 * generator.normal(size=len(way))
+    groups = Groups.of(((setting * 2 + way) * 3 + seed).tolist(), (setting * 2 + way).tolist())
+    labels = [names[one] for one in way]
+    design = Design.of({"optimizer": labels, "rate": setting.tolist()}, groups, {"rate"})
+    errors = np.full(len(way), error)
+    return flatness_is_an_epiphenomenon(
+        10**log_trace, margin, errors, labels, "usual", groups, threshold, design=design
+    )
+
+
+def test_the_number_is_the_ratio_of_slopes():
+    claim = judged(-0.8)
+    _, way, *_ = PLACES
+    generator = np.random.default_rng(0)
+    margin = generator.normal(size=len(way))
+    log_trace = np.where(way == 0, -1.0, -0.8) * margin + 0.1 * generator.normal(size=len(way))
+    slopes = [np.polyfit(margin[way == one], log_trace[way == one], 1)[0] for one in (0, 1)]
+    assert claim.estimate.value == pytest.approx(slopes[1] / slopes[0])
+    assert claim.criterion == "outside 0.5 to 2"
+    assert "In multiples of that: with sam 0.8" in claim.explanation
+
+
+@pytest.mark.parametrize("slope", [1.0, 0.0, -3.0])
+def test_it_holds_where_a_slope_is_lost_flipped_or_multiplied(slope):
+    claim = judged(slope)
+    assert claim.reads == "holds for conditions like these"
+    assert "shown is sam" in claim.explanation
+
+
+def test_it_fails_where_every_slope_survives():
+    claim = judged(-1.0)
+    assert claim.verdict == "fails"
+    assert 0.5 < claim.estimate.low < claim.estimate.high < 2
+
+
+def test_without_a_relation_in_the_usual_training_there_is_nothing_to_lose():
+    claim = judged(0.0, usual_slope=0.0)
+    assert claim.verdict == "unclear"
+    assert "not surely a relation which could be lost" in claim.explanation
+    assert claim.estimate.value is not None
+    assert "with usual the slope is not surely different from 0" in claim.explanation
+
+
+def test_of_two_settings_it_speaks_of_this_grid():
+    claim = ways(2, [1, -1], seeds=8)(np.random.default_rng(0))
+    assert claim.reads == "holds in this grid"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"error": 0.5}, "no snapshot with a training error of at most 0.1"),
+        ({"names": ("usual", "usual")}, "one way of it only"),
+        ({"names": ("sgd", "sam")}, "no network was trained in the usual way"),
+        ({"threshold": 1.5}, "between 0 and 1, got 1.5"),
+    ],
+)
+def test_why_there_is_no_verdict(options, reason):
+    claim = judged(-1.0, **options)
+    assert (claim.verdict, claim.estimate.value) == ("unclear", None)
+    assert reason in claim.explanation
