@@ -34,15 +34,15 @@ _SENTENCES = {
         "{number}."
     ),
     ("flatness_depends_on_parametrization", "holds"): (
-        "The check of reparametrizations passes: with the function left as it was, the Hessian "
+        "The reparametrization check passes: with the function left as it was, the Hessian "
         "trace changed by {number} of itself, and the margin not at all."
     ),
     ("flatness_depends_on_parametrization", "fails"): (
-        "The check of reparametrizations fails: the trace changed by {number} of itself, or a "
+        "The reparametrization check fails: the trace changed by {number} of itself, or a "
         "margin changed, too."
     ),
     ("flatness_depends_on_parametrization", "unclear"): (
-        "The check of reparametrizations remains unclear: {number}."
+        "The reparametrization check remains unclear: {number}."
     ),
     ("margin_predicts_gap_at_least_as_well", "holds"): (
         "Larger margins go with smaller generalization gaps {scope}, at least as closely as "

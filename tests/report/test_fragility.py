@@ -96,4 +96,4 @@ def test_the_claim_rests_on_the_audit(tmp_path, monkeypatch):
     assert "hessian_eigenvalue_1: 60 %; margin_mean, spectral: 20 %" in claim.explanation
     page = write_report(results).read_text(encoding="utf-8")
     assert '<a href="#fragility">Table of the audit</a>' in page
-    assert "Flatness depends on the parametrization" in page
+    assert "The reparametrization check passes" in page
