@@ -13,7 +13,7 @@ from orchestrator.measures.norms.family import NORMS
 from orchestrator.measures.robustness.family import ROBUSTNESS
 from orchestrator.measures.sharpness.family import SHARPNESS
 from orchestrator.measures.trust.finding import Check
-from orchestrator.study.import_path import resolve_import_path
+from orchestrator.study.import_path import own_code, resolve_import_path
 from orchestrator.study.measure_options import CustomMeasure, MeasureOptions
 
 BUILT_IN: MeasureFamily = {**MARGINS, **CURVATURE, **SHARPNESS, **NORMS, **ROBUSTNESS}
@@ -33,7 +33,8 @@ def build_measure(options: MeasureOptions) -> Measure:
     if isinstance(options, CustomMeasure):
         component: Any = resolve_import_path(options.name, "measures")
         if isinstance(component, type) and issubclass(component, Measure):
-            return component(**options.arguments)
+            with own_code():
+                return component(**options.arguments)
         return FunctionMeasure(options.name, component, options.arguments)
     return BUILT_IN[type(options)](options)
 

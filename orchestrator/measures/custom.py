@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Curve, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.study.import_path import own_code
 
 
 class FunctionMeasure(Measure):
@@ -37,10 +38,12 @@ class FunctionMeasure(Measure):
         Raises:
             MeasureError: If that is something else than values, pairs or triples.
         """
-        found = self.function(context, **self.arguments)
-        if isinstance(found, str) or not isinstance(found, Iterable):
-            raise self._unusable(found)
-        for item in found:
+        with own_code():
+            found = self.function(context, **self.arguments)
+            if isinstance(found, str) or not isinstance(found, Iterable):
+                raise self._unusable(found)
+            items = list(found)
+        for item in items:
             yield item if isinstance(item, Value | Curve) else self._value(item)
 
     def _value(self, item: Any) -> Value:

@@ -56,11 +56,12 @@ class Judged:
 
 
 @again_if_compacted
-def check_claims(results: str | Location) -> list[Claim]:
+def check_claims(results: str | Location, *, everything: bool = False) -> list[Claim]:
     """Judge the claims that the study names.
 
     Args:
         results: The results folder; the study need not be finished.
+        everything: As for :func:`~orchestrator.report.write_report`.
 
     Returns:
         One claim for each name in the study's ``claims``, in that order.
@@ -68,7 +69,7 @@ def check_claims(results: str | Location) -> list[Claim]:
     Raises:
         ResultsError: If there are no results at that path.
     """
-    with open_source(results) as source:
+    with open_source(results, everything=everything) as source:
         return [judged.claim for judged in judge_claims(source)]
 
 
@@ -136,7 +137,7 @@ def _large_batch_needs_time(source: Source, threshold: Threshold) -> Judged:
         {"loss gap": rows.floats("loss_gap"), "error gap": rows.floats("error_gap")},
         rows.floats("step"),
         rows.floats("epoch"),
-        rows.floats("batch_size").tolist(),
+        rows.floats("hue").tolist(),
         rows.groups(),
         **threshold,
     )

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.report.queries import distinct_values
 from orchestrator.report.source import Source
+from orchestrator.study.columns import axis_paths, swept_column
 
-_COLUMN_OF = {
-    "data": "dataset",
-    "data.name": "dataset",
-    "model.name": "model",
-    "training.loss.name": "loss",
-    "training.optimizer.name": "optimizer",
-    "training.schedule.name": "schedule",
-}
 MOST_NAMED = 7
 """Beyond this many levels, colours are taken from a continuous scale."""
 
@@ -26,31 +18,35 @@ class Hue:
     """A hyperparameter that varies in the study.
 
     Attributes:
-        column: Its column in ``trials`` and ``wide``.
+        column: Its column in ``gap``, ``final`` and ``wide``.
         title: How it is called in the figures.
         levels: Its values as text, in order.
+        of_trial: Its column in ``trials``, where that has another name.
     """
 
     column: str
     title: str
     levels: tuple[str, ...]
+    of_trial: str | None = None
 
 
 def choose_hue(source: Source) -> Hue | None:
     """Batch size if it varies, else the first swept hyperparameter that does, else None."""
     for column in varied_columns(source):
         values = source.rows(distinct_values(column))["value"]
-        return Hue(column, column.replace("_", " "), tuple(map(level_text, values)))
+        levels = tuple(map(level_text, values))
+        return Hue(source.trial_columns[column], column.replace("_", " "), levels, column)
     return None
 
 
 def varied_columns(source: Source) -> tuple[str, ...]:
-    """The columns of the hyperparameters that the study varies."""
-    columns = dict.fromkeys(("batch_size", *_swept_columns(source.study)))
+    """The columns of ``trials`` with the hyperparameters that the study varies."""
+    sweep = source.study.get("sweep", {})
+    columns = [swept_column(path, sweep) for key in sweep for path in axis_paths(key)]
     return tuple(
         column
-        for column in columns
-        if source.has(column) and len(source.rows(distinct_values(column))) > 1
+        for column in dict.fromkeys(["batch_size", *columns])
+        if column in source.trial_columns and len(source.rows(distinct_values(column))) > 1
     )
 
 
@@ -59,11 +55,3 @@ def level_text(value: Any) -> str:
     if value is None:
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _swept_columns(study: Mapping[str, Any]) -> Iterator[str]:
-    for axis in study.get("sweep", {}):
-        for part in axis.split(","):
-            path = part.strip()
-            yield _COLUMN_OF.get(path, path.rpartition(".")[2])
-            yield path.replace(".", "_")

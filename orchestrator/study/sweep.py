@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.study.columns import axis_paths as axis_paths
 from orchestrator.study.spec import Study
 
 _PARTS = ("data", "model", "training")
@@ -26,11 +27,6 @@ class Axis:
     key: str
     paths: tuple[str, ...]
     rows: tuple[tuple[Any, ...], ...]
-
-
-def axis_paths(key: str) -> tuple[str, ...]:
-    """The dotted paths of a sweep's key; ``"a, b"`` couples two."""
-    return tuple(part.strip() for part in key.split(","))
 
 
 def axes(study: Study) -> tuple[Axis, ...]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.random_streams import stream_seed
+from orchestrator.study.columns import swept_columns
 from orchestrator.study.options import CustomOptions
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.sweep import base_content, grid, with_values
@@ -71,8 +71,8 @@ def effective_learning_rate(training: TrainingOptions) -> float:
 def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
     """A trial as columns of the table ``trials``; None where a column does not apply.
 
-    Swept paths that have no column of their own get one, named by the last part of the path,
-    or by the whole path with underscores where that name is taken.
+    Swept paths that have no column of their own get one; see
+    :func:`~orchestrator.study.columns.swept_columns`.
     """
     config = trial.config
     training, optimizer, model, data = (
@@ -106,63 +106,9 @@ def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
         "label_noise": data.label_noise,
         "params_json": json.dumps(config.model_dump(mode="json"), sort_keys=True),
     }
-    for path, column in swept_columns(study).items():
-        columns[column] = _cell(trial.swept.get(path))
+    for path, column in swept_columns(study.sweep).items():
+        columns[column] = cell(trial.swept.get(path))
     return columns
-
-
-def swept_columns(study: Study) -> dict[str, str]:
-    """Dotted path → name of its column, for the swept paths that have no column already."""
-    paths = [path for point in grid_paths(study) for path in point]
-    extra = [path for path in paths if path not in _COLUMN_PATHS]
-    last = Counter(path.rpartition(".")[2] for path in extra)
-    taken = {*_COLUMN_PATHS.values(), *_RESERVED}
-    return {
-        path: name
-        if last[name := path.rpartition(".")[2]] == 1 and name not in taken
-        else path.replace(".", "_")
-        for path in extra
-    }
-
-
-def grid_paths(study: Study) -> list[tuple[str, ...]]:
-    """The dotted paths of each axis."""
-    from orchestrator.study.sweep import axis_paths
-
-    return [axis_paths(key) for key in study.sweep]
-
-
-_COLUMN_PATHS = {
-    "model": "model",
-    "model.name": "model",
-    "model.width": "width",
-    "model.depth": "depth",
-    "model.activation": "activation",
-    "model.normalization": "normalization",
-    "model.dropout": "dropout",
-    "data": "dataset",
-    "data.name": "dataset",
-    "data.train_size": "train_size",
-    "data.label_noise": "label_noise",
-    "training.loss": "loss",
-    "training.loss.name": "loss",
-    "training.loss.label_smoothing": "label_smoothing",
-    "training.optimizer": "optimizer",
-    "training.optimizer.name": "optimizer",
-    "training.batch_size": "batch_size",
-    "training.optimizer.learning_rate": "learning_rate",
-    "training.optimizer.momentum": "momentum",
-    "training.optimizer.weight_decay": "weight_decay",
-    "training.optimizer.rho": "rho",
-    "training.schedule": "schedule",
-    "training.schedule.name": "schedule",
-}
-_RESERVED = {
-    *("trial_id", "condition_id", "study", "seed", "status", "stop_reason", "error", "attempt"),
-    *("epochs", "updates", "examples_seen", "train_seconds", "evaluation_seconds"),
-    *("n_parameters", "params_json", "dataset_hash", "host", "device", "written_at"),
-    *("python_version", "torch_version", "orchestrator_version", "schema_version"),
-}
 
 
 def _number(options: Any, name: str) -> Any:
@@ -177,5 +123,6 @@ def _named(options: Any, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A swept value as its column has it: lists and mappings are JSON."""
     return value if isinstance(value, bool | int | float | str | None) else json.dumps(value)

@@ -99,6 +99,11 @@ def simulate(
 ) -> Path:
     """Write a results folder; ``change`` may spoil its rows before they are written."""
     content = study or study_content()
+    grid = {"training.batch_size": batch_sizes, "training.optimizer.learning_rate": learning_rates}
+    values = {
+        path: list(found) for path, found in grid.items() if found and path in content["sweep"]
+    }
+    content = {**content, "seeds": seeds, "sweep": {**content["sweep"], **values}}
     rows: Rows = {"trials": [], "epochs": [], "checkpoints": [], "measures": []}
     grid = itertools.product(batch_sizes, learning_rates, range(seeds))
     for number, (batch_size, learning_rate, seed) in enumerate(grid):

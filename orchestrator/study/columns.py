@@ -1,0 +1,149 @@
+"""From the names that a user chose to the names of columns, one to one.
+
+SQL does not tell upper from lower case, so no two columns of a table differ in case alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Any
+
+COLUMN_PATHS = {
+    "model": "model",
+    "model.name": "model",
+    "model.width": "width",
+    "model.depth": "depth",
+    "model.activation": "activation",
+    "model.normalization": "normalization",
+    "model.dropout": "dropout",
+    "data": "dataset",
+    "data.name": "dataset",
+    "data.train_size": "train_size",
+    "data.label_noise": "label_noise",
+    "training.loss": "loss",
+    "training.loss.name": "loss",
+    "training.loss.label_smoothing": "label_smoothing",
+    "training.optimizer": "optimizer",
+    "training.optimizer.name": "optimizer",
+    "training.batch_size": "batch_size",
+    "training.optimizer.learning_rate": "learning_rate",
+    "training.optimizer.momentum": "momentum",
+    "training.optimizer.weight_decay": "weight_decay",
+    "training.optimizer.rho": "rho",
+    "training.schedule": "schedule",
+    "training.schedule.name": "schedule",
+}
+"""Dotted path → the column of ``trials`` that every study has for it."""
+
+_RESERVED = {
+    *("trial_id", "condition_id", "study", "seed", "status", "stop_reason", "error", "attempt"),
+    *("epochs", "updates", "examples_seen", "train_seconds", "evaluation_seconds"),
+    *("n_parameters", "params_json", "dataset_hash", "host", "device", "written_at"),
+    *("python_version", "torch_version", "orchestrator_version", "schema_version"),
+}
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LETTERS = (
+    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"),
+    *("lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "sigma", "tau", "upsilon"),
+    *("phi", "chi", "psi", "omega"),
+)
+_SPELLED = {
+    **{0x3B1 + place: name for place, name in enumerate(_LETTERS)},
+    **{0x391 + place: name.capitalize() for place, name in enumerate(_LETTERS)},
+    **{ord("ϵ"): "epsilon", ord("ϑ"): "theta", ord("ϕ"): "phi", ord("ϱ"): "rho", ord("µ"): "mu"},
+}
+
+
+def spelled(text: str) -> str:
+    """``text`` in the characters of an identifier: Greek letters by name, all else as ``_``.
+
+    >>> spelled("λ_max > 0")
+    'lambda_max_0'
+    """
+    return re.sub(r"[^A-Za-z0-9_]+", "_", text.translate(_SPELLED))
+
+
+def told_apart(name: str, taken: Collection[str], *identity: Any) -> str:
+    """``name`` with some digits after it that only ``identity`` decides.
+
+    Args:
+        name: What all of them would be called.
+        taken: Names that it must not have, in lower case.
+        identity: What tells the column from others of the name.
+    """
+    digits = hashlib.sha256(repr(identity).encode("utf-8", "backslashreplace")).hexdigest()
+    lengths = range(6, len(digits) + 1)
+    return next(
+        found for length in lengths if (found := f"{name}_{digits[:length]}").lower() not in taken
+    )
+
+
+def swept_columns(sweep: Iterable[str]) -> dict[str, str]:
+    """Dotted path → its column in ``trials``, for the swept paths without a column of their own.
+
+    It is the last part of the path where that is an identifier nothing else is called by, else
+    the whole path with underscores, with digits after it where that does not tell it apart.
+
+    Args:
+        sweep: The keys of a study's ``sweep``.
+    """
+    extra = [path for key in sweep for path in axis_paths(key) if path not in COLUMN_PATHS]
+    taken = {*COLUMN_PATHS.values(), *_RESERVED}
+    last = Counter(_last(path).lower() for path in extra)
+    columns = {
+        path: _last(path)
+        for path in extra
+        if _IDENTIFIER.fullmatch(_last(path))
+        and last[_last(path).lower()] == 1
+        and _last(path).lower() not in taken
+    }
+    taken |= {column.lower() for column in columns.values()}
+    whole = {path: spelled(path) for path in extra if path not in columns}
+    count = Counter(name.lower() for name in whole.values())
+    for path, name in whole.items():
+        alone = count[name.lower()] == 1 and name.lower() not in taken
+        columns[path] = name if alone else told_apart(name, taken, path)
+        taken.add(columns[path].lower())
+    return {path: columns[path] for path in extra}
+
+
+def swept_column(path: str, sweep: Iterable[str]) -> str:
+    """The column of ``trials`` with the values of a swept path."""
+    return COLUMN_PATHS.get(path) or swept_columns(sweep)[path]
+
+
+def axis_paths(key: str) -> tuple[str, ...]:
+    """The dotted paths of a sweep's key; ``"a, b"`` couples two."""
+    return tuple(part.strip() for part in key.split(","))
+
+
+def beside(names: Iterable[str], taken: Iterable[str], prefix: str = "trial_") -> dict[str, str]:
+    """Name of a column → what it is called beside other columns, which keep their names.
+
+    Args:
+        names: Columns, no two of which differ in case alone.
+        taken: The others.
+        prefix: Put before a name that is among them.
+
+    >>> beside(["width", "step"], ["step", "epoch"])
+    {'width': 'width', 'step': 'trial_step'}
+    """
+    others = {name.lower() for name in taken}
+    columns = list(names)
+    found = {name: name for name in columns if name.lower() not in others}
+    used = others | {name.lower() for name in found}
+    for name in columns:
+        if name not in found:
+            shown = prefix + name
+            while shown.lower() in used:
+                shown = prefix + shown
+            used.add(shown.lower())
+            found[name] = shown
+    return {name: found[name] for name in columns}
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
