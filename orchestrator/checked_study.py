@@ -28,9 +28,9 @@ def checked_study(
     source, study = read_study_file(path, overrides)
     if not study.claims:
         return study, ()
-    from orchestrator.results import check_claims  # Only now is DuckDB needed.
+    from orchestrator.results import claim_problems  # Only now is DuckDB needed.
 
-    problems, warnings = check_claims(source, study)
+    problems, warnings = claim_problems(source, study)
     if problems:
         raise StudyFileError(problems)
     return study, warnings

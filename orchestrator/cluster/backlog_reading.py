@@ -13,6 +13,7 @@ from typing import Any
 
 from orchestrator.measures import build_measure
 from orchestrator.results import MEASURED, ResultsFolder, again_if_compacted, connect
+from orchestrator.study.measured_columns import WITH_CURVES
 from orchestrator.study.spec import Study
 
 
@@ -129,6 +130,13 @@ def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
                 backlog.measured[checkpoint_id].add(request)
             else:
                 backlog.failed_measures[checkpoint_id][request] = error or "it failed"
+        # Parts may have been lost whose rows nothing else counts.
+        drawn = "SELECT DISTINCT checkpoint_id, request FROM curves"
+        with_curves = set(database.execute(drawn).fetchall())
+        for request, options in study.requests.items():
+            for checkpoint_id in backlog.measured if options.name in WITH_CURVES else ():
+                if (checkpoint_id, request) not in with_curves:
+                    backlog.measured[checkpoint_id].discard(request)
         for checkpoint_id, request in database.execute(_LOST_EXAMPLES).fetchall():
             backlog.measured[checkpoint_id].discard(request)
     return backlog

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # Claims, before there are results
-from orchestrator.results.claim_check import check_claims as check_claims
+from orchestrator.results.claim_check import claim_problems as claim_problems
 from orchestrator.results.compaction import compact as compact
 
 # What is damaged

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import duckdb
@@ -17,16 +16,15 @@ import duckdb
 from orchestrator.errors import Problem, QueryError
 from orchestrator.results.database import connect_to_nothing
 from orchestrator.results.reading import check_only_reads
-from orchestrator.results.schema import swept_columns
+from orchestrator.results.schema import swept_columns as column_types
 from orchestrator.results.tables import identifier
 from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
-from orchestrator.study.columns import swept_columns as columns_of_sweep
+from orchestrator.study.columns import swept_columns
 from orchestrator.study.measure_options import CustomMeasure
 from orchestrator.study.measured_columns import VALUES_OF, measures_filling, usual_columns
-from orchestrator.study.problems import Source
+from orchestrator.study.problems import Source, did_you_mean
 from orchestrator.study.spec import Study
-from orchestrator.study.sweep import axes
-from orchestrator.study.trials import cell
+from orchestrator.study.trials import cell, expand_trials
 
 _MISSING = re.compile(r'Referenced column "((?:[^"]|"")*)" not found')
 _NO_COLUMN = re.compile(r'does not have a column named "((?:[^"]|"")*)"')
@@ -35,7 +33,7 @@ _Measured = tuple[str, str, list[str]]  # Field, column, and the measures that f
 _IDENTITY = ("trial_id", "condition_id")
 
 
-def check_claims(source: Source, study: Study) -> tuple[list[Problem], list[Problem]]:
+def claim_problems(source: Source, study: Study) -> tuple[list[Problem], list[Problem]]:
     """What is wrong with the claims of a study.
 
     A column that only a measure of the user's own can have counts as there: their code is not
@@ -52,6 +50,7 @@ def check_claims(source: Source, study: Study) -> tuple[list[Problem], list[Prob
     problems: list[Problem] = []
     warnings: list[Problem] = []
     found: list[_Measured]
+    swept = _swept(study)
     for number, claim in enumerate(study.claims):
         if isinstance(claim, BuiltInClaim):
             needed = ["margin"]
@@ -59,8 +58,9 @@ def check_claims(source: Source, study: Study) -> tuple[list[Problem], list[Prob
                 needed.append("hessian_trace")
             found = [("name", name, [name]) for name in needed]
         else:
-            checked = _Checked(source, study, number, claim)
+            checked = _Checked(source, study, swept, number, claim)
             problems += checked.problems
+            warnings += checked.warnings
             found = checked.measured
         for field, what, measures in found:
             if not {options.name for options in study.measures} & set(measures):
@@ -86,13 +86,22 @@ class _Checked:
 
     Attributes:
         problems: What is wrong with it.
+        warnings: Columns that only a measure of the user's own can have, if any has them.
         measured: Field, column and the measures that fill it, for each column of a measure.
     """
 
-    def __init__(self, source: Source, study: Study, number: int, claim: StatedClaim) -> None:
+    def __init__(
+        self,
+        source: Source,
+        study: Study,
+        swept: Mapping[str, type],
+        number: int,
+        claim: StatedClaim,
+    ) -> None:
         self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
         self.measured: list[_Measured] = []
-        self._source, self._study, self._number = source, study, number
+        self._source, self._study, self._swept, self._number = source, study, swept, number
         self._own = any(isinstance(options, CustomMeasure) for options in study.measures)
         self._columns: list[str] = []
         if claim.query:
@@ -113,7 +122,7 @@ class _Checked:
     def _prepare(self, field: str, sql: str) -> list[str] | None:
         """The columns of the answer to ``sql``; None if it cannot be run."""
         while True:
-            with connect_to_nothing(_swept(self._study), self._columns) as database:
+            with connect_to_nothing(self._swept, self._columns) as database:
                 try:
                     check_only_reads(database, sql)
                     rows = database.execute(f"DESCRIBE {sql}").fetchall()
@@ -128,26 +137,34 @@ class _Checked:
                     if not missing:
                         self._refuse(field, text.partition("\n\n")[0].strip(), None)
                         return None
-                    if column.lower() in self._columns or not self._may_be_measured(field, column):
-                        known = [row[0] for row in database.execute("DESCRIBE wide").fetchall()]
+                    known = [row[0] for row in database.execute("DESCRIBE wide").fetchall()]
+                    if column.lower() in self._columns or not self._is_measured(
+                        field, column, known
+                    ):
                         self._unknown(field, column, known, "there is no column")
                         return None
             self._columns.append(column.lower())
 
-    def _may_be_measured(self, field: str, column: str) -> bool:
+    def _is_measured(self, field: str, column: str, known: Sequence[str]) -> bool:
+        """Whether ``column`` can be that of a measure; noted, with what fills it."""
         measures = measures_filling(column)
         if measures:
             self.measured.append((field, column, measures))
-        return bool(measures) or (
-            self._own and re.fullmatch(r"[a-z_][a-z0-9_]*", column) is not None
-        )
+            return True
+        if not self._own or not _OF_MEASURES.fullmatch(column.lower()):
+            return False
+        what = f"the column {column!r} is there only if a measure of your own yields it"
+        keys = _keys(self._source, self._number, field)
+        self.warnings.append(self._source.problem(keys, what, self._similar(column, known)))
+        return True
 
     def _unknown(self, field: str, column: str, known: Sequence[str], what: str) -> None:
-        asked = [options.name for options in self._study.measures]
-        values = [*usual_columns(asked), *usual_columns(name for name in VALUES_OF)]
-        close = get_close_matches(column.lower(), [*known, *values], 1, cutoff=0.6)
-        hint = f"did you mean {close[0]!r}?" if close else "`DESCRIBE wide` lists the columns"
+        hint = self._similar(column, known) or "`query RESULTS 'DESCRIBE wide'` lists the columns"
         self._refuse(field, f"{what} {column!r}", hint)
+
+    def _similar(self, column: str, known: Sequence[str]) -> str | None:
+        asked = (options.name for options in self._study.measures)
+        return did_you_mean(column.lower(), [*known, *usual_columns([*asked, *VALUES_OF])])
 
     def _refuse(self, field: str, what: str, hint: str | None) -> None:
         keys = _keys(self._source, self._number, field)
@@ -164,14 +181,9 @@ def _named(claim: StatedClaim) -> Iterable[tuple[str, str]]:
 
 def _swept(study: Study) -> dict[str, type]:
     """The study's own columns of ``trials``, with the types that their values give them."""
-    columns = columns_of_sweep(study.sweep)
-    rows = [
-        {
-            columns[path]: cell(value)
-            for path, value in zip(axis.paths, row, strict=True)
-            if path in columns
-        }
-        for axis in axes(study)
-        for row in axis.rows
-    ]
-    return swept_columns(rows)
+    columns = swept_columns(study.sweep)
+    conditions = expand_trials(study.model_copy(update={"seeds": 1}))
+    return column_types(
+        {columns[path]: cell(value) for path, value in trial.swept.items() if path in columns}
+        for trial in conditions
+    )

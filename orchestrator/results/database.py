@@ -48,6 +48,12 @@ logger = logging.getLogger(__name__)
 # Of the trial, not of the checkpoint: the checkpoint's own count stays.
 _NOT_IN_GAP = ("trial_id", "examples_seen", "written_at")
 MOST_REPETITIONS = 2
+LOCKED_DOWN = (
+    "SET python_enable_replacements = false",
+    "SET enable_external_access = false",
+    "SET lock_configuration = true",
+)
+"""After these, SQL from outside reads tables, and files only in the directories allowed before."""
 MEASURE_COLUMN_VIEWS = ("by_condition", "wide")
 _GAPS = ("loss_gap", "error_gap")
 # Not of a condition: of one of its trials.
@@ -122,7 +128,7 @@ def connect_to_parts(
 def connect_to_nothing(
     swept: Mapping[str, type], measures: Iterable[str]
 ) -> duckdb.DuckDBPyConnection:
-    """As :func:`connect`, over results without any row.
+    """As :func:`connect`, over results without any row, and with nothing else to read.
 
     Args:
         swept: The study's own columns of ``trials``.
@@ -133,6 +139,8 @@ def connect_to_nothing(
         for table in TABLES:
             _create_table_views(connection, views_of_nothing(table, table_schema(table, swept)))
         _create_further_views(connection, [(name, "", None, "") for name in measures])
+        for setting in LOCKED_DOWN:
+            connection.execute(setting)
     return connection
 
 

@@ -36,7 +36,7 @@ class LeftOut:
 def trials_left_out(folder: ResultsFolder, connection: duckdb.DuckDBPyConnection) -> LeftOut:
     """The stored trials whose swept values or seed the study of the newest run does not have.
 
-    None where that study names parts that are not installed here: its grid is not known then.
+    What cannot be compared, for it names parts that are not installed here, is not left out.
 
     Args:
         folder: The results.
@@ -47,15 +47,15 @@ def trials_left_out(folder: ResultsFolder, connection: duckdb.DuckDBPyConnection
     except ResultsError:
         return LeftOut()
     paths = [path for key in study.sweep for path in axis_paths(key)]
-    grid: set[tuple[str, ...]] = set()
-    for trial in expand_trials(study):
-        grid.add(_values(trial.config.model_dump(mode="json"), paths))
+    conditions = expand_trials(study.model_copy(update={"seeds": 1}))
+    grid = {_values(one.config.model_dump(mode="json"), paths) for one in conditions}
     levels = [{values[place] for values in grid} for place in range(len(paths))]
     seeds = set(study.seed_list)
 
     @cache  # Seeds of a condition have one and the same text.
-    def found(params: str) -> tuple[str, ...]:
-        return _values(_complete(json.loads(params)), paths)
+    def found(params: str) -> tuple[str, ...] | None:
+        complete = _complete(json.loads(params))
+        return None if complete is None else _values(complete, paths)
 
     names: set[str] = set()
     counts: Counter[str] = Counter()
@@ -65,7 +65,7 @@ def trials_left_out(folder: ResultsFolder, connection: duckdb.DuckDBPyConnection
     ).fetchall()
     for trial_id, seed, params in rows:
         values = found(params)
-        if values in grid and seed in seeds:
+        if values is None or (values in grid and seed in seeds):
             continue
         names.add(trial_id)
         gone = [
@@ -79,12 +79,12 @@ def trials_left_out(folder: ResultsFolder, connection: duckdb.DuckDBPyConnection
     return LeftOut(frozenset(names), dict(counts))
 
 
-def _complete(params: Any) -> Any:
-    """The options of a trial as this version has them, with the defaults of added ones."""
+def _complete(params: Any) -> dict[str, Any] | None:
+    """The options of a trial with the defaults of added ones; None if this version can't say."""
     try:
         return TrialConfig.model_validate(params).model_dump(mode="json")
     except ValidationError:
-        return params
+        return None
 
 
 def _values(params: Any, paths: Sequence[str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ import duckdb
 
 from orchestrator.errors import FilesGoneError, QueryError
 from orchestrator.results.database import (
+    LOCKED_DOWN,
     MEASURE_COLUMN_VIEWS,
     again_if_compacted,
     connect,
@@ -140,12 +141,7 @@ def _open(path: Results, sql: str, without: Collection[str] = ()) -> duckdb.Duck
 def _lock_down(connection: duckdb.DuckDBPyConnection, folders: Iterable[ResultsFolder]) -> None:
     # Not the whole folder: should anything find a way to write, snapshots are out of its reach.
     tables = ", ".join(quote(folder.readable(table)) for folder in folders for table in TABLES)
-    for setting in (
-        f"SET allowed_directories = [{tables}]",
-        "SET python_enable_replacements = false",
-        "SET enable_external_access = false",
-        "SET lock_configuration = true",
-    ):
+    for setting in (f"SET allowed_directories = [{tables}]", *LOCKED_DOWN):
         connection.execute(setting)
 
 

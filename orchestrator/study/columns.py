@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import Any
 
 COLUMN_PATHS = {
@@ -90,6 +91,11 @@ def swept_columns(sweep: Iterable[str]) -> dict[str, str]:
     Args:
         sweep: The keys of a study's ``sweep``.
     """
+    return dict(_swept_columns(tuple(sweep)))
+
+
+@lru_cache  # It is asked for each of many trials.
+def _swept_columns(sweep: tuple[str, ...]) -> dict[str, str]:
     extra = [path for key in sweep for path in axis_paths(key) if path not in COLUMN_PATHS]
     taken = {*COLUMN_PATHS.values(), *_RESERVED}
     last = Counter(_last(path).lower() for path in extra)

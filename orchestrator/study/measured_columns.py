@@ -60,6 +60,12 @@ VALUES_OF = {
 }
 """Name of a measure → the names of its values; ``#`` stands for a number."""
 
+WITH_CURVES = {
+    *("margin_distribution", "hessian_spectral_density", "loss_slice", "flatness_profile"),
+    *("confidence", "singular_values"),
+}
+"""The measures that yield curves, too, whatever they find."""
+
 
 def measures_filling(column: str) -> list[str]:
     """The built-in measures that can fill a column of ``wide``, with whatever options.

@@ -99,11 +99,17 @@ def simulate(
 ) -> Path:
     """Write a results folder; ``change`` may spoil its rows before they are written."""
     content = study or study_content()
-    grid = {"training.batch_size": batch_sizes, "training.optimizer.learning_rate": learning_rates}
-    values = {
-        path: list(found) for path, found in grid.items() if found and path in content["sweep"]
+    # A grid of what is stored: reports leave out all else.
+    stored = {
+        "training.batch_size": batch_sizes,
+        "training.optimizer.learning_rate": learning_rates,
     }
-    content = {**content, "seeds": seeds, "sweep": {**content["sweep"], **values}}
+    swept = {
+        path: list(stored.get(path, ())) or values for path, values in content["sweep"].items()
+    }
+    content = {**content, "sweep": swept}
+    if isinstance(content["seeds"], int):
+        content["seeds"] = seeds
     rows: Rows = {"trials": [], "epochs": [], "checkpoints": [], "measures": []}
     grid = itertools.product(batch_sizes, learning_rates, range(seeds))
     for number, (batch_size, learning_rate, seed) in enumerate(grid):

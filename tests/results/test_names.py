@@ -16,6 +16,8 @@ from orchestrator.report.hue import varied_columns
 from orchestrator.report.source import open_source
 from orchestrator.results import (
     ResultsFolder,
+    ask,
+    compact,
     connect,
     read_study,
     refuse_contradictions,
@@ -227,3 +229,17 @@ def test_a_column_that_differs_in_case_alone_is_refused_before_anything_is_writt
     with pytest.raises(ResultsError, match="rename the argument"):
         ResultsFolder.create(folder.path, study_json(), "", {}, "", swept={"k": int})
     assert read_study(folder) == before
+
+
+@pytest.mark.parametrize("name", ["it's", 'a "b"', "$x ${y} %s", "a;b--c", "λ 精度", "-f", "{n}"])
+def test_a_folder_can_have_any_name(tmp_path: Path, name: str) -> None:
+    study = study_over(["k"])
+    folder = folder_of(tmp_path / name / name, study)
+    other = folder_of(tmp_path / name / f"{name} other", study)
+    assert ask(folder, "SELECT count(*) FROM wide", lambda rows: rows.fetchall()) == [(2,)]
+    labels = ask([folder, other], "SELECT DISTINCT study FROM wide", lambda rows: rows.fetchall())
+    assert len(labels) == 2
+    assert all(name in label for (label,) in labels)
+    assert len(compact(folder)) == 3
+    with connect(folder) as database:
+        assert len(database.sql("FROM wide").fetchall()) == 2

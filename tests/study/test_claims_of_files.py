@@ -8,7 +8,7 @@ from orchestrator.checked_study import checked_study
 from orchestrator.errors import StudyFileError
 from orchestrator.measures import build_measure
 from orchestrator.study.measure_options import BUILT_IN_OPTIONS, MeasureRequest, name_of
-from orchestrator.study.measured_columns import VALUES_OF, measures_filling
+from orchestrator.study.measured_columns import VALUES_OF, WITH_CURVES, measures_filling
 
 STUDY = """\
 study: small
@@ -61,6 +61,7 @@ def test_what_can_be_judged_is_fine(tmp_path, claim):
         ("x: n, statistic: mean, query: 'DROP TABLE trials'", 63, "only reads", None),
         ("x: n, statistic: mean, query: 'SELECT trial_id FROM final'", 36, "no column 'n'", None),
         ("x: n, statistic: mean, query: 'SELECT n FROM nowhere'", 63, "nowhere", None),
+        ("x: n, statistic: mean, query: 'FROM read_parquet([''x''])'", 63, "disabled", None),
         ("x: sam, statistic: mean, where: \"read_text('/etc/passwd') = ''\"", 36, "sam", None),
     ],
 )
@@ -91,7 +92,8 @@ def test_what_is_not_measured_is_a_warning(tmp_path):
 
 def test_what_only_an_own_measure_can_have_is_let_through(tmp_path):
     claim = "x: my_own, statistic: mean"
-    assert checked_study(study(tmp_path, claim, '"own:measure"'))[1] == []
+    _, (warning,) = checked_study(study(tmp_path, claim, '"own:measure"'))
+    assert "'my_own' is there only if a measure of your own yields it" in warning.what
     with pytest.raises(StudyFileError):
         checked_study(study(tmp_path, claim))
 
@@ -112,6 +114,8 @@ def test_every_value_of_every_measure_is_known():
     adapter = TypeAdapter(MeasureRequest)
     for options in [*({"name": name} for name in VALUES_OF), *more]:
         measure = build_measure(adapter.validate_python(options))
-        values = {entry.measure for entry in measure.entries} - CURVES
+        names = {entry.measure for entry in measure.entries}
+        assert bool(names & CURVES) == (options["name"] in WITH_CURVES)
+        values = names - CURVES
         assert values
         assert {v for v in values if options["name"] not in measures_filling(v)} == set()
