@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
     from orchestrator.cluster.run_summary import RunSummary
+    from orchestrator.measures.plain import Examples, Request, TorchLoss
     from orchestrator.report.export import Export
     from orchestrator.results import Location
     from orchestrator.study.plan import Plan
@@ -34,6 +38,7 @@ __all__ = [
     "export",
     "load_study",
     "measure",
+    "measure_model",
     "plan",
     "report",
     "run",
@@ -50,9 +55,9 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     Raises:
         StudyFileError: With every problem of the file, each with its line and column.
     """
-    from orchestrator.study.study_file import load_study as load
+    from orchestrator.checked_study import checked_study
 
-    return load(path, overrides)
+    return checked_study(path, overrides)[0]
 
 
 def plan(
@@ -154,6 +159,53 @@ def measure(
     return measure_study(results, measures, address=address, quiet=quiet, retry_failed=retry_failed)
 
 
+def measure_model(
+    model: nn.Module,
+    train: Examples,
+    test: Examples,
+    measures: Iterable[Request],
+    *,
+    loss: TorchLoss | None = None,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Measure a network that no study trained; no file and no Ray is needed.
+
+    The network is copied, and measured in eval mode. Curves, such as spectral densities, have no
+    row here; :func:`orchestrator.measures.measure_plain` gives them too.
+
+    Args:
+        model: Maps inputs ``(n, *input_shape)`` to logits ``(n, classes)``.
+        train: The examples it was trained on: a pair of inputs and labels (tensors or arrays), a
+            PyTorch data set or a ``DataLoader``. The network gets inputs as they are here.
+        test: The same of the test split.
+        measures: As a study file lists them: ``"margin"``, ``{"sam_sharpness": {"rho": 0.1}}``.
+        loss: A loss of ``torch.nn``, or a function from logits and labels to the loss of each
+            example; cross-entropy by default.
+        **settings: ``device``, ``dtype`` (``torch.float64``), ``examples``, ``examples_per_pass``,
+            ``seed``, ``initial_state`` …: see :class:`orchestrator.measures.MeasureContext`.
+
+    Returns:
+        One row a value: request, measure, variant, split, n_examples, value, standard_error,
+        status (``ok``, ``nonfinite``, ``error``), error (the reason), seconds, dtype. A measure
+        that fails is a row with its reason; the others go on.
+
+    Raises:
+        DataError: If inputs or labels are not what a classifier can be measured on.
+        MeasureError: If a measure is unknown, or model, loss and data do not fit one another.
+    """
+    import pandas as pd
+
+    from orchestrator.measures import measure_plain
+
+    columns = (
+        *("request", "measure", "variant", "split", "n_examples", "value", "standard_error"),
+        *("status", "error", "seconds", "dtype"),
+    )
+    rows = measure_plain(model, train, test, measures, loss=loss, **settings)
+    values = [[row[name] for name in columns] for row in rows if "measure" in row]
+    return pd.DataFrame(values, columns=columns)
+
+
 def audit(
     results: str | Path,
     *,
@@ -229,7 +281,10 @@ def connect(results: str | Path | Sequence[str | Path]) -> Any:
 
 
 def report(
-    results: str | Path | Sequence[str | Path], output: str | Path | None = None
+    results: str | Path | Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    everything: bool = False,
 ) -> Location:
     """Write the report of a results folder, or a comparison of several, and return its path.
 
@@ -237,6 +292,8 @@ def report(
         results: The folder, or a list of several.
         output: The file; by default ``report.html`` in the folder, or ``comparison.html`` beside
             the first of several.
+        everything: Of a single folder, also report the trials of values that were taken out of
+            the grid; without, the report is of the study as it stands, and counts them.
 
     Raises:
         ResultsError: If there are no results at that path.
@@ -246,7 +303,7 @@ def report(
 
     # The room itself, which stands here in place of this function once it is imported.
     room: Any = importlib.import_module("orchestrator.report")
-    path: Location = room(results, output)
+    path: Location = room(results, output, everything=everything)
     return path
 
 

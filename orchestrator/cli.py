@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -97,11 +96,13 @@ def _options(
 @app.command()
 def validate(study: StudyFile, set_: Overrides = None) -> None:
     """Check a study file; exit code 2 and every mistake with its place if it is wrong."""
+    from orchestrator.checked_study import checked_study
     from orchestrator.study.design import describe_design
-    from orchestrator.study.study_file import load_study
     from orchestrator.study.trials import expand_trials
 
-    checked = load_study(study, set_ or ())
+    checked, warnings = checked_study(study, set_ or ())
+    for warning in warnings:
+        print(f"warning: {printable(str(warning))}", file=sys.stderr)
     trials = expand_trials(checked)
     conditions = len({trial.condition_id for trial in trials})
     fine = (
@@ -131,9 +132,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """What `run` would do: trials, checkpoints, disk and time."""
-    from orchestrator.study.study_file import load_study, resolved_yaml
+    import orchestrator
+    from orchestrator.study.study_file import resolved_yaml
 
-    checked = load_study(study, set_ or ())
+    checked = orchestrator.load_study(study, set_ or ())
     if resolved:
         print(resolved_yaml(checked), end="")
         return
@@ -177,9 +179,8 @@ def run(
 ) -> None:
     """Train and measure what is missing, then write the report. Run again to resume."""
     import orchestrator
-    from orchestrator.study.study_file import load_study
 
-    folder = results or Path("results") / load_study(study, set_ or ()).study
+    folder = results or Path("results") / orchestrator.load_study(study, set_ or ()).study
     with told_how_to_go_on():
         summary = orchestrator.run(
             study,
@@ -277,19 +278,26 @@ def status(results: Results, as_json: AsJson = False) -> None:
 
 @app.command()
 def query(
-    results: SeveralResults,
-    sql: Annotated[str, typer.Argument(help="SQL, a file that ends in .sql, or - for stdin.")],
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RESULTS... SQL",
+            help="One results folder or several; then SQL, a file that ends in .sql, or - for "
+            "stdin.",
+        ),
+    ],
     format_: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
 ) -> None:
     """Ask the results a question in SQL (DuckDB). Read-only.
 
     Several folders are one database, with a column "study" in every table.
     """
-    from orchestrator.results import ask, write_result
+    from orchestrator.results import ask, sql_text, write_result
 
+    *results, sql = arguments
     ask(
         results[0] if len(results) == 1 else results,
-        _sql_text(sql),
+        sql_text(sql, results),
         lambda rows: write_result(rows, format_.value, sys.stdout, width=_width()),
     )
 
@@ -306,6 +314,9 @@ def report(
     check: Annotated[
         bool, typer.Option("--check", help="Exit code 1 unless every claim of the study holds.")
     ] = False,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="With values that left the grid, of one folder.")
+    ] = False,
 ) -> None:
     """Write one self-contained HTML file, and print its path.
 
@@ -315,9 +326,14 @@ def report(
     from orchestrator.report import check_claims
     from orchestrator.statistics.claim import with_interval
 
-    _say(str(orchestrator.report(results[0] if len(results) == 1 else results, output)))
+    one = results[0] if len(results) == 1 else results
+    _say(str(orchestrator.report(one, output, everything=everything)))
     if check:
-        claims = [(folder, claim) for folder in results for claim in check_claims(folder)]
+        claims = [
+            (folder, claim)
+            for folder in results
+            for claim in check_claims(folder, everything=everything)
+        ]
         for folder, claim in claims:
             whose = f"{folder}: " if len(results) > 1 else ""
             number = with_interval(claim.estimate)
@@ -384,17 +400,3 @@ def _width() -> int | None:
     import shutil
 
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def _sql_text(sql: str) -> str:
-    from orchestrator.errors import QueryError
-
-    if os.path.isdir(sql):
-        raise QueryError(f"{sql} is a folder, not SQL", "the SQL comes after all folders")
-    try:
-        if sql == "-":
-            return sys.stdin.read()
-        return Path(sql).read_text(encoding="utf-8") if sql.endswith(".sql") else sql
-    except (OSError, ValueError) as error:  # not there, not text, a name with a NUL
-        where = "standard input" if sql == "-" else sql
-        raise QueryError(f"{where}: cannot be read: {error}") from error

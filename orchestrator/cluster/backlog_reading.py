@@ -58,19 +58,46 @@ class Backlog:
 _TRIALS = """
     SELECT trial_id, status, attempt, error, train_seconds,
         -- Rows of each epoch on both splits, and of the last network: parts may have been lost.
-        coalesce(rows, 0) >= 2 * (floor(trials.epochs) + 1) AND last IS NOT DISTINCT FROM updates
+        coalesce(counted.rows, 0) >= 2 * (floor(trials.epochs) + 1)
+            AND reached.last IS NOT DISTINCT FROM updates
             AND trial_id NOT IN (
                 SELECT trial_id FROM measures ANTI JOIN checkpoints USING (checkpoint_id)
             )
     FROM trials
-    LEFT JOIN (SELECT trial_id, count(*) AS rows FROM epochs GROUP BY ALL) USING (trial_id)
-    LEFT JOIN (SELECT trial_id, max(step) AS last FROM checkpoints GROUP BY ALL) USING (trial_id)
+    LEFT JOIN (SELECT trial_id, count(*) AS rows FROM epochs GROUP BY ALL) AS counted
+        USING (trial_id)
+    LEFT JOIN (SELECT trial_id, max(step) AS last FROM checkpoints GROUP BY ALL) AS reached
+        USING (trial_id)
 """
 _MEASURES = f"""
     SELECT checkpoint_id, request, max(measure_version), bool_and({MEASURED}),
         any_value(error) FILTER (NOT {MEASURED})
     FROM measures GROUP BY ALL
 """  # noqa: S608 - a constant of this package.
+
+# Examples that curves name, of data of which others are stored: the largest are never stored.
+_LOST_EXAMPLES = """
+    WITH kept AS (
+        SELECT json_extract(data, '$')::VARCHAR AS data, example FROM examples
+        WHERE split = 'train'
+    ),
+    named AS (
+        SELECT checkpoint_id, trial_id, request, unnest(x)::BIGINT AS example
+        FROM curves WHERE curve = 'smallest_margins'
+    ),
+    trained AS (
+        SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data FROM trials
+    )
+    SELECT DISTINCT checkpoint_id, request
+    FROM named
+    JOIN trained USING (trial_id)
+    SEMI JOIN (
+        SELECT checkpoint_id FROM checkpoints
+        WHERE list_contains(string_split(reason, '; '), 'final')
+    ) USING (checkpoint_id)
+    SEMI JOIN (SELECT data FROM kept) USING (data)
+    ANTI JOIN kept USING (data, example)
+"""
 
 
 @again_if_compacted
@@ -131,13 +158,11 @@ def read_audited(folder: ResultsFolder, study: Study) -> dict[str, set[str]]:
     """
     versions = measure_versions(study)
     audited: dict[str, set[str]] = defaultdict(set)
-    # Earlier releases kept no versions; what they audited counts.
-    known = "measure_version" in folder.schema("audit").names
-    version_kept = "max(measure_version)" if known else "NULL"
     with connect(folder.path, measure_columns=False) as database:
         for checkpoint_id, request, version in database.execute(
-            f"SELECT checkpoint_id, request, {version_kept} FROM audit GROUP BY ALL"  # noqa: S608
+            "SELECT checkpoint_id, request, max(measure_version) FROM audit GROUP BY ALL"
         ).fetchall():
+            # Earlier releases kept no versions; what they audited counts.
             if version is None or version >= versions.get(request, 0):
                 audited[checkpoint_id].add(request)
     return audited

@@ -16,7 +16,7 @@ from torch import nn
 
 from orchestrator.cluster.audit_backlog import audits_left
 from orchestrator.cluster.backlog_reading import read_backlog
-from orchestrator.cluster.own_code import import_trial_parts, own_parts_of
+from orchestrator.cluster.own_code import import_own_parts, import_trial_parts, own_parts_of
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset
@@ -25,12 +25,17 @@ from orchestrator.measures.build import build_measure, required_checks
 from orchestrator.measures.trust.checks import network_findings, refuse_spoiled
 from orchestrator.measures.trust.finding import Findings, objection
 from orchestrator.models import build_model
-from orchestrator.results import ResultsFolder, committed_snapshots
+from orchestrator.results import (
+    ResultsFolder,
+    committed_snapshots,
+    refuse_contradictions,
+    swept_columns,
+)
 from orchestrator.study.plan import Plan, make_plan
 from orchestrator.study.shapes import measuring_shape, training_shape
 from orchestrator.study.spec import CheckpointOptions, Study, TrialConfig
 from orchestrator.study.training_options import StopOptions
-from orchestrator.study.trials import Trial, expand_trials
+from orchestrator.study.trials import Trial, expand_trials, hyperparameters
 from orchestrator.training import Finished, build_loss, train, update_rule_at
 from orchestrator.training.process_guard import left_as_found
 
@@ -53,13 +58,22 @@ def plan_study(
         probe: Train and measure for about half a minute, one thread, to estimate the time.
         price_per_cpu_hour: Of one core, in any currency.
         price_per_gpu_hour: Of one GPU.
+
+    Raises:
+        UserError: For what ``run`` would refuse: own parts that cannot be imported, data, networks
+            that spoil training, or a folder of other results or of trials that contradict it.
     """
     trials = expand_trials(study)
     done: set[str] = set()
     partial: set[str] = set()
     measured = 0
-    folder = ResultsFolder.open(results) if ResultsFolder(results).path.exists() else None
+    if probe:
+        import_own_parts(study, trials)
+    swept = swept_columns([hyperparameters(study, trial) for trial in trials])
+    ResultsFolder(results).require_room_for(study.study, swept)
+    folder = ResultsFolder.open(results) if ResultsFolder(results).resolved.is_file() else None
     if folder is not None:
+        refuse_contradictions(folder, study, trials)
         backlog = read_backlog(folder, study)
         ids = {trial.trial_id for trial in trials}
         done = backlog.completed & ids

@@ -126,7 +126,7 @@ def _start_here(resources: ResourcesOptions, needs: Sequence[TrialResources]) ->
     with kept_private():
         try:
             ray.init(
-                num_cpus=_local_cpus(resources, needs, os.cpu_count() or 1),
+                num_cpus=local_cpus(resources, needs, os.cpu_count() or 1),
                 resources=dict.fromkeys(custom, PLENTY),
                 **PRIVATE,
                 **short_folder(),
@@ -225,10 +225,11 @@ def _can_run(study: str, folder: str) -> None:
     ResultsFolder.open(folder)
 
 
-def _local_cpus(resources: ResourcesOptions, needs: Sequence[TrialResources], cores: int) -> int:
+def local_cpus(resources: ResourcesOptions, needs: Sequence[TrialResources], cores: int) -> int:
     """Cores to declare: those there are, or what one trial and the measurers need at least."""
-    measurer = _measurer_cpus(resources, cores)
-    least = max(trial.cpus for trial in needs) + measurer * resources.measurer.count
+    largest = max(trial.cpus for trial in needs)
+    measurer = _measurer_cpus(resources, max(cores, largest))  # As for what is declared.
+    least = largest + measurer * resources.measurer.count
     return max(cores, -int(-least // 1))
 
 

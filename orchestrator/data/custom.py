@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from orchestrator.data.source import SourceArrays, from_user
 from orchestrator.errors import DataError
 from orchestrator.study.data_options import CustomData
-from orchestrator.study.import_path import resolve_import_path
+from orchestrator.study.import_path import own_code, resolve_import_path
 
 _EXPECTED = "(x_train, y_train, x_test, y_test)"
 
@@ -26,7 +26,8 @@ def load_custom(options: CustomData) -> SourceArrays:
     create = resolve_import_path(options.name, kind="datasets")
     where = f"data set {options.name!r}"
     try:
-        result = create(**options.arguments)
+        with own_code():
+            result = create(**options.arguments)
     except DataError:
         raise
     except Exception as error:
@@ -42,7 +43,10 @@ def load_custom(options: CustomData) -> SourceArrays:
 
 def _to_array(value: Any, where: str) -> NDArray[Any]:
     if isinstance(value, torch.Tensor):
-        return value.detach().cpu().numpy()
+        # NumPy has no bfloat16.
+        kept = value.float() if value.dtype is torch.bfloat16 else value
+        array: NDArray[Any] = kept.detach().cpu().numpy()
+        return array
     if isinstance(value, np.ndarray):
         return value
     raise DataError(

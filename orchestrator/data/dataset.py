@@ -34,6 +34,10 @@ class Dataset:
     classes: int
     content_hash: str
 
+    def __repr__(self) -> str:
+        shapes = f"train_x {tuple(self.train_x.shape)}, test_x {tuple(self.test_x.shape)}"
+        return f"Dataset({self.name!r}, {shapes}, {self.classes} classes)"
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example."""

@@ -35,7 +35,8 @@ class Layout:
 
     Attributes:
         format: What reads them, for example ``"binary"``.
-        files: Names of the files, all of them needed; each may carry ``.gz`` as well.
+        files: Names of the files, all of them needed; each may carry ``.gz`` as well, and have
+            a dot before ``idx``: ``train-images.idx3-ubyte``.
         folders: Folders, below a root, in which they usually lie.
         archive: Name of an archive (tar or zip) that holds them instead.
     """
@@ -128,11 +129,22 @@ def _holds_all(folder: Path, files: tuple[str, ...]) -> bool:
 
 
 def _variant(folder: Path, name: str) -> Path | None:
-    """The file as it is or with ``.gz``."""
-    for candidate in (folder / name, folder / f"{name}.gz"):
-        if candidate.is_file():
-            return candidate
+    """The file as it is or with ``.gz``, with the hyphen of idx files or the dot of old copies."""
+    for spelling in (name, name.replace("-idx", ".idx")):
+        # Some archives unpack each file into a folder of its name.
+        for candidate in (
+            folder / spelling,
+            folder / f"{spelling}.gz",
+            folder / spelling / spelling,
+        ):
+            if candidate.is_file():
+                return candidate
     return None
+
+
+def _name_of(member: str) -> str:
+    """What a layout calls a member of an archive."""
+    return PurePosixPath(member).name.removesuffix(".gz").replace(".idx", "-idx")
 
 
 def _members(place: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
@@ -146,14 +158,14 @@ def _members(place: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
     elif zipfile.is_zipfile(place):
         with zipfile.ZipFile(place) as archive:
             for member in archive.infolist():
-                name = PurePosixPath(member.filename).name.removesuffix(".gz")
+                name = _name_of(member.filename)
                 if name in layout.files:
                     _refuse_large(place / name, member.file_size)
                     yield name, _decompressed(archive.read(member), place / name)
     else:
         with tarfile.open(place) as tar:
             for entry in tar:
-                name = PurePosixPath(entry.name).name
+                name = _name_of(entry.name)
                 stream = tar.extractfile(entry) if name in layout.files else None
                 if stream is not None:
                     _refuse_large(place / name, entry.size)

@@ -55,7 +55,7 @@ def obtain(source: FileSource, data_dir: str | None = None) -> Located:
 def _not_found(source: FileSource, roots: list[Path], failures: list[str]) -> DataError:
     lines = [f"data set {source.name!r}: its files are not on this machine; looked in"]
     lines += [f"    {root}" for root in roots]
-    lines.append("  for any of these, plain or .gz")
+    lines.append("  for any of these, plain or .gz, with -idx or .idx")
     for layout in source.layouts:
         folders = ["itself" if folder == "." else folder for folder in layout.folders]
         wanted = layout.archive or ", ".join(layout.files)

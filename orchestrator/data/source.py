@@ -95,8 +95,8 @@ def check_source(source: SourceArrays, where: str) -> int:
         ("train", source.train_x, source.train_y),
         ("test", source.test_x, source.test_y),
     ):
-        _check_inputs(x, f"{where}: x_{split}")
-        _check_labels(y, f"{where}: y_{split}")
+        check_inputs(x, f"{where}: x_{split}")
+        check_labels(y, f"{where}: y_{split}")
         if len(x) != len(y):
             raise DataError(f"{where}: {split}: got {len(x)} inputs but {len(y)} labels")
     if source.train_x.shape[1:] != source.test_x.shape[1:]:
@@ -112,7 +112,12 @@ def check_source(source: SourceArrays, where: str) -> int:
     return _check_classes(source, where)
 
 
-def _check_inputs(x: NDArray[Any], where: str) -> None:
+def check_inputs(x: NDArray[Any], where: str) -> None:
+    """Refuse inputs that no network takes: of the wrong type or shape, empty, or not finite.
+
+    Raises:
+        DataError: With what was got and what was expected.
+    """
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where}: got inputs of type {x.dtype}, expected real numbers")
     if x.ndim < 2:
@@ -136,16 +141,38 @@ def _check_inputs(x: NDArray[Any], where: str) -> None:
             )
 
 
-def _check_labels(y: NDArray[Any], where: str) -> None:
-    if y.dtype.kind not in "iu":
-        raise DataError(
-            f"{where}: got labels of type {y.dtype}, expected integers", "use y.astype(int)"
-        )
+def check_labels(y: NDArray[Any], where: str) -> None:
+    """Refuse labels that are not ``0, 1, 2, …``, one for each example.
+
+    Raises:
+        DataError: With what was got, and how to make labels of it.
+    """
     if y.ndim != 1:
         hint = "use y.ravel()" if y.size == len(y) else "use y.argmax(axis=1) if they are one-hot"
         raise DataError(f"{where}: got labels of shape {y.shape}, expected (n,)", hint)
+    if y.dtype.kind not in "iu":
+        raise DataError(
+            f"{where}: got labels of type {y.dtype}, expected integers", _to_integers(y)
+        )
     if len(y) and y.min() < 0:
-        raise DataError(f"{where}: got label {y.min()}, expected 0, 1, 2, …")
+        raise DataError(f"{where}: got label {y.min()}, expected 0, 1, 2, …", _NUMBERED)
+
+
+_NUMBERED = "number the classes: np.searchsorted(np.unique(y_train), y)"
+
+
+def _to_integers(y: NDArray[Any]) -> str:
+    """How to make integers of labels of another type."""
+    if y.dtype.kind == "b":
+        return "use y.astype(int)"
+    if y.dtype.kind != "f":
+        return _NUMBERED
+    if len(y) and np.isfinite(y).all() and (y == np.round(y)).all():
+        return "use y.astype(int)"
+    return (
+        "networks are trained to classify: make classes of real values, for example "
+        "np.digitize(y, np.quantile(y_train, [1/3, 2/3]))"
+    )
 
 
 def _check_classes(source: SourceArrays, where: str) -> int:
@@ -164,6 +191,6 @@ def _check_classes(source: SourceArrays, where: str) -> int:
         raise DataError(
             f"{where}: y_train: class {int(np.argmin(counts))} of {classes} has no example to "
             "train on",
-            "labels count from 0 without gaps",
+            f"labels count from 0 without gaps; {_NUMBERED}",
         )
     return classes

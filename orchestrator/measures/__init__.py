@@ -2,10 +2,9 @@
 
 In a notebook, without a study::
 
-    from orchestrator.measures import MeasureContext, catalog, measure_snapshot
+    import orchestrator
 
-    context = MeasureContext(model, dataset, loss)
-    rows = list(measure_snapshot(context, study.requests))
+    table = orchestrator.measure_model(model, train, test, ["margin", "hessian_trace"])
 
 What holds for all measures:
 
@@ -104,6 +103,7 @@ from orchestrator.measures.norms.spectral_complexity import (
 )
 from orchestrator.measures.norms.stable_rank import StableRank, stable_ranks
 from orchestrator.measures.norms.weight_norms import Norms
+from orchestrator.measures.plain import measure_plain
 from orchestrator.measures.precise_loss import PerExampleLoss
 from orchestrator.measures.robustness.confidence import Confidence
 from orchestrator.measures.robustness.deepfool import DeepfoolMargin, deepfool
@@ -134,6 +134,7 @@ from orchestrator.training.update_rule import UpdateRule
 __all__ = [  # noqa: RUF022 - grouped by subject
     # measuring a snapshot
     "MeasureContext",
+    "measure_plain",
     "measure_snapshot",
     "build_measure",
     "catalog",

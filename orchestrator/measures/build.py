@@ -14,7 +14,7 @@ from orchestrator.measures.norms.family import NORMS
 from orchestrator.measures.robustness.family import ROBUSTNESS
 from orchestrator.measures.sharpness.family import SHARPNESS
 from orchestrator.measures.trust.finding import Check
-from orchestrator.study.import_path import resolve_import_path
+from orchestrator.study.import_path import own_code, resolve_import_path
 from orchestrator.study.measure_options import (
     BUILT_IN_OPTIONS,
     CustomMeasure,
@@ -55,7 +55,8 @@ def build_measure(options: MeasureOptions) -> Measure:
         taken = built_in_names()
         component: Any = resolve_import_path(options.name, "measures")
         if isinstance(component, type) and issubclass(component, Measure):
-            measure = component(**options.arguments)
+            with own_code():
+                measure = component(**options.arguments)
             refuse_taken(options.name, (entry.measure for entry in measure.entries), taken)
             return measure
         return FunctionMeasure(options.name, component, options.arguments, taken)

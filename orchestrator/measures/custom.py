@@ -8,6 +8,7 @@ from typing import Any
 from orchestrator.errors import MeasureError
 from orchestrator.measures.base import Curve, Measure, Value
 from orchestrator.measures.context import MeasureContext
+from orchestrator.study.import_path import own_code
 
 
 def refuse_taken(own: str, names: Iterable[str], taken: Collection[str]) -> None:
@@ -63,10 +64,12 @@ class FunctionMeasure(Measure):
             MeasureError: If that is something else than values, pairs or triples, or has the name
                 of a built-in measure.
         """
-        found = self.function(context, **self.arguments)
-        if isinstance(found, str) or not isinstance(found, Iterable):
-            raise self._unusable(found)
-        for item in found:
+        with own_code():
+            found = self.function(context, **self.arguments)
+            if isinstance(found, str) or not isinstance(found, Iterable):
+                raise self._unusable(found)
+            items = list(found)
+        for item in items:
             value = item if isinstance(item, Value | Curve) else self._value(item)
             name = value.curve if isinstance(value, Curve) else value.measure
             refuse_taken(self.name, [name], self.taken)

@@ -9,7 +9,7 @@ from orchestrator.errors import ModelError, error_text, named_error
 from orchestrator.models.conversion import converted
 from orchestrator.models.shared_tensors import tie_equal_memory
 from orchestrator.models.wrappers import refuse_scripted, unwrapped
-from orchestrator.study.import_path import resolve_import_path
+from orchestrator.study.import_path import own_code, resolve_import_path
 from orchestrator.study.options import CustomOptions
 
 _TRIED_EXAMPLES = 2
@@ -43,7 +43,8 @@ def build_custom(
     create = resolve_import_path(options.name, kind="models")
     where = f"model {options.name!r}"
     try:
-        model = create(input_shape=input_shape, classes=classes, **options.arguments)
+        with own_code():
+            model = create(input_shape=input_shape, classes=classes, **options.arguments)
     except ModelError:
         raise
     except Exception as error:
@@ -95,7 +96,7 @@ def _hint(types: set[torch.dtype], input_dtype: torch.dtype) -> str | None:
 def _try_out(model: nn.Module, examples: Tensor, classes: int, where: str) -> None:
     training = model.training
     try:
-        with torch.no_grad():
+        with torch.no_grad(), own_code():
             logits = model.eval()(examples)
     except Exception as error:
         raise ModelError(

@@ -19,11 +19,15 @@ from orchestrator.results import Location
 
 class _Room(ModuleType):
     def __call__(
-        self, results: str | Location | Sequence[str | Location], output: str | Path | None = None
+        self,
+        results: str | Location | Sequence[str | Location],
+        output: str | Path | None = None,
+        *,
+        everything: bool = False,
     ) -> Location:
         """As :func:`orchestrator.report`."""
         if isinstance(results, str | Location):
-            return write_report(results, output)
+            return write_report(results, output, everything=everything)
         return write_comparison(results, output)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from orchestrator.report.queries import Query, identifier
 
@@ -42,12 +42,13 @@ def outcomes(level: str | None, target: float | None) -> Query:
     return Query(
         "outcomes",
         "how many trials ended in which way",
-        f"SELECT {name} AS level, {_outcome(target)} AS outcome, count(*) AS trials\n"
-        "FROM trials GROUP BY ALL ORDER BY level NULLS LAST, outcome",
+        f"WITH ended AS (SELECT {name} AS level, {_outcome(target)} AS outcome FROM trials)\n"  # noqa: S608
+        "SELECT level, outcome, count(*) AS trials\n"
+        "FROM ended GROUP BY ALL ORDER BY level NULLS LAST, outcome",
     )
 
 
-def set_apart(hyperparameters: Iterable[str], target: float | None, milestones: int) -> Query:
+def set_apart(hyperparameters: Sequence[str], target: float | None, milestones: int) -> Query:
     """Every trial that is not simply completed, that missed a milestone, or lacks values.
 
     Args:
@@ -55,7 +56,13 @@ def set_apart(hyperparameters: Iterable[str], target: float | None, milestones: 
         target: The training loss at which training was to stop, if there is one.
         milestones: How many training losses snapshots were asked for at.
     """
-    names = "".join(f", {identifier(name)}" for name in hyperparameters)
+    # Under names of ours, for theirs can be any.
+    names = [f"hyperparameter_{n}" for n, _ in enumerate(hyperparameters, 1)]
+    settings = "".join(
+        f", {identifier(column)} AS {name}"
+        for name, column in zip(names, hyperparameters, strict=True)
+    )
+    shown = "".join(f", {name}" for name in names)
     return Query(
         "set_apart",
         "every trial that failed, is not finished, did not reach a training loss that was asked "
@@ -69,9 +76,9 @@ def set_apart(hyperparameters: Iterable[str], target: float | None, milestones: 
         "    SELECT trial_id, count(*) AS lost_values, min(error) AS first_error\n"
         "    FROM measures WHERE status <> 'ok' GROUP BY trial_id\n"
         "), ended AS (\n"
-        f"    SELECT *, {_outcome(target)} AS outcome FROM trials\n"
+        f"    SELECT trial_id{settings}, seed, error, {_outcome(target)} AS outcome FROM trials\n"
         ")\n"
-        f"SELECT trial_id{names}, seed, outcome, coalesce(snapshots, 0) AS snapshots,\n"
+        f"SELECT trial_id{shown}, seed, outcome, coalesce(snapshots, 0) AS snapshots,\n"
         f"    {milestones} - coalesce(milestones, 0) AS missed,\n"
         "    coalesce(lost_values, 0) AS lost_values, coalesce(error, first_error) AS error\n"
         "FROM ended LEFT JOIN taken USING (trial_id) LEFT JOIN reached USING (trial_id)\n"

@@ -86,8 +86,8 @@ def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
         "spectral_densities",
         "density of the Hessian’s eigenvalues, averaged over the final networks of each level",
         f"WITH densities AS (\n"
-        f"    SELECT {_level(hue)} AS level, x, value, len(x) AS n\n"
-        "    FROM curves JOIN final USING (checkpoint_id)\n"
+        f"    SELECT level, x, value, len(x) AS n\n"
+        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id)\n"
         f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
         "), ranges AS (\n"
         "    SELECT level, min(x[1]) AS low, max(x[-1]) AS high FROM densities GROUP BY level\n"
@@ -116,11 +116,13 @@ def top_eigenvalues(hue: Hue | None) -> Query:
     return Query(
         "top_eigenvalues",
         "largest eigenvalue of the Hessian over the final networks of each level",
-        f"SELECT {_level(hue, 'wide')} AS level, avg(hessian_eigenvalue_1) AS eigenvalue,\n"
-        "    min(hessian_eigenvalue_1) AS low, max(hessian_eigenvalue_1) AS high,\n"
-        "    count(*) AS networks\n"
-        "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
-        "WHERE isfinite(hessian_eigenvalue_1)\n"
+        "WITH largest AS (\n"
+        f"    SELECT {_level(hue)} AS level, hessian_eigenvalue_1 AS eigenvalue\n"
+        "    FROM wide SEMI JOIN final USING (checkpoint_id)\n"
+        ")\n"
+        "SELECT level, avg(eigenvalue) AS eigenvalue, min(eigenvalue) AS low,\n"
+        "    max(eigenvalue) AS high, count(*) AS networks\n"
+        "FROM largest WHERE isfinite(largest.eigenvalue)\n"
         "GROUP BY level ORDER BY level NULLS LAST",
     )
 
@@ -131,9 +133,9 @@ def loss_slices(chosen: Chosen, hue: Hue | None) -> Query:
         "loss_slices",
         "training loss along a filter-normalized direction, over the final networks of each level",
         "WITH slices AS (\n"
-        f"    SELECT {_level(hue)} AS level, len(x) AS n,\n"
+        f"    SELECT level, len(x) AS n,\n"
         "        unnest(x) AS distance, unnest(value) AS loss, unnest(range(len(x))) AS point\n"
-        "    FROM curves JOIN final USING (checkpoint_id)\n"
+        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id)\n"
         f"    WHERE {chosen.condition}\n"
         ")\n"
         "SELECT level, distance, median(loss) AS loss, min(loss) AS low, max(loss) AS high,\n"
@@ -150,9 +152,9 @@ def loss_planes(chosen: Chosen, hue: Hue | None) -> Query:
         "loss_planes",
         "training loss on a plane of the network with the median training loss of each level",
         "WITH planes AS (\n"
-        f"    SELECT trial_id, {_level(hue)} AS level, train_loss, x, y, value,\n"
+        f"    SELECT trial_id, level, train_loss, x, y, value,\n"
         "        sqrt(len(x))::INT AS n, median(train_loss) OVER (PARTITION BY level) AS middle\n"
-        "    FROM curves JOIN final USING (checkpoint_id, trial_id)\n"
+        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id, trial_id)\n"
         f"    WHERE {chosen.condition}\n"
         "), representatives AS (\n"
         "    SELECT * FROM planes QUALIFY row_number() OVER (\n"
@@ -176,9 +178,9 @@ def final_margins(chosen: Chosen, hue: Hue | None) -> Query:
         "final_margins",
         "quantiles of the training margins, averaged over the final networks of each level",
         "WITH quantiles AS (\n"
-        f"    SELECT {_level(hue)} AS level, len(x) AS n,\n"
+        f"    SELECT level, len(x) AS n,\n"
         "        unnest(x) AS share, unnest(value) AS margin, unnest(range(len(x))) AS point\n"
-        "    FROM curves JOIN final USING (checkpoint_id)\n"
+        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id)\n"
         f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
         ")\n"
         "SELECT level, share, avg(margin) AS margin, min(margin) AS low, max(margin) AS high,\n"
@@ -202,10 +204,10 @@ def margins_along_training(chosen: Chosen, hue: Hue | None) -> Query:
         "margins_along_training",
         "quantiles of the training margins over epochs, where half of a level’s networks have them",
         "WITH distributions AS (\n"
-        f"    SELECT trial_id, {_level(hue, 'gap')} AS level, epoch, value, len(x) AS n\n"
-        "    FROM curves JOIN gap USING (checkpoint_id, trial_id)\n"
+        f"    SELECT trial_id, level, epoch, value, len(x) AS n\n"
+        f"    FROM curves JOIN {_networks(hue, 'gap')} USING (checkpoint_id, trial_id)\n"
         f"    WHERE {chosen.condition} AND curves.status = 'ok' AND epoch > 0\n"
-        "        AND gap.status = 'completed'\n"
+        "        AND trial_status = 'completed'\n"
         "), epochs AS (\n"
         "    SELECT level, epoch, count(*) AS networks,\n"
         f"{columns}\n"
@@ -233,7 +235,8 @@ def smallest_margins(chosen: Chosen, most: int) -> Query:
         "WITH named AS (\n"
         "    SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data,\n"
         "        unnest(x)::BIGINT AS example, unnest(value) AS margin\n"
-        "    FROM curves JOIN final USING (checkpoint_id, trial_id)\n"
+        "    FROM curves JOIN (SELECT checkpoint_id, trial_id, params_json FROM final)\n"
+        "        USING (checkpoint_id, trial_id)\n"
         f"    WHERE {chosen.condition}\n"
         "), predicted AS (\n"
         "    SELECT trial_id, unnest(x)::BIGINT AS example, unnest(value) AS class\n"
@@ -265,8 +268,19 @@ def smallest_margins(chosen: Chosen, most: int) -> Query:
     )
 
 
-def _level(hue: Hue | None, view: str = "final") -> str:
-    return f"{view}.{identifier(hue.column)}" if hue else "'all'"
+def _level(hue: Hue | None) -> str:
+    return identifier(hue.column) if hue else "'all'"
+
+
+def _networks(hue: Hue | None, view: str = "final") -> str:
+    """A view of snapshots with none of the study's own columns, which can have any name."""
+    return (
+        "(\n"
+        "        SELECT checkpoint_id, trial_id, epoch, train_loss, status AS trial_status,\n"
+        f"            {_level(hue)} AS level\n"
+        f"        FROM {view}\n"
+        "    )"
+    )
 
 
 def _quoted(text: str) -> str:

@@ -67,11 +67,12 @@ class Judged:
 
 
 @again_if_compacted
-def check_claims(results: str | Location) -> list[Claim]:
+def check_claims(results: str | Location, *, everything: bool = False) -> list[Claim]:
     """Judge the claims that the study names.
 
     Args:
         results: The results folder; the study need not be finished.
+        everything: As for :func:`~orchestrator.report.write_report`.
 
     Returns:
         One claim for each name in the study's ``claims``, in that order.
@@ -79,7 +80,7 @@ def check_claims(results: str | Location) -> list[Claim]:
     Raises:
         ResultsError: If there are no results at that path.
     """
-    with open_source(results) as source:
+    with open_source(results, everything=everything) as source:
         return [judged.claim for judged in judge_claims(source)]
 
 
@@ -187,7 +188,7 @@ def _large_batch_needs_time(source: Source, conditions: Conditions, options: Opt
         {"loss gap": rows.floats("loss_gap"), "error gap": rows.floats("error_gap")},
         rows.floats("step"),
         rows.floats("epoch"),
-        rows.floats("batch_size").tolist(),
+        rows.floats("hue").tolist(),
         rows.groups(),
         design=conditions.design(rows),
         learned=conditions.learned(rows),

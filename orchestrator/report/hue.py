@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,14 +19,16 @@ class Hue:
     """A hyperparameter that varies in the study.
 
     Attributes:
-        column: Its column in ``trials`` and ``wide``.
+        column: Its column in ``gap``, ``final`` and ``wide``.
         title: How it is called in the figures.
         levels: Its values as text, in order.
+        of_trial: Its column in ``trials``, where that has another name.
     """
 
     column: str
     title: str
     levels: tuple[str, ...]
+    of_trial: str | None = None
 
 
 def choose_hue(source: Source) -> Hue | None:
@@ -35,17 +36,18 @@ def choose_hue(source: Source) -> Hue | None:
     for column in varied_columns(source):
         values = source.rows(distinct_values(column))["value"]
         levels = tuple(dict.fromkeys(map(level_text, values)))
-        return Hue(column, column.replace("_", " "), levels)
+        return Hue(source.trial_columns[column], column.replace("_", " "), levels, column)
     return None
 
 
 def varied_columns(source: Source) -> tuple[str, ...]:
-    """The columns of the hyperparameters that the study varies."""
-    columns = dict.fromkeys(("batch_size", *swept_columns(source.study).values()))
+    """The columns of ``trials`` with the hyperparameters that the study varies."""
+    paths = [path for axis in design_axes(source.study) for path in axis.paths]
+    columns = path_columns(paths).values()
     return tuple(
         column
-        for column in columns
-        if source.has(column) and len(source.rows(distinct_values(column))) > 1
+        for column in dict.fromkeys(["batch_size", *columns])
+        if column in source.trial_columns and len(source.rows(distinct_values(column))) > 1
     )
 
 
@@ -59,8 +61,3 @@ def level_text(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
     return short if float(short := f"{value:g}") == value else repr(value)
-
-
-def swept_columns(study: Mapping[str, Any]) -> dict[str, str]:
-    """Dotted path → its column, for every path that a stored study sweeps."""
-    return path_columns(path for axis in design_axes(study) for path in axis.paths)

@@ -29,6 +29,7 @@ _MOST_NAMED = 6
 def find_limitations(source: Source, progress: Progress) -> list[str]:
     """One sentence or two for each thing that limits what the study shows."""
     return [
+        *_left_out(source),
         *_seeds(source),
         *_unfinished(progress),
         *_failed(source, progress),
@@ -39,6 +40,18 @@ def find_limitations(source: Source, progress: Progress) -> list[str]:
         *_estimates(source),
         *_always(source),
     ]
+
+
+def _left_out(source: Source) -> Iterator[str]:
+    count, values = len(source.left_out.trial_ids), source.left_out.values
+    if count:
+        named = [f"{value} ({number:,})" for value, number in values.items()]
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        yield (
+            f"{counted(count, 'stored trial')} of values that are no longer in the grid "
+            f"{'is' if count == 1 else 'are'} left out: {', '.join(named[:_MOST_NAMED])}{more}. "
+            "`report --everything` includes them; `query` always does."
+        )
 
 
 def _seeds(source: Source) -> Iterator[str]:

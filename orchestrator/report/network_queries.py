@@ -48,12 +48,13 @@ def at_milestones(measures: Iterable[str]) -> Query:
     """The snapshot at which each trial reached each training loss that was asked for."""
     names = "".join(f", {identifier(name)}" for name in measures)
     sql = (
-        f"SELECT trial_id, condition_id, train_loss_milestone, loss_gap, error_gap{names}\n"  # noqa: S608
+        "SELECT trial_id, condition_id, reached.train_loss_milestone, loss_gap, "  # noqa: S608
+        f"error_gap{names}\n"
         "FROM wide\n"
-        "JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones)\n"
+        "JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached\n"
         "    USING (checkpoint_id)\n"
         f"SEMI JOIN {_FEW_TRIALS} USING (trial_id)\n"
-        "ORDER BY trial_id, train_loss_milestone DESC"
+        "ORDER BY trial_id, reached.train_loss_milestone DESC"
     )
     about = (
         "the snapshot at which each trial reached each training loss, of at most "

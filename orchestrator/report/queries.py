@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestrator.results import identifier as identifier
+
 MOST_POINTS = 1000
 
 
@@ -25,12 +27,6 @@ class Query:
     name: str
     about: str
     sql: str
-
-
-def identifier(name: str) -> str:
-    """A column's name, quoted for SQL."""
-    escaped = name.replace('"', '""')
-    return f'"{escaped}"'
 
 
 def columns_of(view: str) -> Query:
@@ -82,8 +78,7 @@ def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query
 
 def scatter(measures: Iterable[str], hue: str | None) -> Query:
     """Points to draw: all snapshots, or a fixed sample if there are many."""
-    shown = [*measures, *([hue] if hue else [])]
-    names = "".join(f", {identifier(name)}" for name in shown)
+    names = "".join(f", {identifier(name)}" for name in measures) + _as_hue(hue)
     wanted = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in measures)
     return Query(
         "points",
@@ -100,8 +95,7 @@ def scatter(measures: Iterable[str], hue: str | None) -> Query:
 
 def along_training(measures: Iterable[str], hue: str | None) -> Query:
     """Snapshots of completed trials in order of time."""
-    shown = [*measures, *([hue] if hue else [])]
-    names = "".join(f", {identifier(name)}" for name in shown)
+    names = "".join(f", {identifier(name)}" for name in measures) + _as_hue(hue)
     return Query(
         "along_training",
         "snapshots of completed trials in order of time",
@@ -109,6 +103,11 @@ def along_training(measures: Iterable[str], hue: str | None) -> Query:
         "FROM wide WHERE step > 0 AND status = 'completed'\n"
         "ORDER BY trial_id, step",
     )
+
+
+def _as_hue(column: str | None) -> str:
+    """A hyperparameter's column of ``wide`` as ``hue``, for it may have any name."""
+    return f", {identifier(column)} AS hue" if column else ""
 
 
 PAIRED_SECONDS = Query(
@@ -139,7 +138,8 @@ PAIRED_SECONDS = Query(
     ")\n"
     "SELECT trial_id, condition_id, trace.variant AS method,\n"
     "    trace.seconds AS trace_seconds, margin.seconds AS margin_seconds, probe_seconds\n"
-    "FROM trace JOIN margin USING (checkpoint_id) JOIN trials USING (trial_id)\n"
+    "FROM trace JOIN margin USING (checkpoint_id)\n"
+    "    JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)\n"
     "    LEFT JOIN probe USING (checkpoint_id)\n"
     "ORDER BY trial_id, trace.step",
 )
@@ -289,7 +289,7 @@ REPARAMETRIZED = Query(
     "            AND change = 'layer_rescaling')) AS trace_change,\n"
     "    max(relative_change) FILTER (measure = 'margin_mean' AND variant = 'raw'\n"
     "        AND split = 'train') AS margin_change\n"
-    "FROM audit JOIN trials USING (trial_id)\n"
+    "FROM audit JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)\n"
     "WHERE change IN ('layer_rescaling', 'unit_permutation')\n"
     "GROUP BY checkpoint_id, trial_id, condition_id\n"
     "ORDER BY trial_id, checkpoint_id",

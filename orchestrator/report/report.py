@@ -19,12 +19,15 @@ from orchestrator.results import Location, ResultsFolder, again_if_compacted
 from orchestrator.statistics.claim import counted
 
 
-def write_report(results: str | Location, output: str | Path | None = None) -> Location:
+def write_report(
+    results: str | Location, output: str | Path | None = None, *, everything: bool = False
+) -> Location:
     """Write the report of a study, finished or not, as one self-contained HTML file.
 
     Args:
         results: The results folder.
         output: The file; ``report.html`` in the results folder by default.
+        everything: Also report the trials that the study as it stands no longer asks for.
 
     Returns:
         The file; one that was there is replaced.
@@ -33,16 +36,16 @@ def write_report(results: str | Location, output: str | Path | None = None) -> L
         ResultsError: If there are no results at that path.
         ExportError: If nothing can be written there.
     """
-    page, folder = read_page(results)
+    page, folder = read_page(results, everything=everything)
     path = folder.report if output is None else Path(output)
     write_page(path, render(page))
     return path
 
 
 @again_if_compacted
-def read_page(results: str | Location) -> tuple[Page, ResultsFolder]:
+def read_page(results: str | Location, *, everything: bool = False) -> tuple[Page, ResultsFolder]:
     """What the report of a results folder says, and the folder."""
-    with open_source(results) as source:
+    with open_source(results, everything=everything) as source:
         return compose(source), source.folder
 
 

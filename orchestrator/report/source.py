@@ -14,11 +14,14 @@ from pydantic import TypeAdapter
 
 from orchestrator.report.queries import Query, columns_of
 from orchestrator.results import (
+    LeftOut,
     Location,
     ResultsFolder,
     connect,
     described_study,
     read_runs,
+    trial_columns,
+    trials_left_out,
 )
 from orchestrator.statistics.bootstrap import Groups
 from orchestrator.statistics.estimate import FloatArray
@@ -92,6 +95,8 @@ class Source:
         study: The resolved study, as JSON says it.
         runs: The runs that made the results, oldest first, as ``provenance.json`` has them.
         columns: The columns of the view ``wide``.
+        trial_columns: Column of ``trials`` → what it is called in ``wide``.
+        left_out: Stored trials that the study no longer asks for, which no query sees.
         asked: Every query run so far, for the report's list.
     """
 
@@ -100,6 +105,8 @@ class Source:
     study: Mapping[str, Any]
     runs: Sequence[Mapping[str, Any]]
     columns: frozenset[str]
+    trial_columns: Mapping[str, str]
+    left_out: LeftOut = field(default_factory=LeftOut)
     asked: list[Query] = field(default_factory=list)
 
     def rows(self, query: Query) -> Rows:
@@ -126,8 +133,12 @@ def claims_of(source: Source) -> tuple[BuiltInClaim | StatedClaim, ...]:
 
 
 @contextmanager
-def open_source(results: str | Location) -> Iterator[Source]:
+def open_source(results: str | Location, *, everything: bool = False) -> Iterator[Source]:
     """Open a results folder for reading; closed at the end of the ``with`` statement.
+
+    Args:
+        results: The results folder.
+        everything: Also read the trials that the study as it stands no longer asks for.
 
     Raises:
         ResultsError: If there are no results at that path, or what is there is damaged.
@@ -135,10 +146,15 @@ def open_source(results: str | Location) -> Iterator[Source]:
     folder = ResultsFolder.open(results)
     study = described_study(folder)
     recorded = read_runs(folder.provenance)
-    connection = connect(folder)
+    left_out = LeftOut()
+    if not everything:
+        with connect(folder, measure_columns=False) as stored:
+            left_out = trials_left_out(folder, stored)
+    connection = connect(folder, without=left_out.trial_ids)
     try:
         described = connection.sql(columns_of("wide").sql).fetchall()
         columns = frozenset(row[0] for row in described)
-        yield Source(folder, connection, study, recorded["runs"], columns)
+        called = trial_columns(connection)
+        yield Source(folder, connection, study, recorded["runs"], columns, called, left_out)
     finally:
         connection.close()

@@ -130,8 +130,8 @@ def _query(claim: StatedClaim) -> Query:
     if claim.design == "final":
         source += " SEMI JOIN final USING (checkpoint_id)"
     elif claim.design == "matched_loss":
-        more = "train_loss_milestone, "
-        source += " JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones)\n"
+        more = "reached.train_loss_milestone, "
+        source += " JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached\n"
         source += "    USING (checkpoint_id)"
     elif claim.design in _TIMES:
         more = "step, epoch, "
@@ -148,7 +148,10 @@ def _query(claim: StatedClaim) -> Query:
 def _rows(source: Source, query: Query) -> Rows:
     # SQL from outside: on a connection that reads these results and nothing else.
     names, fetched = ask(
-        source.folder.path, query.sql, lambda rows: (rows.columns, rows.fetchall())
+        source.folder.path,
+        query.sql,
+        lambda rows: (rows.columns, rows.fetchall()),
+        without=source.left_out.trial_ids,
     )
     values = list(zip(*fetched, strict=True)) if fetched else [() for _ in names]
     return Rows(dict(zip(names, values, strict=True))).in_order()

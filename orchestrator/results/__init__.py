@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# Claims, before there are results
+from orchestrator.results.claim_check import claim_problems as claim_problems
 from orchestrator.results.compaction import compact as compact
 
 # What is damaged
@@ -13,6 +15,7 @@ from orchestrator.results.damage import set_aside_unreadable_records as set_asid
 # Questions to them
 from orchestrator.results.database import again_if_compacted as again_if_compacted
 from orchestrator.results.database import connect as connect
+from orchestrator.results.database import trial_columns as trial_columns
 
 # What an edited study changes
 from orchestrator.results.edits import Edit as Edit
@@ -24,6 +27,8 @@ from orchestrator.results.folder import ResultsFolder as ResultsFolder
 from orchestrator.results.formats import format_result as format_result
 from orchestrator.results.formats import write_result as write_result
 from orchestrator.results.learned import did_not_learn as did_not_learn
+from orchestrator.results.left_out import LeftOut as LeftOut
+from orchestrator.results.left_out import trials_left_out as trials_left_out
 from orchestrator.results.lock import LockHolder as LockHolder
 from orchestrator.results.lost_rows import restore_checkpoints as restore_checkpoints
 from orchestrator.results.new_snapshots import NewSnapshots as NewSnapshots
@@ -32,6 +37,7 @@ from orchestrator.results.provenance import collect_provenance as collect_proven
 from orchestrator.results.provenance import read_runs as read_runs
 from orchestrator.results.query import ask as ask
 from orchestrator.results.query import query as query
+from orchestrator.results.query import sql_text as sql_text
 from orchestrator.results.schema import MEASURED as MEASURED
 from orchestrator.results.schema import swept_columns as swept_columns
 from orchestrator.results.schema import table_schema as table_schema
@@ -50,5 +56,6 @@ from orchestrator.results.stored_study import asked_requests as asked_requests
 from orchestrator.results.stored_study import described_study as described_study
 from orchestrator.results.stored_study import expected_trials as expected_trials
 from orchestrator.results.stored_study import read_study as read_study
+from orchestrator.results.tables import identifier as identifier
 from orchestrator.results.writer import sweep_temporary as sweep_temporary
 from orchestrator.results.writer import write_part as write_part

@@ -8,7 +8,7 @@ import logging
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from importlib import resources
@@ -21,7 +21,7 @@ import duckdb
 from orchestrator.errors import FilesGoneError
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.parts import RUN_AGAIN, Part, whole_parts
-from orchestrator.results.schema import MEASURED, TABLES
+from orchestrator.results.schema import MEASURED, TABLES, table_schema
 from orchestrator.results.several import (
     DIFFERENCES,
     Results,
@@ -31,7 +31,7 @@ from orchestrator.results.several import (
     union_view,
 )
 from orchestrator.results.store_path import StorePath
-from orchestrator.results.tables import TableViews, table_views
+from orchestrator.results.tables import TableViews, identifier, table_views, views_of_nothing
 from orchestrator.results.wide import (
     columns_of_several,
     columns_view,
@@ -39,6 +39,7 @@ from orchestrator.results.wide import (
     wide_aggregates,
     wide_columns,
 )
+from orchestrator.study.columns import beside
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,11 +48,27 @@ logger = logging.getLogger(__name__)
 # Of the trial, not of the checkpoint: the checkpoint's own count stays.
 _NOT_IN_GAP = ("trial_id", "examples_seen", "written_at")
 MOST_REPETITIONS = 2
+LOCKED_DOWN = (
+    "SET python_enable_replacements = false",
+    "SET enable_external_access = false",
+    "SET lock_configuration = true",
+)
+"""After these, SQL from outside reads tables, and files only in the directories allowed before."""
 MEASURE_COLUMN_VIEWS = ("by_condition", "wide")
 _GAPS = ("loss_gap", "error_gap")
+# Not of a condition: of one of its trials.
+_NOT_IN_CONDITION = (
+    *("trial_id", "condition_id", "seed", "status", "stop_reason", "error", "attempt"),
+    *("epochs", "updates", "examples_seen", "train_seconds", "evaluation_seconds"),
+    *("params_json", "host", "device", "python_version", "torch_version"),
+    *("orchestrator_version", "written_at"),
+)
+_OF_BY_CONDITION = ("condition_id", "quantity", "n", "n_excluded", "mean", "sd", "low", "high")
 
 
-def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyConnection:
+def connect(
+    path: Results, *, measure_columns: bool = True, without: Collection[str] = ()
+) -> duckdb.DuckDBPyConnection:
     """Open results as an in-memory DuckDB database; nothing in the folder is ever changed.
 
     Views: the tables ``trials``, ``epochs``, ``checkpoints``, ``measures``, ``curves``,
@@ -77,6 +94,7 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
         path: The results folder or its address, or a list of several.
         measure_columns: Whether to look at all measures for the columns of ``wide``; without,
             ``wide`` and ``by_condition`` are not there and connecting is quicker.
+        without: Names of trials that are left out, of a single folder.
 
     Returns:
         The connection; close it, or use it in a ``with`` statement.
@@ -93,7 +111,7 @@ def connect(path: Results, *, measure_columns: bool = True) -> duckdb.DuckDBPyCo
         if several:
             _connect_several(connection, folders, parts, measure_columns)
         else:
-            tables = _create_views(connection, folders[0], parts[0], measure_columns)
+            tables = _create_views(connection, folders[0], parts[0], measure_columns, without)
             _read_files(connection, tables)
     return connection
 
@@ -104,6 +122,25 @@ def connect_to_parts(
     """As :func:`connect`, over some parts and without columns of measures."""
     with _closed_on_error(_new_connection()) as connection:
         _read_files(connection, _create_views(connection, folder, parts, measure_columns=False))
+    return connection
+
+
+def connect_to_nothing(
+    swept: Mapping[str, type], measures: Iterable[str]
+) -> duckdb.DuckDBPyConnection:
+    """As :func:`connect`, over results without any row, and with nothing else to read.
+
+    Args:
+        swept: The study's own columns of ``trials``.
+        measures: Columns of measures that ``wide`` is to have.
+    """
+    with _closed_on_error(_new_connection()) as connection:
+        connection.execute("CREATE SCHEMA parts")
+        for table in TABLES:
+            _create_table_views(connection, views_of_nothing(table, table_schema(table, swept)))
+        _create_further_views(connection, [(name, "", None, "") for name in measures])
+        for setting in LOCKED_DOWN:
+            connection.execute(setting)
     return connection
 
 
@@ -163,17 +200,30 @@ def _create_views(
     folder: ResultsFolder,
     parts: Mapping[str, Sequence[Part]],
     measure_columns: bool,
+    without: Collection[str] = (),
 ) -> Iterable[TableViews]:
     """Every view, upon tables without rows; :func:`_read_files` gives them their rows."""
-    tables = {table: table_views(folder, table, parts[table]) for table in TABLES}
+    tables = {
+        table: table_views(folder, table, parts[table], without=bool(without)) for table in TABLES
+    }
     connection.execute("CREATE SCHEMA parts")
+    if without:
+        connection.execute(
+            "CREATE TABLE parts.left_out AS SELECT unnest(?::VARCHAR[]) AS trial_id",
+            [sorted(without)],
+        )
     for table in tables.values():
-        for source, sql in table.empty.items():
-            connection.execute(f"CREATE VIEW {source} AS {sql}")
-        for statement in table.views:
-            connection.execute(statement)
-    _create_further_views(connection, tables["measures"] if measure_columns else None)
+        _create_table_views(connection, table)
+    stored = _stored_measures(connection, tables["measures"]) if measure_columns else None
+    _create_further_views(connection, stored)
     return tables.values()
+
+
+def _create_table_views(connection: duckdb.DuckDBPyConnection, table: TableViews) -> None:
+    for source, sql in table.empty.items():
+        connection.execute(f"CREATE VIEW {source} AS {sql}")
+    for statement in table.views:
+        connection.execute(statement)
 
 
 def _read_files(connection: duckdb.DuckDBPyConnection, tables: Iterable[TableViews]) -> None:
@@ -215,30 +265,48 @@ def _connect_several(
 
 
 def _create_further_views(
-    connection: duckdb.DuckDBPyConnection, measures: TableViews | None
+    connection: duckdb.DuckDBPyConnection,
+    stored: Collection[tuple[str, str, str | None, str]] | None,
 ) -> None:
-    checkpoints = _columns(connection, "checkpoints")
-    trials = [name for name in _columns(connection, "trials") if name not in _NOT_IN_GAP]
-    taken = {*checkpoints, *_GAPS}
-    shown = {name: f"trial_{name}" if name in taken else name for name in trials}
+    shown = trial_columns(connection)
+    taken = {*_columns(connection, "checkpoints"), *_GAPS}
+    conditions = beside(
+        [name for name in _columns(connection, "trials") if name not in _NOT_IN_CONDITION],
+        _OF_BY_CONDITION,
+    )
     substitutes = {
-        "trial_columns": ", ".join(f'trials."{name}" AS "{s}"' for name, s in shown.items())
+        "trial_columns": ", ".join(
+            f"trials.{identifier(name)} AS {identifier(called)}" for name, called in shown.items()
+        ),
+        "condition_aggregates": select_list(
+            [
+                f"any_value(trials.{identifier(name)}) AS {identifier(called)}"
+                for name, called in conditions.items()
+            ]
+        ),
     }
     statements = _statements()
-    if measures is None:
+    if stored is None:
         needs_columns = re.compile(r"parts\.wide_columns|parts\.measured")
         statements = [sql for sql in statements if not needs_columns.search(sql)]
     else:
-        stored = _stored_measures(connection, measures)
         columns = wide_columns({key[:3] for key in stored}, {*taken, *shown.values()})
         aggregates = wide_aggregates(columns, columns_of_several(columns, stored))
         connection.execute(columns_view(columns))
-        substitutes["wide_columns"] = select_list(list(aggregates))
+        substitutes["wide_columns"] = select_list(
+            [f"of_measures.{identifier(name)}" for name in aggregates]
+        )
         substitutes["wide_aggregates"] = select_list(
-            [f"{aggregate} AS {name}" for name, aggregate in aggregates.items()]
+            [f"{aggregate} AS {identifier(name)}" for name, aggregate in aggregates.items()]
         )
     for statement in statements:
         connection.execute(Template(statement).substitute(substitutes))
+
+
+def trial_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Column of ``trials`` → what it is called in ``gap``, ``final`` and ``wide``."""
+    columns = [name for name in _columns(connection, "trials") if name not in _NOT_IN_GAP]
+    return beside(columns, {*_columns(connection, "checkpoints"), *_GAPS})
 
 
 def _stored_measures(

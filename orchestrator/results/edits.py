@@ -12,6 +12,7 @@ from orchestrator.errors import ResultsError
 from orchestrator.results.database import again_if_compacted, connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.stored_study import read_study
+from orchestrator.study.columns import swept_columns
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
@@ -124,8 +125,16 @@ def refuse_contradictions(folder: ResultsFolder, study: Study, trials: Iterable[
         trials: Its trials.
 
     Raises:
-        ResultsError: If finished trials contradict it.
+        ResultsError: If finished trials contradict it, or a swept value would change its column.
     """
+    now = swept_columns(study.sweep.paths)
+    for path, column in swept_columns(read_study(folder).sweep.paths).items():
+        if now.get(path, column) != column:
+            raise ResultsError(
+                f"{folder.path}: the column {column} of {path} would become {now[path]}, because "
+                "something else is swept under that name now",
+                "rename the other, or give the study a folder of its own with --results",
+            )
     contradictions = compare_study(folder, study, trials).contradictions
     if contradictions:
         raise ResultsError(

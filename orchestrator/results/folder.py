@@ -103,7 +103,7 @@ class ResultsFolder:
         """
         folder = cls(path)
         name = json.loads(study_json)["study"]
-        folder._refuse_foreign(name)
+        folder.require_room_for(name, swept or {})
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -112,6 +112,9 @@ class ResultsFolder:
                 "choose another folder with --results",
             ) from error
         with folder.lock():
+            folder._schema_files.completed(
+                "trials", swept or {}
+            )  # Nothing is written if that fails.
             # First of all: from here on the folder is known as this study's.
             write_atomically(folder.resolved, sealed_json(json.loads(study_json)))
             write_atomically(folder.study_file, study_text)
@@ -132,6 +135,8 @@ class ResultsFolder:
             provenance: Of this run; see :func:`collect_provenance`.
         """
         write_atomically(self.resolved, sealed_json(json.loads(study_json)))
+        for table in TABLES:  # They may lack columns of later releases.
+            self.prepare_table(table)
         record_run(self.provenance, provenance)
 
     @classmethod
@@ -273,9 +278,22 @@ class ResultsFolder:
             "run the study again, which writes it anew",
         )
 
+    def require_room_for(self, name: str, swept: Mapping[str, type]) -> None:
+        """Make sure that the results of a study can go here; nothing is changed.
+
+        Args:
+            name: The study's name.
+            swept: Its own columns of ``trials``.
+
+        Raises:
+            ResultsError: If there are the results of another study here, or something else, or
+                columns that differ from the study's in case alone.
+        """
+        self._refuse_foreign(name)
+        self._schema_files.completed("trials", swept)
+
     def _refuse_foreign(self, name: str) -> None:
-        schema = self.table("trials") / SCHEMA_FILE
-        if self.resolved.is_file() or schema.is_file():
+        if self.resolved.is_file() or self._has_tables():
             stored = {self.study_name} if self.resolved.is_file() else self._studies_of_trials()
             if stored - {name}:
                 raise ResultsError(
@@ -289,6 +307,13 @@ class ResultsFolder:
                 f"{self.path}: exists, but is not a results folder",
                 "choose an empty or new folder with --results",
             )
+
+    def _has_tables(self) -> bool:
+        """Whether there are tables of ours, where the study's own file is gone."""
+        if any((self.table(table) / SCHEMA_FILE).is_file() for table in TABLES):
+            return True
+        self.look()
+        return bool(identity_of(self))
 
     def _studies_of_trials(self) -> set[str]:
         """What the trials say whose results these are, where the study's own file is gone."""

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from orchestrator.errors import QueryError
 from orchestrator.results.drawing import draw_table
 from orchestrator.results.query import ResultFormat, sql_errors
+from orchestrator.results.tables import identifier
 from orchestrator.results.writer import COMPRESSION, COMPRESSION_LEVEL
 from orchestrator.terminal import printable
 
@@ -44,7 +45,8 @@ def write_result(
     - ``json``: a list of objects. JSON has no NaN and no infinities: they become ``null``, as
       NULL does.
     - ``markdown``: a table of all rows, in which nothing becomes a tag, a link or code.
-    - ``parquet``: as the tables are stored; nothing is lost.
+    - ``parquet``: as the tables are stored; nothing is lost. Intervals, which it has no type for,
+      are texts.
 
     Args:
         relation: From :func:`query` or any other connection.
@@ -65,6 +67,8 @@ def write_result(
         raise QueryError(f"no format {format!r}", f"formats are {', '.join(formats)}")
     binary = cast(BinaryIO, getattr(stream, "buffer", stream))
     with sql_errors():
+        if format == "parquet":
+            relation = _without_intervals(relation)
         reader = relation.to_arrow_reader(BATCH_ROWS)
         names = distinct(reader.schema.names)
         if format == "parquet":
@@ -142,6 +146,16 @@ def _write_markdown(
     for count, row in enumerate(_rows(reader), start=1):  # noqa: B007 - the last is the number
         text.write(line([_escape(str(plain(value))) for value in row]))
     return count
+
+
+def _without_intervals(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    if "INTERVAL" not in map(str, relation.types):
+        return relation
+    columns = [
+        f"#{number}::VARCHAR AS {identifier(name)}" if str(kind) == "INTERVAL" else f"#{number}"
+        for number, (name, kind) in enumerate(zip(relation.columns, relation.types, strict=True), 1)
+    ]
+    return relation.project(", ".join(columns))
 
 
 def _write_parquet(reader: pa.RecordBatchReader, names: list[str], stream: BinaryIO) -> int:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -15,6 +17,7 @@ import duckdb
 
 from orchestrator.errors import FilesGoneError, QueryError
 from orchestrator.results.database import (
+    LOCKED_DOWN,
     MEASURE_COLUMN_VIEWS,
     again_if_compacted,
     connect,
@@ -65,7 +68,13 @@ def query(path: Results, sql: str) -> duckdb.DuckDBPyRelation:
         raise
 
 
-def ask(path: Results, sql: str, use: Callable[[duckdb.DuckDBPyRelation], T]) -> T:
+def ask(
+    path: Results,
+    sql: str,
+    use: Callable[[duckdb.DuckDBPyRelation], T],
+    *,
+    without: Collection[str] = (),
+) -> T:
     """Ask the results a question that Ctrl-C can end, whatever it is.
 
     DuckDB looks for signals only between the batches of an answer, and some questions have no
@@ -75,6 +84,7 @@ def ask(path: Results, sql: str, use: Callable[[duckdb.DuckDBPyRelation], T]) ->
         path: As for :func:`query`.
         sql: As for :func:`query`.
         use: Takes the relation and fetches what is wanted of it.
+        without: As for :func:`connect`.
 
     Returns:
         What ``use`` returns.
@@ -92,7 +102,7 @@ def ask(path: Results, sql: str, use: Callable[[duckdb.DuckDBPyRelation], T]) ->
         except BaseException as error:
             answered.set_exception(error)
 
-    with closing(_open(path, sql)) as connection:
+    with closing(_open(path, sql, without)) as connection:
         beside = Thread(target=answer)
         try:
             # Within the try: an interruption may come as soon as the answer has begun.
@@ -108,7 +118,7 @@ def ask(path: Results, sql: str, use: Callable[[duckdb.DuckDBPyRelation], T]) ->
                     beside.join(timeout=0.1)
 
 
-def _open(path: Results, sql: str) -> duckdb.DuckDBPyConnection:
+def _open(path: Results, sql: str, without: Collection[str] = ()) -> duckdb.DuckDBPyConnection:
     """A connection on which ``sql`` can do nothing but read these results."""
     several = not isinstance(path, str | Path | StorePath | ResultsFolder)
     folders = open_folders(path)
@@ -117,6 +127,7 @@ def _open(path: Results, sql: str) -> duckdb.DuckDBPyConnection:
     connection = again_if_compacted(connect)(
         folders if several else folders[0],
         measure_columns=_NEEDS_MEASURE_COLUMNS.search(sql) is not None,
+        without=without,
     )
     try:
         with sql_errors(connection):
@@ -130,13 +141,34 @@ def _open(path: Results, sql: str) -> duckdb.DuckDBPyConnection:
 def _lock_down(connection: duckdb.DuckDBPyConnection, folders: Iterable[ResultsFolder]) -> None:
     # Not the whole folder: should anything find a way to write, snapshots are out of its reach.
     tables = ", ".join(quote(folder.readable(table)) for folder in folders for table in TABLES)
-    for setting in (
-        f"SET allowed_directories = [{tables}]",
-        "SET python_enable_replacements = false",
-        "SET enable_external_access = false",
-        "SET lock_configuration = true",
-    ):
+    for setting in (f"SET allowed_directories = [{tables}]", *LOCKED_DOWN):
         connection.execute(setting)
+
+
+def sql_text(sql: str, results: Sequence[str]) -> str:
+    """The SQL of a command line.
+
+    Args:
+        sql: SQL, a file that ends in ``.sql``, or ``-`` for standard input.
+        results: The results folders that were named before it.
+
+    Raises:
+        QueryError: If it cannot be read, or is one more folder.
+    """
+    folder = os.path.isdir(sql)
+    if folder or not results:
+        what = "no SQL is given" if folder else "no results folder is given"
+        named = " ".join([*results, sql] if folder else ["RESULTS"])
+        raise QueryError(
+            what, f"the SQL comes after all folders: query {named} 'FROM final LIMIT 5'"
+        )
+    try:
+        if sql == "-":
+            return sys.stdin.read()
+        return Path(sql).read_text(encoding="utf-8") if sql.endswith(".sql") else sql
+    except (OSError, ValueError) as error:  # not there, not text, a name with a NUL
+        where = "standard input" if sql == "-" else sql
+        raise QueryError(f"{where}: cannot be read: {error}") from error
 
 
 @contextmanager

@@ -246,7 +246,10 @@ def trials_schema(extra: Mapping[str, type]) -> pa.Schema:
         if not _COLUMN_NAME.fullmatch(name):
             raise ResultsError(f"{name!r} can't be a column: expected letters, digits and _")
         if name.lower() in taken:
-            raise ResultsError(f"{name!r} can't be a column of trials: there is one already")
+            raise ResultsError(
+                f"{name!r} can't be a column of trials: there is one already",
+                "rename the argument, or give the study a folder of its own with --results",
+            )
         taken.add(name.lower())
     swept = [pa.field(name, _ARROW_TYPES[kind]) for name, kind in extra.items()]
     return pa.schema(
@@ -279,6 +282,17 @@ def swept_columns_of(schema: pa.Schema) -> dict[str, type]:
     """The study's own columns in a stored schema of ``trials``."""
     standard = _SCHEMAS["trials"].names
     return {f.name: _PYTHON_TYPES[f.type] for f in schema if f.name not in standard}
+
+
+def complete_schema(table: str, stored: pa.Schema) -> pa.Schema:
+    """The columns of this version of a table, and any others that a stored schema has.
+
+    Args:
+        table: One of :data:`TABLES`.
+        stored: Its stored schema, which an earlier version may have written with fewer columns.
+    """
+    schema = table_schema(table, swept_columns_of(stored) if table == "trials" else {})
+    return pa.schema([*schema, *(field for field in stored if field.name not in schema.names)])
 
 
 def merge_swept(stored: Mapping[str, type], added: Mapping[str, type]) -> dict[str, type]:

@@ -80,10 +80,7 @@ class SchemaFiles:
             swept: For ``trials``, columns of the study's own, added to those that are stored.
             results: The identity of the results if no stored schema has it; by default a new one.
         """
-        stored = self._find(table)
-        if table == "trials" and stored is not None:
-            swept = merge_swept(swept_columns_of(stored.schema), swept)
-        schema = table_schema(table, swept)
+        stored, schema = self._find(table), self.completed(table, swept)
         if (
             stored is None
             or not stored.results
@@ -95,6 +92,17 @@ class SchemaFiles:
             with replacing(path) as temporary:
                 write_sealed(schema.empty_table(), temporary, place=str(place))
             self._known.pop(table, None)
+
+    def completed(self, table: str, swept: Mapping[str, type]) -> pa.Schema:
+        """The columns that a table is to have: this version's, those stored and further ones.
+
+        Raises:
+            ResultsError: If a further column differs from one that is stored in case alone.
+        """
+        stored = self._find(table)
+        if table == "trials" and stored is not None:
+            swept = merge_swept(swept_columns_of(stored.schema), swept)
+        return table_schema(table, swept)
 
     def _find(self, table: str) -> _Stored | None:
         path = self.path_of(table)

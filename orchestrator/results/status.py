@@ -11,6 +11,7 @@ import duckdb
 from orchestrator.results.database import again_if_compacted, connect
 from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.learned import did_not_learn
+from orchestrator.results.left_out import trials_left_out
 from orchestrator.results.lock import LockHolder
 from orchestrator.results.several import Result
 from orchestrator.results.snapshots import listed_snapshots
@@ -72,6 +73,8 @@ class StudyStatus:
             were interrupted.
         trials_failed: Those whose last attempt failed.
         trials_unlearned: Completed ones whose networks did not learn.
+        trials_left_out: Stored trials of values that were taken out of the grid; the counts
+            above are without them.
         snapshots: Checkpoints whose networks are stored, of all trials.
         snapshots_measured: Those on which every request has values.
         snapshots_failed: Those on which every request was tried and some failed.
@@ -88,6 +91,7 @@ class StudyStatus:
     trials_running: int
     trials_failed: int
     trials_unlearned: int
+    trials_left_out: int
     snapshots: int
     snapshots_measured: int
     snapshots_failed: int
@@ -119,15 +123,21 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
     snapshots = listed_snapshots(folder)
 
     @again_if_compacted
-    def read() -> tuple[dict[str, int], int, dict[tuple[str, str], str], tuple[Failure, ...]]:
+    def read() -> tuple[dict[str, int], dict[tuple[str, str], str], tuple[Failure, ...]]:
         with connect(folder, measure_columns=False) as database:
-            counts = "SELECT status, count(*) FROM trials GROUP BY status"
-            trials: dict[str, int] = dict(database.execute(counts).fetchall())
-            unlearned = len(did_not_learn(database, study))
-            states = _request_states(database)
-            return trials, unlearned, states, _failures(database, most_failures)
+            left_out = trials_left_out(folder, database).trial_ids
+            counts = """
+                SELECT status, count(*) FROM trials
+                WHERE trial_id NOT IN (SELECT unnest(?::VARCHAR[])) GROUP BY status
+            """
+            trials: dict[str, int] = dict(database.execute(counts, [sorted(left_out)]).fetchall())
+            trials |= {
+                "unlearned": len(set(did_not_learn(database, study)) - left_out),
+                "left_out": len(left_out),
+            }
+            return trials, _request_states(database), _failures(database, most_failures)
 
-    trials, unlearned, states, failures = read()
+    trials, states, failures = read()
     requests = asked_requests(study)
     of_snapshots = [[states.get((id_, request)) for request in requests] for id_ in snapshots]
     pending = sum(None in row for row in of_snapshots)
@@ -140,7 +150,8 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
         trials_completed=trials.get("completed", 0),
         trials_running=trials.get("running", 0),
         trials_failed=trials.get("failed", 0),
-        trials_unlearned=unlearned,
+        trials_unlearned=trials["unlearned"],
+        trials_left_out=trials["left_out"],
         snapshots=len(snapshots),
         snapshots_measured=len(snapshots) - pending - failed,
         snapshots_failed=failed,
@@ -202,7 +213,8 @@ def status_text(status: StudyStatus) -> str:
     lines = [
         f"{status.study}: {status.running or 'no run is working on it'}",
         f"trials     {status.trials_completed} of {status.trials_expected} completed, "
-        f"{status.trials_running} {begun}, {status.trials_failed} failed, {waiting} not begun",
+        f"{status.trials_running} {begun}, {status.trials_failed} failed, {waiting} not begun"
+        + (f", {status.trials_left_out} no longer in the grid" if status.trials_left_out else ""),
         f"snapshots  {status.snapshots_measured} of {status.snapshots} measured, "
         f"{status.snapshots_pending} pending, {status.snapshots_failed} with failures",
     ]

@@ -18,7 +18,7 @@ import pyarrow as pa
 from orchestrator.results.folder import SCHEMA_FILE, ResultsFolder
 from orchestrator.results.parts import Part
 from orchestrator.results.place import compaction_number
-from orchestrator.results.schema import FLOATS, KEYS, MEASURED, TIME, table_schema
+from orchestrator.results.schema import FLOATS, KEYS, MEASURED, TIME, complete_schema
 
 _SQL_TYPES = {
     pa.bool_(): "BOOLEAN",
@@ -50,19 +50,27 @@ class TableViews:
     sources: dict[str, str]
 
 
-def table_views(folder: ResultsFolder, table: str, parts: Sequence[Part]) -> TableViews:
+def table_views(
+    folder: ResultsFolder, table: str, parts: Sequence[Part], *, without: bool = False
+) -> TableViews:
     """The SQL of one table's views over some of its parts, and no other file.
 
     Args:
         folder: The results.
         table: Which table.
         parts: Its parts, from :func:`~orchestrator.results.parts.whole_parts`.
+        without: Whether ``<table>`` lacks the trials named in ``parts.left_out``.
     """
-    schema = folder.schema(table)
-    columns = ", ".join(f'"{f.name}"::{_SQL_TYPES[f.type]} AS "{f.name}"' for f in schema)
+    stored = folder.schema(table)
+    schema = complete_schema(table, stored)
+    columns = ", ".join(
+        f"{identifier(f.name) if f.name in stored.names else 'NULL'}::{_SQL_TYPES[f.type]} "
+        f"AS {identifier(f.name)}"
+        for f in schema
+    )
     pinned = folder.readable(table) / SCHEMA_FILE  # Has every column.
     if not pinned.is_file():
-        return _views_of_nothing(table, schema)
+        return views_of_nothing(table, schema)
 
     def rows(*files: Path) -> str:
         return f"SELECT {columns} FROM read_parquet({_list([pinned, *files])}, union_by_name=true)"
@@ -71,44 +79,50 @@ def table_views(folder: ResultsFolder, table: str, parts: Sequence[Part]) -> Tab
     compacted = max(everything, key=compaction_number, default=None)
     if table not in KEYS or compacted is None or not compaction_number(compacted):
         sources = {f"parts.{table}": rows(*everything)}
-        latest = _once(table, f"parts.{table}", schema)
+        latest = _once(table, f"parts.{table}")
     else:
         sources = {
             f"parts.{table}_compacted": rows(compacted),
             f"parts.{table}_fresh": rows(*(path for path in everything if path != compacted)),
             f"parts.{table}": f"FROM parts.{table}_compacted UNION ALL FROM parts.{table}_fresh",
         }
-        latest = _merged(table, schema)
+        latest = _merged(table)
     return TableViews(
         empty=dict.fromkeys(sources, rows()),
-        views=_views(table, schema, latest),
+        views=_views(table, schema, latest, without),
         sources=sources,
     )
 
 
-def _views_of_nothing(table: str, schema: pa.Schema) -> TableViews:
-    """The views of a table that did not exist in the release which made the folder."""
-    columns = ", ".join(f'NULL::{_SQL_TYPES[f.type]} AS "{f.name}"' for f in schema)
+def views_of_nothing(table: str, schema: pa.Schema) -> TableViews:
+    """The views of a table without rows, such as one that came after the folder was made."""
+    columns = ", ".join(f"NULL::{_SQL_TYPES[f.type]} AS {identifier(f.name)}" for f in schema)
     source = f"parts.{table}"
     empty = {source: f"SELECT {columns} WHERE false"}
     return TableViews(empty, _views(table, schema, f"SELECT * FROM {source}"), empty)
 
 
-def _views(table: str, schema: pa.Schema, latest: str) -> tuple[str, str]:
+def _views(table: str, schema: pa.Schema, latest: str, without: bool = False) -> tuple[str, str]:
     times = ", ".join(
         # DuckDB's Python client needs pytz for times with a zone.
-        f'make_timestamp(epoch_us("{f.name}")) AS "{f.name}"'
+        f"make_timestamp(epoch_us({identifier(f.name)})) AS {identifier(f.name)}"
         for f in schema
         if pa.types.is_timestamp(f.type)
     )
     public = f"SELECT * REPLACE ({times})" if times else "SELECT *"
+    asked = [
+        f"{name} NOT IN (SELECT trial_id FROM parts.left_out)"
+        for name in ("trial_id", "other_trial_id")
+        if without and name in schema.names
+    ]
+    where = f" WHERE {' AND '.join(asked)}" if asked else ""
     return (
         f"CREATE VIEW parts.{table}_latest AS {latest}",
-        f"CREATE VIEW {table} AS {public} FROM parts.{table}_latest",
+        f"CREATE VIEW {table} AS {public} FROM parts.{table}_latest{where}",
     )
 
 
-def _merged(table: str, schema: pa.Schema) -> str:
+def _merged(table: str) -> str:
     group = KEYS[table].group
     touched = (
         f"(FROM parts.{table}_fresh UNION ALL "
@@ -116,20 +130,17 @@ def _merged(table: str, schema: pa.Schema) -> str:
     )
     return (
         f"(FROM parts.{table}_compacted ANTI JOIN parts.{table}_fresh USING ({group})) "
-        f"UNION ALL ({_once(table, touched, schema)})"
+        f"UNION ALL ({_once(table, touched)})"
     )
 
 
-def _once(table: str, rows: str, schema: pa.Schema) -> str:
+def _once(table: str, rows: str) -> str:
     if table not in KEYS:
         return f"SELECT DISTINCT ON (measure) * FROM {rows}"
     keys = KEYS[table]
-    # Results of an earlier release may lack a column of the preference.
-    lacking = set(table_schema(table).names) - set(schema.names)
-    preference = [term for term in keys.preference.split(", ") if term.split()[0] not in lacking]
     sql = (
         f"SELECT * FROM {rows} QUALIFY row_number() OVER "
-        f"(PARTITION BY {', '.join(keys.key)} ORDER BY {', '.join(preference)}) = 1"
+        f"(PARTITION BY {', '.join(keys.key)} ORDER BY {keys.preference}) = 1"
     )
     if table == "measures":
         # A failure is stored under its request's name; success has other measures' names.
@@ -144,6 +155,12 @@ def quote(value: str | Path) -> str:
     """``value`` as a string literal of SQL."""
     text = str(value).replace("'", "''")
     return f"'{text}'"
+
+
+def identifier(name: str) -> str:
+    """``name`` as the name of a column or table in SQL, whatever is in it."""
+    text = name.replace('"', '""')
+    return f'"{text}"'
 
 
 def _list(paths: Iterable[Path]) -> str:

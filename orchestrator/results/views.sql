@@ -95,8 +95,8 @@ CREATE VIEW gap AS
 SELECT
     checkpoints.* EXCLUDE (written_at),
     $trial_columns,
-    test_loss - train_loss AS loss_gap,
-    test_error - train_error AS error_gap
+    checkpoints.test_loss - checkpoints.train_loss AS loss_gap,
+    checkpoints.test_error - checkpoints.train_error AS error_gap
 FROM checkpoints LEFT JOIN trials USING (trial_id);
 
 -- The last checkpoint of every completed trial.
@@ -131,16 +131,19 @@ WHERE measures.status IN ('ok', 'nonfinite');
 CREATE VIEW wide AS
 SELECT gap.*$wide_columns
 FROM gap LEFT JOIN (
-    SELECT checkpoint_id$wide_aggregates
-    FROM parts.measured GROUP BY checkpoint_id
-) USING (checkpoint_id);
+    SELECT measured.checkpoint_id$wide_aggregates
+    FROM parts.measured GROUP BY measured.checkpoint_id
+) AS of_measures USING (checkpoint_id);
 
 -- Means over the seeds of a condition, of the final checkpoints, with 95 % t-intervals.
 -- Completed trials without a finite value are counted in n_excluded.
 CREATE VIEW by_condition AS
 WITH quantities AS (
     SELECT trial_id, quantity, value
-    FROM final UNPIVOT (
+    FROM (
+        SELECT trial_id, train_loss, test_loss, train_error, test_error, loss_gap, error_gap
+        FROM final
+    ) UNPIVOT (
         value FOR quantity IN (train_loss, test_loss, train_error, test_error, loss_gap, error_gap)
     )
     UNION ALL
@@ -150,11 +153,13 @@ WITH quantities AS (
 ),
 scaled AS (
     SELECT
-        condition_id, quantity, value,
+        trials.condition_id, quantities.quantity, quantities.value,
         -- Squares of large values would overflow.
-        max(abs(value)) OVER (PARTITION BY condition_id, quantity) AS scale
+        max(abs(quantities.value)) OVER (
+            PARTITION BY trials.condition_id, quantities.quantity
+        ) AS scale
     FROM quantities JOIN trials USING (trial_id)
-    WHERE isfinite(value)
+    WHERE isfinite(quantities.value)
 ),
 summaries AS (
     SELECT
@@ -166,25 +171,28 @@ summaries AS (
     FROM scaled GROUP BY condition_id, quantity
 ),
 conditions AS (
-    SELECT condition_id, count(*) AS trials, any_value(COLUMNS(* EXCLUDE (
-        trial_id, condition_id, seed, status, stop_reason, error, attempt, epochs, updates,
-        examples_seen, train_seconds, evaluation_seconds, params_json, host, device,
-        python_version, torch_version, orchestrator_version, written_at
-    )))
+    SELECT condition_id$condition_aggregates
+    FROM trials WHERE status = 'completed' GROUP BY condition_id
+),
+completed AS (
+    SELECT condition_id, count(*) AS trials
     FROM trials WHERE status = 'completed' GROUP BY condition_id
 )
 SELECT
-    conditions.* EXCLUDE (trials),
-    quantity,
-    coalesce(n, 0) AS n,
-    trials - coalesce(n, 0) AS n_excluded,
-    mean,
-    sd,
-    mean - student_t_975(n - 1) * sd / sqrt(n) AS low,
-    mean + student_t_975(n - 1) * sd / sqrt(n) AS high
+    conditions.*,
+    observed.quantity,
+    coalesce(summaries.n, 0) AS n,
+    completed.trials - coalesce(summaries.n, 0) AS n_excluded,
+    summaries.mean,
+    summaries.sd,
+    summaries.mean - student_t_975(summaries.n - 1) * summaries.sd / sqrt(summaries.n) AS low,
+    summaries.mean + student_t_975(summaries.n - 1) * summaries.sd / sqrt(summaries.n) AS high
 FROM conditions
-CROSS JOIN (SELECT DISTINCT quantity FROM quantities)
-LEFT JOIN summaries USING (condition_id, quantity);
+JOIN completed ON conditions.condition_id = completed.condition_id
+CROSS JOIN (SELECT DISTINCT quantity FROM quantities) AS observed
+LEFT JOIN summaries
+    ON conditions.condition_id = summaries.condition_id
+    AND observed.quantity = summaries.quantity;
 
 -- How fragile each measure is: the median over audited snapshots of |after − before| over the
 -- larger of the two, one column a change. NULL where a change or a value does not exist.

@@ -6,11 +6,11 @@ measures that are stored when the connection is made.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from orchestrator.results.tables import quote
+from orchestrator.study.columns import spelled, told_apart
 
 # They say how a value was found, or that nothing was done to it; not what it is.
 UNNAMED_VARIANTS = (
@@ -24,6 +24,7 @@ UNNAMED_VARIANTS = (
     "sampled_labels",  # by versions before factors were drawn
 )
 WITH_STANDARD_ERROR = ("hessian_trace",)
+_ERROR = "_standard_error"
 
 MeasureKey = tuple[str, str, str | None]
 """Measure, variant, split."""
@@ -36,24 +37,66 @@ def column_name(measure: str, variant: str, split: str | None, taken: Collection
         measure: The measure.
         variant: What distinguishes it.
         split: Which examples it is of.
-        taken: Names of other columns; ``measure_`` is put before a name that is among them.
+        taken: Names of other columns, in lower case; ``measure_`` is put before a name that is
+            among them.
 
     >>> column_name("margin_mean", "spectral", "test")
     'margin_mean_spectral_test'
     """
+    name = spelled(_text(measure, variant, split)).lower().strip("_")
+    return f"measure_{name}" if name in taken or not name or name[0].isdigit() else name
+
+
+def wide_columns(keys: Iterable[MeasureKey], taken: Collection[str]) -> dict[MeasureKey, str]:
+    """The column of each measure.
+
+    Those that differ only in how the value was found share a column. Others never do: of several
+    that come to one name, the one that is written like that keeps it, and the others get some
+    digits after it.
+
+    Args:
+        keys: The measures.
+        taken: Names of other columns.
+    """
+    others = {name.lower() for name in taken}
+    ordered = sorted(keys, key=lambda key: (key[0], key[1], key[2] or ""))
+    groups: dict[str, list[MeasureKey]] = {}
+    for identity in dict.fromkeys(map(_identity, ordered)):
+        groups.setdefault(column_name(*identity, others), []).append(identity)
+    columns: dict[MeasureKey, str] = {}
+    used = others | groups.keys()
+    for name, group in groups.items():
+        if name.endswith(_ERROR) and name.removesuffix(_ERROR) in WITH_STANDARD_ERROR:
+            unchanged = []  # The view has a column of its own under this name.
+        elif len(group) == 1:
+            unchanged = group
+        else:
+            unchanged = sorted((one for one in group if _text(*one) == name), key=_precedence)[:1]
+        for identity in group:
+            column = name if identity in unchanged else told_apart(name, used, *identity)
+            columns[identity] = column
+            used.add(column)
+    return {key: columns[_identity(key)] for key in ordered}
+
+
+def _identity(key: MeasureKey) -> MeasureKey:
+    measure, variant, split = key
+    return measure, "" if variant in UNNAMED_VARIANTS else variant, split
+
+
+def _text(measure: str, variant: str, split: str | None) -> str:
     parts = [measure]
     if variant not in UNNAMED_VARIANTS:
         parts.append(variant)
     if split not in (None, "train"):
         parts.append(str(split))
-    name = re.sub(r"[^a-z0-9_]+", "_", "_".join(parts).lower()).strip("_")
-    return f"measure_{name}" if name in taken or not name or name[0].isdigit() else name
+    return "_".join(parts)
 
 
-def wide_columns(keys: Iterable[MeasureKey], taken: Collection[str]) -> dict[MeasureKey, str]:
-    """The column of each measure. Two that come to one name share the column."""
-    ordered = sorted(keys, key=lambda key: (key[0], key[1], key[2] or ""))
-    return {key: column_name(*key, taken) for key in ordered}
+def _precedence(key: MeasureKey) -> tuple[bool, int, str]:
+    """A measure of examples before one of unknown ones: built-in ones before one's own."""
+    measure, variant, split = key
+    return split is None, -len(measure), variant
 
 
 def columns_view(columns: Mapping[MeasureKey, str]) -> str:
@@ -80,15 +123,18 @@ def wide_aggregates(columns: Mapping[MeasureKey, str], several: Collection[str])
     """
     aggregates = {}
     for name in dict.fromkeys(columns.values()):
-        where = f"column_name = {quote(name)}"
-        for column, content in ((name, "value"), (f"{name}_standard_error", "standard_error")):
+        # Qualified, for the columns of the view may have any name.
+        where = f"measured.column_name = {quote(name)}"
+        for column, content in ((name, "value"), (f"{name}{_ERROR}", "standard_error")):
             if column != name and name not in WITH_STANDARD_ERROR:
                 continue
             if name in several:
                 # Also where it is null: the error of the value that is shown, or none.
-                aggregates[column] = f"arg_max_null({content}, preference) FILTER (WHERE {where})"
+                aggregates[column] = (
+                    f"arg_max_null(measured.{content}, measured.preference) FILTER (WHERE {where})"
+                )
             else:
-                aggregates[column] = f"max(CASE WHEN {where} THEN {content} END)"
+                aggregates[column] = f"max(CASE WHEN {where} THEN measured.{content} END)"
     return aggregates
 
 

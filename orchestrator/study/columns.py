@@ -1,9 +1,16 @@
-"""Which column of the table ``trials`` a hyperparameter has: the one rule, for all who ask."""
+"""From the names that a user chose to the names of columns, one to one.
+
+SQL does not tell upper from lower case, so no two columns of a table differ in case alone.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Any
 
 STANDARD_COLUMNS = {
     "model": "model",
@@ -30,32 +37,117 @@ STANDARD_COLUMNS = {
     "training.schedule": "schedule",
     "training.schedule.name": "schedule",
 }
-"""Dotted path → its column in ``trials``, of the hyperparameters that every study has."""
+"""Dotted path → the column of ``trials`` that every study has for it."""
+
 _RESERVED = {
     *("trial_id", "condition_id", "study", "seed", "status", "stop_reason", "error", "attempt"),
     *("epochs", "updates", "examples_seen", "train_seconds", "evaluation_seconds"),
     *("n_parameters", "params_json", "dataset_hash", "host", "device", "written_at"),
     *("python_version", "torch_version", "orchestrator_version", "schema_version"),
 }
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LETTERS = (
+    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa"),
+    *("lambda", "mu", "nu", "xi", "omicron", "pi", "rho", "sigma", "sigma", "tau", "upsilon"),
+    *("phi", "chi", "psi", "omega"),
+)
+_SPELLED = {
+    **{0x3B1 + place: name for place, name in enumerate(_LETTERS)},
+    **{0x391 + place: name.capitalize() for place, name in enumerate(_LETTERS)},
+    **{ord("ϵ"): "epsilon", ord("ϑ"): "theta", ord("ϕ"): "phi", ord("ϱ"): "rho", ord("µ"): "mu"},
+}
+
+
+def spelled(text: str) -> str:
+    """``text`` in the characters of an identifier: Greek letters by name, all else as ``_``.
+
+    >>> spelled("λ_max > 0")
+    'lambda_max_0'
+    """
+    return re.sub(r"[^A-Za-z0-9_]+", "_", text.translate(_SPELLED))
+
+
+def told_apart(name: str, taken: Collection[str], *identity: Any) -> str:
+    """``name`` with some digits after it that only ``identity`` decides.
+
+    Args:
+        name: What all of them would be called.
+        taken: Names that it must not have, in lower case.
+        identity: What tells the column from others of the name.
+    """
+    digits = hashlib.sha256(repr(identity).encode("utf-8", "backslashreplace")).hexdigest()
+    lengths = range(6, len(digits) + 1)
+    return next(
+        found for length in lengths if (found := f"{name}_{digits[:length]}").lower() not in taken
+    )
 
 
 def path_columns(paths: Iterable[str]) -> dict[str, str]:
-    """Dotted path → name of its column, for all swept paths of a study.
-
-    One without a column of its own gets one, named by the last part of the path, or by the whole
-    path with underscores where that name is taken.
+    """Dotted path → its column in ``trials``, for all swept paths of a study.
 
     >>> path_columns(["training.batch_size", "data.seed"])
     {'training.batch_size': 'batch_size', 'data.seed': 'data_seed'}
     """
-    paths = list(paths)
-    last = Counter(path.rpartition(".")[2] for path in paths if path not in STANDARD_COLUMNS)
+    swept = tuple(paths)
+    own = _swept_columns(swept)
+    return {path: STANDARD_COLUMNS.get(path) or own[path] for path in swept}
+
+
+def swept_columns(paths: Iterable[str]) -> dict[str, str]:
+    """Dotted path → its column in ``trials``, for the swept paths without a column of their own.
+
+    It is the last part of the path where that is an identifier nothing else is called by, else
+    the whole path with underscores, with digits after it where that does not tell it apart.
+    """
+    return dict(_swept_columns(tuple(paths)))
+
+
+@lru_cache  # It is asked for each of many trials.
+def _swept_columns(paths: tuple[str, ...]) -> dict[str, str]:
+    extra = [path for path in paths if path not in STANDARD_COLUMNS]
     taken = {*STANDARD_COLUMNS.values(), *_RESERVED}
+    last = Counter(_last(path).lower() for path in extra)
+    columns = {
+        path: _last(path)
+        for path in extra
+        if _IDENTIFIER.fullmatch(_last(path))
+        and last[_last(path).lower()] == 1
+        and _last(path).lower() not in taken
+    }
+    taken |= {column.lower() for column in columns.values()}
+    whole = {path: spelled(path) for path in extra if path not in columns}
+    count = Counter(name.lower() for name in whole.values())
+    for path, name in whole.items():
+        alone = count[name.lower()] == 1 and name.lower() not in taken
+        columns[path] = name if alone else told_apart(name, taken, path)
+        taken.add(columns[path].lower())
+    return {path: columns[path] for path in extra}
 
-    def column(path: str) -> str:
-        name = path.rpartition(".")[2]
-        if path in STANDARD_COLUMNS:
-            return STANDARD_COLUMNS[path]
-        return name if last[name] == 1 and name not in taken else path.replace(".", "_")
 
-    return {path: column(path) for path in paths}
+def beside(names: Iterable[str], taken: Iterable[str], prefix: str = "trial_") -> dict[str, str]:
+    """Name of a column → what it is called beside other columns, which keep their names.
+
+    Args:
+        names: Columns, no two of which differ in case alone.
+        taken: The others.
+        prefix: Put before a name that is among them.
+
+    >>> beside(["width", "step"], ["step", "epoch"])
+    {'width': 'width', 'step': 'trial_step'}
+    """
+    others = {name.lower() for name in taken}
+    columns = list(names)
+    found = {name: name for name in columns if name.lower() not in others}
+    used = others | {name.lower() for name in found}
+    for name in columns:
+        if name not in found:
+            shown = prefix + name
+            while shown.lower() in used:
+                shown = prefix + shown
+            used.add(shown.lower())
+            found[name] = shown
+    return {name: found[name] for name in columns}
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]

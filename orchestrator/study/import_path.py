@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -17,6 +18,23 @@ from orchestrator.errors import ImportPathError, named_error
 # Python imports a module only once.
 _ENVIRONMENT_SET: dict[str, dict[str, str]] = {}
 _PATH_ADDED: dict[str, list[str]] = {}
+
+
+class CalledExit(Exception):
+    """The user's own code called ``sys.exit``: the command must not end as if all was done."""
+
+
+@contextmanager
+def own_code() -> Iterator[None]:
+    """Run the user's own code: what ends a process is an exception there as any other.
+
+    Raises:
+        CalledExit: If the code raises ``SystemExit``.
+    """
+    try:
+        yield
+    except SystemExit as stop:
+        raise CalledExit(f"it called sys.exit({'' if stop.code is None else stop.code})") from stop
 
 
 def resolve_import_path(name: str, kind: str) -> Callable[..., Any]:
@@ -34,7 +52,7 @@ def resolve_import_path(name: str, kind: str) -> Callable[..., Any]:
         ImportPathError: If nothing can be imported there, or it cannot be called.
     """
     if ":" in name:
-        component = _import(name)
+        component = _import(name, name)
     else:
         found = list(entry_points(group=f"orchestrator.{kind}", name=name))
         if not found:
@@ -42,8 +60,7 @@ def resolve_import_path(name: str, kind: str) -> Callable[..., Any]:
                 f"{name!r}: no installed package offers this name among its {kind}",
                 "name your own as package.module:attribute",
             )
-        _imported(found[0].module)
-        component = found[0].load()
+        component = _import(found[0].value.partition("[")[0].strip(), name)
     if not callable(component):
         raise ImportPathError(
             f"{name!r}: is a {type(component).__name__}, expected something callable"
@@ -51,8 +68,8 @@ def resolve_import_path(name: str, kind: str) -> Callable[..., Any]:
     return component  # type: ignore[no-any-return]
 
 
-def _import(name: str) -> Any:
-    module_name, _, attributes = name.partition(":")
+def _import(path: str, name: str) -> Any:
+    module_name, _, attributes = path.partition(":")
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)
@@ -71,7 +88,7 @@ def _import(name: str) -> Any:
         raise ImportPathError(
             f"{name!r}: importing {module_name} failed: {named_error(error)}"
         ) from error
-    for attribute in attributes.split("."):
+    for attribute in filter(None, attributes.split(".")):
         if not hasattr(target, attribute):
             close = get_close_matches(attribute, dir(target), 1)
             raise ImportPathError(
@@ -86,7 +103,8 @@ def _imported(name: str) -> ModuleType:
     """Import a module; the environment and ``sys.path`` are as the first import left them."""
     environment, path = dict(os.environ), list(sys.path)
     try:
-        return importlib.import_module(name)
+        with own_code():
+            return importlib.import_module(name)
     finally:
         if name not in _PATH_ADDED:
             _PATH_ADDED[name] = [entry for entry in sys.path if entry not in path]

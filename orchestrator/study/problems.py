@@ -142,9 +142,12 @@ def _describe_one(
     if kind == "union_tag_invalid":
         names = _names(context["expected_tags"])
         tag = context["tag"]
-        stated = "'stated'" in context["expected_tags"]
-        own = "or your own with a statement" if stated else "or your own as package.module:name"
-        hint = did_you_mean(tag, names) or f"expected one of {', '.join(names)}, {own}"
+        own = ""  # Not everything can be the user's own.
+        if "'stated'" in context["expected_tags"]:
+            own = ", or your own with a statement"
+        elif "'custom'" in context["expected_tags"]:
+            own = ", or your own as package.module:name"
+        hint = did_you_mean(tag, names) or f"expected one of {', '.join(names)}{own}"
         return source.problem(keys, f"unknown name {tag!r}, expected {', '.join(names)}", hint)
     if kind == "union_tag_not_found":
         return source.problem(keys, f"needs a name, got {short(value)}", "for example {name: …}")

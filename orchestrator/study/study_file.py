@@ -23,7 +23,7 @@ MOST_BYTES = 1 << 17  # Each 100 KB take some seconds to read.
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
-    """Read and check a study file.
+    """Read and check a study file, except for the SQL of its claims.
 
     Args:
         path: The YAML file.
@@ -32,6 +32,11 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     Raises:
         StudyFileError: With every problem found, each with its place.
     """
+    return read_study_file(path, overrides)[1]
+
+
+def read_study_file(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Source, Study]:
+    """As :func:`load_study`, with the places of what the file says."""
     text = _read(Path(path))
     tree = _parse(text, str(path))
     source = Source(str(path), text, tree)
@@ -45,7 +50,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     problems = check_sweep(source, study) or check_resources(source, study)
     if problems:
         raise StudyFileError(problems)
-    return study
+    return source, study
 
 
 def resolved_yaml(study: Study) -> str:
@@ -64,6 +69,8 @@ def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
+    except IsADirectoryError:
+        raise refuse(*_folder_instead(path)) from None
     except FileNotFoundError:
         raise refuse("there is no such file", f"the working directory is {Path.cwd()}") from None
     except (OSError, ValueError) as error:
@@ -76,6 +83,15 @@ def _read(path: Path) -> str:
         line = content[: error.start].count(b"\n") + 1
         problem = Problem(f"{path}:{line}:1", "", "is not UTF-8 text")
         raise StudyFileError([problem]) from None
+
+
+def _folder_instead(path: Path) -> tuple[str, str]:
+    if (path / "study.resolved.json").is_file():
+        again = f"run {path / 'study.yaml'} --results {path}"
+        return "is a results folder, expected a study file", f"to go on with it: {again}"
+    files = sorted(path.glob("*.yaml"))
+    named = f"such as {files[0]}" if files else "a YAML file; `orchestrator schema` lists its keys"
+    return "is a folder, expected a study file", f"name a study file, {named}"
 
 
 def _parse(text: str, name: str) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.random_streams import stream_seed
-from orchestrator.study.columns import STANDARD_COLUMNS, path_columns
+from orchestrator.study.columns import swept_columns
 from orchestrator.study.options import CustomOptions
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.sweep import base_content, grid, with_values
@@ -80,8 +80,8 @@ def effective_learning_rate(training: TrainingOptions) -> float:
 def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
     """A trial as columns of the table ``trials``; None where a column does not apply.
 
-    Swept paths that have no column of their own get one, named by the last part of the path,
-    or by the whole path with underscores where that name is taken.
+    Swept paths that have no column of their own get one; see
+    :func:`~orchestrator.study.columns.swept_columns`.
     """
     config = trial.config
     training, optimizer, model, data = (
@@ -115,15 +115,9 @@ def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
         "label_noise": data.label_noise,
         "params_json": json.dumps(config.model_dump(mode="json"), sort_keys=True),
     }
-    for path, column in swept_columns(study).items():
-        columns[column] = _cell(trial.swept.get(path))
+    for path, column in swept_columns(study.sweep.paths).items():
+        columns[column] = cell(trial.swept.get(path))
     return columns
-
-
-def swept_columns(study: Study) -> dict[str, str]:
-    """Dotted path → name of its column, for the swept paths that have no column already."""
-    columns = path_columns(study.sweep.paths)
-    return {path: name for path, name in columns.items() if path not in STANDARD_COLUMNS}
 
 
 def _number(options: Any, name: str) -> Any:
@@ -138,5 +132,6 @@ def _named(options: Any, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _cell(value: Any) -> Any:
+def cell(value: Any) -> Any:
+    """A swept value as its column has it: lists and mappings are JSON."""
     return value if isinstance(value, bool | int | float | str | None) else json.dumps(value)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from orchestrator.errors import UserError, named_error
-from orchestrator.study.import_path import resolve_import_path
+from orchestrator.study.import_path import own_code, resolve_import_path
 from orchestrator.study.training_options import CustomOptimizer
 from orchestrator.training.first_order import Gradient, Optimizer
 from orchestrator.training.flat_parameters import trainable_parameters
@@ -32,7 +32,8 @@ class UserOptimizer(Optimizer):
         self.values = trainable_parameters(model)
         where = f"optimizer {options.name!r}"
         try:
-            made = create(self.values, lr=learning_rate, **options.arguments)
+            with own_code():
+                made = create(self.values, lr=learning_rate, **options.arguments)
         except Exception as error:
             given = ", ".join(["parameters", "lr", *options.arguments])
             raise UserError(

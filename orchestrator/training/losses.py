@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from orchestrator.errors import UserError
-from orchestrator.study.import_path import resolve_import_path
+from orchestrator.study.import_path import CalledExit, own_code, resolve_import_path
 from orchestrator.study.options import CustomOptions
 from orchestrator.study.training_options import CrossEntropyOptions, MseOptions, MultiMarginOptions
 from orchestrator.training.cross_entropy import cross_entropy
@@ -48,6 +50,7 @@ def build_loss(options: LossOptions) -> Loss:
 
     Raises:
         ImportPathError: If the user's own loss cannot be imported.
+        UserError: If it is a module's class that cannot be called with its arguments.
     """
     match options:
         case CrossEntropyOptions(label_smoothing=smoothing):
@@ -63,8 +66,33 @@ def build_loss(options: LossOptions) -> Loss:
                 partial(F.multi_margin_loss, p=p, margin=margin),
             )
         case CustomOptions():
-            function = resolve_import_path(options.name, kind="losses")
-            return Loss(partial(_checked, options.name, partial(function, **options.arguments)))
+            component = resolve_import_path(options.name, kind="losses")
+            if isinstance(component, type) and issubclass(component, nn.Module):
+                with _constructed(options):
+                    module = component(**options.arguments)
+                return loss_of_module(module, options.name)
+            function = partial(cast(LossFunction, component), **options.arguments)
+            return Loss(partial(_checked, options.name, function))
+
+
+def loss_of_module(module: nn.Module, name: str = "") -> Loss:
+    """A loss given as PyTorch gives losses: a module that is called with logits and labels.
+
+    Args:
+        module: Is copied. With a ``reduction``, as the losses of ``torch.nn`` have, it gives the
+            loss of each example whatever that was set to; else it has to give that by itself.
+        name: What it is called in messages; by default its class.
+    """
+    own = deepcopy(module).requires_grad_(False)
+    if isinstance(getattr(own, "reduction", None), str):
+        own.reduction = "none"  # type: ignore[assignment]
+    if type(own) is nn.MultiMarginLoss and own.weight is None:
+        return build_loss(MultiMarginOptions(name="multi_margin", p=own.p, margin=own.margin))
+    plain = type(own) is nn.CrossEntropyLoss and own.weight is None and own.ignore_index < 0
+    if plain and own.label_smoothing < 1:
+        return build_loss(CrossEntropyOptions(label_smoothing=own.label_smoothing))
+    placed: LossFunction = partial(_where_the_logits_are, own)
+    return Loss(partial(_checked, name or type(own).__name__, placed))
 
 
 def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
@@ -116,8 +144,29 @@ _READS_ONLY = (
 )
 
 
+def _where_the_logits_are(module: nn.Module, logits: Tensor, labels: Tensor) -> Tensor:
+    value: Tensor = module.to(logits)(logits, labels)
+    return value
+
+
+@contextmanager
+def _constructed(options: CustomOptions) -> Iterator[None]:
+    try:
+        with own_code():
+            yield
+    except Exception as error:
+        given = ", ".join(options.arguments) or "no arguments"
+        raise UserError(
+            f"loss {options.name!r}: raised {type(error).__name__}: {error} (called with {given})"
+        ) from error
+
+
 def _checked(name: str, function: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:
-    value = function(logits, labels)
+    try:
+        with own_code():
+            value = function(logits, labels)
+    except CalledExit as error:
+        raise UserError(f"loss {name!r}: {error}") from error
     if not isinstance(value, Tensor) or value.shape != labels.shape:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise UserError(

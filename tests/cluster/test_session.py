@@ -6,6 +6,7 @@ from orchestrator.cluster.session import (
     ask_a_worker,
     capacity,
     distinct_needs,
+    local_cpus,
     measurers_beside_a_trial,
     ray_session,
     slots,
@@ -36,6 +37,13 @@ def test_on_two_cores_trials_take_both_and_the_measurer_shares_them():
     found = slots({"CPU": 2.0}, resources())
     assert (found.trials, found.measurers, found.most_measurers) == (2, 1, 2)
     assert found.measurer_cpus == 0
+
+
+@pytest.mark.parametrize("cpus", [1, 3, 4, 64])
+def test_what_is_declared_here_is_enough_for_one_trial(cpus):
+    asked = resources(trial={"cpus": cpus})
+    declared = local_cpus(asked, [asked.trial], 2)
+    assert slots({"CPU": float(declared)}, asked).trials >= 1
 
 
 def test_from_four_cores_on_the_measurer_has_a_core_of_its_own():

@@ -48,6 +48,21 @@ def test_home_is_searched_from_anywhere(
     assert found() == empty_machine / "data/Set/raw"
 
 
+def test_idx_files_with_a_dot_are_the_same(empty_machine: Path) -> None:
+    names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+    layout = Layout("idx", names, ("set",))
+    for folder, spelled in (
+        ("dots", [name.replace("-idx", ".idx") for name in names]),
+        ("plain", names),
+    ):
+        for name in spelled:
+            place = empty_machine / folder if folder == "dots" else empty_machine / folder / name
+            place.mkdir(parents=True, exist_ok=True)
+            (place / name).write_bytes(name.encode())
+        assert found(empty_machine / folder, (layout,)) == empty_machine / folder
+        assert set(Located(layout, empty_machine / folder).read()) == set(names)
+
+
 def test_files_directly_in_a_folder_count_only_where_the_study_says_so(
     empty_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

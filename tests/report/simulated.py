@@ -103,6 +103,17 @@ def simulate(
     ``swept`` are the columns of trials that it adds, with their types.
     """
     content = study or study_content()
+    # A grid of what is stored: reports leave out all else.
+    stored = {
+        "training.batch_size": batch_sizes,
+        "training.optimizer.learning_rate": learning_rates,
+    }
+    swept = {
+        path: list(stored.get(path, ())) or values for path, values in content["sweep"].items()
+    }
+    content = {**content, "sweep": swept}
+    if isinstance(content["seeds"], int):
+        content["seeds"] = seeds
     rows: Rows = {"trials": [], "epochs": [], "checkpoints": [], "measures": []}
     grid = itertools.product(batch_sizes, learning_rates, range(seeds))
     for number, (batch_size, learning_rate, seed) in enumerate(grid):

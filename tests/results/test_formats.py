@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -192,3 +193,12 @@ def test_a_terminal_is_shown_csv_without_control_characters() -> None:
     write_result(duckdb.sql("SELECT ? AS a", params=[HOSTILE]), "csv", screen)
     assert rb"\x1b[2J\x9b31m" in screen.getvalue()
     assert b"\x1b" not in screen.getvalue()
+
+
+def test_parquet_of_intervals_has_texts() -> None:
+    with duckdb.connect() as database:
+        rows = database.sql("SELECT 1 AS a, INTERVAL 3 DAY AS a, [1.5] AS c")
+        stream = io.BytesIO()
+        write_result(rows, "parquet", stream)
+    stored = pq.read_table(pa.BufferReader(stream.getvalue()))
+    assert stored.to_pylist() == [{"a": 1, "a_1": "3 days", "c": [1.5]}]

@@ -34,6 +34,7 @@ from orchestrator.results.wide import (
         (("width", "", "train"), "measure_width"),
         (("2nd", "", "train"), "measure_2nd"),
         (("é", "", None), "measure_"),
+        (("λ_max", "", None), "lambda_max"),
     ],
 )
 def test_names(key: tuple[str, str, str | None], name: str) -> None:

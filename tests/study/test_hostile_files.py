@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import StudyFileError
+from orchestrator.study.columns import swept_columns
 from orchestrator.study.spec import Study
 from orchestrator.study.study_file import load_study, resolved_yaml
-from orchestrator.study.trials import expand_trials, hyperparameters, swept_columns
+from orchestrator.study.trials import expand_trials, hyperparameters
 
 RICH = {
     "study": "rich",
@@ -193,7 +194,7 @@ def check(path, overrides=()):
         return False
     trials = expand_trials(study)
     assert len({trial.trial_id for trial in trials}) == len(trials)
-    swept_columns(study)
+    swept_columns(study.sweep)
     for trial in trials[:3]:
         hyperparameters(study, trial)
     stored = Study.model_validate_json(study.model_dump_json())

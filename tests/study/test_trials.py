@@ -2,11 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.study.columns import swept_columns
 from orchestrator.study.plan import make_plan, most_snapshots, plan_text
 from orchestrator.study.positions import planned_steps
 from orchestrator.study.spec import CheckpointOptions, Every, LogSpaced, Study
 from orchestrator.study.training_options import StopOptions
-from orchestrator.study.trials import expand_trials, hyperparameters, swept_columns
+from orchestrator.study.trials import expand_trials, hyperparameters
 
 BASE = {
     "study": "s",
@@ -107,7 +108,7 @@ def test_hyperparameters_show_the_learning_rate_that_is_used():
 def test_swept_paths_without_a_column_get_one():
     sweep = {"training.schedule.warmup_epochs": [0, 1], "data.seed": [0, 1]}
     asked = study(sweep=sweep)
-    assert swept_columns(asked) == {
+    assert swept_columns(asked.sweep) == {
         "training.schedule.warmup_epochs": "warmup_epochs",
         "data.seed": "data_seed",
     }

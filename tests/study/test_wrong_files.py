@@ -206,7 +206,7 @@ def test_nothing_is_imported_before_it_is_needed(write, tmp_path, monkeypatch, c
 def test_missing_file_and_folder(tmp_path):
     with pytest.raises(StudyFileError, match="no such file"):
         load_study(tmp_path / "nowhere.yaml")
-    with pytest.raises(StudyFileError, match="cannot be read"):
+    with pytest.raises(StudyFileError, match="is a folder"):
         load_study(tmp_path)
 
 

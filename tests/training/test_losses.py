@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from orchestrator.errors import ImportPathError, UserError
 from orchestrator.study.training_options import LossOptions
-from orchestrator.training.losses import Loss, build_loss
+from orchestrator.training.losses import Loss, build_loss, loss_of_module
 from tests.training.cases import HERE
 
 LOGITS = torch.tensor([[2.0, -1.0, 0.5], [0.0, 0.0, 3.0]], dtype=torch.float64)
@@ -86,3 +86,35 @@ def test_own_loss_must_tell_examples_apart():
 def test_own_loss_must_exist():
     with pytest.raises(ImportPathError, match="did you mean 'hinge'"):
         loss(f"{HERE}:hing")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "function"),
+    [
+        ("torch.nn:CrossEntropyLoss", {"label_smoothing": 0.1}, F.cross_entropy),
+        ("torch.nn:MultiMarginLoss", {"margin": 2.0}, F.multi_margin_loss),
+        ("torch.nn:NLLLoss", {}, F.nll_loss),
+    ],
+)
+def test_a_class_of_modules_is_a_loss(name, arguments, function):
+    given = loss({"name": name, **arguments})
+    logits = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 1, 0])
+    expected = function(logits, labels, reduction="none", **arguments)
+    torch.testing.assert_close(given.per_example(logits, labels), expected)
+    torch.testing.assert_close(given(logits, labels), expected.mean())
+
+
+def test_a_class_that_cannot_be_made_says_why():
+    with pytest.raises(UserError, match=r"CrossEntropyLoss.*called with smoothing"):
+        loss({"name": "torch.nn:CrossEntropyLoss", "smoothing": 0.1})
+
+
+def test_a_loss_moves_its_weights_to_the_logits():
+    module = torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]))
+    logits, labels = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 2])
+    found = loss_of_module(module).per_example(logits, labels)
+    torch.testing.assert_close(
+        found, F.cross_entropy(logits, labels, weight=module.weight.double(), reduction="none")
+    )
+    assert (module.reduction, module.weight.dtype) == ("mean", torch.float32)

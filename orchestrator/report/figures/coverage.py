@@ -41,7 +41,7 @@ def coverage_figure(source: Source, hue: Hue | None) -> Figure:
     training = source.study.get("training", {})
     target = training.get("stop", {}).get("train_loss")
     milestones = len(source.study.get("checkpoints", {}).get("train_loss", ()))
-    by_level = outcomes(hue.column if hue else None, target)
+    by_level = outcomes((hue.of_trial or hue.column) if hue else None, target)
     apart = set_apart(varied_columns(source), target, milestones)
     queries = (by_level, ANSWERED, apart)
     progress = read_progress(source)

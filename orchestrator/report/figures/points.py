@@ -121,11 +121,11 @@ def _record(row: dict[str, Any], hue: Hue | None, names: dict[float, str]) -> di
     record = {
         name: value
         for name, value in row.items()
-        if name not in ("milestones", "n_snapshots", *([hue.column] if hue else []))
+        if name not in ("milestones", "n_snapshots", "hue")
     }
     record["milestone"] = _FINAL if row["is_final"] else milestone
     if hue is not None:
-        record["hue"] = level_text(row[hue.column])
+        record["hue"] = level_text(row["hue"])
     return record
 
 

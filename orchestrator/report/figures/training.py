@@ -82,7 +82,7 @@ def _curve_records(
     values = positive_log10(rows.floats(measure)) if logarithmic else rows.floats(measure)
     groups = rows.groups()
     curves = Curves(groups.trial, rows.floats(time), values)
-    levels = np.array([level_text(v) for v in rows[hue.column]] if hue else ["all"] * len(rows))
+    levels = np.array([level_text(v) for v in rows["hue"]] if hue else ["all"] * len(rows))
     for level in hue.levels if hue else ("all",):
         trials = np.unique(groups.trial[levels == level])
         if not len(trials):

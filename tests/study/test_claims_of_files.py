@@ -1,0 +1,121 @@
+"""Claims that no run could judge are refused where the file says them."""
+
+import pytest
+from pydantic import TypeAdapter
+
+import orchestrator
+from orchestrator.checked_study import checked_study
+from orchestrator.errors import StudyFileError
+from orchestrator.measures import build_measure
+from orchestrator.study.measure_options import BUILT_IN_OPTIONS, MeasureRequest, name_of
+from orchestrator.study.measured_columns import VALUES_OF, measures_filling
+
+STUDY = """\
+study: small
+data: {{name: digits}}
+model: {{name: "nets:Own"}}
+training: {{stop: {{epochs: 1}}}}
+sweep: {{model.n: [1, 2], "model.λ": [0.5]}}
+measures: [{measures}]
+claims:
+  - mine: {{statement: It is so, {claim}, above: 0}}
+"""
+
+
+def study(tmp_path, claim, measures="margin, hessian_trace"):
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.format(claim=claim, measures=measures), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "x: margin_mean, y: hessian_trace",
+        "x: margin_mean_spectral_test, y: loss_gap, where: train_error <= 0.1 AND n = 1",
+        "x: Margin_Mean, y: error_gap, given: [n, model_lambda, batch_size]",
+        "x: n, statistic: mean, query: 'SELECT trial_id, condition_id, n FROM final'",
+        "x: a, statistic: mean, query: 'SELECT *, margin_mean AS a FROM wide;'",
+        "x: tau, statistic: median, query: 'SELECT trial_id, condition_id, 1 AS tau FROM trials'",
+    ],
+)
+def test_what_can_be_judged_is_fine(tmp_path, claim):
+    _, warnings = checked_study(study(tmp_path, claim))
+    assert warnings == []
+
+
+@pytest.mark.parametrize(
+    ("claim", "column", "text", "mended"),
+    [
+        ("x: margn_mean, y: loss_gap", 36, "margn_mean", "x: margin_mean, y: loss_gap"),
+        ("x: margin_mean, y: los_gap", 52, "los_gap", "x: margin_mean, y: loss_gap"),
+        (
+            "x: margin_mean, y: loss_gap, where: train_eror < 1",
+            69,
+            "train_eror",
+            "x: margin_mean, y: loss_gap, where: train_error < 1",
+        ),
+        ("x: margin_mean, y: loss_gap, where: train_error <", 69, "syntax error", None),
+        ("x: margin_mean, y: loss_gap, given: [nn]", 69, "nn", None),
+        ("x: n, statistic: mean, query: 'SELEC 1'", 63, "syntax error", None),
+        ("x: n, statistic: mean, query: 'DROP TABLE trials'", 63, "only reads", None),
+        ("x: n, statistic: mean, query: 'SELECT trial_id FROM final'", 36, "no column 'n'", None),
+        ("x: n, statistic: mean, query: 'SELECT n FROM nowhere'", 63, "nowhere", None),
+        ("x: n, statistic: mean, query: 'FROM read_parquet([''x''])'", 63, "disabled", None),
+        ("x: sam, statistic: mean, where: \"read_text('/etc/passwd') = ''\"", 36, "sam", None),
+    ],
+)
+def test_what_cannot_is_refused_at_its_place(tmp_path, claim, column, text, mended):
+    with pytest.raises(StudyFileError) as caught:
+        orchestrator.load_study(study(tmp_path, claim))
+    problem = caught.value.problems[0]
+    assert problem.where.endswith(f"study.yaml:8:{column}"), problem
+    assert text in problem.what
+    if mended is not None:  # As its hint says.
+        name = mended.partition(text[:3])[0]
+        assert problem.hint.startswith("did you mean")
+        assert claim.replace(text, problem.hint.split("'")[1]) == mended, name
+        orchestrator.load_study(study(tmp_path, mended))
+
+
+def test_what_is_not_measured_is_a_warning(tmp_path):
+    path = study(tmp_path, "x: sam_sharpness, y: margin_mean", "margin")
+    _, (warning,) = checked_study(path)
+    assert "sam_sharpness" in warning.what
+    assert warning.where.endswith("study.yaml:8:36")
+    path.write_text(path.read_text("utf-8") + "  - flatness_tracks_margin\n", "utf-8")
+    assert [one.hint[:17] for one in checked_study(path)[1]] == [
+        "add sam_sharpness",
+        "add hessian_trace",
+    ]
+
+
+def test_what_only_an_own_measure_can_have_is_let_through(tmp_path):
+    claim = "x: my_own, statistic: mean"
+    _, (warning,) = checked_study(study(tmp_path, claim, '"own:measure"'))
+    assert "'my_own' is there only if a measure of your own yields it" in warning.what
+    with pytest.raises(StudyFileError):
+        checked_study(study(tmp_path, claim))
+
+
+CURVES = {
+    *("margin_quantiles", "smallest_margins", "smallest_margin_predictions", "loss_slice"),
+    *("hessian_spectral_density", "error_slice", "flatness_profile", "confidence_histogram"),
+    "singular_values",
+}
+
+
+def test_every_value_of_every_measure_is_known():
+    assert list(VALUES_OF) == [name_of(options) for options in BUILT_IN_OPTIONS]
+    more = [
+        {"name": "hessian_spectrum", "top": 7},
+        {"name": "margin", "normalizations": ["calibrated"]},
+    ]
+    adapter = TypeAdapter(MeasureRequest)
+    for options in [*({"name": name} for name in VALUES_OF), *more]:
+        measure = build_measure(adapter.validate_python(options))
+        names = {entry.measure for entry in measure.entries}
+        assert bool(names & CURVES) == bool(measure.curves)
+        values = names - CURVES
+        assert values
+        assert {v for v in values if options["name"] not in measures_filling(v)} == set()
