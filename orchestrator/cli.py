@@ -329,11 +329,8 @@ def report(
     one = results[0] if len(results) == 1 else results
     _say(str(orchestrator.report(one, output, everything=everything)))
     if check:
-        claims = [
-            (folder, claim)
-            for folder in results
-            for claim in check_claims(folder, everything=everything)
-        ]
+        found = ((folder, check_claims(folder, everything=everything)) for folder in results)
+        claims = [(folder, claim) for folder, several in found for claim in several]
         for folder, claim in claims:
             whose = f"{folder}: " if len(results) > 1 else ""
             number = with_interval(claim.estimate)

@@ -62,6 +62,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         (report.nodeid, report.duration)
         for kind in ("passed", "failed", "error", "skipped", "")
         for report in terminalreporter.stats.get(kind, ())
+        if isinstance(report, pytest.TestReport)  # No file that can't be read.
     ]
     terminalreporter.section("minutes of all workers by folder")
     for line in minutes.lines(minutes.added_up(minutes.seconds_by_folder(reports))):

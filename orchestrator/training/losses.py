@@ -88,8 +88,12 @@ def loss_of_module(module: nn.Module, name: str = "") -> Loss:
         own.reduction = "none"  # type: ignore[assignment]
     if type(own) is nn.MultiMarginLoss and own.weight is None:
         return build_loss(MultiMarginOptions(name="multi_margin", p=own.p, margin=own.margin))
-    plain = type(own) is nn.CrossEntropyLoss and own.weight is None and own.ignore_index < 0
-    if plain and own.label_smoothing < 1:
+    if (
+        type(own) is nn.CrossEntropyLoss
+        and own.weight is None
+        and own.ignore_index < 0
+        and own.label_smoothing < 1
+    ):
         return build_loss(CrossEntropyOptions(label_smoothing=own.label_smoothing))
     placed: LossFunction = partial(_where_the_logits_are, own)
     return Loss(partial(_checked, name or type(own).__name__, placed))

@@ -108,10 +108,10 @@ def simulate(
         "training.batch_size": batch_sizes,
         "training.optimizer.learning_rate": learning_rates,
     }
-    swept = {
+    sweep = {
         path: list(stored.get(path, ())) or values for path, values in content["sweep"].items()
     }
-    content = {**content, "sweep": swept}
+    content = {**content, "sweep": sweep}
     if isinstance(content["seeds"], int):
         content["seeds"] = seeds
     rows: Rows = {"trials": [], "epochs": [], "checkpoints": [], "measures": []}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator.report.conditions import read_conditions
 from orchestrator.report.limitations import find_limitations
 from orchestrator.report.progress import read_progress
 from orchestrator.report.source import open_source
@@ -80,7 +81,8 @@ def test_the_report_is_of_the_study_as_it_stands(
         claim = StatedClaim.model_validate(
             {"name": "c", "statement": "s", "x": "margin_mean", "statistic": "mean", "above": 0}
         )
-        assert judge_stated(source, claim)[0].estimate.n_groups == 18 - len(gone)
+        judged, _ = judge_stated(source, claim, read_conditions(source))
+        assert judged.estimate.n_groups == 18 - len(gone)
     status = study_status(path)
     assert (status.trials_completed, status.trials_left_out) == (18 - len(gone), len(gone))
     assert ("no longer in the grid" in status_text(status)) == bool(gone)

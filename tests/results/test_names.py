@@ -149,7 +149,7 @@ def study_over(arguments: list[str]) -> Study:
 @example(arguments=["n", "mean", "quantity", "low", "trials", "k", "K", "Seed"])
 def test_every_swept_argument_has_a_column(arguments: list[str]) -> None:
     study = study_over(arguments)
-    columns = columns_of_sweep(study.sweep)
+    columns = columns_of_sweep(study.sweep.paths)
     assert set(columns) == {"data.seed", *(f"model.{name}" for name in arguments)} - {
         f"model.{name}" for name in ("width", "depth", "activation", "normalization", "dropout")
     }
@@ -188,7 +188,7 @@ def test_every_swept_argument_is_in_the_views(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = folder_of(Path(place) / "r", study)
         with open_source(folder.path) as source:
-            column = columns_of_sweep(study.sweep).get(f"model.{arguments[0]}")
+            column = columns_of_sweep(study.sweep.paths).get(f"model.{arguments[0]}")
             swept = source.trial_columns[column] if column else "width"
             for view in ("gap", "final", "wide"):
                 rows = source.connection.sql(f'SELECT "{swept}" FROM {view} ORDER BY 1').fetchall()
@@ -214,11 +214,13 @@ def test_an_edit_that_would_rename_a_column_is_refused(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "r", before)
     content = before.model_dump(mode="json")
     for path in ("model.k", "training.optimizer.K"):
-        now = content | {"sweep": {**before.sweep, path: [1]}}
+        now = content | {"sweep": before.sweep.listed | {path: [1]}}
         now["training"]["optimizer"] = {"name": "mine:optimizer"}
+        study = Study.model_validate(now)
+        trials = expand_trials(study)
         with pytest.raises(ResultsError, match=r"the column K of model\.K would become model_K"):
-            refuse_contradictions(folder, Study.model_validate(now))
-    refuse_contradictions(folder, before)
+            refuse_contradictions(folder, study, trials)
+    refuse_contradictions(folder, before, expand_trials(before))
 
 
 def test_a_column_that_differs_in_case_alone_is_refused_before_anything_is_written(

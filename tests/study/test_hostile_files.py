@@ -194,7 +194,7 @@ def check(path, overrides=()):
         return False
     trials = expand_trials(study)
     assert len({trial.trial_id for trial in trials}) == len(trials)
-    swept_columns(study.sweep)
+    swept_columns(study.sweep.paths)
     for trial in trials[:3]:
         hyperparameters(study, trial)
     stored = Study.model_validate_json(study.model_dump_json())

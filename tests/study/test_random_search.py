@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.study.columns import swept_columns
 from orchestrator.study.design import design_axes
 from orchestrator.study.spec import Study
 from orchestrator.study.study_file import resolved_yaml
 from orchestrator.study.sweep_options import RandomSearch
-from orchestrator.study.trials import expand_trials, hyperparameters, swept_columns
+from orchestrator.study.trials import expand_trials, hyperparameters
 from tests.binomial import assert_at_least, assert_at_most
 
 RATE, BATCH, WIDTH = "training.optimizer.learning_rate", "training.batch_size", "model.width"
@@ -136,7 +137,7 @@ def test_paths_are_drawn_independently():
 def test_drawn_paths_are_columns():
     of = {RATE: OF[RATE], "training.schedule.warmup_epochs": {"uniform": [0, 2]}}
     asked = study(3, of)
-    assert swept_columns(asked) == {"training.schedule.warmup_epochs": "warmup_epochs"}
+    assert swept_columns(asked.sweep.paths) == {"training.schedule.warmup_epochs": "warmup_epochs"}
     rows = [hyperparameters(asked, trial) for trial in expand_trials(asked)]
     assert len({(row["learning_rate"], row["warmup_epochs"]) for row in rows}) == 3
 

@@ -108,7 +108,7 @@ def test_hyperparameters_show_the_learning_rate_that_is_used():
 def test_swept_paths_without_a_column_get_one():
     sweep = {"training.schedule.warmup_epochs": [0, 1], "data.seed": [0, 1]}
     asked = study(sweep=sweep)
-    assert swept_columns(asked.sweep) == {
+    assert swept_columns(asked.sweep.paths) == {
         "training.schedule.warmup_epochs": "warmup_epochs",
         "data.seed": "data_seed",
     }
