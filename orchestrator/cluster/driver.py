@@ -12,6 +12,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.cluster.compacting import compact_if_many
@@ -87,7 +88,7 @@ def run_study(
             folder.path,
             study.model_dump_json(indent=2),
             study_path.read_text(encoding="utf-8"),
-            collect_provenance(study_path, sys.argv, overrides),
+            _provenance(study, study_path, overrides),
             code_diff(),
             swept=swept_columns(
                 hyperparameters(study, trial) for trial in one_of_each_condition(trials.values())
@@ -135,13 +136,19 @@ def measure_study(
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
     import_own_parts(study, trials.values())  # They must exist before hours of training.
     with storing(folder.path), folder.lock():
-        folder.extend(
-            study.model_dump_json(indent=2), collect_provenance(folder.study_file, sys.argv, ())
-        )
+        folder.extend(study.model_dump_json(indent=2), _provenance(study, folder.study_file))
         run = StudyRun(
             study, folder, trials, address, quiet, training=False, retry_failed=retry_failed
         )
         return _carry_out(run, started, damaged_files(folder))
+
+
+def _provenance(
+    study: Study, study_file: Path | Location, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Where this run comes from, with its claims: those stated before results weigh more."""
+    claims = [claim.model_dump(mode="json") for claim in study.claims]
+    return collect_provenance(study_file, sys.argv, overrides, claims=claims)
 
 
 def _carry_out(run: StudyRun, started: float, aside: set[Location]) -> RunSummary:

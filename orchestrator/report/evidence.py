@@ -21,6 +21,7 @@ from orchestrator.report.queries import (
     along_training,
     snapshots,
 )
+from orchestrator.report.registration import stated_after_results
 from orchestrator.report.source import Source, claims_of, open_source
 from orchestrator.report.stated import judge_stated
 from orchestrator.report.ways_of_training import kinds, ways_of_training
@@ -58,12 +59,14 @@ class Judged:
         figure: Key of the figure that shows it; ``fragility`` is the audit's table.
         holm: The claim's p-value, adjusted by Holm's method for all claims of the study that are
             no checks; None for a check, and without an interval.
+        late: That the claim was stated after the first results, a sentence, or "".
     """
 
     claim: Claim
     query: Query
     figure: str
     holm: float | None = None
+    late: str = ""
 
 
 @again_if_compacted
@@ -87,9 +90,14 @@ def check_claims(results: str | Location, *, everything: bool = False) -> list[C
 def judge_claims(source: Source) -> list[Judged]:
     """Judge the claims that the study names, in its order."""
     claims = claims_of(source)
-    conditions = read_conditions(source) if claims else None
+    if not claims:
+        return []
+    conditions = read_conditions(source)
     return _adjusted(
-        [_judge(source, claim, conditions) for claim in claims if conditions is not None]
+        [
+            replace(_judge(source, claim, conditions), late=late)
+            for claim, late in zip(claims, stated_after_results(source), strict=True)
+        ]
     )
 
 

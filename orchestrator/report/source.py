@@ -129,7 +129,12 @@ _CLAIMS: TypeAdapter[tuple[BuiltInClaim | StatedClaim, ...]] = TypeAdapter(tuple
 
 def claims_of(source: Source) -> tuple[BuiltInClaim | StatedClaim, ...]:
     """The claims of the study; those stored by earlier versions hold names only."""
-    return _CLAIMS.validate_python(source.study.get("claims", []))
+    return parse_claims(source.study.get("claims", []))
+
+
+def parse_claims(stored: Sequence[Any]) -> tuple[BuiltInClaim | StatedClaim, ...]:
+    """Claims from their JSON."""
+    return _CLAIMS.validate_python(stored)
 
 
 @contextmanager

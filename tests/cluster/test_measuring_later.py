@@ -1,5 +1,7 @@
 """Measures that are asked for when the training is long over."""
 
+import json
+
 import pytest
 
 import orchestrator
@@ -66,5 +68,8 @@ def _untrained(small_study, tmp_path):
 
 def test_a_study_without_snapshots_needs_no_ray(small_study, tmp_path, monkeypatch):
     monkeypatch.setattr(rounds, "ray_session", lambda *_: pytest.fail("nothing was missing"))
-    summary = orchestrator.measure(_untrained(small_study, tmp_path), ["norms"], quiet=True)
+    path = _untrained(small_study, tmp_path)
+    summary = orchestrator.measure(path, ["norms"], quiet=True)
     assert (summary.completed, summary.measured) == (0, 0)
+    *_, run = json.loads((path / "provenance.json").read_text())["runs"]
+    assert [claim["name"] for claim in run["claims"]] == ["flatness_tracks_margin"]
