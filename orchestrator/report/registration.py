@@ -8,7 +8,7 @@ from orchestrator.report.queries import Query
 from orchestrator.report.source import Source, claims_of, parse_claims
 
 FIRST_RESULT = Query(
-    "first-result",
+    "first_result",
     "when the first trial was completed",
     "SELECT min(written_at) AS written_at FROM trials WHERE status = 'completed'",
 )
