@@ -75,6 +75,17 @@ def test_losses_come_as_pytorch_has_them():
     assert np.isfinite(trace(nn.MultiMarginLoss(p=2)))
 
 
+def test_the_network_is_left_as_it_was():
+    model = nn.Sequential(network(), nn.BatchNorm1d(DATA.classes), nn.Dropout())
+    model[1].eval()  # As layers are that are not fine-tuned, in a network that is.
+    modes = [module.training for module in model.modules()]
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    orchestrator.measure_model(model, TRAIN, TEST, ["margin", "hessian_trace"])
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
 def test_a_measure_that_fails_is_a_row():
     table = orchestrator.measure_model(
         network(), TRAIN, TEST, ["margin"], loss=lambda logits, labels: logits.sum()

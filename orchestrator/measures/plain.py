@@ -17,6 +17,7 @@ from orchestrator.data.source import check_inputs, check_labels
 from orchestrator.errors import DataError, MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.runner import Row, measure_snapshot
+from orchestrator.models.shared_tensors import copy_with_ties
 from orchestrator.study.measure_options import MeasureOptions, MeasureRequest
 from orchestrator.study.problems import Source, describe
 from orchestrator.training.losses import Loss, loss_of_module
@@ -137,18 +138,16 @@ def _pair(batch: Any, split: str) -> Sequence[Any]:
 def _classes(model: nn.Module, inputs: Tensor, labels: Sequence[Tensor]) -> int:
     """How many classes the logits are for; whether they fit is checked where they are used."""
     parameter = next(model.parameters(), None)
-    training = model.training
+    network = copy_with_ties(model, "the network").eval()  # The modes of the user's stay.
     try:
         with torch.no_grad():
             few = inputs[:2] if parameter is None else inputs[:2].to(parameter.device)
-            logits = model.eval()(few.clone())
+            logits = network(few.clone())
     except Exception as error:
         raise MeasureError(
             f"{type(model).__name__}: raised {type(error).__name__} on inputs of shape "
             f"{tuple(inputs[:2].shape)}: {error}"
         ) from error
-    finally:
-        model.train(training)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise MeasureError(f"{type(model).__name__}: gave {got}, expected logits (n, classes)")
