@@ -125,8 +125,8 @@ def test_some_files(damage, finished, small_study, tmp_path):
         check(damage, file, finished, small_study(**STUDY), tmp_path / str(number))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.full
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_every_file(damage, finished, small_study, tmp_path):
     wrong = {}

@@ -38,6 +38,13 @@ def without(folder: Path, columns: Iterable[tuple[str, str]], tables: Iterable[s
     return folder
 
 
+def tier(number: int) -> list[pytest.MarkDecorator]:
+    """Every sixteenth by default, every fourth in CI, all in *full*."""
+    if number % 16 == 0:
+        return []
+    return [pytest.mark.slow if number % 4 == 0 else pytest.mark.full]
+
+
 def read(folder: Path) -> dict[str, int]:
     with connect(folder) as database:
         return {view: len(database.sql(f"FROM {view}").fetchall()) for view in VIEWS}
@@ -45,10 +52,7 @@ def read(folder: Path) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("table", "column"),
-    [
-        pytest.param(*one, marks=[] if number % 16 == 0 else pytest.mark.slow)
-        for number, one in enumerate(COLUMNS)
-    ],
+    [pytest.param(*one, marks=tier(number)) for number, one in enumerate(COLUMNS)],
 )
 def test_a_column_that_came_later_is_null(filled: ResultsFolder, table: str, column: str) -> None:
     folder = without(filled.path, [(table, column)])  # type: ignore[arg-type]
