@@ -28,6 +28,7 @@ from scipy import special
 
 from orchestrator.statistics.bootstrap import LEVEL, LINEAR, Scale
 from orchestrator.statistics.estimate import FloatArray, IntArray
+from orchestrator.statistics.magnitude import power_of_two
 
 Statistic = Callable[[FloatArray], FloatArray]
 """From how much each trial counts, shape (r, trials), to the statistic, shape (r,)."""
@@ -107,6 +108,8 @@ def leave_out_conditions(
     found = scale.forward(statistic(weights))
     if not np.isfinite(found).all():
         return None
+    power = power_of_two(found)
+    found = np.ldexp(found, -power)
     value, *left_out = np.split(found, np.cumsum([1, *(len(mask) for mask in masks[:-1])]))
     cells, *levels = (_variance(one) for one in left_out)
     freedom = len(left_out[0]) - 1.0
@@ -117,7 +120,7 @@ def leave_out_conditions(
         freedom = sum(levels) ** 2 / squares if squares > 0 else freedom
     centre = float(value[0])
     bias = (len(left_out[0]) - 1) * (float(left_out[0].mean()) - centre)
-    return _spread(centre, centre - bias, variance, freedom, scale, left_out[0])
+    return _spread(centre, centre - bias, variance, freedom, scale, left_out[0], power)
 
 
 def leave_out_trials(
@@ -140,12 +143,13 @@ def leave_out_trials(
     weights = jackknife_weights(strata)
     step = max(1, _CELLS_AT_ONCE // trials)
     parts = [statistic(weights[start : start + step]) for start in range(0, trials, step)]
-    left_out = scale.forward(np.concatenate(parts))
-    centre = float(scale.forward(statistic(np.ones((1, trials))))[0])
-    if not (np.isfinite(left_out).all() and np.isfinite(centre)):
+    found = scale.forward(np.concatenate([statistic(np.ones((1, trials))), *parts]))
+    if not np.isfinite(found).all():
         return None
+    power = power_of_two(found)
+    centre, left_out = float(np.ldexp(found[0], -power)), np.ldexp(found[1:], -power)
     variance, freedom = _of_strata(left_out, strata)
-    return _spread(centre, centre, variance, freedom, scale, left_out)
+    return _spread(centre, centre, variance, freedom, scale, left_out, power)
 
 
 def _spread(
@@ -155,14 +159,16 @@ def _spread(
     freedom: float,
     scale: Scale,
     left_out: FloatArray,
+    power: int,
 ) -> Spread | None:
+    """The spread of what was divided by a power of two, so that no square is out of range."""
     if variance <= (_ROUNDING * float(np.abs(left_out).max())) ** 2:
         return None
-    without = scale.inverse(np.array([left_out.min(), left_out.max()]))
-    ends = min(centre, unbiased), max(centre, unbiased)
-    return Spread(
-        *ends, float(variance) ** 0.5, float(freedom), scale, (float(without[0]), float(without[1]))
-    )
+    with np.errstate(over="ignore"):  # What is beyond all numbers is infinite.
+        ends = np.ldexp([min(centre, unbiased), max(centre, unbiased)], power).tolist()
+        error = float(np.ldexp(float(variance) ** 0.5, power))
+        without = scale.inverse(np.ldexp([left_out.min(), left_out.max()], power)).tolist()
+    return Spread(ends[0], ends[1], error, float(freedom), scale, (without[0], without[1]))
 
 
 def _variance(left_out: FloatArray) -> float:
