@@ -58,6 +58,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print where the time went."""
+    if hasattr(terminalreporter.config, "workerinput"):
+        return  # A worker's tests are among those of the process that started it.
     reports = [
         (report.nodeid, report.duration)
         for kind in ("passed", "failed", "error", "skipped", "")

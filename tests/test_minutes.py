@@ -1,8 +1,11 @@
 """Where a suite's time goes."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
-from tests import minutes
+from tests import conftest, minutes
 
 REPORTS = [
     ("tests/measures/curvature/test_fisher.py::test_one[a/b]", 30.0),
@@ -40,3 +43,26 @@ def test_one_run_stands_for_itself(monkeypatch, variable):
         monkeypatch.setenv(minutes.FILE, variable)
     found = minutes.seconds_by_folder(REPORTS)
     assert minutes.added_up(found) == found
+
+
+@pytest.mark.parametrize(
+    ("of_process", "written"), [({}, {"tests": 2.5}), ({"workerinput": {}}, {})]
+)
+def test_workers_leave_adding_up_to_the_process_that_started_them(
+    tmp_path, monkeypatch, of_process, written
+):
+    file = tmp_path / "minutes.json"
+    monkeypatch.setenv(minutes.FILE, str(file))
+    where = "tests/test_a.py"
+    ended = pytest.TestReport(
+        f"{where}::test", (where, 0, ""), {}, "passed", None, "call", duration=2.5
+    )
+    reporter = SimpleNamespace(
+        config=SimpleNamespace(**of_process),
+        stats={"passed": [ended]},
+        section=lambda title: None,
+        write_line=lambda text: None,
+        line=lambda text: None,
+    )
+    conftest.pytest_terminal_summary(reporter)
+    assert (json.loads(file.read_text()) if file.exists() else {}) == written

@@ -99,7 +99,7 @@ def check_shapes(
     """Have measurers check shapes of networks, each measurer one at a time.
 
     A measurer that dies, takes too long or is spoilt by a network is replaced, and its successor
-    goes on with the shapes that are left. A network that does this is not refused: its trials and
+    checks the remaining shapes. A network that does this is not refused: its trials and
     measures have rows of their own.
 
     Args:

@@ -109,7 +109,7 @@ def intervention_effects(
         raise ValueError(f"no row of the reference {reference!r}, got {sorted(set(intervention))}")
     kept = all_finite(columns.T)
     excluded = int(np.sum(~kept))
-    # Shifts are told in standard deviations.
+    # Shifts are in standard deviations.
     table = np.array([magnitude.usual(column) for column in columns[:, kept]])
     inner = groups.select(kept)
     labels = np.array(intervention, dtype=object)[kept]

@@ -1,4 +1,4 @@
-"""When a network counts as one that did not learn: one rule, read wherever networks are told apart.
+"""When a network counts as one that did not learn: the one rule that report and status apply.
 
 Its final training loss is not finite, or its final training error lies above half of what the
 best constant answer makes. A study may state another error. For data whose classes are equally
