@@ -9,7 +9,7 @@ values differ by rounding.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.overrides import TorchFunctionMode
 
 from orchestrator.measures.derivatives import graph_nodes
+from orchestrator.measures.replaced_operations import ReplacedOperations
 
 
 def plain_weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
@@ -93,7 +93,7 @@ def differentiable_kernels(
         if device.type == "cuda" and any(isinstance(m, nn.RNNBase) for m in model.modules()):
             stack.enter_context(_without_cudnn())
         if plain:
-            stack.enter_context(_PlainOperations())
+            stack.enter_context(ReplacedOperations(_PLAIN))
         yield
 
 
@@ -110,16 +110,3 @@ def _without_fast_path() -> Iterator[None]:
 def _without_cudnn() -> AbstractContextManager[Any]:
     manager: AbstractContextManager[Any] = torch.backends.cudnn.flags(enabled=False)
     return manager
-
-
-class _PlainOperations(TorchFunctionMode):
-    """Calls the plain version of every operation that has one."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        return _PLAIN.get(func, func)(*args, **(kwargs or {}))

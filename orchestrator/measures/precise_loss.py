@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
+from orchestrator.measures.replaced_operations import ReplacedOperations
 from orchestrator.training.cross_entropy import cross_entropy, log_softmax
 from orchestrator.training.losses import Loss, LossFunction
 
@@ -51,21 +51,8 @@ def _is_partial(function: object, of: Callable[..., Any], options: Collection[st
 
 
 def _precisely(function: LossFunction, logits: Tensor, labels: Tensor) -> Tensor:
-    with _PreciseSoftmax():
+    with ReplacedOperations(_PRECISE):
         return function(logits, labels)
-
-
-class _PreciseSoftmax(TorchFunctionMode):
-    """Calls the precise version of every operation that has one."""
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        return _PRECISE.get(func, func)(*args, **(kwargs or {}))
 
 
 def _log_softmax(
