@@ -156,3 +156,12 @@ def small_study(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def paced(tmp_path, monkeypatch):
+    """A file: as long as it exists, the networks ``faulty:Paced`` learn slowly."""
+    path = tmp_path / "paced"
+    path.touch()
+    monkeypatch.setenv("PACED", str(path))
+    return path

@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,6 +75,21 @@ class KillsOnce(nn.Module):
             self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return self.linear(x.flatten(1))
+
+
+class Paced(nn.Module):
+    """A network that learns slowly as long as the file that ``PACED`` names exists."""
+
+    def __init__(self, input_shape, classes, width):
+        super().__init__()
+        size = int(torch.tensor(input_shape).prod())
+        self.layers = nn.Sequential(nn.Linear(size, width), nn.ReLU(), nn.Linear(width, classes))
+        self.pace = Path(os.environ.get("PACED", "/nowhere"))
+
+    def forward(self, x):
+        if self.training and self.pace.exists():
+            time.sleep(0.03)
+        return self.layers(x.flatten(1))
 
 
 class Logs(nn.Module):

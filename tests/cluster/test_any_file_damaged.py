@@ -113,6 +113,7 @@ def check(damage, file, finished, study, tmp_path):
     assert not any(look_at(folder))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_some_files(damage, finished, small_study, tmp_path):
     """One of each kind; which, differs from damage to damage."""

@@ -82,6 +82,7 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
     assert [row[:-1] for row in rows(results, AUDITED)] == [row[:-1] for row in before]
 
 
+@pytest.mark.slow
 def test_a_damaged_snapshot_fails_alone(local_ray, finished):
     results = finished(measures=["margin"])
     assert rows(results, "SELECT count(*) FROM audit") == [(0,)]

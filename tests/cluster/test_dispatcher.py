@@ -74,7 +74,12 @@ def test_a_spoilt_measurer_is_replaced_and_no_order_is_charged(local_ray, tmp_pa
     ("culprit", "status", "reason"),
     [
         ("poison", "error", "its measurer died"),
-        ("endless", "timeout", "took longer than measuring.timeout, 2 s"),
+        pytest.param(
+            "endless",
+            "timeout",
+            "took longer than measuring.timeout, 2 s",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_is_to_blame_is_found_and_the_others_are_measured(
@@ -151,6 +156,7 @@ def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
     assert not (tmp_path / "measures").exists()
 
 
+@pytest.mark.slow
 def test_measurers_that_die_as_they_start_are_replaced_until_it_is_of_no_use(local_ray, tmp_path):
     actor = ray.remote(num_cpus=0)(DiesAsItStarts)
     folder = ResultsFolder(tmp_path)

@@ -73,6 +73,7 @@ def test_a_study_is_trained_measured_and_extended_without_training_anything_agai
     ) == [(True,)]
 
 
+@pytest.mark.slow
 def test_a_killed_trial_goes_on_and_ends_as_if_nothing_had_happened(run, small_study, tmp_path):
     model = {"name": f"{FAULTY}:KillsOnce", "marker": str(tmp_path / "killed"), "calls": 25}
     changes = {"model": model, "sweep": {}, "seeds": 1, "measures": ["margin"]}
@@ -86,6 +87,7 @@ def test_a_killed_trial_goes_on_and_ends_as_if_nothing_had_happened(run, small_s
     assert killed == rows(undisturbed, query)
 
 
+@pytest.mark.slow
 def test_a_killed_measurer_is_replaced(run, small_study, tmp_path):
     measure = {f"{FAULTY}:kills_once": {"marker": str(tmp_path / "killed")}}
     summary = run(small_study(seeds=1, sweep={}, measures=["margin", measure]))

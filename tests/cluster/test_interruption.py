@@ -20,11 +20,12 @@ from .comparison import assert_equal_results
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-# Long enough to be in the middle of: some ten seconds of training.
+# Minutes of training while it is paced, seconds afterwards: tests can be in the middle of it on
+# every machine.
 LONGER = {
     "data": {"name": "mnist1d", "train_size": 1000},
-    "model": {"name": "mlp", "width": 64, "depth": 2},
-    "training": {"optimizer": {"name": "sgd", "learning_rate": 0.05}, "stop": {"epochs": 60}},
+    "model": {"name": f"{__package__}.faulty:Paced", "width": 64},
+    "training": {"optimizer": {"name": "sgd", "learning_rate": 0.05}, "stop": {"epochs": 30}},
     "sweep": {"training.batch_size": [10, 20]},
     "seeds": 2,
     "measures": ["margin", "gradient_norm"],
@@ -111,7 +112,7 @@ def signal_until_it_ends(process, number):
 
 
 def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
-    made_once, small_study, tmp_path, left_by_ray
+    made_once, small_study, tmp_path, left_by_ray, paced
 ):
     study, disturbed = small_study(**LONGER), tmp_path / "disturbed results"
 
@@ -145,6 +146,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
         done = set(
             database.execute("SELECT trial_id FROM trials WHERE status = 'completed'").fetchall()
         )
+    paced.unlink()
     output = finish(start(study, disturbed))
     assert output.rstrip().endswith("report.html")
     assert f"{4 - len(done)} trained" in output

@@ -52,7 +52,13 @@ def parts(folder, table):
 
 
 @pytest.mark.parametrize("table", ["examples", "example_subsets"])
-@pytest.mark.parametrize("how", ["one_damaged", "one_gone", "all_damaged"])
+@pytest.mark.parametrize(
+    "how",
+    [
+        "one_damaged",
+        *(pytest.param(how, marks=pytest.mark.slow) for how in ("one_gone", "all_damaged")),
+    ],
+)
 def test_examples_and_subsets_are_stored_again(table, how, again):
     def damage(folder):
         lost = parts(folder, table)
@@ -63,7 +69,7 @@ def test_examples_and_subsets_are_stored_again(table, how, again):
 
 
 @pytest.mark.parametrize("how", ["damaged", "gone"])
-@pytest.mark.parametrize("compacted", [True, False])
+@pytest.mark.parametrize("compacted", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_curves_are_measured_again(compacted, how, again):
     def damage(folder):
         if compacted:

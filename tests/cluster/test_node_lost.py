@@ -26,7 +26,7 @@ SPREAD = {**LONGER, "resources": {"measurer": {"cpus": 1, "count": 2}}}
 
 
 @pytest.fixture
-def cluster():
+def cluster(paced):
     """A head that runs nothing, and two nodes; all on this machine, as processes of their own."""
     with kept_private():
         found = Cluster(
@@ -88,7 +88,7 @@ def run(cluster):
     ],
 )
 def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(
-    cluster, run, made_once, small_study, tmp_path, object_store, store_url, on_store
+    cluster, paced, run, made_once, small_study, tmp_path, object_store, store_url, on_store
 ):
     study, disturbed = small_study(**SPREAD), tmp_path / "disturbed"
     process = run(study, store_url if on_store else disturbed)
@@ -104,6 +104,7 @@ def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(
         assert time.monotonic() < deadline, there
         time.sleep(0.05)
     cluster.remove_node(lost, allow_graceful=False)
+    paced.unlink()
     assert "4 of 4 trials completed" in finish(process)
 
     if on_store:

@@ -1,5 +1,7 @@
 """A random search from its file to its report, and more conditions of it later."""
 
+import pytest
+
 import orchestrator
 from orchestrator.study.sweep_options import RandomSearch
 
@@ -13,6 +15,7 @@ OF = {
 }
 
 
+@pytest.mark.slow
 def test_more_conditions_keep_finished_trials(small_study, tmp_path):
     results = tmp_path / "results"
 

@@ -102,6 +102,7 @@ def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
     assert_equal_results(folder, undisturbed)
 
 
+@pytest.mark.slow
 def test_results_on_a_read_only_disk_can_be_read_and_nothing_else(disk, small_study, tmp_path):
     study = small_study(**{**TWO_TRIALS, "seeds": 1, "measures": ["margin"]})
     folder = disk.path / "results"

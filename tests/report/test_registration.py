@@ -16,7 +16,10 @@ SECOND = {"name": "margin_is_cheaper", "threshold": None}
 
 @pytest.fixture
 def after(tmp_path):
-    """What is told of claims, given those of each run; the first run began before any result."""
+    """What is told of claims, given those of each run; the first run began before any result.
+
+    Also their folder.
+    """
 
     def told(*runs, recorded=True):
         results = tmp_path / "r"
@@ -33,23 +36,23 @@ def after(tmp_path):
                 study = study.model_copy(update={"claims": Study.model_validate(content).claims})
                 ResultsFolder.open(results).extend(study.model_dump_json(), provenance)
         with open_source(results) as source:
-            return stated_after_results(source), write_report(results).read_text()
+            return stated_after_results(source), results
 
     return told
 
 
 def test_claims_that_were_there_first_are_not_marked(after):
-    sentences, page = after([FIRST, SECOND], [SECOND, FIRST])
+    sentences, results = after([FIRST, SECOND], [SECOND, FIRST])
     assert sentences == ("", "")
-    assert "Stated in this form" not in page
+    assert "Stated in this form" not in write_report(results).read_text()
 
 
 def test_what_was_added_or_changed_once_there_were_results_is_marked(after):
     changed = {**FIRST, "threshold": -0.5}
-    sentences, page = after([FIRST], [FIRST], [changed, SECOND], [changed, SECOND])
+    sentences, results = after([FIRST], [FIRST], [changed, SECOND], [changed, SECOND])
     marks = [one.partition(",")[0] for one in sentences]
     assert marks == ["Stated in this form on 2026-11-03 at 11:00 UTC"] * 2
-    assert page.count("Stated in this form") == 2
+    assert write_report(results).read_text().count("Stated in this form") == 2
 
 
 def test_a_claim_that_comes_back_is_as_old_as_it_was(after):

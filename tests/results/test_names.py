@@ -109,7 +109,8 @@ def test_measures_share_a_column_only_if_they_differ_in_method(
     )
 
 
-@settings(max_examples=5)
+@pytest.mark.slow
+@settings(max_examples=20)
 @given(NAMES)
 @example(names=["γ", "σ", "λ_max", "ε_max", "margin>0", "margin<0", "Sharpness", "sharpness"])
 @example(names=["lambda", "select", "value", "preference", "column_name", "checkpoint_id"])

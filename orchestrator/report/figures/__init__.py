@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from altair.utils.schemapi import debug_mode
+
 from orchestrator.report.figures import (
     loss_slices,
     margin_distribution,
@@ -63,6 +65,7 @@ _OF_REQUESTS: tuple[tuple[str, int | None, Callable[[Source, Hue | None], Figure
 """Request, its ``dimensions`` where it has such, and what draws it."""
 
 
+@debug_mode(False)  # Each chart is validated once, when it is finished.
 def all_figures(source: Source) -> list[Figure]:
     """Every figure; those that can't be drawn say why.
 
