@@ -21,6 +21,7 @@ ALL = "SELECT * FROM connectivity ORDER BY ALL"
 THREE_SEEDS = {"seeds": 3, "measures": ["norms"], "sweep": {"training.batch_size": [100]}}
 
 
+@pytest.mark.slow
 def test_successive_seeds_are_compared_once(finished, monkeypatch):
     results = finished(**THREE_SEEDS)
     with workers_in_process():

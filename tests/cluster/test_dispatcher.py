@@ -38,6 +38,7 @@ def dispatch(folder, orders, new_measurer, timeout=60.0):
     return dispatcher
 
 
+@pytest.mark.slow
 def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path, monkeypatch):
     # Ray may name any of the results that are there, whatever the order they were asked in.
     real_wait = ray.wait

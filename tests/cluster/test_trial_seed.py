@@ -48,6 +48,7 @@ def numbers(rows: list[dict[str, Any]]) -> dict[str, float]:
     return {row["measure"]: row["value"] for row in rows}
 
 
+@pytest.mark.slow
 def test_measurers_give_each_trial_numbers_of_its_own(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ def faults_and_threads(prepare: str) -> tuple[int, int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have another malloc")
+@pytest.mark.slow
 def test_freed_memory_is_kept() -> None:
     paged_anew, _ = faults_and_threads("")
     kept, threads = faults_and_threads("prepare_process(1)")

@@ -13,7 +13,8 @@ from tests.measures.test_audit import STUDY
 from tests.pretend_device import ELSEWHERE, PretendDevice
 
 
-@pytest.mark.parametrize("name", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
 def test_another_device_measures_the_same(name: str) -> None:
     subject = case(name)
     given = {"initial_state": subject.model(1).state_dict(), "update_rule": UpdateRule(0.1)}

@@ -273,6 +273,7 @@ def test_a_hundred_thousand_rows_stay_small(tmp_path):
     assert "Drawn are 1,000 of 20,000 snapshots" in page
 
 
+@pytest.mark.slow
 def test_curves_are_drawn_on_the_page_without_loading_anything(tmp_path):
     path = simulate(
         tmp_path / "r",

@@ -39,7 +39,7 @@ def without(folder: Path, columns: Iterable[tuple[str, str]], tables: Iterable[s
 
 
 def tier(number: int) -> list[pytest.MarkDecorator]:
-    """Every sixteenth by default, every fourth in CI, all in *full*."""
+    """Every 32nd by default, every fourth in CI, all in *full*."""
     if number % 32 == 0:
         return []
     return [pytest.mark.slow if number % 4 == 0 else pytest.mark.full]
