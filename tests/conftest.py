@@ -13,6 +13,8 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 # Before torch is imported: tests run side by side, and each operation is small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Ray's workers give way to whatever else runs here: beside busy loops, a test would never end.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import numpy as np
 import pytest

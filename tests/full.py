@@ -25,6 +25,7 @@ BUSY_LOOPS = 8
 # By name: variables, pytest's arguments, and loops that keep the cores busy meanwhile.
 PARTS = {
     "full": ({}, ["-m", "full"], 0),
+    "networks": ({}, ["-m", "full", "tests/measures/test_grammar.py"], 0),
     "verdicts": ({}, ["-m", "full", "tests/statistics/claims"], 0),
     "hostile": ({"HYPOTHESIS_PROFILE": "thorough"}, HOSTILE, 0),
     # The default suite must pass on every processor, idle or busy.
