@@ -65,7 +65,6 @@ _OF_REQUESTS: tuple[tuple[str, int | None, Callable[[Source, Hue | None], Figure
 """Request, its ``dimensions`` where it has such, and what draws it."""
 
 
-@debug_mode(False)  # Each chart is validated once, when it is finished.
 def all_figures(source: Source) -> list[Figure]:
     """Every figure; those that can't be drawn say why.
 
@@ -74,20 +73,21 @@ def all_figures(source: Source) -> list[Figure]:
     hue = choose_hue(source)
     trained = trained_networks(source)
     asked = [(options["name"], options.get("dimensions")) for options in source.study["measures"]]
-    return [
-        threshold_figure(source),
-        flatness_margin_figure(source, hue),
-        interventions_figure(source),
-        gaps_figure(source, hue),
-        predictors_figure(trained),
-        granulated_figure(trained),
-        environments_figure(source, trained),
-        designs_figure(source),
-        training_figure(source, hue),
-        cost_figure(source),
-        coverage_figure(source, hue),
-        *(
-            replace(draw(source, hue), asked=(request, dimensions) in asked)
-            for request, dimensions, draw in _OF_REQUESTS
-        ),
-    ]
+    with debug_mode(False):  # Each chart is validated once, when it is finished.
+        return [
+            threshold_figure(source),
+            flatness_margin_figure(source, hue),
+            interventions_figure(source),
+            gaps_figure(source, hue),
+            predictors_figure(trained),
+            granulated_figure(trained),
+            environments_figure(source, trained),
+            designs_figure(source),
+            training_figure(source, hue),
+            cost_figure(source),
+            coverage_figure(source, hue),
+            *(
+                replace(draw(source, hue), asked=(request, dimensions) in asked)
+                for request, dimensions, draw in _OF_REQUESTS
+            ),
+        ]
