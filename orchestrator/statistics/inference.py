@@ -21,7 +21,7 @@ from orchestrator.statistics.bootstrap import (
     why_no_interval,
 )
 from orchestrator.statistics.design import Design, Reach, Scope
-from orchestrator.statistics.estimate import Estimate, IntArray
+from orchestrator.statistics.estimate import Estimate, FloatArray, IntArray
 from orchestrator.statistics.jackknife import (
     Spread,
     Statistic,
@@ -30,6 +30,21 @@ from orchestrator.statistics.jackknife import (
 )
 
 CORRELATIONS = fisher(1e-9)
+"""Of Pearson's r and Spearman's ρ."""
+
+
+def _arcsine(values: FloatArray) -> FloatArray:
+    return np.arcsin(np.clip(values, -1.0, 1.0))
+
+
+def _sine(values: FloatArray) -> FloatArray:
+    return np.sin(np.clip(values, -np.pi / 2, np.pi / 2))
+
+
+PAIRS = Scale(_arcsine, _sine)
+"""Of Kendall's τ. On its own scale one of its verdicts in fifteen would be wrong near −0.8, on
+Fisher's there is no interval once τ is ±1 without some condition; both simulated.
+"""
 MOST_TRIALS_BESIDE = 500
 """With more trials the interval for this grid alone, which only stands beside, is not made."""
 

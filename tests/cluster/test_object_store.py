@@ -70,9 +70,11 @@ def test_killed_trials_and_measurers_change_no_table(
 
 
 def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
-    local_ray, small_study, tmp_path, monkeypatch
+    local_ray, small_study, tmp_path, monkeypatch, paced
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    # These workers were started before the variable of ``paced`` was set.
+    study = small_study(**{**LONGER, "model": {**LONGER["model"], "pace": str(paced)}})
     store = ObjectStore()
     url = store.new()
 
@@ -83,7 +85,7 @@ def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
 
     threading.Thread(target=lose, daemon=True).start()
     with pytest.raises(StorageError, match="the object store: it cannot be reached"):
-        orchestrator.run(small_study(**LONGER), url, quiet=True)
+        orchestrator.run(study, url, quiet=True)
     assert store.process.poll() is not None
 
 

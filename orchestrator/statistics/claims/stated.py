@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from orchestrator.statistics.bootstrap import LEVEL, LINEAR, Groups
+from orchestrator.statistics.bootstrap import LEVEL, Groups
 from orchestrator.statistics.claim import counted, number
 from orchestrator.statistics.confounders import residuals
 from orchestrator.statistics.design import Design
@@ -19,7 +19,7 @@ from orchestrator.statistics.estimate import (
     IntArray,
     all_finite,
 )
-from orchestrator.statistics.inference import CORRELATIONS, Inference, infer
+from orchestrator.statistics.inference import CORRELATIONS, PAIRS, Inference, infer
 from orchestrator.statistics.median import median_of_conditions
 from orchestrator.statistics.over_conditions import correlation, mean_over, rank_correlation, tau
 
@@ -100,7 +100,7 @@ def infer_statistic(
         of_weights,
         groups,
         design,
-        LINEAR if statistic == "kendall" else CORRELATIONS,
+        PAIRS if statistic == "kendall" else CORRELATIONS,
         rows=n,
         excluded=excluded,
         limits=(-1.0, 1.0),
