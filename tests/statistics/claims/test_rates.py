@@ -9,10 +9,12 @@ import pytest
 
 from tests.binomial import assert_at_least, assert_at_most
 from tests.statistics.claims.rates import rates
+from tests.statistics.claims.stated_worlds import STATED
 from tests.statistics.claims.worlds import WORLDS
 
 WRONG = 0.05
-SLICED = [world for world in WORLDS if world.sliced]
+ALL = [*WORLDS, *STATED]
+SLICED = [world for world in ALL if world.sliced]
 
 
 def judge(world, simulations):
@@ -32,6 +34,6 @@ def test_verdicts_are_seldom_wrong_and_find_what_is_true(world):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("world", WORLDS, ids=lambda world: f"{world.claim}-{world.name}")
+@pytest.mark.parametrize("world", ALL, ids=lambda world: f"{world.claim}-{world.name}")
 def test_in_a_thousand_studies(world):
     judge(world, 1000)
