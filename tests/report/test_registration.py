@@ -16,9 +16,9 @@ SECOND = {"name": "margin_is_cheaper", "threshold": None}
 
 @pytest.fixture
 def after(tmp_path):
-    """What is told of claims, given those of each run; the first run began before any result.
+    """Run a study several times and return each claim's mark and the results folder.
 
-    Also their folder.
+    The first run starts before there are any results.
     """
 
     def told(*runs, recorded=True):

@@ -109,8 +109,7 @@ def test_measures_share_a_column_only_if_they_differ_in_method(
     )
 
 
-@pytest.mark.slow
-@settings(max_examples=20)
+@settings(max_examples=5)
 @given(NAMES)
 @example(names=["γ", "σ", "λ_max", "ε_max", "margin>0", "margin<0", "Sharpness", "sharpness"])
 @example(names=["lambda", "select", "value", "preference", "column_name", "checkpoint_id"])
@@ -180,6 +179,7 @@ def folder_of(place: Path, study: Study) -> ResultsFolder:
     return folder
 
 
+@pytest.mark.slow
 @settings(max_examples=5)
 @given(ARGUMENTS)
 @example(arguments=["n", "mean", "quantity", "low", "trials", "k", "K", "Seed"])

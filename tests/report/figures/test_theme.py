@@ -1,6 +1,8 @@
 import math
 
 import altair as alt
+import pytest
+from altair.utils.schemapi import SchemaValidationError, debug_mode
 
 from orchestrator.report.figures.theme import (
     OKABE_ITO,
@@ -43,3 +45,11 @@ def test_charts_get_six_digits():
 
 def test_what_is_not_finite_is_drawn_as_nothing():
     assert rounded([{"x": math.nan, "y": math.inf, "z": -math.inf}]) == [dict.fromkeys("xyz")]
+
+
+def test_a_chart_is_validated_when_it_is_finished():
+    with debug_mode(False):  # As figures are drawn: their parts are not validated.
+        wrong = alt.X("a:Q", scale=alt.Scale(type="nonsense"))
+        part = alt.Chart(alt.Data(values=[{"a": 1}])).mark_point().encode(x=wrong)
+        with pytest.raises(SchemaValidationError, match="nonsense"):
+            themed(alt.concat(alt.layer(part)))
