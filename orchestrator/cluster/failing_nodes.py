@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 import ray
 from ray import tune
+
+from orchestrator.cluster.room import more_nodes_may_come, nodes_that_can_hold
 
 FAILING_DEATHS = 3
 """Of processes on one node, by which it counts as failing …"""
@@ -20,16 +22,19 @@ class FailingNodes:
     """Where the processes of trials died in this run.
 
     A trial is not placed again where its process died, and no trial where those of several did,
-    as long as another node can hold it. Exceptions of the user's code are not counted.
+    as long as another node can hold it. Exceptions of the user's code are not counted. Read by the
+    dispatcher's thread while the driver's own writes.
     """
 
     def __init__(self) -> None:
         self._places: dict[str, str] = {}
         self._deaths: dict[str, Counter[str]] = defaultdict(Counter)
+        self._kept_away: dict[str, tuple[Mapping[str, float], frozenset[str]]] = {}
 
     def started(self, trial_id: str, node_id: str) -> None:
         """Note where a trial's process runs."""
         self._places[trial_id] = node_id
+        self._kept_away.pop(trial_id, None)
 
     def died(self, trial_id: str) -> None:
         """Note that a trial's process died where it ran."""
@@ -41,22 +46,39 @@ class FailingNodes:
         """What to tell of each node that counts as failing, by its id."""
         return {
             node_id: f"{deaths.total()} processes of {len(deaths)} trials died there"
-            for node_id, deaths in self._deaths.items()
+            for node_id, deaths in list(self._deaths.items())
             if deaths.total() >= FAILING_DEATHS and len(deaths) >= FAILING_TRIALS
         }
 
+    def away(self, trial_id: str) -> frozenset[str]:
+        """Ids of the nodes that a trial has to keep away from as long as others can hold it."""
+        failing = self.failing
+        return frozenset(
+            node_id
+            for node_id, deaths in list(self._deaths.items())
+            if trial_id in deaths or node_id in failing
+        )
+
     def placement(self, trial_id: str, bundle: Mapping[str, float]) -> tune.PlacementGroupFactory:
         """Where a trial may run: anywhere but on the nodes that it has to keep away from."""
-        away = {
-            node_id
-            for node_id, deaths in self._deaths.items()
-            if trial_id in deaths or node_id in self.failing
-        }
-        if not away or not _others_can_hold(bundle, away):
+        away = self.away(trial_id)
+        self._kept_away.pop(trial_id, None)
+        if not away or not nodes_that_can_hold(bundle, away):
             return tune.PlacementGroupFactory([dict(bundle)])
+        self._kept_away[trial_id] = bundle, away
         return tune.PlacementGroupFactory(
             [dict(bundle)],
             bundle_label_selector=[{NODE_LABEL: f"!in({','.join(sorted(away))})"}],
+        )
+
+    def stranded(self, trial_ids: Set[str]) -> bool:
+        """Whether one of these trials waits for other nodes than there are now.
+
+        Where it may run was decided when there were others; Ray waits for them for ever.
+        """
+        waiting = [self._kept_away[id_] for id_ in self._kept_away.keys() & trial_ids]
+        return any(not nodes_that_can_hold(*place) for place in waiting) and not (
+            more_nodes_may_come()
         )
 
     def summary(self) -> list[str]:
@@ -74,12 +96,3 @@ def node_of(actor: Any) -> str:
     """Id of the node on which an actor runs or ran; empty if Ray does not know."""
     table = ray._private.state.actors(actor._actor_id.hex())
     return str(table.get("Address", {}).get("NodeID", ""))
-
-
-def _others_can_hold(bundle: Mapping[str, float], away: set[str]) -> bool:
-    return any(
-        node["Alive"]
-        and node["NodeID"] not in away
-        and all(node["Resources"].get(kind, 0.0) >= need for kind, need in bundle.items())
-        for node in ray.nodes()
-    )

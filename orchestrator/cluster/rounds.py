@@ -22,14 +22,10 @@ from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
 from orchestrator.cluster.failing_nodes import FailingNodes
 from orchestrator.cluster.measure_order import MeasureOrder
 from orchestrator.cluster.progress import show_progress, tell
+from orchestrator.cluster.room import measurers_beside
 from orchestrator.cluster.run_state import RunState, watch
 from orchestrator.cluster.run_summary import RunSummary
-from orchestrator.cluster.session import (
-    Slots,
-    distinct_needs,
-    measurers_beside_a_trial,
-    ray_session,
-)
+from orchestrator.cluster.session import Slots, bundle, distinct_needs, ray_session
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trust import check_shapes
 from orchestrator.cluster.tuning import train_trials
@@ -197,6 +193,10 @@ def train_and_measure(
         seconds=dict(backlog.seconds),
         canary=_canary(run, missing, backlog, slots),
         nodes=nodes,
+        bundles={
+            trial_id: bundle(run.study.needs_of(trial.config))
+            for trial_id, trial in missing.trials.items()
+        },
     )
     unchecked: dict[str, str] = {}
     dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots, state, unchecked)
@@ -256,8 +256,8 @@ def _dispatcher(
     state: RunState,
     unchecked: Mapping[str, str],
 ) -> Dispatcher:
-    resources, needs = run.study.resources, distinct_needs(run.study, run.trials.values())
-    measurer = resources.measurer
+    measurer = run.study.resources.measurer
+    booked = {"CPU": slots.measurer_cpus, "GPU": measurer.gpus, **measurer.custom}
     measured = backlog.measured_snapshots(run.study.requests)
     new = NewSnapshots(run.folder, run.trials.keys(), measured)
     untouched = run.trials.keys() - state.trials.keys()
@@ -284,5 +284,5 @@ def _dispatcher(
         reserved=slots.measurers,
         most=slots.most_measurers,
         timeout=run.study.measuring.timeout,
-        room=lambda: measurers_beside_a_trial(resources, needs, slots.measurer_cpus),
+        room=lambda: measurers_beside(state.places(), booked),
     )

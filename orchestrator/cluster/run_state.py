@@ -20,6 +20,7 @@ from orchestrator.errors import StorageError
 from orchestrator.study.trials import Trial
 
 BACK_PRESSURE_LOOK_SECONDS = 0.2
+STRANDED_LOOK_SECONDS = 5.0
 
 
 @dataclass
@@ -42,6 +43,7 @@ class RunState:
         canary: The trials that go ahead of the others, if any do.
         nodes: Where processes of trials died.
         bundles: What the process of each trial books, by the trial's id.
+        untried: Trials that Tune gave up because a process died before they began in it.
     """
 
     trials: dict[str, Trial]
@@ -59,7 +61,10 @@ class RunState:
     canary: Canary | None = None
     nodes: FailingNodes = field(default_factory=FailingNodes)
     bundles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    untried: set[str] = field(default_factory=set)
     started_at: float = field(default_factory=time.monotonic)
+    _looked_at: float = field(default_factory=time.monotonic)
+    _found_stranded: bool = False
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take in what a trial reported."""
@@ -79,12 +84,21 @@ class RunState:
 
     @property
     def must_stop(self) -> bool:
-        """Whether it is of no use to train on: nothing can be stored or is measured, or works."""
+        """Whether it is of no use to train on: nothing is stored, measured or placed, or works."""
         if self.storage is not None or (self.dispatcher and self.dispatcher.error is not None):
+            return True
+        if self._stranded():  # The next round places it anew.
             return True
         if self.canary and self.dispatcher and self.canary.failed is None:
             self.canary.look(self, self.dispatcher)
         return self.canary is not None and self.canary.failed is not None
+
+    def _stranded(self) -> bool:
+        """Whether a trial waits for a node that is gone; looked for every few seconds."""
+        if time.monotonic() - self._looked_at > STRANDED_LOOK_SECONDS:
+            self._looked_at = time.monotonic()
+            self._found_stranded = self.nodes.stranded(self.bundles.keys() - self.ended)
+        return self._found_stranded
 
     @property
     def others_may_start(self) -> bool:
@@ -111,6 +125,14 @@ class RunState:
             left = len(self.trials) - len(self.ended)
             self.dispatcher.allow(self.dispatcher.reserved + max(0, self.slots - left))
             self.dispatcher.wake()
+
+    def places(self) -> list[tuple[dict[str, float], frozenset[str]]]:
+        """What trials book that have not ended, and the nodes they keep away from; each once."""
+        found = {
+            (tuple(self.bundles[trial_id].items()), self.nodes.away(trial_id))
+            for trial_id in self.bundles.keys() - self.ended
+        }
+        return [(dict(bundle), away) for bundle, away in found]
 
     def wait_for_measurers(self) -> None:
         """Back-pressure: hold the trials while too many snapshots wait to be measured."""
@@ -209,9 +231,13 @@ class RunCallback(tune.Callback):  # type: ignore[misc]
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial failed for good."""
         if _current is not None:
+            trial_id = trial.config["trial_id"]
             if _process_died(trial):
-                _current.nodes.died(trial.config["trial_id"])
-            _current.end(trial.config["trial_id"])
+                _current.nodes.died(trial_id)
+                # Tune restarts only what runs, not what was waiting in a process that it shared.
+                if trial.num_failures <= trial.max_failures:
+                    _current.untried.add(trial_id)
+            _current.end(trial_id)
 
 
 class CanaryFirst(BasicVariantGenerator):  # type: ignore[misc]

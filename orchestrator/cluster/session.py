@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -282,31 +281,6 @@ def slots(
         if need > 0
     ] or [max(1, int(cores))]
     return Slots(trials, measurer.count, max(measurer.count, min(most)), measurer_cpus)
-
-
-def measurers_beside_a_trial(
-    resources: ResourcesOptions, needs: Sequence[TrialResources], measurer_cpus: float
-) -> float:
-    """How many measurers leave room for one trial of each kind, in what the cluster has now.
-
-    Fewer than were reserved once a node is lost; infinite where measurers take nothing.
-
-    Args:
-        resources: What one measurer asks for.
-        needs: What trials ask for.
-        measurer_cpus: Cores of one measurer.
-    """
-    measurer = resources.measurer
-    each = {"CPU": measurer_cpus, "GPU": measurer.gpus, **measurer.custom}
-    taken = {kind: need for kind, need in each.items() if need > 0}
-    if not taken:
-        return inf
-    available = capacity()
-    return min(
-        max(0, int((available.get(kind, 0.0) - bundle(trial).get(kind, 0.0) + 1e-9) // need))
-        for kind, need in taken.items()
-        for trial in needs
-    )
 
 
 def bundle(trial: TrialResources) -> dict[str, float]:

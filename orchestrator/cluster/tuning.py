@@ -20,7 +20,7 @@ from orchestrator.cluster.run_state import (
     StopWhenUseless,
     placement_of,
 )
-from orchestrator.cluster.session import Slots, bundle
+from orchestrator.cluster.session import Slots
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
 from orchestrator.results import ResultsFolder, StorePath, write_part
@@ -59,7 +59,6 @@ def train_trials(
         )
         for trial_id, trial in state.trials.items()
     }
-    state.bundles = {id_: bundle(order.needs) for id_, order in orders.items()}
     ahead = sorted(state.canary.awaited) if state.canary is not None else []
     # Those that go ahead first, the others in their own order.
     orders = {id_: orders[id_] for id_ in dict.fromkeys([*ahead, *orders])}
@@ -67,6 +66,8 @@ def train_trials(
     with compacting(folder):
         results = build_tuner(folder, study, orders, data, search).fit()
     errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
+    for trial_id in state.untried:  # Found missing by the next look.
+        errors.pop(trial_id, None)
     told = read_backlog(folder, study).failures if errors else {}
     for trial_id, error in errors.items():
         state.failed[trial_id] = told.get(trial_id) or _reason(error)

@@ -1,4 +1,4 @@
-"""Audits under Ray: when they happen, and that they happen once."""
+"""Audits of a study: when they happen, and that they happen once."""
 
 import pytest
 
@@ -10,25 +10,42 @@ from orchestrator.results import ResultsFolder, read_study
 from orchestrator.study.trials import expand_trials
 
 from .comparison import rows
-
-pytestmark = pytest.mark.ray
-
-FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
-
+from .in_process import run_in_process, workers_in_process
 
 AUDITED = (
     "SELECT checkpoint_id, change, measure, relative_change, written_at FROM audit ORDER BY ALL"
 )
 
 
+MEASURES = ["margin", "hessian_trace"]
+
+
+@pytest.mark.ray
 @pytest.mark.slow
-def test_a_study_that_claims_it_is_audited_as_it_runs(
-    local_ray, small_study, tmp_path, monkeypatch
+def test_workers_audit_what_is_missing_and_a_damaged_snapshot_fails_alone(
+    local_ray, finished, made_once
 ):
+    results, audited = finished(measures=MEASURES), made_once(measures=MEASURES, claims=[CLAIM])
+    assert rows(results, "SELECT count(*) FROM audit") == [(0,)]
+    ((path, broken),) = rows(
+        results,
+        "SELECT path, checkpoint_id FROM final WHERE seed = 0 ORDER BY batch_size LIMIT 1",
+    )
+    (results / path).write_bytes(b"nothing of use")
+    (failure,) = orchestrator.audit(results, quiet=True)
+    assert failure.startswith(f"{broken}: audit: ")
+    expected = rows(audited, AUDITED)
+    assert [row[:-1] for row in rows(results, AUDITED)] == [
+        row[:-1] for row in expected if row[0] != broken
+    ]
+
+
+@pytest.mark.slow
+def test_a_study_that_claims_it_is_audited_as_it_runs(small_study, tmp_path, monkeypatch):
     results = tmp_path / "results"
-    study = small_study(claims=[CLAIM], measures=["margin", "hessian_trace"])
+    study = small_study(claims=[CLAIM], measures=MEASURES)
     assert plan_study(orchestrator.load_study(study), results, probe=False).audits == 4
-    assert orchestrator.run(study, results, quiet=True).complete
+    assert run_in_process(study, results).complete
     assert rows(
         results, "SELECT count(DISTINCT checkpoint_id), count(DISTINCT trial_id) FROM audit"
     ) == [(4, 4)]
@@ -56,7 +73,8 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
         patched.setattr(auditing, "ray_session", lambda *_: pytest.fail("nothing was missing"))
         assert orchestrator.audit(results, quiet=True) == []
     assert rows(results, AUDITED) == before
-    assert orchestrator.measure(results, ["norms"], quiet=True).complete
+    with workers_in_process():
+        assert orchestrator.measure(results, ["norms"], quiet=True).complete
     assert rows(results, "SELECT count(*) FROM fragility WHERE measure = 'weight_norm'") == [(1,)]
 
     # A snapshot that was audited may be deleted …
@@ -75,22 +93,8 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(
     assert orchestrator.measure(results, quiet=True).failed_audits == [
         f"{last}: its snapshot is gone; `run` trains the network again"
     ]
-    measures = ["margin", "hessian_trace", "norms"]
-    again = orchestrator.run(small_study(claims=[CLAIM], measures=measures), results, quiet=True)
+    measures = [*MEASURES, "norms"]
+    again = run_in_process(small_study(claims=[CLAIM], measures=measures), results)
     assert again.complete
     assert again.trained == 1
     assert [row[:-1] for row in rows(results, AUDITED)] == [row[:-1] for row in before]
-
-
-@pytest.mark.slow
-def test_a_damaged_snapshot_fails_alone(local_ray, finished):
-    results = finished(measures=["margin"])
-    assert rows(results, "SELECT count(*) FROM audit") == [(0,)]
-    ((path, broken),) = rows(
-        results,
-        "SELECT path, checkpoint_id FROM final WHERE seed = 0 ORDER BY batch_size LIMIT 1",
-    )
-    (results / path).write_bytes(b"nothing of use")
-    (failure,) = orchestrator.audit(results, quiet=True)
-    assert failure.startswith(f"{broken}: audit: ")
-    assert rows(results, "SELECT count(DISTINCT checkpoint_id) FROM audit") == [(3,)]

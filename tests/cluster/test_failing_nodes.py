@@ -1,12 +1,19 @@
 """Where processes of trials died, none is placed again as long as another node can hold it."""
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 import ray
 
+from orchestrator.cluster import room
 from orchestrator.cluster.failing_nodes import FailingNodes
 
 from .comparison import rows, tables
-from .test_interruption import finish
+from .conftest import JOINS_PRIVATE
+from .test_interruption import finish, wait_until
 from .test_node_lost import cluster, run  # noqa: F401 - fixtures
 
 FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
@@ -67,6 +74,34 @@ def test_where_no_other_node_can_hold_a_trial_it_stays(nodes):
     assert kept_away(failing, "u") is None
 
 
+def test_a_trial_is_stranded_once_no_node_is_left_where_it_may_run(nodes, monkeypatch):
+    now = {"CPU": 6.0}
+    monkeypatch.setattr(ray, "cluster_resources", lambda: now)
+    monkeypatch.setattr(room, "capacity", lambda: now)
+    failing = FailingNodes()
+    die(failing, "t", "a")
+    kept_away(failing, "t")
+    kept_away(failing, "u")
+    assert not failing.stranded({"t", "u"})
+    nodes[1]["Alive"] = nodes[2]["Alive"] = False
+    assert failing.stranded({"t", "u"})
+    assert not failing.stranded({"u"})
+    monkeypatch.setattr(room, "capacity", lambda: {"CPU": 8.0})
+    assert not failing.stranded({"t"})  # Another node may come.
+    monkeypatch.setattr(room, "capacity", lambda: now)
+    assert kept_away(failing, "t") is None  # Placed anew, it waits for no other node.
+    assert not failing.stranded({"t"})
+
+
+def test_a_trial_that_began_is_not_stranded(nodes):
+    failing = FailingNodes()
+    die(failing, "t", "a")
+    kept_away(failing, "t")
+    failing.started("t", "b")
+    nodes[1]["Alive"] = nodes[2]["Alive"] = False
+    assert not failing.stranded({"t"})
+
+
 def test_what_ended_otherwise_is_not_counted(nodes):
     failing = FailingNodes()
     failing.died("never started")
@@ -100,3 +135,55 @@ def test_trials_leave_a_node_that_kills_them(cluster, run, small_study, tmp_path
     if places.count(bad) >= 3:
         assert f"(node {bad[:8]})" in told
         assert "host to look at, and avoided" in told
+
+
+HOG = """
+import sys, threading, ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as On
+
+@ray.remote(num_cpus=2)
+class Hog:
+    def ready(self):
+        pass
+
+address, node = sys.argv[1:]
+ray.init(address=address)
+hog = Hog.options(scheduling_strategy=On(node, soft=False)).remote()
+ray.get(hog.ready.remote())
+print("there", flush=True)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.full
+def test_a_trial_goes_on_where_it_died_once_no_other_node_is_left(
+    cluster, run, small_study, tmp_path  # noqa: F811
+):  # fmt: skip
+    there = cluster.nodes[1]
+    hog = subprocess.Popen(
+        [sys.executable, "-c", HOG, cluster.address, there.node_id],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **JOINS_PRIVATE},
+    )
+    try:
+        while "there" not in (said := hog.stdout.readline()):
+            assert said, "the other node was not occupied"
+        marker = tmp_path / "marker"
+        study = small_study(
+            model={"name": f"{FAULTY}:KillsOnce", "marker": str(marker), "calls": 20},
+            measures=["margin"],
+            sweep={"training.batch_size": [20]},
+            seeds=1,
+            resources={"trial": {"cpus": 1}, "measurer": {"cpus": 1, "count": 1}},
+        )
+        process = run(study, tmp_path / "results")
+        wait_until(marker.exists, process)
+        time.sleep(10)  # Now it waits for the other node, which is occupied …
+        assert process.poll() is None
+        cluster.remove_node(there, allow_graceful=False)  # … and is lost.
+        assert "1 of 1 trials completed" in finish(process)
+    finally:
+        hog.kill()
+        hog.communicate()

@@ -111,22 +111,39 @@ def signal_until_it_ends(process, number):
         time.sleep(0.1)
 
 
+# How a run is ended, and by which signal. What a single signal or a second one does to the driver
+# itself is tried in test_interrupts.
+WAYS = {
+    "a key": (signal.SIGINT, signal_group),
+    "a scheduler": (signal.SIGTERM, signal_once),
+    "a key held down": (signal.SIGINT, signal_until_it_ends),
+}
+
+
+def kill_in_the_middle(study, folder):
+    """Kill a run and nothing that it started."""
+    killed = start(study, folder)
+    wait_until(lambda: len(list(folder.glob("snapshots/*/*.json"))) >= 3, killed)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+
+
+@pytest.mark.parametrize(
+    "ways",
+    [
+        pytest.param(["a key"], id="by a key"),
+        pytest.param(list(WAYS), id="in every way", marks=pytest.mark.full),
+    ],
+)
 def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
-    made_once, small_study, tmp_path, left_by_ray, paced
+    ways, made_once, small_study, tmp_path, left_by_ray, paced
 ):
     study, disturbed = small_study(**LONGER), tmp_path / "disturbed results"
 
-    killed = start(study, disturbed)
-    wait_until(lambda: len(list(disturbed.glob("snapshots/*/*.json"))) >= 3, killed)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.communicate()
+    kill_in_the_middle(study, disturbed)
     assert len(left_by_ray()) == 1
 
-    for number, send in (
-        (signal.SIGINT, signal_group),
-        (signal.SIGTERM, signal_once),
-        (signal.SIGINT, signal_until_it_ends),
-    ):
+    for number, send in map(WAYS.get, ways):
         process = start_and_train(study, disturbed)
         send(process, number)
         output, _ = process.communicate(timeout=600)
@@ -137,10 +154,11 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
             assert not list(disturbed.rglob(".*.tmp"))
             assert not left_by_ray()
 
-    lost, terminal = start_and_train(study, disturbed, start_in_terminal)
-    os.close(terminal)
-    signal_group(lost, signal.SIGHUP)  # As its shell does.
-    assert lost.wait(timeout=600) == INTERRUPTED
+    if len(ways) > 1:
+        lost, terminal = start_and_train(study, disturbed, start_in_terminal)
+        os.close(terminal)
+        signal_group(lost, signal.SIGHUP)  # As its shell does.
+        assert lost.wait(timeout=600) == INTERRUPTED
 
     with orchestrator.connect(disturbed) as database:
         done = set(

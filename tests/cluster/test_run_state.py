@@ -7,6 +7,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Trial
 
+from orchestrator.cluster import failing_nodes, run_state
 from orchestrator.cluster.run_state import RunCallback, RunState, watch
 
 pytestmark = pytest.mark.ray
@@ -69,3 +70,42 @@ def test_a_trial_that_failed_for_good_is_ended(state, trial):
     fail(trial, RayActorError(), "on_trial_error")
     assert state.ended == {"one"}
     assert not state.running
+
+
+def test_a_process_that_died_before_a_trial_began_in_it_is_not_the_failure_of_the_trial(
+    state, trial
+):
+    trial.max_failures = 2
+    fail(trial, RayActorError(), "on_trial_error")
+    assert state.untried == {"one"}
+
+
+def test_a_process_that_died_as_often_as_may_be_is(state, trial):
+    trial.max_failures = 0
+    fail(trial, RayActorError(), "on_trial_error")
+    assert state.untried == set()
+
+
+def test_trials_are_placed_anew_once_one_waits_for_a_node_that_is_gone(state, trial, monkeypatch):
+    monkeypatch.setattr(failing_nodes, "more_nodes_may_come", lambda: False)
+    monkeypatch.setattr(run_state, "STRANDED_LOOK_SECONDS", 0.0)
+    state.nodes.started("one", "here")
+    fail(trial, RayActorError(), "on_trial_recover")
+    assert not state.must_stop
+    monkeypatch.setattr(ray, "nodes", lambda: NODES[:1])
+    assert state.must_stop
+    state.raise_what_stopped()  # Nothing: the next round goes on.
+
+
+def test_what_trials_book_and_where_they_must_not_run_is_told_once_for_all_alike(state):
+    state.bundles = {"one": {"CPU": 1.0}, "two": {"CPU": 1.0}, "three": {"CPU": 1.0}}
+    assert state.places() == [({"CPU": 1.0}, frozenset())]
+    state.nodes.started("two", "here")
+    state.nodes.died("two")
+    assert sorted(state.places(), key=lambda place: len(place[1])) == [
+        ({"CPU": 1.0}, frozenset()),
+        ({"CPU": 1.0}, frozenset({"here"})),
+    ]
+    for trial_id in state.bundles:
+        state.end(trial_id)
+    assert state.places() == []

@@ -1,19 +1,17 @@
 import pytest
 import ray
 
-from orchestrator.cluster import session
 from orchestrator.cluster.session import (
     ask_a_worker,
     capacity,
     distinct_needs,
     local_cpus,
-    measurers_beside_a_trial,
     ray_session,
     slots,
 )
 from orchestrator.errors import ResourcesError, ResultsError
 from orchestrator.results import ResultsFolder
-from orchestrator.study.resource_options import ResourcesOptions, TrialResources
+from orchestrator.study.resource_options import ResourcesOptions
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
 
@@ -138,19 +136,3 @@ def test_workers_that_cannot_reach_the_results_are_found_before_anything_is_trai
     unreachable = ResultsFolder("s3://results/x?endpoint_override=http://127.0.0.1:9")
     with pytest.raises(ResultsError, match=r"cannot reach the results: .*Failed to connect"):
         ask_a_worker(STUDY, unreachable, 1.0)
-
-
-def test_measurers_leave_room_for_the_largest_trial(monkeypatch):
-    def fitting(measurer, *trials):
-        given = resources(measurer=measurer)
-        needs = [TrialResources(**trial) for trial in trials]
-        cpus = given.measurer.cpus or 0
-        return measurers_beside_a_trial(given, needs, cpus)
-
-    monkeypatch.setattr(session, "capacity", lambda: {"CPU": 4.0, "GPU": 1.0})
-    assert fitting({"cpus": 1}, {"cpus": 1}) == 3
-    assert fitting({"cpus": 1}, {"cpus": 1}, {"cpus": 3}) == 1
-    assert fitting({"cpus": 1}, {"cpus": 4}) == 0
-    assert fitting({"cpus": 1, "gpus": 0.25}, {"cpus": 1, "gpus": 0.5}) == 2
-    assert fitting({"cpus": 0}, {"cpus": 4}) == float("inf")
-    assert fitting({"cpus": 0, "custom": {"measure": 1}}, {"cpus": 1}) == 0

@@ -1,6 +1,6 @@
 """How shapes of networks are handed to measurers to be checked, with measurers that pretend to."""
 
-from itertools import pairwise
+from itertools import count, pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -59,11 +59,13 @@ def checked(tmp_path, widths, measured=()):
 def test_all_shapes_are_checked_whatever_each_does_to_its_process(
     local_ray, tmp_path, monkeypatch, caplog
 ):
+    minutes = count()
+
     def monotonic():
-        """A minute later once the check that hangs has begun."""
+        """A minute later at each look, while the check that hangs is the last that began."""
         log = tmp_path / "log"
         hangs = log.exists() and log.read_text().splitlines()[-1].startswith(f"{HANGS} ")
-        return 61.0 if hangs else 0.0
+        return 61.0 * next(minutes) if hangs else 0.0
 
     monkeypatch.setattr(trust, "time", SimpleNamespace(monotonic=monotonic))
     widths = [HANGS, 8, DIES, 9, SPOILS, 10]

@@ -1,9 +1,14 @@
 """What Ray Tune is handed."""
 
+from types import SimpleNamespace
+
 import cloudpickle
 import pytest
+from ray.exceptions import RayActorError
 
-from orchestrator.cluster.run_state import CanaryFirst
+from orchestrator.cluster import tuning
+from orchestrator.cluster.run_state import CanaryFirst, RunState
+from orchestrator.cluster.session import Slots
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder
 from orchestrator.cluster.tuning import build_tuner
@@ -11,6 +16,7 @@ from orchestrator.results import ResultsFolder
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
 
+from .comparison import rows
 from .conftest import SMALL_STUDY
 
 pytestmark = pytest.mark.ray
@@ -35,3 +41,19 @@ def test_what_tune_unpickles_for_each_trial_does_not_grow_with_the_study(local_r
         return len(cloudpickle.dumps(tuner._local_tuner.trainable))
 
     assert pickled(200) == pickled(1)
+
+
+def test_a_trial_whose_turn_never_came_is_left_to_the_next_round(monkeypatch, tmp_path):
+    study = Study.model_validate({**SMALL_STUDY, "seeds": 2})
+    trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    untried, failed, *_ = trials
+    ended = [
+        SimpleNamespace(config={"trial_id": trial_id}, error=RayActorError())
+        for trial_id in (untried, failed)
+    ]
+    monkeypatch.setattr(tuning, "build_tuner", lambda *_: SimpleNamespace(fit=lambda: ended))
+    state = RunState(trials, total=len(trials), completed=0, limit=9, untried={untried})
+    folder = ResultsFolder.create(tmp_path, study.model_dump_json(), "", {}, "")
+    tuning.train_trials(study, folder, {}, SharedData([]), Slots(1, 1, 1, 1.0), state)
+    assert list(state.failed) == [failed]
+    assert rows(tmp_path, "SELECT trial_id, status FROM trials") == [(failed, "failed")]
