@@ -1,8 +1,7 @@
 """Settings of a process below torch: its compiler, rounding, file mode, and processes it started.
 
-Threads of BLAS are those of torch's own setting ``threads``, which also sets MKL's and OpenMP's.
-The OpenBLAS that numpy brings has threads of its own, which this package never uses and does not
-watch.
+Threads of torch's own BLAS and OpenMP are its setting ``threads``. The OpenBLAS that numpy brings,
+and that of scipy, have threads of their own.
 """
 
 from __future__ import annotations
@@ -14,6 +13,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from threadpoolctl import ThreadpoolController
 
 COMPILER = (
     *("torch._dynamo.config", "torch._inductor.config", "torch._functorch.config"),
@@ -63,6 +64,32 @@ def rounding_mode() -> int:
 def set_rounding_mode(found: int) -> None:
     """Round as :func:`rounding_mode` said."""
     _libc.fesetround(found)
+
+
+_blas: dict[str, Any] = {}
+_threads_at_first: dict[str, int] = {}
+
+
+def blas_threads() -> dict[str, int]:
+    """Libraries of BLAS whose number of threads is not the one they were first seen with.
+
+    A library that is loaded meanwhile is no change.
+    """
+    if _blas.get("modules") != len(sys.modules):  # Libraries come with modules.
+        _blas["modules"] = len(sys.modules)
+        _blas["libraries"] = ThreadpoolController().select(user_api="blas").lib_controllers
+    changed = {}
+    for library in _blas["libraries"]:
+        now = library.num_threads
+        if now != _threads_at_first.setdefault(library.filepath, now):
+            changed[library.filepath] = now
+    return changed
+
+
+def set_blas_threads(found: dict[str, int]) -> None:
+    """Reset the libraries to what :func:`blas_threads` read."""
+    for library in _blas["libraries"]:
+        library.set_num_threads(found.get(library.filepath, _threads_at_first[library.filepath]))
 
 
 def running_children() -> frozenset[int]:

@@ -28,8 +28,10 @@ from torch.utils import _device
 from orchestrator.training.native_settings import (
     COMPILER,
     HAS_ROUNDING_MODE,
+    blas_threads,
     compiler_settings,
     rounding_mode,
+    set_blas_threads,
     set_compiler_settings,
     set_rounding_mode,
     umask,
@@ -86,6 +88,7 @@ def process_settings() -> tuple[Setting, ...]:
         Setting("saved-tensor hooks", _saved_tensor_hooks, _pop_saved_tensor_hooks),
         Setting("threads", torch.get_num_threads, torch.set_num_threads),
         Setting("inter-operation threads", torch.get_num_interop_threads),
+        Setting("threads of BLAS", blas_threads, set_blas_threads),
         Setting("flush-denormal", _flushes_denormals, torch.set_flush_denormal),
         Setting("deterministic algorithms", _deterministic, _set_deterministic),
         Setting("anomaly detection", _anomaly, lambda found: torch.set_anomaly_enabled(*found)),

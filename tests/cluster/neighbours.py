@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -198,7 +198,8 @@ def rounding():
 
 
 def blas_threads():
-    threadpool_limits(1 + torch.get_num_threads() % 2)
+    for library in ThreadpoolController().select(user_api="blas").lib_controllers:
+        library.set_num_threads(1 + library.num_threads % 2)
 
 
 def child_process():

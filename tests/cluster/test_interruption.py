@@ -17,6 +17,7 @@ import pytest
 import orchestrator
 
 from .comparison import assert_equal_results
+from .leftovers import nothing_left
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -140,34 +141,37 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
 ):
     study, disturbed = small_study(**LONGER), tmp_path / "disturbed results"
 
-    kill_in_the_middle(study, disturbed)
-    assert len(left_by_ray()) == 1
+    with nothing_left():
+        kill_in_the_middle(study, disturbed)
+        assert len(left_by_ray()) == 1
 
-    for number, send in map(WAYS.get, ways):
-        process = start_and_train(study, disturbed)
-        send(process, number)
-        output, _ = process.communicate(timeout=600)
-        assert process.returncode == INTERRUPTED, output
-        assert "Traceback" not in output
-        if send is not signal_until_it_ends:
-            assert "Go on with:" in output
-            assert not list(disturbed.rglob(".*.tmp"))
-            assert not left_by_ray()
+        for number, send in map(WAYS.get, ways):
+            process = start_and_train(study, disturbed)
+            send(process, number)
+            output, _ = process.communicate(timeout=600)
+            assert process.returncode == INTERRUPTED, output
+            assert "Traceback" not in output
+            if send is not signal_until_it_ends:
+                assert "Go on with:" in output
+                assert not list(disturbed.rglob(".*.tmp"))
+                assert not left_by_ray()
 
-    if len(ways) > 1:
-        lost, terminal = start_and_train(study, disturbed, start_in_terminal)
-        os.close(terminal)
-        signal_group(lost, signal.SIGHUP)  # As its shell does.
-        assert lost.wait(timeout=600) == INTERRUPTED
+        if len(ways) > 1:
+            lost, terminal = start_and_train(study, disturbed, start_in_terminal)
+            os.close(terminal)
+            signal_group(lost, signal.SIGHUP)  # As its shell does.
+            assert lost.wait(timeout=600) == INTERRUPTED
 
-    with orchestrator.connect(disturbed) as database:
-        done = set(
-            database.execute("SELECT trial_id FROM trials WHERE status = 'completed'").fetchall()
-        )
-    paced.unlink()
-    output = finish(start(study, disturbed))
-    assert output.rstrip().endswith("report.html")
-    assert f"{4 - len(done)} trained" in output
+        with orchestrator.connect(disturbed) as database:
+            done = set(
+                database.execute(
+                    "SELECT trial_id FROM trials WHERE status = 'completed'"
+                ).fetchall()
+            )
+        paced.unlink()
+        output = finish(start(study, disturbed))
+        assert output.rstrip().endswith("report.html")
+        assert f"{4 - len(done)} trained" in output
 
     assert not left_by_ray()
     assert_equal_results(disturbed, made_once(**LONGER))

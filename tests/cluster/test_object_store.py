@@ -9,7 +9,7 @@ import pytest
 
 import orchestrator
 from orchestrator.errors import ResultsError, StorageError
-from orchestrator.results import ResultsFolder
+from orchestrator.results import ResultsFolder, store_path
 from tests.object_store import ObjectStore
 
 from .comparison import assert_equal_results
@@ -73,6 +73,7 @@ def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
     local_ray, small_study, tmp_path, monkeypatch, paced
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(store_path, "PATIENT_ATTEMPTS", 4)  # The driver gives up after seconds.
     # These workers were started before the variable of ``paced`` was set.
     study = small_study(**{**LONGER, "model": {**LONGER["model"], "pace": str(paced)}})
     store = ObjectStore()
@@ -89,6 +90,7 @@ def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
     assert store.process.poll() is not None
 
 
+@pytest.mark.full  # It waits for a minute: what waits is tried in tests/results/test_lease.py.
 def test_a_killed_run_is_gone_on_with_and_a_living_one_left_alone(
     object_store, store_url, small_study, tmp_path
 ):
