@@ -12,7 +12,7 @@ from orchestrator.report.network_checks import describe_checks
 from orchestrator.report.queries import CATALOG, HOW_MEASURED
 from orchestrator.report.source import Source, claims_of
 from orchestrator.report.statistical_methods import NOTATION, describe_statistics
-from orchestrator.report.verdict_rates import verdict_rates
+from orchestrator.report.verdict_rates import row_name, verdict_rates
 from orchestrator.results import expected_trials
 from orchestrator.statistics.claim import counted
 from orchestrator.study.design import design_axes, drawn_texts
@@ -55,7 +55,7 @@ def describe_methods(source: Source, figures: Collection[str]) -> Methods:
     )
     catalog = source.rows(CATALOG)
     heads = ("measure", "family", "definition", "unit", "better if", "cost", "citation")
-    rates = verdict_rates({claim.name for claim in claims_of(source)})
+    rates = verdict_rates({row_name(claim) for claim in claims_of(source)})
     return Methods(paragraphs, Table.of(heads, catalog.tuples()), rates)
 
 

@@ -1,4 +1,4 @@
-"""How often built-in claims hold and fail in simulated worlds whose truth is known.
+"""How often claims hold and fail in simulated worlds whose truth is known.
 
 The table is written by ``python -m tests.statistics.claims.rates`` and checked by
 ``python -m tests.full verdicts``.
@@ -11,15 +11,21 @@ from collections.abc import Collection
 from importlib import resources
 
 from orchestrator.report.figures import Table
+from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
 
 _HEADS = ("claim", "world", "claim is", "studies", "holds in %", "fails in %")
+
+
+def row_name(claim: BuiltInClaim | StatedClaim) -> str:
+    """The name of a claim in the table: its own, or for a stated claim its statistic."""
+    return f"stated: {claim.statistic}" if isinstance(claim, StatedClaim) else claim.name
 
 
 def verdict_rates(claims: Collection[str]) -> Table:
     """The rates of some claims.
 
     Args:
-        claims: Their names; those that a study states itself have none.
+        claims: Their names in the table.
     """
     text = resources.files(__package__).joinpath("verdict_rates.csv").read_text(encoding="utf-8")
     rows = [

@@ -1,4 +1,4 @@
-"""Simulate every world, and write the table of rates that reports show.
+"""Simulate every world and write the table of rates that reports and docs/verdicts.md show.
 
 python -m tests.statistics.claims.rates [STUDIES]
 """
@@ -10,8 +10,11 @@ from pathlib import Path
 import numpy as np
 
 import orchestrator
-from tests.statistics.claims.worlds import WORLDS
+from orchestrator.report.verdict_rates import verdict_rates
+from tests.statistics.claims.every_world import EVERY_WORLD
 
+PAGE = Path(__file__).parents[3] / "docs" / "verdicts.md"
+MARK = "<!-- rates: written by python -m tests.statistics.claims.rates -->"
 TABLE = Path(orchestrator.__file__).parent / "report" / "verdict_rates.csv"
 HEADS = ("claim", "world", "truth", "studies", "holds", "fails")
 TRUTHS = {True: "true", False: "false", None: "neither"}
@@ -28,12 +31,28 @@ def rates(world, studies):
 
 def rows(studies):
     """A row of the table for each world, as it is simulated."""
-    for world in WORLDS:
+    for world in EVERY_WORLD:
         yield (world.claim, world.name, TRUTHS[world.truth], studies, *rates(world, studies))
 
 
+def page_with(recorded):
+    """The page on verdicts with these rates.
+
+    Args:
+        recorded: Rows of the report's table.
+    """
+    heads = ("claim", "world", "claim is", "studies", "holds", "fails")
+    lines = [f"| {' | '.join(heads)} |", "|---|---|---|--:|--:|--:|"]
+    lines += [
+        f"| {claim} | {world} | {truth} | {studies} | {holds:.1f} % | {fails:.1f} % |"
+        for claim, world, truth, studies, holds, fails in recorded
+    ]
+    above, _, _ = PAGE.read_text(encoding="utf-8").partition(MARK)
+    return f"{above}{MARK}\n\n" + "\n".join(lines) + "\n"
+
+
 def main():
-    """Write the table."""
+    """Write the table and the page."""
     studies = int(sys.argv[1]) if len(sys.argv) > 1 else STUDIES
     found = []
     for row in rows(studies):
@@ -41,6 +60,8 @@ def main():
         found.append(row)
     with TABLE.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([HEADS, *found])
+    claims = {claim for claim, *_ in found}
+    PAGE.write_text(page_with(verdict_rates(claims).rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

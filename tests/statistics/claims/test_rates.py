@@ -8,13 +8,11 @@ simulates each world a thousand times and checks the table of the report.
 import pytest
 
 from tests.binomial import assert_at_least, assert_at_most
+from tests.statistics.claims.every_world import EVERY_WORLD
 from tests.statistics.claims.rates import rates
-from tests.statistics.claims.stated_worlds import STATED
-from tests.statistics.claims.worlds import WORLDS
 
 WRONG = 0.05
-ALL = [*WORLDS, *STATED]
-SLICED = [world for world in ALL if world.sliced]
+SLICED = [world for world in EVERY_WORLD if world.sliced]
 
 
 def judge(world, simulations):
@@ -34,6 +32,6 @@ def test_verdicts_are_seldom_wrong_and_find_what_is_true(world):
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("world", ALL, ids=lambda world: f"{world.claim}-{world.name}")
+@pytest.mark.parametrize("world", EVERY_WORLD, ids=lambda world: f"{world.claim}-{world.name}")
 def test_in_a_thousand_studies(world):
     judge(world, 1000)
