@@ -27,7 +27,7 @@ from orchestrator.cluster.run_state import RunState, watch
 from orchestrator.cluster.run_summary import RunSummary
 from orchestrator.cluster.session import Slots, bundle, distinct_needs, ray_session
 from orchestrator.cluster.shared_data import SharedData
-from orchestrator.cluster.trust import check_shapes
+from orchestrator.cluster.trust import check_shapes, lost_checks, store_unchecked
 from orchestrator.cluster.tuning import train_trials
 from orchestrator.results import (
     NewSnapshots,
@@ -39,7 +39,7 @@ from orchestrator.results import (
     set_aside_unreadable_records,
 )
 from orchestrator.study.shapes import measuring_shape
-from orchestrator.study.spec import Study
+from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.trials import Trial
 
 MOST_ROUNDS = 3
@@ -85,13 +85,20 @@ class StudyRun:
 
 @dataclass(frozen=True)
 class Missing:
-    """What one look found missing: trials to train, by id, and snapshots to measure."""
+    """What is missing from the results.
+
+    Attributes:
+        trials: Trials to train, by id.
+        orders: Snapshots to measure.
+        checks: A configuration for each shape of network whose stored checks were lost.
+    """
 
     trials: dict[str, Trial] = field(default_factory=dict)
     orders: list[MeasureOrder] = field(default_factory=list)
+    checks: list[TrialConfig] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.trials or self.orders)
+        return bool(self.trials or self.orders or self.checks)
 
 
 def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
@@ -157,7 +164,11 @@ def _missing(run: StudyRun, backlog: Backlog) -> Missing:
             if trial_id not in backlog.failures
             and (trial_id not in backlog.completed or trial_id in lost)
         }
-    return Missing(todo, run.orders(backlog, snapshots))
+    measured_trials = run.trials.keys() & set(backlog.checkpoints.values())
+    checks = lost_checks(
+        run.folder, run.study, (run.trials[trial_id].config for trial_id in measured_trials)
+    )
+    return Missing(todo, run.orders(backlog, snapshots), checks)
 
 
 def train_and_measure(
@@ -230,7 +241,9 @@ def _check(
     timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
     trained = [trial.config for trial in missing.trials.values()]
     measured = [run.trials[order.checkpoint["trial_id"]].config for order in missing.orders]
-    return check_shapes(measurers, replaced, trained, measured, timeout)
+    unchecked = check_shapes(measurers, replaced, trained, [*measured, *missing.checks], timeout)
+    store_unchecked(run.folder, run.study, missing.checks, unchecked)
+    return unchecked
 
 
 def _canary(run: StudyRun, missing: Missing, backlog: Backlog, slots: Slots) -> Canary | None:

@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from orchestrator.errors import ModelError, StorageError
 from orchestrator.measures.build import required_checks
 from orchestrator.measures.trust.checks import network_findings, refuse_spoiled
 from orchestrator.measures.trust.finding import CHECKS, SPOILS_TRAINING, Finding, Findings
-from orchestrator.results import ResultsFolder, write_part
+from orchestrator.results import ResultsFolder, connect, damaged_files, write_part
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import Study, TrialConfig
 
@@ -63,11 +63,7 @@ class ShapeChecks:
     def _findings(self, config: TrialConfig, unchecked: str | None) -> Findings:
         required = required_checks(self._study.measures)
         if unchecked is not None:
-            return {
-                check: Finding(check, "undecided", unchecked)
-                for check in CHECKS
-                if check in SPOILS_TRAINING | required
-            }
+            return _undecided(required, unchecked)
         dataset = self._data.load(config.data, self._device)
         return network_findings(config, dataset, self._study.measuring, required, self._device)
 
@@ -160,12 +156,72 @@ def _result(reference: Any) -> Checked:
     return checked
 
 
+def store_unchecked(
+    folder: ResultsFolder,
+    study: Study,
+    configs: Iterable[TrialConfig],
+    unchecked: Mapping[str, str],
+) -> None:
+    """Store why lost checks could not be repeated, for shapes that nothing else is measured of.
+
+    Args:
+        folder: The results.
+        study: The study.
+        configs: One for each shape whose checks were lost.
+        unchecked: Reasons by shape, as :func:`check_shapes` returns them.
+    """
+    required = required_checks(study.measures)
+    for config in configs:
+        if (reason := unchecked.get(measuring_shape(config))) is not None:
+            _store(folder, study, config, _undecided(required, reason), None)
+
+
+def _undecided(required: Set[str], reason: str) -> Findings:
+    return {
+        check: Finding(check, "undecided", reason)
+        for check in CHECKS
+        if check in SPOILS_TRAINING | required
+    }
+
+
+def lost_checks(
+    folder: ResultsFolder, study: Study, configs: Iterable[TrialConfig]
+) -> list[TrialConfig]:
+    """One configuration for each shape whose checks are not stored.
+
+    Results from before there were checks are left alone: a folder counts only if it has checks, or
+    if a damaged part with checks was set aside.
+
+    Args:
+        folder: The results.
+        study: The study.
+        configs: Configurations of trials that have been measured.
+    """
+    if not study.measuring.trust_checks:
+        return []
+    with connect(folder, measure_columns=False) as database:
+        rows = database.execute("SELECT DISTINCT shape FROM trust_checks").fetchall()
+    stored = {shape for (shape,) in rows}
+    if not stored and not any("-trust_checks-" in path.name for path in damaged_files(folder)):
+        return []
+    wanted = {_shape_id(study, config): config for config in configs}
+    return [config for shape, config in wanted.items() if shape not in stored]
+
+
+def _shape_id(study: Study, config: TrialConfig) -> str:
+    key = [json.loads(measuring_shape(config)), study.measuring.dtype]
+    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def _store(
-    folder: ResultsFolder, study: Study, config: TrialConfig, findings: Findings, device: str
+    folder: ResultsFolder,
+    study: Study,
+    config: TrialConfig,
+    findings: Findings,
+    device: str | None,
 ) -> None:
     """One part for a shape; the newest checks of a shape count."""
-    key = [json.loads(measuring_shape(config)), study.measuring.dtype]
-    shape = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    shape = _shape_id(study, config)
     rows = [
         {
             "shape": shape,

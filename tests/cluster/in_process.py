@@ -67,6 +67,8 @@ def _train_and_measure(run, missing, backlog, data, slots, nodes, summary):
             if not measure(order, run.folder, run.study, data, "cpu", checks).lost:
                 measured.add(order.checkpoint_id)
 
+    for config in missing.checks:
+        checks.of(config)
     measure_missing(missing.orders)
     for trial_id, trial in missing.trials.items():
         order = TrialOrder(

@@ -3,12 +3,16 @@
 import pytest
 
 import orchestrator
-from orchestrator.cluster import planning
+from orchestrator.cluster import planning, rounds
 from orchestrator.cluster.planning import plan_study
+from orchestrator.cluster.trust import lost_checks, store_unchecked
 from orchestrator.errors import ModelError
 from orchestrator.report.methods import describe_methods
 from orchestrator.report.source import open_source
+from orchestrator.results import ResultsFolder
 from orchestrator.study.plan import plan_text
+from orchestrator.study.shapes import measuring_shape
+from orchestrator.study.trials import expand_trials
 
 from .comparison import rows
 from .in_process import run_in_process
@@ -84,3 +88,56 @@ def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(small_study,
         told = dict(describe_methods(source, ()).paragraphs)["Checks"]
     assert told.startswith("Of 2 shapes of network (data, model and loss) 1 passed all of the ")
     assert f"{RANDOM['name']} on digits with cross_entropy: repeatable failed: " in told
+
+
+WIDER = {"name": "mlp", "width": 9, "depth": 1}
+
+
+def shapes(folder):
+    return rows(folder, "SELECT shape, trust_check, status FROM trust_checks ORDER BY ALL")
+
+
+@pytest.fixture
+def two_shapes(small_study, tmp_path):
+    """A study of two shapes of networks, its results and what their checks found."""
+    study, folder = small_study(**ONE, sweep={"model": [MLP, WIDER]}), tmp_path / "results"
+    run_in_process(study, folder)
+    return study, folder, shapes(folder)
+
+
+def parts(folder):
+    return [path for path in sorted(folder.glob("trust_checks/*.parquet")) if path.name[0] != "_"]
+
+
+def test_checks_that_were_lost_are_repeated(two_shapes, monkeypatch):
+    study, folder, before = two_shapes
+    one, other = parts(folder)
+    one.unlink()
+    other.write_bytes(other.read_bytes()[:-9])
+    summary = run_in_process(study, folder)
+    assert (summary.trained, summary.measured) == (0, 0)
+    assert shapes(folder) == before
+    monkeypatch.setattr(rounds, "ray_session", lambda *_: pytest.fail("nothing was missing"))
+    assert orchestrator.run(study, folder, quiet=True).complete
+
+
+def test_results_without_any_checks_are_left_alone(two_shapes, monkeypatch):
+    study, folder, _ = two_shapes
+    for part in parts(folder):
+        part.unlink()
+    monkeypatch.setattr(rounds, "ray_session", lambda *_: pytest.fail("nothing was missing"))
+    assert orchestrator.run(study, folder, quiet=True).complete
+
+
+def test_lost_checks_that_cannot_be_repeated_have_the_reason(two_shapes):
+    path, folder, before = two_shapes
+    parts(folder)[0].unlink()
+    study = orchestrator.load_study(path)
+    configs = [trial.config for trial in expand_trials(study)]
+    (lost,) = lost_checks(ResultsFolder.open(folder), study, configs)
+    reasons = {measuring_shape(lost): "the process that made the checks died"}
+    store_unchecked(ResultsFolder.open(folder), study, [lost], reasons)
+    assert lost_checks(ResultsFolder.open(folder), study, configs) == []
+    assert [row[:2] for row in shapes(folder)] == [row[:2] for row in before]
+    told = rows(folder, "SELECT DISTINCT status, reason FROM trust_checks WHERE status <> 'passed'")
+    assert told == [("undecided", "the process that made the checks died")]
