@@ -159,7 +159,7 @@ class Margin(Measure):
     be better. Cost: one forward pass, shared; the products add a few products with each weight.
     """
 
-    version = 3
+    version = 4
     entries = tuple(
         CatalogEntry(
             f"margin_{name}", "margin", symbol, unit, direction, _CITATION, "1 F", _INVARIANCES

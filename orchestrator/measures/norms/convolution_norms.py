@@ -74,7 +74,7 @@ class ConvolutionNorms(Measure):
     less complex. Cost: one singular value for each.
     """
 
-    version = 3
+    version = 4
     entries = (
         CatalogEntry(
             measure="convolution_norm",

@@ -75,7 +75,7 @@ class JiangNorms(Measure):
     shared; one forward pass for γ.
     """
 
-    version = 3
+    version = 4
     entries = tuple(
         CatalogEntry(
             measure=name,

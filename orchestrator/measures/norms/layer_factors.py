@@ -24,6 +24,7 @@ weights are layers of their own: the weight counts once for each of their calls.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -99,14 +100,40 @@ def matrix_layers(context: MeasureContext) -> list[WeightLayer]:
     for factor in layer_factors(context):
         module = context.model.get_submodule(factor.name)
         if isinstance(module, nn.Linear | _ConvNd):
-            name = f"{factor.name}.weight".removeprefix(".")  # The network may be the layer.
-            before = (context.initial_state or {}).get(name)
+            before = _initial_weight(context, factor.name)
             change = None
             if before is not None and before.shape == module.weight.shape:
                 weight = module.weight.detach().to(torch.float64)
                 change = weight - before.to(device=weight.device, dtype=torch.float64)
             found.append(WeightLayer(factor, module, change))
     return found
+
+
+def _initial_weight(context: MeasureContext, layer: str) -> Tensor | None:
+    """The weight of a layer before training; None if it is not known."""
+    initial = context.initial_state
+    if initial is None:
+        return None
+    name = f"{layer}.weight".removeprefix(".")  # The network may be the layer.
+    if name in initial:
+        return initial[name]
+    # The layer computes its weight from parameters of its own, as weight normalization does.
+    network = context.shared("initial_network", lambda: _initial_network(context))
+    weight = getattr(network.get_submodule(layer), "weight", None) if network else None
+    return weight.detach() if isinstance(weight, Tensor) else None
+
+
+def _initial_network(context: MeasureContext) -> nn.Module | None:
+    """A copy of the network in its state before training; None if that state does not fit."""
+    inputs, _ = next(context.batches("train"))
+    try:
+        network = deepcopy(context.model)
+        network.load_state_dict(dict(context.initial_state or {}))
+        with torch.no_grad():
+            network(inputs[:2].clone())  # Weights set by hooks are those of the last pass.
+    except RuntimeError:  # Other names or shapes.
+        return None
+    return network
 
 
 def spectral_product(context: MeasureContext) -> float:

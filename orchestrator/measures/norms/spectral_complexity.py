@@ -40,7 +40,7 @@ def _row_norms(layer: WeightLayer) -> float:
     if layer.change is None:
         raise MeasureError(
             "spectral complexity needs the network's weights before training",
-            "give them to MeasureContext as initial_state",
+            "pass initial_state, the state_dict before training",
         )
     positions = prod(layer.factor.output_shape[1:])
     return float(layer.change.flatten(1).norm(dim=1).sum()) * positions
@@ -55,7 +55,7 @@ class SpectralComplexity(Measure):
     complex. Cost: one singular value per layer, shared; data-free.
     """
 
-    version = 3
+    version = 4
     entries = (
         CatalogEntry(
             measure="spectral_complexity",

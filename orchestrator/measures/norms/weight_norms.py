@@ -29,7 +29,7 @@ def distance_from_initialization(context: MeasureContext) -> float:
     if initial is None:
         raise MeasureError(
             "distance_from_initialization needs the network's state before training",
-            "give it to MeasureContext as initial_state",
+            "pass initial_state, the state_dict before training",
         )
     before = []
     for name, parameter in context.parameters.items():

@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from copy import deepcopy
 from math import isnan, sqrt
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
+from orchestrator.errors import MeasureError
 from orchestrator.measures import MeasureContext, SpectralComplexity, spectral_complexity
 from orchestrator.study.measure_options.norms import SpectralComplexityOptions
 from tests.measures.cases import CROSS_ENTROPY, case, classes_of, random_dataset
 
 
-def context_of(model: nn.Module, initial: nn.Module, *shape: int) -> MeasureContext:
+def context_of(
+    model: nn.Module, initial: nn.Module | dict[str, torch.Tensor], *shape: int
+) -> MeasureContext:
     data = random_dataset(shape, 4, classes_of(model, shape))
-    return MeasureContext(model, data, CROSS_ENTROPY, initial_state=initial.state_dict())
+    state = initial.state_dict() if isinstance(initial, nn.Module) else initial
+    return MeasureContext(model, data, CROSS_ENTROPY, initial_state=state)
 
 
 def with_weights(*weights: list[list[float]]) -> nn.Sequential:
@@ -68,3 +75,41 @@ def test_without_the_weights_before_training_it_says_so() -> None:
     (row,) = measure.compute(case("mlp").context())
     assert isnan(row.value)
     assert "before training" in str(row.reason)
+
+
+@pytest.mark.parametrize(
+    "computed",
+    [
+        pytest.param(parametrizations.weight_norm, id="weight_norm"),
+        pytest.param(parametrizations.spectral_norm, id="spectral_norm"),
+        pytest.param(torch.nn.utils.spectral_norm, id="by hooks"),
+    ],
+)
+def test_layers_that_compute_their_weight_count_with_the_weight_they_had(
+    computed: Callable[[nn.Module], nn.Module],
+) -> None:
+    inputs = torch.randn(4, 5)
+
+    @torch.no_grad()
+    def plain(model: nn.Sequential) -> nn.Sequential:
+        model(inputs)
+        same = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+        for place in (0, 2):
+            same[place].weight.copy_(model[place].weight)
+            same[place].bias.copy_(model[place].bias)
+        return same
+
+    model = nn.Sequential(computed(nn.Linear(5, 8)), nn.ReLU(), nn.Linear(8, 3)).eval()
+    before, initial = plain(model), deepcopy(model.state_dict())
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    expected = spectral_complexity(context_of(plain(model), before, 5))
+    assert spectral_complexity(context_of(model, initial, 5)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_state_of_another_network_is_no_state_before_training() -> None:
+    model = nn.Sequential(parametrizations.weight_norm(nn.Linear(5, 3)))
+    other = nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 3)))
+    with pytest.raises(MeasureError, match="weights before training"):
+        spectral_complexity(context_of(model, other, 5))
