@@ -69,6 +69,9 @@ def _rates(state: RunState) -> str:
     left = state.seconds_left()
     if left:
         parts.append(f"training about {duration(left)} more")
+    elif dispatcher is not None and dispatcher.measured and dispatcher.waiting:
+        left = dispatcher.waiting * elapsed / dispatcher.measured
+        parts.append(f"measuring about {duration(left)} more")
     return " · ".join(parts)
 
 
