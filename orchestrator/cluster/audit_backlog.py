@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.cluster.backlog_reading import read_audited, read_last_checkpoints
 from orchestrator.results import ResultsFolder, committed_snapshots
+from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
@@ -51,11 +52,21 @@ def missing_audits(
     study: Study,
     trials: Iterable[Trial],
     trials_per_condition: int = TRIALS_PER_CONDITION,
+    trials_per_shape: int | None = None,
 ) -> AuditBacklog:
-    """The last snapshots that lack an audit of something the study measures."""
+    """The last snapshots that lack an audit of something the study measures.
+
+    Args:
+        folder: The results.
+        study: The study.
+        trials: Its trials.
+        trials_per_condition: How many trials of each condition to audit.
+        trials_per_shape: How many trials of each shape of network at most; None: no limit.
+    """
     audited = read_audited(folder, study)
     found = AuditBacklog([], {})
-    for trial, checkpoint, there in last_snapshots(folder, trials, trials_per_condition):
+    snapshots = last_snapshots(folder, trials, trials_per_condition, trials_per_shape)
+    for trial, checkpoint, there in snapshots:
         if study.requests.keys() <= audited.get(checkpoint["checkpoint_id"], set()):
             continue
         if there:
@@ -73,21 +84,29 @@ def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial])
         study: The study.
         trials: Its trials.
     """
-    if not study.claims_built_in(CLAIM):
+    if (claim := study.built_in_claim(CLAIM)) is None:
         return 0
-    members = Counter(trial.condition_id for trial in trials)
-    wanted = sum(min(TRIALS_PER_CONDITION, count) for count in members.values())
+    wanted = len(_choose(trials, TRIALS_PER_CONDITION, claim.networks))
     if folder is None:
         return wanted
-    begun = len(last_snapshots(folder, trials, TRIALS_PER_CONDITION))
-    missing = missing_audits(folder, study, trials)
+    begun = len(last_snapshots(folder, trials, TRIALS_PER_CONDITION, claim.networks))
+    missing = missing_audits(folder, study, trials, trials_per_shape=claim.networks)
     return wanted - begun + len(missing.orders) + len(missing.gone)
 
 
 def last_snapshots(
-    folder: ResultsFolder, trials: Iterable[Trial], trials_per_condition: int | None = None
+    folder: ResultsFolder,
+    trials: Iterable[Trial],
+    trials_per_condition: int | None = None,
+    trials_per_shape: int | None = None,
 ) -> list[tuple[Trial, dict[str, Any], bool]]:
-    """Trials with the last checkpoint of each, all or so many of each condition, by their seeds.
+    """Trials with the last checkpoint of each.
+
+    Args:
+        folder: The results.
+        trials: To choose from.
+        trials_per_condition: The most trials of each condition, those with the first seeds.
+        trials_per_shape: The most trials of each shape of network, from any conditions.
 
     Returns:
         The trial, the checkpoint's row, and whether its snapshot is there: one that was deleted
@@ -100,11 +119,31 @@ def last_snapshots(
         known = last.get(row["trial_id"])
         if known is None or known["step"] < row["step"]:
             last[row["trial_id"]] = row
-    chosen: list[tuple[Trial, dict[str, Any], bool]] = []
-    counts: dict[str, int] = {}
-    for trial_id, trial in sorted(asked.items(), key=lambda item: item[1].seed):
-        count = counts.get(trial.condition_id, 0)
-        if trial_id in last and (trials_per_condition is None or count < trials_per_condition):
-            counts[trial.condition_id] = count + 1
-            chosen.append((trial, last[trial_id], last[trial_id]["checkpoint_id"] in there))
+    begun = [trial for trial_id, trial in asked.items() if trial_id in last]
+    return [
+        (trial, row := last[trial.trial_id], row["checkpoint_id"] in there)
+        for trial in _choose(begun, trials_per_condition, trials_per_shape)
+    ]
+
+
+def _choose(
+    trials: Iterable[Trial], per_condition: int | None, per_shape: int | None
+) -> list[Trial]:
+    """So many trials at most, those with the first seeds.
+
+    Those of a shape are chosen by their ids, which are hashes: from anywhere in the grid, and the
+    same ones whatever else is in it.
+    """
+    chosen: list[Trial] = []
+    of_condition, of_shape = Counter[str](), Counter[str]()
+    for trial in sorted(trials, key=lambda one: (one.seed, one.trial_id if per_shape else "")):
+        if per_condition is not None and of_condition[trial.condition_id] >= per_condition:
+            continue
+        if per_shape is not None:
+            shape = measuring_shape(trial.config)
+            if of_shape[shape] >= per_shape:
+                continue
+            of_shape[shape] += 1
+        of_condition[trial.condition_id] += 1
+        chosen.append(trial)
     return chosen

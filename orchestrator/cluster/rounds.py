@@ -75,11 +75,11 @@ class StudyRun:
 
     def audits(self) -> AuditBacklog:
         """The audits that a claim of the study needs and that are missing."""
-        wanted = self.study.claims_built_in(CLAIM)
-        return (
-            missing_audits(self.folder, self.study, self.trials.values())
-            if wanted
-            else AuditBacklog([], {})
+        claim = self.study.built_in_claim(CLAIM)
+        if claim is None:
+            return AuditBacklog([], {})
+        return missing_audits(
+            self.folder, self.study, self.trials.values(), trials_per_shape=claim.networks
         )
 
 

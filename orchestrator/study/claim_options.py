@@ -31,6 +31,18 @@ class BuiltInClaim(Options):
     threshold: float | None = Field(
         None, description="What its interval is compared with; by default the claim's own."
     )
+    networks: int | None = Field(
+        None,
+        ge=1,
+        description="Of flatness_depends_on_parametrization: the most networks to audit of each "
+        "shape (architecture, data and loss). By default two of each condition.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.networks is not None and self.name != "flatness_depends_on_parametrization":
+            raise ValueError(f"{self.name} audits no networks, so leave out networks")
+        return self
 
 
 class StatedClaim(Options):
@@ -108,7 +120,7 @@ def _claim_tag(value: Any) -> str | None:
     name = value.get("name") if named else getattr(value, "name", None)
     if not isinstance(name, str):
         return None
-    more = set(value) - {"name", "threshold"} if named else isinstance(value, StatedClaim)
+    more = set(value) - set(BuiltInClaim.model_fields) if named else isinstance(value, StatedClaim)
     return name if name in get_args(BuiltInName) or not more else "stated"
 
 

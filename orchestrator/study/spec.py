@@ -135,9 +135,12 @@ class Study(Options):
         """What a trial of this configuration may use."""
         return self.resources.trial.of(config.model_dump(mode="json"))
 
-    def claims_built_in(self, name: str) -> bool:
-        """Whether the built-in claim ``name`` is among the claims."""
-        return any(isinstance(claim, BuiltInClaim) and claim.name == name for claim in self.claims)
+    def built_in_claim(self, name: str) -> BuiltInClaim | None:
+        """The built-in claim ``name``, if it is among the claims."""
+        for claim in self.claims:
+            if isinstance(claim, BuiltInClaim) and claim.name == name:
+                return claim
+        return None
 
     @property
     def requests(self) -> dict[str, Any]:

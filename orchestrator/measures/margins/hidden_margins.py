@@ -22,6 +22,7 @@ from orchestrator.measures.example_axis import (
     separate_rows,
 )
 from orchestrator.measures.margins.output_margins import margins
+from orchestrator.measures.rounding import FAR, UNSTEADY, nothing_but_rounding, shaken, unresolved
 from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.margins import HiddenMarginOptions
 
@@ -110,17 +111,38 @@ def _of_pass(
     lead = margins(logits.detach(), y)
     _require_rows(context, calls, len(x), [module for module, _ in _shown(context, modules)])
     outputs = [output for _, output in calls]
+    gradients = _gradients(logits, y, outputs)
+    noise = nothing_but_rounding(context, x, logits)
+    found = []
+    again: list[Tensor] = []
+    for number, (output, gradient) in enumerate(zip(outputs, gradients, strict=True)):
+        slope = _lengths(gradient, norm)
+        sizes = output.detach().flatten(1).to(torch.float64)
+        reach = torch.linalg.vector_norm(sizes, ord=2.0 if norm == "l2" else inf, dim=1).max()
+        slope[unresolved(slope, reach, logits) | noise] = 0
+        far = (lead.abs() > FAR * reach * slope) & (slope > 0) & (reach > 0)
+        if far.any():
+            if not again:
+                shaken_logits, shaken_calls = _called(context, shaken(x), modules)
+                again = _gradients(shaken_logits, y, [one for _, one in shaken_calls])
+            slope[far & (_lengths(gradient - again[number], norm) > UNSTEADY * slope)] = 0
+        found.append(torch.where(lead == 0, torch.zeros_like(lead), lead / slope))
+    return [output.detach() for output in outputs], found
+
+
+def _gradients(logits: Tensor, y: Tensor, outputs: list[Tensor]) -> list[Tensor]:
+    """Of the lead of the labels in each output."""
     with torch.enable_grad():
         own = logits.gather(1, y[:, None])[:, 0]
         other = logits.scatter(1, y[:, None], -inf).amax(dim=1)
-        gradients = torch.autograd.grad((own - other).sum(), outputs, materialize_grads=True)
-    found = []
-    for gradient in gradients:
-        slope = torch.linalg.vector_norm(
-            gradient.flatten(1).to(torch.float64), ord=2.0 if norm == "l2" else 1.0, dim=1
-        )
-        found.append(torch.where(lead == 0, torch.zeros_like(lead), lead / slope))
-    return [output.detach() for output in outputs], found
+        return list(torch.autograd.grad((own - other).sum(), outputs, materialize_grads=True))
+
+
+def _lengths(gradient: Tensor, norm: str) -> Tensor:
+    """The dual norm of each example's part, in float64."""
+    flat = gradient.flatten(1).to(torch.float64)
+    found: Tensor = torch.linalg.vector_norm(flat, ord=2.0 if norm == "l2" else 1.0, dim=1)
+    return found
 
 
 _Call = tuple[nn.Module, Tensor]
@@ -245,7 +267,7 @@ class HiddenMargin(Measure):
     forward and one backward pass for all layers together.
     """
 
-    version = 2
+    version = 3
     entries = tuple(
         CatalogEntry(
             measure=f"hidden_margin_{name}",

@@ -171,7 +171,7 @@ class DeepfoolMargin(Measure):
     iteration, mostly 2 to 10 iterations.
     """
 
-    version = 2
+    version = 3
     entries = distance_entries(
         "deepfool_margin",
         "‖r‖ of DeepFool",

@@ -57,7 +57,12 @@ def summarize_distances(
     share = distances.unbounded.to(torch.float64).mean().item()
     for name, quantile in QUANTILES.items():
         found = survival.quantile(quantile)
-        why = None if found < inf else f"a share of {share:.3g} of the examples has no bound"
+        why = None
+        if found == inf:
+            why = f"a share of {share:.3g} of the examples has no bound"
+        elif found == -inf:
+            lost = (values == -inf).to(torch.float64).mean().item()
+            why = f"a share of {lost:.3g} of the examples is misclassified wherever it is moved"
         yield value(f"{measure}_{name}", found, reason=why)
     known = correct & ~distances.unbounded
     if known.any():

@@ -83,6 +83,7 @@ class InputMargin(Measure):
         "infinite_share",
     )
 
+    version = 2
     requires = INPUT_GRADIENTS
 
     def __init__(self, options: InputMarginOptions) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.robustness.ball import Norm, dual_lengths
+from orchestrator.measures.robustness.ball import Norm, dual_lengths, lengths
+from orchestrator.measures.rounding import FAR, UNSTEADY, nothing_but_rounding, shaken, unresolved
 
 GRADIENT_NUMBERS = 2**24
 """Most numbers in the gradients of all classes that are kept together."""
@@ -18,6 +21,8 @@ class Boundaries:
     The gradients of all logits are kept if they are at most ``GRADIENT_NUMBERS`` numbers;
     otherwise one class at a time is looked at, for one more backward pass and another for each
     call of :meth:`slope`, and memory does not grow with classes × input size.
+
+    Gradients that are nothing but rounding count as zero (:mod:`orchestrator.measures.rounding`).
 
     Args:
         context: The network; in eval mode each example's logits are its own.
@@ -33,29 +38,19 @@ class Boundaries:
     """
 
     def __init__(self, context: MeasureContext, x: Tensor, labels: Tensor, norm: Norm) -> None:
-        with torch.enable_grad():
-            self._x = x.detach().requires_grad_()
-            self._outputs = context.forward(self._x)
+        self._pass = _Pass(context, x)
         self._labels = labels
-        self.logits = self._outputs.detach()
+        self.logits = self._pass.outputs.detach()
         classes = self.logits.shape[1]
         self._slopes: Tensor | None = None
         if classes * x.numel() <= GRADIENT_NUMBERS:
-            columns = [self._gradient(self._outputs[:, j]) for j in range(classes)]
-            gradients = torch.stack(columns, dim=1)
-            own = labels[:, None, None].expand(-1, 1, gradients.shape[2])
-            self._slopes = gradients - gradients.gather(1, own)
+            self._slopes = torch.stack(list(self._pass.slopes(labels)), dim=1)
             self.steepness = dual_lengths(self._slopes, norm)
         else:
-            own = self._gradient(self._of(labels))
-            self.steepness = torch.stack(
-                [
-                    dual_lengths(self._gradient(self._outputs[:, j]) - own, norm)
-                    for j in range(classes)
-                ],
-                dim=1,
-            ).scatter(1, labels[:, None], 0)
+            columns = [dual_lengths(slope, norm) for slope in self._pass.slopes(labels)]
+            self.steepness = torch.stack(columns, dim=1).scatter(1, labels[:, None], 0)
         gaps = self.logits.gather(1, labels[:, None]) - self.logits
+        self._flatten_rounding(context, x, gaps, norm)
         # 0 / 0 lies on the boundary; anything else over 0 is infinitely far from it.
         distances = torch.where(gaps == 0, torch.zeros_like(gaps), gaps / self.steepness)
         self.distances = distances.scatter(1, labels[:, None], torch.inf)
@@ -64,14 +59,51 @@ class Boundaries:
         """∇_x (z_j − z_y) for one class j of each example, flat: ``(n, input_size)``."""
         if self._slopes is not None:
             return self._slopes[torch.arange(len(classes), device=classes.device), classes]
-        return self._gradient(self._of(classes)) - self._gradient(self._of(self._labels))
+        of_classes, of_labels = (self._pass.gradient(one) for one in (classes, self._labels))
+        return of_classes - of_labels
 
-    def _of(self, classes: Tensor) -> Tensor:
-        return self._outputs.gather(1, classes[:, None])[:, 0]
+    def _flatten_rounding(
+        self, context: MeasureContext, x: Tensor, gaps: Tensor, norm: Norm
+    ) -> None:
+        """Set the steepness to zero where it is rounding."""
+        reach = lengths(x, norm).max()
+        self.steepness[unresolved(self.steepness, reach, self.logits)] = 0
+        self.steepness[nothing_but_rounding(context, x, self.logits)] = 0
+        far = (gaps.abs() > FAR * reach * self.steepness) & (reach > 0)
+        rows = (far & (self.steepness > 0)).any(dim=1).nonzero()[:, 0]
+        if not len(rows):
+            return
+        labels = self._labels[rows]
+        pairs = zip(
+            _Pass(context, x[rows]).slopes(labels),
+            _Pass(context, shaken(x[rows])).slopes(labels),
+            strict=True,
+        )
+        changes = torch.stack([dual_lengths(one - other, norm) for one, other in pairs], dim=1)
+        noise = far[rows] & (changes > UNSTEADY * self.steepness[rows])
+        self.steepness[rows] = self.steepness[rows].masked_fill(noise, 0)
 
-    def _gradient(self, output: Tensor) -> Tensor:
-        """Of one number of each example, flat: ``(n, input_size)``."""
+
+class _Pass:
+    """A forward pass, and gradients of its logits in its inputs."""
+
+    def __init__(self, context: MeasureContext, x: Tensor) -> None:
         with torch.enable_grad():
+            self._x = x.detach().requires_grad_()
+            self.outputs = context.forward(self._x)
+
+    def slopes(self, labels: Tensor) -> Iterator[Tensor]:
+        """∇_x (z_j − z_y) for each class j in turn, flat: ``(n, input_size)``."""
+        own = self.gradient(labels)
+        for j in range(self.outputs.shape[1]):
+            slope = self.gradient(torch.full_like(labels, j)) - own
+            slope[labels == j] = 0
+            yield slope
+
+    def gradient(self, classes: Tensor) -> Tensor:
+        """Of the logit of one class for each example, flat: ``(n, input_size)``."""
+        with torch.enable_grad():
+            output = self.outputs.gather(1, classes[:, None])
             (found,) = torch.autograd.grad(
                 output.sum(), self._x, retain_graph=True, materialize_grads=True
             )

@@ -15,6 +15,7 @@ from orchestrator.measures.trust.subject import Subject, inputs_pass, stream
 
 _AGREEMENT = 1e-2
 """Relative deviation between precisions of a typical example; float32 rounding gives 1e-6."""
+_ALONE = 8  # Examples that are passed alone, beside the most extreme ones.
 _MOVE = 1e-2  # Length of the displacement of the weights after which a pass is repeated.
 
 
@@ -137,15 +138,19 @@ def examples_separate(subject: Subject) -> Finding:
 def _partial_passes(inputs: Tensor, logits: Tensor) -> Iterator[Tensor]:
     """Positions of the examples of passes that differ from the whole as much as passes can.
 
-    Both ends in two sizes, neither that of the whole, for what guesses an axis by its length; the
-    smallest and the largest, by inputs and by logits, for what branches on an average of a pass.
+    Both ends in two sizes, neither that of the whole, for code that guesses an axis by its length.
+    The smallest and the largest, by inputs and by logits, and single examples, for code that
+    branches on an average of a pass.
     """
     n, third = len(logits), max(1, len(logits) // 3)
     places = torch.arange(n, device=logits.device)
     yield from (places[: n - n // 3], places[n - third :])
+    alone = places[:: max(1, n // _ALONE)][:_ALONE].tolist()
     for size in (inputs.flatten(1).double().mean(1), logits.double().amax(1)):
         order = size.argsort()
-        yield from (order[:third], order[-third:], order[:1], order[-1:])
+        yield from (order[:third], order[-third:])
+        alone += [int(order[0]), int(order[-1])]
+    yield from (places[place : place + 1] for place in dict.fromkeys(alone))
 
 
 def same(one: Tensor, other: Tensor) -> bool:

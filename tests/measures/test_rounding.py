@@ -1,0 +1,107 @@
+"""Gradients that are rounding count as zero, and small ones that are right stay."""
+
+from __future__ import annotations
+
+from math import inf
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from orchestrator.data import Dataset
+from orchestrator.measures import MeasureContext
+from orchestrator.measures.margins.hidden_margins import hidden_margins
+from orchestrator.measures.robustness.deepfool import deepfool
+from orchestrator.measures.robustness.input_margin import first_order_distances
+from orchestrator.measures.robustness.inputs import chosen_inputs
+from orchestrator.measures.rounding import nothing_but_rounding, shaken, unresolved
+from tests.measures.cases import CROSS_ENTROPY
+from tests.measures.robustness.cases import context_of, linear
+
+DTYPES = (torch.float32, torch.float64)
+
+
+class Normalized(nn.Module):
+    """Every feature is standardized over its positions and averaged: always its shift."""
+
+    def __init__(self, shift: float) -> None:
+        super().__init__()
+        self.normalize = nn.InstanceNorm1d(4, affine=True)
+        self.act, self.head = nn.Identity(), nn.Linear(4, 3, bias=False)
+        nn.init.constant_(self.normalize.bias, shift)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.head(self.act(self.normalize(x)).mean(dim=2))
+        return found
+
+
+def of_normalized(shift: float, dtype: torch.dtype) -> MeasureContext:
+    x, y = torch.randn(12, 4, 9), torch.randint(0, 3, (12,))
+    return context_of(Normalized(shift), x, y, dtype=dtype)
+
+
+def distances(context: MeasureContext) -> Tensor:
+    return first_order_distances(context, chosen_inputs(context, "train", 100), "l2")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shift", [0.0, 1.0, 1e6])
+def test_where_logits_do_not_depend_on_inputs_every_boundary_is_infinitely_far(
+    shift: float, dtype: torch.dtype
+) -> None:
+    assert distances(of_normalized(shift, dtype)).abs().eq(inf).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_so_it_is_in_hidden_space(dtype: torch.dtype) -> None:
+    """Before the normalization; behind it the logits depend on what comes."""
+    model = nn.Sequential(nn.Linear(9, 9), Normalized(1.0))
+    x, y = torch.randn(12, 4, 9), torch.randint(0, 3, (12,))
+    context = context_of(model, x, y, dtype=dtype)
+    before, behind = (hidden_margins(context, "l2", [name])[0].distances for name in ("0", "1.act"))
+    assert before.abs().eq(inf).all()
+    assert behind.isfinite().all()
+
+
+def test_deepfool_finds_no_way_there() -> None:
+    context = of_normalized(1.0, torch.float64)
+    inputs = chosen_inputs(context, "train", 100)
+    right = context.logits("train").argmax(1) == inputs.y
+    found = deepfool(context, inputs, "l2")
+    assert found.no_slope[right].all()
+    assert found.distances[right].eq(inf).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("slope", [1e-2, 1e-4, 1e-5])
+def test_distances_far_beyond_the_inputs_stay_where_they_are_right(
+    slope: float, dtype: torch.dtype
+) -> None:
+    weight = slope * torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    x, y = torch.randn(20, 2), torch.zeros(20, dtype=torch.int64)
+    context = context_of(linear(weight, torch.tensor([1.0, 0.0])), x, y, dtype=dtype)
+    expected = ((x[:, 0] - x[:, 1]) + 1 / slope) / 2**0.5
+    torch.testing.assert_close(distances(context), expected.to(dtype), rtol=1e-4, atol=0)
+
+
+def test_a_change_below_the_rounding_of_the_logits_is_unresolved() -> None:
+    logits = torch.tensor([[1.0, -2.0], [1e6, 0.0]], dtype=torch.float64)
+    steepness = torch.tensor([[1e-15, 1e-13], [1e-13, 1e-8]], dtype=torch.float64)
+    one = torch.tensor(1.0)
+    assert unresolved(steepness, one, logits).tolist() == [[True, False], [True, False]]
+    assert not unresolved(steepness, torch.tensor(0.0), logits).any()
+
+
+def test_shaken_inputs_differ_by_some_units_in_the_last_place() -> None:
+    x = torch.randn(50, dtype=torch.float64)
+    assert ((shaken(x) / x - 1).abs() / torch.finfo(x.dtype).eps - 8).abs().max() <= 1
+    assert torch.equal(shaken(x), shaken(x))
+    tokens = torch.arange(5)
+    assert shaken(tokens) is tokens
+
+
+def test_logits_of_tokens_are_never_taken_for_rounding() -> None:
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2))
+    x, y = torch.randint(0, 5, (8, 2)), torch.randint(0, 2, (8,))
+    context = MeasureContext(model, Dataset("tokens", x, y, x, y, 2, "hash"), CROSS_ENTROPY)
+    assert not nothing_but_rounding(context, x, context.logits("train")).any()
