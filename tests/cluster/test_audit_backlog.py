@@ -6,10 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from orchestrator.cluster.audit_backlog import CLAIM, audits_left, last_snapshots
 from orchestrator.cluster.backlog_reading import measure_versions, read_audited
 from orchestrator.results import ResultsFolder, read_study, table_schema, write_part
+from orchestrator.study.spec import Study
+from orchestrator.study.trials import expand_trials
 
 from ..results.conftest import at, measure_row, study_json
+from .conftest import SMALL_STUDY
 
 
 @pytest.fixture
@@ -61,3 +65,41 @@ def test_audits_of_a_release_that_kept_no_versions_count(folder):
     version = measure_versions(read_study(folder))["margin"]
     write_part(folder, "audit", [audit_row(version, at(1), checkpoint_id="b0-20")], "b0-20")
     assert read_audited(folder, read_study(folder)).keys() == {"a0-20", "b0-20"}
+
+
+def study_with(claim, **changes):
+    return Study.model_validate({**SMALL_STUDY, "claims": [claim], **changes})
+
+
+def planned(claim, **changes):
+    study = study_with(claim, **changes)
+    return audits_left(None, study, expand_trials(study))
+
+
+def test_two_networks_of_each_condition_are_audited_or_so_many_of_each_shape():
+    assert planned(CLAIM, seeds=3) == 4
+    assert planned({CLAIM: {"networks": 3}}, seeds=3) == 3
+    assert planned({CLAIM: {"networks": 9}}, seeds=3) == 4
+    models = [{"name": "mlp", "width": width, "depth": 1} for width in (8, 16)]
+    sweep = {"training.batch_size": [10, 20, 40], "model": models}
+    assert planned({CLAIM: {"networks": 2}}, seeds=1, sweep=sweep) == 4
+    assert planned("flatness_tracks_margin") == 0
+
+
+def test_those_of_a_shape_come_from_anywhere_and_stay_as_the_study_grows(finished):
+    folder = ResultsFolder.open(finished())
+    trials = expand_trials(read_study(folder))
+
+    def chosen(trials, per_shape):
+        return [trial.trial_id for trial, _, _ in last_snapshots(folder, trials, 2, per_shape)]
+
+    first = sorted(trial.trial_id for trial in trials if trial.seed == 0)
+    assert chosen(trials, 1) == first[:1]
+    assert chosen(list(reversed(trials)), 2) == first
+    assert set(chosen(trials, 3)) > set(first)
+    assert len(chosen(trials, None)) == 4
+
+
+def test_only_the_claim_that_rests_on_audits_says_how_many(small_study):
+    with pytest.raises(ValueError, match="margin_is_cheaper audits no networks"):
+        study_with({"margin_is_cheaper": {"networks": 2}})
