@@ -57,10 +57,6 @@ _FRAGILITY = """
     )::DECIMAL(9, 2)
     FROM fragility ORDER BY measure, variant, split
 """
-_BARRIERS = """
-    SELECT condition_id, trial_id, other_trial_id, split, quantity, barrier
-    FROM connectivity ORDER BY ALL
-"""
 
 
 class Format(StrEnum):
@@ -255,12 +251,12 @@ def audit(
 def connectivity(results: Results, address: Address = None, quiet: Quiet = False) -> None:
     """Barriers of loss and error on the line between networks of successive seeds."""
     import orchestrator
+    from orchestrator.results import barriers_query, write_result
     from orchestrator.results import query as run_query
-    from orchestrator.results import write_result
 
     with told_how_to_go_on():
         failures = orchestrator.connectivity(results, address=address, quiet=quiet)
-    write_result(run_query(results, _BARRIERS), "table", sys.stdout)
+    write_result(run_query(results, barriers_query(results)), "table", sys.stdout, width=_width())
     for failure in failures:
         _say(f"  failed: {failure}")
     if failures:

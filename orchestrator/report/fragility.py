@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from orchestrator.report.figures import Table
-from orchestrator.report.queries import FRAGILITY, Query
+from orchestrator.report.queries import FRAGILITY
+from orchestrator.report.section import Section
 from orchestrator.report.source import Source
 from orchestrator.statistics.claim import counted
 
@@ -22,26 +21,12 @@ _HEADS = (  # Of the columns of the view, in its order; short, for eight of them
 _LEAST = 0.001  # What is below half of this is shown as no change.
 
 
-@dataclass(frozen=True)
-class Fragility:
-    """The section on audits.
-
-    Attributes:
-        explanation: What the table shows, whole sentences.
-        table: A row for each value, a column for each change.
-        query: What it was made from.
-    """
-
-    explanation: str
-    table: Table
-    query: Query
-
-
-def describe_fragility(source: Source) -> Fragility | None:
-    """The section, or None as long as nothing was audited."""
+def describe_fragility(source: Source) -> Section:
+    """The section on audits: a row for each value, a column for each change."""
     rows = source.rows(FRAGILITY).tuples()  # measure, variant, split, snapshots, excluded, …
     if not rows:
-        return None
+        missing = "Nothing was audited yet."
+        return Section("fragility", "Fragility", "", None, FRAGILITY, missing)
     snapshots = max(row[3] for row in rows)
     excluded = sum(row[4] for row in rows)
     missing = (
@@ -63,4 +48,4 @@ def describe_fragility(source: Source) -> Fragility | None:
         for measure, variant, _, _, _, *changes in rows
     ]
     table = Table.of(("measure", *_HEADS), shown, digits=2, smallest=_LEAST / 2)
-    return Fragility(explanation, table, FRAGILITY)
+    return Section("fragility", "Fragility", explanation, table, FRAGILITY)

@@ -13,10 +13,10 @@ from orchestrator.errors import ExportError
 from orchestrator.report.drawing import embedded_json, scripts, static_svg
 from orchestrator.report.evidence import Judged
 from orchestrator.report.figures import Figure, cell
-from orchestrator.report.fragility import Fragility
 from orchestrator.report.methods import Methods
 from orchestrator.report.provenance import Provenance
 from orchestrator.report.queries import Query
+from orchestrator.report.section import Section
 from orchestrator.results import Location
 from orchestrator.results.atomic import write_atomically
 from orchestrator.statistics import Estimate
@@ -39,7 +39,7 @@ class Page:
         multiplicity: How many of their verdicts are expected to be wrong, or "".
         figures: Its figures, or why they are missing.
         methods: How it was done.
-        fragility: How much measures change under what must not matter, once audited.
+        sections: Further tables, such as that of the audit.
         limitations: What must not be concluded.
         provenance: Where it comes from.
         queries: Every query asked, each once.
@@ -55,7 +55,7 @@ class Page:
     multiplicity: str
     figures: Sequence[Figure]
     methods: Methods
-    fragility: Fragility | None
+    sections: Sequence[Section]
     limitations: Sequence[str]
     provenance: Provenance
     queries: Sequence[Query]

@@ -278,6 +278,12 @@ FRAGILITY = Query(
     "ORDER BY measure, variant, split",
 )
 
+BARRIERS = Query(
+    "barriers",
+    "barriers of loss and error between networks that differ in the seed alone",
+    "SELECT condition_id, split, quantity, barrier FROM connectivity ORDER BY ALL",
+)
+
 REPARAMETRIZED = Query(
     "reparametrized",
     "how much the trace changes when layers are rescaled, and the margin, also by permutation",

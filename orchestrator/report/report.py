@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.report.answer import answer
+from orchestrator.report.barriers import describe_barriers
 from orchestrator.report.evidence import expected_wrong, judge_claims
 from orchestrator.report.figures import all_figures
 from orchestrator.report.fragility import describe_fragility
@@ -56,7 +57,7 @@ def compose(source: Source) -> Page:
     figures = all_figures(source)
     drawn = {figure.key for figure in figures if figure.chart is not None}
     methods = describe_methods(source, drawn)
-    fragility = describe_fragility(source)
+    sections = (describe_fragility(source), describe_barriers(source))
     limitations = find_limitations(source, progress)
     provenance = collect_report_provenance(source)
     shown = [query for figure in figures for query in figure.queries]
@@ -71,7 +72,7 @@ def compose(source: Source) -> Page:
         multiplicity=expected_wrong(claims),
         figures=figures,
         methods=methods,
-        fragility=fragility,
+        sections=sections,
         limitations=limitations,
         provenance=provenance,
         queries=tuple(asked.values()),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from orchestrator.results.barriers import barriers_query as barriers_query
+
 # Claims, before there are results
 from orchestrator.results.claim_check import claim_problems as claim_problems
 from orchestrator.results.compaction import compact as compact

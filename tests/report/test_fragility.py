@@ -34,7 +34,9 @@ def audited(path, **options):
 
 
 def test_without_an_audit_there_is_no_section(source):
-    assert describe_fragility(source) is None
+    section = describe_fragility(source)
+    assert section.table is None
+    assert section.missing == "Nothing was audited yet."
 
 
 def test_the_table_has_a_row_for_each_value_and_a_column_for_each_change(tmp_path):

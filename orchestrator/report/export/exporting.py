@@ -20,7 +20,7 @@ from orchestrator.results import Location
 from orchestrator.results.atomic import write_atomically
 from orchestrator.study.problems import did_you_mean
 
-NAMES = (*FIGURE_KEYS, "claims", "fragility")
+NAMES = (*FIGURE_KEYS, "claims", "fragility", "barriers")
 """What can be exported, by the names that its files get."""
 
 QUERIES = "queries.sql"
@@ -162,11 +162,14 @@ def _parts(page: Page) -> Iterator[_Part]:
         table=_claims_table(page.claims) if page.claims else None,
         missing="" if page.claims else "The study states no claims.",
     )
-    audit, title = page.fragility, "Fragility"
-    if audit is None:
-        yield _Part("fragility", title, missing="Nothing was audited yet.")
-    else:
-        yield _Part("fragility", title, audit.explanation, table=audit.table)
+    for section in page.sections:
+        yield _Part(
+            section.key,
+            section.title,
+            section.explanation,
+            table=section.table,
+            missing=section.missing,
+        )
 
 
 def _contents(part: _Part, kinds: Sequence[str], ppi: float) -> Iterator[tuple[str, str | bytes]]:

@@ -28,7 +28,7 @@ def test_every_figure_and_table_is_written(exported):
     }
     assert {path.name for path in exported.directory.iterdir()} == set(exported.files)
     assert all((exported.directory / name).stat().st_size for name in exported.files)
-    assert exported.missing.keys() == {"fragility", *UNASKED}
+    assert exported.missing.keys() == {"fragility", "barriers", *UNASKED}
     assert exported.missing["fragility"] == "Nothing was audited yet."
 
 
@@ -137,7 +137,7 @@ def test_what_cannot_be_drawn_is_named_with_its_reason(without_trace, empty, tmp
     assert "flatness-margin is not there: No snapshot has a hessian_trace" in some.text()
     none = write_export(empty, tmp_path / "b", formats=["svg", "md"])
     assert none.files == ("claims.md", "queries.sql")
-    assert set(none.missing) == {*FIGURE_KEYS, "fragility"}
+    assert set(none.missing) == {*FIGURE_KEYS, "fragility", "barriers"}
 
 
 def test_names_from_studies_and_data_are_only_text(tmp_path):
