@@ -38,6 +38,7 @@ from orchestrator.statistics import (
 )
 from orchestrator.statistics.claim import counted
 from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
+from orchestrator.study.design import ranged_columns
 
 Options = Mapping[str, Any]
 """The threshold, where the study gives one."""
@@ -226,7 +227,7 @@ def _flatness_is_an_epiphenomenon(
 ) -> Judged:
     query = by_intervention(_there(source, MARGIN, TRACE))
     rows = source.rows(query)
-    ways, plainest = ways_of_training(rows)
+    ways, plainest = ways_of_training(rows, ranged_columns(source.study))
     claim = flatness_is_an_epiphenomenon(
         rows.floats(TRACE),
         rows.floats(MARGIN),

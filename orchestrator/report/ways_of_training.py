@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from orchestrator.report.hue import level_text
@@ -13,15 +13,23 @@ _NAMES = ("loss", "optimizer")
 _USUAL = "the usual training"
 
 
-def ways_of_training(rows: Rows) -> tuple[list[str], str]:
+def ways_of_training(rows: Rows, ranged: Collection[str] = ()) -> tuple[list[str], str]:
     """How the network of each row was trained, in words, and which way is the plainest.
 
     Only what differs between rows is named, and of that neither a zero nor what does not apply:
     ``cross_entropy, sgd, weight decay 0.001``. Plainest is cross-entropy before other losses, any
     optimizer before sharpness-aware ones, and the least label smoothing and weight decay.
+
+    Args:
+        rows: With the columns ``INTERVENED``.
+        ranged: Columns drawn at random from a range; each value would be a way of its own.
     """
     settings = list(zip(*(rows[column] for column in INTERVENED), strict=True))
-    varied = [place for place in range(len(INTERVENED)) if len({s[place] for s in settings}) > 1]
+    varied = [
+        place
+        for place, column in enumerate(INTERVENED)
+        if len({setting[place] for setting in settings}) > 1 and column not in ranged
+    ]
 
     def name(setting: Sequence[Any]) -> str:
         parts = [

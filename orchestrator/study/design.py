@@ -64,6 +64,18 @@ def design_axes(study: Mapping[str, Any]) -> tuple[DesignAxis, ...]:
     )
 
 
+def ranged_columns(study: Mapping[str, Any]) -> frozenset[str]:
+    """The columns of ``trials`` whose values are drawn from a range, and hardly ever twice.
+
+    Args:
+        study: The study as plain values.
+    """
+    of = study.get("sweep", {}).get(RANDOM, {}).get("of", {})
+    ranged = {path for key, draw in of.items() if "choice" not in draw for path in axis_paths(key)}
+    columns = path_columns(path for axis in design_axes(study) for path in axis.paths)
+    return frozenset(columns[path] for path in ranged)
+
+
 def conditions(study: Mapping[str, Any]) -> int:
     """How many conditions a study has."""
     return math.prod(axis.levels for axis in design_axes(study))

@@ -20,3 +20,5 @@ def test_ways_of_training_name_what_differs_and_the_plainest_comes_first():
     same = Rows({name: values[:1] * 2 for name, values in columns.items()})
     assert ways_of_training(same) == (["the usual training"] * 2, "the usual training")
     assert ways_of_training(Rows({name: [] for name in columns}))[0] == []
+    ways, _ = ways_of_training(Rows(columns), ranged=["label_smoothing"])
+    assert ways == ["mse", "cross_entropy", "cross_entropy"]

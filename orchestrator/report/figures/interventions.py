@@ -29,6 +29,7 @@ from orchestrator.statistics import Estimate, Interventions, compare_interventio
 from orchestrator.statistics.claim import with_interval
 from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD
 from orchestrator.statistics.estimate import positive_log10
+from orchestrator.study.design import ranged_columns
 
 _KEY = "interventions"
 _TITLE = "Flatness and margin when training is changed"
@@ -43,11 +44,11 @@ def interventions_figure(source: Source) -> Figure:
     measures = [name for name in _MEASURES if source.has(name)]
     query = by_intervention(measures)
     rows = source.rows(query)
-    ways, reference = ways_of_training(rows)
+    ways, reference = ways_of_training(rows, ranged_columns(source.study))
     if len(set(ways)) < 2 or len(measures) < 2:
         reason = (
-            "Loss, optimizer, label smoothing and weight decay are the same for all networks, or "
-            "a snapshot has no margin_mean and hessian_trace."
+            "Loss, optimizer, label smoothing and weight decay are the same for all networks or "
+            "drawn from a range, or a snapshot has no margin_mean and hessian_trace."
         )
         return Figure(_KEY, _TITLE, queries=(query,), missing=reason, asked=claimed)
     small = rows.floats("train_error") <= TRAIN_ERROR_THRESHOLD
