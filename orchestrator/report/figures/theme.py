@@ -8,7 +8,7 @@ that take their colours from viridis, less its ends, which vanish on dark or on 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import altair as alt
@@ -110,8 +110,25 @@ def hue_color(hue: Hue | None, channel: Any = alt.Color) -> Any:
         title=hue.title,
         scale=hue_scale(hue),
         sort=list(hue.levels),
-        legend=alt.Legend(symbolLimit=30),
+        legend=alt.Legend(symbolLimit=30, **_labelled(hue.levels)),
     )
+
+
+def _labelled(levels: Sequence[str]) -> dict[str, Any]:
+    """Of many numbers some, from the first to the last: their colours lie between each other."""
+    if len(levels) <= MOST_NAMED or not all(map(_is_number, levels)):
+        return {}
+    last = len(levels) - 1
+    places = (round(last * place / (MOST_NAMED - 1)) for place in range(MOST_NAMED))
+    return {"values": [levels[place] for place in places]}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def hue_shape(hue: Hue | None) -> Any:

@@ -22,6 +22,16 @@ def test_levels_keep_their_order_and_have_one_colour_each():
     assert hue_color(None) == {"value": OKABE_ITO[4]}
 
 
+def test_the_legend_of_many_numbers_names_some_of_them():
+    def named(levels):
+        return hue_color(Hue("x", "x", levels)).to_dict()["legend"].get("values")
+
+    numbers = tuple(map(str, range(24)))
+    assert named(numbers) == ["0", "4", "8", "12", "15", "19", "23"]
+    assert named(numbers[:7]) is None
+    assert named(tuple("abcdefghij")) is None
+
+
 def test_shapes_go_with_the_levels_as_colours_do():
     hue = Hue("batch_size", "batch size", ("16", "1024"))
     assert hue_shape(hue).to_dict()["scale"] == {
