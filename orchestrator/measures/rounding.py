@@ -2,15 +2,14 @@
 
 Where the logits do not depend on the inputs (a normalization whose output is averaged, a saturated
 unit), a computed gradient is seldom exactly zero. Distances that divide by it would be numbers of
-any size. Three signs give such a gradient away:
+any size. Two signs give such a gradient away:
 
-* the logits are others at inputs that differ by a few units in the last place;
 * the change of the logits that it predicts over the whole length of the input is below the
   rounding of the logits themselves;
 * it is another one at inputs that differ by a few units in the last place.
 
-The last costs another pass, so it is looked for only at distances that are many times the length
-of the input.
+The second costs another pass, so it is looked for only at distances that are many times the length
+of the input. Where the logits themselves are other ones at such inputs there is no distance at all.
 """
 
 from __future__ import annotations
@@ -53,8 +52,11 @@ def shaken(x: Tensor) -> Tensor:
     return x * (1 + _SHAKE * torch.finfo(x.dtype).eps * signs)
 
 
-def nothing_but_rounding(context: MeasureContext, x: Tensor, logits: Tensor) -> Tensor:
-    """Whether the logits of each example are rounding themselves, where they should all be zero.
+def set_by_rounding(context: MeasureContext, x: Tensor, logits: Tensor) -> Tensor:
+    """Whether the logits of each example change with the rounding of its input.
+
+    They do where they should all be zero, or where the network branches on a number that should be
+    zero, as on the sum of a layer norm's output.
 
     Args:
         context: The network.

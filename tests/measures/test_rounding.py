@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from math import inf
 
 import pytest
@@ -12,9 +13,10 @@ from orchestrator.data import Dataset
 from orchestrator.measures import MeasureContext
 from orchestrator.measures.margins.hidden_margins import hidden_margins
 from orchestrator.measures.robustness.deepfool import deepfool
-from orchestrator.measures.robustness.input_margin import first_order_distances
+from orchestrator.measures.robustness.input_margin import InputMargin, first_order_distances
 from orchestrator.measures.robustness.inputs import chosen_inputs
-from orchestrator.measures.rounding import nothing_but_rounding, shaken, unresolved
+from orchestrator.measures.rounding import set_by_rounding, shaken, unresolved
+from orchestrator.study.measure_options.robustness import InputMarginOptions
 from tests.measures.cases import CROSS_ENTROPY
 from tests.measures.robustness.cases import context_of, linear
 
@@ -45,11 +47,40 @@ def distances(context: MeasureContext) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shift", [0.0, 1.0, 1e6])
+@pytest.mark.parametrize("shift", [1.0, 1e6])
 def test_where_logits_do_not_depend_on_inputs_every_boundary_is_infinitely_far(
     shift: float, dtype: torch.dtype
 ) -> None:
     assert distances(of_normalized(shift, dtype)).abs().eq(inf).all()
+
+
+class Branching(nn.Module):
+    """Branches on a sum that is always zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalize, self.head = nn.LayerNorm(4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.normalize(x)
+        found: Tensor = self.head(torch.where(h.sum(1, keepdim=True) > 0, h.tanh(), -h))
+        return found
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("model", [Normalized(0.0), Branching()], ids=["zero", "branching"])
+def test_where_rounding_sets_the_logits_there_is_no_distance_and_a_reason(
+    model: nn.Module, dtype: torch.dtype
+) -> None:
+    shape = (12, 4, 9) if isinstance(model, Normalized) else (12, 4)
+    context = context_of(model, torch.randn(*shape), torch.randint(0, 3, (12,)), dtype=dtype)
+    assert distances(context).isnan().any()
+    options = InputMarginOptions(name="input_margin")
+    for value in InputMargin(options).compute(context):
+        assert math.isnan(value.value)
+        assert "distances are not a number" in str(value.reason)
+    (hidden,) = hidden_margins(context, "l2", ["normalize"])
+    assert hidden.distances.isnan().any()
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -104,4 +135,4 @@ def test_logits_of_tokens_are_never_taken_for_rounding() -> None:
     model = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(6, 2))
     x, y = torch.randint(0, 5, (8, 2)), torch.randint(0, 2, (8,))
     context = MeasureContext(model, Dataset("tokens", x, y, x, y, 2, "hash"), CROSS_ENTROPY)
-    assert not nothing_but_rounding(context, x, context.logits("train")).any()
+    assert not set_by_rounding(context, x, context.logits("train")).any()

@@ -22,7 +22,7 @@ from orchestrator.measures.example_axis import (
     separate_rows,
 )
 from orchestrator.measures.margins.output_margins import margins
-from orchestrator.measures.rounding import FAR, UNSTEADY, nothing_but_rounding, shaken, unresolved
+from orchestrator.measures.rounding import FAR, UNSTEADY, set_by_rounding, shaken, unresolved
 from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.margins import HiddenMarginOptions
 
@@ -112,21 +112,22 @@ def _of_pass(
     _require_rows(context, calls, len(x), [module for module, _ in _shown(context, modules)])
     outputs = [output for _, output in calls]
     gradients = _gradients(logits, y, outputs)
-    noise = nothing_but_rounding(context, x, logits)
+    unknown = set_by_rounding(context, x, logits)
     found = []
     again: list[Tensor] = []
     for number, (output, gradient) in enumerate(zip(outputs, gradients, strict=True)):
         slope = _lengths(gradient, norm)
         sizes = output.detach().flatten(1).to(torch.float64)
         reach = torch.linalg.vector_norm(sizes, ord=2.0 if norm == "l2" else inf, dim=1).max()
-        slope[unresolved(slope, reach, logits) | noise] = 0
+        slope[unresolved(slope, reach, logits)] = 0
         far = (lead.abs() > FAR * reach * slope) & (slope > 0) & (reach > 0)
         if far.any():
             if not again:
                 shaken_logits, shaken_calls = _called(context, shaken(x), modules)
                 again = _gradients(shaken_logits, y, [one for _, one in shaken_calls])
             slope[far & (_lengths(gradient - again[number], norm) > UNSTEADY * slope)] = 0
-        found.append(torch.where(lead == 0, torch.zeros_like(lead), lead / slope))
+        distances = torch.where(lead == 0, torch.zeros_like(lead), lead / slope)
+        found.append(distances.masked_fill(unknown, nan))
     return [output.detach() for output in outputs], found
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.robustness.ball import Norm, dual_lengths, lengths
-from orchestrator.measures.rounding import FAR, UNSTEADY, nothing_but_rounding, shaken, unresolved
+from orchestrator.measures.rounding import FAR, UNSTEADY, set_by_rounding, shaken, unresolved
 
 GRADIENT_NUMBERS = 2**24
 """Most numbers in the gradients of all classes that are kept together."""
@@ -33,7 +33,8 @@ class Boundaries:
     Attributes:
         logits: Shape ``(n, classes)``, detached.
         distances: (z_y − z_j) / ‖∇_x (z_y − z_j)‖_*, shape ``(n, classes)``; infinity for j = y
-            and where the gradient is zero but the logits differ, 0 where they are equal.
+            and where the gradient is zero but the logits differ, 0 where they are equal. NaN where
+            rounding sets the logits.
         steepness: ‖∇_x (z_j − z_y)‖_*, shape ``(n, classes)``.
     """
 
@@ -53,6 +54,7 @@ class Boundaries:
         self._flatten_rounding(context, x, gaps, norm)
         # 0 / 0 lies on the boundary; anything else over 0 is infinitely far from it.
         distances = torch.where(gaps == 0, torch.zeros_like(gaps), gaps / self.steepness)
+        distances[set_by_rounding(context, x, self.logits)] = torch.nan
         self.distances = distances.scatter(1, labels[:, None], torch.inf)
 
     def slope(self, classes: Tensor) -> Tensor:
@@ -68,7 +70,6 @@ class Boundaries:
         """Set the steepness to zero where it is rounding."""
         reach = lengths(x, norm).max()
         self.steepness[unresolved(self.steepness, reach, self.logits)] = 0
-        self.steepness[nothing_but_rounding(context, x, self.logits)] = 0
         far = (gaps.abs() > FAR * reach * self.steepness) & (reach > 0)
         rows = (far & (self.steepness > 0)).any(dim=1).nonzero()[:, 0]
         if not len(rows):
