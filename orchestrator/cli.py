@@ -101,10 +101,12 @@ def validate(study: StudyFile, set_: Overrides = None) -> None:
         print(f"warning: {printable(str(warning))}", file=sys.stderr)
     trials = expand_trials(checked)
     conditions = len({trial.condition_id for trial in trials})
-    fine = (
-        f"{study}: fine. {len(trials)} trials ({conditions} conditions × "
-        f"{len(checked.seed_list)} seeds), {len(checked.measures)} measures per snapshot."
-    )
+    nouns = ("trial", "condition", "seed", "measure")
+    numbers = (len(trials), conditions, len(checked.seed_list), len(checked.measures))
+    counts = [
+        f"{count} {noun}{'s' * (count != 1)}" for count, noun in zip(numbers, nouns, strict=True)
+    ]
+    fine = "{}: fine. {} ({} × {}), {} per snapshot.".format(study, *counts)
     _say("\n".join([fine, *describe_design(checked.model_dump(mode="json"))]))
 
 

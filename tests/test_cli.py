@@ -82,8 +82,8 @@ def test_help_names_every_command():
 
 
 def test_validate_counts_what_the_study_asks_for():
-    assert "12 trials (4 conditions × 3 seeds)" in fine("validate", QUICKSTART)
-    assert "8 trials" in fine("validate", QUICKSTART, "--set", "seeds=2")
+    assert "20 trials (20 conditions × 1 seed), 8 measures" in fine("validate", QUICKSTART)
+    assert "40 trials (20 conditions × 2 seeds)" in fine("validate", QUICKSTART, "--set", "seeds=2")
 
 
 def test_every_mistake_has_its_place(tmp_path):
@@ -101,10 +101,10 @@ def test_every_mistake_has_its_place(tmp_path):
 def test_plan_as_json_and_resolved(tmp_path):
     at = ("--results", tmp_path / "results")
     planned = json.loads(fine("plan", QUICKSTART, "--no-probe", "--json", *at))
-    assert (planned["trials"], planned["new"]) == (12, 12)
+    assert (planned["trials"], planned["new"]) == (20, 20)
     again = tmp_path / "again.yaml"
     again.write_text(fine("plan", QUICKSTART, "--resolved"))
-    assert "12 trials" in fine("validate", again)
+    assert "20 trials" in fine("validate", again)
     assert not (tmp_path / "results").exists()
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -40,6 +41,10 @@ from orchestrator.training import Finished, build_loss, train, update_rule_at
 from orchestrator.training.process_guard import left_as_found
 
 PROBE_SECONDS = 30.0
+MOST_BUILT, MOST_TRAINED, MOST_MEASURED = 1000, 100, 50
+"""Networks to build for their size, and shapes to probe: a random search may draw thousands."""
+
+Number = TypeVar("Number", int, float)
 
 
 def plan_study(
@@ -83,58 +88,19 @@ def plan_study(
             wanted <= backlog.measured.get(row["checkpoint_id"], set())
             for row in committed_snapshots(folder, ids)
         )
-    conditions = {trial.condition_id: trial for trial in trials}
-    datasets: dict[str, Dataset] = {}
+    costs = _Costs(study, {trial.condition_id: trial for trial in trials})
+    snapshot_bytes = costs.each(_network_key, MOST_BUILT, costs.snapshot_bytes)
     update_seconds: dict[str, float] = {}
     measure_seconds: dict[str, float] = {}
-    n_train: dict[str, int] = {}
-    snapshot_bytes: dict[str, int] = {}
-    costs: dict[tuple[str, str], float] = {}
-    checked: dict[str, Findings] = {}
-    checking = probe and study.measuring.trust_checks
-    required = required_checks(study.measures) if checking else frozenset()
-    trains_on = {
-        condition: _device(study.needs_of(trial.config).gpus)
-        for condition, trial in conditions.items()
-    }
-    measures_on = _device(study.resources.measurer.gpus)
-    sizes: dict[tuple[str, str], int] = {}
-    imported: set[tuple[str, str]] = set()
-    for condition, trial in conditions.items():
-        network = _data_key(trial.config), trial.config.model.model_dump_json()
-        own = own_parts_of(trial.config)
-        if not own <= imported:
-            import_trial_parts(trial.config)
-            imported |= own
-        if network not in sizes:
-            with left_as_found(functions=False):
-                sizes[network] = _snapshot_bytes(trial, _dataset(trial.config, datasets))
-        dataset = datasets[network[0]]
-        n_train[condition] = len(dataset.train_y)
-        snapshot_bytes[condition] = sizes[network]
-        if probe:
-            training = training_shape(trial.config), trains_on[condition]
-            measuring = measuring_shape(trial.config), measures_on
-            shape = measuring[0]
-            if study.measuring.trust_checks and shape not in checked:
-                with left_as_found(functions=False):
-                    checked[shape] = network_findings(
-                        trial.config, dataset, study.measuring, required, measures_on
-                    )
-                refuse_spoiled(trial.config, checked[shape])
-            if training not in costs:
-                budget = PROBE_SECONDS / (2 * len(conditions))
-                with _one_thread():
-                    costs[training] = _update_seconds(trial, dataset, budget, training[1])
-            if measuring not in costs:
-                with _one_thread():
-                    costs[measuring] = _measure_seconds(
-                        study, trial, dataset, measures_on, checked.get(shape, {})
-                    )
-            update_seconds[condition], measure_seconds[condition] = (
-                costs[training],
-                costs[measuring],
-            )
+    if probe:
+        measure_seconds = costs.each(
+            lambda trial: measuring_shape(trial.config), MOST_MEASURED, costs.measure_seconds
+        )
+        update_seconds = costs.each(
+            lambda trial: (training_shape(trial.config), costs.trains_on(trial)),
+            MOST_TRAINED,
+            costs.update_seconds,
+        )
     trial_needs = study.resources.trial
     slots = (os.cpu_count() or 1) // max(trial_needs.cpus, 1)
     if trial_needs.gpus and torch.cuda.is_available():
@@ -145,25 +111,105 @@ def plan_study(
         done=done,
         partial=partial,
         measured=measured,
-        n_train=n_train,
+        n_train=costs.n_train,
         snapshot_bytes=snapshot_bytes,
         update_seconds=update_seconds,
         measure_seconds=measure_seconds,
         slots=max(1, int(slots)),
-        gpus_probed=probe and "cuda" in {measures_on, *trains_on.values()},
+        gpus_probed=probe and costs.uses_cuda,
         audits=audits_left(folder, study, trials),
         measurings_per_audit=len(CHANGES) + 1,
         price_per_cpu_hour=price_per_cpu_hour,
         price_per_gpu_hour=price_per_gpu_hour,
-        spoiled_measures=tuple(_spoiled_measures(study, conditions, checked)),
+        spoiled_measures=tuple(_spoiled_measures(study, trials, costs.checked)),
     )
 
 
+class _Costs:
+    """Sizes and times of the networks of a study, found on this machine.
+
+    Args:
+        study: The study.
+        conditions: Condition id → one of its trials.
+
+    Attributes:
+        n_train: Condition id → training examples.
+        checked: Shape → what the trust checks found.
+    """
+
+    def __init__(self, study: Study, conditions: Mapping[str, Trial]) -> None:
+        self._study, self._conditions = study, conditions
+        imported: set[tuple[str, str]] = set()
+        for trial in conditions.values():
+            own = own_parts_of(trial.config)
+            if not own <= imported:
+                import_trial_parts(trial.config)
+                imported |= own
+        self._datasets: dict[str, Dataset] = {}
+        self.n_train = {id_: len(self._data(one).train_y) for id_, one in conditions.items()}
+        self.checked: dict[str, Findings] = {}
+        self._budget = PROBE_SECONDS / (2 * min(len(conditions), MOST_TRAINED))
+
+    def each(
+        self, key: Callable[[Trial], Hashable], most: int, cost: Callable[[Trial], Number]
+    ) -> dict[str, Number]:
+        """The cost of each condition; found once for a key, and for at most so many keys."""
+        of = stand_ins({id_: key(trial) for id_, trial in self._conditions.items()}, most)
+        found = {id_: cost(self._conditions[id_]) for id_ in dict.fromkeys(of.values())}
+        return {condition: found[id_] for condition, id_ in of.items()}
+
+    def snapshot_bytes(self, trial: Trial) -> int:
+        """The size of a snapshot."""
+        with left_as_found(functions=False):
+            return _snapshot_bytes(trial, self._data(trial))
+
+    def trains_on(self, trial: Trial) -> str:
+        """The device on which the trial is probed."""
+        return _device(self._study.needs_of(trial.config).gpus)
+
+    @property
+    def uses_cuda(self) -> bool:
+        """Whether anything is probed on a GPU."""
+        measures_on = _device(self._study.resources.measurer.gpus)
+        return "cuda" in {measures_on, *map(self.trains_on, self._conditions.values())}
+
+    def update_seconds(self, trial: Trial) -> float:
+        """The time of an update."""
+        with _one_thread():
+            return _update_seconds(trial, self._data(trial), self._budget, self.trains_on(trial))
+
+    def measure_seconds(self, trial: Trial) -> float:
+        """The time of measuring a snapshot.
+
+        Raises:
+            ModelError: If the network spoils its training.
+        """
+        study, dataset = self._study, self._data(trial)
+        device = _device(study.resources.measurer.gpus)
+        findings: Findings = {}
+        if study.measuring.trust_checks:
+            required = required_checks(study.measures)
+            with left_as_found(functions=False):
+                findings = network_findings(
+                    trial.config, dataset, study.measuring, required, device
+                )
+            self.checked[measuring_shape(trial.config)] = findings
+            refuse_spoiled(trial.config, findings)
+        with _one_thread():
+            return _measure_seconds(study, trial, dataset, device, findings)
+
+    def _data(self, trial: Trial) -> Dataset:
+        key = _data_key(trial.config)
+        if key not in self._datasets:
+            self._datasets[key] = load_dataset(trial.config.data)
+        return self._datasets[key]
+
+
 def _spoiled_measures(
-    study: Study, conditions: Mapping[str, Trial], checked: Mapping[str, Findings]
+    study: Study, trials: Iterable[Trial], checked: Mapping[str, Findings]
 ) -> Iterator[str]:
     """Which requests will have rows ``error`` for which network, and why."""
-    configs = {measuring_shape(trial.config): trial.config for trial in conditions.values()}
+    configs = {measuring_shape(trial.config): trial.config for trial in trials}
     for shape, findings in checked.items():
         for request, options in study.requests.items():
             reason = objection(build_measure(options).requires, findings)
@@ -175,15 +221,36 @@ def _device(gpus: float) -> str:
     return "cuda" if gpus and torch.cuda.is_available() else "cpu"
 
 
+def stand_ins(keys: Mapping[str, Hashable], most: int) -> dict[str, str]:
+    """For each condition one whose cost stands for its own.
+
+    Args:
+        keys: Condition id → what decides its cost.
+        most: How many different costs to find. With more keys than this, some that are spread
+            evenly over all stand for those that follow them.
+
+    Returns:
+        Condition id → the first condition with the same key, or with the key that stands for it.
+    """
+    first: dict[Hashable, str] = {}
+    for condition, key in keys.items():
+        first.setdefault(key, condition)
+    chosen: dict[Hashable, str] = {}
+    last = -1
+    for place, (key, condition) in enumerate(first.items()):
+        part = place * min(most, len(first)) // len(first)
+        if part != last:
+            last, stands = part, condition
+        chosen[key] = stands
+    return {condition: chosen[key] for condition, key in keys.items()}
+
+
+def _network_key(trial: Trial) -> Hashable:
+    return _data_key(trial.config), trial.config.model.model_dump_json()
+
+
 def _data_key(config: TrialConfig) -> str:
     return config.data.model_dump_json()
-
-
-def _dataset(config: TrialConfig, known: dict[str, Dataset]) -> Dataset:
-    key = _data_key(config)
-    if key not in known:
-        known[key] = load_dataset(config.data)
-    return known[key]
 
 
 def _snapshot_bytes(trial: Trial, dataset: Dataset) -> int:

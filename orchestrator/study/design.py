@@ -89,7 +89,8 @@ def describe_design(study: Mapping[str, Any]) -> Iterator[str]:
     seeds = study.get("seeds", 1)
     factors = [f"{search['conditions']} conditions drawn at random (seed {search['seed']})"]
     factors += [f"{axis.levels} of {axis.title}" for axis in design_axes(study) if not axis.drawn]
-    factors += [f"{seeds if isinstance(seeds, int) else len(seeds)} seeds"]
+    count = seeds if isinstance(seeds, int) else len(seeds)
+    factors += [f"{count} seed{'s' * (count != 1)}"]
     yield f"design: {' × '.join(factors)}"
     yield from (f"  {path}: {how}" for path, how in drawn_texts(study))
 

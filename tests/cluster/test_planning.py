@@ -1,9 +1,11 @@
 """Plans with times from a probe; no Ray."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from orchestrator.cluster import planning
 from orchestrator.study.study_file import load_study
@@ -21,6 +23,12 @@ seeds: 2
 checkpoints:
   epochs: {every: 2}
 measures: [margin, norms]
+"""
+
+RANDOM_WIDTHS = """\
+  random:
+    conditions: 30
+    of: {training.batch_size: {choice: [20]}, model.dropout: {uniform: [0, 0.5]}}
 """
 
 
@@ -69,3 +77,32 @@ def test_a_probe_measures_each_shape_once(
     # 200 examples: 10 or 2 updates an epoch; rates do not change what an update costs.
     rates = {cost.train_seconds for cost in plan.conditions if cost.updates == 40}
     assert len(rates) == 1
+
+
+def test_of_many_costs_some_stand_for_those_that_follow() -> None:
+    keys = {f"c{number}": number // 2 for number in range(20)}
+    assert planning.stand_ins(keys, 10) == {f"c{n}": f"c{n - n % 2}" for n in range(20)}
+    few = planning.stand_ins(keys, 3)
+    assert list(dict.fromkeys(few.values())) == ["c0", "c8", "c14"]
+    assert few["c7"] == "c0"
+    assert few["c19"] == "c14"
+    assert planning.stand_ins({}, 3) == {}
+
+
+def test_of_thousands_of_networks_some_are_built(
+    study_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(planning, "MOST_BUILT", 5)
+    built: list[object] = []
+    build = planning.build_model
+
+    def counted(*arguments: Any) -> nn.Module:
+        built.append(arguments)
+        return build(*arguments)
+
+    monkeypatch.setattr(planning, "build_model", counted)
+    study_path.write_text(STUDY.replace("  training.batch_size: [20, 100]\n", RANDOM_WIDTHS))
+    plan = planning.plan_study(load_study(study_path), tmp_path / "none", probe=False)
+    assert len(built) == 5
+    assert plan.trials == 30 * 2 * 2
+    assert all(cost.snapshot_bytes > 0 for cost in plan.conditions)
