@@ -20,7 +20,7 @@ from tests.on_premise.hosts import (
 
 ADDRESSES = {"laptop": "10.88.0.2", "head": "10.88.0.10"}
 WORKERS = {"worker-1": "10.88.0.11", "worker-2": "10.88.0.12"}
-TRIALS = 12  # Of studies/quickstart.yaml.
+TRIALS = 20  # Of studies/quickstart.yaml.
 SNAPSHOTS_BEFORE_THE_LOSS = 10
 RAY = ("raylet", "gcs_server", "ray::", "/ray/")
 ALL = """
