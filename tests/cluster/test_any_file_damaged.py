@@ -163,6 +163,7 @@ def test_all_schemas_and_the_study_are_gone(finished, small_study, tmp_path):
     assert not run_in_process(small_study(**STUDY), folder).trained
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_in_its_first_second_goes_on(finished, small_study, tmp_path):
     """Each state of the first second: files appear in the order in which they are written."""
     study = small_study(**STUDY)

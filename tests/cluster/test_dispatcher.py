@@ -74,7 +74,7 @@ def test_a_spoilt_measurer_is_replaced_and_no_order_is_charged(local_ray, tmp_pa
 @pytest.mark.parametrize(
     ("culprit", "status", "reason"),
     [
-        ("poison", "error", "its measurer died"),
+        pytest.param("poison", "error", "its measurer died", marks=pytest.mark.slow),
         pytest.param(
             "endless",
             "timeout",

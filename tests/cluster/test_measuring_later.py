@@ -20,6 +20,7 @@ VALUES = (
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_measuring_afterwards_gives_what_measuring_at_once_gives(
     local_ray, made_once, finished, monkeypatch
 ):

@@ -124,6 +124,7 @@ def test_each_kind_of_trial_must_fit_and_the_smallest_decide_how_many():
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 def test_workers_that_cannot_reach_the_results_are_found_before_anything_is_trained(
     local_ray, tmp_path
 ):

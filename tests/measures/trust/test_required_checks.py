@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -170,6 +171,7 @@ def values(false: str | None) -> dict[str, list[Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_every_measure_requires_the_derivatives_that_change_it_and_no_others() -> None:
     right = values(None)
     changed = {
