@@ -179,6 +179,7 @@ def test_report_ends_at_its_path_and_checks_the_claims(results, monkeypatch):
     assert checked.returncode == (0 if set(verdicts) == {"holds"} else 1)
 
 
+@pytest.mark.slow
 def test_several_folders_are_compared(results, tmp_path):
     other = simulate(tmp_path / "other", study=study_content(study="other"), batch_sizes=[16])
     nothing = simulate(tmp_path / "nothing", batch_sizes=[])

@@ -15,6 +15,7 @@ def test_everything_named_is_there_and_can_be_called(name):
     assert getattr(orchestrator, name).__doc__
 
 
+@pytest.mark.slow
 def test_report_can_be_called_again_and_after_what_imports_its_room(tmp_path):
     # Without rows, so without drawings: tests/test_cli.py looks for torch where some are made.
     results = str(simulate(tmp_path / "r", batch_sizes=[]))

@@ -68,6 +68,7 @@ def test_examples_and_subsets_are_stored_again(table, how, again):
     again(damage, measured=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["damaged", pytest.param("gone", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("compacted", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_curves_are_measured_again(compacted, how, again):

@@ -35,6 +35,7 @@ def test_plan_refuses_what_spoils_training(small_study, tmp_path):
         plan_study(study, tmp_path / "results")
 
 
+@pytest.mark.slow
 def test_plan_names_what_will_have_no_value(small_study, tmp_path):
     study = orchestrator.load_study(small_study(**ONE, sweep={"model": [MLP, RANDOM]}))
     plan = plan_study(study, tmp_path / "results")

@@ -41,6 +41,7 @@ def after(tmp_path):
     return told
 
 
+@pytest.mark.slow
 def test_claims_that_were_there_first_are_not_marked(after):
     sentences, results = after([FIRST, SECOND], [SECOND, FIRST])
     assert sentences == ("", "")

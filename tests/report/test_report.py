@@ -139,6 +139,7 @@ def test_every_query_of_the_page_runs(text, simulated):
             source.connection.sql(query).fetchall()
 
 
+@pytest.mark.slow
 def test_equal_results_give_equal_pages_and_leave_nothing_else(text, simulated):
     def timeless(page):
         return re.sub(r"<time>.*?</time>", "", page)
