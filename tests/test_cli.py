@@ -82,7 +82,7 @@ def test_help_names_every_command():
 
 
 def test_validate_counts_what_the_study_asks_for():
-    assert "20 trials (20 conditions × 1 seed), 8 measures" in fine("validate", QUICKSTART)
+    assert "20 trials (20 conditions × 1 seed)" in fine("validate", QUICKSTART)
     assert "40 trials (20 conditions × 2 seeds)" in fine("validate", QUICKSTART, "--set", "seeds=2")
 
 

@@ -14,7 +14,8 @@ that one forward pass really calls, each as often as it is called:
   the product is no Lipschitz constant;
 - PReLU counts with max(1, max |a|).
 
-Biases, other activations, pooling and skip connections count as 1. If logits depend on a
+Biases, other activations, pooling, skip connections and constants by which ``forward`` multiplies
+count as 1. If logits depend on a
 parameter of any other kind of layer, or on one outside the calls of its layer (a weight used
 once more in ``F.linear``), or on hooks that change inputs or outputs of modules, the products are
 undefined and the row says why. Layers with tied

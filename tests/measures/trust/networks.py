@@ -172,6 +172,9 @@ PARAMETERS = {
 }
 INPUTS = {
     "detached_input": _lambda(lambda s, x: s.b(F.relu(s.a(x.detach())))),
+    "detached_for_some": _lambda(
+        lambda s, x: s.b(F.relu(s.a(torch.where(x[:, :1] > 1.0, x.detach(), x))))
+    ),
     "rounded_input": _lambda(lambda s, x: s.b(F.relu(s.a(x.mul(20).round())))),
     "embedded": lambda: Made(
         lambda s, x: s.b(s.e(x.mul(3).long().clamp(-9, 9) + 9).sum(1)),
