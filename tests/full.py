@@ -26,7 +26,11 @@ BUSY_LOOPS = 8
 PARTS = {
     "full": ({}, ["-m", "full"], 0),
     "networks": ({}, ["-m", "full", "tests/measures/test_grammar.py"], 0),
-    "verdicts": ({}, ["-m", "full", "tests/statistics/claims"], 0),
+    "verdicts": (
+        {},
+        ["-m", "full", "tests/statistics/claims", "tests/report/test_verdict_rates.py"],
+        0,
+    ),
     "hostile": ({"HYPOTHESIS_PROFILE": "thorough"}, HOSTILE, 0),
     # The default suite must pass on every processor, idle or busy.
     "at-rest": ({}, [], 0),
