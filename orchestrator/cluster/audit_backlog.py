@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.cluster.backlog_reading import read_audited, read_last_checkpoints
 from orchestrator.results import ResultsFolder, committed_snapshots
+from orchestrator.study.claim_options import BuiltInClaim
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
@@ -51,7 +52,7 @@ def missing_audits(
     folder: ResultsFolder,
     study: Study,
     trials: Iterable[Trial],
-    trials_per_condition: int = TRIALS_PER_CONDITION,
+    trials_per_condition: int | None = TRIALS_PER_CONDITION,
     trials_per_shape: int | None = None,
 ) -> AuditBacklog:
     """The last snapshots that lack an audit of something the study measures.
@@ -60,8 +61,8 @@ def missing_audits(
         folder: The results.
         study: The study.
         trials: Its trials.
-        trials_per_condition: How many trials of each condition to audit.
-        trials_per_shape: How many trials of each shape of network at most; None: no limit.
+        trials_per_condition: The most trials of each condition to audit; None: no limit.
+        trials_per_shape: The most trials of each shape of network to audit; None: no limit.
     """
     audited = read_audited(folder, study)
     found = AuditBacklog([], {})
@@ -76,6 +77,19 @@ def missing_audits(
     return found
 
 
+def claimed_audits(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) -> AuditBacklog:
+    """The audits that the study's claim needs and that are missing; none without that claim."""
+    claim = study.built_in_claim(CLAIM)
+    if claim is None:
+        return AuditBacklog([], {})
+    return missing_audits(folder, study, trials, *_limits(claim))
+
+
+def _limits(claim: BuiltInClaim) -> tuple[int | None, int | None]:
+    """How many trials of each condition, and of each shape of network, a claim has audited."""
+    return (TRIALS_PER_CONDITION, None) if claim.networks is None else (None, claim.networks)
+
+
 def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial]) -> int:
     """How many snapshots a run would audit in the end.
 
@@ -86,11 +100,11 @@ def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial])
     """
     if (claim := study.built_in_claim(CLAIM)) is None:
         return 0
-    wanted = len(_choose(trials, TRIALS_PER_CONDITION, claim.networks))
+    wanted = len(_choose(trials, *_limits(claim)))
     if folder is None:
         return wanted
-    begun = len(last_snapshots(folder, trials, TRIALS_PER_CONDITION, claim.networks))
-    missing = missing_audits(folder, study, trials, trials_per_shape=claim.networks)
+    begun = len(last_snapshots(folder, trials, *_limits(claim)))
+    missing = claimed_audits(folder, study, trials)
     return wanted - begun + len(missing.orders) + len(missing.gone)
 
 

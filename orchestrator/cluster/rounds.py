@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from orchestrator.cluster.audit_backlog import CLAIM, AuditBacklog, missing_audits
+from orchestrator.cluster.audit_backlog import AuditBacklog, claimed_audits
 from orchestrator.cluster.auditing import run_audits
 from orchestrator.cluster.backlog import lost_trials, missing_measures
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
@@ -75,12 +75,7 @@ class StudyRun:
 
     def audits(self) -> AuditBacklog:
         """The audits that a claim of the study needs and that are missing."""
-        claim = self.study.built_in_claim(CLAIM)
-        if claim is None:
-            return AuditBacklog([], {})
-        return missing_audits(
-            self.folder, self.study, self.trials.values(), trials_per_shape=claim.networks
-        )
+        return claimed_audits(self.folder, self.study, self.trials.values())
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,12 @@ from orchestrator.report.queries import (
     SNAPSHOT_COUNT,
     TRIAL_OUTCOMES,
     UNAUDITED,
+    unaudited_networks,
 )
 from orchestrator.report.source import Source, claims_of
 from orchestrator.results import asked_requests, expected_trials
 from orchestrator.statistics.claim import counted
+from orchestrator.study.claim_options import BuiltInClaim
 
 _OF_AUDITS = "flatness_depends_on_parametrization"
 
@@ -28,7 +30,7 @@ class Progress:
         stop_reasons: Why completed trials stopped → number of trials.
         snapshots: How many snapshots there are to measure.
         unmeasured: Request → number of snapshots without any answer to it.
-        unaudited: Conditions without an audited network, in a study with a claim about audits.
+        unaudited: What lacks an audit, in a study with a claim about audits, or "".
     """
 
     expected_trials: int
@@ -36,7 +38,7 @@ class Progress:
     stop_reasons: Mapping[str, int]
     snapshots: int
     unmeasured: Mapping[str, int]
-    unaudited: int = 0
+    unaudited: str = ""
 
     @property
     def completed(self) -> int:
@@ -76,7 +78,7 @@ class Progress:
                 "snapshots are missing"
             )
         if self.unaudited:
-            parts.append(f"{counted(self.unaudited, 'condition')} without an audited network")
+            parts.append(self.unaudited)
         return (
             f"This study is not finished: {'; '.join(parts)}. Everything below is preliminary. "
             "Run the study again to go on."
@@ -98,6 +100,15 @@ def read_progress(source: Source) -> Progress:
         for request in asked_requests(source.study)
     }
     expected = expected_trials(source.study)
-    audited = any(claim.name == _OF_AUDITS for claim in claims_of(source))
-    unaudited = source.rows(UNAUDITED)["conditions"][0] if audited else 0
-    return Progress(expected, trials, stop_reasons, snapshots, unmeasured, unaudited)
+    return Progress(expected, trials, stop_reasons, snapshots, unmeasured, _unaudited(source))
+
+
+def _unaudited(source: Source) -> str:
+    claim = next((claim for claim in claims_of(source) if claim.name == _OF_AUDITS), None)
+    if not isinstance(claim, BuiltInClaim):
+        return ""
+    if claim.networks is None:
+        conditions = source.rows(UNAUDITED)["conditions"][0]
+        return f"{counted(conditions, 'condition')} without an audited network" * bool(conditions)
+    networks = int(source.rows(unaudited_networks(claim.networks))["networks"][0])
+    return f"{counted(networks, 'network')} without an audit" * bool(networks)

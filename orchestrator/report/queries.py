@@ -310,6 +310,28 @@ UNAUDITED = Query(
     ")",
 )
 
+
+def unaudited_networks(most: int) -> Query:
+    """How many networks lack an audit where at most so many of each architecture are to have one.
+
+    Args:
+        most: Networks of each shape: of equal data, model and loss.
+    """
+    return Query(
+        "unaudited_networks",
+        f"how many more networks are to be audited, at most {most} of each architecture",
+        "SELECT coalesce(sum(greatest(0, least(wanted, trained) - audited)), 0) AS networks\n"  # noqa: S608 - a number
+        "FROM (\n"
+        f"    SELECT {most} AS wanted, count(DISTINCT trial_id) AS trained,\n"
+        "        count(DISTINCT trial_id) FILTER (trial_id IN (SELECT trial_id FROM audit))\n"
+        "            AS audited\n"
+        "    FROM final\n"
+        "    GROUP BY json_extract(params_json, '$.data'), json_extract(params_json, '$.model'),\n"
+        "        json_extract(params_json, '$.training.loss.name')\n"
+        ")",
+    )
+
+
 FURTHER_REPARAMETRIZED = Query(
     "further_reparametrized",
     "the same of further measures: those of flatness, and normalized margins",

@@ -8,12 +8,15 @@ import pytest
 
 from orchestrator.cluster.audit_backlog import CLAIM, audits_left, last_snapshots
 from orchestrator.cluster.backlog_reading import measure_versions, read_audited
+from orchestrator.report.progress import read_progress
+from orchestrator.report.source import open_source
 from orchestrator.results import ResultsFolder, read_study, table_schema, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
 
 from ..results.conftest import at, measure_row, study_json
 from .conftest import SMALL_STUDY
+from .in_process import run_in_process
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ def planned(claim, **changes):
 def test_two_networks_of_each_condition_are_audited_or_so_many_of_each_shape():
     assert planned(CLAIM, seeds=3) == 4
     assert planned({CLAIM: {"networks": 3}}, seeds=3) == 3
-    assert planned({CLAIM: {"networks": 9}}, seeds=3) == 4
+    assert planned({CLAIM: {"networks": 9}}, seeds=3) == 6
     models = [{"name": "mlp", "width": width, "depth": 1} for width in (8, 16)]
     sweep = {"training.batch_size": [10, 20, 40], "model": models}
     assert planned({CLAIM: {"networks": 2}}, seeds=1, sweep=sweep) == 4
@@ -91,13 +94,23 @@ def test_those_of_a_shape_come_from_anywhere_and_stay_as_the_study_grows(finishe
     trials = expand_trials(read_study(folder))
 
     def chosen(trials, per_shape):
-        return [trial.trial_id for trial, _, _ in last_snapshots(folder, trials, 2, per_shape)]
+        return [trial.trial_id for trial, _, _ in last_snapshots(folder, trials, None, per_shape)]
 
     first = sorted(trial.trial_id for trial in trials if trial.seed == 0)
     assert chosen(trials, 1) == first[:1]
     assert chosen(list(reversed(trials)), 2) == first
     assert set(chosen(trials, 3)) > set(first)
     assert len(chosen(trials, None)) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("claim", [CLAIM, {CLAIM: {"networks": 1}}], ids=["default", "limited"])
+def test_a_study_whose_audits_are_done_is_finished_in_its_report_too(claim, small_study, tmp_path):
+    models = [{"name": "mlp", "width": width, "depth": 1} for width in (8, 16)]
+    study = small_study(claims=[claim], sweep={"model": models}, measures=["margin"], seeds=2)
+    assert run_in_process(study, tmp_path / "results").complete
+    with open_source(tmp_path / "results") as source:
+        assert read_progress(source).finished
 
 
 def test_only_the_claim_that_rests_on_audits_says_how_many(small_study):

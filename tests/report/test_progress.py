@@ -1,3 +1,5 @@
+import pytest
+
 from orchestrator.report.progress import read_progress
 from orchestrator.report.source import open_source
 from tests.report.simulated import NOW, simulate, study_content
@@ -37,7 +39,16 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path):
     assert "96 of 384 measurements" in progress.sentence
 
 
-def test_a_claim_about_audits_misses_conditions_without_one(tmp_path):
+@pytest.mark.parametrize(
+    ("networks", "missing"),
+    [
+        (None, "3 conditions without an audited network"),
+        (1, ""),
+        (2, "1 network without an audit"),
+        (50, "11 networks without an audit"),
+    ],
+)
+def test_a_claim_about_audits_misses_what_lacks_one(networks, missing, tmp_path):
     def audited(rows):
         rows["audit"] = [
             {
@@ -52,10 +63,12 @@ def test_a_claim_about_audits_misses_conditions_without_one(tmp_path):
             }
         ]
 
-    study = study_content(claims=["flatness_depends_on_parametrization"])
+    claim = {"name": "flatness_depends_on_parametrization", "networks": networks}
+    study = study_content(claims=[claim])
     progress = read(simulate(tmp_path / "r", study=study, change=audited))
-    assert progress.unaudited == 3
-    assert "not finished: 3 conditions without an audited network." in progress.sentence
+    assert progress.unaudited == missing
+    assert progress.finished == (not missing)
+    assert missing in progress.sentence
 
 
 def test_measures_that_are_not_installed_here_count_too(tmp_path):
