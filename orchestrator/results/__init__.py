@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.results.barriers import barriers_query as barriers_query
+from orchestrator.results.barriers_query import barriers_query as barriers_query
 
 # Claims, before there are results
 from orchestrator.results.claim_check import claim_problems as claim_problems

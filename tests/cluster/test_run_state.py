@@ -94,7 +94,7 @@ def test_trials_are_placed_anew_once_one_waits_for_a_node_that_is_gone(state, tr
     assert not state.must_stop
     monkeypatch.setattr(ray, "nodes", lambda: NODES[:1])
     assert state.must_stop
-    state.raise_what_stopped()  # Nothing: the next round goes on.
+    state.raise_what_stopped()  # Raises nothing: the next round continues.
 
 
 def test_what_trials_book_and_where_they_must_not_run_is_told_once_for_all_alike(state):

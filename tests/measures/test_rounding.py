@@ -14,7 +14,7 @@ from orchestrator.measures import MeasureContext
 from orchestrator.measures.margins.hidden_margins import hidden_margins
 from orchestrator.measures.robustness.deepfool import deepfool
 from orchestrator.measures.robustness.input_margin import InputMargin, first_order_distances
-from orchestrator.measures.robustness.inputs import chosen_inputs
+from orchestrator.measures.robustness.inputs import chosen_inputs, zero_gradient_share
 from orchestrator.measures.rounding import set_by_rounding, shaken, unresolved
 from orchestrator.study.measure_options.robustness import InputMarginOptions
 from tests.measures.cases import CROSS_ENTROPY
@@ -113,6 +113,22 @@ def test_distances_far_beyond_the_inputs_stay_where_they_are_right(
     context = context_of(linear(weight, torch.tensor([1.0, 0.0])), x, y, dtype=dtype)
     expected = ((x[:, 0] - x[:, 1]) + 1 / slope) / 2**0.5
     torch.testing.assert_close(distances(context), expected.to(dtype), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_attacks_find_no_way_where_gradients_are_rounding(dtype: torch.dtype) -> None:
+    context = of_normalized(1.0, dtype)
+    assert zero_gradient_share(context, chosen_inputs(context, "train", 100)) == 1
+    weight = 1e-4 * torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    x, y = torch.randn(20, 2), torch.zeros(20, dtype=torch.int64)
+    context = context_of(linear(weight, torch.tensor([1.0, 0.0])), x, y, dtype=dtype)
+    assert zero_gradient_share(context, chosen_inputs(context, "train", 100)) == 0
+
+
+def test_deepfool_gives_no_number_where_rounding_sets_the_logits() -> None:
+    context = of_normalized(0.0, torch.float64)
+    found = deepfool(context, chosen_inputs(context, "train", 100), "l2").distances
+    assert not (found.isfinite() & (found > 0)).any()
 
 
 def test_a_change_below_the_rounding_of_the_logits_is_unresolved() -> None:

@@ -15,6 +15,8 @@ from orchestrator.measures.base import CatalogEntry, Value
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.measured_examples import moved_places
 from orchestrator.measures.network import in_precision
+from orchestrator.measures.robustness.ball import lengths
+from orchestrator.measures.rounding import FAR, UNSTEADY, shaken, unresolved
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def zero_gradient_value(
 
 
 def zero_gradient_share(context: MeasureContext, inputs: Inputs) -> float:
-    """The share of inputs in which the gradient of every logit is exactly zero.
+    """The share of inputs in which the gradient of every logit is zero, or rounding alone.
 
     NaN if a gradient is not finite.
 
@@ -115,16 +117,30 @@ def zero_gradient_share(context: MeasureContext, inputs: Inputs) -> float:
         weights = torch.rand(context.classes, generator=generator, dtype=torch.float64)
         zeros = 0
         for x, _ in inputs.passes(context.examples_per_pass):
-            with torch.enable_grad():
-                at = x.detach().clone().requires_grad_()
-                total = (context.forward(at) * weights.to(at)).sum()
-                found = _gradient(total, at)
+            logits, found = _weighted_gradient(context, x, weights)
             if not found.isfinite().all():
                 return nan
-            zeros += int((found.flatten(1) == 0).all(dim=1).sum())
+            steepness, reach = lengths(found, "l2"), lengths(x, "l2").max()
+            flat = (steepness == 0) | unresolved(steepness, reach, logits)
+            far = ~flat & (logits.abs().amax(dim=1) > FAR * reach * steepness)
+            if far.any():
+                _, again = _weighted_gradient(context, shaken(x), weights)
+                flat |= far & (lengths(again - found, "l2") > UNSTEADY * steepness)
+            zeros += int(flat.sum())
         return zeros / len(inputs)
 
     return context.shared(("zero_gradient_share", inputs.split, len(inputs)), compute)
+
+
+def _weighted_gradient(
+    context: MeasureContext, x: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The logits, and the gradient of a weighted sum of each example's."""
+    with torch.enable_grad():
+        at = x.detach().clone().requires_grad_()
+        logits = context.forward(at)
+        found = _gradient((logits * weights.to(at)).sum(), at)
+    return logits.detach(), found
 
 
 def _gradient(total: Tensor, at: Tensor) -> Tensor:

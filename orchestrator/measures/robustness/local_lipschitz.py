@@ -79,8 +79,8 @@ class LocalLipschitz(Measure):
     On a fixed subset of each split; the variant is the norm and the radius. Lower bounds, by an
     ascent (``local_lipschitz``). Not invariant under scaling of logits; invariant under rescaling
     of layers. Lower is smoother. ``local_lipschitz_zero_gradients`` is the share of examples in
-    which every gradient is exactly zero, so that the ascent has no way to go. Cost: steps gradients
-    over the examples chosen.
+    which every gradient is zero or rounding alone, so that the ascent has no way to go. Cost: steps
+    gradients over the examples chosen.
     """
 
     entries = (
@@ -100,7 +100,7 @@ class LocalLipschitz(Measure):
         zero_gradient_entry("local_lipschitz"),
     )
 
-    version = 2
+    version = 3
     requires = INPUT_GRADIENTS
 
     def __init__(self, options: LocalLipschitzOptions) -> None:

@@ -42,8 +42,8 @@ class Robustness(Measure):
       with δ away from the network's own prediction (Wu et al., arXiv:2010.01279);
     - ``robust_accuracy``: Pr[argmax f(x + δ) = y for all δ that were tried] (Madry et al.,
       arXiv:1706.06083);
-    - ``robustness_zero_gradients``: the share of examples in which every gradient is exactly zero,
-      so that an attack by gradients has no way to go and they look robust.
+    - ``robustness_zero_gradients``: the share of examples in which every gradient is zero or
+      rounding alone, so that an attack by gradients has no way to go and they look robust.
 
     Example by example, robust means correct and stable, so that natural accuracy + stability − 1
     ≤ robust accuracy ≤ both. The attack is projected gradient ascent on the lead of the best
@@ -85,7 +85,7 @@ class Robustness(Measure):
         zero_gradient_entry("robustness"),
     )
 
-    version = 3
+    version = 4
     requires = INPUT_GRADIENTS
 
     def __init__(self, options: RobustnessOptions) -> None:
