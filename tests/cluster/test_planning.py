@@ -1,11 +1,11 @@
 """Plans with times from a probe; no Ray."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
 from orchestrator.cluster import planning
 from orchestrator.study.study_file import load_study
@@ -32,6 +32,17 @@ RANDOM_WIDTHS = """\
 """
 
 
+def note_calls(patched: pytest.MonkeyPatch, name: str, note: Callable[[], None]) -> None:
+    """Call ``note`` before each call of a function that planning uses."""
+    function = getattr(planning, name)
+
+    def noted(*arguments: Any) -> Any:
+        note()
+        return function(*arguments)
+
+    patched.setattr(planning, name, noted)
+
+
 @pytest.fixture
 def study_path(tmp_path: Path) -> Path:
     path = tmp_path / "planned.yaml"
@@ -52,14 +63,8 @@ def test_a_probe_measures_each_shape_once(
     study_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "PROBE_SECONDS", 0.4)
-    measured: list[object] = []
-    once = planning.measure_once
-
-    def counted(*arguments: object) -> float:
-        measured.append(torch.get_num_threads())
-        return once(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(planning, "measure_once", counted)
+    measured: list[int] = []
+    note_calls(monkeypatch, "measure_once", lambda: measured.append(torch.get_num_threads()))
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -93,14 +98,8 @@ def test_of_thousands_of_networks_some_are_built(
     study_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "MOST_BUILT", 5)
-    built: list[object] = []
-    build = planning.build_model
-
-    def counted(*arguments: Any) -> nn.Module:
-        built.append(arguments)
-        return build(*arguments)
-
-    monkeypatch.setattr(planning, "build_model", counted)
+    built: list[int] = []
+    note_calls(monkeypatch, "build_model", lambda: built.append(1))
     study_path.write_text(STUDY.replace("  training.batch_size: [20, 100]\n", RANDOM_WIDTHS))
     plan = planning.plan_study(load_study(study_path), tmp_path / "none", probe=False)
     assert len(built) == 5
