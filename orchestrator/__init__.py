@@ -136,6 +136,7 @@ def measure(
     results: str | Path,
     measures: Sequence[str] = (),
     *,
+    final: bool = False,
     address: str | None = None,
     quiet: bool = False,
     retry_failed: bool = False,
@@ -146,6 +147,7 @@ def measure(
         results: Its results folder.
         measures: As a study file lists them, one YAML text each: ``"average_sharpness"``,
             ``"{sam_sharpness: {rho: 0.1}}"``. None at all finishes what is missing.
+        final: Measure the final network of each trial only, and not every snapshot.
         address: As for :func:`run`.
         quiet: As for :func:`run`.
         retry_failed: As for :func:`run`.
@@ -156,7 +158,9 @@ def measure(
     """
     from orchestrator.cluster.driver import measure_study
 
-    return measure_study(results, measures, address=address, quiet=quiet, retry_failed=retry_failed)
+    return measure_study(
+        results, measures, final=final, address=address, quiet=quiet, retry_failed=retry_failed
+    )
 
 
 def measure_model(

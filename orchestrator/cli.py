@@ -50,15 +50,6 @@ Price = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-# Two digits tell a change from rounding, and let the table fit a screen.
-_FRAGILITY = """
-    SELECT measure, variant, split, COLUMNS(
-        * EXCLUDE (measure, variant, split, snapshots, excluded)
-    )::DECIMAL(9, 2)
-    FROM fragility ORDER BY measure, variant, split
-"""
-
-
 class Format(StrEnum):
     """Formats of ``query``."""
 
@@ -106,7 +97,9 @@ def validate(study: StudyFile, set_: Overrides = None) -> None:
     counts = [
         f"{count} {noun}{'s' * (count != 1)}" for count, noun in zip(numbers, nouns, strict=True)
     ]
-    fine = "{}: fine. {} ({} × {}), {} per snapshot.".format(study, *counts)
+    final = len(checked.final_measures)
+    more = f", {final} more of final networks" if final else ""
+    fine = "{}: fine. {} ({} × {}), {} per snapshot{}.".format(study, *counts, more)
     _say("\n".join([fine, *describe_design(checked.model_dump(mode="json"))]))
 
 
@@ -206,6 +199,9 @@ def measure(
             "None: finish what is missing.",
         ),
     ] = None,
+    final: Annotated[
+        bool, typer.Option("--final", help="Measure final networks only, not every snapshot.")
+    ] = False,
     address: Address = None,
     retry_failed: RetryFailed = False,
     quiet: Quiet = False,
@@ -215,7 +211,12 @@ def measure(
 
     with told_how_to_go_on():
         summary = orchestrator.measure(
-            results, measures or (), address=address, quiet=quiet, retry_failed=retry_failed
+            results,
+            measures or (),
+            final=final,
+            address=address,
+            quiet=quiet,
+            retry_failed=retry_failed,
         )
     _say(summary.text())
     _say(f"report: {orchestrator.report(results)}")
@@ -234,15 +235,15 @@ def audit(
 ) -> None:
     """How much each measure changes under what must not matter, such as rescaled layers."""
     import orchestrator
+    from orchestrator.results import FRAGILITY, write_result
     from orchestrator.results import query as run_query
-    from orchestrator.results import write_result
 
     with told_how_to_go_on():
         failures = orchestrator.audit(
             results, trials_per_condition=trials, address=address, quiet=quiet
         )
     print("median relative change under each, from the view fragility:\n")
-    write_result(run_query(results, _FRAGILITY), "table", sys.stdout, width=_width())
+    write_result(run_query(results, FRAGILITY), "table", sys.stdout, width=_width())
     for failure in failures:
         _say(f"  failed: {failure}")
     if failures:

@@ -116,7 +116,7 @@ def _audit_snapshot(
     findings: Findings = {}
     if study.measuring.trust_checks:
         settings = study.measuring.model_copy(update={"dtype": "float64"})
-        required = required_checks(study.measures)
+        required = required_checks(study.all_measures)
         findings = network_findings(config, dataset, settings, required, device)
     found = audit(subject, study.requests, findings=findings)
     rows = audit_rows(found, checkpoint, measure_versions(study))

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.cluster.measure_order import MeasureOrder
+from orchestrator.results import is_final
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
@@ -22,17 +23,17 @@ def missing_measures(
     Trained networks come first: they are what most figures compare, and what is added to a finished
     study shows its picture early.
     """
-    wanted = tuple(study.requests)
+    wanted = study.wanted
     orders = []
     for row in snapshots:
         trial = trials.get(row["trial_id"])
         if trial is None:
             continue
-        missing = backlog.unmeasured(row["checkpoint_id"], wanted)
+        missing = backlog.unmeasured(row["checkpoint_id"], wanted[is_final(row)])
         if missing:
             config = trial.config.model_dump_json()
             orders.append(MeasureOrder(row, trial.seed, config, missing))
-    return sorted(orders, key=lambda order: "final" not in order.checkpoint["reason"])
+    return sorted(orders, key=lambda order: not is_final(order.checkpoint))
 
 
 def lost_trials(study: Study, backlog: Backlog, snapshots: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -41,9 +42,5 @@ def lost_trials(study: Study, backlog: Backlog, snapshots: Iterable[Mapping[str,
     A snapshot that all has been measured of may be deleted; nothing is trained again for it.
     """
     present = {row["checkpoint_id"] for row in snapshots}
-    wanted = tuple(study.requests)
-    return {
-        trial_id
-        for checkpoint_id, trial_id in backlog.checkpoints.items()
-        if checkpoint_id not in present and backlog.unmeasured(checkpoint_id, wanted)
-    }
+    gone = backlog.unmeasured_snapshots(study) - present
+    return {backlog.checkpoints[checkpoint_id] for checkpoint_id in gone}

@@ -4,15 +4,17 @@ The store is the queue. Nothing else remembers what has been done, so whatever i
 next look finds exactly what is left.
 """
 
+# ruff: noqa: S608 - names and conditions of this package.
+
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from orchestrator.measures import build_measure
-from orchestrator.results import MEASURED, ResultsFolder, again_if_compacted, connect
+from orchestrator.results import IS_FINAL, MEASURED, ResultsFolder, again_if_compacted, connect
 from orchestrator.study.spec import Study
 
 
@@ -26,6 +28,7 @@ class Backlog:
         attempts: How often each trial was started so far.
         failures: Ids and reasons of the trials whose last attempt failed.
         checkpoints: Id of each checkpoint, with its trial's.
+        final: Ids of those of final networks.
         measured: Requests each snapshot has rows for, by checkpoint id.
         failed_measures: By checkpoint id, the requests that failed, with the reason.
         seconds: Seconds of training of each completed trial.
@@ -36,6 +39,7 @@ class Backlog:
     attempts: dict[str, int] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     checkpoints: dict[str, str] = field(default_factory=dict)
+    final: set[str] = field(default_factory=set)
     measured: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     failed_measures: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     seconds: dict[str, float] = field(default_factory=dict)
@@ -44,9 +48,14 @@ class Backlog:
         """The same as if what failed had never been tried."""
         return replace(self, failures={}, failed_measures=defaultdict(dict))
 
-    def measured_snapshots(self, wanted: Collection[str]) -> set[str]:
-        """Ids of the checkpoints of which nothing of what is ``wanted`` is to be measured."""
-        return {id_ for id_ in self.checkpoints if not self.unmeasured(id_, wanted)}
+    def measured_snapshots(self, study: Study) -> set[str]:
+        """Ids of the checkpoints of which nothing is to be measured any more."""
+        return self.checkpoints.keys() - self.unmeasured_snapshots(study)
+
+    def unmeasured_snapshots(self, study: Study) -> set[str]:
+        """Ids of the checkpoints of which something is still to be measured."""
+        wanted = study.wanted
+        return {id_ for id_ in self.checkpoints if self.unmeasured(id_, wanted[id_ in self.final])}
 
     def unmeasured(self, checkpoint_id: str, wanted: Iterable[str]) -> tuple[str, ...]:
         """Those of the ``wanted`` requests that have neither succeeded nor failed."""
@@ -69,34 +78,11 @@ _TRIALS = """
     LEFT JOIN (SELECT trial_id, max(step) AS last FROM checkpoints GROUP BY ALL) AS reached
         USING (trial_id)
 """
+_CHECKPOINTS = f"SELECT checkpoint_id, trial_id, {IS_FINAL} FROM checkpoints"
 _MEASURES = f"""
     SELECT checkpoint_id, request, max(measure_version), bool_and({MEASURED}),
         any_value(error) FILTER (NOT {MEASURED})
     FROM measures GROUP BY ALL
-"""  # noqa: S608 - a constant of this package.
-
-# Examples that curves name, of data of which others are stored: the largest are never stored.
-_LOST_EXAMPLES = """
-    WITH kept AS (
-        SELECT json_extract(data, '$')::VARCHAR AS data, example FROM examples
-        WHERE split = 'train'
-    ),
-    named AS (
-        SELECT checkpoint_id, trial_id, request, unnest(x)::BIGINT AS example
-        FROM curves WHERE curve = 'smallest_margins'
-    ),
-    trained AS (
-        SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data FROM trials
-    )
-    SELECT DISTINCT checkpoint_id, request
-    FROM named
-    JOIN trained USING (trial_id)
-    SEMI JOIN (
-        SELECT checkpoint_id FROM checkpoints
-        WHERE list_contains(string_split(reason, '; '), 'final')
-    ) USING (checkpoint_id)
-    SEMI JOIN (SELECT data FROM kept) USING (data)
-    ANTI JOIN kept USING (data, example)
 """
 
 
@@ -117,9 +103,10 @@ def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
                 backlog.seconds[trial_id] = seconds
             elif status == "failed":
                 backlog.failures[trial_id] = error
-        backlog.checkpoints.update(
-            database.execute("SELECT checkpoint_id, trial_id FROM checkpoints").fetchall()
-        )
+        for checkpoint_id, trial_id, final in database.execute(_CHECKPOINTS).fetchall():
+            backlog.checkpoints[checkpoint_id] = trial_id
+            if final:
+                backlog.final.add(checkpoint_id)
         for checkpoint_id, request, version, measured, error in database.execute(
             _MEASURES
         ).fetchall():
@@ -174,7 +161,7 @@ def read_last_checkpoints(folder: ResultsFolder) -> dict[str, dict[str, Any]]:
     columns = ("checkpoint_id", "trial_id", "step", "path", "sha256")
     with connect(folder.path, measure_columns=False) as database:
         rows = database.execute(
-            f"SELECT {', '.join(columns)} FROM checkpoints "  # noqa: S608 - names of ours
+            f"SELECT {', '.join(columns)} FROM checkpoints "
             "QUALIFY step = max(step) OVER (PARTITION BY trial_id)"
         ).fetchall()
     return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}

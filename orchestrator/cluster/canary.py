@@ -1,7 +1,7 @@
 """The canary: one trial of each shape goes ahead, so that what can't work costs little.
 
 It is an ordinary trial that others wait for: until its first snapshot is measured for all that
-the study asks, or, where its first epoch has none, until that epoch has ended.
+the study asks, or, where its first epoch leaves nothing to measure, until that epoch has ended.
 """
 
 from __future__ import annotations
@@ -34,10 +34,9 @@ def choose_canaries(
         backlog: What is stored.
     """
     works = set(backlog.completed) if not study.requests else set()
-    for checkpoint_id, trial_id in backlog.checkpoints.items():
-        failed = backlog.failed_measures.get(checkpoint_id)
-        if not failed and not backlog.unmeasured(checkpoint_id, study.requests):
-            works.add(trial_id)
+    for checkpoint_id in backlog.measured_snapshots(study):
+        if not backlog.failed_measures.get(checkpoint_id):
+            works.add(backlog.checkpoints[checkpoint_id])
     seen = {_shape(trials[trial_id]) for trial_id in works if trial_id in trials}
     chosen = []
     for trial_id, trial in missing.items():
@@ -91,7 +90,7 @@ class Canary:
             return not self.to_measure(trial_id)
         if state.running.get(trial_id, {}).get("epoch", 0) < 1:
             return False
-        return not any((dispatcher.folder.snapshots / trial_id).glob("*.json"))
+        return not self.to_measure(trial_id)
 
     def error(self, failures: Mapping[str, str]) -> StudyIncomplete:
         """What to tell: which trial went ahead and failed, and why.

@@ -105,6 +105,7 @@ def measure_study(
     location: str | Path,
     measures: Sequence[str],
     *,
+    final: bool = False,
     address: str | None = None,
     quiet: bool = False,
     retry_failed: bool = False,
@@ -117,6 +118,7 @@ def measure_study(
     Args:
         location: The results folder, locked for as long as this runs.
         measures: As a study file lists them, one YAML text each.
+        final: Add them for final networks only.
         address: A Ray cluster; None starts Ray on this machine.
         quiet: Show no progress.
         retry_failed: Try again what failed in earlier runs, too.
@@ -132,7 +134,7 @@ def measure_study(
     """
     started = time.monotonic()
     folder = ResultsFolder.open(location)
-    study = with_measures(read_study(folder), measures)
+    study = with_measures(read_study(folder), measures, final=final)
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
     import_own_parts(study, trials.values())  # They must exist before hours of training.
     with storing(folder.path), folder.lock():
@@ -174,6 +176,7 @@ def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
     if run.training:
         for trial_id in run.trials.keys() - backlog.completed:
             summary.failed_trials[trial_id] = backlog.failures.get(trial_id, "did not finish")
+    unmeasured = backlog.unmeasured_snapshots(run.study)
     for checkpoint_id, trial_id in sorted(backlog.checkpoints.items()):
         failed = backlog.failed_measures.get(checkpoint_id, {})
         summary.failed_measures += [
@@ -181,7 +184,7 @@ def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
             for request in run.study.requests
             if trial_id in run.trials and request in failed
         ]
-        if trial_id in run.trials and backlog.unmeasured(checkpoint_id, run.study.requests):
+        if trial_id in run.trials and checkpoint_id in unmeasured:
             hint = "" if run.training else _TRAINED_AGAIN
             summary.failed_measures.append(f"{checkpoint_id}: its snapshot is gone{hint}")
     if not run.training:

@@ -13,7 +13,7 @@ from orchestrator.data.dataset import Dataset, Split
 from orchestrator.errors import OrchestratorError
 from orchestrator.measures.measured_examples import measured_positions, moved_places
 from orchestrator.measures.robustness.family import ROBUSTNESS
-from orchestrator.results import ResultsFolder, connect, damaged_files
+from orchestrator.results import IS_FINAL, ResultsFolder, connect, damaged_files
 from orchestrator.study.data_options import DataOptions
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 _NAMED = f"""
     SELECT DISTINCT curves.trial_id, unnest(x) FROM curves JOIN checkpoints USING (checkpoint_id)
-    WHERE curve = '{CURVE}' AND list_contains(string_split(checkpoints.reason, '; '), 'final')
+    WHERE curve = '{CURVE}' AND {IS_FINAL}
 """  # noqa: S608 - a constant of this package.
 _TAKEN = """
     SELECT DISTINCT trial_id, request, split, n_examples FROM measures

@@ -21,7 +21,13 @@ from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
 from orchestrator.measures import MeasureContext, measure_snapshot
 from orchestrator.models import build_model, named_as
-from orchestrator.results import ResultsFolder, set_aside_snapshot, storing, write_part
+from orchestrator.results import (
+    ResultsFolder,
+    is_final,
+    set_aside_snapshot,
+    storing,
+    write_part,
+)
 from orchestrator.study.measure_options import MeasuringOptions
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.training import build_loss, read_snapshot, update_rule_at
@@ -112,7 +118,7 @@ def _measure(
     ]
     # Whether a snapshot is measured is read off the table measures, which so comes last.
     keep_subsets(folder, config.data, dataset, context)
-    if "final" in checkpoint["reason"].split("; "):
+    if is_final(checkpoint):
         keep_examples(folder, config.data, dataset, rows)
     write_part(folder, "curves", [row for row in rows if "curve" in row], part_name(order))
     write_part(folder, "measures", [row for row in rows if "measure" in row], part_name(order))

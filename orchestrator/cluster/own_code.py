@@ -40,11 +40,11 @@ def import_own_parts(study: Study, trials: Iterable[Trial]) -> frozenset[str]:
     for trial in trials:
         parts |= own_parts_of(trial.config)
     with left_as_found(functions=False):
-        for options in study.measures:
+        for options in study.all_measures:
             build_measure(options)
         for name, kind in sorted(parts):
             resolve_import_path(name, kind)
-    measures = (options for options in study.measures if isinstance(options, CustomMeasure))
+    measures = (options for options in study.all_measures if isinstance(options, CustomMeasure))
     return frozenset(name for name, _ in parts) | {options.name for options in measures}
 
 
@@ -73,7 +73,7 @@ def import_trial_parts(config: TrialConfig) -> None:
 
 def has_own_parts(study: Study, trials: Iterable[Trial]) -> bool:
     """Whether the study names any part of the user's own."""
-    return any(isinstance(options, CustomMeasure) for options in study.measures) or any(
+    return any(isinstance(options, CustomMeasure) for options in study.all_measures) or any(
         own_parts_of(trial.config) for trial in trials
     )
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,10 +31,11 @@ from orchestrator.models import build_model
 from orchestrator.results import (
     ResultsFolder,
     committed_snapshots,
+    is_final,
     refuse_contradictions,
     swept_columns,
 )
-from orchestrator.study.plan import Plan, make_plan
+from orchestrator.study.plan import Plan, Probed, Stored, make_plan
 from orchestrator.study.shapes import measuring_shape, training_shape
 from orchestrator.study.spec import CheckpointOptions, Study, TrialConfig
 from orchestrator.study.training_options import StopOptions
@@ -44,7 +47,7 @@ PROBE_SECONDS = 30.0
 MOST_BUILT, MOST_TRAINED, MOST_MEASURED = 1000, 100, 50
 """Networks to build for their size, and shapes to probe: a random search may draw thousands."""
 
-Number = TypeVar("Number", int, float)
+Cost = TypeVar("Cost")
 
 
 def plan_study(
@@ -69,38 +72,16 @@ def plan_study(
             that spoil training, or a folder of other results or of trials that contradict it.
     """
     trials = expand_trials(study)
-    done: set[str] = set()
-    partial: set[str] = set()
-    measured = 0
     if probe:
         import_own_parts(study, trials)
     swept = swept_columns([hyperparameters(study, trial) for trial in trials])
     ResultsFolder(results).require_room_for(study.study, swept)
     folder = ResultsFolder.open(results) if ResultsFolder(results).resolved.is_file() else None
+    stored = Stored()
     if folder is not None:
         refuse_contradictions(folder, study, trials)
-        backlog = read_backlog(folder, study)
-        ids = {trial.trial_id for trial in trials}
-        done = backlog.completed & ids
-        partial = (backlog.attempts.keys() & ids) - done
-        wanted = set(study.requests)
-        measured = sum(
-            wanted <= backlog.measured.get(row["checkpoint_id"], set())
-            for row in committed_snapshots(folder, ids)
-        )
+        stored = _stored(folder, study, {trial.trial_id for trial in trials})
     costs = _Costs(study, {trial.condition_id: trial for trial in trials})
-    snapshot_bytes = costs.each(_network_key, MOST_BUILT, costs.snapshot_bytes)
-    update_seconds: dict[str, float] = {}
-    measure_seconds: dict[str, float] = {}
-    if probe:
-        measure_seconds = costs.each(
-            lambda trial: measuring_shape(trial.config), MOST_MEASURED, costs.measure_seconds
-        )
-        update_seconds = costs.each(
-            lambda trial: (training_shape(trial.config), costs.trains_on(trial)),
-            MOST_TRAINED,
-            costs.update_seconds,
-        )
     trial_needs = study.resources.trial
     slots = (os.cpu_count() or 1) // max(trial_needs.cpus, 1)
     if trial_needs.gpus and torch.cuda.is_available():
@@ -108,13 +89,8 @@ def plan_study(
     return make_plan(
         study,
         trials,
-        done=done,
-        partial=partial,
-        measured=measured,
-        n_train=costs.n_train,
-        snapshot_bytes=snapshot_bytes,
-        update_seconds=update_seconds,
-        measure_seconds=measure_seconds,
+        stored,
+        costs.probed() if probe else costs.sizes(),
         slots=max(1, int(slots)),
         gpus_probed=probe and costs.uses_cuda,
         audits=audits_left(folder, study, trials),
@@ -125,6 +101,24 @@ def plan_study(
     )
 
 
+def _stored(folder: ResultsFolder, study: Study, trial_ids: Set[str]) -> Stored:
+    backlog = read_backlog(folder, study)
+    wanted = study.wanted
+    measured, unmeasured = Counter[str](), Counter[str]()
+    unmeasured_final = set()
+    for row in committed_snapshots(folder, trial_ids):
+        final = is_final(row)
+        if backlog.measured.get(row["checkpoint_id"], set()).issuperset(wanted[final]):
+            measured[row["trial_id"]] += 1
+            continue
+        unmeasured[row["trial_id"]] += 1
+        if final:
+            unmeasured_final.add(row["trial_id"])
+    done = backlog.completed & trial_ids
+    partial = (backlog.attempts.keys() & trial_ids) - done
+    return Stored(done, partial, measured, unmeasured, unmeasured_final)
+
+
 class _Costs:
     """Sizes and times of the networks of a study, found on this machine.
 
@@ -133,7 +127,6 @@ class _Costs:
         conditions: Condition id → one of its trials.
 
     Attributes:
-        n_train: Condition id → training examples.
         checked: Shape → what the trust checks found.
     """
 
@@ -146,57 +139,87 @@ class _Costs:
                 import_trial_parts(trial.config)
                 imported |= own
         self._datasets: dict[str, Dataset] = {}
-        self.n_train = {id_: len(self._data(one).train_y) for id_, one in conditions.items()}
         self.checked: dict[str, Findings] = {}
         self._budget = PROBE_SECONDS / (2 * min(len(conditions), MOST_TRAINED))
 
-    def each(
-        self, key: Callable[[Trial], Hashable], most: int, cost: Callable[[Trial], Number]
-    ) -> dict[str, Number]:
+    def sizes(self) -> dict[str, Probed]:
+        """The size of each condition's data and snapshots."""
+        snapshot_bytes = self._each(_network_key, MOST_BUILT, self._snapshot_bytes)
+        return {
+            id_: Probed(len(self._data(one).train_y), snapshot_bytes[id_])
+            for id_, one in self._conditions.items()
+        }
+
+    def probed(self) -> dict[str, Probed]:
+        """The same with the times of each condition.
+
+        Raises:
+            ModelError: If a network spoils its training.
+        """
+        sizes = self.sizes()
+        measuring = self._each(
+            lambda trial: measuring_shape(trial.config), MOST_MEASURED, self._measure_seconds
+        )
+        training = self._each(
+            lambda trial: (training_shape(trial.config), self._trains_on(trial)),
+            MOST_TRAINED,
+            self._update_seconds,
+        )
+        return {
+            id_: replace(
+                size,
+                update_seconds=training[id_],
+                measure_seconds=measuring[id_][0],
+                final_seconds=measuring[id_][1],
+            )
+            for id_, size in sizes.items()
+        }
+
+    def _each(
+        self, key: Callable[[Trial], Hashable], most: int, cost: Callable[[Trial], Cost]
+    ) -> dict[str, Cost]:
         """The cost of each condition; found once for a key, and for at most so many keys."""
         of = stand_ins({id_: key(trial) for id_, trial in self._conditions.items()}, most)
         found = {id_: cost(self._conditions[id_]) for id_ in dict.fromkeys(of.values())}
         return {condition: found[id_] for condition, id_ in of.items()}
 
-    def snapshot_bytes(self, trial: Trial) -> int:
-        """The size of a snapshot."""
+    def _snapshot_bytes(self, trial: Trial) -> int:
         with left_as_found(functions=False):
             return _snapshot_bytes(trial, self._data(trial))
 
-    def trains_on(self, trial: Trial) -> str:
-        """The device on which the trial is probed."""
+    def _trains_on(self, trial: Trial) -> str:
         return _device(self._study.needs_of(trial.config).gpus)
 
     @property
     def uses_cuda(self) -> bool:
         """Whether anything is probed on a GPU."""
         measures_on = _device(self._study.resources.measurer.gpus)
-        return "cuda" in {measures_on, *map(self.trains_on, self._conditions.values())}
+        return "cuda" in {measures_on, *map(self._trains_on, self._conditions.values())}
 
-    def update_seconds(self, trial: Trial) -> float:
-        """The time of an update."""
+    def _update_seconds(self, trial: Trial) -> float:
         with _one_thread():
-            return _update_seconds(trial, self._data(trial), self._budget, self.trains_on(trial))
+            return _update_seconds(trial, self._data(trial), self._budget, self._trains_on(trial))
 
-    def measure_seconds(self, trial: Trial) -> float:
-        """The time of measuring a snapshot.
-
-        Raises:
-            ModelError: If the network spoils its training.
-        """
+    def _measure_seconds(self, trial: Trial) -> tuple[float, float]:
+        """The time of measuring any snapshot, and what more the final one takes."""
         study, dataset = self._study, self._data(trial)
         device = _device(study.resources.measurer.gpus)
         findings: Findings = {}
         if study.measuring.trust_checks:
-            required = required_checks(study.measures)
+            required = required_checks(study.all_measures)
             with left_as_found(functions=False):
                 findings = network_findings(
                     trial.config, dataset, study.measuring, required, device
                 )
             self.checked[measuring_shape(trial.config)] = findings
             refuse_spoiled(trial.config, findings)
+        of_all, of_final = study.wanted[False], study.wanted[True][len(study.wanted[False]) :]
         with _one_thread():
-            return _measure_seconds(study, trial, dataset, device, findings)
+            every, final = (
+                _measure_seconds(study, trial, dataset, device, findings, requests)
+                for requests in (of_all, of_final)
+            )
+        return every, final
 
     def _data(self, trial: Trial) -> Dataset:
         key = _data_key(trial.config)
@@ -292,22 +315,34 @@ def _train(trial: Trial, dataset: Dataset, stop: StopOptions, device: str) -> in
 
 
 def _measure_seconds(
-    study: Study, trial: Trial, dataset: Dataset, device: str, findings: Findings
+    study: Study,
+    trial: Trial,
+    dataset: Dataset,
+    device: str,
+    findings: Findings,
+    requests: Sequence[str],
 ) -> float:
     """Seconds of one snapshot's measures; the second time if that is soon, for the first is dear.
 
     A process loads and compiles what it needs at its first snapshot, and measures many.
     """
-    first = measure_once(study, trial, dataset, device, findings)
+    if not requests:
+        return 0.0
+    first = measure_once(study, trial, dataset, device, findings, requests)
     if first > PROBE_SECONDS / 4:
         return first
-    return measure_once(study, trial, dataset, device, findings)
+    return measure_once(study, trial, dataset, device, findings, requests)
 
 
 def measure_once(
-    study: Study, trial: Trial, dataset: Dataset, device: str, findings: Findings
+    study: Study,
+    trial: Trial,
+    dataset: Dataset,
+    device: str,
+    findings: Findings,
+    requests: Sequence[str],
 ) -> float:
-    """Seconds that all measures of the study take for an untrained network of the trial."""
+    """Seconds that some of the study's measures take for an untrained network of the trial."""
     config, settings = trial.config, study.measuring
     started = time.perf_counter()
     context = MeasureContext(
@@ -321,6 +356,7 @@ def measure_once(
         update_rule=update_rule_at(config.training, len(dataset.train_y), 0),
         trial_seed=trial.seed,
     )
-    for _ in measure_snapshot(context, study.requests, findings=findings):
+    asked = {request: study.requests[request] for request in requests}
+    for _ in measure_snapshot(context, asked, findings=findings):
         pass
     return time.perf_counter() - started

@@ -147,7 +147,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
 
 def _missing(run: StudyRun, backlog: Backlog) -> Missing:
     todo: dict[str, Trial] = {}
-    measured = backlog.measured_snapshots(run.study.requests)
+    measured = backlog.measured_snapshots(run.study)
     snapshots = committed_snapshots(run.folder, set(run.trials), without=measured)
     set_aside_unreadable_records(run.folder)
     if run.training:
@@ -266,7 +266,7 @@ def _dispatcher(
 ) -> Dispatcher:
     measurer = run.study.resources.measurer
     booked = {"CPU": slots.measurer_cpus, "GPU": measurer.gpus, **measurer.custom}
-    measured = backlog.measured_snapshots(run.study.requests)
+    measured = backlog.measured_snapshots(run.study)
     new = NewSnapshots(run.folder, run.trials.keys(), measured)
     untouched = run.trials.keys() - state.trials.keys()
 

@@ -61,7 +61,7 @@ class ShapeChecks:
         return self._known[shape]
 
     def _findings(self, config: TrialConfig, unchecked: str | None) -> Findings:
-        required = required_checks(self._study.measures)
+        required = required_checks(self._study.all_measures)
         if unchecked is not None:
             return _undecided(required, unchecked)
         dataset = self._data.load(config.data, self._device)
@@ -170,7 +170,7 @@ def store_unchecked(
         configs: One for each shape whose checks were lost.
         unchecked: Reasons by shape, as :func:`check_shapes` returns them.
     """
-    required = required_checks(study.measures)
+    required = required_checks(study.all_measures)
     for config in configs:
         if (reason := unchecked.get(measuring_shape(config))) is not None:
             _store(folder, study, config, _undecided(required, reason), None)

@@ -81,7 +81,7 @@ def _unfinished(progress: Progress) -> Iterator[str]:
         )
     for request, missing in progress.unmeasured.items():
         if missing:
-            of = f"{missing:,} of {counted(progress.snapshots, 'snapshot')}"
+            of = f"{missing:,} of {counted(progress.asked[request], 'snapshot')}"
             yield f"Not measured yet: {request} on {of}."
 
 

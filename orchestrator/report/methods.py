@@ -146,15 +146,18 @@ def _positions(positions: Mapping[str, int] | Iterable[int], unit: str) -> str:
 
 
 def _measures(source: Source) -> str:
-    asked = "; ".join(
-        _component(options).rstrip(".") for options in source.study.get("measures", ())
+    every, final = (
+        "; ".join(_component(options).rstrip(".") for options in source.study.get(key, ()))
+        for key in ("measures", "final_measures")
     )
     found = source.rows(HOW_MEASURED).tuples()
     how = "; ".join(
         f"{split or 'both splits'}: {counted(n, 'example')}, {dtype}, batch norm in {mode} mode"
         for dtype, mode, n, split in found
     )
-    text = f"Asked for: {asked}." if asked else "No measures were asked for."
+    asked = [f"Asked for: {every}."] if every else []
+    asked += [f"Of final networks only: {final}."] if final else []
+    text = " ".join(asked) or "No measures were asked for."
     return f"{text} Measured on {how}." if how else text
 
 

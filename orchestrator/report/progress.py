@@ -29,7 +29,8 @@ class Progress:
         trials: Status → number of trials stored.
         stop_reasons: Why completed trials stopped → number of trials.
         snapshots: How many snapshots there are to measure.
-        unmeasured: Request → number of snapshots without any answer to it.
+        asked: Request → number of snapshots that it is asked of.
+        unmeasured: Request → number of those without any answer to it.
         unaudited: What lacks an audit, in a study with a claim about audits, or "".
     """
 
@@ -37,6 +38,7 @@ class Progress:
     trials: Mapping[str, int]
     stop_reasons: Mapping[str, int]
     snapshots: int
+    asked: Mapping[str, int]
     unmeasured: Mapping[str, int]
     unaudited: str = ""
 
@@ -74,8 +76,7 @@ class Progress:
         missing = sum(self.unmeasured.values())
         if missing:
             parts.append(
-                f"{missing:,} of {len(self.unmeasured) * self.snapshots:,} measurements of "
-                "snapshots are missing"
+                f"{missing:,} of {sum(self.asked.values()):,} measurements of snapshots are missing"
             )
         if self.unaudited:
             parts.append(self.unaudited)
@@ -93,14 +94,23 @@ def read_progress(source: Source) -> Progress:
         trials[status] = trials.get(status, 0) + count
         if status == "completed":
             stop_reasons[stop_reason] = stop_reasons.get(stop_reason, 0) + count
-    snapshots = source.rows(SNAPSHOT_COUNT)["snapshots"][0]
-    measured = dict(source.rows(MEASURED_REQUESTS).tuples())
-    unmeasured = {
-        request: max(0, snapshots - measured.get(request, 0))
-        for request in asked_requests(source.study)
-    }
-    expected = expected_trials(source.study)
-    return Progress(expected, trials, stop_reasons, snapshots, unmeasured, _unaudited(source))
+    counts = source.rows(SNAPSHOT_COUNT)
+    snapshots, final = counts["snapshots"][0], counts["final"][0]
+    requests = asked_requests(source.study)
+    asked = {request: snapshots if of_all else final for request, of_all in requests.items()}
+    measured = dict.fromkeys(requests, 0)
+    for request, of_snapshots, of_final in source.rows(MEASURED_REQUESTS).tuples():
+        if request in requests:
+            measured[request] = of_snapshots if requests[request] else of_final
+    return Progress(
+        expected_trials(source.study),
+        trials,
+        stop_reasons,
+        snapshots,
+        asked,
+        {request: max(0, count - measured[request]) for request, count in asked.items()},
+        _unaudited(source),
+    )
 
 
 def _unaudited(source: Source) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestrator.results import IS_FINAL
 from orchestrator.results import identifier as identifier
 
 MOST_POINTS = 1000
@@ -85,7 +86,7 @@ def scatter(measures: Iterable[str], hue: str | None) -> Query:
         f"measured snapshots, at most {MOST_POINTS} of them, chosen by a hash of their name",
         "SELECT trial_id, seed, step, epoch, milestones, train_loss, train_error,\n"
         f"    loss_gap, error_gap{names},\n"
-        "    list_contains(string_split(reason, '; '), 'final') AS is_final,\n"
+        f"    {IS_FINAL} AS is_final,\n"
         "    count(*) OVER () AS n_snapshots\n"
         f"FROM wide WHERE step > 0 AND {wanted}\n"
         f"QUALIFY row_number() OVER (ORDER BY md5(checkpoint_id)) <= {MOST_POINTS}\n"
@@ -227,15 +228,19 @@ UNCONVERGED = Query(
 
 MEASURED_REQUESTS = Query(
     "measured_requests",
-    "on how many snapshots each request has an answer",
-    "SELECT request, count(DISTINCT checkpoint_id) AS snapshots\n"
-    "FROM measures GROUP BY request ORDER BY request",
+    "on how many snapshots, and on how many of final networks, each request has an answer",
+    "SELECT request, count(DISTINCT checkpoint_id) AS snapshots,\n"
+    f"    count(DISTINCT checkpoint_id) FILTER (WHERE {IS_FINAL}) AS final\n"
+    "FROM measures LEFT JOIN checkpoints USING (checkpoint_id)\n"
+    "GROUP BY request ORDER BY request",
 )
 
 SNAPSHOT_COUNT = Query(
     "snapshot_count",
-    "how many snapshots there are",
-    "SELECT count(*) AS snapshots, count(DISTINCT trial_id) AS trials FROM checkpoints",
+    "how many snapshots there are, and how many of final networks",
+    "SELECT count(*) AS snapshots, count(DISTINCT trial_id) AS trials,\n"
+    f"    count(*) FILTER (WHERE {IS_FINAL}) AS final\n"
+    "FROM checkpoints",
 )
 
 STANDARD_ERRORS = Query(

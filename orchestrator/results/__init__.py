@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from orchestrator.results.barriers_query import barriers_query as barriers_query
-
 # Claims, before there are results
 from orchestrator.results.claim_check import claim_problems as claim_problems
 from orchestrator.results.compaction import compact as compact
@@ -34,13 +32,17 @@ from orchestrator.results.left_out import trials_left_out as trials_left_out
 from orchestrator.results.lock import LockHolder as LockHolder
 from orchestrator.results.lost_rows import restore_checkpoints as restore_checkpoints
 from orchestrator.results.new_snapshots import NewSnapshots as NewSnapshots
+from orchestrator.results.printed_queries import FRAGILITY as FRAGILITY
+from orchestrator.results.printed_queries import barriers_query as barriers_query
 from orchestrator.results.provenance import code_diff as code_diff
 from orchestrator.results.provenance import collect_provenance as collect_provenance
 from orchestrator.results.provenance import read_runs as read_runs
 from orchestrator.results.query import ask as ask
 from orchestrator.results.query import query as query
 from orchestrator.results.query import sql_text as sql_text
+from orchestrator.results.schema import IS_FINAL as IS_FINAL
 from orchestrator.results.schema import MEASURED as MEASURED
+from orchestrator.results.schema import is_final as is_final
 from orchestrator.results.schema import swept_columns as swept_columns
 from orchestrator.results.schema import table_schema as table_schema
 from orchestrator.results.schema import trials_schema as trials_schema

@@ -63,7 +63,7 @@ def claim_problems(source: Source, study: Study) -> tuple[list[Problem], list[Pr
             warnings += checked.warnings
             found = checked.measured
         for field, what, measures in found:
-            if not {options.name for options in study.measures} & set(measures):
+            if not {options.name for options in study.all_measures} & set(measures):
                 warnings.append(
                     source.problem(
                         _keys(source, number, field),
@@ -102,7 +102,7 @@ class _Checked:
         self.warnings: list[Problem] = []
         self.measured: list[_Measured] = []
         self._source, self._study, self._swept, self._number = source, study, swept, number
-        self._own = any(isinstance(options, CustomMeasure) for options in study.measures)
+        self._own = any(isinstance(options, CustomMeasure) for options in study.all_measures)
         self._columns: list[str] = []
         if claim.query:
             sql = claim.query.strip().rstrip(";")
@@ -163,7 +163,7 @@ class _Checked:
         self._refuse(field, f"{what} {column!r}", hint)
 
     def _similar(self, column: str, known: Sequence[str]) -> str | None:
-        asked = (options.name for options in self._study.measures)
+        asked = (options.name for options in self._study.all_measures)
         return did_you_mean(column.lower(), [*known, *usual_columns([*asked, *VALUES_OF])])
 
     def _refuse(self, field: str, what: str, hint: str | None) -> None:

@@ -157,6 +157,13 @@ class TableKey:
 
 
 MEASURED = "status IN ('ok', 'nonfinite')"
+IS_FINAL = "list_contains(string_split(reason, '; '), 'final')"
+
+
+def is_final(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether a row of ``checkpoints`` is of the final network of its trial."""
+    return "final" in checkpoint["reason"].split("; ")
+
 
 KEYS = {
     "trials": TableKey(

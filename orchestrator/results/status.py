@@ -13,6 +13,7 @@ from orchestrator.results.folder import ResultsFolder
 from orchestrator.results.learned import did_not_learn
 from orchestrator.results.left_out import trials_left_out
 from orchestrator.results.lock import LockHolder
+from orchestrator.results.schema import IS_FINAL
 from orchestrator.results.several import Result
 from orchestrator.results.snapshots import listed_snapshots
 from orchestrator.results.store_path import Location
@@ -32,7 +33,7 @@ class RequestStatus:
         ok: Snapshots whose values are all finite.
         nonfinite: Snapshots with a value that is not.
         failed: Snapshots on which it failed.
-        missing: Snapshots it was not computed on yet.
+        missing: Snapshots it is asked of and was not computed on yet.
     """
 
     request: str
@@ -123,7 +124,7 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
     snapshots = listed_snapshots(folder)
 
     @again_if_compacted
-    def read() -> tuple[dict[str, int], dict[tuple[str, str], str], tuple[Failure, ...]]:
+    def read() -> tuple[dict[str, int], set[str], dict[tuple[str, str], str], tuple[Failure, ...]]:
         with connect(folder, measure_columns=False) as database:
             left_out = trials_left_out(folder, database).trial_ids
             counts = """
@@ -135,11 +136,19 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
                 "unlearned": len(set(did_not_learn(database, study)) - left_out),
                 "left_out": len(left_out),
             }
-            return trials, _request_states(database), _failures(database, most_failures)
+            final = {row[0] for row in database.execute(_FINAL).fetchall()}
+            states = _request_states(database)
+            return trials, final, states, _failures(database, most_failures)
 
-    trials, states, failures = read()
+    trials, final, states, failures = read()
     requests = asked_requests(study)
-    of_snapshots = [[states.get((id_, request)) for request in requests] for id_ in snapshots]
+    of_snapshots = [
+        [
+            states.get((id_, request), None if of_all or id_ in final else _NOT_ASKED)
+            for request, of_all in requests.items()
+        ]
+        for id_ in snapshots
+    ]
     pending = sum(None in row for row in of_snapshots)
     failed = sum(None not in row and "failed" in row for row in of_snapshots)
     return StudyStatus(
@@ -162,6 +171,10 @@ def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
         ),
         failures=failures,
     )
+
+
+_NOT_ASKED = "not asked"
+_FINAL = f"SELECT checkpoint_id FROM checkpoints WHERE {IS_FINAL}"  # noqa: S608 - a constant.
 
 
 def _request_states(database: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], str]:

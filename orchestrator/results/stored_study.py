@@ -70,10 +70,19 @@ def expected_trials(study: Mapping[str, Any]) -> int:
     return conditions(study) * (seeds if isinstance(seeds, int) else len(seeds))
 
 
-def asked_requests(study: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a stored study asks of each snapshot, also of measures that are unknown here."""
+def asked_requests(study: Mapping[str, Any]) -> dict[str, bool]:
+    """What a stored study asks, also of measures that are unknown here.
+
+    Returns:
+        Request → whether it is asked of every snapshot, and not of final networks only.
+    """
     suffix = MeasuringOptions.model_validate(study.get("measuring", {})).suffix
-    return tuple(_measure_options(one).request + suffix for one in study.get("measures", ()))
+    asked = {"measures": True, "final_measures": False}
+    return {
+        _measure_options(one).request + suffix: of_all
+        for key, of_all in asked.items()
+        for one in study.get(key, ())
+    }
 
 
 def _measure_options(content: Any) -> MeasureOptions:

@@ -16,13 +16,14 @@ from orchestrator.study.yaml_nodes import plain
 from orchestrator.study.yaml_text import YamlTextError, read_yaml
 
 
-def with_measures(study: Study, texts: Sequence[str]) -> Study:
+def with_measures(study: Study, texts: Sequence[str], *, final: bool = False) -> Study:
     """The study with further measures; those it has already are not added again.
 
     Args:
         study: The study as it was run.
         texts: One measure each, as a study file lists them: ``hessian_trace`` or
             ``{sam_sharpness: {rho: 0.1}}``.
+        final: Add them for final networks only. What is measured of every snapshot stays so.
 
     Raises:
         StudyFileError: With every text that names no measure or a wrong parameter.
@@ -30,7 +31,7 @@ def with_measures(study: Study, texts: Sequence[str]) -> Study:
     problems: list[Problem] = []
     for text in texts:
         try:
-            study = _with_measure(study, text)
+            study = _with_measure(study, text, final=final)
         except StudyFileError as error:
             problems += error.problems
     if problems:
@@ -38,22 +39,31 @@ def with_measures(study: Study, texts: Sequence[str]) -> Study:
     return study
 
 
-def _with_measure(study: Study, text: str) -> Study:
+def _with_measure(study: Study, text: str, *, final: bool) -> Study:
     where = f"measure {text!r}"
     try:
         asked = plain(read_yaml(text))
     except YamlTextError as error:
         what = f"is not valid YAML: {error.what}"
         raise StudyFileError([Problem(where, "", what, error.hint)]) from None
-    content: dict[str, Any] = {**study.model_dump(mode="json"), "measures": [asked]}
+    content: dict[str, Any] = {
+        **study.model_dump(mode="json"),
+        "measures": [asked],
+        "final_measures": [],
+    }
     try:
         (options,) = Study.model_validate(content).measures
     except ValidationError as error:
         found = describe(Source(where, "", {}), error, Study)
         raise StudyFileError([_located(problem, where) for problem in found]) from None
-    if options in study.measures:
+    if options in (study.all_measures if final else study.measures):
         return study
-    return study.model_copy(update={"measures": (*study.measures, options)})
+    of_final = tuple(one for one in study.final_measures if one != options)
+    if final:
+        return study.model_copy(update={"final_measures": (*of_final, options)})
+    return study.model_copy(
+        update={"measures": (*study.measures, options), "final_measures": of_final}
+    )
 
 
 def _located(problem: Problem, where: str) -> Problem:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from orchestrator.errors import UserError
@@ -15,6 +15,54 @@ from orchestrator.study.training_options import StopOptions
 from orchestrator.study.trials import Trial
 
 MOST_SNAPSHOTS = 1_000_000
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What there is of a study's trials already.
+
+    Attributes:
+        done: Ids of completed trials.
+        partial: Ids of trials that were begun and are not completed.
+        measured: Snapshots that have all their rows, by trial id.
+        unmeasured: Stored snapshots that have not.
+        unmeasured_final: Ids of trials whose final snapshot has not.
+    """
+
+    done: Set[str] = frozenset()
+    partial: Set[str] = frozenset()
+    measured: Mapping[str, int] = field(default_factory=dict)
+    unmeasured: Mapping[str, int] = field(default_factory=dict)
+    unmeasured_final: Set[str] = frozenset()
+
+    def snapshots_left(self, trial_id: str, most: int) -> int:
+        """Snapshots of a trial to be measured, of which there will be ``most`` in all."""
+        if trial_id in self.done:
+            return self.unmeasured.get(trial_id, 0)
+        return max(0, most - self.measured.get(trial_id, 0))
+
+    def final_left(self, trial_id: str) -> bool:
+        """Whether the final network of a trial is still to be measured."""
+        return trial_id not in self.done or trial_id in self.unmeasured_final
+
+
+@dataclass(frozen=True)
+class Probed:
+    """Sizes and times of one trial of a condition.
+
+    Attributes:
+        n_train: Training examples.
+        snapshot_bytes: Bytes of one snapshot.
+        update_seconds: Seconds of one update; None if not probed, as those below.
+        measure_seconds: Seconds to measure one snapshot.
+        final_seconds: Seconds more for what is measured of the final network only.
+    """
+
+    n_train: int
+    snapshot_bytes: int
+    update_seconds: float | None = None
+    measure_seconds: float | None = None
+    final_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -31,6 +79,9 @@ class ConditionCost:
         snapshot_bytes: Bytes of one snapshot.
         train_seconds: Seconds to train one trial; None if not probed.
         measure_seconds: Seconds to measure one snapshot; None if not probed.
+        final_seconds: Seconds more to measure the final one; None if not probed.
+        to_measure: Snapshots of all its trials that are to be measured, at most.
+        final_to_measure: How many of those are final ones.
         cpus: Cores that one of its trials books.
         gpus: GPUs that it books.
     """
@@ -44,8 +95,19 @@ class ConditionCost:
     snapshot_bytes: int
     train_seconds: float | None
     measure_seconds: float | None
+    final_seconds: float | None
+    to_measure: int
+    final_to_measure: int
     cpus: float
     gpus: float
+
+    @property
+    def measuring(self) -> float | None:
+        """Seconds of measuring left; None if not probed."""
+        if self.measure_seconds is None or self.final_seconds is None:
+            return None
+        of_final = self.final_to_measure * self.final_seconds
+        return self.to_measure * self.measure_seconds + of_final
 
 
 @dataclass(frozen=True)
@@ -149,14 +211,9 @@ def most_snapshots(
 def make_plan(
     study: Study,
     trials: list[Trial],
+    stored: Stored,
+    probed: Mapping[str, Probed],
     *,
-    done: set[str],
-    partial: set[str],
-    measured: int,
-    n_train: Mapping[str, int],
-    snapshot_bytes: Mapping[str, int],
-    update_seconds: Mapping[str, float],
-    measure_seconds: Mapping[str, float],
     slots: int,
     gpus_probed: bool = False,
     audits: int = 0,
@@ -170,13 +227,8 @@ def make_plan(
     Args:
         study: The study.
         trials: Its trials.
-        done: Ids of completed trials.
-        partial: Ids of trials that were begun and are not completed.
-        measured: Snapshots that have all their rows.
-        n_train: Condition id → training examples.
-        snapshot_bytes: Condition id → bytes of a snapshot.
-        update_seconds: Condition id → measured seconds of one update; may lack conditions.
-        measure_seconds: Condition id → measured seconds of one snapshot's measures; likewise.
+        stored: What there is already.
+        probed: Sizes and times of each condition, by its id.
         slots: Trials that train side by side.
         gpus_probed: Whether what asks for a GPU was probed on one.
         audits: Snapshots to audit.
@@ -190,62 +242,40 @@ def make_plan(
         by_condition.setdefault(trial.condition_id, []).append(trial)
     costs = []
     for condition, members in sorted(by_condition.items(), key=lambda item: _label(item[1][0])):
-        training, needs = members[0].config.training, study.needs_of(members[0].config)
-        updates = most_updates(training.stop, n_train[condition], training.batch_size)
-        per_update = update_seconds.get(condition)
-        seconds = None if per_update is None or updates is None else per_update * updates
-        if seconds is not None and training.stop.seconds is not None:
-            seconds = min(seconds, training.stop.seconds)
-        costs.append(
-            ConditionCost(
-                condition,
-                _label(members[0]),
-                len(members),
-                sum(trial.trial_id not in done for trial in members),
-                updates,
-                most_snapshots(
-                    study.checkpoints, training.stop, n_train[condition], training.batch_size
-                ),
-                snapshot_bytes[condition],
-                seconds if seconds is not None else training.stop.seconds,
-                measure_seconds.get(condition),
-                needs.cpus,
-                needs.gpus,
-            )
-        )
-    snapshots = sum(cost.trials * cost.snapshots for cost in costs)
-    left = max(0, snapshots - measured) if len(done) < len(trials) else 0
-    per_snapshot = [c.measure_seconds for c in costs if c.measure_seconds is not None]
-    per_snapshot_mean = sum(per_snapshot) / len(per_snapshot) if per_snapshot else None
-    known = all(cost.train_seconds is not None for cost in costs) and bool(update_seconds)
+        costs.append(_condition_cost(study, members, stored, probed[condition]))
+    known = all(
+        cost.train_seconds is not None and probed[cost.condition_id].update_seconds is not None
+        for cost in costs
+    )
+    measuring = _sum(cost.measuring for cost in costs)
+    per_audit = _sum(
+        None if c.measure_seconds is None else c.measure_seconds + (c.final_seconds or 0.0)
+        for c in costs
+    )
+    auditing = None if per_audit is None else audits * measurings_per_audit * per_audit / len(costs)
     cpu_hours = gpu_hours = None
-    if known and per_snapshot_mean is not None:
+    if known and measuring is not None and auditing is not None:
         trained = [(c.to_train * (c.train_seconds or 0.0), c.cpus, c.gpus) for c in costs]
-        measuring = (left + audits * measurings_per_audit) * per_snapshot_mean
         measurer = study.resources.measurer
-        booked = [
-            *trained,
-            (measuring, 1.0 if measurer.cpus is None else measurer.cpus, measurer.gpus),
-        ]
+        cpus = 1.0 if measurer.cpus is None else measurer.cpus
+        booked = [*trained, (measuring + auditing, cpus, measurer.gpus)]
         cpu_hours = sum(seconds * cpus for seconds, cpus, _ in booked) / 3600
         gpu_hours = sum(seconds * gpus for seconds, _, gpus in booked) / 3600
     return Plan(
         study=study.study,
         trials=len(trials),
-        done=len(done),
-        partial=len(partial),
-        new=len(trials) - len(done) - len(partial),
-        snapshots=snapshots,
-        snapshots_to_measure=left,
+        done=len(stored.done),
+        partial=len(stored.partial),
+        new=len(trials) - len(stored.done) - len(stored.partial),
+        snapshots=sum(cost.trials * cost.snapshots for cost in costs),
+        snapshots_to_measure=sum(cost.to_measure for cost in costs),
         disk_bytes=sum(cost.trials * cost.snapshots * cost.snapshot_bytes for cost in costs),
         slots=slots,
         gpus_probed=gpus_probed,
         train_seconds=sum(c.to_train * (c.train_seconds or 0) for c in costs) if known else None,
-        measure_seconds=None if per_snapshot_mean is None else left * per_snapshot_mean,
+        measure_seconds=measuring,
         audits=audits,
-        audit_seconds=None
-        if per_snapshot_mean is None
-        else audits * measurings_per_audit * per_snapshot_mean,
+        audit_seconds=auditing,
         cpu_hours=cpu_hours,
         gpu_hours=gpu_hours,
         cost=_cost((cpu_hours, price_per_cpu_hour), (gpu_hours, price_per_gpu_hour)),
@@ -253,6 +283,43 @@ def make_plan(
         spoiled_measures=spoiled_measures,
         design=tuple(describe_design(study.model_dump(mode="json"))),
     )
+
+
+def _condition_cost(
+    study: Study, trials: Sequence[Trial], stored: Stored, probed: Probed
+) -> ConditionCost:
+    training, needs = trials[0].config.training, study.needs_of(trials[0].config)
+    updates = most_updates(training.stop, probed.n_train, training.batch_size)
+    per_update = probed.update_seconds
+    seconds = None if per_update is None or updates is None else per_update * updates
+    if seconds is not None and training.stop.seconds is not None:
+        seconds = min(seconds, training.stop.seconds)
+    snapshots = most_snapshots(
+        study.checkpoints, training.stop, probed.n_train, training.batch_size
+    )
+    ids = [trial.trial_id for trial in trials]
+    return ConditionCost(
+        trials[0].condition_id,
+        _label(trials[0]),
+        len(trials),
+        sum(id_ not in stored.done for id_ in ids),
+        updates,
+        snapshots,
+        probed.snapshot_bytes,
+        seconds if seconds is not None else training.stop.seconds,
+        probed.measure_seconds,
+        probed.final_seconds,
+        sum(stored.snapshots_left(id_, snapshots) for id_ in ids),
+        sum(map(stored.final_left, ids)),
+        needs.cpus,
+        needs.gpus,
+    )
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    """The sum; None if any part is not known."""
+    parts = list(seconds)
+    return None if any(part is None for part in parts) else sum(part or 0.0 for part in parts)
 
 
 def _cost(*hours_and_prices: tuple[float | None, float | None]) -> float | None:
@@ -280,12 +347,14 @@ def plan_text(plan: Plan) -> str:
         *plan.design,
     ]
     width = max(len(cost.label) for cost in plan.conditions)
-    lines.append(f"{'condition':<{width}}  to train  updates  snapshots  s/trial  s/snapshot")
+    final = any(cost.final_seconds for cost in plan.conditions)
+    titles = f"{'condition':<{width}}  to train  updates  snapshots  s/trial  s/snapshot"
+    lines.append(titles + "  s/final" * final)
     for cost in plan.conditions:
         lines.append(
             f"{cost.label:<{width}}  {cost.to_train:>8}  {_cell(cost.updates):>7}  "
             f"{cost.snapshots:>9}  {_cell(cost.train_seconds):>7}  "
-            f"{_cell(cost.measure_seconds):>10}"
+            f"{_cell(cost.measure_seconds):>10}" + f"  {_cell(cost.final_seconds):>7}" * final
         )
     if plan.wall_seconds is not None:
         audits = (

@@ -26,9 +26,12 @@ def json_schema() -> dict[str, Any]:
         properties = holder.get("properties", {})
         for key in properties.keys() & set(keys):
             properties[key] = _or_name(properties[key], definitions)
-    measures, claims = (schema["properties"][key] for key in ("measures", "claims"))
-    of_measures = _name_schema(_names(measures["items"], definitions))
-    measures["items"] = _or_short(measures["items"], of_measures, of_measures)
+    of_all, final, claims = (
+        schema["properties"][key] for key in ("measures", "final_measures", "claims")
+    )
+    for measures in (of_all, final):
+        of_measures = _name_schema(_names(measures["items"], definitions))
+        measures["items"] = _or_short(measures["items"], of_measures, of_measures)
     built_in, own = {"enum": list(get_args(BuiltInName))}, definitions["StatedClaim"]
     named = {"anyOf": [built_in, own["properties"]["name"]]}
     claims["items"] = _or_short(claims["items"], built_in, named)

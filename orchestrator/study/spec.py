@@ -7,7 +7,14 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest
 from orchestrator.study.data_options import DataOptions
@@ -104,7 +111,10 @@ class Study(Options):
         1, description="A number n (seeds 0 … n−1) or an explicit list."
     )
     checkpoints: CheckpointOptions = CheckpointOptions()
-    measures: tuple[MeasureRequest, ...] = ()
+    measures: tuple[MeasureRequest, ...] = Field((), description="Of every snapshot.")
+    final_measures: tuple[MeasureRequest, ...] = Field(
+        (), description="Of the final network of each trial only: what is too dear for the others."
+    )
     measuring: MeasuringOptions = MeasuringOptions()
     claims: tuple[ClaimRequest, ...] = ()
     learned: LearnedOptions = LearnedOptions()
@@ -118,6 +128,18 @@ class Study(Options):
         if twice:
             raise ValueError(f"claims need different names, got {min(twice)!r} twice")
         return claims
+
+    @field_validator("final_measures")
+    @classmethod
+    def _only_final(
+        cls, final: tuple[MeasureRequest, ...], info: ValidationInfo
+    ) -> tuple[MeasureRequest, ...]:
+        twice = [options.request for options in final if options in info.data.get("measures", ())]
+        if twice:
+            raise ValueError(
+                f"{twice[0]} is among 'measures', which are of every snapshot; leave it out of one"
+            )
+        return final
 
     @field_validator("seeds")
     @classmethod
@@ -143,7 +165,19 @@ class Study(Options):
         return None
 
     @property
+    def all_measures(self) -> tuple[Any, ...]:
+        """What is measured of every snapshot, and of final networks only."""
+        return (*self.measures, *self.final_measures)
+
+    @property
     def requests(self) -> dict[str, Any]:
-        """What each snapshot is to be measured for: canonical request → measure options."""
+        """What final networks are measured for: canonical request → measure options."""
         suffix = self.measuring.suffix
-        return {options.request + suffix: options for options in self.measures}
+        return {options.request + suffix: options for options in self.all_measures}
+
+    @property
+    def wanted(self) -> dict[bool, tuple[str, ...]]:
+        """The requests of a snapshot, by whether it is of a final network."""
+        requests = tuple(self.requests)
+        of_all = {options.request + self.measuring.suffix for options in self.measures}
+        return {True: requests, False: tuple(one for one in requests if one in of_all)}

@@ -5,7 +5,7 @@ from datetime import UTC
 import pytest
 
 import orchestrator
-from orchestrator.cluster.backlog import missing_measures
+from orchestrator.cluster.backlog import lost_trials, missing_measures
 from orchestrator.cluster.backlog_reading import Backlog, read_audited, read_backlog
 from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, read_study, write_part
@@ -73,3 +73,24 @@ def test_trained_networks_are_measured_first(small_study):
     first, *_ = missing_measures(study, trials, measured, snapshots)
     assert first.checkpoint["checkpoint_id"] == ids[1]
     assert "margin" not in first.requests
+
+
+def test_of_early_snapshots_less_may_be_measured(small_study):
+    study = orchestrator.load_study(small_study(seeds=1, final_measures=["path_norm"]))
+    trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    trial_id, *_ = trials
+    snapshots = [
+        {"trial_id": trial_id, "checkpoint_id": f"{trial_id}-{step}", "reason": reason}
+        for step, reason in ((1, "epoch"), (2, "epoch; final"))
+    ]
+    last, first = missing_measures(study, trials, Backlog(), snapshots)
+    assert last.requests == (*first.requests, "path_norm")
+    assert set(last.requests) == set(study.requests)
+
+    early, final = first.checkpoint_id, last.checkpoint_id
+    stored = Backlog(checkpoints=dict.fromkeys((early, final), trial_id), final={final})
+    for id_ in (early, final):
+        stored.measured[id_] |= set(first.requests)
+    assert stored.measured_snapshots(study) == {early}
+    assert lost_trials(study, stored, snapshots[:1]) == {trial_id}
+    assert lost_trials(study, stored, snapshots[1:]) == set()

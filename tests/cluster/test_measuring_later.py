@@ -43,6 +43,16 @@ def test_measuring_afterwards_gives_what_measuring_at_once_gives(
         finish = orchestrator.measure(later, quiet=True)
     assert again.measured == finish.measured == 0
 
+    # What is too dear for every snapshot.
+    dear = orchestrator.measure(later, ["path_norm"], final=True, quiet=True)
+    assert (dear.measured, dear.failed_measures) == (2, [])
+    measured_at = "SELECT checkpoint_id FROM measures WHERE request = 'path_norm' GROUP BY ALL"
+    assert sorted(rows(later, measured_at)) == sorted(
+        rows(later, "SELECT checkpoint_id FROM checkpoints WHERE reason LIKE '%final%'")
+    )
+    status = study_status(later)
+    assert (status.snapshots_pending, status.requests[-1].ok) == (0, 2)
+
     # One's own measure, which fails: the others stay, and the summary says so.
     with workers_in_process():
         broken = orchestrator.measure(later, [f"{FAULTY}:raises"], quiet=True)

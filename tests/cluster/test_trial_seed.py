@@ -98,5 +98,5 @@ def test_audits_and_plans_know_the_seed_too(
         return []
 
     monkeypatch.setattr(planning, "measure_snapshot", record)
-    planning.measure_once(study, trial, data, "cpu", {})
+    planning.measure_once(study, trial, data, "cpu", {}, tuple(study.requests))
     assert seen == [1]

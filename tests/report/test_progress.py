@@ -39,6 +39,26 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path):
     assert "96 of 384 measurements" in progress.sentence
 
 
+def test_of_early_snapshots_less_may_be_asked(tmp_path):
+    content = study_content() | {"final_measures": [{"name": "norms"}]}
+    content["measures"] = [one for one in content["measures"] if one["name"] != "norms"]
+    path = simulate(tmp_path / "all", study=content)
+    assert read(path).finished
+
+    def without_some(rows):
+        lost = {rows["checkpoints"][0]["checkpoint_id"], rows["checkpoints"][7]["checkpoint_id"]}
+        rows["measures"] = [
+            row
+            for row in rows["measures"]
+            if row["request"] != "norms" or row["checkpoint_id"] not in lost
+        ]
+
+    progress = read(simulate(tmp_path / "some", study=content, change=without_some))
+    assert progress.asked["norms"] == 12
+    assert progress.unmeasured["norms"] == 1  # The other is of a network on its way.
+    assert "1 of 300 measurements" in progress.sentence
+
+
 @pytest.mark.parametrize(
     ("networks", "missing"),
     [

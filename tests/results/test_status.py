@@ -128,3 +128,17 @@ def test_components_that_are_not_installed_here_count_too(
     margin, entropy = study_status(folder).requests
     assert margin.request == "margin [dtype=float32]"
     assert entropy == RequestStatus(request, ok=1, nonfinite=0, failed=0, missing=7)
+
+
+def test_what_is_asked_of_final_networks_only(
+    make_folder: Callable[..., ResultsFolder],
+) -> None:
+    asked = {"measures": [{"name": "margin"}], "final_measures": [{"name": "hessian_trace"}]}
+    folder = fill(make_folder(study=study_json(**asked)))
+    for part in folder.table("measures").glob("*.parquet"):
+        if part.name.startswith(("a0-10", "a0-20")):
+            part.unlink()
+    status = study_status(folder)
+    # A margin of another trial's end is missing, too.
+    assert [request.missing for request in status.requests] == [3, 1]
+    assert status.snapshots_pending == 3

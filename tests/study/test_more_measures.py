@@ -54,3 +54,22 @@ def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(StudyFileError) as refused:
         with_measures(STUDY, ["margn", "norm"])
     assert len(refused.value.problems) == 2
+
+
+def test_measures_are_added_for_final_networks_or_for_all():
+    final = with_measures(STUDY, ["norms", "margin"], final=True)
+    assert [options.request for options in final.final_measures] == ["norms"]
+    assert final.measures == STUDY.measures  # The margin stays one of every snapshot.
+    assert final.wanted[False] == ("margin [dtype=float32]",)
+    assert final.wanted[True] == tuple(final.requests)
+    assert Study.model_validate(final.model_dump(mode="json")) == final
+
+    of_all = with_measures(final, ["norms"])
+    assert (of_all.final_measures, of_all.wanted[False]) == ((), of_all.wanted[True])
+    assert with_measures(final, ["norms"], final=True) == final
+
+
+def test_a_measure_is_of_every_snapshot_or_of_final_ones():
+    content = STUDY.model_dump(mode="json") | {"final_measures": ["norms", {"margin": {}}]}
+    with pytest.raises(ValueError, match="margin is among 'measures', which are of every snapshot"):
+        Study.model_validate(content)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.study.columns import swept_columns
-from orchestrator.study.plan import make_plan, most_snapshots, plan_text
+from orchestrator.study.plan import Probed, Stored, make_plan, most_snapshots, plan_text
 from orchestrator.study.positions import planned_steps
 from orchestrator.study.spec import CheckpointOptions, Every, LogSpaced, Study
 from orchestrator.study.training_options import StopOptions
@@ -139,17 +139,11 @@ def test_a_plan_counts_what_is_left():
         checkpoints={"epochs": [1, 2], "train_loss": [0.5]},
     )
     trials = expand_trials(asked)
-    conditions = {trial.condition_id for trial in trials}
     plan = make_plan(
         asked,
         trials,
-        done={trials[0].trial_id},
-        partial={trials[1].trial_id},
-        measured=4,
-        n_train=dict.fromkeys(conditions, 100),
-        snapshot_bytes=dict.fromkeys(conditions, 1000),
-        update_seconds=dict.fromkeys(conditions, 0.5),
-        measure_seconds=dict.fromkeys(conditions, 2.0),
+        Stored(done={trials[0].trial_id}, partial={trials[1].trial_id}),
+        {trial.condition_id: Probed(100, 1000, 0.5, 2.0, 0.0) for trial in trials},
         slots=2,
         audits=3,
         measurings_per_audit=9,
@@ -164,6 +158,29 @@ def test_a_plan_counts_what_is_left():
     assert plan.wall_seconds == (plan.train_seconds + 24 + 54) / 2
     assert "4 trials (2 new, 1 partial, 1 done)" in plan_text(plan)
     assert "24 s of measuring and 54 s of auditing 3 snapshots;" in plan_text(plan)
+    assert "s/final" not in plan_text(plan)
+
+
+def test_a_plan_counts_what_is_measured_of_final_networks_only():
+    asked = study(seeds=4, checkpoints={"epochs": [1, 2]})
+    trials = expand_trials(asked)
+    done, lacks_final, begun, _ = (trial.trial_id for trial in trials)
+    stored = Stored(
+        done={done, lacks_final},
+        partial={begun},
+        measured={done: 3, lacks_final: 2, begun: 1},
+        unmeasured={lacks_final: 1},
+        unmeasured_final={lacks_final},
+    )
+    probed = {trials[0].condition_id: Probed(100, 1000, 0.5, 2.0, 30.0)}
+    plan = make_plan(asked, trials, stored, probed, slots=1, audits=1, measurings_per_audit=9)
+    # Three snapshots a trial; what was begun lacks two of them.
+    assert plan.snapshots == 12
+    assert plan.snapshots_to_measure == 0 + 1 + 2 + 3
+    assert plan.measure_seconds == 6 * 2.0 + 3 * 30.0
+    assert plan.audit_seconds == 9 * (2.0 + 30.0)
+    assert "s/snapshot  s/final" in plan_text(plan)
+    assert "102 s of measuring" in plan_text(plan)
 
 
 def test_a_plan_counts_booked_hours_and_their_price():
@@ -177,22 +194,11 @@ def test_a_plan_counts_booked_hours_and_their_price():
         resources=resources,
     )
     trials = expand_trials(asked)
-    conditions = [trial.condition_id for trial in trials]
 
-    def plan(seconds=360.0, **prices):
-        return make_plan(
-            asked,
-            trials,
-            done=set(),
-            partial=set(),
-            measured=0,
-            n_train=dict.fromkeys(conditions, 100),
-            snapshot_bytes=dict.fromkeys(conditions, 1000),
-            update_seconds=dict.fromkeys(conditions, seconds) if seconds else {},
-            measure_seconds=dict.fromkeys(conditions, 900.0) if seconds else {},
-            slots=2,
-            **prices,
-        )
+    def plan(times=(360.0, 900.0, 0.0), **prices):
+        probed = Probed(100, 1000, *times)
+        of_each = {trial.condition_id: probed for trial in trials}
+        return make_plan(asked, trials, Stored(), of_each, slots=2, **prices)
 
     # 30 and 6 updates of a tenth of an hour on two cores; four snapshots of a quarter on one.
     found = plan()
@@ -204,7 +210,7 @@ def test_a_plan_counts_booked_hours_and_their_price():
     priced = plan(price_per_gpu_hour=2.0, price_per_cpu_hour=0.1)
     assert priced.cost == pytest.approx(1.92)
     assert plan_text(priced).endswith("; price 1.92")
-    unknown = plan(seconds=None, price_per_gpu_hour=2.0)
+    unknown = plan(times=(), price_per_gpu_hour=2.0)
     assert (unknown.cpu_hours, unknown.gpu_hours, unknown.cost) == (None, None, None)
 
 

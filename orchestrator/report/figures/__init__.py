@@ -72,7 +72,11 @@ def all_figures(source: Source) -> list[Figure]:
     """
     hue = choose_hue(source)
     trained = trained_networks(source)
-    asked = [(options["name"], options.get("dimensions")) for options in source.study["measures"]]
+    asked = [
+        (options["name"], options.get("dimensions"))
+        for key in ("measures", "final_measures")
+        for options in source.study.get(key, ())
+    ]
     with debug_mode(False):  # Each chart is validated once, when it is finished.
         return [
             threshold_figure(source),

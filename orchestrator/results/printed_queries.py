@@ -1,4 +1,4 @@
-"""Barriers between networks of two seeds, with the hyperparameters of their condition."""
+"""Queries whose answers the commands ``audit`` and ``connectivity`` print."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ from orchestrator.results.store_path import Location
 from orchestrator.results.stored_study import read_study
 from orchestrator.results.tables import identifier
 from orchestrator.study.columns import path_columns
+
+# Two digits tell a change from rounding, and let the table fit a screen.
+FRAGILITY = """
+    SELECT measure, variant, split, COLUMNS(
+        * EXCLUDE (measure, variant, split, snapshots, excluded)
+    )::DECIMAL(9, 2)
+    FROM fragility ORDER BY measure, variant, split
+"""
 
 
 def barriers_query(results: str | Path | Location) -> str:
