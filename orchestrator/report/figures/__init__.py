@@ -78,7 +78,7 @@ def all_figures(source: Source) -> list[Figure]:
         for options in source.study.get(key, ())
     ]
     with debug_mode(False):  # Each chart is validated once, when it is finished.
-        return [
+        drawn = [
             threshold_figure(source),
             flatness_margin_figure(source, hue),
             interventions_figure(source),
@@ -95,3 +95,4 @@ def all_figures(source: Source) -> list[Figure]:
                 for request, dimensions, draw in _OF_REQUESTS
             ),
         ]
+    return [figure.cut_noted() for figure in drawn]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from orchestrator.report.figures.scales import LEAST, MOST
 from orchestrator.report.queries import Query
 
 MOST_TABLE_ROWS = 60
@@ -99,3 +100,18 @@ class Figure:
     def shown(self) -> bool:
         """Whether a page has it, drawn or as a sentence."""
         return self.asked or self.chart is not None
+
+    def cut_noted(self) -> Figure:
+        """The same, whose caption says so if marks lie beyond an axis and are drawn on its end."""
+        if not is_cut(self.chart):
+            return self
+        ends = f"Numbers below {LEAST:g} or above {MOST:g} in size are drawn on the end of an axis"
+        return replace(self, caption=f"{self.caption} {ends}.".strip())
+
+
+def is_cut(chart: Any) -> bool:
+    """Whether an axis of a Vega-Lite specification ends before its numbers; see :class:`Span`."""
+    if isinstance(chart, dict):
+        cut = chart.get("clamp") is True
+        return cut or any(is_cut(part) for key, part in chart.items() if key != "datasets")
+    return isinstance(chart, list) and any(map(is_cut, chart))

@@ -40,6 +40,8 @@ def test_cells_show_as_many_digits_as_their_table_says():
     assert cell(0.0006, 2, 0.0005) == "0.0006"
 
 
+ON_THE_END = "Numbers below 1e-300 or above 1e+300 in size are drawn on the end of an axis."
+
 OF_REQUESTS = [
     *("margin-distribution", "smallest-margins", "spectral-density"),
     *("loss-slices", "loss-planes"),
@@ -79,3 +81,15 @@ def test_every_figure_is_there_or_says_why_not(figures, empty):
         missing = all_figures(nothing)
     assert [figure.key for figure in missing] == list(FIGURE_KEYS)
     assert all(figure.chart is None and figure.missing.endswith(".") for figure in missing)
+
+
+def test_marks_on_the_end_of_an_axis_are_told(tmp_path, figures):
+    def one_huge(rows):
+        traces = [row for row in rows["measures"] if row["measure"] == "hessian_trace"]
+        traces[-1]["value"] = 1e305
+
+    with open_source(simulate(tmp_path / "huge", change=one_huge)) as source:
+        cut = [figure.key for figure in all_figures(source) if ON_THE_END in figure.caption]
+    assert "flatness-margin" in cut
+    assert "training" not in cut
+    assert not any(ON_THE_END in figure.caption for figure in figures)
