@@ -31,7 +31,7 @@ def cost_figure(source: Source) -> Figure:
     queries = (MEASURE_COST, TRAINING_COST)
     measuring, training = (source.rows(query).tuples() for query in queries)
     if not measuring:
-        reason = "Nothing has been measured yet, so there is no cost to compare."
+        reason = "No measurement that took any time is stored, so there is no cost to compare."
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     rows = [dict(zip(_COLUMNS, row, strict=True)) for row in (*training, *measuring)]
     measured = sum(row["total"] for row in rows if row["kind"] == "measure")

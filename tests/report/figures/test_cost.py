@@ -33,4 +33,4 @@ def test_words(source):
 
 def test_nothing_measured(empty):
     with open_source(empty) as source:
-        assert "Nothing has been measured yet" in cost_figure(source).missing
+        assert "No measurement that took any time is stored" in cost_figure(source).missing
