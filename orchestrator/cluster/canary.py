@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.dispatcher import Dispatcher
+from orchestrator.cluster.run_state import RunState
 from orchestrator.errors import StudyIncomplete
 from orchestrator.measures.trust.finding import UNTRUSTED
 from orchestrator.study.shapes import measuring_shape, training_shape
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
-
-if TYPE_CHECKING:
-    from orchestrator.cluster.dispatcher import Dispatcher
-    from orchestrator.cluster.run_state import RunState
 
 
 def choose_canaries(
@@ -68,8 +65,8 @@ class Canary:
     failed: str | None = None
     reason: str | None = None
 
-    def look(self, state: RunState, dispatcher: Dispatcher) -> None:
-        """See what has become of them."""
+    def update(self, state: RunState, dispatcher: Dispatcher) -> None:
+        """Take in what has become of them."""
         for trial_id in sorted(self.awaited):
             for failure in list(dispatcher.failures):
                 # A failed check of measures is reported in rows and does not stop training.

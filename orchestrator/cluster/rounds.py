@@ -20,10 +20,11 @@ from orchestrator.cluster.canary import Canary, choose_canaries
 from orchestrator.cluster.compacting import compacting
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
 from orchestrator.cluster.failing_nodes import FailingNodes
+from orchestrator.cluster.gate import Gate
 from orchestrator.cluster.measure_order import MeasureOrder
 from orchestrator.cluster.progress import show_progress, tell
 from orchestrator.cluster.room import measurers_beside
-from orchestrator.cluster.run_state import RunState, watch
+from orchestrator.cluster.run_state import RunState
 from orchestrator.cluster.run_summary import RunSummary
 from orchestrator.cluster.session import Slots, bundle, distinct_needs, ray_session
 from orchestrator.cluster.shared_data import SharedData
@@ -197,7 +198,6 @@ def train_and_measure(
         limit=run.study.resources.unmeasured_snapshots,
         slots=slots.trials,
         seconds=dict(backlog.seconds),
-        canary=_canary(run, missing, backlog, slots),
         nodes=nodes,
         bundles={
             trial_id: bundle(run.study.needs_of(trial.config))
@@ -206,7 +206,7 @@ def train_and_measure(
     )
     unchecked: dict[str, str] = {}
     dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots, state, unchecked)
-    watch(state)
+    gate = Gate(state, _canary(run, missing, backlog, slots))
     try:
         # Measurers before trials: training takes all the slots that it finds.
         dispatcher.start(
@@ -214,14 +214,13 @@ def train_and_measure(
         )
         with show_progress(state, quiet=run.quiet):
             if missing.trials:
-                train_trials(run.study, run.folder, backlog.attempts, data, slots, state)
-            state.raise_what_stopped()
+                train_trials(run.study, run.folder, backlog.attempts, data, slots, state, gate)
+            gate.raise_cause()
             dispatcher.allow(slots.most_measurers)
             with compacting(run.folder):
                 dispatcher.drain()
     finally:
         dispatcher.stop()
-        watch(None)
         summary.trained += len(state.trained)
         summary.measured += dispatcher.measured
 

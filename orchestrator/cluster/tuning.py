@@ -12,17 +12,17 @@ from ray import tune
 
 from orchestrator.cluster.backlog_reading import read_backlog
 from orchestrator.cluster.compacting import compacting
-from orchestrator.cluster.fresh_processes import FreshProcesses
-from orchestrator.cluster.run_state import (
-    CanaryFirst,
-    RunCallback,
-    RunState,
-    StopWhenUseless,
-    placement_of,
-)
+from orchestrator.cluster.gate import Gate
+from orchestrator.cluster.run_state import RunState
 from orchestrator.cluster.session import Slots
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
+from orchestrator.cluster.tune_hooks import (
+    CanaryFirst,
+    RunCallback,
+    StopWhenUseless,
+    TrialScheduler,
+)
 from orchestrator.results import ResultsFolder, StorePath, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import hyperparameters
@@ -37,6 +37,7 @@ def train_trials(
     data: SharedData,
     slots: Slots,
     state: RunState,
+    gate: Gate,
 ) -> None:
     """Train the trials of ``state``, each from its resume state; store those that failed for good.
 
@@ -46,7 +47,8 @@ def train_trials(
         attempts: How often each trial was started so far.
         data: Its data sets.
         slots: What the cluster gives.
-        state: Names the trials, and is told how far they are.
+        state: Names the trials, and takes in their progress.
+        gate: Decides which of them may start and continue.
     """
     orders = {
         trial_id: TrialOrder(
@@ -59,12 +61,11 @@ def train_trials(
         )
         for trial_id, trial in state.trials.items()
     }
-    ahead = sorted(state.canary.awaited) if state.canary is not None else []
-    # Those that go ahead first, the others in their own order.
+    ahead = sorted(gate.canary.awaited) if gate.canary is not None else []
+    # Canaries first, the others in their own order.
     orders = {id_: orders[id_] for id_ in dict.fromkeys([*ahead, *orders])}
-    search = CanaryFirst(len(ahead) or len(orders), slots.trials)
     with compacting(folder):
-        results = build_tuner(folder, study, orders, data, search).fit()
+        results = build_tuner(folder, study, orders, data, slots, state, gate).fit()
     errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
     for trial_id in state.untried:  # Found missing by the next look.
         errors.pop(trial_id, None)
@@ -87,7 +88,9 @@ def build_tuner(
     study: Study,
     orders: dict[str, TrialOrder],
     data: SharedData,
-    search: CanaryFirst,
+    slots: Slots,
+    state: RunState,
+    gate: Gate,
 ) -> tune.Tuner:
     """The run of Tune that trains these trials.
 
@@ -96,8 +99,11 @@ def build_tuner(
         study: What is asked.
         orders: The trials by their ids; they reach a trial through Ray's object store.
         data: Data sets of the trials.
-        search: Decides which trial begins next.
+        slots: How many of them may train in parallel.
+        state: Decides where each trial runs, and takes in its progress.
+        gate: Decides whether they continue.
     """
+    ahead = 0 if gate.canary is None else len(gate.canary.awaited)
     trainable = tune.with_parameters(
         TrialTrainable,
         orders=orders,
@@ -109,12 +115,12 @@ def build_tuner(
     # Two rounds may begin in one second, and a clock may be set back.
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     return tune.Tuner(
-        tune.with_resources(trainable, placement_of),
+        trainable,
         param_space={"trial_id": tune.grid_search(list(orders))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
-            scheduler=FreshProcesses(),
-            search_alg=search,
+            scheduler=TrialScheduler(state),
+            search_alg=CanaryFirst(gate, ahead or len(orders), slots.trials),
             trial_dirname_creator=_trial_name,
             trial_name_creator=_trial_name,
         ),
@@ -123,8 +129,8 @@ def build_tuner(
             **_storage(folder),
             failure_config=tune.FailureConfig(max_failures=TRIAL_RESTARTS),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[RunCallback()],
-            stop=StopWhenUseless(),
+            callbacks=[RunCallback(state)],
+            stop=StopWhenUseless(gate),
             verbose=0,
         ),
     )

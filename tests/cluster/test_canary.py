@@ -6,7 +6,9 @@ from ray.tune import register_trainable
 import orchestrator
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.cluster.canary import Canary, choose_canaries
-from orchestrator.cluster.run_state import CanaryFirst, RunState, watch
+from orchestrator.cluster.gate import Gate
+from orchestrator.cluster.run_state import RunState
+from orchestrator.cluster.tune_hooks import CanaryFirst
 from orchestrator.errors import StudyIncomplete
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
@@ -51,10 +53,12 @@ def trials(study):
 def state(trials):
     found = RunState(trials=trials, total=len(trials), completed=0, limit=1)
     found.dispatcher = Measurers()
-    found.canary = Canary({"a", "b"}, 4, found.dispatcher.to_measure)
-    watch(found)
-    yield found
-    watch(None)
+    return found
+
+
+@pytest.fixture
+def gate(state):
+    return Gate(state, Canary({"a", "b"}, 4, state.dispatcher.to_measure))
 
 
 def test_one_trial_of_each_shape_goes_ahead(study, trials):
@@ -76,32 +80,32 @@ def test_what_is_known_to_work_needs_none(study, trials):
     assert len(choose_canaries(study, trials, trials, works)) == 2
 
 
-def test_others_start_once_all_that_went_ahead_are_measured(state):
-    assert not state.others_may_start
+def test_others_start_once_all_that_went_ahead_are_measured(state, gate):
+    assert not gate.others_may_start()
     state.dispatcher.measured.add("a")
-    assert not state.others_may_start
+    assert not gate.others_may_start()
     state.dispatcher.measured.add("b")
-    assert state.others_may_start
+    assert gate.others_may_start()
     # What fails from here on fails alone.
     state.failed["a"] = "late"
     state.dispatcher.failures.append("b-20: margin: late")
-    assert state.others_may_start
-    state.raise_what_stopped()
+    assert gate.others_may_start()
+    gate.raise_cause()
 
 
-def test_an_epoch_with_nothing_to_measure_is_enough(state):
+def test_an_epoch_with_nothing_to_measure_is_enough(state, gate):
     state.dispatcher.unmeasured = {"b"}
     state.report("a", {"epoch": 0, "done": False})
     state.report("b", {"epoch": 1, "done": False})
-    assert not state.others_may_start
-    assert state.canary.awaited == {"a", "b"}
+    assert not gate.others_may_start()
+    assert gate.canary.awaited == {"a", "b"}
     state.report("a", {"epoch": 1, "done": False})
-    assert not state.others_may_start
-    assert state.canary.awaited == {"b"}
+    assert not gate.others_may_start()
+    assert gate.canary.awaited == {"b"}
 
 
 @pytest.mark.parametrize("why", ["trial", "process", "measure"])
-def test_a_failure_stops_all(state, why):
+def test_a_failure_stops_all(state, gate, why):
     if why == "trial":
         state.report("b", {"done": True, "status": "failed", "error": "this model is broken"})
     elif why == "process":
@@ -109,20 +113,20 @@ def test_a_failure_stops_all(state, why):
         state.failed["b"] = "this model is broken"
     else:
         state.dispatcher.failures.append("b-10: this model is broken")
-    assert not state.others_may_start
-    assert state.must_stop
+    assert not gate.others_may_start()
+    assert gate.must_stop()
     with pytest.raises(StudyIncomplete, match=r"4 trials were not started: b.*: this model is"):
-        state.raise_what_stopped()
+        gate.raise_cause()
 
 
-def test_what_a_trust_check_leaves_without_a_value_stops_nothing(state):
+def test_what_a_trust_check_leaves_without_a_value_stops_nothing(state, gate):
     state.dispatcher.failures.append("b-10: margin: trust check repeatable failed: it is random")
-    assert not state.must_stop
+    assert not gate.must_stop()
 
 
-def test_tune_is_handed_the_others_only_then(state):
+def test_tune_is_handed_the_others_only_then(state, gate):
     register_trainable("function", lambda config: None)
-    search = CanaryFirst(ahead=2, most=9)
+    search = CanaryFirst(gate, ahead=2, most=9)
     search.add_configurations(
         {"t": {"run": "function", "config": {"trial_id": {"grid_search": ["a", "b", "c"]}}}}
     )
@@ -133,8 +137,8 @@ def test_tune_is_handed_the_others_only_then(state):
     assert search.next_trial().config["trial_id"] == "c"
 
 
-def test_tune_is_handed_no_other_after_a_failure(state):
-    search = CanaryFirst(ahead=0, most=9)
+def test_tune_is_handed_no_other_after_a_failure(state, gate):
+    search = CanaryFirst(gate, ahead=0, most=9)
     state.failed["a"] = "broken"
     assert search.next_trial() is None
     assert search.is_finished()

@@ -7,7 +7,8 @@ import pytest
 from ray.exceptions import RayActorError
 
 from orchestrator.cluster import tuning
-from orchestrator.cluster.run_state import CanaryFirst, RunState
+from orchestrator.cluster.gate import Gate
+from orchestrator.cluster.run_state import RunState
 from orchestrator.cluster.session import Slots
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trainable import TrialOrder
@@ -36,8 +37,9 @@ def test_what_tune_unpickles_for_each_trial_does_not_grow_with_the_study(local_r
             )
             for trial in expand_trials(study)
         }
-        folder, search = ResultsFolder(tmp_path), CanaryFirst(1, 1)
-        tuner = build_tuner(folder, study, orders, SharedData([]), search)
+        folder, slots = ResultsFolder(tmp_path), Slots(1, 1, 1, 1.0)
+        state = RunState({}, total=seeds, completed=0, limit=9)
+        tuner = build_tuner(folder, study, orders, SharedData([]), slots, state, Gate(state))
         return len(cloudpickle.dumps(tuner._local_tuner.trainable))
 
     assert pickled(200) == pickled(1)
@@ -54,6 +56,6 @@ def test_a_trial_whose_turn_never_came_is_left_to_the_next_round(monkeypatch, tm
     monkeypatch.setattr(tuning, "build_tuner", lambda *_: SimpleNamespace(fit=lambda: ended))
     state = RunState(trials, total=len(trials), completed=0, limit=9, untried={untried})
     folder = ResultsFolder.create(tmp_path, study.model_dump_json(), "", {}, "")
-    tuning.train_trials(study, folder, {}, SharedData([]), Slots(1, 1, 1, 1.0), state)
+    tuning.train_trials(study, folder, {}, SharedData([]), Slots(1, 1, 1, 1.0), state, Gate(state))
     assert list(state.failed) == [failed]
     assert rows(tmp_path, "SELECT trial_id, status FROM trials") == [(failed, "failed")]
