@@ -12,7 +12,6 @@ from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.errors import OrchestratorError
 from orchestrator.measures.measured_examples import measured_positions, moved_places
-from orchestrator.measures.robustness.family import ROBUSTNESS
 from orchestrator.results import IS_FINAL, ResultsFolder, connect, damaged_files
 from orchestrator.study.data_options import DataOptions
 from orchestrator.study.spec import Study
@@ -67,7 +66,7 @@ def _missing(folder: ResultsFolder, study: Study, trials: Mapping[str, Trial]) -
     chosen = {
         request: options.examples
         for request, options in study.requests.items()
-        if type(options) in ROBUSTNESS and hasattr(options, "examples")
+        if options.takes_subset
     }
     by_data: dict[str, _Needed] = {}
     of_trial: dict[str, _Needed] = {}

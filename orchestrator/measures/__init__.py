@@ -31,221 +31,94 @@ What holds for all measures:
   counted and enter quantiles, never means.
 """
 
-from orchestrator.measures.audit import CHANGES, Audited, AuditRow, audit
-from orchestrator.measures.base import CatalogEntry, Curve, Direction, Measure, Value
-from orchestrator.measures.build import build_measure
-from orchestrator.measures.catalog import catalog
-from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.curvature.edge_of_stability import EdgeOfStability, stability_threshold
-from orchestrator.measures.curvature.exact_trace import ExactTrace, exact_trace
-from orchestrator.measures.curvature.fisher import (
-    Fisher,
-    empirical_fisher_trace,
-    fisher_trace,
-    gradient_noise,
+from orchestrator.measures.audit import CHANGES as CHANGES
+from orchestrator.measures.audit import Audited as Audited
+from orchestrator.measures.audit import AuditRow as AuditRow
+from orchestrator.measures.audit import audit as audit
+from orchestrator.measures.base import CatalogEntry as CatalogEntry
+from orchestrator.measures.base import Curve as Curve
+from orchestrator.measures.base import Direction as Direction
+from orchestrator.measures.base import Measure as Measure
+from orchestrator.measures.base import Value as Value
+from orchestrator.measures.build import build_measure as build_measure
+from orchestrator.measures.build import catalog as catalog
+from orchestrator.measures.context import MeasureContext as MeasureContext
+from orchestrator.measures.curvature.edge_of_stability import (
+    stability_threshold as stability_threshold,
 )
-from orchestrator.measures.curvature.fisher_rao import FisherRaoNorm
-from orchestrator.measures.curvature.ggn_trace import (
-    GgnTrace,
-    exact_ggn_trace,
-    sampled_ggn_trace,
-)
-from orchestrator.measures.curvature.gradient import GradientNorm
-from orchestrator.measures.curvature.hessian_frobenius import HessianFrobeniusNorm
+from orchestrator.measures.curvature.exact_trace import ExactTrace as ExactTrace
+from orchestrator.measures.curvature.exact_trace import exact_trace as exact_trace
+from orchestrator.measures.curvature.fisher import empirical_fisher_trace as empirical_fisher_trace
+from orchestrator.measures.curvature.fisher import fisher_trace as fisher_trace
+from orchestrator.measures.curvature.fisher import gradient_noise as gradient_noise
+from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace as exact_ggn_trace
+from orchestrator.measures.curvature.ggn_trace import sampled_ggn_trace as sampled_ggn_trace
 from orchestrator.measures.curvature.hessian_spectral_density import (
-    HessianSpectralDensity,
-    spectral_quadratures,
+    spectral_quadratures as spectral_quadratures,
 )
-from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
-from orchestrator.measures.curvature.hessian_trace import HessianTrace
-from orchestrator.measures.curvature.hutchinson import EstimatedTrace
+from orchestrator.measures.curvature.hutchinson import EstimatedTrace as EstimatedTrace
+from orchestrator.measures.curvature.lanczos_quadrature import Quadrature as Quadrature
+from orchestrator.measures.curvature.lanczos_quadrature import SmoothedDensity as SmoothedDensity
 from orchestrator.measures.curvature.lanczos_quadrature import (
-    Quadrature,
-    SmoothedDensity,
-    lanczos_quadrature,
-    smoothed_density,
+    lanczos_quadrature as lanczos_quadrature,
 )
-from orchestrator.measures.curvature.piecewise_linear import Proof, prove_piecewise_linear
+from orchestrator.measures.curvature.lanczos_quadrature import smoothed_density as smoothed_density
+from orchestrator.measures.curvature.piecewise_linear import Proof as Proof
+from orchestrator.measures.curvature.piecewise_linear import (
+    prove_piecewise_linear as prove_piecewise_linear,
+)
 from orchestrator.measures.curvature.relative_flatness import (
-    RelativeFlatness,
-    estimated_relative_flatness,
-    exact_relative_flatness,
+    estimated_relative_flatness as estimated_relative_flatness,
 )
+from orchestrator.measures.curvature.relative_flatness import (
+    exact_relative_flatness as exact_relative_flatness,
+)
+from orchestrator.measures.curvature.trace_estimates import controlled_trace as controlled_trace
 from orchestrator.measures.curvature.trace_estimates import (
-    controlled_trace,
-    hutch_plus_plus_trace,
-    hutchinson_trace,
+    hutch_plus_plus_trace as hutch_plus_plus_trace,
 )
-from orchestrator.measures.curvature.weight_layers import WeightLayer, weight_layers
+from orchestrator.measures.curvature.trace_estimates import hutchinson_trace as hutchinson_trace
+from orchestrator.measures.curvature.weight_layers import WeightLayer as WeightLayer
+from orchestrator.measures.curvature.weight_layers import weight_layers as weight_layers
+from orchestrator.measures.description_length import DescriptionLength as DescriptionLength
 from orchestrator.measures.description_length import (
-    DescriptionLength,
-    prequential_description_length,
+    prequential_description_length as prequential_description_length,
 )
-from orchestrator.measures.margins.calibration import best_temperature, calibration
-from orchestrator.measures.margins.distribution import MarginDistribution
-from orchestrator.measures.margins.hidden_margins import HiddenMargin, hidden_margins
-from orchestrator.measures.margins.output_margins import Margin, margins, probability_margins
+from orchestrator.measures.margins.calibration import best_temperature as best_temperature
+from orchestrator.measures.margins.calibration import calibration as calibration
+from orchestrator.measures.margins.hidden_margins import hidden_margins as hidden_margins
+from orchestrator.measures.margins.output_margins import margins as margins
+from orchestrator.measures.margins.output_margins import probability_margins as probability_margins
 from orchestrator.measures.margins.population_minimum import (
-    MarginPopulationMinimum,
-    population_minimum,
+    population_minimum as population_minimum,
 )
-from orchestrator.measures.norms.convolution_norms import (
-    ConvolutionNorms,
-    circular_norm,
-    reshaped_norm,
-)
-from orchestrator.measures.norms.homogeneity import degree_of_homogeneity
-from orchestrator.measures.norms.jiang_norms import JiangNorms, jiang_norms
-from orchestrator.measures.norms.path_norm import PathNorm, path_norm
+from orchestrator.measures.norms.convolution_norms import circular_norm as circular_norm
+from orchestrator.measures.norms.convolution_norms import reshaped_norm as reshaped_norm
+from orchestrator.measures.norms.homogeneity import degree_of_homogeneity as degree_of_homogeneity
+from orchestrator.measures.norms.jiang_norms import jiang_norms as jiang_norms
+from orchestrator.measures.norms.path_norm import path_norm as path_norm
 from orchestrator.measures.norms.spectral_complexity import (
-    SpectralComplexity,
-    spectral_complexity,
+    spectral_complexity as spectral_complexity,
 )
-from orchestrator.measures.norms.stable_rank import StableRank, stable_ranks
-from orchestrator.measures.norms.weight_norms import Norms
-from orchestrator.measures.plain import measure_plain
-from orchestrator.measures.precise_loss import PerExampleLoss
-from orchestrator.measures.robustness.confidence import Confidence
-from orchestrator.measures.robustness.deepfool import DeepfoolMargin, deepfool
-from orchestrator.measures.robustness.input_margin import InputMargin, first_order_distances
-from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
-from orchestrator.measures.robustness.local_lipschitz import LocalLipschitz, local_lipschitz
-from orchestrator.measures.robustness.pgd_margin import PgdMargin, pgd_distances
-from orchestrator.measures.robustness.robust_accuracy import Robustness
-from orchestrator.measures.robustness.separation import Separation, separation
-from orchestrator.measures.robustness.singular_values import SingularValues
-from orchestrator.measures.robustness.survival import Survival, kaplan_meier
-from orchestrator.measures.runner import measure_snapshot
-from orchestrator.measures.sharpness.average_sharpness import AverageSharpness
-from orchestrator.measures.sharpness.flatness_profile import FlatnessProfile
-from orchestrator.measures.sharpness.keskar_sharpness import KeskarSharpness
+from orchestrator.measures.norms.stable_rank import stable_ranks as stable_ranks
+from orchestrator.measures.plain import measure_plain as measure_plain
+from orchestrator.measures.precise_loss import PerExampleLoss as PerExampleLoss
+from orchestrator.measures.robustness.deepfool import deepfool as deepfool
+from orchestrator.measures.robustness.input_margin import (
+    first_order_distances as first_order_distances,
+)
+from orchestrator.measures.robustness.inputs import Inputs as Inputs
+from orchestrator.measures.robustness.inputs import chosen_inputs as chosen_inputs
+from orchestrator.measures.robustness.local_lipschitz import local_lipschitz as local_lipschitz
+from orchestrator.measures.robustness.pgd_margin import pgd_distances as pgd_distances
+from orchestrator.measures.robustness.separation import separation as separation
+from orchestrator.measures.robustness.survival import Survival as Survival
+from orchestrator.measures.robustness.survival import kaplan_meier as kaplan_meier
+from orchestrator.measures.runner import measure_snapshot as measure_snapshot
 from orchestrator.measures.sharpness.linear_connectivity import (
-    LinearConnectivity,
-    linear_connectivity,
+    LinearConnectivity as LinearConnectivity,
 )
-from orchestrator.measures.sharpness.local_entropy import LocalEntropy
-from orchestrator.measures.sharpness.loss_slice import LossSlice
-from orchestrator.measures.sharpness.pac_bayes_sigma import PacBayesSigma
-from orchestrator.measures.sharpness.sam_sharpness import SamSharpness
-from orchestrator.measures.sharpness.worst_case_radius import WorstCaseRadius
-from orchestrator.measures.sharpness.worst_case_sharpness import WorstCaseSharpness
-from orchestrator.training.update_rule import UpdateRule
-
-__all__ = [  # noqa: RUF022 - grouped by subject
-    # measuring a snapshot
-    "MeasureContext",
-    "measure_plain",
-    "measure_snapshot",
-    "build_measure",
-    "catalog",
-    # how fragile a measure is
-    "CHANGES",
-    "AuditRow",
-    "Audited",
-    "audit",
-    # what a measure is
-    "CatalogEntry",
-    "Curve",
-    "Direction",
-    "Measure",
-    "PerExampleLoss",
-    "Value",
-    # margins
-    "HiddenMargin",
-    "Margin",
-    "MarginDistribution",
-    "MarginPopulationMinimum",
-    "best_temperature",
-    "calibration",
-    "hidden_margins",
-    "margins",
-    "population_minimum",
-    "probability_margins",
-    # distances of inputs to the boundary, and robustness
-    "Confidence",
-    "DeepfoolMargin",
-    "InputMargin",
-    "Inputs",
-    "LocalLipschitz",
-    "PgdMargin",
-    "Robustness",
-    "Separation",
-    "SingularValues",
-    "Survival",
-    "chosen_inputs",
-    "deepfool",
-    "first_order_distances",
-    "kaplan_meier",
-    "local_lipschitz",
-    "pgd_distances",
-    "separation",
-    # flatness and sharpness
-    "AverageSharpness",
-    "EdgeOfStability",
-    "Fisher",
-    "GgnTrace",
-    "FlatnessProfile",
-    "GradientNorm",
-    "HessianFrobeniusNorm",
-    "HessianSpectralDensity",
-    "HessianSpectrum",
-    "HessianTrace",
-    "RelativeFlatness",
-    "SamSharpness",
-    "LossSlice",
-    "KeskarSharpness",
-    "LocalEntropy",
-    "PacBayesSigma",
-    "WorstCaseRadius",
-    "WorstCaseSharpness",
-    # the spectrum of the Hessian
-    "Quadrature",
-    "SmoothedDensity",
-    "lanczos_quadrature",
-    "smoothed_density",
-    "spectral_quadratures",
-    # training at the edge of stability
-    "UpdateRule",
-    "stability_threshold",
-    # the trace, estimated
-    "EstimatedTrace",
-    "controlled_trace",
-    "hutch_plus_plus_trace",
-    "hutchinson_trace",
-    # exact traces, of each parameter and each example too, and the proof that one needs
-    "ExactTrace",
-    "Proof",
-    "empirical_fisher_trace",
-    "exact_ggn_trace",
-    "exact_trace",
-    "fisher_trace",
-    "gradient_noise",
-    "prove_piecewise_linear",
-    "sampled_ggn_trace",
-    # relative flatness of layers
-    "WeightLayer",
-    "estimated_relative_flatness",
-    "exact_relative_flatness",
-    "weight_layers",
-    # two networks
-    "LinearConnectivity",
-    "linear_connectivity",
-    # a way of training
-    "DescriptionLength",
-    "prequential_description_length",
-    # norms
-    "ConvolutionNorms",
-    "JiangNorms",
-    "SpectralComplexity",
-    "circular_norm",
-    "degree_of_homogeneity",
-    "jiang_norms",
-    "reshaped_norm",
-    "path_norm",
-    "spectral_complexity",
-    "stable_ranks",
-    "FisherRaoNorm",
-    "Norms",
-    "PathNorm",
-    "StableRank",
-]
+from orchestrator.measures.sharpness.linear_connectivity import (
+    linear_connectivity as linear_connectivity,
+)
+from orchestrator.training.update_rule import UpdateRule as UpdateRule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from orchestrator.data.dataset import Split
 from orchestrator.measures.trust.finding import PASSES, Check
@@ -114,7 +114,9 @@ class Curve:
 class Measure(ABC):
     """Something that can be computed of a network and its data.
 
-    A subclass takes its parameters (an options object of the study file) in its constructor.
+    A subclass takes its parameters (an options object of the study file) in its constructor. A
+    built-in one names the class of these options, by which it is found:
+    ``class Margin(Measure, options=MarginOptions)``.
 
     Attributes:
         entries: One for each measure it can yield; where these depend on its parameters, its
@@ -138,6 +140,11 @@ class Measure(ABC):
     requires: ClassVar[frozenset[Check]] = PASSES
     curves: ClassVar[Literal["never", "always", "if finite"]] = "never"
 
+    def __init_subclass__(cls, *, options: type[MeasureOptions] | None = None, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if options is not None:
+            BUILT_IN[options] = cls
+
     @abstractmethod
     def compute(self, context: MeasureContext) -> Iterable[Value | Curve]:
         """Yield the values, at least one, and curves if it has any.
@@ -146,5 +153,5 @@ class Measure(ABC):
         """
 
 
-MeasureFamily: TypeAlias = dict[type[MeasureOptions], Callable[[Any], Measure]]
-"""The measures of one family, by the class of the options that they are built from."""
+BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {}
+"""Built-in measures that have been imported, by the class of their options."""

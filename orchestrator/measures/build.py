@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from orchestrator.measures.base import CatalogEntry, Measure, MeasureFamily
-from orchestrator.measures.curvature.family import CURVATURE
+from orchestrator.measures.base import BUILT_IN, CatalogEntry, Measure
 from orchestrator.measures.custom import FunctionMeasure, refuse_taken
-from orchestrator.measures.margins.family import MARGINS
-from orchestrator.measures.norms.family import NORMS
-from orchestrator.measures.robustness.family import ROBUSTNESS
-from orchestrator.measures.sharpness.family import SHARPNESS
 from orchestrator.measures.trust.finding import Check
 from orchestrator.study.import_path import own_code, resolve_import_path
 from orchestrator.study.measure_options import (
@@ -22,7 +19,10 @@ from orchestrator.study.measure_options import (
     name_of,
 )
 
-BUILT_IN: MeasureFamily = {**MARGINS, **CURVATURE, **SHARPNESS, **NORMS, **ROBUSTNESS}
+for _family in ("margins", "curvature", "sharpness", "norms", "robustness"):
+    _room = importlib.import_module(f"{__package__}.{_family}")
+    for _file in pkgutil.iter_modules(_room.__path__, f"{_room.__name__}."):
+        importlib.import_module(_file.name)  # Each measure registers itself.
 
 
 @cache
@@ -71,3 +71,24 @@ def required_checks(requests: Iterable[MeasureOptions]) -> frozenset[Check]:
         MeasureError: As :func:`build_measure`.
     """
     return frozenset[Check]().union(*(build_measure(options).requires for options in requests))
+
+
+def catalog(requests: Iterable[MeasureOptions] = ()) -> list[CatalogEntry]:
+    """Entries of every built-in measure with default options, and of further ``requests``.
+
+    Args:
+        requests: What a study asks for, where that can bring measures that the defaults don't
+            have: more eigenvalues, or the user's own.
+
+    Returns:
+        One entry for each name, in the order of first appearance.
+
+    Raises:
+        ImportPathError: If the user's own measure cannot be imported or called.
+        MeasureError: As :func:`build_measure`.
+    """
+    entries: dict[str, CatalogEntry] = {}
+    own = (entry for options in requests for entry in build_measure(options).entries)
+    for entry in (*built_in_entries(), *own):
+        entries.setdefault(entry.measure, entry)
+    return list(entries.values())

@@ -36,7 +36,7 @@ def stability_threshold(rule: UpdateRule) -> float:
     return numerator / rule.learning_rate / (1 + 2 * rule.momentum if rule.nesterov else 1)
 
 
-class EdgeOfStability(Measure):
+class EdgeOfStability(Measure, options=EdgeOfStabilityOptions):
     """λ_1 over the threshold of stability of the updates that led to the snapshot.
 
     - ``stability_threshold``: 2/η for gradient descent, (2 + 2β)/η with momentum β, with η the

@@ -79,7 +79,7 @@ def gradient_noise(context: MeasureContext) -> float:
     return 0.0 if abs(difference) <= rounding else difference
 
 
-class Fisher(Measure):
+class Fisher(Measure, options=FisherOptions):
     """tr F, the empirical tr F, and the noise of the gradients with its scale.
 
     - ``fisher_trace``: E_x Σ_c p_c ‖∇ log p_c‖² with classes drawn from the network's own

@@ -33,7 +33,7 @@ def radial_derivative(context: MeasureContext, inputs: Tensor) -> Tensor:
     return logit_derivative(context, logits, context.unflatten(context.parameter_vector()))
 
 
-class FisherRaoNorm(Measure):
+class FisherRaoNorm(Measure, options=FisherRaoNormOptions):
     """θᵀFθ over all trainable parameters; the value itself, not its square root.
 
     F is the Fisher information of the network's own softmax, on the training examples, whatever

@@ -55,7 +55,7 @@ def sampled_ggn_trace(context: MeasureContext, samples: int) -> TraceEstimate:
     return drawn_trace(context, loss_draw(context.loss), draws=samples).total
 
 
-class GgnTrace(Measure):
+class GgnTrace(Measure, options=GgnTraceOptions):
     """tr G, the trace of the Gauss-Newton matrix of the training loss.
 
     G is the Hessian without the curvature of the logits themselves (Schraudolph 2002,

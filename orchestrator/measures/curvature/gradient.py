@@ -12,7 +12,7 @@ from orchestrator.measures.trust.finding import PARAMETER_GRADIENTS
 from orchestrator.study.measure_options.curvature import GradientNormOptions
 
 
-class GradientNorm(Measure):
+class GradientNorm(Measure, options=GradientNormOptions):
     """‖∇L(θ)‖₂, of the mean loss over the whole split.
 
     On the training split it tells how far from a stationary point a network is, without which

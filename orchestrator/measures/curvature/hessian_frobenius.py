@@ -15,7 +15,7 @@ from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import HessianFrobeniusNormOptions
 
 
-class HessianFrobeniusNorm(Measure):
+class HessianFrobeniusNorm(Measure, options=HessianFrobeniusNormOptions):
     """‖∇²L‖_F = √ Σ_k λ_k² of the mean training loss.
 
     For a probe v of independent entries ±1, E ‖Hv‖² = tr H² = ‖H‖_F²: that is Hutchinson's

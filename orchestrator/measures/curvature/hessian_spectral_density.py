@@ -52,7 +52,7 @@ def spectral_quadratures(
     ]
 
 
-class HessianSpectralDensity(Measure):
+class HessianSpectralDensity(Measure, options=HessianSpectralDensityOptions):
     """The density of the eigenvalues of ∇²L by stochastic Lanczos quadrature.
 
     - the curve ``hessian_spectral_density``: share of eigenvalues per unit of eigenvalue, each

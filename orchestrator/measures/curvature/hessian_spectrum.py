@@ -18,7 +18,7 @@ SMALLEST = "hessian_eigenvalue_min"
 RATIO = "hessian_eigenvalue_ratio"
 
 
-class HessianSpectrum(Measure):
+class HessianSpectrum(Measure, options=HessianSpectrumOptions):
     """λ_1 ≥ … ≥ λ_k, λ_min and λ_1/λ_k of the Hessian of the mean training loss.
 
     All by one Lanczos run, from the start that ``hessian_spectral_density`` has in common with

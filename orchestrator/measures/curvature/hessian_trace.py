@@ -29,7 +29,7 @@ _ESTIMATES = {
 }
 
 
-class HessianTrace(Measure):
+class HessianTrace(Measure, options=HessianTraceOptions):
     """tr ∇²L of the mean training loss.
 
     ``auto`` computes it exactly (variant ``exact``) for networks that are proven piecewise

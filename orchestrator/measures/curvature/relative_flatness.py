@@ -164,7 +164,7 @@ def _probe(context: MeasureContext, name: str, index: int, factor: Tensor, like:
     return (factor @ signs).reshape(like.shape)
 
 
-class RelativeFlatness(Measure):
+class RelativeFlatness(Measure, options=RelativeFlatnessOptions):
     """κ_l = Σ_{s,s'} ⟨w_s, w_s'⟩ tr(H_{s,s'}), with w_s the rows of one layer's weights.
 
     H_{s,s'} is the block ∂²L/∂w_s∂w_s' of the Hessian of the mean training loss. Despite its

@@ -22,7 +22,7 @@ _ENTRIES = (
 )
 
 
-class MarginDistribution(Measure):
+class MarginDistribution(Measure, options=MarginDistributionOptions):
     """Quantiles of the output margins of the training examples, and whose are the smallest.
 
     - the curve ``margin_quantiles``: the margin at each of ``quantiles`` evenly spaced

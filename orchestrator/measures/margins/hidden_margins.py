@@ -247,7 +247,7 @@ class _Spread:
         return sqrt(self.squares / self.count)
 
 
-class HiddenMargin(Measure):
+class HiddenMargin(Measure, options=HiddenMarginOptions):
     """The signature of the margin distribution at each hidden layer.
 
     The layers are the calls of activations in their order, with variants ``layer_1``,

@@ -128,7 +128,7 @@ def negative_share(values: Tensor) -> float:
     return nan if values.isnan().any() else (values < 0).to(torch.float64).mean().item()
 
 
-class Margin(Measure):
+class Margin(Measure, options=MarginOptions):
     """Summaries of the output margins of all examples, right and wrong ones alike.
 
     The variant says what the margin is divided by; the first five are the default:

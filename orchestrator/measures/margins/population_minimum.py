@@ -126,7 +126,7 @@ def _quantile(values: FloatArray, share: float) -> float:
     return float(np.quantile(values, share, method="inverted_cdf"))
 
 
-class MarginPopulationMinimum(Measure):
+class MarginPopulationMinimum(Measure, options=PopulationMinimumOptions):
     """The smallest output margin of the population, with its 95 % interval.
 
     The smallest margin of a sample (``margin_min``) is one example's, and falls as examples are

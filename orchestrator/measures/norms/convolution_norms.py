@@ -61,7 +61,7 @@ def circular_norm(module: _ConvNd, input_shape: tuple[int, ...]) -> float:
     return float(torch.linalg.svdvals(at_frequencies).max())
 
 
-class ConvolutionNorms(Measure):
+class ConvolutionNorms(Measure, options=ConvolutionNormsOptions):
     """Three norms of each convolution, ``convolution_norm``.
 
     The variants are ``layer_1 operator`` and so on, in the order of the calls: ``operator`` is

@@ -53,7 +53,7 @@ _Quantity: TypeAlias = float | str
 """A number, or why there is none."""
 
 
-class JiangNorms(Measure):
+class JiangNorms(Measure, options=JiangNormsOptions):
     """Products and sums of norms over layers, alone and over the margin.
 
     With W_l the weights of the d calls of linear layers and convolutions, and γ the 10th

@@ -51,7 +51,7 @@ def path_norm(context: MeasureContext) -> float:
     return context.shared("path_norm", lambda: _path_norm(context))
 
 
-class PathNorm(Measure):
+class PathNorm(Measure, options=PathNormOptions):
     """√ Σ_paths Π_{w on the path} w², the path norm with p = 2.
 
     Without pooling it is the sum over all paths. Pooling is left as it is, as in equation 44 of

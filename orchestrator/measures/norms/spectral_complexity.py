@@ -46,7 +46,7 @@ def _row_norms(layer: WeightLayer) -> float:
     return float(layer.change.flatten(1).norm(dim=1).sum()) * positions
 
 
-class SpectralComplexity(Measure):
+class SpectralComplexity(Measure, options=SpectralComplexityOptions):
     """Bartlett's full spectral complexity, ``spectral_complexity`` (arXiv:1706.08498, eq. 1.2).
 
     Without the factor of distances it is ``spectral_norm_product``; the bound is about the ratio

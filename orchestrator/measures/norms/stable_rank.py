@@ -30,7 +30,7 @@ def stable_ranks(context: MeasureContext) -> list[float]:
     ]
 
 
-class StableRank(Measure):
+class StableRank(Measure, options=StableRankOptions):
     """Σ_l ‖W_l‖_F² / ‖W_l‖₂² over linear layers and convolutions, and each layer's part.
 
     The variants ``layer_1``, ``layer_2`` … are the layers in the order of their calls; the

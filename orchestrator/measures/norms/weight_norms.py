@@ -44,7 +44,7 @@ def distance_from_initialization(context: MeasureContext) -> float:
     return float(torch.linalg.vector_norm(difference))
 
 
-class Norms(Measure):
+class Norms(Measure, options=NormsOptions):
     """Parameter count, ‖θ‖₂, ‖θ − θ₀‖₂, Π_l ‖W_l‖₂ and Π_l ‖W_l‖_F.
 
     ``layer_factors`` says which layers the products run over. They are the values themselves,

@@ -26,7 +26,7 @@ _SUMMARY: tuple[tuple[str, str, Direction, str], ...] = (
 )
 
 
-class Confidence(Measure):
+class Confidence(Measure, options=ConfidenceOptions):
     """The largest predicted probability: its mean, its histogram, and how often two are close.
 
     On all measured examples of each split:

@@ -158,7 +158,7 @@ def _to_boundary(boundaries: Boundaries, which: Tensor, norm: Norm, shortest: Te
     return torch.where(distance[:, None].isfinite(), step, torch.zeros_like(step))
 
 
-class DeepfoolMargin(Measure):
+class DeepfoolMargin(Measure, options=DeepfoolMarginOptions):
     """Summaries of DeepFool's distances on the training split.
 
     The names are those of ``input_margin`` with ``deepfool_margin``; the variant is the norm.

@@ -54,7 +54,7 @@ def _of_pass(context: MeasureContext, x: Tensor, y: Tensor, norm: Norm) -> Tenso
     return found.distances.amin(dim=1)
 
 
-class InputMargin(Measure):
+class InputMargin(Measure, options=InputMarginOptions):
     """Quantiles of the first-order distance to the decision boundary, and how many are infinite.
 
     For each norm (the variants ``l2`` and ``linf``), on a fixed subset of each split:

@@ -73,7 +73,7 @@ def _of_pass(context: MeasureContext, x: Tensor, ball: Ball, start: Tensor, step
     return largest
 
 
-class LocalLipschitz(Measure):
+class LocalLipschitz(Measure, options=LocalLipschitzOptions):
     """Mean and maximum over examples of the local Lipschitz constant of the logits.
 
     On a fixed subset of each split; the variant is the norm and the radius. Lower bounds, by an

@@ -71,7 +71,7 @@ def pgd_distances(
     return upper, censored
 
 
-class PgdMargin(Measure):
+class PgdMargin(Measure, options=PgdMarginOptions):
     """Summaries of the distances that projected gradient ascent with bisection finds.
 
     On a fixed subset of the training split; the variant is the norm. The names are those of

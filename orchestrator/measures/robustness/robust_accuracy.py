@@ -31,7 +31,7 @@ _NAMES = (
 )
 
 
-class Robustness(Measure):
+class Robustness(Measure, options=RobustnessOptions):
     """Shares of examples that stay as they are when inputs are moved within a ball.
 
     On a fixed subset of each split; the variant is the norm and the radius, in the units of the

@@ -52,7 +52,7 @@ def _distances(x: Tensor, others: Tensor, norm: Norm) -> Tensor:
     return found
 
 
-class Separation(Measure):
+class Separation(Measure, options=SeparationOptions):
     """The smallest distance between differently labelled examples, ``separation``.
 
     Of the training split within itself, and of the test split to the training split; the variant

@@ -38,7 +38,7 @@ def effective_rank(singular_values: Tensor) -> float:
     return float(torch.special.entr(p).sum().exp())
 
 
-class SingularValues(Measure):
+class SingularValues(Measure, options=SingularValuesOptions):
     """Effective rank of each layer's weights, and the curve of its singular values, descending.
 
     The variants are ``layer_1``, ``layer_2`` … in the order of the network's modules. The curve

@@ -17,7 +17,7 @@ from orchestrator.measures.sharpness.sam_sharpness import ball_text
 from orchestrator.study.measure_options.sharpness import AverageSharpnessOptions
 
 
-class AverageSharpness(Measure):
+class AverageSharpness(Measure, options=AverageSharpnessOptions):
     """E L(θ + δ) − L(θ) of the training loss under Gaussian noise.
 
     - default: δ ~ N(0, ρ² I), as in PAC-Bayes bounds around a deterministic network (Neyshabur

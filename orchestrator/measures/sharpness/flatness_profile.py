@@ -43,7 +43,7 @@ def mean_height(sigmas: tuple[float, ...], heights: list[float]) -> float:
     return area / sigmas[-1]
 
 
-class FlatnessProfile(Measure):
+class FlatnessProfile(Measure, options=FlatnessProfileOptions):
     """δE(σ) = E_z err(θ ⊙ (1 + σ z)) − err(θ), z ~ N(0, I), for several σ.
 
     - curve ``flatness_profile``: δE at each of ``sigmas`` with its standard error, on the

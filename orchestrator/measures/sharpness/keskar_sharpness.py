@@ -46,7 +46,7 @@ def box_ascent(
     return projected_ascent(objective, norm="linf", radius=1.0, steps=steps, fallback=fallback)
 
 
-class KeskarSharpness(Measure):
+class KeskarSharpness(Measure, options=KeskarSharpnessOptions):
     """100 · (max L(θ + A y) − L(θ)) / (1 + L(θ)), |y_i| ≤ ε (|(A⁺θ)_i| + 1).
 
     Metric 2.1 of Keskar et al., arXiv:1609.04836, for each ε: in the full space (A the identity),

@@ -48,7 +48,7 @@ def chain_at(context: MeasureContext, options: LocalEntropyOptions, coupling: fl
     )
 
 
-class LocalEntropy(Measure):
+class LocalEntropy(Measure, options=LocalEntropyOptions):
     """log ∫ exp(−β L(θ′) − γ/2 ‖θ′ − θ‖²) dθ′, less its value (P/2) log(2π/γ) for L = 0.
 
     The local entropy of Chaudhari et al., arXiv:1611.01838 (see also Pittorino et al.,

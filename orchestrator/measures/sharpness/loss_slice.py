@@ -88,7 +88,7 @@ def slice_width(context: MeasureContext, direction: Tensor, ts: Sequence[float])
     return (low + high) / 2
 
 
-class LossSlice(Measure):
+class LossSlice(Measure, options=LossSliceOptions):
     """L(θ + x d₁) or L(θ + x d₁ + y d₂) on a grid, and the width of the valley.
 
     - curves ``loss_slice`` and ``error_slice``: loss and error (share of misclassified

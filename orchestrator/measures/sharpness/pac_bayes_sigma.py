@@ -167,7 +167,7 @@ def magnitude_aware_complexity(
     return divergence / 4 + log(examples / sigma) + 10
 
 
-class PacBayesSigma(Measure):
+class PacBayesSigma(Measure, options=PacBayesSigmaOptions):
     """Noise that costs at most ``accuracy_drop`` of the training accuracy, and what follows.
 
     - ``pac_bayes_sigma``: the largest σ with acc(θ) − E acc(θ + u) ≤ 0.1, where u ~ N(0, σ² I)

@@ -34,7 +34,7 @@ def ascent_step(gradient: Tensor, scale: Tensor, rho: float) -> Tensor:
     return step
 
 
-class SamSharpness(Measure):
+class SamSharpness(Measure, options=SamSharpnessOptions):
     """L(θ + δ) − L(θ) of the training loss, δ one step along the gradient to the ball's edge.
 
     - default: δ = ρ g / ‖g‖₂ (Foret et al., arXiv:2010.01412, equation 2 with p = 2);

@@ -80,7 +80,7 @@ def half_widths(theta: Tensor, radius: float, options: WorstCaseRadiusOptions) -
     return radius * theta.abs() + options.epsilon
 
 
-class WorstCaseRadius(Measure):
+class WorstCaseRadius(Measure, options=WorstCaseRadiusOptions):
     """The box around the weights in which the accuracy falls by at most ``accuracy_drop``.
 
     - ``worst_case_radius``: the largest α with acc(θ) − acc(θ + u) ≤ 0.1 for all |u_i| ≤ α; if

@@ -67,7 +67,7 @@ def maximization_batches(
         yield inputs[here], labels[here]
 
 
-class WorstCaseSharpness(Measure):
+class WorstCaseSharpness(Measure, options=WorstCaseSharpnessOptions):
     """Mean over batches of max L_B(θ + δ) − L_B(θ) over ‖δ / c‖_p ≤ ρ: m-sharpness.
 
     The maximum is taken for each batch of m = ``batch_size`` training examples on its own, and

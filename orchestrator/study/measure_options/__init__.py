@@ -9,13 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 from pydantic import BeforeValidator, Discriminator, Tag
 
+from orchestrator.study.measure_options import curvature, margins, norms, robustness, sharpness
 from orchestrator.study.measure_options.base import CustomMeasure, MeasureOptions
-from orchestrator.study.measure_options.curvature import CURVATURE
-from orchestrator.study.measure_options.margins import MARGINS
 from orchestrator.study.measure_options.measuring import MeasuringOptions
-from orchestrator.study.measure_options.norms import NORMS
-from orchestrator.study.measure_options.robustness import ROBUSTNESS
-from orchestrator.study.measure_options.sharpness import SHARPNESS
 from orchestrator.study.options import component_tag
 
 __all__ = [
@@ -28,12 +24,12 @@ __all__ = [
     "short_form",
 ]
 
-BUILT_IN_OPTIONS: tuple[type[MeasureOptions], ...] = (
-    *MARGINS,
-    *CURVATURE,
-    *SHARPNESS,
-    *NORMS,
-    *ROBUSTNESS,
+BUILT_IN_OPTIONS: tuple[type[MeasureOptions], ...] = tuple(
+    options
+    for family in (margins, curvature, sharpness, norms, robustness)
+    for options in vars(family).values()
+    if isinstance(options, type) and options.__module__ == family.__name__
+    if issubclass(options, MeasureOptions) and "name" in options.__annotations__
 )
 """The options of every built-in measure, family by family, in the order of the catalog."""
 

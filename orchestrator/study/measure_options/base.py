@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 from orchestrator.study.options import CustomOptions, Options
 
 
 class MeasureOptions(Options):
-    """Base of every measure's options."""
+    """Base of every measure's options.
+
+    Attributes:
+        values: Names of the values that the measure yields, which become columns of ``wide``; ``#``
+            stands for a number. They are known here without torch.
+        takes_subset: Whether the measure takes a stratified subset of ``examples`` of each split.
+    """
 
     name: str
+    values: ClassVar[tuple[str, ...]] = ()
+    takes_subset: ClassVar[bool] = False
 
     @property
     def request(self) -> str:

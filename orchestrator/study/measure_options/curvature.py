@@ -13,6 +13,7 @@ class HessianTraceOptions(MeasureOptions):
     """Trace of the Hessian of the training loss."""
 
     name: Literal["hessian_trace"]
+    values = ("hessian_trace",)
     method: Literal["auto", "exact", "control_variate", "hutchinson", "hutch++"] = Field(
         "auto",
         description="auto: exact where that is provably right; elsewhere the exact trace of the "
@@ -31,6 +32,7 @@ class HessianSpectrumOptions(MeasureOptions):
     """Largest and smallest eigenvalues of the Hessian of the training loss, by Lanczos."""
 
     name: Literal["hessian_spectrum"]
+    values = ("hessian_eigenvalue_#", "hessian_eigenvalue_min", "hessian_eigenvalue_ratio")
     top: PositiveInt = Field(5, description="How many of the largest eigenvalues.")
     iterations: PositiveInt = Field(100, description="Most Lanczos iterations.")
     tolerance: PositiveFloat = Field(
@@ -42,6 +44,7 @@ class EdgeOfStabilityOptions(MeasureOptions):
     """Largest eigenvalue of the Hessian against the threshold of the learning rate."""
 
     name: Literal["edge_of_stability"]
+    values = ("edge_of_stability", "stability_threshold")
     iterations: int = Field(100, ge=5, description="Most Lanczos iterations.")
     tolerance: PositiveFloat = Field(
         1e-3, description="Residual norm, relative to the eigenvalue it belongs to."
@@ -52,6 +55,7 @@ class HessianSpectralDensityOptions(MeasureOptions):
     """Density of the Hessian's eigenvalues, by stochastic Lanczos quadrature."""
 
     name: Literal["hessian_spectral_density"]
+    values = ("hessian_spectral_moment_#", "hessian_effective_rank")
     probes: PositiveInt = Field(16, description="Random start vectors to average over.")
     iterations: PositiveInt = Field(32, description="Lanczos iterations from each of them.")
     moments: PositiveInt = Field(4, description="How many means of powers of the eigenvalues.")
@@ -65,6 +69,7 @@ class HessianFrobeniusNormOptions(MeasureOptions):
     """Frobenius norm of the Hessian of the training loss, estimated."""
 
     name: Literal["hessian_frobenius_norm"]
+    values = ("hessian_frobenius_norm",)
     probes: PositiveInt = Field(256, description="Most probes the estimate may use.")
     relative_error: PositiveFloat = Field(
         0.05, description="Stop probing at this standard error, relative to the estimate."
@@ -75,6 +80,7 @@ class RelativeFlatnessOptions(MeasureOptions):
     """Curvature of a layer weighed by its weights, free of their scale."""
 
     name: Literal["relative_flatness"]
+    values = ("relative_flatness",)
     layers: Literal["last", "all"] = Field(
         "last", description="The layer called last, usually the head, or every one besides."
     )
@@ -88,6 +94,7 @@ class GgnTraceOptions(MeasureOptions):
     """Trace of the Gauss-Newton matrix of the training loss."""
 
     name: Literal["ggn_trace"]
+    values = ("ggn_trace",)
     label_samples: int | None = Field(
         None,
         ge=2,
@@ -100,29 +107,18 @@ class GradientNormOptions(MeasureOptions):
     """Euclidean norm of the gradient of the loss."""
 
     name: Literal["gradient_norm"]
+    values = ("gradient_norm",)
 
 
 class FisherOptions(MeasureOptions):
     """Traces of the Fisher information, exact and empirical, and the noise of the gradients."""
 
     name: Literal["fisher"]
+    values = ("fisher_trace", "empirical_fisher_trace", "gradient_noise", "gradient_noise_scale")
 
 
 class FisherRaoNormOptions(MeasureOptions):
     """Fisher-Rao norm of the parameters, the value θᵀFθ."""
 
     name: Literal["fisher_rao_norm"]
-
-
-CURVATURE: tuple[type[MeasureOptions], ...] = (
-    HessianTraceOptions,
-    HessianSpectrumOptions,
-    EdgeOfStabilityOptions,
-    HessianSpectralDensityOptions,
-    HessianFrobeniusNormOptions,
-    RelativeFlatnessOptions,
-    GgnTraceOptions,
-    GradientNormOptions,
-    FisherOptions,
-    FisherRaoNormOptions,
-)
+    values = ("fisher_rao_norm",)

@@ -25,6 +25,15 @@ class MarginOptions(MeasureOptions):
     """Output margins: true logit minus the largest other, summarized over examples."""
 
     name: Literal["margin"]
+    values = (
+        "margin_mean",
+        "margin_median",
+        "margin_p10",
+        "margin_p25",
+        "margin_min",
+        "margin_negative_share",
+        "calibration_temperature",
+    )
     normalizations: tuple[Normalizer, ...] = (
         "raw",
         "spectral",
@@ -38,6 +47,16 @@ class HiddenMarginOptions(MeasureOptions):
     """First-order distances to the decision boundary in the space of each hidden layer."""
 
     name: Literal["hidden_margin"]
+    values = (
+        "hidden_margin_p10",
+        "hidden_margin_p25",
+        "hidden_margin_median",
+        "hidden_margin_p75",
+        "hidden_margin_min",
+        "hidden_margin_lower_fence",
+        "hidden_margin_upper_fence",
+        "hidden_margin_infinite_share",
+    )
     norm: Literal["l2", "linf"] = Field("l2", description="Of the distance in a hidden layer.")
     layers: tuple[str, ...] | None = Field(
         None,
@@ -50,6 +69,11 @@ class PopulationMinimumOptions(MeasureOptions):
     """The smallest margin of the population, estimated from the smallest ones measured."""
 
     name: Literal["margin_population_minimum"]
+    values = (
+        "margin_population_minimum",
+        "margin_population_minimum_low",
+        "margin_population_minimum_high",
+    )
     tail: float = Field(0.1, gt=0, le=0.5, description="Share of the examples in the tail.")
     least: PositiveInt = Field(30, description="Fewest examples in the tail.")
     resamples: PositiveInt = Field(200, description="Of the bootstrap.")
@@ -59,16 +83,9 @@ class MarginDistributionOptions(MeasureOptions):
     """Quantiles of the training margins, and the examples with the smallest of them."""
 
     name: Literal["margin_distribution"]
+    values = ("margin_iqr",)
     quantiles: int = Field(
         101, ge=5, description="Evenly spaced, from the smallest margin to the largest."
     )
     smallest: PositiveInt = Field(16, description="How many examples to name.")
     normalization: Normalizer = Field("raw", description="What margins are divided by.")
-
-
-MARGINS: tuple[type[MeasureOptions], ...] = (
-    MarginOptions,
-    HiddenMarginOptions,
-    PopulationMinimumOptions,
-    MarginDistributionOptions,
-)

@@ -13,10 +13,17 @@ _EXAMPLES = "Of each split at most, a fixed stratified subset."
 _NORM = "In which inputs are moved; units are those of the standardized inputs."
 
 
+def _distances(measure: str, unbounded: str) -> tuple[str, ...]:
+    names = ("median", "p10", "p25", "min", "mean", unbounded, "misclassified_share")
+    return tuple(f"{measure}_{name}" for name in names)
+
+
 class InputMarginOptions(MeasureOptions):
     """Distances to the decision boundary in input space, to first order."""
 
     name: Literal["input_margin"]
+    values = _distances("input_margin", "infinite_share")
+    takes_subset = True
     norms: tuple[Norm, ...] = Field(("l2", "linf"), description=_NORM)
     examples: PositiveInt = Field(256, description=_EXAMPLES)
 
@@ -25,6 +32,8 @@ class DeepfoolMarginOptions(MeasureOptions):
     """Distances to the decision boundary in input space, by DeepFool."""
 
     name: Literal["deepfool_margin"]
+    values = _distances("deepfool_margin", "infinite_share")
+    takes_subset = True
     norm: Norm = Field("l2", description=_NORM)
     examples: PositiveInt = Field(256, description=_EXAMPLES)
     iterations: PositiveInt = Field(50, description="Most linearizations.")
@@ -35,6 +44,8 @@ class PgdMarginOptions(MeasureOptions):
     """Distances to the decision boundary in input space, by PGD and bisection."""
 
     name: Literal["pgd_margin"]
+    values = _distances("pgd_margin", "censored_share")
+    takes_subset = True
     norm: Norm = Field("l2", description=_NORM)
     examples: PositiveInt = Field(128, description=_EXAMPLES)
     steps: PositiveInt = Field(20, description="Steps of one ascent.")
@@ -51,6 +62,13 @@ class RobustnessOptions(MeasureOptions):
     """Accuracy and stability under projected gradient ascent."""
 
     name: Literal["robustness"]
+    values = (
+        "natural_accuracy",
+        "perturbation_stability",
+        "robust_accuracy",
+        "robustness_zero_gradients",
+    )
+    takes_subset = True
     norm: Norm = Field("linf", description=_NORM)
     radius: PositiveFloat = Field(0.1, description="Of the ball around each input.")
     examples: PositiveInt = Field(256, description=_EXAMPLES)
@@ -62,6 +80,8 @@ class LocalLipschitzOptions(MeasureOptions):
     """How much logits change within a ball around an input, per unit of distance."""
 
     name: Literal["local_lipschitz"]
+    values = ("local_lipschitz_mean", "local_lipschitz_max", "local_lipschitz_zero_gradients")
+    takes_subset = True
     norm: Norm = Field("linf", description=_NORM)
     radius: PositiveFloat = Field(0.1, description="Of the ball around each input.")
     examples: PositiveInt = Field(256, description=_EXAMPLES)
@@ -72,6 +92,8 @@ class SeparationOptions(MeasureOptions):
     """Smallest distance between differently labelled examples: a property of the data."""
 
     name: Literal["separation"]
+    values = ("separation", "separation_conflicts")
+    takes_subset = True
     norms: tuple[Norm, ...] = Field(("l2", "linf"), description=_NORM)
     examples: PositiveInt = Field(1000, description=_EXAMPLES)
 
@@ -80,6 +102,7 @@ class ConfidenceOptions(MeasureOptions):
     """Distribution of the predicted probabilities."""
 
     name: Literal["confidence"]
+    values = ("confidence_mean", "calibration_error", "near_boundary_share")
     near: PositiveFloat = Field(
         0.1, lt=1, description="Two largest probabilities this close are near the boundary."
     )
@@ -90,15 +113,4 @@ class SingularValuesOptions(MeasureOptions):
     """Singular values of each layer's weights, and how many directions they use: data-free."""
 
     name: Literal["singular_values"]
-
-
-ROBUSTNESS: tuple[type[MeasureOptions], ...] = (
-    InputMarginOptions,
-    DeepfoolMarginOptions,
-    PgdMarginOptions,
-    RobustnessOptions,
-    LocalLipschitzOptions,
-    SeparationOptions,
-    ConfidenceOptions,
-    SingularValuesOptions,
-)
+    values = ("effective_rank",)

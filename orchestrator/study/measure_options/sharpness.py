@@ -13,6 +13,7 @@ class SamSharpnessOptions(MeasureOptions):
     """Loss increase after one ascent step of length rho, L(θ + ρ g/‖g‖) − L(θ)."""
 
     name: Literal["sam_sharpness"]
+    values = ("sam_sharpness",)
     rho: PositiveFloat = 0.05
     adaptive: bool = Field(False, description="Scale the step by |θ| (ASAM, eta = 0).")
 
@@ -21,6 +22,7 @@ class AverageSharpnessOptions(MeasureOptions):
     """Mean loss increase under Gaussian noise of standard deviation rho per parameter."""
 
     name: Literal["average_sharpness"]
+    values = ("average_sharpness",)
     rho: PositiveFloat = 0.01
     adaptive: bool = Field(False, description="Scale the noise by |θ|.")
     draws: PositiveInt = Field(64, description="Most draws the estimate may use.")
@@ -36,6 +38,7 @@ class WorstCaseSharpnessOptions(MeasureOptions):
     """Largest loss increase in a ball of radius rho, by projected ascent, averaged over batches."""
 
     name: Literal["worst_case_sharpness"]
+    values = ("worst_case_sharpness",)
     norm: Literal["l2", "linf"] = Field("l2", description="Norm of the ball: Euclidean or box.")
     rho: PositiveFloat = Field(
         0.5, description="Radius. A box of that radius is far larger: for linf try 0.01."
@@ -57,6 +60,7 @@ class PacBayesSigmaOptions(MeasureOptions):
     """Largest noise on the weights that costs at most a given accuracy on average, as 1/σ² too."""
 
     name: Literal["pac_bayes_sigma"]
+    values = ("pac_bayes_sigma", "inverse_square_sigma", "pac_bayes_complexity")
     magnitude_aware: bool = Field(False, description="Noise of variance σ² θ² + epsilon².")
     accuracy_drop: float = Field(0.1, gt=0, lt=1, description="Fall of the training accuracy.")
     draws: PositiveInt = Field(48, description="Draws of the noise, the same for every σ.")
@@ -69,6 +73,7 @@ class WorstCaseRadiusOptions(MeasureOptions):
     """Largest box around the weights in which the accuracy falls by at most a given amount."""
 
     name: Literal["worst_case_radius"]
+    values = ("worst_case_radius", "inverse_square_radius")
     magnitude_aware: bool = Field(False, description="Half-widths of α |θ| + epsilon.")
     accuracy_drop: float = Field(0.1, gt=0, lt=1, description="Fall of the training accuracy.")
     steps: PositiveInt = Field(20, description="Steps of the ascent in each box.")
@@ -81,6 +86,7 @@ class KeskarSharpnessOptions(MeasureOptions):
     """Largest loss in a box of half-widths epsilon (|θ| + 1), relative to 1 + loss, in percent."""
 
     name: Literal["keskar_sharpness"]
+    values = ("keskar_sharpness",)
     epsilons: tuple[PositiveFloat, ...] = Field(
         (1e-3, 5e-4), min_length=1, description="Sizes of the box, a value for each."
     )
@@ -95,6 +101,7 @@ class LossSliceOptions(MeasureOptions):
     """Loss and error along one or two random filter-normalized directions."""
 
     name: Literal["loss_slice"]
+    values = ("loss_slice_width",)
     dimensions: Literal[1, 2] = Field(1, description="Directions: a line or a plane.")
     points: PositiveInt = Field(25, description="Points on each axis; odd numbers hit the center.")
     extent: PositiveFloat = Field(1.0, description="From −extent to extent on each axis.")
@@ -104,6 +111,7 @@ class FlatnessProfileOptions(MeasureOptions):
     """Increase of the training error under noise in proportion to the weights, by its size."""
 
     name: Literal["flatness_profile"]
+    values = ("flatness_profile_mean",)
     sigmas: tuple[PositiveFloat, ...] = Field(
         (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5),
         min_length=1,
@@ -116,22 +124,10 @@ class LocalEntropyOptions(MeasureOptions):
     """Log of the mean of exp(−loss) over a Gaussian around the weights, by Langevin sampling."""
 
     name: Literal["local_entropy"]
+    values = ("local_entropy",)
     gamma: PositiveFloat = Field(1000.0, description="Precision of the Gaussian around θ.")
     inverse_temperature: PositiveFloat = Field(1.0, description="Factor of the mean loss.")
     burn_in: PositiveInt = Field(20, description="Steps of each of five chains to forget.")
     samples: PositiveInt = Field(
         80, description="Steps of each of five chains to count; small gamma needs more."
     )
-
-
-SHARPNESS: tuple[type[MeasureOptions], ...] = (
-    SamSharpnessOptions,
-    AverageSharpnessOptions,
-    WorstCaseSharpnessOptions,
-    PacBayesSigmaOptions,
-    WorstCaseRadiusOptions,
-    KeskarSharpnessOptions,
-    LossSliceOptions,
-    FlatnessProfileOptions,
-    LocalEntropyOptions,
-)

@@ -5,7 +5,8 @@ import torch
 
 from orchestrator.data import Dataset
 from orchestrator.errors import MeasureError
-from orchestrator.measures import Margin, MeasureContext, best_temperature, calibration, margins
+from orchestrator.measures import MeasureContext, best_temperature, calibration, margins
+from orchestrator.measures.margins.output_margins import Margin
 from orchestrator.study.measure_options.margins import MarginOptions
 from tests.measures.cases import CROSS_ENTROPY, mlp
 

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from orchestrator.data import Dataset
-from orchestrator.measures import Curve, MarginDistribution, MeasureContext, Value, margins
+from orchestrator.measures import Curve, MeasureContext, Value, margins
+from orchestrator.measures.margins.distribution import MarginDistribution
 from orchestrator.study.measure_options.margins import MarginDistributionOptions
 from tests.measures.cases import CROSS_ENTROPY, case
 

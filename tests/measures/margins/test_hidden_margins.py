@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from orchestrator.data import Dataset
 from orchestrator.errors import MeasureError
-from orchestrator.measures import HiddenMargin, MeasureContext, hidden_margins
+from orchestrator.measures import MeasureContext, hidden_margins
+from orchestrator.measures.margins.hidden_margins import HiddenMargin
 from orchestrator.measures.reparametrization import rescaled, with_scaled_logits
 from orchestrator.study.measure_options.margins import HiddenMarginOptions
 from tests.measures.cases import CROSS_ENTROPY, case, mlp, random_dataset

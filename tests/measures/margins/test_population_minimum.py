@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from orchestrator.measures import MarginPopulationMinimum, MeasureContext, population_minimum
-from orchestrator.measures.margins.population_minimum import PopulationMinimum
+from orchestrator.measures import MeasureContext, population_minimum
+from orchestrator.measures.margins.population_minimum import (
+    MarginPopulationMinimum,
+    PopulationMinimum,
+)
 from orchestrator.study.measure_options.margins import PopulationMinimumOptions
 from tests.binomial import assert_at_least, assert_at_most, with_simulations
 from tests.measures.cases import CROSS_ENTROPY, case, random_dataset

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from orchestrator.errors import MeasureError
-from orchestrator.measures import ConvolutionNorms, circular_norm, reshaped_norm
+from orchestrator.measures import circular_norm, reshaped_norm
+from orchestrator.measures.norms.convolution_norms import ConvolutionNorms
 from orchestrator.study.measure_options.norms import ConvolutionNormsOptions
 from tests.measures.cases import case
 from tests.measures.norms.test_operator_norm import dense

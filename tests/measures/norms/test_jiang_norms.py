@@ -7,14 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from orchestrator.data import Dataset
-from orchestrator.measures import (
-    JiangNorms,
-    MeasureContext,
-    jiang_norms,
-    margins,
-    path_norm,
-    stable_ranks,
-)
+from orchestrator.measures import MeasureContext, jiang_norms, margins, path_norm, stable_ranks
+from orchestrator.measures.norms.jiang_norms import JiangNorms
 from orchestrator.measures.reparametrization import rescaled
 from orchestrator.study.measure_options.norms import JiangNormsOptions
 from tests.measures.cases import CROSS_ENTROPY, case, mlp

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from orchestrator.errors import MeasureError
-from orchestrator.measures import MeasureContext, SpectralComplexity, spectral_complexity
+from orchestrator.measures import MeasureContext, spectral_complexity
+from orchestrator.measures.norms.spectral_complexity import SpectralComplexity
 from orchestrator.study.measure_options.norms import SpectralComplexityOptions
 from tests.measures.cases import CROSS_ENTROPY, case, classes_of, random_dataset
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orchestrator.measures import Confidence, MeasureContext
+from orchestrator.measures import MeasureContext
 from orchestrator.measures.base import Curve
+from orchestrator.measures.robustness.confidence import Confidence
 from orchestrator.study.measure_options.robustness import ConfidenceOptions
 from tests.measures.robustness.cases import context_of
 

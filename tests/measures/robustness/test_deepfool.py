@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from orchestrator.measures import DeepfoolMargin, chosen_inputs, deepfool
+from orchestrator.measures import chosen_inputs, deepfool
 from orchestrator.measures.reparametrization import rescaled
 from orchestrator.measures.robustness.ball import Norm, lengths
-from orchestrator.measures.robustness.deepfool import Search
+from orchestrator.measures.robustness.deepfool import DeepfoolMargin, Search
 from orchestrator.study.measure_options.robustness import DeepfoolMarginOptions
 from tests.measures.cases import case
 from tests.measures.robustness.cases import (

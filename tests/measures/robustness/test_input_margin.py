@@ -7,14 +7,10 @@ import torch
 from torch import nn
 
 from orchestrator.errors import MeasureError
-from orchestrator.measures import (
-    InputMargin,
-    MeasureContext,
-    chosen_inputs,
-    first_order_distances,
-)
+from orchestrator.measures import MeasureContext, chosen_inputs, first_order_distances
 from orchestrator.measures.reparametrization import rescaled, with_scaled_logits
 from orchestrator.measures.robustness.ball import Norm
+from orchestrator.measures.robustness.input_margin import InputMargin
 from orchestrator.study.measure_options.robustness import InputMarginOptions
 from tests.measures.cases import case
 from tests.measures.robustness.cases import (

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from orchestrator.measures import LocalLipschitz, chosen_inputs, local_lipschitz
+from orchestrator.measures import chosen_inputs, local_lipschitz
 from orchestrator.measures.robustness.ball import Norm, lengths, noise
+from orchestrator.measures.robustness.local_lipschitz import LocalLipschitz
 from orchestrator.study.measure_options.robustness import LocalLipschitzOptions
 from tests.measures.cases import case
 from tests.measures.robustness.cases import context_of, linear, random_linear

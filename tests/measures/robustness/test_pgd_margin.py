@@ -5,10 +5,10 @@ from math import inf, isnan, sqrt
 import pytest
 import torch
 
-from orchestrator.measures import PgdMargin, chosen_inputs, deepfool, pgd_distances
+from orchestrator.measures import chosen_inputs, deepfool, pgd_distances
 from orchestrator.measures.robustness.attack import Settings
 from orchestrator.measures.robustness.ball import Norm
-from orchestrator.measures.robustness.pgd_margin import largest_radius
+from orchestrator.measures.robustness.pgd_margin import PgdMargin, largest_radius
 from orchestrator.study.measure_options.robustness import PgdMarginOptions
 from tests.measures.cases import case
 from tests.measures.robustness.cases import exact_distances, half_dead, random_linear

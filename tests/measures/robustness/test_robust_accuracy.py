@@ -6,10 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.data.dataset import Split
-from orchestrator.measures import MeasureContext, Robustness
+from orchestrator.measures import MeasureContext
 from orchestrator.measures.robustness.attack import Settings, attacked, flip
 from orchestrator.measures.robustness.ball import Norm, lengths
 from orchestrator.measures.robustness.inputs import chosen_inputs, logits_of
+from orchestrator.measures.robustness.robust_accuracy import Robustness
 from orchestrator.study.measure_options.robustness import RobustnessOptions
 from tests.measures.cases import case
 from tests.measures.robustness.cases import exact_distances, half_dead, random_linear

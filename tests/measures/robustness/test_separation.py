@@ -5,8 +5,9 @@ from math import inf
 import pytest
 import torch
 
-from orchestrator.measures import Inputs, Separation, separation
+from orchestrator.measures import Inputs, separation
 from orchestrator.measures.robustness import separation as module
+from orchestrator.measures.robustness.separation import Separation
 from orchestrator.study.measure_options.robustness import SeparationOptions
 from tests.measures.robustness.cases import context_of, linear
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.measures import SingularValues
 from orchestrator.measures.base import Curve, Value
-from orchestrator.measures.robustness.singular_values import effective_rank
+from orchestrator.measures.robustness.singular_values import SingularValues, effective_rank
 from orchestrator.study.measure_options.robustness import SingularValuesOptions
 from tests.measures.cases import case
 from tests.measures.robustness.cases import context_of

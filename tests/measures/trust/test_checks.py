@@ -7,7 +7,8 @@ from torch import nn
 
 from orchestrator.data import Dataset
 from orchestrator.measures import MeasureContext, measure_snapshot
-from orchestrator.measures.build import BUILT_IN, required_checks
+from orchestrator.measures.base import BUILT_IN
+from orchestrator.measures.build import required_checks
 from orchestrator.measures.trust.checks import context_findings
 from orchestrator.measures.trust.finding import CHECKS, SPOILS_TRAINING, Finding, objection
 from orchestrator.study.training_options import CrossEntropyOptions, MseOptions, MultiMarginOptions
