@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from orchestrator.cluster.run_summary import RunSummary
     from orchestrator.measures.plain import Examples, Request, TorchLoss
-    from orchestrator.report.export import Export
+    from orchestrator.reporting.export import Export
     from orchestrator.results import Location
     from orchestrator.study.plan import Plan
     from orchestrator.study.spec import Study
@@ -303,12 +303,12 @@ def report(
         ResultsError: If there are no results at that path.
         ExportError: If nothing can be written there.
     """
-    import importlib
+    from orchestrator.reporting import write_comparison, write_report
+    from orchestrator.results import Location
 
-    # The room itself, which stands here in place of this function once it is imported.
-    room: Any = importlib.import_module("orchestrator.report")
-    path: Location = room(results, output, everything=everything)
-    return path
+    if isinstance(results, str | Location):
+        return write_report(results, output, everything=everything)
+    return write_comparison(results, output)
 
 
 def export(
@@ -335,7 +335,7 @@ def export(
         ResultsError: If there are no results at that path.
         ExportError: If there is no such figure or format, or nothing can be written.
     """
-    from orchestrator.report.export import write_export
+    from orchestrator.reporting.export import write_export
 
     return write_export(results, to, figures=figures, formats=formats, ppi=ppi)
 

@@ -322,7 +322,7 @@ def report(
     Of one results folder its report, of several a comparison of their claims.
     """
     import orchestrator
-    from orchestrator.report import check_claims
+    from orchestrator.reporting import check_claims
     from orchestrator.statistics.claim import with_interval
 
     one = results[0] if len(results) == 1 else results

@@ -28,7 +28,7 @@ PARTS = {
     "networks": ({}, ["-m", "full", "tests/measures/test_grammar.py"], 0),
     "verdicts": (
         {},
-        ["-m", "full", "tests/statistics/claims", "tests/report/test_verdict_rates.py"],
+        ["-m", "full", "tests/statistics/claims", "tests/reporting/test_verdict_rates.py"],
         0,
     ),
     "hostile": ({"HYPOTHESIS_PROFILE": "thorough"}, HOSTILE, 0),

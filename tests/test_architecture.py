@@ -23,14 +23,14 @@ MAY_IMPORT = {
     "measures": {"study", "data", "models", "training"},
     "results": {"study"},
     "statistics": set(),
-    "report": {"study", "results", "statistics"},
+    "reporting": {"study", "results", "statistics"},
     "cluster": {"study", "data", "models", "training", "measures", "results"},
 }
 HEAVY = {
     "ray": {"cluster"},
     "torch": {"data", "models", "training", "measures", "cluster"},
-    "altair": {"report"},
-    "vl_convert": {"report"},
+    "altair": {"reporting"},
+    "vl_convert": {"reporting"},
     "duckdb": {"results"},
     "pyarrow": {"results"},
 }
@@ -250,8 +250,8 @@ LIGHT = (
     "orchestrator.study.trials",
     "orchestrator.results",
     "orchestrator.statistics",
-    "orchestrator.report",
-    "orchestrator.report.export",
+    "orchestrator.reporting",
+    "orchestrator.reporting.export",
     "orchestrator.cli",
 )
 

@@ -13,9 +13,9 @@ import pytest
 
 from orchestrator import __version__
 from orchestrator.__main__ import main
-from orchestrator.report.figures.cost import cost_figure
+from orchestrator.reporting.figures.cost import cost_figure
 from orchestrator.results import ResultsFolder
-from tests.report.simulated import draw_only, simulate, study_content
+from tests.reporting.simulated import draw_only, simulate, study_content
 
 QUICKSTART = Path(__file__).parents[1] / "studies" / "quickstart.yaml"
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import orchestrator
 from orchestrator.cli import app
 from orchestrator.results import query
-from tests.report.simulated import simulate, study_content
+from tests.reporting.simulated import simulate, study_content
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- on-premise: .*? -->\n)?```(\w+)\n(.*?)```", re.DOTALL)

@@ -12,7 +12,7 @@ from orchestrator import load_study
 from orchestrator.cluster import driver
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.results import ResultsFolder, read_study
-from tests.report.simulated import draw_only, simulate, study_content
+from tests.reporting.simulated import draw_only, simulate, study_content
 from tests.test_cli import QUICKSTART, orchestrator
 
 OF_STUDY = ("validate", "plan", "run")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.report import check_claims
+from orchestrator.reporting import check_claims
 from orchestrator.results import compact, connect, study_status
 from orchestrator.results.schema import KEYS, TABLES
 from tests.cluster.conftest import TWO_TRIALS

@@ -8,8 +8,8 @@ import pytest
 
 from orchestrator.cluster.audit_backlog import CLAIM, audits_left, last_snapshots
 from orchestrator.cluster.backlog_reading import measure_versions, read_audited
-from orchestrator.report.progress import read_progress
-from orchestrator.report.source import open_source
+from orchestrator.reporting.progress import read_progress
+from orchestrator.reporting.source import open_source
 from orchestrator.results import ResultsFolder, read_study, table_schema, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials

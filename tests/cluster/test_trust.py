@@ -7,8 +7,8 @@ from orchestrator.cluster import planning, rounds
 from orchestrator.cluster.planning import plan_study
 from orchestrator.cluster.trust import lost_checks, store_unchecked
 from orchestrator.errors import ModelError
-from orchestrator.report.methods import describe_methods
-from orchestrator.report.source import open_source
+from orchestrator.reporting.methods import describe_methods
+from orchestrator.reporting.source import open_source
 from orchestrator.results import ResultsFolder
 from orchestrator.study.plan import plan_text
 from orchestrator.study.shapes import measuring_shape

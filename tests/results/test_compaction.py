@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.errors import FilesGoneError, ResultsError, StorageError
-from orchestrator.report import source, write_report
+from orchestrator.reporting import source, write_report
 from orchestrator.results import (
     ResultsFolder,
     again_if_compacted,

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.errors import ResultsError
-from orchestrator.report import write_report
-from orchestrator.report.export import write_export
+from orchestrator.reporting import write_report
+from orchestrator.reporting.export import write_export
 from orchestrator.results import (
     ResultsFolder,
     committed_snapshots,

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.report.conditions import read_conditions
-from orchestrator.report.limitations import find_limitations
-from orchestrator.report.progress import read_progress
-from orchestrator.report.source import open_source
-from orchestrator.report.stated import judge_stated
+from orchestrator.reporting.conditions import read_conditions
+from orchestrator.reporting.limitations import find_limitations
+from orchestrator.reporting.progress import read_progress
+from orchestrator.reporting.source import open_source
+from orchestrator.reporting.stated import judge_stated
 from orchestrator.results import ResultsFolder, connect, study_status, swept_columns
 from orchestrator.results.status import status_text
 from orchestrator.study.claim_options import StatedClaim

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import ResultsError
-from orchestrator.report.export import write_export
-from orchestrator.report.hue import varied_columns
-from orchestrator.report.source import open_source
+from orchestrator.reporting.export import write_export
+from orchestrator.reporting.hue import varied_columns
+from orchestrator.reporting.source import open_source
 from orchestrator.results import (
     ResultsFolder,
     ask,

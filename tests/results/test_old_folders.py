@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import orchestrator
-from orchestrator.report import check_claims
+from orchestrator.reporting import check_claims
 from orchestrator.results import ResultsFolder, compact, connect, study_status, write_part
 from orchestrator.results.database import MEASURE_COLUMN_VIEWS
 from orchestrator.results.schema import ADDED_TABLES, TABLES, table_schema

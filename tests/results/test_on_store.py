@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.errors import QueryError, ResultsError
-from orchestrator.report import write_comparison, write_report
+from orchestrator.reporting import write_comparison, write_report
 from orchestrator.results import (
     ResultsFolder,
     StorePath,

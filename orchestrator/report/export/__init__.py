@@ -1,8 +1,0 @@
-"""What a paper takes from a study: figures on paper, tables, and the queries behind them."""
-
-from __future__ import annotations
-
-from orchestrator.report.export.exporting import FORMATS as FORMATS
-from orchestrator.report.export.exporting import NAMES as NAMES
-from orchestrator.report.export.exporting import Export as Export
-from orchestrator.report.export.exporting import write_export as write_export

@@ -1,0 +1,8 @@
+"""What a paper takes from a study: figures on paper, tables, and the queries behind them."""
+
+from __future__ import annotations
+
+from orchestrator.reporting.export.exporting import FORMATS as FORMATS
+from orchestrator.reporting.export.exporting import NAMES as NAMES
+from orchestrator.reporting.export.exporting import Export as Export
+from orchestrator.reporting.export.exporting import write_export as write_export

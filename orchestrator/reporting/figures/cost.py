@@ -1,0 +1,119 @@
+"""What each measure costs beside training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.scales import logarithmic
+from orchestrator.reporting.figures.theme import (
+    INK,
+    OKABE_ITO,
+    WIDE,
+    data,
+    themed,
+)
+from orchestrator.reporting.queries import MEASURE_COST, TRAINING_COST
+from orchestrator.reporting.source import Source
+
+_KEY = "cost"
+_TITLE = "What measuring costs beside training"
+_COLUMNS = ("what", "kind", "n", "low", "middle", "high", "total")
+_KINDS = {"measure": "measuring a snapshot", "training": "training a network"}
+_ROW_HEIGHT = 24
+_LABEL = 220
+
+
+def cost_figure(source: Source) -> Figure:
+    """Seconds per snapshot of each request, and seconds of training."""
+    queries = (MEASURE_COST, TRAINING_COST)
+    measuring, training = (source.rows(query).tuples() for query in queries)
+    if not measuring:
+        reason = "No measurement that took any time is stored, so there is no cost to compare."
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+    rows = [dict(zip(_COLUMNS, row, strict=True)) for row in (*training, *measuring)]
+    measured = sum(row["total"] for row in rows if row["kind"] == "measure")
+    trained = sum(row["total"] or 0 for row in rows if row["what"] == "training, whole network")
+    beside = (
+        f"Measuring took {_duration(measured)} in all, training {_duration(trained)}: "
+        f"{measured / trained:.2g} times as long."
+        if trained
+        else f"Measuring took {_duration(measured)} in all; no training time is recorded yet."
+    )
+    dearest, cheapest = measuring[0], measuring[-1]
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=(
+            "Median seconds of each request on one snapshot, and of training one network; lines "
+            f"from the 10th to the 90th percentile. {beside} Work that requests share, such as "
+            "the forward pass, is charged to the first of them; processes that ran at the same "
+            "time shared the machine."
+        ),
+        alternative=(
+            f"Dot plot of seconds on a logarithmic axis. Dearest measure: {dearest[0]}, median "
+            f"{dearest[4]:.3g} s a snapshot; cheapest: {cheapest[0]}, {cheapest[4]:.3g} s."
+        ),
+        queries=queries,
+        table=_table(rows),
+        chart=_chart(rows),
+    )
+
+
+def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    kinds = list(_KINDS.values())
+    records = [{**row, "kind": _KINDS[row["kind"]]} for row in rows]
+    order = [record["what"] for record in records]
+    base = alt.Chart(data(records)).encode(
+        y=alt.Y("what:N", title=None, sort=order, axis=alt.Axis(grid=True, labelLimit=_LABEL)),
+        color=alt.Color(
+            "kind:N",
+            title="seconds for",
+            scale=alt.Scale(domain=kinds, range=[OKABE_ITO[3], OKABE_ITO[4]]),
+        ),
+        tooltip=[
+            alt.Tooltip("what:N"),
+            alt.Tooltip("middle:Q", title="median s", format=".3~g"),
+            alt.Tooltip("low:Q", title="10th percentile s", format=".3~g"),
+            alt.Tooltip("high:Q", title="90th percentile s", format=".3~g"),
+            alt.Tooltip("total:Q", title="in all s", format=",.4~g"),
+            alt.Tooltip("n:Q", title="number", format=",d"),
+        ],
+    )
+    seconds = logarithmic([row[end] for row in rows for end in ("low", "high")], 2, most=9)
+    x = alt.X(
+        "low:Q",
+        title="seconds (logarithmic)",
+        scale=seconds.scale(),
+        axis=seconds.axis(),
+    )
+    spread = base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=x, x2="high:Q")
+    shape = alt.Shape(
+        "kind:N", title="seconds for", scale=alt.Scale(domain=kinds, range=["circle", "square"])
+    )
+    dots = base.mark_point(filled=True, size=70, opacity=1).encode(
+        x=alt.X("middle:Q", title="seconds (logarithmic)"), shape=shape
+    )
+    text = (
+        base.mark_text(align="left", dx=9, dy=-7, fontSize=10)
+        .encode(x=alt.X("middle:Q"), text=alt.Text("middle:Q", format=".2~g"))
+        .encode(color=alt.value(INK))
+    )
+    height = _ROW_HEIGHT * len(order)
+    chart = alt.layer(spread, dots, text).properties(width=WIDE - 300, height=height)
+    return themed(chart, room=56 + _LABEL)
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((3600.0, "hours"), (60.0, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} seconds"
+
+
+def _table(rows: list[dict[str, Any]]) -> Table:
+    heads = ("what", "number", "10th percentile, s", "median, s", "90th percentile, s", "in all, s")
+    columns = ("what", "n", "low", "middle", "high", "total")
+    return Table.of(heads, [tuple(row[name] for name in columns) for row in rows])

@@ -1,0 +1,205 @@
+"""The same question under four designs: who is compared with whom decides the answer."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import altair as alt
+
+from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.scales import CORRELATIONS
+from orchestrator.reporting.figures.theme import (
+    INK,
+    OKABE_ITO,
+    SHAPES,
+    WIDE,
+    data,
+    themed,
+)
+from orchestrator.reporting.network_queries import at_milestones, at_times, final_networks
+from orchestrator.reporting.predictors import GAPS
+from orchestrator.reporting.source import Rows, Source
+from orchestrator.statistics import (
+    Estimate,
+    at_matched_stages,
+    at_matched_times,
+    kendall,
+    stratified_correlation,
+)
+from orchestrator.statistics.claim import with_interval
+from orchestrator.statistics.estimate import FloatArray
+from orchestrator.statistics.matched import MatchedRows
+
+_KEY = "designs"
+_TITLE = "The same comparison at matched loss, updates and epochs"
+_MEASURES = {"margin_mean": "mean margin", "hessian_trace": "Hessian trace"}
+_DESIGNS = ("trained networks", "same train loss", "same updates", "same epoch")
+_ROW_HEIGHT = 64
+Found = tuple[str, str, str, Estimate, int]
+
+
+def designs_figure(source: Source) -> Figure:
+    """τ of margin and trace with both gaps, over trained networks and at matched stages."""
+    measures = [name for name in _MEASURES if source.has(name)]
+    if not measures:
+        reason = "No snapshot has a margin_mean or a hessian_trace."
+        return Figure(_KEY, _TITLE, missing=reason)
+    queries = (
+        final_networks(measures),
+        at_milestones(measures),
+        at_times(measures),
+    )
+    found = _estimates(source, measures)
+    if all(estimate.value is None for *_, estimate, _ in found):
+        reason = "Too few networks have been trained and measured to compare any."
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+    disagreeing = _disagreements(found)
+    told = "; ".join(disagreeing) if disagreeing else "the designs do not contradict each other"
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=(
+            "Kendall’s τ_b with 95 % intervals, from a bootstrap over trials within conditions. "
+            "Trained networks differ in how far they were trained; matched designs compare only "
+            "networks at the same train loss (the milestones of the study), or after the same "
+            f"number of updates or epochs (interpolated between snapshots). Here: {told}."
+        ),
+        alternative=(
+            f"Dot plot of rank correlations of {' and '.join(_MEASURES[m] for m in measures)} "
+            f"with the loss gap and the error gap under four designs; {told}."
+        ),
+        queries=queries,
+        table=_table(found),
+        chart=_chart(found),
+    )
+
+
+def _estimates(source: Source, measures: list[str]) -> list[Found]:
+    final = source.rows(final_networks(measures))
+    reached = source.rows(at_milestones(measures))
+    along = source.rows(at_times(measures))
+    found: list[Found] = []
+    for measure, gap in itertools.product(measures, GAPS):
+
+        def columns(rows: Rows, measure: str = measure, gap: str = gap) -> dict[str, FloatArray]:
+            return {"x": rows.floats(measure), "y": rows.floats(gap)}
+
+        milestones, groups = reached.floats("train_loss_milestone"), reached.groups()
+        plain = kendall(final.floats(measure), final.floats(gap), final.groups())
+        matched = [
+            at_matched_stages(columns(reached), milestones, groups),
+            at_matched_times(columns(along), along.floats("step"), along.groups()),
+            at_matched_times(columns(along), along.floats("epoch"), along.groups()),
+        ]
+        estimates = [(plain, 1), *((_inside(one), len(one.stages)) for one in matched)]
+        found += [
+            (measure, gap, design, estimate, stages)
+            for design, (estimate, stages) in zip(_DESIGNS, estimates, strict=True)
+        ]
+    return found
+
+
+def _inside(matched: MatchedRows) -> Estimate:
+    columns = matched.columns
+    return stratified_correlation(columns["x"], columns["y"], matched.stratum, matched.groups)
+
+
+def _disagreements(found: list[Found]) -> list[str]:
+    """Pairs of a measure and a gap whose τ is surely positive in one design, negative in other."""
+    told = []
+    for measure, gap in dict.fromkeys((one[0], one[1]) for one in found):
+        sure = [
+            (design, estimate)
+            for m, g, design, estimate, _ in found
+            if (m, g) == (measure, gap) and _sign(estimate)
+        ]
+        if len({_sign(estimate) for _, estimate in sure}) > 1:
+            parts = ", ".join(f"{design} {with_interval(e, 2)}" for design, e in sure)
+            told.append(f"{_MEASURES[measure]} and {GAPS[gap]} disagree ({parts})")
+    return told
+
+
+def _sign(estimate: Estimate) -> int:
+    """The sign of an estimate whose interval leaves out 0; 0 where it does not."""
+    if estimate.low is None or estimate.high is None:
+        return 0
+    return int(estimate.low > 0) - int(estimate.high < 0)
+
+
+def _chart(found: list[Found]) -> dict[str, Any]:
+    records = [
+        {
+            "pair": _pair(measure, gap),
+            "design": design,
+            "tau": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "rows": estimate.n,
+            "trials": estimate.n_groups,
+            "stages": stages,
+        }
+        for measure, gap, design, estimate, stages in found
+        if estimate.value is not None
+    ]
+    pairs = list(dict.fromkeys(_pair(one[0], one[1]) for one in found))
+    designs = list(_DESIGNS)
+    scale = CORRELATIONS.scale()
+    base = alt.Chart(data(records)).encode(
+        y=alt.Y(
+            "pair:N",
+            title=None,
+            sort=pairs,
+            scale=alt.Scale(domain=pairs),
+            axis=alt.Axis(ticks=False, grid=False),
+        ),
+        yOffset=alt.YOffset("design:N", sort=designs, scale=alt.Scale(domain=designs)),
+        color=alt.Color(
+            "design:N",
+            title="networks compared",
+            scale=alt.Scale(domain=designs, range=[OKABE_ITO[n] for n in (4, 3, 2, 5)]),
+        ),
+        tooltip=[
+            alt.Tooltip("pair:N", title="of"),
+            alt.Tooltip("design:N", title="compared"),
+            alt.Tooltip("tau:Q", title="τ_b", format=".3f"),
+            alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+            alt.Tooltip("high:Q", title="95 % to", format=".3f"),
+            alt.Tooltip("rows:Q", title="values"),
+            alt.Tooltip("trials:Q"),
+            alt.Tooltip("stages:Q"),
+        ],
+    )
+    zero = alt.Chart(data([{"at": 0}])).mark_rule(color=INK, opacity=0.6).encode(x="at:Q")
+    spread = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
+        x=alt.X("low:Q", scale=scale), x2="high:Q"
+    )
+    dots = base.mark_point(filled=True, size=65, opacity=1).encode(
+        x=alt.X("tau:Q", title="Kendall’s τ_b", scale=scale, axis=CORRELATIONS.axis()),
+        shape=alt.Shape(
+            "design:N",
+            title="networks compared",
+            scale=alt.Scale(domain=designs, range=list(SHAPES[:4])),
+        ),
+    )
+    chart = alt.layer(zero, spread, dots)
+    return themed(chart.properties(width=WIDE - 300, height=_ROW_HEIGHT * len(pairs)), room=220)
+
+
+def _pair(measure: str, gap: str) -> str:
+    return f"{_MEASURES[measure]}, {GAPS[gap]}"
+
+
+def _table(found: list[Found]) -> Table:
+    heads = (
+        *("measure", "gap", "networks compared", "τ_b", "from", "to"),
+        *("values", "trials", "stages", "left out", "remark"),
+    )
+    rows = [
+        (
+            *(measure, GAPS[gap], design, e.value, e.low, e.high),
+            *(e.n, e.n_groups, stages, e.n_excluded, e.reason),
+        )
+        for measure, gap, design, e, stages in found
+    ]
+    return Table.of(heads, rows)

@@ -1,0 +1,140 @@
+"""Margin and flatness, each against the loss gap and the error gap."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.points import Points, collect_points, tooltips
+from orchestrator.reporting.figures.scales import linear, logarithmic
+from orchestrator.reporting.figures.theme import (
+    INK,
+    MARGIN_TITLE,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    TRACE_TITLE,
+    hue_color,
+    hue_shape,
+    rounded,
+    themed,
+)
+from orchestrator.reporting.hue import Hue
+from orchestrator.reporting.network_queries import final_networks
+from orchestrator.reporting.source import Source
+from orchestrator.statistics import Estimate, kendall
+from orchestrator.statistics.claim import with_interval
+
+_KEY = "gaps"
+_DATA = "snapshots"
+_TITLE = "Margin and flatness against the generalization gaps"
+_MEASURES = {"margin_mean": MARGIN_TITLE, "hessian_trace": TRACE_TITLE}
+_GAPS = {"loss_gap": "loss gap", "error_gap": "error gap"}
+
+
+def gaps_figure(source: Source, hue: Hue | None) -> Figure:
+    """Both measures against both gaps, which can disagree in sign."""
+    measures = [name for name in _MEASURES if source.has(name)]
+    if not measures:
+        reason = "No snapshot has a margin_mean or a hessian_trace."
+        return Figure(_KEY, _TITLE, missing=reason)
+    points = collect_points(source, hue, measures)
+    if not points.records:
+        reason = f"No snapshot can be drawn. {points.excluded}".strip()
+        return Figure(_KEY, _TITLE, queries=(points.query,), missing=reason)
+    query = final_networks(measures)
+    ranks = _rank_correlations(source, measures)
+    texts = "; ".join(
+        f"{_MEASURES[measure].partition(' (')[0]} and {_GAPS[gap]} {with_interval(tau, 2)}"
+        for (measure, gap), tau in ranks.items()
+    )
+    n = max(tau.n for tau in ranks.values())
+    sentences = [
+        "Each point is one snapshot; final networks are filled. Gaps are test minus training, "
+        "so larger is worse; they can disagree in sign, because the loss gap also grows with "
+        "the scale of the logits.",
+        f"Kendall’s τ over the final networks ({n}): {texts}.",
+        _without(source, measures),
+        points.sampled,
+        points.excluded,
+    ]
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=" ".join(sentence for sentence in sentences if sentence),
+        interaction="Drag over any panel to mark the same snapshots in all.",
+        alternative=(
+            f"{2 * len(measures)} scatter plots of {len(points.records)} snapshots against the "
+            f"loss gap and the error gap. Rank correlations over final networks: {texts}."
+        ),
+        queries=(points.query, query),
+        table=_table(ranks),
+        chart=_chart(points, measures, hue),
+    )
+
+
+def _rank_correlations(source: Source, measures: list[str]) -> dict[tuple[str, str], Estimate]:
+    rows = source.rows(final_networks(measures))
+    groups = rows.groups()
+    return {
+        (measure, gap): kendall(rows.floats(measure), rows.floats(gap), groups)
+        for gap in _GAPS
+        for measure in measures
+    }
+
+
+def _without(source: Source, measures: list[str]) -> str:
+    missing = [name for name in _MEASURES if name not in measures]
+    return f"No snapshot has a {missing[0]}, so it has no panels." if missing else ""
+
+
+def _chart(points: Points, measures: list[str], hue: Hue | None) -> dict[str, Any]:
+    brush = alt.selection_interval(
+        name="brush", mark=alt.BrushConfig(fill=INK, fillOpacity=0.08, stroke=INK)
+    )
+    panels = [_panel(points, measure, gap, hue, brush) for gap in _GAPS for measure in measures]
+    panels[0] = panels[0].add_params(brush)
+    shared = {_DATA: rounded(points.records)}
+    chart = themed(alt.concat(*panels, columns=len(measures), datasets=shared))
+    # One brush for all panels. Adding it to each makes Altair warn that it joins them.
+    chart["params"][0]["views"] = [panel.name for panel in panels]
+    return chart
+
+
+def _panel(points: Points, measure: str, gap: str, hue: Hue | None, brush: Any) -> Any:
+    values = points.column(measure)
+    across = logarithmic(values) if measure == "hessian_trace" else linear(values)
+    up = linear(points.column(gap))
+    marked = alt.when(brush)
+    return (
+        alt.Chart(alt.NamedData(_DATA), name=f"{measure}_{gap}")
+        .mark_point(size=36, strokeWidth=1.5)
+        .encode(
+            x=alt.X(
+                f"{measure}:Q", title=_MEASURES[measure], scale=across.scale(), axis=across.axis()
+            ),
+            y=alt.Y(
+                f"{gap}:Q",
+                title=f"{_GAPS[gap]}, test − training",
+                scale=up.scale(),
+                axis=up.axis(),
+            ),
+            stroke=hue_color(hue, alt.Stroke),
+            fill=hue_color(hue, alt.Fill),
+            shape=hue_shape(hue),
+            opacity=marked.then(alt.value(0.9)).otherwise(alt.value(0.1)),
+            fillOpacity=alt.when("datum.is_final").then(alt.value(0.9)).otherwise(alt.value(0)),
+            tooltip=tooltips(hue, points),
+        )
+        .properties(width=PANEL_WIDTH, height=PANEL_HEIGHT)
+    )
+
+
+def _table(ranks: dict[tuple[str, str], Estimate]) -> Table:
+    rows = [
+        (measure, gap, tau.value, tau.low, tau.high, tau.n, tau.n_excluded, tau.reason)
+        for (measure, gap), tau in ranks.items()
+    ]
+    heads = ("measure", "gap", "Kendall’s τ_b", "from", "to", "networks", "left out", "remark")
+    return Table.of(heads, rows)

@@ -1,0 +1,52 @@
+"""The levels of the hue that a figure of many parts has room for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from orchestrator.reporting.hue import Hue, level_text
+from orchestrator.reporting.source import Rows
+
+ALL = "all networks"
+
+
+def narrowed(hue: Hue | None, most: int) -> tuple[Hue | None, str]:
+    """The hue with at most so many levels, evenly chosen, and a sentence about the others or ""."""
+    if hue is None or len(hue.levels) <= most:
+        return hue, ""
+    last = len(hue.levels) - 1
+    chosen = sorted({round(i * last / (most - 1)) for i in range(most)})
+    kept = replace(hue, levels=tuple(hue.levels[place] for place in chosen))
+    return kept, f"Drawn are {len(chosen)} of {len(hue.levels)} levels of {hue.title}."
+
+
+def by_level(rows: Rows, hue: Hue | None) -> Iterator[dict[str, Any]]:
+    """Rows as records, with ``hue`` instead of ``level``, of the levels that ``hue`` has."""
+    for values in rows.tuples():
+        record = dict(zip(rows.columns, values, strict=True))
+        level = record.pop("level")
+        record["hue"] = level_text(level) if hue else ALL
+        if hue is None or record["hue"] in hue.levels:
+            yield record
+
+
+def finite(records: Iterable[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
+    """The records whose values of these names are all there and finite; means can overflow."""
+    return [
+        record
+        for record in records
+        if all(record[name] is not None and math.isfinite(record[name]) for name in names)
+    ]
+
+
+def levels_of(hue: Hue | None) -> tuple[str, ...]:
+    """What ``hue`` of the records can be."""
+    return hue.levels if hue else (ALL,)
+
+
+def level_title(hue: Hue | None, level: str) -> str:
+    """A level as the title of its panel."""
+    return f"{hue.title} {level}" if hue else level

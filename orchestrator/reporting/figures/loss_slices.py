@@ -1,0 +1,226 @@
+"""The loss around final networks: along a line, and on a plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from orchestrator.reporting.curve_queries import choose_curves, loss_planes, loss_slices
+from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.reporting.figures.scales import Span, linear, logarithmic
+from orchestrator.reporting.figures.theme import (
+    SHAPES,
+    WIDE,
+    data,
+    hue_color,
+    hue_shape,
+    themed,
+)
+from orchestrator.reporting.hue import Hue
+from orchestrator.reporting.source import Source
+from orchestrator.statistics.claim import counted
+
+REQUEST = "loss_slice"
+_LINE_KEY, _PLANE_KEY = "loss-slices", "loss-planes"
+_LINE_TITLE = "Loss along a random direction"
+_PLANE_TITLE = "Loss on a random plane"
+_DIRECTION = (
+    "Directions are random, with each filter as long as the network’s own (Li et al., "
+    "arXiv:1712.09913), so that distance 1 is one length of each filter; in all networks they come "
+    "from the same random numbers."
+)
+_MOST_PANELS = 6
+_PANEL = 180
+
+
+def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
+    """Loss along one direction, over the networks of each level."""
+    chosen = choose_curves(source, REQUEST, "dimensions=1")
+    if chosen is None:
+        reason = not_yet(REQUEST)
+        return Figure(_LINE_KEY, _LINE_TITLE, missing=reason)
+    hue, left_out = narrowed(hue, len(SHAPES))
+    query = loss_slices(chosen, hue)
+    records = list(by_level(source.rows(query), hue))
+    usable = finite(records, "distance", "loss", "low", "high")
+    positive = [record for record in usable if record["low"] > 0]
+    if not positive:
+        reason = f"No final network has a {REQUEST} with a finite, positive loss."
+        return Figure(_LINE_KEY, _LINE_TITLE, queries=(chosen.query, query), missing=reason)
+    lost = len(records) - len(positive)
+    sentences = [
+        "Training loss, logarithmic, at the final networks and at distances from them along one "
+        "direction: median over networks, with a band from the lowest to the highest. A wider "
+        f"valley is flatter. {_DIRECTION}",
+        f"Not drawn: {counted(lost, 'point')} where a loss is not positive or not finite."
+        if lost
+        else "",
+        left_out,
+        chosen.remark,
+    ]
+    return Figure(
+        _LINE_KEY,
+        _LINE_TITLE,
+        caption=" ".join(sentence for sentence in sentences if sentence),
+        alternative=_line_alternative(positive, hue),
+        queries=(chosen.query, query),
+        table=_line_table(records, hue),
+        chart=_line_chart(positive, hue),
+    )
+
+
+def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
+    """Loss on a plane through one network of each level."""
+    chosen = choose_curves(source, REQUEST, "dimensions=2")
+    if chosen is None:
+        reason = not_yet(REQUEST, "dimensions: 2")
+        return Figure(_PLANE_KEY, _PLANE_TITLE, missing=reason)
+    hue, left_out = narrowed(hue, _MOST_PANELS)
+    query = loss_planes(chosen, hue)
+    found = finite(by_level(source.rows(query), hue), "x", "y", "loss")
+    records = [record for record in found if record["loss"] > 0]
+    if not records:
+        reason = f"No final network has a {REQUEST} with a finite, positive loss."
+        return Figure(_PLANE_KEY, _PLANE_TITLE, queries=(chosen.query, query), missing=reason)
+    of_level = f"of its {hue.title}" if hue else "of all"
+    sentences = [
+        "Training loss, as colour on a logarithmic scale, on a plane through one final network in "
+        f"each panel, which is the cross in the middle: the network with the median training loss "
+        f"{of_level}, neither the luckiest nor the worst. {_DIRECTION}",
+        left_out,
+        chosen.remark,
+    ]
+    return Figure(
+        _PLANE_KEY,
+        _PLANE_TITLE,
+        caption=" ".join(sentence for sentence in sentences if sentence),
+        alternative=_plane_alternative(records, hue),
+        queries=(chosen.query, query),
+        table=_plane_table(records, hue),
+        chart=_plane_chart(records, hue),
+    )
+
+
+def _line_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any]:
+    losses = logarithmic(record[end] for record in records for end in ("low", "high"))
+    distances = linear((record["distance"] for record in records), most=9)
+    scale, axis = losses.scale(), losses.axis()
+    title = "training loss (logarithmic)"
+    base = alt.Chart(data(records)).encode(
+        x=alt.X(
+            "distance:Q",
+            title="distance, in lengths of the filters",
+            scale=distances.scale(),
+            axis=distances.axis(),
+        ),
+        color=hue_color(hue),
+        tooltip=[
+            *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
+            alt.Tooltip("distance:Q", format=".3~g"),
+            alt.Tooltip("loss:Q", title="median loss", format=".4~g"),
+            alt.Tooltip("low:Q", title="lowest network", format=".4~g"),
+            alt.Tooltip("high:Q", title="highest network", format=".4~g"),
+            alt.Tooltip("networks:Q"),
+        ],
+    )
+    y = alt.Y("loss:Q", title=title, scale=scale, axis=axis)
+    band = base.mark_area(opacity=0.2).encode(
+        y=alt.Y("low:Q", title=title, scale=scale, axis=axis), y2="high:Q"
+    )
+    line = base.mark_line(strokeWidth=2).encode(y=y)
+    dots = base.mark_point(filled=True, size=32, opacity=1).encode(y=y, shape=hue_shape(hue))
+    return themed(alt.layer(band, line, dots).properties(width=WIDE - 60, height=330), room=84)
+
+
+def _line_alternative(records: list[dict[str, Any]], hue: Hue | None) -> str:
+    parts = []
+    for level in levels_of(hue):
+        own = [record for record in records if record["hue"] == level]
+        if own:
+            middle = min(own, key=lambda record: abs(record["distance"]))
+            parts.append(
+                f"{level_title(hue, level)}: {middle['loss']:.3g} in the middle, "
+                f"{own[0]['loss']:.3g} and {own[-1]['loss']:.3g} at the ends"
+            )
+    return f"Curves of the median training loss over distance. {'; '.join(parts)}."
+
+
+def _line_table(records: list[dict[str, Any]], hue: Hue | None) -> Table:
+    heads = (hue.title if hue else "networks shown", "distance", "median loss", "lowest", "highest")
+    names = ("hue", "distance", "loss", "low", "high", "networks")
+    return Table.of((*heads, "networks"), [tuple(r[name] for name in names) for r in records])
+
+
+def _plane_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any]:
+    losses = logarithmic((record["loss"] for record in records), factor=1, most=5)
+    panels = [
+        _plane(own, level_title(hue, level), losses)
+        for level in levels_of(hue)
+        if (own := [record for record in records if record["hue"] == level])
+    ]
+    return themed(
+        alt.concat(*panels, columns=2 if len(panels) in (2, 4) else 3, spacing=20), room=52
+    )
+
+
+def _plane(records: list[dict[str, Any]], title: str, losses: Span) -> Any:
+    points = sorted({record["x"] for record in records})
+    ticks = [points[0], *([0.0] if 0.0 in points else []), points[-1]]
+    # A whole number of pixels for each column, or gaps would show.
+    size = len(points) * max(1, round(_PANEL / len(points)))
+    cells = [{name: record[name] for name in ("x", "y", "loss")} for record in records]
+    axis = alt.Axis(values=ticks, labelAngle=0, grid=False, domain=False, format="~g")
+    base = alt.Chart(data(cells)).encode(
+        x=alt.X("x:O", title="first direction", axis=axis),
+        y=alt.Y("y:O", title="second direction", sort="descending", axis=axis),
+    )
+    cells_drawn = base.mark_rect().encode(
+        color=alt.Color(
+            "loss:Q",
+            title="training loss (logarithmic)",
+            scale=losses.scale(scheme="viridis"),
+            legend=losses.legend(gradientLength=240),
+        ),
+        tooltip=[
+            alt.Tooltip("x:Q", format=".3~g"),
+            alt.Tooltip("y:Q", format=".3~g"),
+            alt.Tooltip("loss:Q", format=".4~g"),
+        ],
+    )
+    center = base.transform_filter("datum.x === 0 && datum.y === 0").mark_point(
+        shape="cross",
+        size=90,
+        filled=True,
+        color="white",
+        stroke="black",
+        strokeWidth=0.7,
+        opacity=1,
+    )
+    return alt.layer(cells_drawn, center).properties(
+        width=size, height=size, title=alt.TitleParams(title, fontSize=12)
+    )
+
+
+def _plane_alternative(records: list[dict[str, Any]], hue: Hue | None) -> str:
+    parts = []
+    for level in levels_of(hue):
+        own = [record["loss"] for record in records if record["hue"] == level]
+        if own:
+            parts.append(f"{level_title(hue, level)}: from {min(own):.3g} to {max(own):.3g}")
+    return f"Heat maps of the training loss on a plane. {'; '.join(parts)}."
+
+
+def _plane_table(records: list[dict[str, Any]], hue: Hue | None) -> Table:
+    heads = (hue.title if hue else "networks shown", "trial", "loss in the middle")
+    rows = []
+    for level in levels_of(hue):
+        own = [record for record in records if record["hue"] == level]
+        if own:
+            middle = min(own, key=lambda record: record["x"] ** 2 + record["y"] ** 2)
+            losses = [record["loss"] for record in own]
+            rows.append(
+                (level, own[0]["trial_id"], middle["loss"], min(losses), max(losses), len(own))
+            )
+    return Table.of((*heads, "lowest", "highest", "points"), rows)

@@ -1,0 +1,202 @@
+"""The whole distribution of the training margins: at the end, and over training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+from orchestrator.reporting.curve_queries import (
+    choose_curves,
+    final_margins,
+    margins_along_training,
+)
+from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.reporting.figures.scales import PERCENTS, linear, logarithmic
+from orchestrator.reporting.figures.theme import (
+    INK,
+    OKABE_ITO,
+    PANEL_WIDTH,
+    WIDE,
+    data,
+    hue_color,
+    hue_shape,
+    themed,
+)
+from orchestrator.reporting.hue import Hue
+from orchestrator.reporting.source import Source
+
+REQUEST = "margin_distribution"
+_KEY = "margin-distribution"
+_TITLE = "Distribution of the training margins"
+_MOST_PANELS = 6
+_QUANTILES = ("q05", "q25", "q50", "q75", "q95")
+_PANEL_HEIGHT = 150
+_TENTHS = "round(datum.share * 100) % 10 === 0"
+_EDGE = 0.05
+"""Share of the examples at either end that may lie beyond the axis: outliers would stretch it."""
+
+
+def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
+    """Shares of examples by margin at the end, and bands of quantiles over epochs."""
+    chosen = choose_curves(source, "margin_quantiles")
+    if chosen is None:
+        return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
+    hue, left_out = narrowed(hue, _MOST_PANELS)
+    queries = (final_margins(chosen, hue), margins_along_training(chosen, hue))
+    rows = [by_level(source.rows(query), hue) for query in queries]
+    final, along = finite(rows[0], "margin", "low", "high"), finite(rows[1], *_QUANTILES)
+    if not final:
+        reason = f"No final network has a {REQUEST} with finite values."
+        return Figure(_KEY, _TITLE, queries=(chosen.query, *queries), missing=reason)
+    unit = "" if chosen.variant == "raw" else f", divided by {chosen.variant.replace('_', ' ')}"
+    sentences = [
+        "Top: the share of training examples with at most that margin "
+        f"(true logit less the largest other{unit}) in the final networks, averaged over networks "
+        "at equal shares, with a band from the lowest to the highest network. Left of zero are "
+        f"the misclassified; up to {100 * _EDGE:g} % of the examples at either end may lie beyond "
+        "the axis.",
+        "Below: the same over training, where at least half of the networks have a snapshot at "
+        "that epoch: the median, and bands that hold the middle 50 % and 90 % of the "
+        "examples, averaged over networks."
+        if along
+        else "",
+        left_out,
+        chosen.remark,
+    ]
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=" ".join(sentence for sentence in sentences if sentence),
+        alternative=_alternative(final, along, hue),
+        queries=(chosen.query, *queries),
+        table=_table(final, along, hue),
+        chart=_chart(final, along, hue, "normalized margin" if unit else "margin (logits)"),
+    )
+
+
+def _chart(
+    final: list[dict[str, Any]], along: list[dict[str, Any]], hue: Hue | None, title: str
+) -> dict[str, Any]:
+    ends = [record[name] for record in along for name in ("q05", "q95")]
+    epochs = [record["epoch"] for record in along]
+    panels = [
+        _band_panel(own, level_title(hue, level), title, ends, epochs)
+        for level in levels_of(hue)
+        if (own := [record for record in along if record["hue"] == level])
+    ]
+    top = _final_panel(final, hue, title)
+    # A legend of its own stays with the curves that it explains.
+    chart = alt.vconcat(top, *([alt.concat(*panels, columns=2)] if panels else []))
+    chart = chart.resolve_legend(color="independent", shape="independent")
+    return themed(chart, room=80)
+
+
+def _final_panel(records: list[dict[str, Any]], hue: Hue | None, title: str) -> Any:
+    inner = [record["margin"] for record in records if _EDGE <= record["share"] <= 1 - _EDGE]
+    margins = linear([0, *inner], most=9)
+    x, axis = margins.scale(), margins.axis()
+    y = alt.Y(
+        "share:Q",
+        title="share of the training examples",
+        axis=PERCENTS.axis(),
+        scale=PERCENTS.scale(),
+    )
+    base = alt.Chart(data(records)).encode(
+        y=y,
+        color=hue_color(hue),
+        tooltip=[
+            *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
+            alt.Tooltip("share:Q", title="share of examples", format=".1%"),
+            alt.Tooltip("margin:Q", title="margin at most, mean", format=".4~g"),
+            alt.Tooltip("low:Q", title="lowest network", format=".4~g"),
+            alt.Tooltip("high:Q", title="highest network", format=".4~g"),
+            alt.Tooltip("networks:Q"),
+        ],
+    )
+    zero = (
+        alt.Chart(data([{"zero": 0}]))
+        .mark_rule(color=INK, opacity=0.6, strokeDash=[2, 3])
+        .encode(x="zero:Q")
+    )
+    band = base.mark_area(opacity=0.2, orient="horizontal", clip=True).encode(
+        x=alt.X("low:Q", title=title, scale=x, axis=axis), x2="high:Q"
+    )
+    line = base.mark_line(strokeWidth=2, clip=True).encode(
+        x=alt.X("margin:Q", title=title, scale=x, axis=axis), order="share:Q"
+    )
+    dots = base.transform_filter(_TENTHS).mark_point(filled=True, size=36, opacity=1, clip=True)
+    dots = dots.encode(x=alt.X("margin:Q"), shape=hue_shape(hue))
+    return alt.layer(zero, band, line, dots).properties(width=WIDE - 60, height=260)
+
+
+def _band_panel(
+    records: list[dict[str, Any]], name: str, title: str, ends: list[float], epochs: list[float]
+) -> Any:
+    times, margins = logarithmic(epochs), linear([0, *ends])
+    base = alt.Chart(data(records)).encode(
+        x=alt.X(
+            "epoch:Q",
+            title="epochs (logarithmic)",
+            scale=times.scale(),
+            axis=times.axis(),
+        ),
+        tooltip=[
+            alt.Tooltip("epoch:Q", title="epochs", format=".3~g"),
+            *(
+                alt.Tooltip(f"{name}:Q", title=f"{int(name[1:])} % below", format=".4~g")
+                for name in _QUANTILES
+            ),
+            alt.Tooltip("networks:Q"),
+        ],
+    )
+    scale, axis = margins.scale(), margins.axis()
+    colour = OKABE_ITO[4]
+
+    def band(low: str, high: str, opacity: float) -> Any:
+        area = base.mark_area(color=colour, opacity=opacity)
+        return area.encode(y=alt.Y(f"{low}:Q", title=title, scale=scale, axis=axis), y2=f"{high}:Q")
+
+    line = base.mark_line(
+        color=colour, strokeWidth=2, point=alt.OverlayMarkDef(size=22, filled=True, color=colour)
+    ).encode(y=alt.Y("q50:Q", title=title, scale=scale, axis=axis))
+    zero = (
+        alt.Chart(data([{"zero": 0}]))
+        .mark_rule(color=INK, opacity=0.6, strokeDash=[2, 3])
+        .encode(y="zero:Q")
+    )
+    return alt.layer(zero, band("q05", "q95", 0.2), band("q25", "q75", 0.3), line).properties(
+        width=PANEL_WIDTH, height=_PANEL_HEIGHT, title=alt.TitleParams(name, fontSize=12)
+    )
+
+
+def _alternative(final: list[dict[str, Any]], along: list[dict[str, Any]], hue: Hue | None) -> str:
+    parts = []
+    for level in levels_of(hue):
+        own = [record for record in final if record["hue"] == level]
+        if own:
+            middle = min(own, key=lambda record: abs(record["share"] - 0.5))
+            parts.append(
+                f"{level_title(hue, level)}: smallest {own[0]['margin']:.3g}, median "
+                f"{middle['margin']:.3g}, largest {own[-1]['margin']:.3g}"
+            )
+    panels = len({record["hue"] for record in along})
+    below = f" Below, {panels} charts of its quantiles over epochs." if panels else ""
+    return (
+        "Curves of the share of training examples over the margin, final networks. "
+        f"{'; '.join(parts)}.{below}"
+    )
+
+
+def _table(final: list[dict[str, Any]], along: list[dict[str, Any]], hue: Hue | None) -> Table:
+    """Along training if there is such, else the final networks; the SQL gives both."""
+    head = hue.title if hue else "networks shown"
+    if not along:
+        names: tuple[str, ...] = ("hue", "share", "margin", "low", "high", "networks")
+        heads = (head, "share of examples", "margin, mean", "lowest", "highest", "networks")
+        return Table.of(heads, [tuple(record[name] for name in names) for record in final])
+    names = ("hue", "epoch", *_QUANTILES, "networks")
+    percents = tuple(f"{int(name[1:])} % below" for name in _QUANTILES)
+    rows = [tuple(record[name] for name in names) for record in along]
+    return Table.of((head, "epochs", *percents, "networks"), rows)

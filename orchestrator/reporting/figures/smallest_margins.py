@@ -1,0 +1,166 @@
+"""The training examples that final networks find hardest, as far as they can be shown."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import altair as alt
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.reporting.curve_queries import choose_curves, smallest_margins
+from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.figures.pictures import is_signal, picture_addresses, picture_size
+from orchestrator.reporting.figures.scales import Span, linear
+from orchestrator.reporting.figures.theme import OKABE_ITO, data, themed
+from orchestrator.reporting.source import Source
+from orchestrator.statistics.claim import counted, number
+
+REQUEST = "margin_distribution"
+_KEY = "smallest-margins"
+_TITLE = "Training examples with the smallest margins"
+_MOST = 12
+_PICTURE = 88
+_SIGNAL_WIDTH, _SIGNAL_HEIGHT = 130, 70
+
+
+def smallest_margins_figure(source: Source) -> Figure:
+    """The examples that most final networks have among their smallest margins."""
+    chosen = choose_curves(source, "smallest_margins")
+    if chosen is None:
+        return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
+    query = smallest_margins(chosen, _MOST)
+    rows = source.rows(query)
+    examples = [dict(zip(rows.columns, row, strict=True)) for row in rows.tuples()]
+    if not examples:
+        reason = f"No final network has a {REQUEST} with finite values."
+        return Figure(_KEY, _TITLE, queries=(chosen.query, query), missing=reason)
+    queries, table = (chosen.query, query), _table(examples)
+    panels = _panels(examples)
+    if not panels:
+        reason = (
+            "The examples are no pictures or signals, or are not in the table examples, which a "
+            f"{REQUEST} of final networks fills; the table here names them."
+        )
+        return Figure(_KEY, _TITLE, queries=queries, table=table, missing=reason)
+    trials = examples[0]["trials"]
+    hidden = len(examples) - len(panels)
+    sentences = [
+        f"The {len(panels)} training examples that most of {counted(trials, 'final network')} have "
+        "among those with the smallest margins. Above each: its label, the label that most of "
+        "these networks predict, how many networks name it, and its mean margin over those. "
+        "Below zero it is misclassified. Many networks that agree on a wrong label hint at a "
+        "wrong label of the example.",
+        f"{counted(hidden, 'example')} can’t be drawn." if hidden else "",
+        chosen.remark,
+    ]
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=" ".join(sentence for sentence in sentences if sentence),
+        alternative=_alternative(examples),
+        queries=queries,
+        table=table,
+        chart=themed(
+            alt.concat(*panels, columns=6 if _are_pictures(examples) else 4, spacing=22), room=24
+        ),
+    )
+
+
+def _shape(example: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(map(int, example["shape"].split("x"))) if example["shape"] else ()
+
+
+def _are_pictures(examples: list[dict[str, Any]]) -> bool:
+    return any(picture_size(_shape(example)) for example in examples)
+
+
+def _panels(examples: list[dict[str, Any]]) -> list[Any]:
+    """A panel for each example that was kept; examples of one data set have one shape."""
+    kept = [e for e in examples if e["inputs"] and all(map(math.isfinite, e["inputs"]))]
+    if not kept:
+        return []
+    shape, inputs = _shape(kept[0]), np.array([example["inputs"] for example in kept])
+    size = picture_size(shape)
+    if size is not None:
+        addresses = picture_addresses(inputs, size)
+        return [_picture(e, address, size) for e, address in zip(kept, addresses, strict=True)]
+    if is_signal(shape):
+        span = linear([float(inputs.min()), float(inputs.max())])
+        return [_signal(e, own, span) for e, own in zip(kept, inputs, strict=True)]
+    return []
+
+
+def _picture(example: dict[str, Any], address: str, size: tuple[int, int, int]) -> Any:
+    _, height, width = size
+    scale = _PICTURE / max(height, width)
+    chart = alt.Chart(data([{"picture": address}]))
+    # Pixels as they are: a smoothed 8 × 8 digit is hard to read.
+    mark = chart.mark_image(width=scale * width, height=scale * height, aspect=False, smooth=False)
+    return mark.encode(
+        url="picture:N",
+        x=alt.value(_PICTURE / 2),
+        y=alt.value(_PICTURE / 2),
+        tooltip=alt.value(_said(example)),
+    ).properties(width=_PICTURE, height=_PICTURE, title=_title(example))
+
+
+def _signal(example: dict[str, Any], inputs: npt.NDArray[np.float64], span: Span) -> Any:
+    points = [{"at": at, "input": float(value)} for at, value in enumerate(inputs)]
+    axis = alt.Axis(labels=False, ticks=False, grid=False, title=None)
+    return (
+        alt.Chart(data(points))
+        .mark_line(color=OKABE_ITO[4], strokeWidth=1.5)
+        .encode(
+            x=alt.X("at:Q", axis=axis, scale=linear([0, len(points) - 1], share=0).scale()),
+            y=alt.Y("input:Q", axis=axis, scale=span.scale()),
+            tooltip=alt.value(_said(example)),
+        )
+        .properties(width=_SIGNAL_WIDTH, height=_SIGNAL_HEIGHT, title=_title(example))
+    )
+
+
+def _title(example: dict[str, Any]) -> alt.TitleParams:
+    return alt.TitleParams(
+        f"{_label(example)}, seen as {example['prediction']}",
+        subtitle=[
+            f"{example['networks']} of {example['trials']}",
+            f"margin {number(example['margin'], 2)}",
+        ],
+        fontSize=11,
+        subtitleFontSize=10,
+        subtitleColor="currentColor",
+        offset=4,
+    )
+
+
+def _label(example: dict[str, Any]) -> str:
+    return "?" if example["label"] is None else str(example["label"])
+
+
+def _said(example: dict[str, Any]) -> str:
+    return f"training example {example['example']}"
+
+
+def _alternative(examples: list[dict[str, Any]]) -> str:
+    first = "; ".join(
+        f"example {e['example']}, label {_label(e)}, mostly predicted {e['prediction']}, named by "
+        f"{e['networks']} of {e['trials']} networks"
+        for e in examples[:4]
+    )
+    return f"Small pictures of {len(examples)} training examples, with the hardest first: {first}."
+
+
+def _table(examples: list[dict[str, Any]]) -> Table:
+    heads = (
+        "training example",
+        "label",
+        "predicted by most",
+        "by how many",
+        "networks that name it",
+        "final networks",
+        "mean margin",
+    )
+    names = ("example", "label", "prediction", "votes", "networks", "trials", "margin")
+    return Table.of(heads, [tuple(example[name] for name in names) for example in examples])

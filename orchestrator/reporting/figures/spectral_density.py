@@ -1,0 +1,219 @@
+"""The density of the Hessian's eigenvalues of final networks, by batch size."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import altair as alt
+
+from orchestrator.reporting.curve_queries import choose_curves, spectral_densities, top_eigenvalues
+from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.reporting.figures.scales import LEAST, MOST, logarithmic, symmetric_logarithmic
+from orchestrator.reporting.figures.theme import (
+    INK,
+    SHAPES,
+    WIDE,
+    data,
+    hue_color,
+    hue_shape,
+    themed,
+)
+from orchestrator.reporting.hue import Hue
+from orchestrator.reporting.source import Source
+
+REQUEST = "hessian_spectral_density"
+_KEY = "spectral-density"
+_TITLE = "Density of the Hessian’s eigenvalues"
+_MOST_LEVELS = len(SHAPES)
+_MOST_DECADES = 9
+_LOWEST_MARK, _MARK_STEP = 0.05, 0.05  # Shares of the axis' length.
+_UPPER_END = 0.8
+"""Beyond this part of a level's range lie its largest eigenvalues: they set the axis' lower end."""
+
+
+def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
+    """Densities averaged over the networks of each level, with the largest eigenvalue."""
+    chosen = choose_curves(source, REQUEST)
+    if chosen is None:
+        reason = not_yet(REQUEST)
+        return Figure(_KEY, _TITLE, missing=reason)
+    hue, left_out = narrowed(hue, _MOST_LEVELS)
+    query = spectral_densities(chosen, hue)
+    found = by_level(source.rows(query), hue)
+    records = finite(found, "eigenvalue", "density", "low", "high")
+    if not any(LEAST <= record["density"] <= MOST for record in records):
+        reason = f"No final network has a {REQUEST} with finite, positive values."
+        return Figure(_KEY, _TITLE, queries=(chosen.query, query), missing=reason)
+    queries = [chosen.query, query]
+    tops: list[dict[str, Any]] = []
+    if source.has("hessian_eigenvalue_1"):
+        queries.append(top_eigenvalues(hue))
+        tops = finite(by_level(source.rows(queries[-1]), hue), "eigenvalue", "low", "high")
+    per_level = {record["hue"]: record["networks"] for record in records}
+    networks = ", ".join(
+        f"{level_title(hue, level)}: {per_level[level]}"
+        for level in levels_of(hue)
+        if level in per_level
+    )
+    sentences = [
+        "Share of the eigenvalues of the Hessian of the training loss per unit of eigenvalue, "
+        "logarithmic, by stochastic Lanczos quadrature: mean over final networks, with a band "
+        f"from the lowest to the highest network ({networks}). Each eigenvalue is smoothed by a "
+        "Gaussian as wide as the request says; what lies nearer together is not told apart, and "
+        "a peak at zero is at least that wide. "
+        "The axis ends below the density of each level’s largest eigenvalues; what is lower lies "
+        "on its end. Eigenvalues are linear near zero and logarithmic beyond.",
+        "Marks at the bottom: the largest eigenvalue as measured, mean over networks, with a line "
+        "from the smallest to the largest."
+        if tops
+        else "",
+        left_out,
+        chosen.remark,
+    ]
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=" ".join(sentence for sentence in sentences if sentence),
+        alternative=_alternative(records, tops, hue),
+        queries=tuple(queries),
+        table=_table(records, tops, hue),
+        chart=_chart(records, tops, hue),
+    )
+
+
+def _chart(
+    records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None
+) -> dict[str, Any]:
+    highest = min(max(record["high"] for record in records), MOST)
+    floor = max(_floor(records, highest), LEAST)
+    drawn = [
+        {**record, **{name: max(record[name], floor) for name in ("density", "low", "high")}}
+        for record in records
+    ]
+    densities = logarithmic([floor, 2 * highest], factor=1)
+    scale = densities.scale()
+    y = alt.Y(
+        "density:Q",
+        title="share of eigenvalues per unit (logarithmic)",
+        scale=scale,
+        axis=densities.axis(),
+    )
+    ends = [record["eigenvalue"] for record in records]
+    ends += [top[end] for top in tops for end in ("low", "high")]
+    across = symmetric_logarithmic(ends, _linear(records))
+    x = alt.X(
+        "eigenvalue:Q",
+        title="eigenvalue λ (loss / weight²)",
+        scale=across.scale(),
+        axis=across.axis(),
+    )
+    base = alt.Chart(data(drawn)).encode(
+        x=x,
+        color=hue_color(hue),
+        tooltip=[
+            *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
+            alt.Tooltip("eigenvalue:Q", title="λ", format=".4~g"),
+            alt.Tooltip("density:Q", title="mean density", format=".3~g"),
+            alt.Tooltip("low:Q", title="lowest network", format=".3~g"),
+            alt.Tooltip("high:Q", title="highest network", format=".3~g"),
+            alt.Tooltip("networks:Q"),
+        ],
+    )
+    band = base.mark_area(opacity=0.2).encode(y=alt.Y("low:Q", scale=scale), y2="high:Q")
+    line = base.mark_line(strokeWidth=1.6).encode(y=y)
+    layers = [band, line, *_marks(tops, hue, floor, highest)]
+    return themed(alt.layer(*layers).properties(width=WIDE - 60, height=330), room=84)
+
+
+def _floor(records: list[dict[str, Any]], highest: float) -> float:
+    """A third of the density of the largest eigenvalues, of the level where that is least."""
+    peaks = [
+        max(float(record["density"]) for record in own[int(_UPPER_END * len(own)) :])
+        for own in _of_levels(records)
+    ]
+    return max(min(peaks) / 3, highest / 10.0**_MOST_DECADES)
+
+
+def _linear(records: list[dict[str, Any]]) -> float:
+    """Where the axis turns from linear to logarithmic: at a tenth of the shortest level's range."""
+    longest = [max(abs(r["eigenvalue"]) for r in own) for own in _of_levels(records)]
+    return float(min(longest)) / 10
+
+
+def _of_levels(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    levels = dict.fromkeys(record["hue"] for record in records)
+    return [[record for record in records if record["hue"] == level] for level in levels]
+
+
+def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float, highest: float) -> list[Any]:
+    """The largest eigenvalues, one height for each level, so that they don't hide each other."""
+    if not tops:
+        return []
+    heights = [_LOWEST_MARK + _MARK_STEP * place for place in range(len(tops))]
+    placed = [
+        {**top, "at": 10 ** (math.log10(floor) * (1 - height) + math.log10(highest) * height)}
+        for top, height in zip(tops, heights, strict=True)
+    ]
+    base = alt.Chart(data(placed)).encode(
+        y=alt.Y("at:Q"),
+        color=hue_color(hue),
+        tooltip=[
+            *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
+            alt.Tooltip("eigenvalue:Q", title="largest λ, mean", format=".4~g"),
+            alt.Tooltip("low:Q", title="smallest", format=".4~g"),
+            alt.Tooltip("high:Q", title="largest", format=".4~g"),
+            alt.Tooltip("networks:Q"),
+        ],
+    )
+    spread = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("low:Q"), x2="high:Q")
+    point = base.mark_point(filled=True, size=75, opacity=1, stroke=INK, strokeWidth=0.8)
+    point = point.encode(x=alt.X("eigenvalue:Q"), shape=hue_shape(hue))
+    return [spread, point]
+
+
+def _alternative(records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None) -> str:
+    ranges = "; ".join(
+        f"{level_title(hue, level)}: from {own[0]:.3g} to {own[-1]:.3g}"
+        for level in levels_of(hue)
+        if (own := [record["eigenvalue"] for record in records if record["hue"] == level])
+    )
+    largest = "; ".join(f"{level_title(hue, t['hue'])}: {t['eigenvalue']:.3g}" for t in tops)
+    return (
+        "Curves of the density of eigenvalues on a logarithmic axis, over eigenvalues. "
+        f"Ranges: {ranges}." + (f" Largest eigenvalues, means: {largest}." if tops else "")
+    )
+
+
+def _table(records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None) -> Table:
+    """Where each level's density lies; its points are what the SQL gives."""
+    heads = (
+        hue.title if hue else "networks shown",
+        "networks",
+        "λ from",
+        "λ to",
+        "densest at λ",
+        "largest density",
+        "λ₁, mean",
+        "λ₁, smallest",
+        "λ₁, largest",
+    )
+    rows = []
+    for level in levels_of(hue):
+        own = [record for record in records if record["hue"] == level]
+        if own:
+            peak = max(own, key=lambda record: record["density"])
+            top = next((top for top in tops if top["hue"] == level), {})
+            rows.append(
+                (
+                    level,
+                    peak["networks"],
+                    own[0]["eigenvalue"],
+                    own[-1]["eigenvalue"],
+                    peak["eigenvalue"],
+                    peak["density"],
+                    *(top.get(name) for name in ("eigenvalue", "low", "high")),
+                )
+            )
+    return Table.of(heads, rows)

@@ -1,0 +1,147 @@
+"""How all figures look: readable on light and on dark paper, in print, and without colour.
+
+Ink is ``currentColor``, which the page sets, so one drawing serves both modes. Colours are those
+of Okabe and Ito ("Color universal design", 2008) without black, which is ink; more levels than
+that take their colours from viridis, less its ends, which vanish on dark or on light paper.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from orchestrator.reporting.figures.scales import six_digits
+from orchestrator.reporting.hue import MOST_NAMED, Hue
+
+INK = "currentColor"
+MARGIN_TITLE = "mean margin (logits)"
+TRACE_TITLE = "Hessian trace (loss / weight², log)"
+OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7", "#B8A900")
+SHAPES = ("circle", "square", "diamond", "triangle-up", "triangle-down", "cross")
+PANEL_WIDTH = 280
+PANEL_HEIGHT = 230
+WIDE = 700
+
+_AXIS = {
+    "labelColor": INK,
+    "titleColor": INK,
+    "domainColor": INK,
+    "domainOpacity": 0.5,
+    "tickColor": INK,
+    "tickOpacity": 0.5,
+    "gridColor": INK,
+    "gridOpacity": 0.12,
+    "labelFontSize": 11,
+    "titleFontSize": 12,
+    "titleFontWeight": "normal",
+    "labelOverlap": True,
+    "labelLimit": 300,
+}
+_LEGEND = {
+    "orient": "bottom",
+    "labelColor": INK,
+    "titleColor": INK,
+    "labelFontSize": 11,
+    "titleFontSize": 12,
+    "titleFontWeight": "normal",
+    "labelLimit": 320,
+    "symbolStrokeWidth": 1.5,
+    "symbolOpacity": 1,
+    "columns": 4,
+}
+CONFIG: dict[str, Any] = {
+    "background": "transparent",
+    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+    "view": {"stroke": None},
+    # Hundreds of marks with labels of their own help nobody; the table does.
+    "aria": False,
+    "axis": _AXIS,
+    "legend": _LEGEND,
+    "title": {"color": INK, "fontSize": 13, "anchor": "start", "fontWeight": 600},
+    "concat": {"spacing": 28},
+}
+
+
+def themed(chart: Any, room: int = 70) -> dict[str, Any]:
+    """The Vega-Lite specification of a finished chart, with the look of the page.
+
+    Args:
+        chart: An Altair chart whose views have a fixed width.
+        room: Pixels beside each view for its axis; the page uses it to fit narrow screens.
+    """
+    specification: dict[str, Any] = chart.configure(**CONFIG).to_dict()
+    # Vega-Lite knows this, Altair's copy of its schema does not.
+    stacked = {"bottom": {"direction": "vertical", "anchor": "start"}}
+    specification["config"]["legend"]["layout"] = stacked
+    # An address that nothing asks for, but that would look as if the page did.
+    del specification["$schema"]
+    return {**specification, "usermeta": {"room": room}}
+
+
+def data(rows: Iterable[Mapping[str, Any]]) -> alt.Data:
+    """Rows as inline data of a chart, rounded."""
+    return alt.Data(values=rounded(rows))
+
+
+def rounded(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with six digits of each number: more than a screen shows only cost bytes."""
+    return [{name: _shown(value) for name, value in row.items()} for row in rows]
+
+
+def hue_scale(hue: Hue) -> alt.Scale:
+    """One colour for each level."""
+    levels = list(hue.levels)
+    if len(levels) <= MOST_NAMED:
+        return alt.Scale(domain=levels, range=list(OKABE_ITO[: len(levels)]))
+    scheme = alt.SchemeParams(name="viridis", extent=[0.15, 0.9])
+    return alt.Scale(domain=levels, scheme=scheme)
+
+
+def hue_color(hue: Hue | None, channel: Any = alt.Color) -> Any:
+    """A colour channel, from the field ``hue``; a single colour if nothing is varied."""
+    if hue is None:
+        return alt.value(OKABE_ITO[4])
+    # Sorted by the domain of the scale: as text 1024 would come before 16.
+    return channel(
+        "hue:N",
+        title=hue.title,
+        scale=hue_scale(hue),
+        sort=list(hue.levels),
+        legend=alt.Legend(symbolLimit=30, **_labelled(hue.levels)),
+    )
+
+
+def _labelled(levels: Sequence[str]) -> dict[str, Any]:
+    """Of many numbers some, from the first to the last: their colours lie between each other."""
+    if len(levels) <= MOST_NAMED or not all(map(_is_number, levels)):
+        return {}
+    last = len(levels) - 1
+    places = (round(last * place / (MOST_NAMED - 1)) for place in range(MOST_NAMED))
+    return {"values": [levels[place] for place in places]}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def hue_shape(hue: Hue | None) -> Any:
+    """A shape for each level beside its colour, in one legend; a circle if there are too many."""
+    if hue is None or len(hue.levels) > len(SHAPES):
+        return alt.value(SHAPES[0])
+    levels = list(hue.levels)
+    scale = alt.Scale(domain=levels, range=list(SHAPES[: len(levels)]))
+    return alt.Shape("hue:N", title=hue.title, scale=scale, sort=levels)
+
+
+def _shown(value: Any) -> Any:
+    """Six digits of a number; nothing where it is not finite, which JSON cannot hold."""
+    if not isinstance(value, float):
+        return value
+    return six_digits(value) if math.isfinite(value) else None

@@ -1,0 +1,36 @@
+import pytest
+
+from orchestrator.reporting.figures.cost import cost_figure
+from orchestrator.reporting.source import open_source
+
+
+def test_requests_beside_training(source):
+    figure = cost_figure(source)
+    rows = {row[0]: row[1:] for row in figure.table.rows}
+    assert list(rows) == [
+        "training, whole network",
+        "training, one epoch",
+        "evaluation, whole network",
+        "hessian_spectrum(top=1)",
+        "hessian_trace",
+        "margin",
+        "norms",
+    ]
+    ((middle, total, n),) = source.connection.sql(
+        "SELECT median(seconds), sum(seconds), count(*) FROM measures WHERE measure = 'weight_norm'"
+    ).fetchall()
+    assert rows["norms"][0] == n == 96
+    assert rows["norms"][2] == middle
+    assert rows["norms"][4] == pytest.approx(total, rel=1e-12)
+    assert rows["training, one epoch"][4] is None
+
+
+def test_words(source):
+    figure = cost_figure(source)
+    assert "times as long" in figure.caption
+    assert "Dearest measure: hessian_spectrum(top=1)" in figure.alternative
+
+
+def test_nothing_measured(empty):
+    with open_source(empty) as source:
+        assert "No measurement that took any time is stored" in cost_figure(source).missing

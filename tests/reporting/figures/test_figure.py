@@ -1,0 +1,95 @@
+import math
+
+import pytest
+
+from orchestrator.reporting.figures import FIGURE_KEYS, all_figures
+from orchestrator.reporting.figures.figure import MOST_TABLE_ROWS, Table, cell
+from orchestrator.reporting.source import open_source
+from tests.reporting.simulated import simulate, study_content
+
+
+def test_tables_have_all_rows_and_pages_show_the_first():
+    table = Table.of(["a"], [(number,) for number in range(500)])
+    assert len(table.rows) == 500
+    assert table.first == table.rows[:MOST_TABLE_ROWS]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        ("", "–"),
+        ("mlp", "mlp"),
+        (True, "True"),
+        (1024, "1024"),
+        (23050, "23,050"),
+        (-0.123456, "−0.1235"),
+        (1e-7, "1e−07"),
+        (math.inf, "∞"),
+        (-math.inf, "−∞"),
+        (math.nan, "NaN"),
+    ],
+)
+def test_cells_read_as_text(value, text):
+    assert cell(value) == text
+
+
+def test_cells_show_as_many_digits_as_their_table_says():
+    assert cell(0.12345, 2, 0.0005) == "0.12"
+    assert cell(-0.0004, 2, 0.0005) == "0"
+    assert cell(0.0006, 2, 0.0005) == "0.0006"
+
+
+ON_THE_END = "Numbers below 1e-300 or above 1e+300 in size are drawn on the end of an axis."
+
+OF_REQUESTS = [
+    *("margin-distribution", "smallest-margins", "spectral-density"),
+    *("loss-slices", "loss-planes"),
+]
+
+
+def test_figures_of_one_request_are_shown_if_it_is_asked_for(curve_figures, figures, tmp_path):
+    assert [figure.key for figure in curve_figures] == list(FIGURE_KEYS)
+    shown = [figure.key for figure in figures if figure.shown]
+    further = [figure for figure in curve_figures if figure.key in OF_REQUESTS]
+    assert not set(shown) & set(OF_REQUESTS)
+    assert [figure.key for figure in further] == OF_REQUESTS
+    for figure in further:
+        assert figure.chart is not None
+        assert figure.caption
+        assert figure.alternative
+        assert figure.queries
+        assert figure.table.rows
+    study = study_content(measures=[{"name": "margin"}, {"name": "loss_slice", "dimensions": 2}])
+    with open_source(simulate(tmp_path / "r", study=study, batch_sizes=[])) as opened:
+        *_, last = all_figures(opened)
+    assert (last.key, last.chart, last.shown) == ("loss-planes", None, True)
+
+
+def test_every_figure_is_there_or_says_why_not(figures, empty):
+    assert [figure.key for figure in figures] == list(FIGURE_KEYS)
+    for figure in figures:
+        if not figure.shown:
+            assert figure.key in {"interventions", *OF_REQUESTS}
+            continue
+        assert figure.chart is not None
+        assert figure.caption
+        assert figure.alternative
+        assert figure.queries
+        assert figure.table.rows
+    with open_source(empty) as nothing:
+        missing = all_figures(nothing)
+    assert [figure.key for figure in missing] == list(FIGURE_KEYS)
+    assert all(figure.chart is None and figure.missing.endswith(".") for figure in missing)
+
+
+def test_marks_on_the_end_of_an_axis_are_told(tmp_path, figures):
+    def one_huge(rows):
+        traces = [row for row in rows["measures"] if row["measure"] == "hessian_trace"]
+        traces[-1]["value"] = 1e305
+
+    with open_source(simulate(tmp_path / "huge", change=one_huge)) as source:
+        cut = [figure.key for figure in all_figures(source) if ON_THE_END in figure.caption]
+    assert "flatness-margin" in cut
+    assert "training" not in cut
+    assert not any(ON_THE_END in figure.caption for figure in figures)

@@ -1,0 +1,65 @@
+import math
+
+import altair as alt
+import pytest
+from altair.utils.schemapi import SchemaValidationError, debug_mode
+
+from orchestrator.reporting.figures.theme import (
+    OKABE_ITO,
+    SHAPES,
+    hue_color,
+    hue_shape,
+    rounded,
+    themed,
+)
+from orchestrator.reporting.hue import Hue
+
+
+def test_levels_keep_their_order_and_have_one_colour_each():
+    hue = Hue("batch_size", "batch size", ("16", "1024"))
+    colour = hue_color(hue).to_dict()
+    assert colour["scale"] == {"domain": ["16", "1024"], "range": list(OKABE_ITO[:2])}
+    assert hue_color(None) == {"value": OKABE_ITO[4]}
+
+
+def test_the_legend_of_many_numbers_names_some_of_them():
+    def named(levels):
+        return hue_color(Hue("x", "x", levels)).to_dict()["legend"].get("values")
+
+    numbers = tuple(map(str, range(24)))
+    assert named(numbers) == ["0", "4", "8", "12", "15", "19", "23"]
+    assert named(numbers[:7]) is None
+    assert named(tuple("abcdefghij")) is None
+
+
+def test_shapes_go_with_the_levels_as_colours_do():
+    hue = Hue("batch_size", "batch size", ("16", "1024"))
+    assert hue_shape(hue).to_dict()["scale"] == {
+        "domain": ["16", "1024"],
+        "range": list(SHAPES[:2]),
+    }
+    assert hue_shape(None) == {"value": SHAPES[0]}
+
+
+def test_charts_name_no_address_and_use_the_ink_of_the_page():
+    chart = themed(alt.Chart(alt.Data(values=[{"x": 1}])).mark_point().encode(x="x:Q"))
+    assert "$schema" not in chart
+    assert chart["config"]["axis"]["labelColor"] == "currentColor"
+
+
+def test_charts_get_six_digits():
+    assert rounded([{"x": 1234.56789, "name": "a", "n": 12345678, "none": None}]) == [
+        {"x": 1234.57, "name": "a", "n": 12345678, "none": None}
+    ]
+
+
+def test_what_is_not_finite_is_drawn_as_nothing():
+    assert rounded([{"x": math.nan, "y": math.inf, "z": -math.inf}]) == [dict.fromkeys("xyz")]
+
+
+def test_a_chart_is_validated_when_it_is_finished():
+    with debug_mode(False):  # As figures are drawn: their parts are not validated.
+        wrong = alt.X("a:Q", scale=alt.Scale(type="nonsense"))
+        part = alt.Chart(alt.Data(values=[{"a": 1}])).mark_point().encode(x=wrong)
+        with pytest.raises(SchemaValidationError, match="nonsense"):
+            themed(alt.concat(alt.layer(part)))
