@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.cluster.backlog_reading import read_audited, read_last_checkpoints
+from orchestrator.cluster.work_items import AuditItem
 from orchestrator.results import ResultsFolder, committed_snapshots
 from orchestrator.study.claim_options import BuiltInClaim
 from orchestrator.study.shapes import measuring_shape
@@ -21,30 +22,15 @@ TRIALS_PER_CONDITION = 2
 
 
 @dataclass(frozen=True)
-class AuditOrder:
-    """One snapshot to be audited.
-
-    Attributes:
-        checkpoint: Its row of the table ``checkpoints``.
-        seed: Seed of its trial.
-        config: The trial's :class:`TrialConfig`, as JSON.
-    """
-
-    checkpoint: Mapping[str, Any]
-    seed: int
-    config: str
-
-
-@dataclass(frozen=True)
 class AuditBacklog:
     """What is to be audited and is not yet.
 
     Attributes:
-        orders: Those whose snapshots are there.
+        work_items: Those whose snapshots are there.
         gone: Id of each checkpoint whose snapshot is not, with its trial's.
     """
 
-    orders: list[AuditOrder]
+    work_items: list[AuditItem]
     gone: dict[str, str]
 
 
@@ -71,7 +57,7 @@ def missing_audits(
         if study.requests.keys() <= audited.get(checkpoint["checkpoint_id"], set()):
             continue
         if there:
-            found.orders.append(AuditOrder(checkpoint, trial.seed, trial.config.model_dump_json()))
+            found.work_items.append(AuditItem(checkpoint, trial.seed, trial.config))
         else:
             found.gone[checkpoint["checkpoint_id"]] = trial.trial_id
     return found
@@ -105,7 +91,7 @@ def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial])
         return wanted
     begun = len(last_snapshots(folder, trials, *_limits(claim)))
     missing = claimed_audits(folder, study, trials)
-    return wanted - begun + len(missing.orders) + len(missing.gone)
+    return wanted - begun + len(missing.work_items) + len(missing.gone)
 
 
 def last_snapshots(

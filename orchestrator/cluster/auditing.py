@@ -11,7 +11,6 @@ import ray
 
 from orchestrator.cluster.audit_backlog import (
     TRIALS_PER_CONDITION,
-    AuditOrder,
     last_snapshots,
     missing_audits,
 )
@@ -19,24 +18,24 @@ from orchestrator.cluster.backlog_reading import measure_versions
 from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.session import Slots, ray_session
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.subject import subject
 from orchestrator.cluster.tasks import Progress, run_tasks
+from orchestrator.cluster.work_items import AuditItem
 from orchestrator.cluster.worker_process import prepare_process
-from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ResultsError
-from orchestrator.measures import Audited, audit
+from orchestrator.measures import audit
 from orchestrator.measures.audit import AuditRow
 from orchestrator.measures.build import required_checks
 from orchestrator.measures.trust.checks import network_findings
 from orchestrator.measures.trust.finding import Findings
-from orchestrator.models import build_model, named_as
 from orchestrator.results import (
     ResultsFolder,
     read_study,
     write_part,
 )
-from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial, expand_trials
-from orchestrator.training import build_loss, read_snapshot, update_rule_at
+from orchestrator.training import read_snapshot
 
 GONE = "its snapshot is gone, and with it what could be audited"
 
@@ -74,18 +73,17 @@ def audit_study(
         raise ResultsError(f"{location}: no snapshots yet", "run the study first")
     with folder.lock():
         missing = missing_audits(folder, study, trials, trials_per_condition)
-        orders = missing.orders
+        work_items = missing.work_items
         gone = [f"{checkpoint_id}: audit: {GONE}" for checkpoint_id in missing.gone]
-        if not orders:
+        if not work_items:
             return gone
         with ray_session(address, study, trials, folder) as slots:
-            configs = [TrialConfig.model_validate_json(order.config) for order in orders]
-            data = SharedData(config.data for config in configs)
-            return gone + run_audits(orders, folder, study, trials, data, slots, progress)
+            data = SharedData(item.config.data for item in work_items)
+            return gone + run_audits(work_items, folder, study, trials, data, slots, progress)
 
 
 def run_audits(
-    orders: list[AuditOrder],
+    work_items: list[AuditItem],
     folder: ResultsFolder,
     study: Study,
     trials: Iterable[Trial],
@@ -98,27 +96,29 @@ def run_audits(
     Returns:
         What failed, and why; the other snapshots are audited nevertheless.
     """
-    names = {str(order.checkpoint["checkpoint_id"]): order for order in orders}
+    names = {str(item.checkpoint["checkpoint_id"]): item for item in work_items}
     return run_tasks("audit", _audit_snapshot, names, folder, study, trials, data, slots, progress)
 
 
 def _audit_snapshot(
-    order: AuditOrder, folder: str, study_json: str, data: SharedData, threads: int
+    item: AuditItem, folder: str, study_json: str, data: SharedData, threads: int
 ) -> None:
     prepare_process(threads)
     results, study = ResultsFolder.open(folder), Study.model_validate_json(study_json)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
-    config = TrialConfig.model_validate_json(order.config)
+    config, checkpoint = item.config, item.checkpoint
     import_trial_parts(config)
     dataset = data.load(config.data, device)
-    subject = audited_network(order, results, study, config, dataset, device)
-    checkpoint = order.checkpoint
+    state = read_snapshot(results.path / checkpoint["path"], checkpoint["sha256"])
+    network = subject(
+        config, item.seed, dataset, study.measuring, device, state, checkpoint["step"]
+    )
     findings: Findings = {}
     if study.measuring.trust_checks:
         settings = study.measuring.model_copy(update={"dtype": "float64"})
         required = required_checks(study.all_measures)
         findings = network_findings(config, dataset, settings, required, device)
-    found = audit(subject, study.requests, findings=findings)
+    found = audit(network, study.requests, findings=findings)
     rows = audit_rows(found, checkpoint, measure_versions(study))
     write_part(results, "audit", rows, str(checkpoint["checkpoint_id"]))
 
@@ -138,32 +138,3 @@ def audit_rows(
     return [
         {**asdict(row), **identity, "measure_version": versions.get(row.request)} for row in found
     ]
-
-
-def audited_network(
-    order: AuditOrder,
-    folder: ResultsFolder,
-    study: Study,
-    config: TrialConfig,
-    dataset: Dataset,
-    device: str,
-) -> Audited:
-    """The network of an order's snapshot, as its audit takes it."""
-    checkpoint = order.checkpoint
-    model = build_model(
-        config.model, dataset.input_shape, dataset.classes, order.seed, dataset.train_x.dtype
-    )
-    initial_state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
-    model.load_state_dict(named_as(model.state_dict(), state))
-    return Audited(
-        model.to(device),
-        dataset,
-        build_loss(config.training.loss),
-        initial_state=initial_state,
-        update_rule=update_rule_at(config.training, len(dataset.train_y), checkpoint["step"]),
-        device=device,
-        examples=study.measuring.examples,
-        examples_per_pass=study.measuring.examples_per_pass,
-        trial_seed=order.seed,
-    )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from orchestrator.cluster.backlog_reading import Backlog
-from orchestrator.cluster.measure_order import MeasureOrder
+from orchestrator.cluster.work_items import MeasureItem
 from orchestrator.results import is_final
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
@@ -17,23 +17,22 @@ def missing_measures(
     trials: dict[str, Trial],
     backlog: Backlog,
     snapshots: Iterable[dict[str, Any]],
-) -> list[MeasureOrder]:
-    """The orders for ``snapshots`` of this study's trials that lack some request's rows.
+) -> list[MeasureItem]:
+    """The work items for ``snapshots`` of this study's trials that lack some request's rows.
 
     Trained networks come first: they are what most figures compare, and what is added to a finished
     study shows its picture early.
     """
     wanted = study.wanted
-    orders = []
+    work_items = []
     for row in snapshots:
         trial = trials.get(row["trial_id"])
         if trial is None:
             continue
         missing = backlog.unmeasured(row["checkpoint_id"], wanted[is_final(row)])
         if missing:
-            config = trial.config.model_dump_json()
-            orders.append(MeasureOrder(row, trial.seed, config, missing))
-    return sorted(orders, key=lambda order: not is_final(order.checkpoint))
+            work_items.append(MeasureItem(row, trial.seed, trial.config, missing))
+    return sorted(work_items, key=lambda item: not is_final(item.checkpoint))
 
 
 def lost_trials(study: Study, backlog: Backlog, snapshots: Iterable[Mapping[str, Any]]) -> set[str]:

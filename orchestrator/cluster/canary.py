@@ -70,8 +70,8 @@ class Canary:
         for trial_id in sorted(self.awaited):
             for failure in list(dispatcher.failures):
                 # A failed check of measures is reported in rows and does not stop training.
-                if failure.startswith(f"{trial_id}-") and f": {UNTRUSTED}" not in failure:
-                    self.failed, self.reason = trial_id, failure
+                if failure.trial_id == trial_id and f": {UNTRUSTED}" not in failure.reason:
+                    self.failed, self.reason = trial_id, str(failure)
                     return
             ended = trial_id in state.ended
             if trial_id in state.failed or (ended and trial_id not in state.trained):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,38 +14,18 @@ from orchestrator.cluster.audit_backlog import last_snapshots
 from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.session import ray_session
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.subject import subject
 from orchestrator.cluster.tasks import Progress, run_tasks
+from orchestrator.cluster.work_items import PairItem
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import ResultsError
-from orchestrator.measures import MeasureContext, linear_connectivity
+from orchestrator.measures import linear_connectivity
 from orchestrator.measures.sharpness.linear_connectivity import barrier, why_no_barrier
-from orchestrator.models import build_model, named_as
+from orchestrator.models import named_as
 from orchestrator.results import ResultsFolder, connect, read_study, write_part
 from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.trials import Trial, expand_trials
-from orchestrator.training import build_loss, read_snapshot
-
-
-@dataclass(frozen=True)
-class PairOrder:
-    """Two snapshots of one condition, of different seeds.
-
-    Attributes:
-        condition_id: The condition.
-        config: Of its trials, as JSON.
-        one: Row of the table ``checkpoints``.
-        other: Row of the table ``checkpoints``.
-    """
-
-    condition_id: str
-    config: str
-    one: Mapping[str, Any]
-    other: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Both snapshots."""
-        return f"{self.one['checkpoint_id']}-{self.other['checkpoint_id']}"
+from orchestrator.training import read_snapshot
 
 
 def connect_study(
@@ -80,20 +59,18 @@ def connect_study(
         if not missing:
             return []
         with ray_session(address, study, trials, folder) as slots:
-            configs = [TrialConfig.model_validate_json(pair.config) for pair in missing.values()]
-            data = SharedData(config.data for config in configs)
+            data = SharedData(pair.config.data for pair in missing.values())
             return run_tasks(
                 "connectivity", _connect_pair, missing, folder, study, trials, data, slots, progress
             )
 
 
-def _pairs(folder: ResultsFolder, trials: Iterable[Trial]) -> list[PairOrder]:
-    by_condition: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+def _pairs(folder: ResultsFolder, trials: Iterable[Trial]) -> list[PairItem]:
+    by_condition: dict[str, list[tuple[TrialConfig, dict[str, Any]]]] = {}
     for trial, checkpoint, _ in last_snapshots(folder, trials):
-        config = trial.config.model_dump_json()
-        by_condition.setdefault(trial.condition_id, []).append((config, checkpoint))
+        by_condition.setdefault(trial.condition_id, []).append((trial.config, checkpoint))
     return [
-        PairOrder(condition, config, one, other)
+        PairItem(condition, config, one, other)
         for condition, members in by_condition.items()
         for (config, one), (_, other) in pairwise(members)
     ]
@@ -108,31 +85,20 @@ def _stored(folder: ResultsFolder) -> set[str]:
 
 
 def _connect_pair(
-    order: PairOrder, folder: str, study_json: str, data: SharedData, threads: int
+    item: PairItem, folder: str, study_json: str, data: SharedData, threads: int
 ) -> None:
     prepare_process(threads)
     results, study = ResultsFolder.open(folder), Study.model_validate_json(study_json)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
-    config, settings = TrialConfig.model_validate_json(order.config), study.measuring
+    config, settings = item.config, study.measuring
     import_trial_parts(config)
     dataset = data.load(config.data, device)
     one, other = (
-        read_snapshot(results.path / row["path"], row["sha256"]) for row in (order.one, order.other)
+        read_snapshot(results.path / row["path"], row["sha256"]) for row in (item.one, item.other)
     )
-    model = build_model(
-        config.model, dataset.input_shape, dataset.classes, 0, dataset.train_x.dtype
-    )
-    model.load_state_dict(named_as(model.state_dict(), one))
-    context = MeasureContext(
-        model,
-        dataset,
-        build_loss(config.training.loss),
-        device=device,
-        dtype=getattr(torch, settings.dtype),
-        examples=settings.examples,
-        examples_per_pass=settings.examples_per_pass,
-    )
-    found = linear_connectivity(context, named_as(model.state_dict(), other))
+    network = subject(config, 0, dataset, settings, device, one)
+    context = network.context(getattr(torch, settings.dtype))
+    found = linear_connectivity(context, named_as(network.model.state_dict(), other))
     curves = {
         ("train", "loss"): found.train_losses,
         ("train", "error"): found.train_errors,
@@ -141,11 +107,11 @@ def _connect_pair(
     }
     rows = [
         {
-            "condition_id": order.condition_id,
-            "trial_id": order.one["trial_id"],
-            "other_trial_id": order.other["trial_id"],
-            "checkpoint_id": order.one["checkpoint_id"],
-            "other_checkpoint_id": order.other["checkpoint_id"],
+            "condition_id": item.condition_id,
+            "trial_id": item.one["trial_id"],
+            "other_trial_id": item.other["trial_id"],
+            "checkpoint_id": item.one["checkpoint_id"],
+            "other_checkpoint_id": item.other["checkpoint_id"],
             "split": split,
             "quantity": quantity,
             "barrier": barrier(found.alphas, values),
@@ -155,4 +121,4 @@ def _connect_pair(
         }
         for (split, quantity), values in curves.items()
     ]
-    write_part(results, "connectivity", rows, order.name)
+    write_part(results, "connectivity", rows, item.name)

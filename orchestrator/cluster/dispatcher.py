@@ -15,28 +15,28 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestrator.cluster.measure_order import Measured, MeasureOrder, part_name
 from orchestrator.cluster.measurer import Measurer
+from orchestrator.cluster.work_items import Measured, MeasureFailure, MeasureItem, part_name
 from orchestrator.errors import ResourcesError, StorageError, error_line
 from orchestrator.results import ResultsFolder, storing, write_part
 
 logger = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 3
-QUEUED_PER_MEASURER = 2  # One running, one waiting: no idling between two orders.
+QUEUED_PER_MEASURER = 2  # One running, one waiting: no idling between two work items.
 LOOK_SECONDS = 1.0
 _DIED = (
     "its measurer died (killed, or out of memory? a smaller measuring.examples_per_pass and fewer "
     "measurers need less)"
 )
 
-FindOrders = Callable[[], list[MeasureOrder]]
+FindOrders = Callable[[], list[MeasureItem]]
 NewMeasurer = Callable[[], Any]
 
 
 @dataclass
 class _Worker:
-    """One measurer and the orders it was given, oldest first.
+    """One measurer and the work items it was given, oldest first.
 
     It is given none before it runs: a measurer may wait long for a slot to become free.
     """
@@ -44,27 +44,27 @@ class _Worker:
     actor: Any
     starting: Any
     ready: bool = False
-    orders: deque[tuple[Any, MeasureOrder]] = field(default_factory=deque)
+    work_items: deque[tuple[Any, MeasureItem]] = field(default_factory=deque)
     since: float = field(default_factory=time.monotonic)
 
 
 class Dispatcher:
     """Runs in a thread of the driver from before the first trial until all is measured.
 
-    Correctness never depends on being told of a snapshot: ``find_orders`` looks at the store.
-    A measurer that dies or hangs is replaced here, and only the order it was working on is charged
-    an attempt. Its requests are then tried one by one, so that what is to blame is found and the
-    others are measured; what was charged three attempts gets a row that says so. A disk that takes
-    no more ends the dispatcher: nobody is charged for that.
+    Correctness never depends on being notified of a snapshot: ``find_work`` reads the store. A
+    measurer that dies or hangs is replaced here, and only the work item that it was working on is
+    charged an attempt. Its requests are then tried one by one, so that the failing measure is found
+    and the others are measured; a request that was charged three attempts gets a row that says so.
+    A full disk ends the dispatcher: nothing is charged for that.
 
     Args:
-        folder: Where rows about orders that could not be measured go.
-        find_orders: Lists the orders for snapshots that lack rows and were not listed before;
+        folder: Where rows about work items that could not be measured go.
+        find_work: Lists the work items for snapshots that lack rows and were not listed before;
             called every second.
         new_measurer: Starts one measurer.
         reserved: Measurers to keep from the start.
         most: Measurers there may ever be.
-        timeout: Seconds that one order may take.
+        timeout: Seconds that one work item may take.
         room: How many measurers leave room for training now. With fewer than there are, idle ones
             end: after the loss of a node they could keep every trial from starting, for ever.
 
@@ -76,7 +76,7 @@ class Dispatcher:
     def __init__(
         self,
         folder: ResultsFolder,
-        find_orders: FindOrders,
+        find_work: FindOrders,
         new_measurer: NewMeasurer,
         *,
         reserved: int,
@@ -84,14 +84,14 @@ class Dispatcher:
         timeout: float,
         room: Callable[[], float] = lambda: inf,
     ) -> None:
-        self.folder, self.find_orders, self.new_measurer = folder, find_orders, new_measurer
+        self.folder, self.find_work, self.new_measurer = folder, find_work, new_measurer
         self.most, self.timeout, self.room = most, timeout, room
         self.reserved = self.allowed = reserved
-        self.failures: list[str] = []
+        self.failures: list[MeasureFailure] = []
         self.error: BaseException | None = None
         self._room = inf
         self._workers: list[_Worker] = []
-        self._queue: deque[MeasureOrder] = deque()
+        self._queue: deque[MeasureItem] = deque()
         self._failed_starts = 0  # Since one succeeded.
         self._measured: set[str] = set()
         self._looked_at = 0.0
@@ -104,7 +104,7 @@ class Dispatcher:
         """Start the reserved measurers, wait until they are there, and begin.
 
         Args:
-            prepare: Called with the measurers before the first order; may have them
+            prepare: Called with the measurers before the first work item; may have them
                 :meth:`replaced`.
 
         Raises:
@@ -115,7 +115,7 @@ class Dispatcher:
         self._thread.start()
 
     def replaced(self, measurer: Any) -> Any:
-        """End a measurer before the first order, and return another once it is there.
+        """End a measurer before the first work item, and return another once it is there.
 
         Raises:
             ResourcesError: As :meth:`start`.
@@ -144,7 +144,7 @@ class Dispatcher:
     @property
     def waiting(self) -> int:
         """Snapshots that were found and are not measured yet."""
-        return len(self._queue) + sum(len(worker.orders) for worker in list(self._workers))
+        return len(self._queue) + sum(len(worker.work_items) for worker in list(self._workers))
 
     @property
     def measured(self) -> int:
@@ -210,7 +210,7 @@ class Dispatcher:
             return False
         self._looked_at = time.monotonic()
         self._room = self.room()
-        self._queue.extend(self.find_orders())
+        self._queue.extend(self.find_work())
         return True
 
     def _grow(self) -> None:
@@ -225,7 +225,7 @@ class Dispatcher:
             actor = self.new_measurer()
             self._workers.append(_Worker(actor, starting=actor.ready.remote()))
         for worker in sorted(self._workers, key=lambda worker: worker.ready):
-            if len(self._workers) > room and not worker.orders:
+            if len(self._workers) > room and not worker.work_items:
                 ray.kill(worker.actor)
                 self._workers.remove(worker)
 
@@ -253,28 +253,28 @@ class Dispatcher:
         self._check_started()
         for depth in range(1, QUEUED_PER_MEASURER + 1):
             for worker in self._workers:
-                if worker.ready and len(worker.orders) < depth and self._fits(worker):
-                    order = self._queue.popleft()
-                    if not worker.orders:
+                if worker.ready and len(worker.work_items) < depth and self._fits(worker):
+                    item = self._queue.popleft()
+                    if not worker.work_items:
                         worker.since = time.monotonic()
-                    worker.orders.append((worker.actor.measure.remote(order), order))
+                    worker.work_items.append((worker.actor.measure.remote(item), item))
 
     def _fits(self, worker: _Worker) -> bool:
-        """Whether the next order may wait behind those of ``worker``.
+        """Whether the next work item may wait behind those of ``worker``.
 
         Not if one of them is under suspicion: a measurer that dies may take with it the answer to
-        the order before, which would then be charged for what it has not done.
+        the work item before, which would then be charged for what it has not done.
         """
         if not self._queue:
             return False
-        alone = self._queue[0].attempts or any(order.attempts for _, order in worker.orders)
-        return not (worker.orders and alone)
+        alone = self._queue[0].attempts or any(item.attempts for _, item in worker.work_items)
+        return not (worker.work_items and alone)
 
     def _collect(self) -> None:
-        # Only the oldest order of each: of several results that are there, ``ray.wait`` names any
-        # one, and when a measurer dies all its orders end at once. Waiting for all of them, it
-        # could name a younger one for ever.
-        oldest = [worker.orders[0][0] for worker in self._workers if worker.orders]
+        # Only the oldest work item of each: if several results are there, ``ray.wait`` returns any
+        # of them, and when a measurer dies all its work items end together. Waiting for all of
+        # them, it could return a younger one forever.
+        oldest = [worker.work_items[0][0] for worker in self._workers if worker.work_items]
         if not oldest:
             self._wake.wait(LOOK_SECONDS)
             self._wake.clear()
@@ -284,28 +284,28 @@ class Dispatcher:
             self._collect_from(worker)
 
     def _collect_from(self, worker: _Worker) -> None:
-        while worker.orders and ray.wait([worker.orders[0][0]], timeout=0)[0]:
-            reference, order = worker.orders[0]
+        while worker.work_items and ray.wait([worker.work_items[0][0]], timeout=0)[0]:
+            reference, item = worker.work_items[0]
             try:
                 measured: Measured = ray.get(reference)
             except RayTaskError as error:
                 if isinstance(error.cause, StorageError):
                     raise error.cause from None
-                self._give_up(order, error_line(error.cause or error), "error")
+                self._give_up(item, error_line(error.cause or error), "error")
             except RayError as error:  # The process, its node or what it needed of another.
                 self._replace(worker, f"{_DIED}: {error_line(error)}", "error")
                 return
             else:
                 if not measured.lost:  # Otherwise the next look at the store finds that.
-                    self._measured.add(order.checkpoint_id)
-                self.failures += [f"{order.checkpoint_id}: {text}" for text in measured.failures]
+                    self._measured.add(item.checkpoint_id)
+                self.failures += [_failure(item, reason) for reason in measured.failures]
                 if measured.spoilt:
-                    worker.orders.popleft()
+                    worker.work_items.popleft()
                     self._retire(worker, measured.spoilt)
                     return
-            worker.orders.popleft()
+            worker.work_items.popleft()
             worker.since = time.monotonic()
-        if worker.orders and time.monotonic() - worker.since > self.timeout:
+        if worker.work_items and time.monotonic() - worker.since > self.timeout:
             reason = f"took longer than measuring.timeout, {self.timeout:g} s"
             self._replace(worker, reason, "timeout")
 
@@ -313,7 +313,7 @@ class Dispatcher:
         """Put a new measurer in the place of ``worker``; charge only what it was working on."""
         ray.kill(worker.actor)
         self._workers.remove(worker)
-        head, *others = (order for _, order in worker.orders)
+        head, *others = (item for _, item in worker.work_items)
         attempts = head.attempts + 1
         logger.warning("%s: %s (attempt %d)", head.checkpoint_id, reason, attempts)
         if attempts < MOST_ATTEMPTS:
@@ -330,14 +330,14 @@ class Dispatcher:
         logger.info("a measurer is replaced: the code of a study changed its process: %s", reason)
         ray.kill(worker.actor)
         self._workers.remove(worker)
-        self._queue.extendleft(order for _, order in reversed(worker.orders))
+        self._queue.extendleft(item for _, item in reversed(worker.work_items))
 
-    def _give_up(self, order: MeasureOrder, reason: str, status: str) -> None:
-        checkpoint = order.checkpoint
+    def _give_up(self, item: MeasureItem, reason: str, status: str) -> None:
+        checkpoint = item.checkpoint
         rows = [
             {
                 "trial_id": checkpoint["trial_id"],
-                "checkpoint_id": order.checkpoint_id,
+                "checkpoint_id": item.checkpoint_id,
                 "step": checkpoint["step"],
                 "request": request,
                 "measure": request.partition("(")[0],
@@ -346,11 +346,15 @@ class Dispatcher:
                 "error": reason,
                 "written_at": datetime.now(UTC),
             }
-            for request in order.requests
+            for request in item.requests
         ]
         with storing(self.folder.path):
-            write_part(self.folder, "measures", rows, part_name(order))
-        self.failures.append(f"{order.checkpoint_id}: {reason}")
+            write_part(self.folder, "measures", rows, part_name(item))
+        self.failures.append(_failure(item, reason))
+
+
+def _failure(item: MeasureItem, reason: str) -> MeasureFailure:
+    return MeasureFailure(str(item.checkpoint["trial_id"]), item.checkpoint_id, reason)
 
 
 def measurer_factory(

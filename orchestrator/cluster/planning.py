@@ -20,10 +20,11 @@ from torch import nn
 from orchestrator.cluster.audit_backlog import audits_left
 from orchestrator.cluster.backlog_reading import read_backlog
 from orchestrator.cluster.own_code import import_own_parts, import_trial_parts, own_parts_of
+from orchestrator.cluster.subject import subject
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset
-from orchestrator.measures import CHANGES, MeasureContext, measure_snapshot
+from orchestrator.measures import CHANGES, measure_snapshot
 from orchestrator.measures.build import build_measure, required_checks
 from orchestrator.measures.trust.checks import network_findings, refuse_spoiled
 from orchestrator.measures.trust.finding import Findings, objection
@@ -40,7 +41,7 @@ from orchestrator.study.shapes import measuring_shape, training_shape
 from orchestrator.study.spec import CheckpointOptions, Study, TrialConfig
 from orchestrator.study.training_options import StopOptions
 from orchestrator.study.trials import Trial, expand_trials, hyperparameters
-from orchestrator.training import Finished, build_loss, train, update_rule_at
+from orchestrator.training import Finished, train
 from orchestrator.training.process_guard import left_as_found
 
 PROBE_SECONDS = 30.0
@@ -343,19 +344,9 @@ def measure_once(
     requests: Sequence[str],
 ) -> float:
     """Seconds that some of the study's measures take for an untrained network of the trial."""
-    config, settings = trial.config, study.measuring
     started = time.perf_counter()
-    context = MeasureContext(
-        _network(trial, dataset),
-        dataset,
-        build_loss(config.training.loss),
-        device=device,
-        dtype=getattr(torch, settings.dtype),
-        examples=settings.examples,
-        examples_per_pass=settings.examples_per_pass,
-        update_rule=update_rule_at(config.training, len(dataset.train_y), 0),
-        trial_seed=trial.seed,
-    )
+    network = subject(trial.config, trial.seed, dataset, study.measuring, device)
+    context = network.context(getattr(torch, study.measuring.dtype))
     asked = {request: study.requests[request] for request in requests}
     for _ in measure_snapshot(context, asked, findings=findings):
         pass

@@ -106,7 +106,8 @@ def _bars(state: RunState, console: Console, stop: threading.Event) -> None:
                 progress.update(
                     snapshots, completed=dispatcher.measured, total=known, note=_rates(state)
                 )
-                failed = [f"{i}: {text}" for i, text in state.failed.items()] + dispatcher.failures
+                failed = [f"{i}: {text}" for i, text in state.failed.items()]
+                failed += map(str, dispatcher.failures)
                 if failed:
                     note = printable(failed[-1].partition("\n")[0])[:100]
                     progress.update(failures, completed=len(failed), note=note, visible=True)

@@ -38,7 +38,7 @@ def more_nodes_may_come() -> bool:
 def measurers_beside(trials: Iterable[tuple[Bundle, frozenset[str]]], measurer: Bundle) -> float:
     """The most measurers that, on whatever nodes they are, leave room for each of some trials.
 
-    Measurers keep what they book between two orders. With one more than this, they could lie so
+    Measurers keep what they book between two work items. With one more than this, they could lie so
     that a trial finds no node for as long as they live. Infinite where measurers book nothing, or
     no trial waits.
 

@@ -21,7 +21,6 @@ from orchestrator.cluster.compacting import compacting
 from orchestrator.cluster.dispatcher import Dispatcher, measurer_factory
 from orchestrator.cluster.failing_nodes import FailingNodes
 from orchestrator.cluster.gate import Gate
-from orchestrator.cluster.measure_order import MeasureOrder
 from orchestrator.cluster.progress import show_progress, tell
 from orchestrator.cluster.room import measurers_beside
 from orchestrator.cluster.run_state import RunState
@@ -30,6 +29,7 @@ from orchestrator.cluster.session import Slots, bundle, distinct_needs, ray_sess
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.trust import check_shapes, lost_checks, store_unchecked
 from orchestrator.cluster.tuning import train_trials
+from orchestrator.cluster.work_items import MeasureItem
 from orchestrator.results import (
     NewSnapshots,
     ResultsFolder,
@@ -70,7 +70,7 @@ class StudyRun:
     retry_failed: bool = False
     canary: bool = False
 
-    def orders(self, backlog: Backlog, snapshots: list[dict[str, Any]]) -> list[MeasureOrder]:
+    def work_items(self, backlog: Backlog, snapshots: list[dict[str, Any]]) -> list[MeasureItem]:
         """What is to be measured of some snapshots."""
         return missing_measures(self.study, self.trials, backlog, snapshots)
 
@@ -85,16 +85,16 @@ class Missing:
 
     Attributes:
         trials: Trials to train, by id.
-        orders: Snapshots to measure.
+        work_items: Snapshots to measure.
         checks: A configuration for each shape of network whose stored checks were lost.
     """
 
     trials: dict[str, Trial] = field(default_factory=dict)
-    orders: list[MeasureOrder] = field(default_factory=list)
+    work_items: list[MeasureItem] = field(default_factory=list)
     checks: list[TrialConfig] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.trials or self.orders or self.checks)
+        return bool(self.trials or self.work_items or self.checks)
 
 
 def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
@@ -120,7 +120,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     missing = _missing(run, known)
     # A trial may be killed between its last row and this.
     run.folder.discard_resume_states(backlog.completed - missing.trials.keys())
-    if not missing and not run.audits().orders:
+    if not missing and not run.audits().work_items:
         return backlog
     require_space(run.folder.path)
     with ray_session(run.address, run.study, run.trials.values(), run.folder) as slots:
@@ -135,7 +135,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
             missing = _missing(run, backlog)
         summary.failing_nodes = nodes.summary()
         summary.failed_audits = run_audits(
-            run.audits().orders,
+            run.audits().work_items,
             run.folder,
             run.study,
             run.trials.values(),
@@ -164,7 +164,7 @@ def _missing(run: StudyRun, backlog: Backlog) -> Missing:
     checks = lost_checks(
         run.folder, run.study, (run.trials[trial_id].config for trial_id in measured_trials)
     )
-    return Missing(todo, run.orders(backlog, snapshots), checks)
+    return Missing(todo, run.work_items(backlog, snapshots), checks)
 
 
 def train_and_measure(
@@ -234,7 +234,7 @@ def _check(
     limits = [need.timeout for need in distinct_needs(run.study, run.trials.values())]
     timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
     trained = [trial.config for trial in missing.trials.values()]
-    measured = [run.trials[order.checkpoint["trial_id"]].config for order in missing.orders]
+    measured = [run.trials[item.checkpoint["trial_id"]].config for item in missing.work_items]
     unchecked = check_shapes(measurers, replaced, trained, [*measured, *missing.checks], timeout)
     store_unchecked(run.folder, run.study, missing.checks, unchecked)
     return unchecked
@@ -250,7 +250,7 @@ def _canary(run: StudyRun, missing: Missing, backlog: Backlog, slots: Slots) -> 
         return None
 
     def to_measure(trial_id: str) -> bool:
-        return bool(run.orders(backlog, committed_snapshots(run.folder, {trial_id})))
+        return bool(run.work_items(backlog, committed_snapshots(run.folder, {trial_id})))
 
     return Canary(set(ahead), others, to_measure)
 
@@ -269,17 +269,17 @@ def _dispatcher(
     new = NewSnapshots(run.folder, run.trials.keys(), measured)
     untouched = run.trials.keys() - state.trials.keys()
 
-    def find_orders() -> list[MeasureOrder]:
-        orders = run.orders(backlog, new.look(untouched | state.ended))
-        shapes = [measuring_shape(run.trials[o.checkpoint["trial_id"]].config) for o in orders]
+    def find_work() -> list[MeasureItem]:
+        work_items = run.work_items(backlog, new.look(untouched | state.ended))
+        shapes = [measuring_shape(run.trials[o.checkpoint["trial_id"]].config) for o in work_items]
         return [
-            replace(order, unchecked=unchecked.get(shape))
-            for order, shape in zip(orders, shapes, strict=True)
+            replace(item, unchecked=unchecked.get(shape))
+            for item, shape in zip(work_items, shapes, strict=True)
         ]
 
     return Dispatcher(
         run.folder,
-        find_orders,
+        find_work,
         measurer_factory(
             run.folder,
             run.study.model_dump_json(),

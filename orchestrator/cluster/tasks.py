@@ -17,18 +17,18 @@ from orchestrator.results import ResultsFolder
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
-Order = TypeVar("Order")
+Item = TypeVar("Item")
 Progress = Callable[[str], None]
-Task = Callable[[Order, str, str, SharedData, int], None]
-"""Called with an order, the results folder, the study as JSON, the data and a thread count."""
+Task = Callable[[Item, str, str, SharedData, int], None]
+"""Called with a work item, the results folder, the study as JSON, the data and a thread count."""
 
 MOST_RETRIES = 2  # Of a process that was killed or ran out of memory.
 
 
 def run_tasks(
     what: str,
-    task: Task[Order],
-    orders: Mapping[str, Order],
+    task: Task[Item],
+    work_items: Mapping[str, Item],
     folder: ResultsFolder,
     study: Study,
     trials: Iterable[Trial],
@@ -36,21 +36,21 @@ def run_tasks(
     slots: Slots,
     progress: Progress,
 ) -> list[str]:
-    """Run a task for each order, as many at a time as there may be measurers.
+    """Run a task for each work item, as many at a time as there may be measurers.
 
     Args:
         what: What is done, for people.
         task: Stores what it finds.
-        orders: By the names that people know them by.
+        work_items: By the names that people know them by.
         folder: The results.
         study: The study.
         trials: Its trials.
         data: Its data sets.
         slots: What the cluster gives.
-        progress: Told one line after each order.
+        progress: Told one line after each work item.
 
     Returns:
-        What failed, and why; the other orders are carried out nevertheless.
+        What failed, and why; the other work items are carried out nevertheless.
     """
     start: Any = ray.remote(
         num_cpus=slots.measurer_cpus,
@@ -62,14 +62,14 @@ def run_tasks(
         max_calls=1 if has_own_parts(study, trials) else 0,
     )(task)
     common = str(folder.path), study.model_dump_json(), data, max(1, int(slots.measurer_cpus))
-    waiting = deque(orders)
+    waiting = deque(work_items)
     running: dict[Any, str] = {}
     failures: list[str] = []
     try:
         while waiting or running:
             while waiting and len(running) < slots.most_measurers:
                 name = waiting.popleft()
-                running[start.remote(orders[name], *common)] = name
+                running[start.remote(work_items[name], *common)] = name
             # In short steps, so that Ctrl-C gets through.
             for reference in ray.wait(list(running), timeout=1.0)[0]:
                 name = running.pop(reference)
@@ -79,8 +79,8 @@ def run_tasks(
                     cause = error.cause if isinstance(error, RayTaskError) else error
                     reason = error_line(cause or error)
                     failures.append(f"{name}: {what}: {reason}")
-                done = len(orders) - len(waiting) - len(running)
-                progress(f"{what} {done}/{len(orders)}")
+                done = len(work_items) - len(waiting) - len(running)
+                progress(f"{what} {done}/{len(work_items)}")
     finally:
         for reference in running:
             ray.cancel(reference, force=True)

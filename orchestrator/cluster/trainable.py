@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +18,7 @@ from ray import tune
 from orchestrator import __version__
 from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.work_items import TrialItem
 from orchestrator.cluster.worker_process import prepare_process
 from orchestrator.errors import StorageError, UserError, error_text
 from orchestrator.models import build_model, parameter_count
@@ -30,7 +30,6 @@ from orchestrator.results import (
     storing,
     write_part,
 )
-from orchestrator.study.resource_options import TrialResources
 from orchestrator.study.spec import CheckpointOptions, TrialConfig
 from orchestrator.training import (
     Checkpoint,
@@ -50,27 +49,6 @@ SPOILT = "spoilt"
 """In a trial's last report: what it did to its process that cannot be undone; None if nothing."""
 
 
-@dataclass(frozen=True)
-class TrialOrder:
-    """All that a process needs to train one trial.
-
-    Attributes:
-        trial_id: The trial's name.
-        seed: Its seed.
-        config: Its :class:`TrialConfig`, as JSON.
-        columns: Its hyperparameters, as columns of the table ``trials``.
-        attempt: How often it had been started before this run.
-        needs: What its process may use.
-    """
-
-    trial_id: str
-    seed: int
-    config: str
-    columns: dict[str, Any]
-    attempt: int
-    needs: TrialResources
-
-
 class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     """Trains one trial, writes its rows and snapshots, and resumes it by itself.
 
@@ -82,7 +60,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self,
         config: dict[str, Any],
         *,
-        orders: dict[str, TrialOrder],
+        work_items: dict[str, TrialItem],
         folder: str,
         checkpoints: str,
         data: SharedData,
@@ -91,35 +69,35 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
         self.location = folder
         self.folder: ResultsFolder | None = None  # What keeps from it is a trial's to tell.
         self.checkpoints = CheckpointOptions.model_validate_json(checkpoints)
-        self.orders, self.data = orders, data
+        self.work_items, self.data = work_items, data
         self.spoilt: str | None = None  # What a trial did to this process that cannot be undone.
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Begin another trial in the same process."""
-        order = self.orders[new_config["trial_id"]]
-        prepare_process(max(1, int(order.needs.cpus)))
-        self.work = self._work(order)
+        item = self.work_items[new_config["trial_id"]]
+        prepare_process(max(1, int(item.needs.cpus)))
+        self.work = self._work(item)
         return True
 
-    def _work(self, order: TrialOrder) -> Iterator[dict[str, Any]]:
+    def _work(self, item: TrialItem) -> Iterator[dict[str, Any]]:
         try:
             self.folder = self.folder or ResultsFolder.open(self.location)
             yield from run_trial(
-                order,
+                item,
                 self.folder,
                 self.checkpoints,
                 self.data,
-                device="cuda" if order.needs.gpus else "cpu",
-                timeout=order.needs.timeout,
+                device="cuda" if item.needs.gpus else "cpu",
+                timeout=item.needs.timeout,
             )
         except StorageError as error:  # Of the whole study; the trial has not failed.
             why = {"status": "not stored", "error": (error.message, error.hint)}
-            yield {"trial_id": order.trial_id, "done": True, **why}
+            yield {"trial_id": item.trial_id, "done": True, **why}
 
     def step(self) -> dict[str, Any]:
         """Train for about two seconds, or to the end, and report how far the trial is."""
-        if self.spoilt:  # ``FreshProcesses`` has Tune start another for every further trial.
+        if self.spoilt:  # ``TrialScheduler`` has Tune start another for every further trial.
             raise RuntimeError(f"an earlier trial changed its process: {self.spoilt}")
         deadline = time.monotonic() + REPORT_SECONDS
         report: dict[str, Any] = {}
@@ -131,7 +109,7 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
 
 
 def run_trial(
-    order: TrialOrder,
+    item: TrialItem,
     folder: ResultsFolder,
     checkpoints: CheckpointOptions,
     data: SharedData,
@@ -153,11 +131,11 @@ def run_trial(
         StorageError: If what it had cannot be stored.
     """
     process = ProcessState()
-    import_trial_parts(TrialConfig.model_validate_json(order.config))
+    import_trial_parts(item.config)
     process.imported()
     try:
         last: dict[str, Any] = {}
-        for report in _run_trial(order, folder, checkpoints, data, device, timeout):
+        for report in _run_trial(item, folder, checkpoints, data, device, timeout):
             if report["done"]:
                 last = report
             else:
@@ -168,17 +146,17 @@ def run_trial(
 
 
 def _run_trial(
-    order: TrialOrder,
+    item: TrialItem,
     folder: ResultsFolder,
     checkpoints: CheckpointOptions,
     data: SharedData,
     device: str,
     timeout: float | None,
 ) -> Iterator[dict[str, Any]]:
-    config = TrialConfig.model_validate_json(order.config)
-    attempt = _next_attempt(folder, order)
+    config = item.config
+    attempt = _next_attempt(folder, item)
     identity = {
-        **order.columns,
+        **item.columns,
         "attempt": attempt,
         "host": socket.gethostname(),
         "device": _device_name(device),
@@ -189,11 +167,11 @@ def _run_trial(
     with storing(folder.path), _deadline(timeout, folder, identity):
         _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
         try:
-            yield from _train(order, config, identity, folder, checkpoints, data, device)
+            yield from _train(item, config, identity, folder, checkpoints, data, device)
         except UserError as error:  # The user's to mend: trying again would change nothing.
             why = {"status": "failed", "error": error_text(error)}
             _write_trial(folder, identity, f"{attempt:04d}-failed", **why)
-            yield {"trial_id": order.trial_id, "done": True, **why}
+            yield {"trial_id": item.trial_id, "done": True, **why}
 
 
 @contextmanager
@@ -223,7 +201,7 @@ def _deadline(
 
 
 def _train(
-    order: TrialOrder,
+    item: TrialItem,
     config: TrialConfig,
     identity: dict[str, Any],
     folder: ResultsFolder,
@@ -231,10 +209,10 @@ def _train(
     data: SharedData,
     device: str,
 ) -> Iterator[dict[str, Any]]:
-    trial_id = order.trial_id
+    trial_id = item.trial_id
     dataset = data.load(config.data, device)
     model = build_model(
-        config.model, dataset.input_shape, dataset.classes, order.seed, dataset.train_x.dtype
+        config.model, dataset.input_shape, dataset.classes, item.seed, dataset.train_x.dtype
     )
     identity |= {"n_parameters": parameter_count(model), "dataset_hash": dataset.content_hash}
     resume_path = folder.resume_state(trial_id)
@@ -242,7 +220,7 @@ def _train(
     saved, save_seconds = time.monotonic(), 0.0
     for event in train(
         config,
-        order.seed,
+        item.seed,
         dataset,
         checkpoints,
         device=device,
@@ -350,10 +328,10 @@ def _write_trial(
     write_part(folder, "trials", [row], f"{identity['trial_id']}-{name}")
 
 
-def _next_attempt(folder: ResultsFolder, order: TrialOrder) -> int:
+def _next_attempt(folder: ResultsFolder, item: TrialItem) -> int:
     """The first after those before this run that has not begun."""
-    attempt, begun = order.attempt + 1, folder.table("trials")
-    while (begun / f"{order.trial_id}-{attempt:04d}-running.parquet").exists():
+    attempt, begun = item.attempt + 1, folder.table("trials")
+    while (begun / f"{item.trial_id}-{attempt:04d}-running.parquet").exists():
         attempt += 1
     return attempt
 

@@ -16,8 +16,8 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from orchestrator import __version__
-from orchestrator.cluster.measure_order import Checked, Refusal
 from orchestrator.cluster.shared_data import SharedData
+from orchestrator.cluster.work_items import Checked, Refusal
 from orchestrator.errors import ModelError, StorageError
 from orchestrator.measures.build import required_checks
 from orchestrator.measures.trust.checks import network_findings, refuse_spoiled
@@ -121,7 +121,7 @@ def check_shapes(
         while waiting and idle:
             shape, config = waiting.popleft()
             measurer = idle.pop()
-            reference = measurer.check.remote(config.model_dump_json())
+            reference = measurer.check.remote(config)
             asked[reference] = _Check(measurer, shape, time.monotonic())
         # In short steps, so that Ctrl-C gets through.
         ray.wait(list(asked), timeout=WAIT_SECONDS)

@@ -16,13 +16,14 @@ from orchestrator.cluster.gate import Gate
 from orchestrator.cluster.run_state import RunState
 from orchestrator.cluster.session import Slots
 from orchestrator.cluster.shared_data import SharedData
-from orchestrator.cluster.trainable import TrialOrder, TrialTrainable
+from orchestrator.cluster.trainable import TrialTrainable
 from orchestrator.cluster.tune_hooks import (
     CanaryFirst,
     RunCallback,
     StopWhenUseless,
     TrialScheduler,
 )
+from orchestrator.cluster.work_items import TrialItem
 from orchestrator.results import ResultsFolder, StorePath, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import hyperparameters
@@ -50,11 +51,11 @@ def train_trials(
         state: Names the trials, and takes in their progress.
         gate: Decides which of them may start and continue.
     """
-    orders = {
-        trial_id: TrialOrder(
+    work_items = {
+        trial_id: TrialItem(
             trial_id,
             trial.seed,
-            trial.config.model_dump_json(),
+            trial.config,
             hyperparameters(study, trial),
             attempts.get(trial_id, 0),
             study.needs_of(trial.config),
@@ -63,9 +64,9 @@ def train_trials(
     }
     ahead = sorted(gate.canary.awaited) if gate.canary is not None else []
     # Canaries first, the others in their own order.
-    orders = {id_: orders[id_] for id_ in dict.fromkeys([*ahead, *orders])}
+    work_items = {id_: work_items[id_] for id_ in dict.fromkeys([*ahead, *work_items])}
     with compacting(folder):
-        results = build_tuner(folder, study, orders, data, slots, state, gate).fit()
+        results = build_tuner(folder, study, work_items, data, slots, state, gate).fit()
     errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
     for trial_id in state.untried:  # Found missing by the next look.
         errors.pop(trial_id, None)
@@ -74,10 +75,10 @@ def train_trials(
         state.failed[trial_id] = told.get(trial_id) or _reason(error)
         if trial_id not in told:
             row = {
-                **orders[trial_id].columns,
+                **work_items[trial_id].columns,
                 "status": "failed",
                 "error": state.failed[trial_id],
-                "attempt": orders[trial_id].attempt + TRIAL_RESTARTS + 1,
+                "attempt": work_items[trial_id].attempt + TRIAL_RESTARTS + 1,
                 "written_at": datetime.now(UTC),
             }
             write_part(folder, "trials", [row], f"{trial_id}-failed-{uuid.uuid4().hex[:8]}")
@@ -86,7 +87,7 @@ def train_trials(
 def build_tuner(
     folder: ResultsFolder,
     study: Study,
-    orders: dict[str, TrialOrder],
+    work_items: dict[str, TrialItem],
     data: SharedData,
     slots: Slots,
     state: RunState,
@@ -97,7 +98,7 @@ def build_tuner(
     Args:
         folder: Where results go.
         study: What is asked.
-        orders: The trials by their ids; they reach a trial through Ray's object store.
+        work_items: The trials by their ids; they reach a trial through Ray's object store.
         data: Data sets of the trials.
         slots: How many of them may train in parallel.
         state: Decides where each trial runs, and takes in its progress.
@@ -106,7 +107,7 @@ def build_tuner(
     ahead = 0 if gate.canary is None else len(gate.canary.awaited)
     trainable = tune.with_parameters(
         TrialTrainable,
-        orders=orders,
+        work_items=work_items,
         folder=str(folder.path),
         checkpoints=study.checkpoints.model_dump_json(),
         data=data,
@@ -116,11 +117,11 @@ def build_tuner(
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     return tune.Tuner(
         trainable,
-        param_space={"trial_id": tune.grid_search(list(orders))},
+        param_space={"trial_id": tune.grid_search(list(work_items))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
             scheduler=TrialScheduler(state),
-            search_alg=CanaryFirst(gate, ahead or len(orders), slots.trials),
+            search_alg=CanaryFirst(gate, ahead or len(work_items), slots.trials),
             trial_dirname_creator=_trial_name,
             trial_name_creator=_trial_name,
         ),

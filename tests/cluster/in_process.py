@@ -15,8 +15,9 @@ import orchestrator
 from orchestrator.cluster import auditing, connecting, rounds
 from orchestrator.cluster.measurer import measure
 from orchestrator.cluster.session import Slots
-from orchestrator.cluster.trainable import TrialOrder, run_trial
+from orchestrator.cluster.trainable import run_trial
 from orchestrator.cluster.trust import ShapeChecks
+from orchestrator.cluster.work_items import TrialItem
 from orchestrator.data import load_dataset
 from orchestrator.results import committed_snapshots
 from orchestrator.study.trials import hyperparameters
@@ -60,37 +61,37 @@ def workers_in_process():
 def _train_and_measure(run, missing, backlog, data, slots, nodes, summary):
     checks, measured = ShapeChecks(run.folder, run.study, data, "cpu"), set()
 
-    def measure_missing(orders):
-        for order in orders:
-            if order.checkpoint_id in measured:
+    def measure_missing(work_items):
+        for item in work_items:
+            if item.checkpoint_id in measured:
                 continue
-            if not measure(order, run.folder, run.study, data, "cpu", checks).lost:
-                measured.add(order.checkpoint_id)
+            if not measure(item, run.folder, run.study, data, "cpu", checks).lost:
+                measured.add(item.checkpoint_id)
 
     for config in missing.checks:
         checks.of(config)
-    measure_missing(missing.orders)
+    measure_missing(missing.work_items)
     for trial_id, trial in missing.trials.items():
-        order = TrialOrder(
+        item = TrialItem(
             trial_id,
             trial.seed,
-            trial.config.model_dump_json(),
+            trial.config,
             hyperparameters(run.study, trial),
             backlog.attempts.get(trial_id, 0),
             run.study.needs_of(trial.config),
         )
-        *_, last = run_trial(order, run.folder, run.study.checkpoints, data)
+        *_, last = run_trial(item, run.folder, run.study.checkpoints, data)
         summary.trained += last["status"] == "completed"
-    measure_missing(run.orders(backlog, committed_snapshots(run.folder, set(run.trials))))
+    measure_missing(run.work_items(backlog, committed_snapshots(run.folder, set(run.trials))))
     summary.measured += len(measured)
 
 
-def _run_tasks(what, task, orders, folder, study, trials, data, slots, progress):
+def _run_tasks(what, task, work_items, folder, study, trials, data, slots, progress):
     failures = []
-    for number, (name, order) in enumerate(orders.items(), 1):
+    for number, (name, item) in enumerate(work_items.items(), 1):
         try:
-            task(order, str(folder.path), study.model_dump_json(), data, 1)
+            task(item, str(folder.path), study.model_dump_json(), data, 1)
         except Exception as error:  # Whatever a worker would have sent back.
             failures.append(f"{name}: {what}: {error}".partition("\n")[0])
-        progress(f"{what} {number}/{len(orders)}")
+        progress(f"{what} {number}/{len(work_items)}")
     return failures

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 
-from orchestrator.cluster.measure_order import Checked, Measured
+from orchestrator.cluster.work_items import Checked, Measured
 from orchestrator.errors import StorageError
 
 
@@ -22,12 +22,12 @@ class DiesOnce:
     def ready(self):
         return None
 
-    def measure(self, order):
+    def measure(self, item):
         if not self.marker.exists():
             self.marker.touch()
             time.sleep(0.5)  # Until the next order waits behind this one.
             os.kill(os.getpid(), signal.SIGKILL)
-        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
+        return Measured(item.checkpoint_id, rows=1, failures=(), pid=os.getpid())
 
 
 class Poisoned:
@@ -39,14 +39,14 @@ class Poisoned:
     def ready(self):
         return None
 
-    def measure(self, order):
+    def measure(self, item):
         with self.log.open("a") as file:
-            file.write(f"{order.checkpoint_id} {' '.join(order.requests)}\n")
-        if "poison" in order.requests:
+            file.write(f"{item.checkpoint_id} {' '.join(item.requests)}\n")
+        if "poison" in item.requests:
             os.kill(os.getpid(), signal.SIGKILL)
-        if "endless" in order.requests:
+        if "endless" in item.requests:
             threading.Event().wait()
-        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
+        return Measured(item.checkpoint_id, rows=1, failures=(), pid=os.getpid())
 
 
 class DiesAsItStarts:
@@ -61,8 +61,8 @@ class DiesAsItStarts:
     def ready(self):
         return None
 
-    def measure(self, order):
-        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
+    def measure(self, item):
+        return Measured(item.checkpoint_id, rows=1, failures=(), pid=os.getpid())
 
 
 class Idle:
@@ -81,11 +81,11 @@ class SpoiltByItsFirst:
     def ready(self):
         return None
 
-    def measure(self, order):
+    def measure(self, item):
         if self.spoilt:
-            return Measured(order.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
+            return Measured(item.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
         self.spoilt = "the function torch.nn.functional.relu"
-        return Measured(order.checkpoint_id, 1, (order.checkpoint_id,), os.getpid(), spoilt="it")
+        return Measured(item.checkpoint_id, 1, (item.checkpoint_id,), os.getpid(), spoilt="it")
 
 
 class OnFullDisk:
@@ -94,7 +94,7 @@ class OnFullDisk:
     def ready(self):
         return None
 
-    def measure(self, order):
+    def measure(self, item):
         raise StorageError("no space", "make room")
 
 
@@ -122,5 +122,5 @@ class Checks:
                 return Checked(refusal=("this network writes into the data", "copy it"))
         return Checked()
 
-    def measure(self, order):
-        return Measured(order.checkpoint_id, rows=1, failures=(), pid=os.getpid())
+    def measure(self, item):
+        return Measured(item.checkpoint_id, rows=1, failures=(), pid=os.getpid())

@@ -168,11 +168,11 @@ def test_a_run_that_was_killed_in_its_first_second_goes_on(finished, small_study
     """Each state of the first second: files appear in the order in which they are written."""
     study = small_study(**STUDY)
     tables = [f"{table}/_schema.parquet" for table in TABLES]
-    order = ["study.resolved.json", "study.yaml", "snapshots", "resume", "tune", *tables]
-    for count in (1, 6, len(order) - 1):
+    item = ["study.resolved.json", "study.yaml", "snapshots", "resume", "tune", *tables]
+    for count in (1, 6, len(item) - 1):
         folder = tmp_path / str(count)
         folder.mkdir()
-        for name in order[:count]:
+        for name in item[:count]:
             (folder / name).parent.mkdir(exist_ok=True)
             if (finished / name).is_dir():
                 (folder / name).mkdir()

@@ -67,7 +67,7 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(small_study, tmp_path, mon
     before = rows(results, AUDITED)
     folder = ResultsFolder.open(results)
     asked = read_study(folder)
-    assert not missing_audits(folder, asked, expand_trials(asked)).orders
+    assert not missing_audits(folder, asked, expand_trials(asked)).work_items
     assert plan_study(read_study(folder), results, probe=False).audits == 0
     with monkeypatch.context() as patched:
         patched.setattr(auditing, "ray_session", lambda *_: pytest.fail("nothing was missing"))

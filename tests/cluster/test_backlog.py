@@ -64,10 +64,10 @@ def test_trained_networks_are_measured_first(small_study):
         for trial_id in [*trials, "another study's"]
         for number, reason in enumerate(reasons)
     ]
-    orders = missing_measures(study, trials, Backlog(), snapshots)
-    ids = [order.checkpoint["checkpoint_id"] for order in orders]
+    work_items = missing_measures(study, trials, Backlog(), snapshots)
+    ids = [item.checkpoint["checkpoint_id"] for item in work_items]
     assert ids == [f"{one}-1" for one in trials] + [f"{one}-{n}" for one in trials for n in (0, 2)]
-    assert {order.requests for order in orders} == {tuple(study.requests)}
+    assert {item.requests for item in work_items} == {tuple(study.requests)}
 
     measured = Backlog(measured={ids[0]: set(study.requests), ids[1]: {"margin"}})
     first, *_ = missing_measures(study, trials, measured, snapshots)

@@ -9,6 +9,7 @@ from orchestrator.cluster.canary import Canary, choose_canaries
 from orchestrator.cluster.gate import Gate
 from orchestrator.cluster.run_state import RunState
 from orchestrator.cluster.tune_hooks import CanaryFirst
+from orchestrator.cluster.work_items import MeasureFailure
 from orchestrator.errors import StudyIncomplete
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
@@ -88,7 +89,7 @@ def test_others_start_once_all_that_went_ahead_are_measured(state, gate):
     assert gate.others_may_start()
     # What fails from here on fails alone.
     state.failed["a"] = "late"
-    state.dispatcher.failures.append("b-20: margin: late")
+    state.dispatcher.failures.append(MeasureFailure("b", "b-20", "margin: late"))
     assert gate.others_may_start()
     gate.raise_cause()
 
@@ -112,7 +113,7 @@ def test_a_failure_stops_all(state, gate, why):
         state.end("b")
         state.failed["b"] = "this model is broken"
     else:
-        state.dispatcher.failures.append("b-10: this model is broken")
+        state.dispatcher.failures.append(MeasureFailure("b", "b-10", "this model is broken"))
     assert not gate.others_may_start()
     assert gate.must_stop()
     with pytest.raises(StudyIncomplete, match=r"4 trials were not started: b.*: this model is"):
@@ -120,7 +121,8 @@ def test_a_failure_stops_all(state, gate, why):
 
 
 def test_what_a_trust_check_leaves_without_a_value_stops_nothing(state, gate):
-    state.dispatcher.failures.append("b-10: margin: trust check repeatable failed: it is random")
+    reason = "margin: trust check repeatable failed: it is random"
+    state.dispatcher.failures.append(MeasureFailure("b", "b-10", reason))
     assert not gate.must_stop()
 
 

@@ -5,7 +5,7 @@ import ray
 
 from orchestrator.cluster import dispatcher as module
 from orchestrator.cluster.dispatcher import Dispatcher
-from orchestrator.cluster.measure_order import MeasureOrder
+from orchestrator.cluster.work_items import MeasureItem
 from orchestrator.errors import ResourcesError, StorageError
 from orchestrator.results import ResultsFolder, connect
 
@@ -23,13 +23,13 @@ def is_alive(actor):
     return True
 
 
-def order(name, *requests):
+def item(name, *requests):
     checkpoint = {"checkpoint_id": name, "trial_id": "t", "step": 1}
-    return MeasureOrder(checkpoint, 0, "{}", requests or ("margin",))
+    return MeasureItem(checkpoint, 0, "{}", requests or ("margin",))
 
 
-def dispatch(folder, orders, new_measurer, timeout=60.0):
-    listed = iter([list(orders)])
+def dispatch(folder, work_items, new_measurer, timeout=60.0):
+    listed = iter([list(work_items)])
     dispatcher = Dispatcher(
         folder, lambda: next(listed, []), new_measurer, reserved=1, most=1, timeout=timeout
     )
@@ -53,7 +53,7 @@ def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path
     actor = ray.remote(num_cpus=1)(DiesOnce)
     dispatcher = dispatch(
         ResultsFolder(tmp_path),
-        [order("a"), order("b")],
+        [item("a"), item("b")],
         lambda: actor.remote(tmp_path / "killed"),
     )
     assert (tmp_path / "killed").exists()
@@ -63,10 +63,10 @@ def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path
 
 def test_a_spoilt_measurer_is_replaced_and_no_order_is_charged(local_ray, tmp_path, caplog):
     actor = ray.remote(num_cpus=1)(SpoiltByItsFirst)
-    orders = [order("a"), order("b"), order("c")]
-    dispatcher = dispatch(ResultsFolder(tmp_path), orders, actor.remote)
+    work_items = [item("a"), item("b"), item("c")]
+    dispatcher = dispatch(ResultsFolder(tmp_path), work_items, actor.remote)
     # Each was measured by a process of its own, once, in its order.
-    assert dispatcher.failures == ["a: a", "b: b", "c: c"]
+    assert list(map(str, dispatcher.failures)) == ["a: a", "b: b", "c: c"]
     assert dispatcher.measured == 3
     assert "attempt" not in caplog.text
 
@@ -89,8 +89,8 @@ def test_what_is_to_blame_is_found_and_the_others_are_measured(
     folder = ResultsFolder.create(tmp_path / "small", study_json(), "", {}, "")
     actor = ray.remote(num_cpus=1)(Poisoned)
     log = tmp_path / "log"
-    orders = [order("a", "margin", culprit, "norms"), order("b", "margin")]
-    dispatcher = dispatch(folder, orders, lambda: actor.remote(log), timeout=2.0)
+    work_items = [item("a", "margin", culprit, "norms"), item("b", "margin")]
+    dispatcher = dispatch(folder, work_items, lambda: actor.remote(log), timeout=2.0)
 
     tried = log.read_text().splitlines()
     # Together once; then alone, twice more and no oftener. What waited behind it is not charged.
@@ -99,7 +99,7 @@ def test_what_is_to_blame_is_found_and_the_others_are_measured(
     assert {"a margin", "a norms", "b margin"} <= set(tried)
     assert dispatcher.measured == 2
     (failure,) = dispatcher.failures
-    assert failure.startswith(f"a: {culprit}: given up after 3 attempts")
+    assert str(failure).startswith(f"a: {culprit}: given up after 3 attempts")
     with connect(folder, measure_columns=False) as database:
         rows = database.sql("SELECT request, status, error FROM measures").fetchall()
     assert [row[:2] for row in rows] == [(culprit, status)]
@@ -153,7 +153,7 @@ def test_what_keeps_the_first_order_from_being_given_leaves_no_measurer(local_ra
 def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
     actor = ray.remote(num_cpus=1)(OnFullDisk)
     with pytest.raises(StorageError, match="no space"):
-        dispatch(ResultsFolder(tmp_path), [order("a")], actor.remote)
+        dispatch(ResultsFolder(tmp_path), [item("a")], actor.remote)
     assert not (tmp_path / "measures").exists()
 
 
@@ -161,7 +161,7 @@ def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
 def test_measurers_that_die_as_they_start_are_replaced_until_it_is_of_no_use(local_ray, tmp_path):
     actor = ray.remote(num_cpus=0)(DiesAsItStarts)
     folder = ResultsFolder(tmp_path)
-    assert dispatch(folder, [order("a")], lambda: actor.remote(tmp_path, 2)).measured == 1
+    assert dispatch(folder, [item("a")], lambda: actor.remote(tmp_path, 2)).measured == 1
     with pytest.raises(ResourcesError, match="3 measurers died as they started"):
-        dispatch(folder, [order("a")], lambda: actor.remote(tmp_path, 99))
+        dispatch(folder, [item("a")], lambda: actor.remote(tmp_path, 99))
     assert len(list(tmp_path.iterdir())) == 5

@@ -9,9 +9,10 @@ import pytest
 from ruamel.yaml import YAML
 
 import orchestrator
-from orchestrator.cluster.measurer import MeasureOrder, measure
-from orchestrator.cluster.trainable import SPOILT, TrialOrder, run_trial
+from orchestrator.cluster.measurer import measure
+from orchestrator.cluster.trainable import SPOILT, run_trial
 from orchestrator.cluster.trust import ShapeChecks
+from orchestrator.cluster.work_items import MeasureItem, TrialItem
 from orchestrator.results import ResultsFolder, committed_snapshots, connect
 from orchestrator.study.trials import expand_trials, hyperparameters
 from tests.cluster.conftest import SMALL_STUDY
@@ -64,23 +65,23 @@ class Process:
         self.checks = ShapeChecks(self.folder, self.study, self.data, "cpu")
 
     def train(self, trial):
-        config = trial.config.model_dump_json()
+        config = trial.config
         columns = {
             key: value
             for key, value in hyperparameters(self.study, trial).items()
             if not key.startswith("model")
         }
-        order = TrialOrder(
+        item = TrialItem(
             trial.trial_id, trial.seed, config, columns, 0, self.study.needs_of(trial.config)
         )
-        *_, last = run_trial(order, self.folder, self.study.checkpoints, self.data)
+        *_, last = run_trial(item, self.folder, self.study.checkpoints, self.data)
         return last
 
     def measure(self, trial):
         (row,) = committed_snapshots(self.folder, {trial.trial_id})
-        config = trial.config.model_dump_json()
-        order = MeasureOrder(row, trial.seed, config, tuple(self.study.requests))
-        return measure(order, self.folder, self.study, self.data, "cpu", self.checks)
+        config = trial.config
+        item = MeasureItem(row, trial.seed, config, tuple(self.study.requests))
+        return measure(item, self.folder, self.study, self.data, "cpu", self.checks)
 
     def values(self, trial):
         """Every bit that is stored of a trial."""

@@ -15,7 +15,7 @@ from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import TrialConfig
 
 from .pretended import Checks
-from .test_dispatcher import order
+from .test_dispatcher import item
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 HANGS, DIES, SPOILS, REFUSED = 1, 2, 3, 4
@@ -34,7 +34,7 @@ def config(width):
 def checked(tmp_path, widths, measured=()):
     """Check, then measure two snapshots; the log of the checks and what could not be checked."""
     actor = ray.remote(num_cpus=0)(Checks)
-    listed = iter([[order("a"), order("b")]])
+    listed = iter([[item("a"), item("b")]])
     dispatcher = Dispatcher(
         ResultsFolder(tmp_path), lambda: next(listed, []), lambda: actor.remote(tmp_path / "log"),
         reserved=1, most=1, timeout=60.0,

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster import auditing, measurer, planning
-from orchestrator.cluster.audit_backlog import AuditOrder
-from orchestrator.cluster.measure_order import MeasureOrder
+from orchestrator.cluster import measurer, planning
+from orchestrator.cluster.subject import subject
 from orchestrator.cluster.trust import ShapeChecks
+from orchestrator.cluster.work_items import MeasureItem
 from orchestrator.data import Dataset, load_dataset
 from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder
@@ -63,9 +63,9 @@ def test_measurers_give_each_trial_numbers_of_its_own(
         monkeypatch.setattr(measurer, "read_snapshot", lambda *given: model.state_dict())
         checkpoint = CHECKPOINT | {"step": step, "reason": "epoch"}
         requests = tuple(study.requests)
-        order = MeasureOrder(checkpoint, trial.seed, trial.config.model_dump_json(), requests)
+        item = MeasureItem(checkpoint, trial.seed, trial.config, requests)
         checks = ShapeChecks(ResultsFolder(tmp_path), study, Data(), "cpu")  # type: ignore[arg-type]
-        measurer.measure(order, ResultsFolder(tmp_path), study, Data(), "cpu", checks)  # type: ignore[arg-type]
+        measurer.measure(item, ResultsFolder(tmp_path), study, Data(), "cpu", checks)  # type: ignore[arg-type]
         (seeds,) = {row["seed"] for row in stored[-1]}
         assert seeds == 0  # the column is the probes' seed
         return numbers(stored[-1])
@@ -84,13 +84,8 @@ def test_audits_and_plans_know_the_seed_too(
 ) -> None:
     trial = next(trial for trial in expand_trials(study) if trial.seed == 1)
     data = load_dataset(trial.config.data)
-    model = build_model(trial.config.model, data.input_shape, data.classes, trial.seed)
-    monkeypatch.setattr(auditing, "read_snapshot", lambda *given: model.state_dict())
-    order = AuditOrder(CHECKPOINT, trial.seed, trial.config.model_dump_json())
-    subject = auditing.audited_network(
-        order, ResultsFolder(tmp_path), study, trial.config, data, device="cpu"
-    )
-    assert subject.context().trial_seed == trial.seed == 1
+    network = subject(trial.config, trial.seed, data, study.measuring, "cpu")
+    assert network.context().trial_seed == trial.seed == 1
     seen: list[int] = []
 
     def record(context: Any, requests: Any, findings: Any) -> list[Any]:

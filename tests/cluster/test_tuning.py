@@ -11,8 +11,8 @@ from orchestrator.cluster.gate import Gate
 from orchestrator.cluster.run_state import RunState
 from orchestrator.cluster.session import Slots
 from orchestrator.cluster.shared_data import SharedData
-from orchestrator.cluster.trainable import TrialOrder
 from orchestrator.cluster.tuning import build_tuner
+from orchestrator.cluster.work_items import TrialItem
 from orchestrator.results import ResultsFolder
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
@@ -26,11 +26,11 @@ pytestmark = pytest.mark.ray
 def test_what_tune_unpickles_for_each_trial_does_not_grow_with_the_study(local_ray, tmp_path):
     def pickled(seeds):
         study = Study.model_validate({**SMALL_STUDY, "seeds": seeds})
-        orders = {
-            trial.trial_id: TrialOrder(
+        work_items = {
+            trial.trial_id: TrialItem(
                 trial.trial_id,
                 trial.seed,
-                trial.config.model_dump_json(),
+                trial.config,
                 {},
                 0,
                 study.needs_of(trial.config),
@@ -39,7 +39,7 @@ def test_what_tune_unpickles_for_each_trial_does_not_grow_with_the_study(local_r
         }
         folder, slots = ResultsFolder(tmp_path), Slots(1, 1, 1, 1.0)
         state = RunState({}, total=seeds, completed=0, limit=9)
-        tuner = build_tuner(folder, study, orders, SharedData([]), slots, state, Gate(state))
+        tuner = build_tuner(folder, study, work_items, SharedData([]), slots, state, Gate(state))
         return len(cloudpickle.dumps(tuner._local_tuner.trainable))
 
     assert pickled(200) == pickled(1)
