@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from orchestrator.study.plan import Plan
     from orchestrator.study.spec import Study
 
-__version__ = "0.1.0"
+from orchestrator.version import __version__ as __version__
+
 __all__ = [
     "audit",
     "connect",

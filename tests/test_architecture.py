@@ -95,6 +95,36 @@ def test_imports_go_one_way():
     assert [offender for file in FILES for offender in wrong_imports(file)] == []
 
 
+def imports_of(file: str) -> set[str]:
+    """The files of the package that a file imports, also for type checking only."""
+    found = set()
+    for name in imported_names(file):
+        path = name.removeprefix("orchestrator.").replace(".", "/")
+        for place in (path, path.rpartition("/")[0]):
+            found |= {f"{place}.py", f"{place}/__init__.py"} & set(FILES)
+    return found - {file}
+
+
+def test_no_file_imports_itself_through_others():
+    """Sorted by what they import, all files come out: a circle never would."""
+    left = {file: imports_of(file) for file in FILES}
+    while free := [file for file, imported in left.items() if not imported & left.keys()]:
+        for file in free:
+            del left[file]
+    assert left == {}
+
+
+def test_no_room_imports_the_public_face():
+    assert [
+        file
+        for file in FILES
+        if room_of(file) is not None
+        for node in nodes_of(file)
+        if (isinstance(node, ast.Import) and any(one.name == "orchestrator" for one in node.names))
+        or (isinstance(node, ast.ImportFrom) and node.module == "orchestrator")
+    ] == []
+
+
 def test_no_file_is_over_400_lines():
     lines = {file: len(text_of(file).splitlines()) for file in FILES}
     assert {file: count for file, count in lines.items() if count > 400} == {}

@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
-import orchestrator
 from orchestrator.errors import ImportPathError
 from orchestrator.measures import build_measure
 from orchestrator.study.import_path import resolve_import_path
@@ -19,6 +18,7 @@ from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.trials import Trial
 from orchestrator.training.process_guard import left_as_found
 
+_PACKAGE = Path(__file__).parents[1]
 _INSTALLED = {"site-packages", "dist-packages"}
 
 
@@ -100,7 +100,7 @@ def copy_code(study: Study, trials: Iterable[Trial], to: Path) -> None:
     beside = {path.parent for path in _paths(sys.modules[top] for top in tops)}
     loaded = [module for name, module in list(sys.modules.items()) if "." not in name]
     own = {path for path in _paths(loaded) if path.parent in beside and path.stem != "__main__"}
-    for path in own | {Path(orchestrator.__file__).parent}:
+    for path in own | {_PACKAGE}:
         if path.is_dir():
             ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(path, to / path.name, ignore=ignored, dirs_exist_ok=True)

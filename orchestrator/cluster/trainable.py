@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from ray import tune
 
-from orchestrator import __version__
 from orchestrator.cluster.own_code import import_trial_parts
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.work_items import TrialItem
@@ -41,6 +40,7 @@ from orchestrator.training import (
     write_snapshot,
 )
 from orchestrator.training.process_guard import ProcessState, lasting
+from orchestrator.version import __version__
 
 REPORT_SECONDS = 2.0
 RESUME_SHARE = 0.05  # Of the time, at most, goes into writing resume states …

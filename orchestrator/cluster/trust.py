@@ -15,7 +15,6 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestrator import __version__
 from orchestrator.cluster.shared_data import SharedData
 from orchestrator.cluster.work_items import Checked, Refusal
 from orchestrator.errors import ModelError, StorageError
@@ -25,6 +24,7 @@ from orchestrator.measures.trust.finding import CHECKS, SPOILS_TRAINING, Finding
 from orchestrator.results import ResultsFolder, connect, damaged_files, write_part
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.version import __version__
 
 WAIT_SECONDS = 1.0
 

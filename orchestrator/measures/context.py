@@ -112,7 +112,9 @@ class MeasureContext:
         with left_as_found(functions=False), unchanged(self.model):
             few = in_precision(self._data["train"][0][:2], dtype)
             self._plain_operations = needs_plain_operations(self.model, self.device, few)
-            require_fitting(self)
+            labels = {split: self.labels(split) for split in splits}
+            inputs, _ = next(self.batches("train"))
+            require_fitting(self.classes, labels, inputs, self.forward)
 
     @property
     def n_parameters(self) -> int:

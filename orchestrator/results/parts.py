@@ -15,21 +15,19 @@ from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import FilesGoneError, ResultsError, error_text
 from orchestrator.results.atomic import SETTLED_NANOSECONDS
+from orchestrator.results.mirror import Mirror
 from orchestrator.results.place import Place, compaction_number, is_part_name
 from orchestrator.results.schema import TABLES, table_schema
 from orchestrator.results.schema_files import SCHEMA_FILE
 from orchestrator.results.seal import read_seal
 from orchestrator.results.store_path import Location, StorePath
-
-if TYPE_CHECKING:
-    from orchestrator.results.folder import ResultsFolder
 
 MEND = "run the study again: it moves damaged files to damaged/ and recomputes what they held"
 RUN_AGAIN = "if the results were compacted meanwhile, run it again"
@@ -40,6 +38,28 @@ MOST_LISTINGS = 10
 _Known = dict[Path, tuple[Place, tuple[int, ...]]]
 # By folder of a table, the files that were found whole: for which place, and which version of each.
 _whole: dict[Path, _Known] = {}
+
+
+class Tables(Protocol):
+    """What is read here of a :class:`ResultsFolder`, where these are described."""
+
+    path: Location
+    mirror: Mirror | None
+
+    def look(self) -> None:
+        """Bring copies of an object store up to date."""
+
+    def table(self, table: str) -> Location:
+        """Folder of a table's parts."""
+
+    def readable(self, table: str) -> Path:
+        """The same on this machine."""
+
+    def stored_schema(self, table: str) -> pa.Schema | None:
+        """The schema of a table; None if it is missing."""
+
+    def place(self, table: str, name: str) -> Place:
+        """The place of a part."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,7 @@ class Part:
     damage: str = ""
 
 
-def whole_parts(folder: ResultsFolder) -> dict[str, list[Part]]:
+def whole_parts(folder: Tables) -> dict[str, list[Part]]:
     """The parts of each table, all of them whole: the only files whose rows may be read.
 
     Where the results are on an object store, these are the copies on this machine; one that is
@@ -91,7 +111,7 @@ def whole_parts(folder: ResultsFolder) -> dict[str, list[Part]]:
     return found
 
 
-def undamaged_parts(folder: ResultsFolder, table: str) -> list[Part]:
+def undamaged_parts(folder: Tables, table: str) -> list[Part]:
     """The whole parts of one table, for the repair of what the results lack; others are left out.
 
     Raises:
@@ -100,7 +120,7 @@ def undamaged_parts(folder: ResultsFolder, table: str) -> list[Part]:
     return [part for part in _examined(folder, [table])[table] if not part.damage]
 
 
-def identity_of(folder: ResultsFolder) -> str:
+def identity_of(folder: Tables) -> str:
     """The identity of results whose schemas are all lost, from their parts; empty if unknown."""
     for table in TABLES:
         for part in undamaged_parts(folder, table):
@@ -110,7 +130,7 @@ def identity_of(folder: ResultsFolder) -> str:
     return ""
 
 
-def damaged_parts(folder: ResultsFolder) -> list[Location]:
+def damaged_parts(folder: Tables) -> list[Location]:
     """Where parts lie that are not as they were written, or not where, sorted.
 
     Copies of objects on a store that are damaged alone are thrown away.
@@ -135,7 +155,7 @@ def _damaged(found: dict[str, list[Part]]) -> list[Part]:
     return sorted(parts, key=lambda part: str(part.path))
 
 
-def _examined(folder: ResultsFolder, tables: Collection[str] = TABLES) -> dict[str, list[Part]]:
+def _examined(folder: Tables, tables: Collection[str] = TABLES) -> dict[str, list[Part]]:
     for _ in range(MOST_LISTINGS):
         listed = _listed(folder, tables)
         found = {table: _examine_table(folder, table, sorted(listed[table])) for table in tables}
@@ -150,7 +170,7 @@ def _examined(folder: ResultsFolder, tables: Collection[str] = TABLES) -> dict[s
     raise FilesGoneError(f"{folder.path}: files vanish while they are read", RUN_AGAIN)
 
 
-def _listed(folder: ResultsFolder, tables: Collection[str]) -> dict[str, set[Path]]:
+def _listed(folder: Tables, tables: Collection[str]) -> dict[str, set[Path]]:
     found: dict[str, set[Path]] = {}
     for table in tables:
         directory = folder.readable(table)
@@ -164,7 +184,7 @@ def _listed(folder: ResultsFolder, tables: Collection[str]) -> dict[str, set[Pat
     return found
 
 
-def _examine_table(folder: ResultsFolder, table: str, paths: Sequence[Path]) -> list[Part]:
+def _examine_table(folder: Tables, table: str, paths: Sequence[Path]) -> list[Part]:
     if not paths:
         return []
     origin, results = folder.table(table), folder.place(table, "").results
@@ -251,7 +271,7 @@ def _damage(source: Path | bytes, place: Place, columns: _Columns) -> str:
     return "" if columns.fit(names) else "its columns are not those of the table"
 
 
-def _is_copy_alone(folder: ResultsFolder, part: Part) -> bool:
+def _is_copy_alone(folder: Tables, part: Part) -> bool:
     """Whether only this machine's copy of an object is damaged; it is thrown away then."""
     if not isinstance(part.origin, StorePath):
         return False

@@ -7,10 +7,16 @@ from orchestrator.training.checkpoint import (
     write_resume_state,
     write_snapshot,
 )
-from orchestrator.training.events import Checkpoint, EpochEnd, Event, Finished, StopReason
+from orchestrator.training.events import (
+    Checkpoint,
+    EpochEnd,
+    Event,
+    Finished,
+    ResumeState,
+    StopReason,
+)
 from orchestrator.training.loop import train
 from orchestrator.training.losses import Loss, build_loss
-from orchestrator.training.resume_state import ResumeState
 from orchestrator.training.update_rule import UpdateRule, update_rule_at
 
 __all__ = [

@@ -23,8 +23,8 @@ import safetensors.torch
 from torch import Tensor
 
 from orchestrator.errors import ResultsError, error_text
+from orchestrator.training.events import ResumeState
 from orchestrator.training.nested import put_together, take_apart
-from orchestrator.training.resume_state import ResumeState
 from orchestrator.training.stored_path import StoredPath
 
 _logger = logging.getLogger(__name__)

@@ -1,15 +1,13 @@
-"""What a training run tells while it goes on."""
+"""What a training run yields: checkpoints, epochs, how to resume it, its end."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from orchestrator.training.resume_state import ResumeState
 
 StopReason = Literal["epochs", "updates", "seconds", "train_loss", "diverged"]
 
@@ -44,6 +42,35 @@ class Checkpoint:
     test_loss: float
     test_error: float
     state: dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class ResumeState:
+    """What an interrupted trial needs to resume as if it had not been interrupted.
+
+    The end of an epoch, complete: random streams start again with each epoch.
+
+    Attributes:
+        trial_id: Whose state it is.
+        epoch: Whole epochs made.
+        step: Updates made.
+        train_seconds: Spent in updates so far.
+        evaluation_seconds: Spent in evaluations so far.
+        lowest_train_loss: At the ends of epochs so far; milestones above it are taken.
+        stop_reason: Why training ended here; None if it goes on.
+        network: Parameters and buffers, on the CPU.
+        optimizer: The optimizer's state, with tensors on the CPU.
+    """
+
+    trial_id: str
+    epoch: int = -1
+    step: int = 0
+    train_seconds: float = 0.0
+    evaluation_seconds: float = 0.0
+    lowest_train_loss: float = math.inf
+    stop_reason: StopReason | None = None
+    network: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,16 @@ from orchestrator.study.positions import planned_steps
 from orchestrator.study.spec import CheckpointOptions, Every, LogSpaced, Positions, TrialConfig
 from orchestrator.study.training_options import StopOptions
 from orchestrator.training.batches import examples_after
-from orchestrator.training.events import Checkpoint, EpochEnd, Event, Finished, StopReason
+from orchestrator.training.events import (
+    Checkpoint,
+    EpochEnd,
+    Event,
+    Finished,
+    ResumeState,
+    StopReason,
+)
 from orchestrator.training.learner import Learner
 from orchestrator.training.milestones import EpochReplay
-from orchestrator.training.resume_state import ResumeState
 
 
 def train(

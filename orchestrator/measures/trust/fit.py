@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from orchestrator.data.dataset import Split
 from orchestrator.errors import MeasureError, OrchestratorError
 from orchestrator.measures.network import WrongPrecision
-
-if TYPE_CHECKING:
-    from orchestrator.measures.context import MeasureContext
 
 _TRIED_EXAMPLES = 2
 
@@ -22,8 +20,19 @@ def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
-def require_fitting(context: MeasureContext) -> None:
+def require_fitting(
+    classes: int,
+    labels: Mapping[Split, Tensor],
+    inputs: Tensor,
+    forward: Callable[[Tensor], Tensor],
+) -> None:
     """Refuse a network and data for which the formulas of classification mean nothing.
+
+    Args:
+        classes: Number of classes.
+        labels: Of each split.
+        inputs: Some examples, on the device of the network.
+        forward: From inputs to logits.
 
     A network that raises is not refused: some measures need no pass through it, and the rows of
     the others give the reason.
@@ -32,30 +41,26 @@ def require_fitting(context: MeasureContext) -> None:
         MeasureError: If a label is not a class, there are fewer than two classes, or the logits
             of an example are not as many floating-point numbers as there are classes.
     """
-    classes = context.classes
     if classes < 2:
         raise MeasureError(
             f"the data have {classes} class, expected at least 2",
             "measures are of classifiers; for two classes use two logits and the labels 0 and 1",
         )
-    splits: tuple[Split, ...] = ("train", "test")
-    for split in splits:
-        labels = context.labels(split)
-        if labels.is_floating_point() or labels.ndim != 1:
+    for split, given in labels.items():
+        if given.is_floating_point() or given.ndim != 1:
             raise MeasureError(
-                f"the {split} labels are {labels.dtype} of shape {tuple(labels.shape)}, expected "
-                f"one whole number per example: int64 of shape ({len(labels)},)"
+                f"the {split} labels are {given.dtype} of shape {tuple(given.shape)}, expected "
+                f"one whole number per example: int64 of shape ({len(given)},)"
             )
-        least, most = int(labels.min()), int(labels.max())
+        least, most = int(given.min()), int(given.max())
         if least < 0 or most >= classes:
             raise MeasureError(
                 f"the {split} labels lie between {least} and {most}, expected 0 to {classes - 1} "
                 f"for {classes} classes"
             )
-    inputs, _ = next(context.batches("train"))
     try:
-        with random_state_kept(context.device), torch.no_grad():
-            logits = context.forward(inputs[:_TRIED_EXAMPLES].clone())
+        with random_state_kept(inputs.device), torch.no_grad():
+            logits = forward(inputs[:_TRIED_EXAMPLES].clone())
     except Exception as error:
         if isinstance(error, OrchestratorError) and not isinstance(error, WrongPrecision):
             raise
