@@ -99,6 +99,8 @@ def imports_of(file: str) -> set[str]:
     """The files of the package that a file imports, also for type checking only."""
     found = set()
     for name in imported_names(file):
+        if not name.startswith("orchestrator."):
+            continue
         path = name.removeprefix("orchestrator.").replace(".", "/")
         for place in (path, path.rpartition("/")[0]):
             found |= {f"{place}.py", f"{place}/__init__.py"} & set(FILES)
