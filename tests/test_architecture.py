@@ -102,8 +102,9 @@ def imports_of(file: str) -> set[str]:
         if not name.startswith("orchestrator."):
             continue
         path = name.removeprefix("orchestrator.").replace(".", "/")
-        for place in (path, path.rpartition("/")[0]):
-            found |= {f"{place}.py", f"{place}/__init__.py"} & set(FILES)
+        module = {f"{path}.py", f"{path}/__init__.py"} & set(FILES)
+        owner = path.rpartition("/")[0]
+        found |= module or {f"{owner}.py", f"{owner}/__init__.py"} & set(FILES)
     return found - {file}
 
 
