@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-import orchestrator
+from orchestrator.reporting import verdict_rates
 from orchestrator.reporting.verdict_rates import verdict_rates
 from tests.statistics.claims.every_world import EVERY_WORLD
 
 PAGE = Path(__file__).parents[3] / "docs" / "verdicts.md"
 MARK = "<!-- rates: written by python -m tests.statistics.claims.rates -->"
-TABLE = Path(orchestrator.__file__).parent / "report" / "verdict_rates.csv"
+TABLE = Path(verdict_rates.__file__).with_suffix(".csv")
 HEADS = ("claim", "world", "truth", "studies", "holds", "fails")
 TRUTHS = {True: "true", False: "false", None: "neither"}
 STUDIES = 1000
