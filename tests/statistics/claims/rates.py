@@ -4,18 +4,18 @@ python -m tests.statistics.claims.rates [STUDIES]
 """
 
 import csv
+import inspect
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from orchestrator.reporting import verdict_rates
 from orchestrator.reporting.verdict_rates import verdict_rates
 from tests.statistics.claims.every_world import EVERY_WORLD
 
 PAGE = Path(__file__).parents[3] / "docs" / "verdicts.md"
 MARK = "<!-- rates: written by python -m tests.statistics.claims.rates -->"
-TABLE = Path(verdict_rates.__file__).with_suffix(".csv")
+TABLE = Path(inspect.getfile(verdict_rates)).with_suffix(".csv")
 HEADS = ("claim", "world", "truth", "studies", "holds", "fails")
 TRUTHS = {True: "true", False: "false", None: "neither"}
 STUDIES = 1000
