@@ -44,7 +44,7 @@ def generate(path: Path, rows: int, parts: int) -> None:
     import duckdb
 
     from orchestrator.results import ResultsFolder
-    from orchestrator.results.seal import BLANK, KEY, PLACE, seal
+    from orchestrator.results.store.checksum import BLANK, KEY, PLACE, seal
 
     study = {"study": "synthetic"}
     folder = ResultsFolder.create(path, json.dumps(study), "study: synthetic\n", {}, "")

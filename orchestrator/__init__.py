@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
-    from orchestrator.cluster.run_summary import RunSummary
+    from orchestrator.cluster.run.summary import RunSummary
     from orchestrator.measures.plain import Examples, Request, TorchLoss
     from orchestrator.reporting.export import Export
     from orchestrator.results import Location
@@ -118,7 +118,7 @@ def run(
         StorageError: If the disk takes no more.
         StudyIncomplete: If a trial that went ahead failed.
     """
-    from orchestrator.cluster.driver import run_study
+    from orchestrator.cluster.run.driver import run_study
 
     study = load_study(path, overrides)
     return run_study(
@@ -157,7 +157,7 @@ def measure(
         UserError: If a measure or the results folder is wrong.
         StorageError: If the disk takes no more.
     """
-    from orchestrator.cluster.driver import measure_study
+    from orchestrator.cluster.run.driver import measure_study
 
     return measure_study(
         results, measures, final=final, address=address, quiet=quiet, retry_failed=retry_failed
@@ -234,8 +234,8 @@ def audit(
     Raises:
         UserError: If there are no results or no snapshots.
     """
-    from orchestrator.cluster.auditing import audit_study
-    from orchestrator.cluster.progress import tell
+    from orchestrator.cluster.snapshots.auditing import audit_study
+    from orchestrator.cluster.run.progress_display import tell
 
     return audit_study(
         results,
@@ -261,8 +261,8 @@ def connectivity(
     Raises:
         UserError: If there are no results, or no two seeds of a condition.
     """
-    from orchestrator.cluster.connecting import connect_study
-    from orchestrator.cluster.progress import tell
+    from orchestrator.cluster.snapshots.connectivity import connect_study
+    from orchestrator.cluster.run.progress_display import tell
 
     return connect_study(results, address=address, progress=tell(quiet=quiet))
 

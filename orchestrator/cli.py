@@ -269,7 +269,7 @@ def connectivity(results: Results, address: Address = None, quiet: Quiet = False
 @app.command()
 def status(results: Results, as_json: AsJson = False) -> None:
     """How far a study is: trials, snapshots, measures, last failures. Needs no Ray."""
-    from orchestrator.results.status import status_text, study_status
+    from orchestrator.results.database.status import status_text, study_status
 
     current = study_status(results)
     _say(json.dumps(current.to_dict(), indent=2) if as_json else status_text(current))
@@ -378,7 +378,7 @@ def compact(results: Results) -> None:
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of study files, for editors."""
-    from orchestrator.study.schema import json_schema
+    from orchestrator.study.json_schema import json_schema
 
     print(json.dumps(json_schema(), indent=2, ensure_ascii=False))
 

@@ -209,8 +209,8 @@ def test_no_file_can_bring_code_with_it():
 
 # What parses Parquet, and the files that may: after the checksum, or what is no part.
 READS_PARQUET = {"ParquetFile", "read_table", "read_schema", "read_metadata"}
-READERS = {"results/parts.py", "results/schema_files.py", "results/folder.py"}
-READS_BY_SQL = {"results/tables.py", "results/compaction.py"}
+READERS = {"results/folder/parts.py", "results/folder/schema_files.py", "results/folder/results_folder.py"}
+READS_BY_SQL = {"results/database/table_views.py", "results/database/compaction.py"}
 
 
 def reads_of_parts(file: str) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.data.source import SourceArrays, check_source
+from orchestrator.data.found_files import SourceArrays, check_source
 from orchestrator.errors import DataError, QueryError, StudyFileError
 from orchestrator.results import sql_text
 from orchestrator.study.study_file import load_study

@@ -16,7 +16,7 @@ from orchestrator.data.array_pickle import load_array_pickle
 from orchestrator.data.download import Download
 from orchestrator.data.files import Layout
 from orchestrator.data.obtain import FileSource, obtain
-from orchestrator.data.source import SourceArrays
+from orchestrator.data.found_files import SourceArrays
 from orchestrator.errors import DataError
 
 _IMAGE_SHAPE = (3, 32, 32)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from orchestrator.data.source import SourceArrays
+from orchestrator.data.found_files import SourceArrays
 from orchestrator.data.stratification import stratified_order
 
 _TEST_SHARE = 0.2

@@ -9,7 +9,7 @@ import random
 
 import numpy as np
 
-from orchestrator.data.source import SourceArrays
+from orchestrator.data.found_files import SourceArrays
 
 _CANONICAL_SEED = 42
 _NUMPY_SEEDS = 2**32

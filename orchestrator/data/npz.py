@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.data.source import SourceArrays, from_user
+from orchestrator.data.found_files import SourceArrays, from_user
 from orchestrator.errors import DataError
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")

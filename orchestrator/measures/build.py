@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 
 from orchestrator.measures.base import BUILT_IN, CatalogEntry, Measure
-from orchestrator.measures.custom import FunctionMeasure, refuse_taken
+from orchestrator.measures.own_measure import FunctionMeasure, refuse_taken
 from orchestrator.measures.trust.finding import Check
 from orchestrator.study.import_path import own_code, resolve_import_path
 from orchestrator.study.measure_options import (

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from orchestrator.data.dataset import Dataset
-from orchestrator.data.source import check_inputs, check_labels
+from orchestrator.data.found_files import check_inputs, check_labels
 from orchestrator.errors import DataError, MeasureError
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.runner import Row, measure_snapshot

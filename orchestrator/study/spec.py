@@ -18,7 +18,7 @@ from pydantic import (
 
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest
 from orchestrator.study.data_options import DataOptions
-from orchestrator.study.learned import LearnedOptions
+from orchestrator.study.learning_criterion import LearnedOptions
 from orchestrator.study.measure_options import MeasureRequest, MeasuringOptions
 from orchestrator.study.model_options import ModelOptions
 from orchestrator.study.options import Options

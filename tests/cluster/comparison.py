@@ -3,7 +3,7 @@
 import hashlib
 
 import orchestrator
-from orchestrator.results.schema import KEYS
+from orchestrator.results.table_schemas import KEYS
 
 # What may differ between two runs of one study: when and where, how long, how often begun.
 VOLATILE = {

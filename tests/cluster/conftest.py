@@ -11,9 +11,9 @@ import ray
 from filelock import FileLock
 from ruamel.yaml import YAML
 
-from orchestrator.cluster.private_ray import PRIVATE, kept_private
+from orchestrator.cluster.ray.private_ray import PRIVATE, kept_private
 
-from .in_process import run_in_process
+from tests.cluster.in_process import run_in_process
 
 # What joins a Ray that keeps to the loopback interface must do so too: it would look elsewhere.
 JOINS_PRIVATE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.errors import OrchestratorError
 from orchestrator.reporting import check_claims
 from orchestrator.results import compact, connect, study_status
-from orchestrator.results.schema import KEYS, TABLES
+from orchestrator.results.table_schemas import KEYS, TABLES
 from tests.cluster.conftest import TWO_TRIALS
 from tests.cluster.in_process import run_in_process
 

@@ -8,15 +8,15 @@ import pytest
 
 from orchestrator.cluster.audit_backlog import CLAIM, audits_left, last_snapshots
 from orchestrator.cluster.backlog_reading import measure_versions, read_audited
-from orchestrator.reporting.progress import read_progress
-from orchestrator.reporting.source import open_source
+from orchestrator.reporting.data.completeness import read_progress
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.results import ResultsFolder, read_study, table_schema, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
 
-from ..results.conftest import at, measure_row, study_json
-from .conftest import SMALL_STUDY
-from .in_process import run_in_process
+from tests.results.conftest import at, measure_row, study_json
+from tests.cluster.conftest import SMALL_STUDY
+from tests.cluster.in_process import run_in_process
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, read_study, write_part
 from orchestrator.study.trials import expand_trials
 
-from ..results.conftest import TRIALS, fill, study_json, trial_row
+from tests.results.conftest import TRIALS, fill, study_json, trial_row
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 import orchestrator
 
-from .comparison import assert_equal_results
-from .conftest import TWO_TRIALS
-from .in_process import run_in_process
+from tests.cluster.comparison import assert_equal_results
+from tests.cluster.conftest import TWO_TRIALS
+from tests.cluster.in_process import run_in_process
 
 
 def truncate(path):

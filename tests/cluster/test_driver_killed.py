@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from .comparison import assert_equal_results
-from .leftovers import nothing_left
-from .test_interruption import LONGER, finish, start
+from tests.cluster.comparison import assert_equal_results
+from tests.cluster.leftovers import nothing_left
+from tests.cluster.test_interruption import LONGER, finish, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.full, pytest.mark.timeout(1800)]
 

@@ -4,8 +4,8 @@ import pytest
 
 import orchestrator
 
-from .comparison import assert_equal_results
-from .conftest import TWO_TRIALS
+from tests.cluster.comparison import assert_equal_results
+from tests.cluster.conftest import TWO_TRIALS
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

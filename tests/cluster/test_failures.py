@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import orchestrator
-from orchestrator.cluster import rounds
+from orchestrator.cluster.run import rounds
 from orchestrator.results import study_status
 
-from .comparison import rows, tables
-from .conftest import TWO_TRIALS
-from .in_process import run_in_process
+from tests.cluster.comparison import rows, tables
+from tests.cluster.conftest import TWO_TRIALS
+from tests.cluster.in_process import run_in_process
 
-FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
+FAULTY = "tests.cluster.faulty"
 
 
 def test_each_measure_fails_by_itself_and_is_retried_only_if_asked(

@@ -6,7 +6,7 @@ import torch
 import orchestrator
 from tests.gpu import needs_gpu
 
-from .comparison import rows
+from tests.cluster.comparison import rows
 
 pytestmark = [pytest.mark.ray, needs_gpu]
 

@@ -16,8 +16,8 @@ import pytest
 
 import orchestrator
 
-from .comparison import assert_equal_results
-from .leftovers import nothing_left
+from tests.cluster.comparison import assert_equal_results
+from tests.cluster.leftovers import nothing_left
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

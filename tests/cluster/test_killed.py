@@ -11,8 +11,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 # A resume state after every epoch, so that small trials have one to be killed over.
 EAGER = {
     "constants": {
-        "orchestrator.cluster.trainable.RESUME_SECONDS": 0.0,
-        "orchestrator.cluster.trainable.RESUME_SHARE": 1e9,
+        "orchestrator.cluster.trials.trainable.RESUME_SECONDS": 0.0,
+        "orchestrator.cluster.trials.trainable.RESUME_SHARE": 1e9,
     }
 }
 SNAPSHOT = r"snapshots/\w+/\.?10\.safetensors"  # Of the first epoch's end.

@@ -5,14 +5,15 @@ import json
 import pytest
 
 import orchestrator
-from orchestrator.cluster import driver, rounds
+from orchestrator.cluster.run import driver
+from orchestrator.cluster.run import rounds
 from orchestrator.errors import ResultsError, StudyFileError
 from orchestrator.results import study_status
 
-from .comparison import rows
-from .in_process import workers_in_process
+from tests.cluster.comparison import rows
+from tests.cluster.in_process import workers_in_process
 
-FAULTY = f"{__package__}.faulty" if __package__ else "faulty"
+FAULTY = "tests.cluster.faulty"
 VALUES = (
     "SELECT checkpoint_id, measure, variant, split, value, standard_error FROM measures "
     "WHERE measure IN ('hessian_trace', 'weight_norm') ORDER BY ALL"

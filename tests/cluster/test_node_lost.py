@@ -10,12 +10,12 @@ import pytest
 from ray.cluster_utils import Cluster
 
 import orchestrator
-from orchestrator.cluster.private_ray import kept_private
+from orchestrator.cluster.ray.private_ray import kept_private
 from orchestrator.results import ResultsFolder
 
-from .comparison import assert_equal_results
-from .conftest import JOINS_PRIVATE
-from .test_interruption import LONGER, finish
+from tests.cluster.comparison import assert_equal_results
+from tests.cluster.conftest import JOINS_PRIVATE
+from tests.cluster.test_interruption import LONGER, finish
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -5,8 +5,8 @@ import pytest
 import orchestrator
 from orchestrator.study.sweep_options import RandomSearch
 
-from .comparison import rows
-from .in_process import run_in_process
+from tests.cluster.comparison import rows
+from tests.cluster.in_process import run_in_process
 
 OF = {
     "training.optimizer.learning_rate": {"log": [0.01, 0.3]},

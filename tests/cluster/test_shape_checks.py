@@ -6,16 +6,16 @@ from types import SimpleNamespace
 import pytest
 import ray
 
-from orchestrator.cluster import trust
-from orchestrator.cluster.dispatcher import Dispatcher
-from orchestrator.cluster.trust import check_shapes
+from orchestrator.cluster.snapshots import trust_checks as trust
+from orchestrator.cluster.snapshots.dispatcher import Dispatcher
+from orchestrator.cluster.snapshots.trust_checks import check_shapes
 from orchestrator.errors import ModelError
 from orchestrator.results import ResultsFolder
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import TrialConfig
 
-from .pretended import Checks
-from .test_dispatcher import item
+from tests.cluster.pretended import Checks
+from tests.cluster.snapshots.test_dispatcher import item
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 HANGS, DIES, SPOILS, REFUSED = 1, 2, 3, 4

@@ -11,11 +11,11 @@ import pytest
 import orchestrator
 from orchestrator.errors import StorageError
 from orchestrator.results import study_status
-from orchestrator.results.storage import RESERVE_BYTES
+from orchestrator.results.store.disk_space import RESERVE_BYTES
 
-from .comparison import assert_equal_results
-from .conftest import TWO_TRIALS
-from .in_process import run_in_process
+from tests.cluster.comparison import assert_equal_results
+from tests.cluster.conftest import TWO_TRIALS
+from tests.cluster.in_process import run_in_process
 
 MEGABYTE = 2**20
 # Networks of a megabyte, which fill a disk sooner than rows do.
@@ -84,7 +84,7 @@ def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
     assert not unfinished(folder)
 
     # Nothing is reserved, and the system itself refuses.
-    unchecked = {"orchestrator.results.storage.RESERVE_BYTES": -2 * RESERVE_BYTES}
+    unchecked = {"orchestrator.results.store.disk_space.RESERVE_BYTES": -2 * RESERVE_BYTES}
     inject({"constants": unchecked})
     disk.clear()
     disk.leave(MEGABYTE)

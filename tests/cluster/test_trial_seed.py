@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.cluster import measurer, planning
-from orchestrator.cluster.subject import subject
-from orchestrator.cluster.trust import ShapeChecks
+from orchestrator.cluster import planning
+from orchestrator.cluster.snapshots import measurer
+from orchestrator.cluster.snapshots.subject import subject
+from orchestrator.cluster.snapshots.trust_checks import ShapeChecks
 from orchestrator.cluster.work_items import MeasureItem
 from orchestrator.data import Dataset, load_dataset
 from orchestrator.models import build_model

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from orchestrator.errors import ImportPathError, MeasureError
 from orchestrator.measures.base import BUILT_IN, Measure
 from orchestrator.measures.build import build_measure
-from orchestrator.measures.custom import FunctionMeasure
+from orchestrator.measures.own_measure import FunctionMeasure
 from orchestrator.study.measure_options import CustomMeasure, MeasureRequest
 from tests.measures.user_measures import LogitNorm
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from orchestrator.reporting.figures import FIGURE_KEYS, Figure
-from orchestrator.reporting.source import Source
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.results import ResultsFolder, write_part
 
 PROVENANCE = {
@@ -76,7 +76,7 @@ def study_content(**changes: Any) -> dict[str, Any]:
 def draw_only(monkeypatch: pytest.MonkeyPatch, *figures: Callable[[Source], Figure]) -> None:
     """Have reports and exports draw these figures alone: all of them take seconds."""
     monkeypatch.setattr(
-        "orchestrator.reporting.report.all_figures",
+        "orchestrator.reporting.page.report.all_figures",
         lambda source: [figure(source) for figure in figures],
     )
 

@@ -7,11 +7,11 @@ import re
 import pytest
 
 from orchestrator.reporting.export import write_export
-from orchestrator.reporting.page import render
-from orchestrator.reporting.report import compose
-from orchestrator.reporting.source import open_source
+from orchestrator.reporting.page.html import render
+from orchestrator.reporting.page.report import compose
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.results import ResultsFolder, compare_study, connect, study_status
-from orchestrator.results.schema import TABLES
+from orchestrator.results.table_schemas import TABLES
 from orchestrator.study.trials import expand_trials
 from tests.reporting.random_results import write_random_results
 

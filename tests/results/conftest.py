@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from orchestrator.results import ResultsFolder, commit_snapshot, connect, write_part
-from orchestrator.results.schema import KEYS
+from orchestrator.results.table_schemas import KEYS
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from orchestrator.results import ResultsFolder, compact, write_part
 
-from .conftest import ask
+from tests.results.conftest import ask
 
 
 def curve_row(value: list[float], **columns: Any) -> dict[str, Any]:

@@ -26,11 +26,11 @@ from orchestrator.results import (
     study_status,
     write_part,
 )
-from orchestrator.results.damage import damaged_parts
-from orchestrator.results.schema import TABLES
-from orchestrator.results.seal import KEY
+from orchestrator.results.folder.damage import damaged_parts
+from orchestrator.results.table_schemas import TABLES
+from orchestrator.results.store.checksum import KEY
 
-from .conftest import measure_row
+from tests.results.conftest import measure_row
 
 ROWS: dict[str, dict[str, Any]] = {
     "measure_catalog": {"measure": "margin_mean", "unit": "logit"},

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.results import ResultsFolder, compact, write_part
 
-from .conftest import ask
+from tests.results.conftest import ask
 
 
 def audit_row(change: str, relative_change: float | None, **columns: Any) -> dict[str, Any]:

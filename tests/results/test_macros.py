@@ -13,7 +13,7 @@ import scipy.stats
 
 from orchestrator.results import ResultsFolder, connect
 
-from .conftest import ask
+from tests.results.conftest import ask
 
 
 def test_student_t_agrees_with_scipy(empty_folder: ResultsFolder) -> None:

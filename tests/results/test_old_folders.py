@@ -13,8 +13,8 @@ import pytest
 import orchestrator
 from orchestrator.reporting import check_claims
 from orchestrator.results import ResultsFolder, compact, connect, study_status, write_part
-from orchestrator.results.database import MEASURE_COLUMN_VIEWS
-from orchestrator.results.schema import ADDED_TABLES, TABLES, table_schema
+from orchestrator.results.database.connection import MEASURE_COLUMN_VIEWS
+from orchestrator.results.table_schemas import ADDED_TABLES, TABLES, table_schema
 from tests.results.conftest import measure_row, study_json, trial_row
 
 VIEWS = (*TABLES, "gap", "final", "milestones", "fragility", "curve_points", *MEASURE_COLUMN_VIEWS)

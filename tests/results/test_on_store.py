@@ -14,24 +14,12 @@ import pytest
 
 from orchestrator.errors import QueryError, ResultsError
 from orchestrator.reporting import write_comparison, write_report
-from orchestrator.results import (
-    ResultsFolder,
-    StorePath,
-    committed_snapshots,
-    compact,
-    connect,
-    damaged_files,
-    query,
-    schema_files,
-    set_aside_damaged_parts,
-    set_aside_snapshot,
-    study_status,
-    write_part,
-)
+from orchestrator.results import ResultsFolder, StorePath, committed_snapshots, compact, connect, damaged_files, query, set_aside_damaged_parts, set_aside_snapshot, study_status, write_part
+from orchestrator.results.folder import schema_files
 from tests.object_store import CREDENTIALS, ObjectStore
 
-from .conftest import fill, measure_row, rows, study_json
-from .test_compaction import assert_same
+from tests.results.conftest import fill, measure_row, rows, study_json
+from tests.results.database.test_compaction import assert_same
 
 
 def put(local: Path, path: Any) -> None:
@@ -113,7 +101,7 @@ def test_compaction_keeps_every_fact_and_only_one_file(
 def test_what_was_written_again_since_it_was_read_stays(
     stored: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from orchestrator.results import compaction
+    from orchestrator.results.database import compaction
 
     original = compaction.remove_unchanged
 

@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.results import ResultsFolder, compact, write_part
 
-from .conftest import ask, at, checkpoint_row, measure_row, trial_row
+from tests.results.conftest import ask, at, checkpoint_row, measure_row, trial_row
 
 
 class TestRepetitions:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.intervals.bootstrap import Groups
 
 SHIFTS = np.array([0.0, 0.5, 1.0, 1.5])
 SNAPSHOTS = np.linspace(0, 1.5, 8)

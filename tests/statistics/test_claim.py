@@ -14,7 +14,7 @@ from orchestrator.statistics.claim import (
     percent,
     with_interval,
 )
-from orchestrator.statistics.estimate import Estimate
+from orchestrator.statistics.intervals.estimate import Estimate
 
 
 def estimate(value, low, high, reason=""):

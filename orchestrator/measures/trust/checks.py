@@ -10,7 +10,7 @@ from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ModelError, named_error
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.memory import is_out_of_memory
-from orchestrator.measures.trust.derivatives import input_gradients, parameter_gradients
+from orchestrator.measures.trust.finite_differences import input_gradients, parameter_gradients
 from orchestrator.measures.trust.finding import (
     CHECKS,
     SPOILS_TRAINING,
@@ -26,8 +26,8 @@ from orchestrator.measures.trust.passes import (
     repeatable,
 )
 from orchestrator.measures.trust.second_derivatives import second_derivatives
-from orchestrator.measures.trust.subject import Subject, sampled
-from orchestrator.measures.trust.training import SEED, training_findings
+from orchestrator.measures.trust.checked_network import Subject, sampled
+from orchestrator.measures.trust.trainability import SEED, training_findings
 from orchestrator.models import build_model
 from orchestrator.models.wrappers import eagerly
 from orchestrator.study.measure_options import MeasuringOptions

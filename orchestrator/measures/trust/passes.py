@@ -11,7 +11,7 @@ from orchestrator.errors import named_error
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.network import WrongPrecision
 from orchestrator.measures.trust.finding import Finding
-from orchestrator.measures.trust.subject import Subject, inputs_pass, stream
+from orchestrator.measures.trust.checked_network import Subject, inputs_pass, stream
 
 _AGREEMENT = 1e-2
 """Relative deviation between precisions of a typical example; float32 rounding gives 1e-6."""

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import ExportError
-from orchestrator.reporting.evidence import Judged
+from orchestrator.reporting.claims.evidence import Judged
 from orchestrator.reporting.export.latex import latex_table
 from orchestrator.reporting.export.paper import paper_pdf, paper_png, paper_svg
-from orchestrator.reporting.export.tables import csv_table, markdown_table
+from orchestrator.reporting.export.table_files import csv_table, markdown_table
 from orchestrator.reporting.figures import FIGURE_KEYS, Figure, Table
-from orchestrator.reporting.page import Page
-from orchestrator.reporting.queries import Query
-from orchestrator.reporting.report import read_page
+from orchestrator.reporting.page.html import Page
+from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.page.report import read_page
 from orchestrator.results import Location
-from orchestrator.results.atomic import write_atomically
+from orchestrator.results.store.atomic import write_atomically
 from orchestrator.study.problems import did_you_mean
 
 NAMES = (*FIGURE_KEYS, "claims", "fragility", "barriers")

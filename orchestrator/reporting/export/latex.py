@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.reporting.export.tables import numeric_columns
+from orchestrator.reporting.export.table_files import numeric_columns
 from orchestrator.reporting.figures import Table, cell
 
 MOST_ON_A_PAGE = 40

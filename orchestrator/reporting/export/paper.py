@@ -7,7 +7,7 @@ from typing import Any
 
 import vl_convert
 
-from orchestrator.reporting.drawing import static_svg
+from orchestrator.reporting.page.svg import static_svg
 from orchestrator.reporting.figures import Figure
 from orchestrator.reporting.figures.theme import INK
 

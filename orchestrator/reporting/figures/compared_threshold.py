@@ -11,8 +11,8 @@ from orchestrator.reporting.figures.threshold import (
     threshold_chart,
     threshold_table,
 )
-from orchestrator.reporting.queries import snapshots
-from orchestrator.reporting.source import Source
+from orchestrator.reporting.data.queries import snapshots
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics.claim import with_interval
 
 _KEY = "threshold"

@@ -15,8 +15,8 @@ from orchestrator.reporting.figures.theme import (
     data,
     themed,
 )
-from orchestrator.reporting.queries import MEASURE_COST, TRAINING_COST
-from orchestrator.reporting.source import Source
+from orchestrator.reporting.data.queries import MEASURE_COST, TRAINING_COST
+from orchestrator.reporting.data.open_results import Source
 
 _KEY = "cost"
 _TITLE = "What measuring costs beside training"

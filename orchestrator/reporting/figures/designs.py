@@ -17,9 +17,9 @@ from orchestrator.reporting.figures.theme import (
     data,
     themed,
 )
-from orchestrator.reporting.network_queries import at_milestones, at_times, final_networks
-from orchestrator.reporting.predictors import GAPS
-from orchestrator.reporting.source import Rows, Source
+from orchestrator.reporting.data.network_queries import at_milestones, at_times, final_networks
+from orchestrator.reporting.data.gap_predictors import GAPS
+from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.statistics import (
     Estimate,
     at_matched_stages,
@@ -28,8 +28,8 @@ from orchestrator.statistics import (
     stratified_correlation,
 )
 from orchestrator.statistics.claim import with_interval
-from orchestrator.statistics.estimate import FloatArray
-from orchestrator.statistics.matched import MatchedRows
+from orchestrator.statistics.intervals.estimate import FloatArray
+from orchestrator.statistics.matched.stages import MatchedRows
 
 _KEY = "designs"
 _TITLE = "The same comparison at matched loss, updates and epochs"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.reporting.figures.scales import LEAST, MOST
-from orchestrator.reporting.queries import Query
+from orchestrator.reporting.data.queries import Query
 
 MOST_TABLE_ROWS = 60
 

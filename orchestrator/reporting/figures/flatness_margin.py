@@ -17,8 +17,8 @@ from orchestrator.reporting.figures.theme import (
     hue_color,
     themed,
 )
-from orchestrator.reporting.hue import Hue
-from orchestrator.reporting.source import Source
+from orchestrator.reporting.data.hue import Hue
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD
 
 _KEY = "flatness-margin"

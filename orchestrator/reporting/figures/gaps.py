@@ -20,9 +20,9 @@ from orchestrator.reporting.figures.theme import (
     rounded,
     themed,
 )
-from orchestrator.reporting.hue import Hue
-from orchestrator.reporting.network_queries import final_networks
-from orchestrator.reporting.source import Source
+from orchestrator.reporting.data.hue import Hue
+from orchestrator.reporting.data.network_queries import final_networks
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics import Estimate, kendall
 from orchestrator.statistics.claim import with_interval
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from orchestrator.reporting.hue import Hue, level_text
-from orchestrator.reporting.source import Rows
+from orchestrator.reporting.data.hue import Hue, level_text
+from orchestrator.reporting.data.open_results import Rows
 
 ALL = "all networks"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.curve_queries import (
+from orchestrator.reporting.data.curve_queries import (
     choose_curves,
     final_margins,
     margins_along_training,
@@ -24,8 +24,8 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
-from orchestrator.reporting.hue import Hue
-from orchestrator.reporting.source import Source
+from orchestrator.reporting.data.hue import Hue
+from orchestrator.reporting.data.open_results import Source
 
 REQUEST = "margin_distribution"
 _KEY = "margin-distribution"

@@ -14,7 +14,7 @@ from typing import Any
 import altair as alt
 
 from orchestrator.reporting.figures.scales import six_digits
-from orchestrator.reporting.hue import MOST_NAMED, Hue
+from orchestrator.reporting.data.hue import MOST_NAMED, Hue
 
 INK = "currentColor"
 MARGIN_TITLE = "mean margin (logits)"

@@ -19,11 +19,11 @@ from orchestrator.reporting.figures.theme import (
     data,
     themed,
 )
-from orchestrator.reporting.queries import correlation_by_threshold, snapshots
-from orchestrator.reporting.source import Rows, Source
+from orchestrator.reporting.data.queries import correlation_by_threshold, snapshots
+from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.statistics import Estimate, partial_pearson, pearson, spearman, within_pearson
 from orchestrator.statistics.claim import number, with_interval
-from orchestrator.statistics.estimate import positive_log10
+from orchestrator.statistics.intervals.estimate import positive_log10
 
 THRESHOLDS = (1.0, 0.5, 0.3, 0.1, 0.05, 0.02, 0.01, 0.005)
 FLATNESS = {

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.statistics.beside import reach_sentences, stand_beside
-from orchestrator.statistics.bootstrap import LEVEL, Groups
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
 from orchestrator.statistics.claim import (
     ONE_SIDED,
     Claim,
@@ -21,8 +21,8 @@ from orchestrator.statistics.claim import (
     with_interval,
 )
 from orchestrator.statistics.claims.tracking import TRAIN_ERROR_THRESHOLD
-from orchestrator.statistics.design import Design
-from orchestrator.statistics.estimate import (
+from orchestrator.statistics.study_design import Design
+from orchestrator.statistics.intervals.estimate import (
     BoolArray,
     Estimate,
     FloatArray,
@@ -30,17 +30,17 @@ from orchestrator.statistics.estimate import (
     all_finite,
     positive_log10,
 )
-from orchestrator.statistics.inference import infer
-from orchestrator.statistics.intervention_effects import (
+from orchestrator.statistics.intervals.inference import infer
+from orchestrator.statistics.grid.intervention_effects import (
     InterventionEffect,
     InterventionEffects,
     intervention_effects,
 )
-from orchestrator.statistics.jackknife import Statistic
-from orchestrator.statistics.moments import row_moments
-from orchestrator.statistics.order import ordered_codes
-from orchestrator.statistics.over_conditions import row_shares
-from orchestrator.statistics.ratio import Ratio, infer_ratio
+from orchestrator.statistics.intervals.jackknife import Statistic
+from orchestrator.statistics.association.moments import row_moments
+from orchestrator.statistics.association.order import ordered_codes
+from orchestrator.statistics.intervals.over_conditions import row_shares
+from orchestrator.statistics.intervals.ratio import Ratio, infer_ratio
 
 SURVIVING_SLOPE = 0.5
 """A slope from half to twice the usual one has survived."""

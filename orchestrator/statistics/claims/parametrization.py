@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claim import Claim, counted, decide, joined, left_out, percent
-from orchestrator.statistics.estimate import FloatArray
-from orchestrator.statistics.median import median
+from orchestrator.statistics.intervals.estimate import FloatArray
+from orchestrator.statistics.intervals.median import median
 
 CHANGE_THRESHOLD = 0.1
 UNCHANGED = 1e-3

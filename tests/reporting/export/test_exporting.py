@@ -7,10 +7,10 @@ from orchestrator.errors import ExportError, ResultsError
 from orchestrator.reporting.export import FORMATS, NAMES, write_export
 from orchestrator.reporting.figures import FIGURE_KEYS
 from orchestrator.reporting.figures.gaps import gaps_figure
-from orchestrator.reporting.hue import choose_hue
-from orchestrator.reporting.source import open_source
+from orchestrator.reporting.data.hue import choose_hue
+from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import DRAWN, UNASKED, draw_only, simulate, study_content
-from tests.reporting.test_fragility import audited
+from tests.reporting.text.test_fragility import audited
 
 LIGHT = ("svg", "csv", "md", "tex")
 

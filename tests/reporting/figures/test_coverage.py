@@ -3,8 +3,8 @@ import math
 import pytest
 
 from orchestrator.reporting.figures.coverage import coverage_figure
-from orchestrator.reporting.hue import choose_hue
-from orchestrator.reporting.source import open_source
+from orchestrator.reporting.data.hue import choose_hue
+from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import simulate, study_content
 
 

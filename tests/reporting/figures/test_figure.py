@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.reporting.figures import FIGURE_KEYS, all_figures
 from orchestrator.reporting.figures.figure import MOST_TABLE_ROWS, Table, cell
-from orchestrator.reporting.source import open_source
+from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import simulate, study_content
 
 

@@ -12,7 +12,7 @@ from orchestrator.reporting.figures.theme import (
     rounded,
     themed,
 )
-from orchestrator.reporting.hue import Hue
+from orchestrator.reporting.data.hue import Hue
 
 
 def test_levels_keep_their_order_and_have_one_colour_each():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.reporting.verdict_rates import verdict_rates
+from orchestrator.reporting.claims.verdict_rates import verdict_rates
 from tests.statistics.claims.every_world import EVERY_WORLD
 
 PAGE = Path(__file__).parents[3] / "docs" / "verdicts.md"

@@ -15,7 +15,7 @@ import numpy as np
 
 from orchestrator.statistics import Design
 from orchestrator.statistics.claim import judge
-from orchestrator.statistics.claims.stated import Compared, infer_statistic
+from orchestrator.statistics.claims.stated_claim import Compared, infer_statistic
 from tests.statistics.claims.worlds import (
     SHARE,
     Generator,

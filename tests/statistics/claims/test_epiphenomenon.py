@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from orchestrator.statistics import Design
-from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claims import flatness_is_an_epiphenomenon
 from tests.statistics.claims.worlds import ways
 

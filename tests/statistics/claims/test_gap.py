@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from orchestrator.statistics import Design
-from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claims import margin_predicts_gap_at_least_as_well as judge
-from orchestrator.statistics.over_conditions import tau
+from orchestrator.statistics.intervals.over_conditions import tau
 
 N = 40
 GROUPS = Groups(np.arange(N), np.repeat(np.arange(10), 4))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claims import large_batch_needs_time
 from tests.statistics.claims.worlds import batches
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claims.parametrization import flatness_depends_on_parametrization
 
 

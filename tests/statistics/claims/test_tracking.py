@@ -3,12 +3,12 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics import Design, within_pearson
-from orchestrator.statistics.bootstrap import Groups
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claim import number, with_interval
 from orchestrator.statistics.claims import flatness_tracks_margin
-from orchestrator.statistics.confounders import known_confounders
-from orchestrator.statistics.inference import CORRELATIONS, infer
-from orchestrator.statistics.over_conditions import correlation
+from orchestrator.statistics.association.confounders import known_confounders
+from orchestrator.statistics.intervals.inference import CORRELATIONS, infer
+from orchestrator.statistics.intervals.over_conditions import correlation
 
 
 def flatness_study(noise, seed=0, conditions=4):

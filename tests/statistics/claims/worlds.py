@@ -23,7 +23,7 @@ from orchestrator.statistics import (
     margin_is_cheaper,
     margin_predicts_gap_at_least_as_well,
 )
-from orchestrator.statistics.design import FEWEST_CONDITIONS
+from orchestrator.statistics.study_design import FEWEST_CONDITIONS
 
 Generator = np.random.Generator
 SHARE = 0.7  # Of the variance, what conditions carry; of the rest networks carry 0.8.

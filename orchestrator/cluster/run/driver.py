@@ -1,0 +1,206 @@
+"""One run of a study: train and measure what is missing, until nothing is.
+
+Ray Tune is a scheduler here and the results folder is the only memory. Each round looks at
+what the study expects and what is stored, starts a fresh Tuner over the unfinished trials (each
+resumes itself) and drains the measurers. A run that finds nothing missing starts nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.compacting import compact_if_many
+from orchestrator.cluster.snapshots.lost_examples import restore_examples
+from orchestrator.cluster.ray.own_code import import_own_parts
+from orchestrator.cluster.run.rounds import StudyRun, run_rounds
+from orchestrator.cluster.run.summary import RunSummary
+from orchestrator.measures import catalog
+from orchestrator.results import (
+    Location,
+    ResultsFolder,
+    code_diff,
+    collect_provenance,
+    damaged_files,
+    read_study,
+    refuse_contradictions,
+    set_aside_damaged_parts,
+    storing,
+    sweep_temporary,
+    swept_columns,
+    write_part,
+)
+from orchestrator.study.more_measures import with_measures
+from orchestrator.study.spec import Study
+from orchestrator.study.trials import Trial, expand_trials, hyperparameters, one_of_each_condition
+
+_TRAINED_AGAIN = "; `run` trains the network again"
+
+
+def run_study(
+    study: Study,
+    study_path: Path,
+    location: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    address: str | None = None,
+    quiet: bool = False,
+    retry_failed: bool = False,
+    canary: bool = True,
+) -> RunSummary:
+    """Train and measure whatever of ``study`` is missing at ``location``.
+
+    Args:
+        study: The study.
+        study_path: Its file, of which the results folder keeps a copy.
+        location: The results folder, created if need be, and locked for as long as this runs.
+        overrides: The ``--set`` options, for the provenance.
+        address: A Ray cluster; None starts Ray on this machine.
+        quiet: Show no progress.
+        retry_failed: Try again what failed in earlier runs, too.
+        canary: Let one trial of each shape go ahead of a larger grid.
+
+    Returns:
+        What was done and what failed.
+
+    Raises:
+        ResultsError: If the folder is another study's or in use, or if its finished trials
+            contradict the study.
+        ResourcesError: If the trials can never be scheduled.
+        UserError: If a data set cannot be read.
+        StorageError: If the disk takes no more.
+        StudyIncomplete: If a trial that went ahead failed.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything was stopped.
+    """
+    started = time.monotonic()
+    trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    import_own_parts(study, trials.values())  # They must exist before hours of training.
+    folder = ResultsFolder(location)
+    aside = damaged_files(folder)
+    with storing(folder.path):
+        _refuse_contradictions(folder, study, trials.values())
+        folder = ResultsFolder.create(
+            folder.path,
+            study.model_dump_json(indent=2),
+            study_path.read_text(encoding="utf-8"),
+            _provenance(study, study_path, overrides),
+            code_diff(),
+            swept=swept_columns(
+                hyperparameters(study, trial) for trial in one_of_each_condition(trials.values())
+            ),
+        )
+        with folder.lock():
+            run = StudyRun(
+                study, folder, trials, address, quiet, retry_failed=retry_failed, canary=canary
+            )
+            return _carry_out(run, started, aside)
+
+
+def measure_study(
+    location: str | Path,
+    measures: Sequence[str],
+    *,
+    final: bool = False,
+    address: str | None = None,
+    quiet: bool = False,
+    retry_failed: bool = False,
+) -> RunSummary:
+    """Measure more of a study that has been run, from its snapshots; nothing is trained.
+
+    The measures are added to the study that the folder keeps, so calling this again, also
+    without ``measures``, goes on with whatever is missing.
+
+    Args:
+        location: The results folder, locked for as long as this runs.
+        measures: As a study file lists them, one YAML text each.
+        final: Add them for final networks only.
+        address: A Ray cluster; None starts Ray on this machine.
+        quiet: Show no progress.
+        retry_failed: Try again what failed in earlier runs, too.
+
+    Returns:
+        What was done and what failed.
+
+    Raises:
+        StudyFileError: If a text names no measure, or a parameter is wrong.
+        ImportPathError: If the user's own measure cannot be imported.
+        ResultsError: If there are no results at ``location``, or they are in use.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything was stopped.
+    """
+    started = time.monotonic()
+    folder = ResultsFolder.open(location)
+    study = with_measures(read_study(folder), measures, final=final)
+    trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    import_own_parts(study, trials.values())  # They must exist before hours of training.
+    with storing(folder.path), folder.lock():
+        folder.extend(study.model_dump_json(indent=2), _provenance(study, folder.study_file))
+        run = StudyRun(
+            study, folder, trials, address, quiet, training=False, retry_failed=retry_failed
+        )
+        return _carry_out(run, started, damaged_files(folder))
+
+
+def _provenance(
+    study: Study, study_file: Path | Location, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Where this run comes from, with its claims: those stated before results weigh more."""
+    claims = [claim.model_dump(mode="json") for claim in study.claims]
+    return collect_provenance(study_file, sys.argv, overrides, claims=claims)
+
+
+def _carry_out(run: StudyRun, started: float, aside: set[Location]) -> RunSummary:
+    """Tidy what earlier runs left, do what is missing, and sum up."""
+    folder, summary = run.folder, RunSummary(trials=len(run.trials))
+    sweep_temporary(folder)
+    set_aside_damaged_parts(folder)
+    _write_catalog(folder, run.study)
+    try:
+        backlog = run_rounds(run, summary)
+    finally:
+        sweep_temporary(folder)  # Of processes that were killed; all have ended.
+    restore_examples(folder, run.study, run.trials)
+    compact_if_many(folder)
+    _sum_up(run, backlog, summary)
+    summary.set_aside = sorted(map(str, damaged_files(folder) - aside))
+    summary.seconds = time.monotonic() - started
+    return summary
+
+
+def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
+    summary.completed = len(run.trials.keys() & backlog.completed)
+    if run.training:
+        for trial_id in run.trials.keys() - backlog.completed:
+            summary.failed_trials[trial_id] = backlog.failures.get(trial_id, "did not finish")
+    unmeasured = backlog.unmeasured_snapshots(run.study)
+    for checkpoint_id, trial_id in sorted(backlog.checkpoints.items()):
+        failed = backlog.failed_measures.get(checkpoint_id, {})
+        summary.failed_measures += [
+            f"{checkpoint_id}: {request}: {failed[request]}"
+            for request in run.study.requests
+            if trial_id in run.trials and request in failed
+        ]
+        if trial_id in run.trials and checkpoint_id in unmeasured:
+            hint = "" if run.training else _TRAINED_AGAIN
+            summary.failed_measures.append(f"{checkpoint_id}: its snapshot is gone{hint}")
+    if not run.training:
+        gone = sorted(run.audits().gone)
+        summary.failed_audits += [f"{id_}: its snapshot is gone{_TRAINED_AGAIN}" for id_ in gone]
+
+
+def _refuse_contradictions(folder: ResultsFolder, study: Study, trials: Collection[Trial]) -> None:
+    """Before the study is written: what is finished must not contradict an edited one."""
+    if folder.resolved.is_file() and folder.study_name == study.study:
+        with folder.lock():
+            folder.restore_schemas()
+            set_aside_damaged_parts(folder)
+            refuse_contradictions(folder, study, trials)
+
+
+def _write_catalog(folder: ResultsFolder, study: Study) -> None:
+    entries = catalog(study.requests.values())
+    write_part(folder, "measure_catalog", [asdict(entry) for entry in entries], "catalog")

@@ -1,0 +1,295 @@
+"""Rounds of training and measuring: look at what is missing, do it, and look again.
+
+The results folder is the only memory. Whatever was killed, lost or set aside as damaged in one
+round is found missing by the next look and made again; what failed by itself is stored as failed
+and left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import inf
+from typing import Any
+
+from orchestrator.cluster.audit_backlog import AuditBacklog, claimed_audits
+from orchestrator.cluster.snapshots.auditing import run_audits
+from orchestrator.cluster.backlog import lost_trials, missing_measures
+from orchestrator.cluster.backlog_reading import Backlog, read_backlog
+from orchestrator.cluster.trials.canary import Canary, choose_canaries
+from orchestrator.cluster.compacting import compacting
+from orchestrator.cluster.snapshots.dispatcher import Dispatcher, measurer_factory
+from orchestrator.cluster.trials.failing_nodes import FailingNodes
+from orchestrator.cluster.trials.gate import Gate
+from orchestrator.cluster.run.progress_display import show_progress, tell
+from orchestrator.cluster.trials.free_nodes import measurers_beside
+from orchestrator.cluster.trials.run_state import RunState
+from orchestrator.cluster.run.summary import RunSummary
+from orchestrator.cluster.ray.session import Slots, bundle, distinct_needs, ray_session
+from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.snapshots.trust_checks import check_shapes, lost_checks, store_unchecked
+from orchestrator.cluster.trials.tuning import train_trials
+from orchestrator.cluster.work_items import MeasureItem
+from orchestrator.results import (
+    NewSnapshots,
+    ResultsFolder,
+    committed_snapshots,
+    require_space,
+    restore_checkpoints,
+    set_aside_damaged_parts,
+    set_aside_unreadable_records,
+)
+from orchestrator.study.shapes import measuring_shape
+from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.study.trials import Trial
+
+MOST_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """What one run is to do.
+
+    Attributes:
+        study: The study.
+        folder: Its results, locked.
+        trials: Its trials, by id.
+        address: A Ray cluster; None starts Ray on this machine.
+        quiet: Show no progress.
+        training: Whether trials are trained, or snapshots only measured.
+        retry_failed: Whether what failed in earlier runs is tried again.
+        canary: Whether some trials go ahead of a larger grid.
+    """
+
+    study: Study
+    folder: ResultsFolder
+    trials: dict[str, Trial]
+    address: str | None = None
+    quiet: bool = False
+    training: bool = True
+    retry_failed: bool = False
+    canary: bool = False
+
+    def work_items(self, backlog: Backlog, snapshots: list[dict[str, Any]]) -> list[MeasureItem]:
+        """What is to be measured of some snapshots."""
+        return missing_measures(self.study, self.trials, backlog, snapshots)
+
+    def audits(self) -> AuditBacklog:
+        """The audits that a claim of the study needs and that are missing."""
+        return claimed_audits(self.folder, self.study, self.trials.values())
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is missing from the results.
+
+    Attributes:
+        trials: Trials to train, by id.
+        work_items: Snapshots to measure.
+        checks: A configuration for each shape of network whose stored checks were lost.
+    """
+
+    trials: dict[str, Trial] = field(default_factory=dict)
+    work_items: list[MeasureItem] = field(default_factory=list)
+    checks: list[TrialConfig] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.trials or self.work_items or self.checks)
+
+
+def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
+    """Train, measure and audit until nothing is missing or nothing more can be done.
+
+    Args:
+        run: What is to be done.
+        summary: Takes in what was done.
+
+    Returns:
+        What is stored at the end.
+
+    Raises:
+        StorageError: If the disk takes no more.
+    """
+    backlog = read_backlog(run.folder, run.study)
+    ended = run.trials.keys() & backlog.ended
+    if restore_checkpoints(run.folder, ended, backlog.checkpoints.keys()):
+        backlog = read_backlog(run.folder, run.study)
+    known = backlog
+    if run.retry_failed:
+        known = backlog.without_failures()
+    missing = _missing(run, known)
+    # A trial may be killed between its last row and this.
+    run.folder.discard_resume_states(backlog.completed - missing.trials.keys())
+    if not missing and not run.audits().work_items:
+        return backlog
+    require_space(run.folder.path)
+    with ray_session(run.address, run.study, run.trials.values(), run.folder) as slots:
+        data = SharedData(trial.config.data for trial in run.trials.values())
+        nodes = FailingNodes()
+        for _ in range(MOST_ROUNDS):
+            if not missing:
+                break
+            train_and_measure(run, missing, known, data, slots, nodes, summary)
+            set_aside_damaged_parts(run.folder)
+            known = backlog = read_backlog(run.folder, run.study)
+            missing = _missing(run, backlog)
+        summary.failing_nodes = nodes.summary()
+        summary.failed_audits = run_audits(
+            run.audits().work_items,
+            run.folder,
+            run.study,
+            run.trials.values(),
+            data,
+            slots,
+            tell(quiet=run.quiet),
+        )
+    return backlog
+
+
+def _missing(run: StudyRun, backlog: Backlog) -> Missing:
+    todo: dict[str, Trial] = {}
+    measured = backlog.measured_snapshots(run.study)
+    snapshots = committed_snapshots(run.folder, set(run.trials), without=measured)
+    set_aside_unreadable_records(run.folder)
+    if run.training:
+        lost = lost_trials(run.study, backlog, snapshots)
+        lost |= set(run.audits().gone.values())
+        todo = {
+            trial_id: trial
+            for trial_id, trial in run.trials.items()
+            if trial_id not in backlog.failures
+            and (trial_id not in backlog.completed or trial_id in lost)
+        }
+    measured_trials = run.trials.keys() & set(backlog.checkpoints.values())
+    checks = lost_checks(
+        run.folder, run.study, (run.trials[trial_id].config for trial_id in measured_trials)
+    )
+    return Missing(todo, run.work_items(backlog, snapshots), checks)
+
+
+def train_and_measure(
+    run: StudyRun,
+    missing: Missing,
+    backlog: Backlog,
+    data: SharedData,
+    slots: Slots,
+    nodes: FailingNodes,
+    summary: RunSummary,
+) -> None:
+    """Train and measure once what one look found missing.
+
+    Args:
+        run: What is to be done.
+        missing: What is missing.
+        backlog: What was stored when that was looked for.
+        data: The study's data sets.
+        slots: What the cluster gives.
+        nodes: Takes in where trials failed.
+        summary: Takes in what was done.
+
+    Raises:
+        ModelError: If the network of a trial must not be trained.
+        StorageError: If the disk takes no more.
+    """
+    state = RunState(
+        trials=missing.trials,
+        total=len(run.trials),
+        completed=len(run.trials.keys() & backlog.completed - missing.trials.keys()),
+        limit=run.study.resources.unmeasured_snapshots,
+        slots=slots.trials,
+        seconds=dict(backlog.seconds),
+        nodes=nodes,
+        bundles={
+            trial_id: bundle(run.study.needs_of(trial.config))
+            for trial_id, trial in missing.trials.items()
+        },
+    )
+    unchecked: dict[str, str] = {}
+    dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots, state, unchecked)
+    gate = Gate(state, _canary(run, missing, backlog, slots))
+    try:
+        # Measurers before trials: training takes all the slots that it finds.
+        dispatcher.start(
+            lambda measurers: unchecked.update(_check(run, missing, measurers, dispatcher.replaced))
+        )
+        with show_progress(state, quiet=run.quiet):
+            if missing.trials:
+                train_trials(run.study, run.folder, backlog.attempts, data, slots, state, gate)
+            gate.raise_cause()
+            dispatcher.allow(slots.most_measurers)
+            with compacting(run.folder):
+                dispatcher.drain()
+    finally:
+        dispatcher.stop()
+        summary.trained += len(state.trained)
+        summary.measured += dispatcher.measured
+
+
+def _check(
+    run: StudyRun, missing: Missing, measurers: Sequence[Any], replaced: Callable[[Any], Any]
+) -> dict[str, str]:
+    """Check networks before they are trained or measured; why not, by shape, where it cannot."""
+    if not run.study.measuring.trust_checks or not measurers:
+        return {}
+    limits = [need.timeout for need in distinct_needs(run.study, run.trials.values())]
+    timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
+    trained = [trial.config for trial in missing.trials.values()]
+    measured = [run.trials[item.checkpoint["trial_id"]].config for item in missing.work_items]
+    unchecked = check_shapes(measurers, replaced, trained, [*measured, *missing.checks], timeout)
+    store_unchecked(run.folder, run.study, missing.checks, unchecked)
+    return unchecked
+
+
+def _canary(run: StudyRun, missing: Missing, backlog: Backlog, slots: Slots) -> Canary | None:
+    """Some trials go ahead if not all can train at once, where not all shapes are known to work."""
+    if not run.canary or len(missing.trials) <= slots.trials:
+        return None
+    ahead = choose_canaries(run.study, run.trials, missing.trials, backlog)
+    others = len(missing.trials) - len(ahead)
+    if not (ahead and others):
+        return None
+
+    def to_measure(trial_id: str) -> bool:
+        return bool(run.work_items(backlog, committed_snapshots(run.folder, {trial_id})))
+
+    return Canary(set(ahead), others, to_measure)
+
+
+def _dispatcher(
+    run: StudyRun,
+    backlog: Backlog,
+    data: Any,
+    slots: Slots,
+    state: RunState,
+    unchecked: Mapping[str, str],
+) -> Dispatcher:
+    measurer = run.study.resources.measurer
+    booked = {"CPU": slots.measurer_cpus, "GPU": measurer.gpus, **measurer.custom}
+    measured = backlog.measured_snapshots(run.study)
+    new = NewSnapshots(run.folder, run.trials.keys(), measured)
+    untouched = run.trials.keys() - state.trials.keys()
+
+    def find_work() -> list[MeasureItem]:
+        work_items = run.work_items(backlog, new.look(untouched | state.ended))
+        shapes = [measuring_shape(run.trials[o.checkpoint["trial_id"]].config) for o in work_items]
+        return [
+            replace(item, unchecked=unchecked.get(shape))
+            for item, shape in zip(work_items, shapes, strict=True)
+        ]
+
+    return Dispatcher(
+        run.folder,
+        find_work,
+        measurer_factory(
+            run.folder,
+            run.study.model_dump_json(),
+            data,
+            cpus=slots.measurer_cpus,
+            gpus=measurer.gpus,
+            custom=measurer.custom,
+        ),
+        reserved=slots.measurers,
+        most=slots.most_measurers,
+        timeout=run.study.measuring.timeout,
+        room=lambda: measurers_beside(state.places(), booked),
+    )

@@ -1,0 +1,1 @@
+"""Work on snapshots: measuring, checking, auditing and comparing them."""

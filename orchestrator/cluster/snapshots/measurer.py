@@ -1,0 +1,144 @@
+"""A measurer: a process that holds data sets and networks, and measures snapshots."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import ray
+import torch
+
+from orchestrator.cluster.snapshots.kept_examples import keep_examples, keep_subsets
+from orchestrator.cluster.ray.own_code import import_trial_parts
+from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.snapshots.subject import subject
+from orchestrator.cluster.snapshots.trust_checks import ShapeChecks
+from orchestrator.cluster.work_items import Checked, Measured, MeasureItem, part_name
+from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.errors import ResultsError
+from orchestrator.measures import measure_snapshot
+from orchestrator.results import (
+    ResultsFolder,
+    is_final,
+    set_aside_snapshot,
+    storing,
+    write_part,
+)
+from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.training import read_snapshot
+from orchestrator.training.process_guard import Change, ProcessState, lasting
+from orchestrator.training.process_state import RandomStream
+
+
+def measure(
+    item: MeasureItem,
+    folder: ResultsFolder,
+    study: Study,
+    data: SharedData,
+    device: str,
+    checks: ShapeChecks,
+) -> Measured:
+    """Measure one snapshot and store the rows as one part. The process is reset at the end.
+
+    A snapshot that is missing or does not match its hash is set aside.
+    """
+    with _reset_at_end(item.config, device) as changes:
+        measured = _measure(item, folder, study, data, device, checks)
+    return replace(measured, spoilt=lasting(changes))
+
+
+@contextmanager
+def _reset_at_end(config: TrialConfig, device: str) -> Iterator[list[Change]]:
+    """Reset the process after a trial's own code; the list has by then what was changed."""
+    process = ProcessState()
+    import_trial_parts(config)
+    process.imported()
+    changes: list[Change] = []
+    try:
+        with RandomStream(torch.device(device)).borrowed():
+            yield changes
+    finally:
+        changes += process.restore()
+
+
+def _measure(
+    item: MeasureItem,
+    folder: ResultsFolder,
+    study: Study,
+    data: SharedData,
+    device: str,
+    checks: ShapeChecks,
+) -> Measured:
+    checkpoint = item.checkpoint
+    try:
+        state = read_snapshot(folder.path / checkpoint["path"], checkpoint["sha256"])
+    except ResultsError:
+        set_aside_snapshot(folder, checkpoint["trial_id"], checkpoint["step"])
+        return Measured(item.checkpoint_id, rows=0, failures=(), pid=os.getpid(), lost=True)
+    config, settings = item.config, study.measuring
+    findings = checks.of(config, item.unchecked)
+    dataset = data.load(config.data, device)
+    network = subject(config, item.seed, dataset, settings, device, state, checkpoint["step"])
+    context = network.context(getattr(torch, settings.dtype))
+    identity = {
+        "trial_id": checkpoint["trial_id"],
+        "checkpoint_id": checkpoint["checkpoint_id"],
+        "step": checkpoint["step"],
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else device,
+        "host": socket.gethostname(),
+    }
+    requests = {request: study.requests[request] for request in item.requests}
+    rows = [
+        {**row, **identity, "written_at": datetime.now(UTC)}
+        for row in measure_snapshot(context, requests, findings=findings)
+    ]
+    # Whether a snapshot is measured is read off the table measures, which so comes last.
+    keep_subsets(folder, config.data, dataset, context)
+    if is_final(checkpoint):
+        keep_examples(folder, config.data, dataset, rows)
+    write_part(folder, "curves", [row for row in rows if "curve" in row], part_name(item))
+    write_part(folder, "measures", [row for row in rows if "measure" in row], part_name(item))
+    failures = tuple(
+        f"{row['request']}: {row['error']}" for row in rows if row["status"] == "error"
+    )
+    return Measured(item.checkpoint_id, len(rows), failures, os.getpid())
+
+
+@ray.remote(max_restarts=0)
+class Measurer:
+    """The actor around :func:`measure`."""
+
+    def __init__(self, folder: str, study: str, data: SharedData, threads: int) -> None:
+        prepare_process(threads)
+        self.folder = ResultsFolder(folder)
+        self.study = Study.model_validate_json(study)
+        self.data = data
+        self.device = "cuda" if ray.get_gpu_ids() else "cpu"
+        self.checks = ShapeChecks(self.folder, self.study, data, self.device)
+        self.spoilt: str | None = None
+
+    def ready(self) -> int:
+        """The process id, once the process is there and has reached the results."""
+        ResultsFolder.open(self.folder.path)
+        return os.getpid()
+
+    def measure(self, item: MeasureItem) -> Measured:
+        """Measure one snapshot, unless an earlier one spoilt this process."""
+        if self.spoilt:  # The dispatcher hands the work item to another measurer.
+            return Measured(item.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
+        self.spoilt = "a work item failed in it"  # Unless it does not.
+        with storing(self.folder.path):
+            measured = measure(item, self.folder, self.study, self.data, self.device, self.checks)
+        self.spoilt = measured.spoilt
+        return measured
+
+    def check(self, config: TrialConfig) -> Checked:
+        """Check the shape of a trial's network. A process that it spoils is to be replaced."""
+        with storing(self.folder.path), _reset_at_end(config, self.device) as changes:
+            refusal = self.checks.refusal(config)
+        self.spoilt = lasting(changes)
+        return Checked(refusal, self.spoilt)

@@ -1,0 +1,1 @@
+"""Training under Ray Tune: what trials do, which come first, when they stop."""

@@ -1,0 +1,156 @@
+"""Trains trials under one fresh Tuner of Ray Tune, which is a scheduler here and no database."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import ray
+from ray import tune
+
+from orchestrator.cluster.backlog_reading import read_backlog
+from orchestrator.cluster.compacting import compacting
+from orchestrator.cluster.trials.gate import Gate
+from orchestrator.cluster.trials.run_state import RunState
+from orchestrator.cluster.ray.session import Slots
+from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.trials.trainable import TrialTrainable
+from orchestrator.cluster.trials.tune_hooks import (
+    CanaryFirst,
+    RunCallback,
+    StopWhenUseless,
+    TrialScheduler,
+)
+from orchestrator.cluster.work_items import TrialItem
+from orchestrator.results import ResultsFolder, StorePath, write_part
+from orchestrator.study.spec import Study
+from orchestrator.study.trials import hyperparameters
+
+TRIAL_RESTARTS = 2  # Of a trial within one round, after whatever ended it.
+
+
+def train_trials(
+    study: Study,
+    folder: ResultsFolder,
+    attempts: Mapping[str, int],
+    data: SharedData,
+    slots: Slots,
+    state: RunState,
+    gate: Gate,
+) -> None:
+    """Train the trials of ``state``, each from its resume state; store those that failed for good.
+
+    Args:
+        study: The study.
+        folder: Its results.
+        attempts: How often each trial was started so far.
+        data: Its data sets.
+        slots: What the cluster gives.
+        state: Names the trials, and takes in their progress.
+        gate: Decides which of them may start and continue.
+    """
+    work_items = {
+        trial_id: TrialItem(
+            trial_id,
+            trial.seed,
+            trial.config,
+            hyperparameters(study, trial),
+            attempts.get(trial_id, 0),
+            study.needs_of(trial.config),
+        )
+        for trial_id, trial in state.trials.items()
+    }
+    ahead = sorted(gate.canary.awaited) if gate.canary is not None else []
+    # Canaries first, the others in their own order.
+    work_items = {id_: work_items[id_] for id_ in dict.fromkeys([*ahead, *work_items])}
+    with compacting(folder):
+        results = build_tuner(folder, study, work_items, data, slots, state, gate).fit()
+    errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
+    for trial_id in state.untried:  # Found missing by the next look.
+        errors.pop(trial_id, None)
+    told = read_backlog(folder, study).failures if errors else {}
+    for trial_id, error in errors.items():
+        state.failed[trial_id] = told.get(trial_id) or _reason(error)
+        if trial_id not in told:
+            row = {
+                **work_items[trial_id].columns,
+                "status": "failed",
+                "error": state.failed[trial_id],
+                "attempt": work_items[trial_id].attempt + TRIAL_RESTARTS + 1,
+                "written_at": datetime.now(UTC),
+            }
+            write_part(folder, "trials", [row], f"{trial_id}-failed-{uuid.uuid4().hex[:8]}")
+
+
+def build_tuner(
+    folder: ResultsFolder,
+    study: Study,
+    work_items: dict[str, TrialItem],
+    data: SharedData,
+    slots: Slots,
+    state: RunState,
+    gate: Gate,
+) -> tune.Tuner:
+    """The run of Tune that trains these trials.
+
+    Args:
+        folder: Where results go.
+        study: What is asked.
+        work_items: The trials by their ids; they reach a trial through Ray's object store.
+        data: Data sets of the trials.
+        slots: How many of them may train in parallel.
+        state: Decides where each trial runs, and takes in its progress.
+        gate: Decides whether they continue.
+    """
+    ahead = 0 if gate.canary is None else len(gate.canary.awaited)
+    trainable = tune.with_parameters(
+        TrialTrainable,
+        work_items=work_items,
+        folder=str(folder.path),
+        checkpoints=study.checkpoints.model_dump_json(),
+        data=data,
+    )
+
+    # Two rounds may begin in one second, and a clock may be set back.
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    return tune.Tuner(
+        trainable,
+        param_space={"trial_id": tune.grid_search(list(work_items))},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            scheduler=TrialScheduler(state),
+            search_alg=CanaryFirst(gate, ahead or len(work_items), slots.trials),
+            trial_dirname_creator=_trial_name,
+            trial_name_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            **_storage(folder),
+            failure_config=tune.FailureConfig(max_failures=TRIAL_RESTARTS),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[RunCallback(state)],
+            stop=StopWhenUseless(gate),
+            verbose=0,
+        ),
+    )
+
+
+def _storage(folder: ResultsFolder) -> dict[str, Any]:
+    """Where Tune keeps its own state, which nobody reads."""
+    if isinstance(folder.tune, StorePath):
+        return {"storage_path": folder.tune.key, "storage_filesystem": folder.tune.hasty_filesystem}
+    return {"storage_path": str(folder.tune)}
+
+
+def _reason(error: BaseException) -> str:
+    """The user's part of a remote error: the last line of its traceback."""
+    if isinstance(error, ray.exceptions.RayActorError):
+        return "its process died again and again (killed, or out of memory?)"
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def _trial_name(trial: Any) -> str:
+    return str(trial.config["trial_id"])

@@ -1,0 +1,1 @@
+"""What a report asks of the results."""

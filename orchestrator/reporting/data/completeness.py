@@ -1,0 +1,124 @@
+"""How far the study is: what was to be trained and measured, and what has been."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from orchestrator.reporting.data.queries import (
+    MEASURED_REQUESTS,
+    SNAPSHOT_COUNT,
+    TRIAL_OUTCOMES,
+    UNAUDITED,
+    unaudited_networks,
+)
+from orchestrator.reporting.data.open_results import Source, claims_of
+from orchestrator.results import asked_requests, expected_trials
+from orchestrator.statistics.claim import counted
+from orchestrator.study.claim_options import BuiltInClaim
+
+_OF_AUDITS = "flatness_depends_on_parametrization"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Counts of trials and of measures.
+
+    Attributes:
+        expected_trials: How many trials the grid has.
+        trials: Status → number of trials stored.
+        stop_reasons: Why completed trials stopped → number of trials.
+        snapshots: How many snapshots there are to measure.
+        asked: Request → number of snapshots that it is asked of.
+        unmeasured: Request → number of those without any answer to it.
+        unaudited: What lacks an audit, in a study with a claim about audits, or "".
+    """
+
+    expected_trials: int
+    trials: Mapping[str, int]
+    stop_reasons: Mapping[str, int]
+    snapshots: int
+    asked: Mapping[str, int]
+    unmeasured: Mapping[str, int]
+    unaudited: str = ""
+
+    @property
+    def completed(self) -> int:
+        """Completed trials."""
+        return self.trials.get("completed", 0)
+
+    @property
+    def failed(self) -> int:
+        """Failed trials."""
+        return self.trials.get("failed", 0)
+
+    @property
+    def outstanding(self) -> int:
+        """Trials of the grid that are neither completed nor failed."""
+        return max(0, self.expected_trials - self.completed - self.failed)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every trial has ended, and every snapshot and audit has its answers."""
+        missing = any(self.unmeasured.values())
+        return not (self.outstanding or missing or self.unaudited)
+
+    @property
+    def sentence(self) -> str:
+        """What is missing, or "" if the study is finished."""
+        if self.finished:
+            return ""
+        parts = []
+        if self.outstanding:
+            ended = f"{self.completed} of {self.expected_trials} trials are completed"
+            failed = f", {self.failed} failed" if self.failed else ""
+            parts.append(ended + failed)
+        missing = sum(self.unmeasured.values())
+        if missing:
+            parts.append(
+                f"{missing:,} of {sum(self.asked.values()):,} measurements of snapshots are missing"
+            )
+        if self.unaudited:
+            parts.append(self.unaudited)
+        return (
+            f"This study is not finished: {'; '.join(parts)}. Everything below is preliminary. "
+            "Run the study again to go on."
+        )
+
+
+def read_progress(source: Source) -> Progress:
+    """Count what there is, and compare it with what the study asks for."""
+    trials: dict[str, int] = {}
+    stop_reasons: dict[str, int] = {}
+    for status, stop_reason, count in source.rows(TRIAL_OUTCOMES).tuples():
+        trials[status] = trials.get(status, 0) + count
+        if status == "completed":
+            stop_reasons[stop_reason] = stop_reasons.get(stop_reason, 0) + count
+    counts = source.rows(SNAPSHOT_COUNT)
+    snapshots, final = counts["snapshots"][0], counts["final"][0]
+    requests = asked_requests(source.study)
+    asked = {request: snapshots if of_all else final for request, of_all in requests.items()}
+    measured = dict.fromkeys(requests, 0)
+    for request, of_snapshots, of_final in source.rows(MEASURED_REQUESTS).tuples():
+        if request in requests:
+            measured[request] = of_snapshots if requests[request] else of_final
+    return Progress(
+        expected_trials(source.study),
+        trials,
+        stop_reasons,
+        snapshots,
+        asked,
+        {request: max(0, count - measured[request]) for request, count in asked.items()},
+        _unaudited(source),
+    )
+
+
+def _unaudited(source: Source) -> str:
+    claim = next((claim for claim in claims_of(source) if claim.name == _OF_AUDITS), None)
+    if not isinstance(claim, BuiltInClaim):
+        return ""
+    if claim.networks is None:
+        conditions = source.rows(UNAUDITED)["conditions"][0]
+        return f"{counted(conditions, 'condition')} without an audited network" * bool(conditions)
+    networks = int(source.rows(unaudited_networks(claim.networks))["networks"][0])
+    return f"{counted(networks, 'network')} without an audit" * bool(networks)

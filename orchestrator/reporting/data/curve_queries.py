@@ -1,0 +1,288 @@
+"""What the report asks of the curves: densities, slices and distributions of margins.
+
+As in ``queries``, everything is aggregated in SQL: what is drawn does not grow with the study.
+"""
+
+# ruff: noqa: S608 - names are our own, or quoted.
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from orchestrator.reporting.data.hue import Hue
+from orchestrator.reporting.data.queries import Query, identifier
+from orchestrator.reporting.data.open_results import Source
+from orchestrator.statistics.claim import counted
+
+DENSITY_POINTS = 200
+MOST_SLICE_POINTS = 101
+MOST_PLANE_POINTS = 31
+MOST_EPOCHS = 40
+MOST_QUANTILES = 101
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The curves that a figure draws, where requests may differ in their parameters.
+
+    Attributes:
+        curve: Name of the curve.
+        request: The request that most final networks have an answer to.
+        variant: Variant of the curves.
+        remark: A sentence about those that are not drawn, or "".
+        query: By which they were chosen.
+    """
+
+    curve: str
+    request: str
+    variant: str
+    remark: str
+    query: Query
+
+    @property
+    def condition(self) -> str:
+        """What is true of their rows, in SQL."""
+        return (
+            f"curve = {_quoted(self.curve)} AND request = {_quoted(self.request)} "
+            f"AND variant = {_quoted(self.variant)}"
+        )
+
+
+def choose_curves(source: Source, curve: str, variant: str | None = None) -> Chosen | None:
+    """Which curves of final networks to draw; None if there is none.
+
+    Args:
+        source: The results.
+        curve: Name of the curve.
+        variant: Which of its variants; any by default.
+    """
+    only = "" if variant is None else f" AND variant = {_quoted(variant)}"
+    query = Query(
+        f"{curve}_requests",
+        f"how many final networks have a {curve}, by request",
+        "SELECT request, variant, count(*) AS networks,\n"
+        "    count(*) FILTER (status <> 'ok') AS nonfinite\n"
+        "FROM curves SEMI JOIN final USING (checkpoint_id)\n"
+        f"WHERE curve = {_quoted(curve)}{only}\n"
+        "GROUP BY request, variant ORDER BY networks DESC, request, variant",
+    )
+    rows = source.rows(query).tuples()
+    if not rows:
+        return None
+    request, found, _, nonfinite = rows[0]
+    sentences = [
+        f"Not drawn: values that are not finite, of {counted(nonfinite, 'network')}."
+        if nonfinite
+        else "",
+        f"Drawn is the request {request}, one of {len(rows)}." if len(rows) > 1 else "",
+    ]
+    remark = " ".join(sentence for sentence in sentences if sentence)
+    return Chosen(curve, request, found, remark, query)
+
+
+def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
+    """Densities averaged over networks, each interpolated at the same points for its level."""
+    return Query(
+        "spectral_densities",
+        "density of the Hessian’s eigenvalues, averaged over the final networks of each level",
+        f"WITH densities AS (\n"
+        f"    SELECT level, x, value, len(x) AS n\n"
+        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id)\n"
+        f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
+        "), ranges AS (\n"
+        "    SELECT level, min(x[1]) AS low, max(x[-1]) AS high FROM densities GROUP BY level\n"
+        "), points AS (\n"
+        f"    SELECT level, low + (high - low) * i / {DENSITY_POINTS - 1} AS eigenvalue\n"
+        f"    FROM ranges, range({DENSITY_POINTS}) AS grid(i)\n"
+        "), places AS (\n"
+        "    SELECT points.level AS level, eigenvalue, value, n,\n"
+        "        (eigenvalue - x[1]) / (x[-1] - x[1]) * (n - 1) AS place\n"
+        "    FROM points JOIN densities ON points.level IS NOT DISTINCT FROM densities.level\n"
+        "), interpolated AS (\n"
+        "    -- Beyond its grid, five widths from the outermost eigenvalues, it is zero.\n"
+        "    SELECT level, eigenvalue, CASE WHEN place BETWEEN 0 AND n - 1 THEN\n"
+        "        value[floor(place)::INT + 1] * (1 - place + floor(place))\n"
+        "        + value[ceil(place)::INT + 1] * (place - floor(place)) ELSE 0 END AS density\n"
+        "    FROM places\n"
+        ")\n"
+        "SELECT level, eigenvalue, avg(density) AS density, min(density) AS low,\n"
+        "    max(density) AS high, count(*) AS networks\n"
+        "FROM interpolated GROUP BY level, eigenvalue ORDER BY level NULLS LAST, eigenvalue",
+    )
+
+
+def top_eigenvalues(hue: Hue | None) -> Query:
+    """The measured largest eigenvalue, over the final networks of each level."""
+    return Query(
+        "top_eigenvalues",
+        "largest eigenvalue of the Hessian over the final networks of each level",
+        "WITH largest AS (\n"
+        f"    SELECT {_level(hue)} AS level, hessian_eigenvalue_1 AS eigenvalue\n"
+        "    FROM wide SEMI JOIN final USING (checkpoint_id)\n"
+        ")\n"
+        "SELECT level, avg(eigenvalue) AS eigenvalue, min(eigenvalue) AS low,\n"
+        "    max(eigenvalue) AS high, count(*) AS networks\n"
+        "FROM largest WHERE isfinite(largest.eigenvalue)\n"
+        "GROUP BY level ORDER BY level NULLS LAST",
+    )
+
+
+def loss_slices(chosen: Chosen, hue: Hue | None) -> Query:
+    """Losses along a line over the final networks of each level."""
+    return Query(
+        "loss_slices",
+        "training loss along a filter-normalized direction, over the final networks of each level",
+        "WITH slices AS (\n"
+        f"    SELECT level, len(x) AS n,\n"
+        "        unnest(x) AS distance, unnest(value) AS loss, unnest(range(len(x))) AS point\n"
+        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id)\n"
+        f"    WHERE {chosen.condition}\n"
+        ")\n"
+        "SELECT level, distance, median(loss) AS loss, min(loss) AS low, max(loss) AS high,\n"
+        "    count(*) AS networks\n"
+        "FROM slices\n"
+        f"WHERE isfinite(loss) AND abs(point - n // 2) % ceil(n / {MOST_SLICE_POINTS})::INT = 0\n"
+        "GROUP BY level, distance ORDER BY level NULLS LAST, distance",
+    )
+
+
+def loss_planes(chosen: Chosen, hue: Hue | None) -> Query:
+    """Losses on a plane, of one network of each level."""
+    return Query(
+        "loss_planes",
+        "training loss on a plane of the network with the median training loss of each level",
+        "WITH planes AS (\n"
+        f"    SELECT trial_id, level, train_loss, x, y, value,\n"
+        "        sqrt(len(x))::INT AS n, median(train_loss) OVER (PARTITION BY level) AS middle\n"
+        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id, trial_id)\n"
+        f"    WHERE {chosen.condition}\n"
+        "), representatives AS (\n"
+        "    SELECT * FROM planes QUALIFY row_number() OVER (\n"
+        "        PARTITION BY level ORDER BY abs(train_loss - middle), trial_id) = 1\n"
+        "), points AS (\n"
+        "    SELECT * EXCLUDE (x, y, value), unnest(x) AS x, unnest(y) AS y,\n"
+        "        unnest(value) AS loss, unnest(range(len(x))) AS point,\n"
+        f"        ceil(n / {MOST_PLANE_POINTS})::INT AS stride\n"
+        "    FROM representatives\n"
+        ")\n"
+        "SELECT level, trial_id, x, y, loss FROM points\n"
+        "WHERE isfinite(loss) AND abs(point % n - n // 2) % stride = 0\n"
+        "    AND abs(point // n - n // 2) % stride = 0\n"
+        "ORDER BY level NULLS LAST, y, x",
+    )
+
+
+def final_margins(chosen: Chosen, hue: Hue | None) -> Query:
+    """Quantiles of margins, averaged over the final networks of each level."""
+    return Query(
+        "final_margins",
+        "quantiles of the training margins, averaged over the final networks of each level",
+        "WITH quantiles AS (\n"
+        f"    SELECT level, len(x) AS n,\n"
+        "        unnest(x) AS share, unnest(value) AS margin, unnest(range(len(x))) AS point\n"
+        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id)\n"
+        f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
+        ")\n"
+        "SELECT level, share, avg(margin) AS margin, min(margin) AS low, max(margin) AS high,\n"
+        "    count(*) AS networks\n"
+        "FROM quantiles\n"
+        f"WHERE point % ceil(n / {MOST_QUANTILES})::INT = 0 OR point = n - 1\n"
+        "GROUP BY level, share ORDER BY level NULLS LAST, share",
+    )
+
+
+def margins_along_training(chosen: Chosen, hue: Hue | None) -> Query:
+    """Five quantiles of margins over epochs, averaged over networks of each level."""
+    quantiles = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+    columns = ",\n".join(
+        # Between two stored quantiles on a straight line.
+        f"    avg(value[floor({p} * (n - 1))::INT + 1] * (1 - {p} * (n - 1) % 1)\n"
+        f"        + value[ceil({p} * (n - 1))::INT + 1] * ({p} * (n - 1) % 1)) AS {name}"
+        for name, p in quantiles.items()
+    )
+    return Query(
+        "margins_along_training",
+        "quantiles of the training margins over epochs, where half of a level’s networks have them",
+        "WITH distributions AS (\n"
+        f"    SELECT trial_id, level, epoch, value, len(x) AS n\n"
+        f"    FROM curves JOIN {_networks(hue, 'gap')} USING (checkpoint_id, trial_id)\n"
+        f"    WHERE {chosen.condition} AND curves.status = 'ok' AND epoch > 0\n"
+        "        AND trial_status = 'completed'\n"
+        "), epochs AS (\n"
+        "    SELECT level, epoch, count(*) AS networks,\n"
+        f"{columns}\n"
+        "    FROM distributions GROUP BY level, epoch\n"
+        "), levels AS (\n"
+        "    SELECT level, count(DISTINCT trial_id) AS trials FROM distributions GROUP BY level\n"
+        ")\n"
+        "SELECT epochs.* FROM epochs JOIN levels\n"
+        "    ON epochs.level IS NOT DISTINCT FROM levels.level\n"
+        "WHERE 2 * networks >= trials\n"
+        "QUALIFY (row_number() OVER (PARTITION BY epochs.level ORDER BY epoch) - 1)\n"
+        f"    % ceil(count(*) OVER (PARTITION BY epochs.level) / {MOST_EPOCHS})::INT = 0\n"
+        "ORDER BY level NULLS LAST, epoch",
+    )
+
+
+def smallest_margins(chosen: Chosen, most: int) -> Query:
+    """The examples that most final networks have among their smallest margins."""
+    prediction = Chosen(
+        "smallest_margin_predictions", chosen.request, chosen.variant, "", chosen.query
+    )
+    return Query(
+        "smallest_margins",
+        "the training examples that most final networks have among their smallest margins",
+        "WITH named AS (\n"
+        "    SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data,\n"
+        "        unnest(x)::BIGINT AS example, unnest(value) AS margin\n"
+        "    FROM curves JOIN (SELECT checkpoint_id, trial_id, params_json FROM final)\n"
+        "        USING (checkpoint_id, trial_id)\n"
+        f"    WHERE {chosen.condition}\n"
+        "), predicted AS (\n"
+        "    SELECT trial_id, unnest(x)::BIGINT AS example, unnest(value) AS class\n"
+        "    FROM curves SEMI JOIN final USING (checkpoint_id)\n"
+        f"    WHERE {prediction.condition}\n"
+        "), networks AS (\n"
+        "    SELECT data, count(DISTINCT trial_id) AS trials FROM named GROUP BY data\n"
+        "    -- Examples of other subsets or noise have other numbers.\n"
+        "    ORDER BY trials DESC, data LIMIT 1\n"
+        "), votes AS (\n"
+        "    SELECT data, example, class, count(*) AS votes\n"
+        "    FROM named JOIN predicted USING (trial_id, example)\n"
+        "    WHERE isfinite(margin) GROUP BY data, example, class\n"
+        "), winners AS (\n"
+        "    SELECT * FROM votes QUALIFY row_number() OVER (\n"
+        "        PARTITION BY data, example ORDER BY votes DESC, class) = 1\n"
+        "), counts AS (\n"
+        "    SELECT data, example, count(*) AS networks, avg(margin) AS margin\n"
+        "    FROM named WHERE isfinite(margin) GROUP BY data, example\n"
+        ")\n"
+        "SELECT example, label, class::BIGINT AS prediction, votes, counts.networks AS networks,\n"
+        "    trials, margin, shape, inputs\n"
+        "FROM counts JOIN networks USING (data) JOIN winners USING (data, example)\n"
+        "LEFT JOIN (\n"
+        "    SELECT * REPLACE (json_extract(data, '$')::VARCHAR AS data)\n"
+        "    FROM examples WHERE split = 'train'\n"
+        ") USING (data, example)\n"
+        f"ORDER BY counts.networks DESC, margin, example LIMIT {most}",
+    )
+
+
+def _level(hue: Hue | None) -> str:
+    return identifier(hue.column) if hue else "'all'"
+
+
+def _networks(hue: Hue | None, view: str = "final") -> str:
+    """A view of snapshots with none of the study's own columns, which can have any name."""
+    return (
+        "(\n"
+        "        SELECT checkpoint_id, trial_id, epoch, train_loss, status AS trial_status,\n"
+        f"            {_level(hue)} AS level\n"
+        f"        FROM {view}\n"
+        "    )"
+    )
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("'", "''")
+    return f"'{escaped}'"

@@ -1,0 +1,63 @@
+"""By which hyperparameter figures are coloured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.reporting.data.queries import distinct_values
+from orchestrator.reporting.data.open_results import Source
+from orchestrator.study.columns import path_columns
+from orchestrator.study.design import design_axes
+
+MOST_NAMED = 7
+"""Beyond this many levels, colours are taken from a continuous scale."""
+
+
+@dataclass(frozen=True)
+class Hue:
+    """A hyperparameter that varies in the study.
+
+    Attributes:
+        column: Its column in ``gap``, ``final`` and ``wide``.
+        title: How it is called in the figures.
+        levels: Its values as text, in order.
+        of_trial: Its column in ``trials``, where that has another name.
+    """
+
+    column: str
+    title: str
+    levels: tuple[str, ...]
+    of_trial: str | None = None
+
+
+def choose_hue(source: Source) -> Hue | None:
+    """Batch size if it varies, else the first swept hyperparameter that does, else None."""
+    for column in varied_columns(source):
+        values = source.rows(distinct_values(column))["value"]
+        levels = tuple(dict.fromkeys(map(level_text, values)))
+        return Hue(source.trial_columns[column], column.replace("_", " "), levels, column)
+    return None
+
+
+def varied_columns(source: Source) -> tuple[str, ...]:
+    """The columns of ``trials`` with the hyperparameters that the study varies."""
+    paths = [path for axis in design_axes(source.study) for path in axis.paths]
+    columns = path_columns(paths).values()
+    return tuple(
+        column
+        for column in dict.fromkeys(["batch_size", *columns])
+        if column in source.trial_columns and len(source.rows(distinct_values(column))) > 1
+    )
+
+
+def level_text(value: Any) -> str:
+    """A hyperparameter's value as it reads in a legend; ``none`` where it does not apply.
+
+    Different numbers have different texts.
+    """
+    if value is None:
+        return "none"
+    if not isinstance(value, float):
+        return str(value)
+    return short if float(short := f"{value:g}") == value else repr(value)

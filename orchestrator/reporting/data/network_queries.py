@@ -1,0 +1,118 @@
+"""Questions whose answers compare whole networks, one row each or one a stage of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from orchestrator.reporting.data.queries import Query, identifier
+
+MOST_RANKED = 4000
+MOST_COMPARED = 500
+
+
+def final_networks(measures: Iterable[str]) -> Query:
+    """One row a completed trial: its last snapshot, to rank networks by."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "final_networks",
+        "the last snapshot of every completed trial",
+        f"SELECT trial_id, condition_id, train_loss, loss_gap, error_gap{names}\n"
+        "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
+        f"ORDER BY md5(trial_id) LIMIT {MOST_RANKED}",
+    )
+
+
+INTERVENED = ("loss", "label_smoothing", "optimizer", "rho", "weight_decay")
+"""The columns of ``trials`` that say how, and with which loss, a network was trained."""
+
+
+def by_intervention(measures: Iterable[str]) -> Query:
+    """Every snapshot with how its network was trained."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "by_intervention",
+        "every snapshot with the loss, optimizer and regularization of its training",
+        f"SELECT trial_id, condition_id, step, train_error, {', '.join(INTERVENED)}{names}\n"
+        "FROM wide WHERE step > 0\n"
+        "ORDER BY trial_id, step",
+    )
+
+
+_FEW_TRIALS = (
+    "(SELECT trial_id FROM trials\n"  # noqa: S608 - a number of ours
+    f"    QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED})"
+)
+
+
+def at_milestones(measures: Iterable[str]) -> Query:
+    """The snapshot at which each trial reached each training loss that was asked for."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    sql = (
+        "SELECT trial_id, condition_id, reached.train_loss_milestone, loss_gap, "  # noqa: S608
+        f"error_gap{names}\n"
+        "FROM wide\n"
+        "JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached\n"
+        "    USING (checkpoint_id)\n"
+        f"SEMI JOIN {_FEW_TRIALS} USING (trial_id)\n"
+        "ORDER BY trial_id, reached.train_loss_milestone DESC"
+    )
+    about = (
+        "the snapshot at which each trial reached each training loss, of at most "
+        f"{MOST_COMPARED} trials, chosen by a hash"
+    )
+    return Query("at_milestones", about, sql)
+
+
+def at_times(measures: Iterable[str]) -> Query:
+    """Snapshots of completed trials, to compare them at the same update or epoch."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "at_times",
+        f"snapshots of at most {MOST_COMPARED} completed trials, chosen by a hash",
+        f"SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}\n"
+        f"FROM wide SEMI JOIN {_FEW_TRIALS} USING (trial_id)\n"
+        "WHERE step > 0 AND status = 'completed'\n"
+        "ORDER BY trial_id, step",
+    )
+
+
+TEST_EXAMPLES = Query(
+    "test_examples",
+    "how many test examples were measured, at most",
+    "SELECT max(n_examples) AS examples FROM measures WHERE split = 'test'",
+)
+
+MEASURE_COLUMNS = Query(
+    "measure_columns",
+    "the columns of wide that could rank networks: not of the test split, and not neutral; those "
+    "of functions of the user's own are in no catalog and have no direction",
+    # Several variants can share a column: an exact trace and an estimate of it.
+    "SELECT DISTINCT column_name, coalesce(family, 'own') AS family, direction\n"
+    "FROM parts.wide_columns LEFT JOIN measure_catalog USING (measure)\n"
+    "WHERE split IS DISTINCT FROM 'test' AND direction IS DISTINCT FROM 'neutral'\n"
+    "ORDER BY family <> 'margin', family <> 'flatness', family, column_name",
+)
+
+
+def ranked_networks(measures: Iterable[str]) -> Query:
+    """One row a completed trial: its last snapshot with all that could rank it."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "ranked_networks",
+        "the last snapshot of every completed trial, with every measure that could rank it; at "
+        f"most {MOST_COMPARED}, chosen by a hash",
+        f"SELECT trial_id, condition_id, seed, params_json, loss_gap, error_gap{names}\n"
+        "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
+        f"QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}\n"
+        "ORDER BY trial_id",
+    )
+
+
+STANDARD_ERRORS_OF_TRAINED = Query(
+    "standard_errors_of_trained",
+    "estimates on the last snapshot of each completed trial, with their standard errors",
+    "SELECT column_name, trial_id, value, standard_error\n"
+    "FROM parts.measured SEMI JOIN final USING (checkpoint_id)\n"
+    "WHERE standard_error > 0 AND isfinite(value)\n"
+    "ORDER BY column_name, trial_id, value, standard_error",
+)

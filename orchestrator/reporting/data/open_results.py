@@ -1,0 +1,165 @@
+"""What a report is made from: the tables, the study, and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import isnan
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import TypeAdapter
+
+from orchestrator.reporting.data.queries import Query, columns_of
+from orchestrator.results import (
+    LeftOut,
+    Location,
+    ResultsFolder,
+    connect,
+    described_study,
+    read_runs,
+    trial_columns,
+    trials_left_out,
+)
+from orchestrator.statistics.intervals.bootstrap import Groups
+from orchestrator.statistics.intervals.estimate import FloatArray
+from orchestrator.statistics.association.order import row_order
+from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest, StatedClaim
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The answer to a query, column by column.
+
+    Attributes:
+        columns: Name → values, all of one length.
+    """
+
+    columns: Mapping[str, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, column: str) -> Sequence[Any]:
+        return self.columns[column]
+
+    def floats(self, column: str) -> FloatArray:
+        """A column as float64 of shape (n,); NaN for NULL and for columns that are not there."""
+        if column not in self.columns:
+            return np.full(len(self), np.nan)
+        values = self.columns[column]
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+    def groups(self) -> Groups:
+        """Who is independent of whom, from ``trial_id`` and ``condition_id``."""
+        return Groups.of(self["trial_id"], self["condition_id"])
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> Rows:
+        """Only some of the rows."""
+        kept = np.flatnonzero(rows).tolist()
+        return Rows({name: [values[row] for row in kept] for name, values in self.columns.items()})
+
+    def in_order(self) -> Rows:
+        """Sorted by trial, then step, then all other columns, whatever order they came in.
+
+        Sums of floating-point numbers depend on their order in the last digits, and a query from
+        outside need not have one.
+        """
+        first = [name for name in ("trial_id", "step") if name in self.columns]
+        names = [*first, *(name for name in self.columns if name not in first)]
+        keys = [[_sort_key(value) for value in self.columns[name]] for name in names]
+        order = row_order(*keys)
+        return Rows({name: [values[row] for row in order] for name, values in self.columns.items()})
+
+    def tuples(self) -> list[tuple[Any, ...]]:
+        """Row by row."""
+        return list(zip(*self.columns.values(), strict=True))
+
+
+def _sort_key(value: Any) -> tuple[int, float, str]:
+    """Numbers by size, then what is not a number, then texts and all else by their text."""
+    if isinstance(value, int | float):
+        return (1, 0.0, "") if isnan(value) else (0, float(value), "")
+    return (2, 0.0, repr(value))
+
+
+@dataclass(frozen=True)
+class Source:
+    """An open results folder.
+
+    Attributes:
+        folder: Where it is.
+        connection: DuckDB over its tables.
+        study: The resolved study, as JSON says it.
+        runs: The runs that made the results, oldest first, as ``provenance.json`` has them.
+        columns: The columns of the view ``wide``.
+        trial_columns: Column of ``trials`` → what it is called in ``wide``.
+        left_out: Stored trials that the study no longer asks for, which no query sees.
+        asked: Every query run so far, for the report's list.
+    """
+
+    folder: ResultsFolder
+    connection: Any
+    study: Mapping[str, Any]
+    runs: Sequence[Mapping[str, Any]]
+    columns: frozenset[str]
+    trial_columns: Mapping[str, str]
+    left_out: LeftOut = field(default_factory=LeftOut)
+    asked: list[Query] = field(default_factory=list)
+
+    def rows(self, query: Query) -> Rows:
+        """Run a query, and note that it was asked."""
+        if query not in self.asked:
+            self.asked.append(query)
+        relation = self.connection.sql(query.sql)
+        names = relation.columns
+        fetched = relation.fetchall()
+        values = list(zip(*fetched, strict=True)) if fetched else [() for _ in names]
+        return Rows(dict(zip(names, values, strict=True)))
+
+    def has(self, *columns: str) -> bool:
+        """Whether ``wide`` has all these columns: whether those measures were ever taken."""
+        return self.columns.issuperset(columns)
+
+
+_CLAIMS: TypeAdapter[tuple[BuiltInClaim | StatedClaim, ...]] = TypeAdapter(tuple[ClaimRequest, ...])
+
+
+def claims_of(source: Source) -> tuple[BuiltInClaim | StatedClaim, ...]:
+    """The claims of the study; those stored by earlier versions hold names only."""
+    return parse_claims(source.study.get("claims", []))
+
+
+def parse_claims(stored: Sequence[Any]) -> tuple[BuiltInClaim | StatedClaim, ...]:
+    """Claims from their JSON."""
+    return _CLAIMS.validate_python(stored)
+
+
+@contextmanager
+def open_source(results: str | Location, *, everything: bool = False) -> Iterator[Source]:
+    """Open a results folder for reading; closed at the end of the ``with`` statement.
+
+    Args:
+        results: The results folder.
+        everything: Also read the trials that the study as it stands no longer asks for.
+
+    Raises:
+        ResultsError: If there are no results at that path, or what is there is damaged.
+    """
+    folder = ResultsFolder.open(results)
+    study = described_study(folder)
+    recorded = read_runs(folder.provenance)
+    left_out = LeftOut()
+    if not everything:
+        with connect(folder, measure_columns=False) as stored:
+            left_out = trials_left_out(folder, stored)
+    connection = connect(folder, without=left_out.trial_ids)
+    try:
+        described = connection.sql(columns_of("wide").sql).fetchall()
+        columns = frozenset(row[0] for row in described)
+        called = trial_columns(connection)
+        yield Source(folder, connection, study, recorded["runs"], columns, called, left_out)
+    finally:
+        connection.close()

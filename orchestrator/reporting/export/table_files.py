@@ -1,0 +1,60 @@
+"""Tables as CSV, for programs, and as Markdown, for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Any
+
+from orchestrator.reporting.figures import Table, cell
+from orchestrator.results.database.formats import distinct, plain
+
+# Before these a backslash makes Markdown take them as they are. Underscores inside words are.
+_SPECIAL = re.compile(r"[\\`*\[\]|~$#]|(?<!\w)_|_(?!\w)")
+_ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
+
+
+def csv_table(table: Table) -> str:
+    """All rows in full precision: RFC 4180, but with plain line ends; no value is empty.
+
+    Columns of one name get ``_1``, ``_2`` … after it.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(distinct(table.columns))
+    writer.writerows([plain(value) for value in row] for row in table.rows)
+    return text.getvalue()
+
+
+def markdown_table(table: Table, title: str, caption: str) -> str:
+    """All rows, rounded as in the report, under a heading and a caption."""
+    heads = [markdown_text(column) for column in table.columns]
+    rules = ["---:" if right else "---" for right in numeric_columns(table)]
+    rows = [
+        [markdown_text(cell(value, table.digits, table.smallest)) for value in row]
+        for row in table.rows
+    ]
+    lines = ["| " + " | ".join(cells) + " |" for cells in (heads, rules, *rows)]
+    parts = [f"# {markdown_text(title)}", markdown_text(caption), "\n".join(lines)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def markdown_text(text: str) -> str:
+    """Text that Markdown and HTML show as it is, on one line."""
+    for character, entity in _ENTITIES:
+        text = text.replace(character, entity)
+    return _SPECIAL.sub(lambda found: f"\\{found[0]}", " ".join(text.split()))
+
+
+def numeric_columns(table: Table) -> list[bool]:
+    """Which columns hold numbers, besides empty cells, and are aligned to the right."""
+    columns = zip(*table.rows, strict=True) if table.rows else ((),) * len(table.columns)
+    return [_is_numeric(values) for values in columns]
+
+
+def _is_numeric(values: tuple[Any, ...]) -> bool:
+    present = [value for value in values if value not in (None, "")]
+    return bool(present) and all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in present
+    )

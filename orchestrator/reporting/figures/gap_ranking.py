@@ -1,0 +1,216 @@
+"""Which measure ranks trained networks as their gaps do: a forest plot with the noise ceiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+
+from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.scales import CORRELATIONS
+from orchestrator.reporting.figures.theme import (
+    INK,
+    OKABE_ITO,
+    WIDE,
+    data,
+    themed,
+)
+from orchestrator.reporting.data.network_queries import MEASURE_COLUMNS
+from orchestrator.reporting.data.gap_predictors import (
+    FEWEST_NETWORKS,
+    GAPS,
+    Ranking,
+    Trained,
+    as_tau,
+    ceilings,
+    rank,
+)
+from orchestrator.statistics import NoiseCeiling, attenuation
+from orchestrator.statistics.claim import counted, with_interval
+
+_KEY = "predictors"
+_TITLE = "Which measure ranks networks by their gap"
+_ROW_HEIGHT = 22
+_LETTER_WIDTH = 6
+_LEVEL = 0.05
+_RELIABLE = 0.9
+
+
+def predictors_figure(trained: Trained) -> Figure:
+    """τ of every measure with both gaps, with intervals, and the ceiling that seeds leave."""
+    queries = (MEASURE_COLUMNS, trained.query)
+    if not trained.predictors:
+        reason = f"Fewer than {FEWEST_NETWORKS} trained networks have a measure that varies."
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+    rankings, limits = rank(trained), ceilings(trained)
+    if all(one.tau.value is None for one in rankings):
+        reason = f"No correlation is defined: {rankings[0].tau.reason}."
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+    order = _order(rankings)
+    best = {gap: _best(rankings, gap) for gap in GAPS}
+    told = "; ".join(
+        f"with the {GAPS[gap]} {one.predictor.column}, {with_interval(one.tau, 2)}"
+        for gap, one in best.items()
+        if one is not None
+    )
+    found = sum(one.holm is not None and one.holm < _LEVEL for one in rankings)
+    tests = sum(one.holm is not None for one in rankings)
+    sentences = [
+        f"Kendall’s τ_b over {counted(len(trained.rows), 'trained network')}, with 95 % intervals "
+        "from a bootstrap over trials within conditions; a measure of flatness or norm should lie "
+        "on the right (more of it, larger gaps), a margin on the left. "
+        f"Largest: {told}.",
+        f"Of {counted(tests, 'test')} {found} remain below 0.05 after Holm’s adjustment.",
+        *(_ceiling_sentence(gap, limits[gap]) for gap in GAPS),
+        _noisy(trained),
+        f"{counted(trained.more, 'further measure')} left out." if trained.more else "",
+    ]
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=" ".join(sentence for sentence in sentences if sentence),
+        alternative=(
+            f"Forest plot of {counted(len(order), 'measure')}: rank correlation with the loss gap "
+            f"and with the error gap, with intervals. Largest: {told}."
+        ),
+        queries=queries,
+        table=_table(rankings, order, trained.reliability),
+        chart=_chart(rankings, order, limits),
+    )
+
+
+def _noisy(trained: Trained) -> str:
+    """Which measures are so uncertain that their correlations are attenuated."""
+    shown = {one.column for one in trained.predictors}
+    named = [
+        f"{column} at most {attenuation(share):.2f}"
+        for column, share in trained.reliability.items()
+        if column in shown and share < _RELIABLE
+    ]
+    if not named:
+        return ""
+    return (
+        "The standard errors of estimates alone limit what |r| they can have with anything: "
+        f"{', '.join(named)}."
+    )
+
+
+def _order(rankings: list[Ranking]) -> list[str]:
+    """Measures by their larger |τ|, largest first."""
+    size: dict[str, float] = {}
+    for one in rankings:
+        column = one.predictor.column
+        size[column] = max(size.get(column, 0.0), abs(one.tau.value or 0.0))
+    return sorted(size, key=lambda column: (-size[column], column))
+
+
+def _best(rankings: list[Ranking], gap: str) -> Ranking | None:
+    known = [one for one in rankings if one.gap == gap and one.tau.value is not None]
+    return max(known, key=lambda one: abs(one.tau.value or 0.0), default=None)
+
+
+def _ceiling_sentence(gap: str, limit: NoiseCeiling) -> str:
+    if limit.correlation.value is None:
+        return f"No noise ceiling for the {GAPS[gap]}: {limit.correlation.reason}."
+    share = with_interval(limit.reliability, 2)
+    return (
+        f"Hyperparameters explain a share {share} of the variance of the {GAPS[gap]}, seeds the "
+        f"rest: a function of them alone could reach τ = {as_tau(limit.correlation.value):.2f}, "
+        "the dashed lines."
+    )
+
+
+def _chart(
+    rankings: list[Ranking], order: list[str], limits: dict[str, NoiseCeiling]
+) -> dict[str, Any]:
+    records = [
+        {
+            "measure": one.predictor.column,
+            "family": one.predictor.family,
+            "gap": GAPS[one.gap],
+            "tau": one.tau.value,
+            "low": one.tau.low,
+            "high": one.tau.high,
+            "networks": one.tau.n,
+            "holm": one.holm,
+        }
+        for one in rankings
+        if one.tau.value is not None
+    ]
+    names = list(GAPS.values())
+    colour = alt.Color(
+        "gap:N",
+        title="rank correlation with the",
+        scale=alt.Scale(domain=names, range=[OKABE_ITO[3], OKABE_ITO[4]]),
+    )
+    scale = CORRELATIONS.scale()
+    base = alt.Chart(data(records)).encode(
+        y=alt.Y(
+            "measure:N",
+            title=None,
+            sort=order,
+            scale=alt.Scale(domain=order),
+            axis=alt.Axis(ticks=False, grid=True),
+        ),
+        yOffset=alt.YOffset("gap:N", sort=names),
+        color=colour,
+        tooltip=[
+            alt.Tooltip("measure:N"),
+            alt.Tooltip("family:N"),
+            alt.Tooltip("gap:N"),
+            alt.Tooltip("tau:Q", title="τ_b", format=".3f"),
+            alt.Tooltip("low:Q", title="95 % from", format=".3f"),
+            alt.Tooltip("high:Q", title="95 % to", format=".3f"),
+            alt.Tooltip("holm:Q", title="p, Holm", format=".2~g"),
+            alt.Tooltip("networks:Q"),
+        ],
+    )
+    zero = alt.Chart(data([{"at": 0}])).mark_rule(color=INK, opacity=0.6).encode(x="at:Q")
+    reached = [
+        {"gap": GAPS[gap], "at": side * as_tau(limit.correlation.value)}
+        for gap, limit in limits.items()
+        if limit.correlation.value is not None
+        for side in (-1, 1)
+    ]
+    ceiling = (
+        alt.Chart(data(reached))
+        .mark_rule(strokeDash=[5, 4], strokeWidth=1.5)
+        .encode(x=alt.X("at:Q", scale=scale), color=colour)
+    )
+    spread = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
+        x=alt.X("low:Q", scale=scale), x2="high:Q"
+    )
+    dots = base.mark_point(filled=True, size=45, opacity=1).encode(
+        x=alt.X(
+            "tau:Q",
+            title="Kendall’s τ_b over trained networks",
+            scale=scale,
+            axis=CORRELATIONS.axis(),
+        ),
+        shape=alt.Shape(
+            "gap:N",
+            title="rank correlation with the",
+            scale=alt.Scale(domain=names, range=["circle", "square"]),
+        ),
+    )
+    layers = [zero, *([ceiling] if reached else []), spread, dots]
+    chart = alt.layer(*layers).properties(width=WIDE - 300, height=_ROW_HEIGHT * len(order))
+    return themed(chart, room=56 + _LETTER_WIDTH * max(map(len, order)))
+
+
+def _table(rankings: list[Ranking], order: list[str], reliability: Mapping[str, float]) -> Table:
+    heads = (
+        *("measure", "family", "gap", "τ_b", "from", "to", "p", "p, Holm", "p, FDR"),
+        *("networks", "left out", "reliability of the estimate", "remark"),
+    )
+    rows = [
+        (
+            *(one.predictor.column, one.predictor.family, GAPS[one.gap]),
+            *(one.tau.value, one.tau.low, one.tau.high, one.tau.p_value, one.holm, one.fdr),
+            *(one.tau.n, one.tau.n_excluded),
+            *(reliability.get(one.predictor.column, 1.0), one.tau.reason),
+        )
+        for one in sorted(rankings, key=lambda one: order.index(one.predictor.column))
+    ]
+    return Table.of(heads, rows)

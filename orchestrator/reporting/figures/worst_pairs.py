@@ -1,0 +1,197 @@
+"""How often a measure orders two conditions the wrong way, and where it is worst."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+
+from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.scales import SHARES
+from orchestrator.reporting.figures.theme import OKABE_ITO, PANEL_HEIGHT, PANEL_WIDTH, data, themed
+from orchestrator.reporting.data.network_queries import TEST_EXAMPLES
+from orchestrator.reporting.data.gap_predictors import GAPS, Predictor, Trained
+from orchestrator.reporting.data.open_results import Source
+from orchestrator.statistics import Grid, SignError, sign_error
+from orchestrator.statistics.claim import counted, with_interval
+from orchestrator.statistics.grid.sign_error import FEWEST_EFFECTIVE
+
+_KEY = "environments"
+_TITLE = "Robustness: the worst pair of conditions"
+_MOST_DRAWN = 6
+_ALWAYS = ("margin_mean", "hessian_trace")
+_POINTS = np.linspace(0, 1, 51)
+_DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])
+Judged = tuple[Predictor, str, SignError]
+
+
+def environments_figure(source: Source, trained: Trained) -> Figure:
+    """Distribution of sign errors over environments, of a few measures, for both gaps."""
+    queries = (trained.query, TEST_EXAMPLES)
+    grid = trained.grid
+    directed = [one for one in trained.predictors if one.directed]
+    if grid is None or not directed:
+        reason = (
+            "It needs a measure of which an order is expected, and trained networks that differ "
+            "in a hyperparameter."
+        )
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+    (examples,) = source.rows(TEST_EXAMPLES)["examples"] or (None,)
+    fewest = _fewest(trained)
+    found = [
+        (one, gap, _judge(trained, one, gap, grid, examples, fewest))
+        for one in directed
+        for gap in GAPS
+    ]
+    if not any(judged.environments for *_, judged in found):
+        reason = (
+            "No two conditions that differ in one hyperparameter have gaps further apart than "
+            "the test set resolves."
+        )
+        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+    drawn = _drawn(found)
+    return Figure(
+        _KEY,
+        _TITLE,
+        caption=_caption(found, examples, fewest),
+        alternative=(
+            "Two step charts, for the loss gap and the error gap: share of environments with a "
+            f"sign error of at most that much, for {', '.join(drawn)}."
+        ),
+        queries=queries,
+        table=_table(found),
+        chart=_chart([one for one in found if one[0].column in drawn], drawn),
+    )
+
+
+def _fewest(trained: Trained) -> float:
+    """Twelve pairs of trials, or all that the seeds of the study can make."""
+    conditions = list(trained.rows["condition_id"])
+    seeds = max((conditions.count(one) for one in set(conditions)), default=0)
+    return float(min(FEWEST_EFFECTIVE, max(1, seeds**2 // 2)))
+
+
+def _judge(
+    trained: Trained, one: Predictor, gap: str, grid: Grid, examples: int | None, fewest: float
+) -> SignError:
+    values = one.sign * trained.rows.floats(one.column)
+    # The loss is no mean of values in [0, 1], which Hoeffding's inequality needs.
+    known = int(examples) if examples and gap == "error_gap" else None
+    return sign_error(values, trained.rows.floats(gap), grid, known, fewest)
+
+
+def _drawn(found: list[Judged]) -> list[str]:
+    """The two measures the study is about, and those with the least mean sign error."""
+    mean: dict[str, list[float]] = {}
+    for one, _, judged in found:
+        if judged.overall.mean.value is not None:
+            mean.setdefault(one.column, []).append(judged.overall.mean.value)
+    best = sorted(mean, key=lambda column: (np.mean(mean[column]), column))
+    always = [column for column in _ALWAYS if column in mean]
+    return [*always, *(column for column in best if column not in always)][:_MOST_DRAWN]
+
+
+def _caption(found: list[Judged], examples: int | None, fewest: float) -> str:
+    worst = "; ".join(_worst(judged) for judged in found if judged[0].column in _ALWAYS)
+    dropped = {gap: judged.overall.dropped for _, gap, judged in found}
+    kept = {gap: judged.overall.environments for _, gap, judged in found}
+    counts = " and ".join(
+        f"{counted(kept[gap], 'environment')} for the {name} ({dropped[gap]} dropped)"
+        for gap, name in GAPS.items()
+    )
+    weights = (
+        f"Pairs whose error gaps differ by no more than chance would on {examples:,} test "
+        "examples (as many as were measured) count less or not at all. "
+        if examples
+        else ""
+    )
+    return (
+        "An environment is a pair of conditions that differ in one hyperparameter; its sign error "
+        "is the share of pairs of their networks that a measure orders the wrong way: 0 is "
+        "perfect, ½ is a coin (arXiv:2010.11924). A robust measure rises at once and has no tail "
+        f"on the right. {weights}Environments with an effective size below {fewest:g} pairs are "
+        f"dropped: {counts}. {worst}."
+    )
+
+
+def _worst(judged: Judged) -> str:
+    one, gap, errors = judged
+    mean = with_interval(errors.overall.mean, 2)
+    text = f"{one.column} and {GAPS[gap]}: mean {mean}"
+    if errors.overall.worst is None:
+        return text
+    worst = errors.overall.worst
+    levels = " and ".join(map(str, worst.levels))
+    return f"{text}, worst {worst.error:.2f} along {worst.axis} between {levels}"
+
+
+def _chart(found: list[Judged], drawn: list[str]) -> dict[str, Any]:
+    panels = [
+        _panel([one for one in found if one[1] == gap and one[2].environments], gap, drawn)
+        for gap in GAPS
+        if any(one[1] == gap and one[2].environments for one in found)
+    ]
+    return themed(alt.concat(*panels, columns=2))
+
+
+def _panel(found: list[Judged], gap: str, drawn: list[str]) -> Any:
+    records = [
+        {"measure": one.column, "error": float(at), "share": float(share)}
+        for one, _, judged in found
+        for at, share in zip(_POINTS, judged.cdf(_POINTS + 1e-9), strict=True)
+    ]
+    return (
+        alt.Chart(data(records))
+        .mark_line(interpolate="step-after", strokeWidth=2)
+        .encode(
+            x=alt.X(
+                "error:Q",
+                title="sign error at most",
+                scale=SHARES.scale(),
+                axis=SHARES.axis(),
+            ),
+            y=alt.Y(
+                "share:Q",
+                title="share of environments",
+                scale=SHARES.scale(),
+                axis=SHARES.axis(),
+            ),
+            color=alt.Color(
+                "measure:N",
+                title="measure",
+                scale=alt.Scale(domain=drawn, range=list(OKABE_ITO[: len(drawn)])),
+            ),
+            strokeDash=alt.StrokeDash(
+                "measure:N",
+                title="measure",
+                scale=alt.Scale(domain=drawn, range=list(_DASHES[: len(drawn)])),
+            ),
+            tooltip=[
+                alt.Tooltip("measure:N"),
+                alt.Tooltip("error:Q", format=".2f"),
+                alt.Tooltip("share:Q", format=".2f"),
+            ],
+        )
+        .properties(width=PANEL_WIDTH, height=PANEL_HEIGHT, title=GAPS[gap])
+    )
+
+
+def _table(found: list[Judged]) -> Table:
+    heads = (
+        *("measure", "gap", "mean sign error", "from", "to", "90 % quantile", "worst"),
+        *("worst between", "environments", "dropped", "remark"),
+    )
+    rows = []
+    for one, gap, judged in found:
+        overall, worst = judged.overall, judged.overall.worst
+        between = "" if worst is None else f"{worst.axis}: {worst.levels[0]} and {worst.levels[1]}"
+        mean = overall.mean
+        rows.append(
+            (
+                *(one.column, GAPS[gap], mean.value, mean.low, mean.high, overall.quantile),
+                *(None if worst is None else worst.error, between),
+                *(overall.environments, overall.dropped, mean.reason),
+            )
+        )
+    return Table.of(heads, rows)

@@ -1,0 +1,87 @@
+"""From a results folder to ``report.html``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.reporting.claims.answer import answer
+from orchestrator.reporting.text.barriers import describe_barriers
+from orchestrator.reporting.claims.evidence import expected_wrong, judge_claims
+from orchestrator.reporting.figures import all_figures
+from orchestrator.reporting.text.fragility import describe_fragility
+from orchestrator.reporting.text.limitations import find_limitations
+from orchestrator.reporting.text.methods import describe_methods
+from orchestrator.reporting.page.html import Page, render, write_page
+from orchestrator.reporting.data.completeness import Progress, read_progress
+from orchestrator.reporting.text.how_to_reproduce import collect_report_provenance
+from orchestrator.reporting.data.open_results import Source, open_source
+from orchestrator.results import Location, ResultsFolder, again_if_compacted
+from orchestrator.statistics.claim import counted
+
+
+def write_report(
+    results: str | Location, output: str | Path | None = None, *, everything: bool = False
+) -> Location:
+    """Write the report of a study, finished or not, as one self-contained HTML file.
+
+    Args:
+        results: The results folder.
+        output: The file; ``report.html`` in the results folder by default.
+        everything: Also report the trials that the study as it stands no longer asks for.
+
+    Returns:
+        The file; one that was there is replaced.
+
+    Raises:
+        ResultsError: If there are no results at that path.
+        ExportError: If nothing can be written there.
+    """
+    page, folder = read_page(results, everything=everything)
+    path = folder.report if output is None else Path(output)
+    write_page(path, render(page))
+    return path
+
+
+@again_if_compacted
+def read_page(results: str | Location, *, everything: bool = False) -> tuple[Page, ResultsFolder]:
+    """What the report of a results folder says, and the folder."""
+    with open_source(results, everything=everything) as source:
+        return compose(source), source.folder
+
+
+def compose(source: Source) -> Page:
+    """Everything the report says, before it becomes HTML."""
+    progress = read_progress(source)
+    claims = judge_claims(source)
+    figures = all_figures(source)
+    drawn = {figure.key for figure in figures if figure.chart is not None}
+    methods = describe_methods(source, drawn)
+    sections = (describe_fragility(source), describe_barriers(source))
+    limitations = find_limitations(source, progress)
+    provenance = collect_report_provenance(source)
+    shown = [query for figure in figures for query in figure.queries]
+    asked = {query.sql: query for query in (*shown, *source.asked)}
+    return Page(
+        name=str(source.study["study"]),
+        question=str(source.study.get("question", "")),
+        unfinished=progress.sentence,
+        answer=answer(claims),
+        counts=_counts(progress),
+        claims=claims,
+        multiplicity=expected_wrong(claims),
+        figures=figures,
+        methods=methods,
+        sections=sections,
+        limitations=limitations,
+        provenance=provenance,
+        queries=tuple(asked.values()),
+        written_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _counts(progress: Progress) -> str:
+    return (
+        f"{counted(progress.completed, 'completed trial')}, "
+        f"{counted(progress.snapshots, 'snapshot')}."
+    )

@@ -1,0 +1,197 @@
+"""What a reader must not conclude, found in the data itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from orchestrator.reporting.text.network_checks import checks_not_passed
+from orchestrator.reporting.data.completeness import Progress
+from orchestrator.reporting.data.queries import (
+    DATASET_NAMES,
+    FAILED_TRIALS,
+    MEASURE_STATUS,
+    MILESTONES_REACHED,
+    NOT_POSITIVE_TRACES,
+    SEEDS_PER_CONDITION,
+    STANDARD_ERRORS,
+    UNCONVERGED,
+)
+from orchestrator.reporting.data.open_results import Source
+from orchestrator.results import did_not_learn
+from orchestrator.statistics.claim import counted
+from orchestrator.study.learning_criterion import largest_error
+
+FEW_SEEDS = 5
+LARGE_RELATIVE_ERROR = 0.1
+_MOST_NAMED = 6
+
+
+def find_limitations(source: Source, progress: Progress) -> list[str]:
+    """One sentence or two for each thing that limits what the study shows."""
+    return [
+        *_left_out(source),
+        *_seeds(source),
+        *_unfinished(progress),
+        *_failed(source, progress),
+        *_unlearned(source),
+        *_targets(source, progress),
+        *checks_not_passed(source),
+        *_excluded(source),
+        *_estimates(source),
+        *_always(source),
+    ]
+
+
+def _left_out(source: Source) -> Iterator[str]:
+    count, values = len(source.left_out.trial_ids), source.left_out.values
+    if count:
+        named = [f"{value} ({number:,})" for value, number in values.items()]
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        yield (
+            f"{counted(count, 'stored trial')} of values that are no longer in the grid "
+            f"{'is' if count == 1 else 'are'} left out: {', '.join(named[:_MOST_NAMED])}{more}. "
+            "`report --everything` includes them; `query` always does."
+        )
+
+
+def _seeds(source: Source) -> Iterator[str]:
+    fewest, most, conditions = source.rows(SEEDS_PER_CONDITION).tuples()[0]
+    if not conditions:
+        yield "No trial is completed, so nothing can be said about the spread over seeds."
+    elif fewest < FEW_SEEDS:
+        seeds = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        yield (
+            f"Few seeds: {counted(conditions, 'condition')} with {seeds} completed "
+            f"{'trial' if most == 1 else 'trials'} each. Intervals are widened for it, but "
+            f"{FEW_SEEDS} or more seeds would tell effects from luck more safely."
+        )
+        if fewest == 1:
+            yield (
+                "Conditions with a single trial say nothing about their own spread; for "
+                "intervals they were pooled, which makes them too wide rather than too narrow."
+            )
+
+
+def _unfinished(progress: Progress) -> Iterator[str]:
+    if progress.outstanding:
+        running = progress.trials.get("running", 0)
+        yield (
+            f"{counted(progress.outstanding, 'trial')} of {progress.expected_trials:,} are not "
+            f"completed ({running:,} begun). Those that are may not be like the others."
+        )
+    for request, missing in progress.unmeasured.items():
+        if missing:
+            of = f"{missing:,} of {counted(progress.asked[request], 'snapshot')}"
+            yield f"Not measured yet: {request} on {of}."
+
+
+def _failed(source: Source, progress: Progress) -> Iterator[str]:
+    if progress.failed:
+        examples = "; ".join(
+            f"{trial_id}: {(error or 'no reason recorded').splitlines()[0][:200]}"
+            for trial_id, error in source.rows(FAILED_TRIALS).tuples()
+        )
+        yield f"{counted(progress.failed, 'trial')} failed and take no part ({examples})."
+    diverged = progress.stop_reasons.get("diverged", 0)
+    if diverged:
+        yield (
+            f"{counted(diverged, 'trial')} diverged; snapshots without finite values are left "
+            "out, which favours the settings that train stably."
+        )
+
+
+def _unlearned(source: Source) -> Iterator[str]:
+    trials = did_not_learn(source.connection, source.study)
+    if trials:
+        named = ", ".join(trials[:_MOST_NAMED])
+        more = f" and {len(trials) - _MOST_NAMED} more" if len(trials) > _MOST_NAMED else ""
+        yield (
+            f"{counted(len(trials), 'completed trial')} did not learn: {named}{more}. Their final "
+            "training loss is not finite, or their final training error lies above half that of "
+            "the best constant answer, or above what the study states. They count in all figures "
+            "and claims; beside each claim stands the estimate without them."
+        )
+    unknown = [
+        str(name)
+        for (name,) in source.rows(DATASET_NAMES).tuples()
+        if largest_error(source.study.get("learned"), name) is None
+    ]
+    if unknown:
+        yield (
+            f"For {', '.join(unknown)} the error of the best constant answer is not known, so only "
+            "a training loss that is not finite tells that a network did not learn; "
+            "learned: {train_error: …} in the study states an error."
+        )
+
+
+def _targets(source: Source, progress: Progress) -> Iterator[str]:
+    stop = source.study.get("training", {}).get("stop", {})
+    target = stop.get("train_loss")
+    short = progress.completed - progress.stop_reasons.get("train_loss", 0)
+    if target is not None and short:
+        yield (
+            f"{short:,} of {counted(progress.completed, 'completed trial')} never reached the "
+            f"training loss {target:g} at which training was to stop. Final networks are "
+            "therefore not all equally well trained."
+        )
+    reached = dict(source.rows(MILESTONES_REACHED).tuples())
+    ended = progress.completed + progress.failed
+    for milestone in source.study.get("checkpoints", {}).get("train_loss", ()):
+        missed = ended - reached.get(milestone, 0)
+        if missed > 0:
+            yield (
+                f"{missed:,} of {counted(ended, 'ended trial')} have no snapshot at the training "
+                f"loss {milestone:g}: they never reached it."
+            )
+
+
+def _excluded(source: Source) -> Iterator[str]:
+    rows = source.rows(MEASURE_STATUS).tuples()
+    for status, words in (("nonfinite", "not finite"), ("error", "failed")):
+        found = [row for row in rows if row[4] == status]
+        if found:
+            total = sum(row[5] for row in found)
+            names = [f"{_name(row)} ({row[5]:,})" for row in found[:_MOST_NAMED]]
+            more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+            reasons = [str(row[6]).splitlines()[0][:200] for row in found if row[6]]
+            reason = f" First reason: {reasons[0]}." if reasons else ""
+            yield f"{total:,} values {words}: {', '.join(names)}{more}.{reason}"
+    not_positive = source.rows(NOT_POSITIVE_TRACES)["n"][0]
+    if not_positive:
+        yield (
+            f"{counted(not_positive, 'Hessian trace')} at or below zero "
+            f"{'has' if not_positive == 1 else 'have'} no logarithm and "
+            f"{'is' if not_positive == 1 else 'are'} left out of correlations and figures."
+        )
+    for measure, count, example in source.rows(UNCONVERGED).tuples():
+        yield (
+            f"{measure} did not converge on {counted(count, 'snapshot')}, where it is left out "
+            f"({example})."
+        )
+
+
+def _estimates(source: Source) -> Iterator[str]:
+    for measure, variant, n, middle, largest in source.rows(STANDARD_ERRORS).tuples():
+        if largest > LARGE_RELATIVE_ERROR:
+            name = f"{measure} ({variant})" if variant else measure
+            yield (
+                f"{name} is an estimate: over {counted(n, 'value')} its relative standard error "
+                f"is {middle:.2g} in the median and {largest:.2g} at most."
+            )
+
+
+def _always(source: Source) -> Iterator[str]:
+    yield (
+        "Correlation is not cause. Margin and flatness both follow the training loss, so beside "
+        "each correlation stands the one with the loss held fixed."
+    )
+    yield (
+        "Flatness changes when layers are rescaled although the function stays the same (Dinh "
+        "et al., arXiv:1703.04933), and both margin and flatness change with the scale of the "
+        "logits."
+    )
+
+
+def _name(row: tuple[object, ...]) -> str:
+    _, measure, variant, split, *_ = row
+    return " ".join(str(part) for part in (measure, variant, split) if part)

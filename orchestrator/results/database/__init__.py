@@ -1,0 +1,1 @@
+"""DuckDB over results folders, and what is read with it."""

@@ -1,0 +1,55 @@
+"""Looking for new snapshots again and again, at the cost of those trials that may have some."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from orchestrator.results.folder.results_folder import ResultsFolder
+from orchestrator.results.folder.commit_records import committed_snapshots
+
+
+class NewSnapshots:
+    """Tells of each committed snapshot once.
+
+    A look costs a listing of the trials that were begun and one of the snapshots of each of them
+    that may take more: a grid of ten thousand trials is looked at as fast as a small one.
+
+    Args:
+        folder: The study's results.
+        trial_ids: The trials to look at.
+        known: Ids of snapshots that are never told.
+    """
+
+    def __init__(
+        self, folder: ResultsFolder, trial_ids: Collection[str], known: Collection[str] = ()
+    ) -> None:
+        self._folder = folder
+        self._open = set(trial_ids)
+        self._told = set(known)
+
+    def look(self, ended: Collection[str]) -> list[dict[str, Any]]:
+        """The rows of the snapshots that were committed since the last look, by trial and step.
+
+        Args:
+            ended: Trials that took their last snapshot before this was called; they are looked at
+                a last time.
+        """
+        begun = self._open & self._begun()
+        rows = committed_snapshots(self._folder, begun, without=self._told)
+        self._told.update(row["checkpoint_id"] for row in rows)
+        for trial_id in self._open.intersection(ended):
+            self._open.discard(trial_id)
+            self._folder.snapshot_cache.pop(trial_id, None)  # A large study has very many.
+        return rows
+
+    def _begun(self) -> set[str]:
+        snapshots = self._folder.snapshots
+        if not isinstance(snapshots, Path):
+            return {folder.name for folder in snapshots.iterdir()}
+        try:
+            return {entry.name for entry in os.scandir(snapshots)}
+        except FileNotFoundError:
+            return set()

@@ -1,0 +1,1 @@
+"""Files and locks, on a disk or on an object store."""

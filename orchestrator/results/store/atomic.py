@@ -1,0 +1,80 @@
+"""Files that are either there in full or not at all, on a disk or on an object store."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from orchestrator.results.store.store_path import Location, StorePath
+
+TEMPORARY_SUFFIX = ".tmp"
+SETTLED_NANOSECONDS = 2_000_000_000
+"""A file or folder read this soon after its last change may change again within the same tick of
+the clock, so that its time does not show it."""
+
+
+@contextmanager
+def replacing(path: Location) -> Iterator[Path]:
+    """Give a hidden temporary path; on leaving, make what was written there ``path``.
+
+    The temporary lies in the same folder, outside every ``*.parquet`` glob. It is synced to
+    disk before the rename, and the folder after it. On an exception it is removed. That of a path
+    on an object store lies on this machine, and is sent whole.
+    """
+    if isinstance(path, StorePath):
+        with tempfile.TemporaryDirectory() as folder:
+            yield (temporary := Path(folder) / path.name)
+            with (
+                temporary.open("rb") as file,
+                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+            ):
+                path.write_bytes(content)
+        return
+    temporary = path.with_name(temporary_name(path.name))
+    try:
+        yield temporary
+        _sync(temporary, os.O_RDONLY)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def write_atomically(path: Location, content: str | bytes) -> None:
+    """Write ``content`` (text as UTF-8) to ``path``, replacing what is there."""
+    content = content.encode() if isinstance(content, str) else content
+    if isinstance(path, StorePath):
+        path.write_bytes(content)
+        return
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def sync_directory(path: Location) -> None:
+    """Make renames and removals in ``path`` survive a power failure."""
+    if isinstance(path, Path) and os.name == "posix":
+        _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def temporary_name(name: str) -> str:
+    """A hidden name for a file that is to become ``name``; never the same twice."""
+    return f".{name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}"
+
+
+def is_temporary(name: str) -> bool:
+    """Whether ``name`` is that of a file that was never finished."""
+    return name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

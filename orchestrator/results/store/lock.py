@@ -1,0 +1,98 @@
+"""Who works on a results folder: at most one run at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from orchestrator.errors import ResultsError
+from orchestrator.results.store.atomic import write_atomically
+from orchestrator.results.store.file_locks import require_file_locks
+
+PATIENCE_SECONDS = 0.5  # Whoever only asks who holds the lock takes it for an instant.
+
+
+@dataclass(frozen=True)
+class LockHolder:
+    """The process that works on a results folder.
+
+    Attributes:
+        pid: Its process id.
+        host: The machine it runs on.
+        since: When it began, ISO 8601 in UTC.
+    """
+
+    pid: int
+    host: str
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}, since {self.since}"
+
+
+class FolderLock:
+    """A lock of the operating system on ``.lock``: it ends with the process, however that ends.
+
+    The same object may be entered again while it is held; every other one, in this process
+    or another, is refused.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = FileLock(folder / ".lock", timeout=PATIENCE_SECONDS, thread_local=False)
+        # Not in the lock file itself, which whoever tries the lock truncates.
+        self._holder_file = folder / ".lock-holder.json"
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the lock.
+
+        Raises:
+            ResultsError: If another process works on the folder, or its file system has no locks.
+        """
+        require_file_locks(self._folder)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise ResultsError(
+                f"{self._folder}: in use by {self._read_holder() or 'another process'}",
+                "wait until it has ended, or end it; only one run at a time may write here",
+            ) from None
+        try:
+            if self._lock.lock_counter == 1:
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                holder = LockHolder(os.getpid(), socket.gethostname(), now)
+                write_atomically(self._holder_file, json.dumps(asdict(holder)))
+            yield
+        finally:
+            if self._lock.lock_counter == 1:
+                self._holder_file.unlink(missing_ok=True)
+            self._lock.release()
+
+    def holder(self) -> LockHolder | None:
+        """Who holds the lock; None if nobody does."""
+        if not self._lock.is_locked:
+            probe = FileLock(self._folder / ".lock", timeout=0)
+            try:
+                require_file_locks(self._folder)
+                with probe:
+                    return None
+            except Timeout:
+                pass
+            except (OSError, ResultsError):
+                return None  # Where nothing can be written or locked, nobody holds a lock.
+        return self._read_holder() or LockHolder(0, "unknown host", "unknown")
+
+    def _read_holder(self) -> LockHolder | None:
+        try:
+            return LockHolder(**json.loads(self._holder_file.read_text()))
+        except FileNotFoundError:  # It is between taking the lock and saying so.
+            return None

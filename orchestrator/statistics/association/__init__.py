@@ -1,0 +1,1 @@
+"""How two quantities go together."""

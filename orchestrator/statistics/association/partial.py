@@ -1,0 +1,124 @@
+"""Correlation with several quantities held fixed, and which of these could be.
+
+Margin, trace and gap all follow the train loss, the batch size and the width. What is left of a
+correlation once those are held fixed is what one measure says of the other by itself. Measure and
+control are on the scale given: pass logarithms of what spans decades.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from orchestrator.statistics.intervals.bootstrap import Groups, as_floats
+from orchestrator.statistics.association.correlation import partial_pearson
+from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, all_finite
+from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling, is_constant
+
+CONSTANT = "constant"
+_COLLINEAR = 1e-10
+
+
+@dataclass(frozen=True)
+class PartialCorrelation:
+    """Pearson's r given several controls.
+
+    Attributes:
+        estimate: With an interval over trials, resampled inside their conditions.
+        independent: The same value with the interval of Fisher's z, variance 1 / (n − k − 3), as
+            if all rows were independent. It is too narrow where rows are snapshots of few trials.
+        degrees_of_freedom: n − 2 − k for k controls that were held fixed.
+        t_p_value: Two-sided, of r = 0, by Student's t with those degrees of freedom: exact for
+            normal, independent rows. None where there is no value.
+        controls: Names of those held fixed.
+        dropped: Controls that hold nothing fixed → why: ``constant``, or of which others they are
+            a linear function.
+    """
+
+    estimate: Estimate
+    independent: Estimate
+    degrees_of_freedom: int
+    t_p_value: float | None
+    controls: tuple[str, ...]
+    dropped: Mapping[str, str]
+
+
+def partial_correlation(
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    controls: Mapping[str, npt.ArrayLike],
+    groups: Groups | None = None,
+    resampling: Resampling = DEFAULT,
+) -> PartialCorrelation:
+    """Pearson's r between what a linear fit on the controls leaves of ``x`` and of ``y``.
+
+    A control that is constant, or a linear function of those before it, changes nothing and would
+    cost a degree of freedom; it is dropped and named. A study of one width can thus be asked the
+    same question as one of several.
+
+    Args:
+        x: Shape (n,).
+        y: Shape (n,).
+        controls: Name → shape (n,). Rows that are not finite in ``x``, ``y`` or any control are
+            left out and counted.
+        groups: The trial and condition of each row; None if rows are independent.
+        resampling: How the interval over trials is made.
+    """
+    columns = {name: as_floats(column) for name, column in controls.items()}
+    table = np.stack([as_floats(x), as_floats(y), *columns.values()])
+    kept = all_finite(table.T)
+    held, dropped = useful_controls({name: column[kept] for name, column in columns.items()})
+    rows, excluded = table[:2, kept], int(np.sum(~kept))
+    inner = None if groups is None else groups.select(kept)
+    given = list(held.values())
+    independent = partial_pearson(rows[0], rows[1], given, None, resampling)
+    estimate = independent
+    if inner is not None:
+        estimate = partial_pearson(rows[0], rows[1], given, inner, resampling)
+    freedom = rows.shape[1] - 2 - len(held)
+    if estimate.value is not None and freedom < 1:
+        # A fit with as many parameters as rows leaves r = ±1 whatever the data.
+        reason = f"{rows.shape[1]} rows leave nothing free beside {len(held)} controls"
+        estimate, independent = (_undefined(one, reason) for one in (estimate, independent))
+    return PartialCorrelation(
+        replace(estimate, n_excluded=excluded),
+        replace(independent, n_excluded=excluded),
+        freedom,
+        None if estimate.value is None else _t_p_value(estimate.value, freedom),
+        tuple(held),
+        dropped,
+    )
+
+
+def _undefined(estimate: Estimate, reason: str) -> Estimate:
+    return replace(estimate, value=None, low=None, high=None, p_value=None, reason=reason)
+
+
+def useful_controls(
+    columns: Mapping[str, FloatArray],
+) -> tuple[dict[str, FloatArray], dict[str, str]]:
+    """Tell apart the controls that hold something fixed, in their order, from the others."""
+    held: dict[str, FloatArray] = {}
+    dropped: dict[str, str] = {}
+    for name, column in columns.items():
+        if not len(column) or is_constant(column):
+            dropped[name] = CONSTANT
+            continue
+        standardized = (column - column.mean()) / column.std()
+        before = np.array([(one - one.mean()) / one.std() for one in held.values()])
+        if len(before):
+            fit = np.linalg.lstsq(before.T, standardized, rcond=None)[0]
+            if np.mean((standardized - fit @ before) ** 2) <= _COLLINEAR:
+                dropped[name] = f"a linear function of {', '.join(held)}"
+                continue
+        held[name] = column
+    return held, dropped
+
+
+def _t_p_value(r: float, freedom: int) -> float:
+    left = max(1 - r * r, np.finfo(np.float64).tiny)
+    return float(2 * stats.t.sf(abs(r) * np.sqrt(freedom / left), freedom))

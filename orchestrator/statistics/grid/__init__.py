@@ -1,0 +1,1 @@
+"""What a grid of hyperparameters says beyond single correlations."""

@@ -1,0 +1,67 @@
+"""Pairs of conditions that differ in exactly one hyperparameter, and the trials behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
+from orchestrator.statistics.grid.hyperparameter_grid import Grid, lines
+from orchestrator.statistics.association.pairs import Pairs
+
+
+@dataclass(frozen=True)
+class Environments:
+    """All environments of a grid, and every pair of a trial of the one and one of the other.
+
+    Attributes:
+        axis: Shape (environments,), the place of the axis that differs.
+        first: Shape (environments,), one condition.
+        second: Shape (environments,), the other condition.
+        trial: Shape (pairs,), a trial of the first condition.
+        other: Shape (pairs,), a trial of the second condition.
+        starts: Shape (environments,), where the pairs of each environment begin.
+    """
+
+    axis: IntArray
+    first: IntArray
+    second: IntArray
+    trial: IntArray
+    other: IntArray
+    starts: IntArray
+
+    @classmethod
+    def of(cls, grid: Grid) -> Environments:
+        """Find them in a grid of one row a trial."""
+        found = [Pairs.within(lines(grid.conditions, axis)) for axis in grid.varying]
+        nothing = [np.zeros(0, dtype=np.int64)]
+        first = np.concatenate([pairs.first for pairs in found] or nothing)
+        second = np.concatenate([pairs.second for pairs in found] or nothing)
+        axis = np.repeat(np.array(grid.varying, dtype=np.int64), [len(p.first) for p in found])
+        condition = grid.condition
+        trials = [np.flatnonzero(condition == one) for one in range(len(grid.conditions))]
+        sizes = np.array([len(one) for one in trials], dtype=np.int64)
+        counts = sizes[first] * sizes[second]
+        couples = list(zip(first.tolist(), second.tolist(), strict=True))
+        trial = [np.repeat(trials[one], sizes[two]) for one, two in couples]
+        other = [np.tile(trials[two], sizes[one]) for one, two in couples]
+        return cls(
+            axis,
+            first,
+            second,
+            np.concatenate(trial or nothing),
+            np.concatenate(other or nothing),
+            (np.cumsum(counts) - counts).astype(np.int64),
+        )
+
+    def __len__(self) -> int:
+        """Number of environments."""
+        return len(self.axis)
+
+    def sums(self, of_pairs: FloatArray) -> FloatArray:
+        """Sum values of shape (…, pairs) over the pairs of each environment."""
+        if not len(self):
+            return np.zeros((*of_pairs.shape[:-1], 0))
+        total: FloatArray = np.add.reduceat(of_pairs, self.starts, axis=-1)
+        return total

@@ -1,0 +1,218 @@
+"""What each intervention does to two measures, with intervals: whether it moves one and not both.
+
+If flatness is nothing but margin, whatever moves one measure moves the other. One intervention
+that moves one and surely leaves the other where it was shows that they are two things.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import hypot
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.statistics.intervals import magnitude
+from orchestrator.statistics.intervals.bootstrap import LINEAR, Groups, as_floats, why_no_interval
+from orchestrator.statistics.association.correlation import pearson
+from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, FloatArray, all_finite
+from orchestrator.statistics.grid.factor_share import factor_share
+from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling, with_resamples
+
+MOVED = 0.5
+"""Standard deviations by which an intervention has to move a measure to be said to move it."""
+
+Moves = Literal["x only", "y only", "both", "neither", "unclear"]
+
+
+@dataclass(frozen=True)
+class InterventionEffect:
+    """One way of training against the reference.
+
+    Attributes:
+        name: Which way.
+        correlation: Pearson's r of the two measures inside it.
+        change: That r minus r inside the reference.
+        x_shift: Mean of x minus that under the reference, in standard deviations of x inside ways
+            of training, which are taken as known.
+        y_shift: The same of y.
+        shift_difference: |x_shift| − |y_shift|; above 0 it moves x more than y.
+        moves: What it moves. A shift counts as one if its whole interval lies beyond ±½ on one
+            side, as none if it lies within, and decides nothing otherwise.
+    """
+
+    name: str
+    correlation: Estimate
+    change: Estimate
+    x_shift: Estimate
+    y_shift: Estimate
+    shift_difference: Estimate
+    moves: Moves
+
+
+@dataclass(frozen=True)
+class InterventionEffects:
+    """What changing training does to two measures.
+
+    Attributes:
+        reference: Pearson's r inside the reference.
+        effects: Every other way of training, in the order of their first rows.
+        x_share: Share of the variance of x that ways of training explain beyond seeds, see
+            :func:`factor_share`.
+        y_share: The same of y.
+    """
+
+    reference: Estimate
+    effects: tuple[InterventionEffect, ...]
+    x_share: Estimate
+    y_share: Estimate
+
+
+def intervention_effects(
+    x: npt.ArrayLike,
+    y: npt.ArrayLike,
+    intervention: Sequence[str],
+    reference: str,
+    groups: Groups,
+    resampling: Resampling = DEFAULT,
+) -> InterventionEffects:
+    """Shifts, correlations and shares of variance of every way of training, with intervals.
+
+    Intervals of shifts come from the bootstrap over trials; that of ``change`` combines those of
+    the two correlations, which rest on different trials (Zou 2007, "Toward using confidence
+    intervals to compare correlations", Psychological Methods 12, 399–413). There is one test for
+    each way of training and measure: with many, some shifts are chance.
+
+    Other hyperparameters should be the same under all ways of training.
+
+    Args:
+        x: Shape (n,), for example log₁₀ trace.
+        y: Shape (n,), for example mean margin. Rows not finite in both are left out and counted.
+        intervention: Shape (n,), how the network of each row was trained.
+        reference: Which of them is the usual way.
+        groups: The trial and condition of each row; a condition has one way of training.
+        resampling: How intervals are made.
+
+    Raises:
+        ValueError: If lengths differ, no row is of the reference, or a condition has two ways of
+            training.
+    """
+    columns = np.stack([as_floats(x), as_floats(y)])
+    if not columns.shape[1] == len(intervention) == len(groups.trial):
+        raise ValueError(
+            f"{columns.shape[1]} values, {len(intervention)} interventions, "
+            f"{len(groups.trial)} rows in groups"
+        )
+    if reference not in intervention:
+        raise ValueError(f"no row of the reference {reference!r}, got {sorted(set(intervention))}")
+    kept = all_finite(columns.T)
+    excluded = int(np.sum(~kept))
+    # Shifts are in standard deviations.
+    table = np.array([magnitude.usual(column) for column in columns[:, kept]])
+    inner = groups.select(kept)
+    labels = np.array(intervention, dtype=object)[kept]
+    names = [name for name in dict.fromkeys(intervention) if name != reference]
+    spread = _spread(table, labels)
+
+    def counted(estimate: Estimate) -> Estimate:
+        return replace(estimate, n_excluded=excluded)
+
+    def inside(name: str) -> Estimate:
+        rows = labels == name
+        return pearson(table[0, rows], table[1, rows], inner.select(rows), resampling)
+
+    usual = inside(reference)
+
+    def effect(name: str) -> InterventionEffect:
+        rows = (labels == name) | (labels == reference)
+        shifts = _shifts(
+            table[:, rows] / spread[:, None], labels[rows] == name, inner.select(rows), resampling
+        )
+        x_shift, y_shift, difference = (counted(one) for one in shifts)
+        r = inside(name)
+        change = counted(_change(r, usual))
+        moves = _moves(_moved(x_shift), _moved(y_shift))
+        return InterventionEffect(name, r, change, x_shift, y_shift, difference, moves)
+
+    shares = [factor_share(column, labels.tolist(), inner, resampling.level) for column in table]
+    return InterventionEffects(
+        usual, tuple(effect(name) for name in names), counted(shares[0]), counted(shares[1])
+    )
+
+
+def _spread(table: FloatArray, labels: npt.NDArray[np.object_]) -> FloatArray:
+    """Standard deviation of each column inside ways of training; NaN where nothing varies."""
+    names = set(labels.tolist())
+    squares = np.zeros(len(table))
+    for name in names:
+        rows = table[:, labels == name]
+        squares += ((rows - rows.mean(axis=1, keepdims=True)) ** 2).sum(axis=1)
+    spread: FloatArray = np.sqrt(squares / max(1, table.shape[1] - len(names)))
+    largest = np.max(np.abs(table), axis=1, initial=0)
+    # A spread this small is rounding error.
+    return np.where(spread > 1e-13 * largest, spread, np.nan)
+
+
+def _shifts(
+    table: FloatArray, changed: BoolArray, groups: Groups, resampling: Resampling
+) -> list[Estimate]:
+    """Shift of either column, and the difference of their sizes."""
+    n = table.shape[1]
+    bare = Estimate(None, None, None, resampling.level, n, groups.trials, 0)
+    if changed.all() or not changed.any():
+        return [replace(bare, reason="no row to compare with is finite")] * 3
+    weights = groups.weights(resampling.resamples, resampling.seed)
+    weights = np.vstack([np.ones((1, groups.trials)), weights])
+    differences = np.zeros((len(weights), 2))
+    for rows, sign in ((changed, 1), (~changed, -1)):
+        sums = groups.sums((table * rows).T)
+        counts = groups.sums(rows.astype(np.float64))
+        counts = (weights @ counts)[:, None]
+        # A resample can leave out the only trial of a way of training.
+        differences += sign * (weights @ sums) / np.where(counts > 0, counts, np.nan)
+    sizes = np.abs(differences)
+    found = []
+    for values in (*differences.T, sizes[:, 0] - sizes[:, 1]):
+        if not np.isfinite(values[0]):
+            found.append(replace(bare, reason="a measure does not vary inside ways of training"))
+            continue
+        shift = replace(bare, value=float(values[0]))
+        if reason := why_no_interval(groups):
+            found.append(replace(shift, reason=reason))
+        else:
+            freedom = groups.degrees_of_freedom
+            found.append(with_resamples(shift, values[1:], freedom, LINEAR))
+    return found
+
+
+def _change(r: Estimate, reference: Estimate) -> Estimate:
+    n, trials = r.n + reference.n, r.n_groups + reference.n_groups
+    bare = Estimate(None, None, None, r.level, n, trials, 0)
+    if r.value is None or reference.value is None:
+        return replace(bare, reason=r.reason or reference.reason)
+    change = r.value - reference.value
+    bare = replace(bare, value=change)
+    if r.low is None or r.high is None or reference.low is None or reference.high is None:
+        return replace(bare, reason=r.reason or reference.reason)
+    low = change - hypot(r.value - r.low, reference.high - reference.value)
+    high = change + hypot(r.high - r.value, reference.value - reference.low)
+    return replace(bare, low=low, high=high)
+
+
+def _moved(shift: Estimate) -> bool | None:
+    """Whether it is one; None where the interval does not decide."""
+    if shift.low is None or shift.high is None:
+        return None
+    if shift.low >= MOVED or shift.high <= -MOVED:
+        return True
+    return False if shift.low > -MOVED and shift.high < MOVED else None
+
+
+def _moves(x: bool | None, y: bool | None) -> Moves:
+    if x is None or y is None:
+        return "unclear"
+    if x:
+        return "both" if y else "x only"
+    return "y only" if y else "neither"

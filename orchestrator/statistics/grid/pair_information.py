@@ -1,0 +1,87 @@
+"""Î(S) of Jiang et al., counted over pairs of conditions. See :mod:`.mutual_information`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
+from orchestrator.statistics.grid.hyperparameter_grid import Grid
+
+LARGEST_SET = 2
+
+
+class JiangInformation:
+    """Normalised conditional mutual information for every S of at most two hyperparameters.
+
+    Args:
+        target: Shape (n,), one value a condition.
+        grid: The hyperparameters of each condition; no two are equal.
+    """
+
+    def __init__(self, target: FloatArray, grid: Grid) -> None:
+        self._first, self._second = np.nonzero(target[:, None] != target)
+        self._target = (target[self._first] > target[self._second]).astype(np.int64)
+        self._codes = grid.codes
+        self._places = [
+            places
+            for size in range(LARGEST_SET + 1)
+            for places in itertools.combinations(grid.varying, size)
+        ]
+        self.sets = [tuple(grid.axes[place] for place in places) for places in self._places]
+
+    def values(self, measures: FloatArray) -> FloatArray:
+        """Î of every set for each row of ``measures``, of shape (r, n).
+
+        Returns:
+            Shape (r, sets); NaN where V_g is certain in every cell, or no pair is untied.
+        """
+        columns = [self._of_set(places, measures) for places in self._places]
+        return np.stack(columns, axis=1)
+
+    def compared(self, measure: FloatArray) -> int:
+        """Ordered pairs that are tied neither in the target nor in ``measure``."""
+        return int(np.sum(measure[self._first] != measure[self._second]))
+
+    @staticmethod
+    def smallest(values: FloatArray) -> float:
+        """K, the smallest Î that is defined; NaN if none is."""
+        return float(np.nanmin(values)) if np.isfinite(values).any() else float("nan")
+
+    def _of_set(self, places: Sequence[int], measures: FloatArray) -> FloatArray:
+        cell = self._cells(places)
+        number = int(cell.max(initial=-1)) + 1
+        found = np.empty(len(measures))
+        for row, measure in enumerate(measures):
+            step = measure[self._first] - measure[self._second]
+            untied = step != 0
+            bins = 4 * cell + 2 * self._target + (step > 0)
+            counts = np.bincount(bins[untied], minlength=4 * number).reshape(number, 2, 2)
+            found[row] = _normalised(counts.astype(np.float64))
+        return found
+
+    def _cells(self, places: Sequence[int]) -> IntArray:
+        """Number the levels that the hyperparameters have in both networks of each pair."""
+        codes = self._codes[:, list(places)]
+        both = np.hstack([codes[self._first], codes[self._second]])
+        _, cell = np.unique(both, axis=0, return_inverse=True)
+        return cell.astype(np.int64).reshape(-1)
+
+
+def _normalised(counts: FloatArray) -> float:
+    """I(V_μ; V_g | U) / H(V_g | U), cells weighed by their pairs: counts (cells, V_g, V_μ)."""
+    target, measure = counts.sum(axis=2, keepdims=True), counts.sum(axis=1, keepdims=True)
+    cell = counts.sum(axis=(1, 2), keepdims=True)
+    entropy = -_logarithms(target, target, cell)
+    # A certain order gives exactly 0, since its logarithms are those of 1.
+    if entropy <= 0:
+        return float("nan")
+    return _logarithms(counts, counts * cell, target * measure) / entropy
+
+
+def _logarithms(factor: FloatArray, numerator: FloatArray, denominator: FloatArray) -> float:
+    """Sum up ``factor`` · log₂(``numerator`` / ``denominator``), 0 where the factor is 0."""
+    ratio = np.divide(numerator, denominator, out=np.ones_like(numerator), where=factor > 0)
+    return float(np.sum(factor * np.log2(ratio)))

@@ -1,0 +1,169 @@
+"""Statistics of networks in conditions, as functions of how much each trial counts.
+
+Each condition counts alike, in it each trial, in it each row, so that one condition of twenty
+networks does not outweigh others of three. A function here returns a ``Statistic``: weights of
+shape (r, trials) to values of shape (r,), NaN where undefined; all weights are 1 for the study as
+it is, and 0 for what is left out.
+
+Arguments ``stratum`` number the stage of training, or the architecture, of each row: then only
+rows of one stratum are compared with each other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from orchestrator.statistics.intervals.bootstrap import Groups
+from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
+from orchestrator.statistics.intervals.jackknife import Statistic
+from orchestrator.statistics.association.moments import (
+    covariance,
+    partial_correlation_of,
+    row_moments,
+    standardized,
+)
+from orchestrator.statistics.association.ranking import agreements, kendall_of_pairs, weighted_ranks
+
+
+def trial_shares(groups: Groups) -> FloatArray:
+    """Shape (trials,): one over the number of trials in the condition of each."""
+    shares: FloatArray = 1 / np.bincount(groups.condition)[groups.condition]
+    return shares
+
+
+def row_shares(groups: Groups) -> FloatArray:
+    """Shape (n,): the share of each row in its condition."""
+    shares: FloatArray = (trial_shares(groups) / np.bincount(groups.trial))[groups.trial]
+    return shares
+
+
+def correlation(columns: FloatArray, groups: Groups, stratum: IntArray | None = None) -> Statistic:
+    """Pearson's r of columns 0 and 1 with the others held fixed.
+
+    Args:
+        columns: Shape (d, n), finite.
+        groups: The trial and condition of each row.
+        stratum: Shape (n,), from 0; the mean of each stratum is removed from every column.
+    """
+    rows = row_moments(standardized(columns)) * row_shares(groups)[:, None, None]
+    strata = [np.ones(columns.shape[1], dtype=np.bool_)]
+    if stratum is not None:
+        strata = [stratum == one for one in range(int(stratum.max(initial=-1)) + 1)]
+    sums = [groups.sums(np.where(inside[:, None, None], rows, 0)) for inside in strata]
+
+    def values(weights: FloatArray) -> FloatArray:
+        totals = [np.tensordot(weights, one, axes=1) for one in sums]
+        whole: FloatArray = np.sum([total[:, 0, 0] for total in totals], axis=0)
+        products = np.zeros((len(weights), totals[0].shape[1] - 1, totals[0].shape[1] - 1))
+        for total in totals:
+            count = total[:, 0, 0]
+            there = count > 1e-12 * whole
+            safe = np.where(there[:, None, None], total, np.eye(total.shape[1]))
+            products += np.where(there, count / whole, 0)[:, None, None] * covariance(safe)
+        variances = np.einsum("rii->ri", covariance(np.sum(totals, axis=0)))[:, :2]
+        return partial_correlation_of(products, variances)
+
+    return values
+
+
+def correlation_within(columns: FloatArray, groups: Groups) -> Statistic:
+    """Pearson's r inside conditions: of trial means around the mean of their condition.
+
+    Snapshots of a trial share its training, so trial means are what seeds change; a common trend
+    along training is removed with them. Conditions of one trial say nothing and count nowhere.
+
+    Args:
+        columns: Shape (d, n), finite; columns from 2 on are held fixed.
+        groups: The trial and condition of each row. Weights must agree within conditions.
+    """
+    means = groups.sums(standardized(columns).T) / np.bincount(groups.trial)[:, None]
+    member = np.eye(int(groups.condition.max(initial=-1)) + 1)[groups.condition].T
+    size = np.maximum(member.sum(axis=1), 1)
+    left = means - (member @ means / size[:, None])[groups.condition]
+    products = np.tensordot(member, left[:, :, None] * left[:, None, :], axes=1)
+    degrees = member.sum(axis=1) - 1
+
+    def values(weights: FloatArray) -> FloatArray:
+        kept = weights @ member.T / size
+        total = np.maximum(kept @ np.maximum(degrees, 0), 1)
+        sums = np.tensordot(kept, products, axes=1) / total[:, None, None]
+        return partial_correlation_of(sums)
+
+    return values
+
+
+def rank_correlation(
+    columns: FloatArray, groups: Groups, stratum: IntArray | None = None
+) -> Statistic:
+    """Spearman's ρ: Pearson's r of mid-ranks, which are taken anew for each row of weights.
+
+    Args:
+        columns: Shape (2, n), finite.
+        groups: The trial and condition of each row.
+        stratum: Shape (n,), from 0; ranks are shares of the weight of their stratum.
+    """
+    shares = row_shares(groups)
+    inside = np.zeros(columns.shape[1], dtype=np.int64) if stratum is None else stratum
+    strata = [np.flatnonzero(inside == one) for one in range(int(inside.max(initial=-1)) + 1)]
+
+    def values(weights: FloatArray) -> FloatArray:
+        of_rows = weights[:, groups.trial] * shares
+        sums = np.zeros((3, len(weights)))
+        for rows in strata:
+            weight = of_rows[:, rows]
+            count = weight.sum(axis=1, keepdims=True)
+            safe = np.where(count > 0, count, 1)
+            ranks = [weighted_ranks(column[rows], weight) / safe for column in columns]
+            x, y = (rank - (weight * rank).sum(axis=1, keepdims=True) / safe for rank in ranks)
+            sums += [(weight * a * b).sum(axis=1) for a, b in ((x, y), (x, x), (y, y))]
+        known = (sums[1] > 1e-12) & (sums[2] > 1e-12)
+        scale = np.sqrt(np.where(known, sums[1] * sums[2], 1))
+        return np.where(known, np.clip(sums[0] / scale, -1, 1), np.nan)
+
+    return values
+
+
+def tau(x: FloatArray, y: FloatArray, groups: Groups, stratum: IntArray | None = None) -> Statistic:
+    """Kendall's τ_b over pairs of networks of different conditions.
+
+    Pairs inside a condition differ by their seeds. They answer another question, and with few
+    conditions they are many.
+
+    Args:
+        x: Shape (n,), finite.
+        y: Shape (n,), finite.
+        groups: The trial and condition of each row.
+        stratum: Shape (n,), from 0; only pairs of one stratum count.
+    """
+    inside = np.zeros(len(x), dtype=np.int64) if stratum is None else stratum
+    parts = [inside == one for one in range(int(inside.max(initial=0)) + 1)]
+    found = [
+        agreements(np.stack([x, y])[:, rows], Groups(groups.trial[rows], groups.condition))
+        for rows in parts
+    ]
+    share = trial_shares(groups) / np.maximum(np.bincount(groups.trial), 1)
+    counted = np.outer(share, share) * (groups.condition[:, None] != groups.condition)
+    agreement, untied_x, untied_y = (
+        np.sum(one, axis=0) * counted for one in zip(*found, strict=True)
+    )
+    return lambda weights: kendall_of_pairs(agreement, untied_x, untied_y, weights)
+
+
+def mean_over(values: FloatArray, groups: Groups) -> Statistic:
+    """Mean over conditions of the mean over trials of the mean over rows.
+
+    Args:
+        values: Shape (n,), finite.
+        groups: The trial and condition of each row.
+    """
+    middle = float(values.mean()) if len(values) else 0.0
+    share = trial_shares(groups)
+    # Differences from the middle, so that large values lose no digits.
+    sums = groups.sums((values - middle) * row_shares(groups))
+
+    def found(weights: FloatArray) -> FloatArray:
+        count = weights @ share
+        known = count > 0
+        return np.where(known, middle + weights @ sums / np.where(known, count, 1), np.nan)
+
+    return found

@@ -1,0 +1,1 @@
+"""Networks compared where they were equally far trained."""

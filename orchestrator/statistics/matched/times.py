@@ -1,0 +1,211 @@
+"""Whether networks differ less at the same number of updates than at the same epoch."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
+from orchestrator.statistics.matched.curves import Curves, log_spaced
+from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, FloatArray, IntArray
+from orchestrator.statistics.intervals.jackknife import jackknife_interval, jackknife_weights
+from orchestrator.statistics.intervals.variance import level_codes, shares
+
+POINTS = 16
+_FEWEST_SNAPSHOTS = 2
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two levels, and the updates and epochs at which all their trials can be compared.
+
+    Attributes:
+        levels: The two levels.
+        updates: First and last common number of updates; None if there is none.
+        epochs: First and last common epoch; None if there is none.
+    """
+
+    levels: tuple[float, float]
+    updates: tuple[float, float] | None
+    epochs: tuple[float, float] | None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether more than a single point of both times is common."""
+        ranges = (self.updates, self.epochs)
+        return all(covered is not None and covered[0] < covered[1] for covered in ranges)
+
+
+@dataclass(frozen=True)
+class MatchedTime:
+    """Shares of variance between levels at matched epochs and at matched updates.
+
+    Each is the mean over the comparable pairs of levels, corrected for chance: below 0 where
+    levels differ less than by chance.
+
+    Attributes:
+        difference: Share at matched epochs minus share at matched updates.
+        at_epochs: Share at matched epochs, at most 1; None if no pair is comparable.
+        at_updates: Share at matched updates, at most 1; None if no pair is comparable.
+        pairs: Every pair of levels, comparable or not.
+    """
+
+    difference: Estimate
+    at_epochs: float | None
+    at_updates: float | None
+    pairs: tuple[Pair, ...]
+
+
+def compare_matched_times(
+    value: FloatArray,
+    updates: FloatArray,
+    epochs: FloatArray,
+    level: Sequence[float],
+    groups: Groups,
+) -> MatchedTime:
+    """Compare how much a hyperparameter explains at equal epochs and at equal updates.
+
+    Levels far apart (batch sizes 16 and 1,024) may share no number of updates at all, so levels
+    are compared in pairs, each over the whole range that all trials of the pair cover, at
+    ``POINTS`` times equally far apart in logarithm. Only pairs comparable both ways count.
+
+    Intervals are the jackknife's over trials. In simulated studies of four batch sizes, two to
+    five seeds each, 95 % intervals covered the difference in 91 to 98 %; a bootstrap's, of shares
+    not corrected for chance, did in 85 to 91 % (``tests/statistics/test_matched_time.py``).
+
+    Args:
+        value: Shape (n,), one value a snapshot. Snapshots before the first update don't count.
+        updates: Shape (n,), updates made.
+        epochs: Shape (n,), epochs seen.
+        level: Shape (n,), the level of the hyperparameter, batch size for one.
+        groups: The trial and condition of each snapshot. Snapshots without a
+            finite value are left out and counted, as are all of a trial with fewer than two.
+    """
+    usable = np.isfinite(value) & (updates > 0) & (epochs > 0)
+    enough = np.bincount(groups.trial[usable], minlength=groups.trials) >= _FEWEST_SNAPSHOTS
+    kept = usable & enough[groups.trial]
+    excluded = int(np.sum((updates > 0) & ~kept))
+    inner = groups.select(kept)
+    by_updates = Curves(inner.trial, updates[kept], value[kept])
+    by_epochs = Curves(inner.trial, epochs[kept], value[kept])
+    level_of = np.zeros(inner.trials)
+    level_of[inner.trial] = np.asarray(level, dtype=np.float64)[kept]
+    n = int(np.sum(kept))
+
+    strata = _strata(level_of, inner.condition)
+    alone = any(len(members) == 1 for members in strata)
+    weights = np.ones((1, inner.trials))
+    if not alone:
+        weights = np.vstack([weights, jackknife_weights(strata)])
+    pairs, found = [], []
+    for first, second in itertools.combinations(np.unique(level_of).tolist(), 2):
+        trials = np.flatnonzero((level_of == first) | (level_of == second))
+        pair = Pair((first, second), by_updates.covered(trials), by_epochs.covered(trials))
+        pairs.append(pair)
+        if pair.comparable and pair.updates is not None and pair.epochs is not None:
+            codes = level_codes(level_of[trials].tolist())
+            inside = _strata(codes, inner.condition[trials])
+            found.append(
+                [
+                    shares(
+                        curves.at(log_spaced(*covered, POINTS), trials),
+                        codes,
+                        inside,
+                        weights[:, trials],
+                    )
+                    for curves, covered in ((by_epochs, pair.epochs), (by_updates, pair.updates))
+                ]
+            )
+    if not found:
+        reason = _why_nothing(pairs)
+        nothing = Estimate(None, None, None, LEVEL, n, inner.trials, excluded, reason)
+        return MatchedTime(nothing, None, None, tuple(pairs))
+    at_epochs, at_updates = np.mean(found, axis=0)
+    difference = at_epochs - at_updates
+    ends: tuple[float | None, float | None] = (None, None)
+    reason = "a batch size with a single trial shows no spread of seeds" if alone else ""
+    if not alone:
+        ends = jackknife_interval(float(difference[0]), difference[1:], strata, LEVEL)
+        reason = "" if ends[0] is not None else "without some trial there is nothing to compare"
+    estimate = Estimate(float(difference[0]), *ends, LEVEL, n, inner.trials, excluded, reason)
+    return MatchedTime(estimate, float(at_epochs[0]), float(at_updates[0]), tuple(pairs))
+
+
+@dataclass(frozen=True)
+class Matched:
+    """The smallest and the largest level where both have gone equally far.
+
+    Attributes:
+        levels: The smallest and the largest level.
+        value: Shape (trials,), the value of each trial at its setting's last common time; NaN for
+            trials of other levels, and of settings in which the two share no time.
+        large: Shape (trials,), whether a trial is of the largest level.
+        times: The last common time of each setting.
+        excluded: Snapshots that were left out, for their value is not finite.
+    """
+
+    levels: tuple[float, float]
+    value: FloatArray
+    large: BoolArray
+    times: tuple[float, ...]
+    excluded: int
+
+
+def at_last_common_time(
+    value: FloatArray,
+    time: FloatArray,
+    level: Sequence[float],
+    groups: Groups,
+    setting: IntArray,
+) -> Matched | None:
+    """Values of the smallest and the largest level at the last time that both reached.
+
+    Args:
+        value: Shape (n,), one value a snapshot; what is not finite doesn't count.
+        time: Shape (n,), updates made or epochs seen.
+        level: Shape (n,), the level of the hyperparameter, batch size for one.
+        groups: The trial and condition of each snapshot.
+        setting: Shape (trials,), which trials differ in the level (and seed) alone.
+
+    Returns:
+        None if there are fewer than two levels.
+    """
+    kept = np.isfinite(value) & (time > 0)
+    level_of = np.full(groups.trials, np.nan)
+    level_of[groups.trial] = np.asarray(level, dtype=np.float64)
+    present = np.unique(groups.trial[kept])
+    levels = level_of[present]
+    first, last = levels.min(initial=np.inf), levels.max(initial=-np.inf)
+    if first >= last:
+        return None
+    curves = Curves(groups.trial[kept], time[kept], value[kept])
+    found = np.full(groups.trials, np.nan)
+    times = []
+    for one in np.unique(setting[present]):
+        inside = present[setting[present] == one]
+        trials = inside[(level_of[inside] == first) | (level_of[inside] == last)]
+        covered = curves.covered(trials)
+        if covered is not None and len(np.unique(level_of[trials])) == 2:
+            found[trials] = curves.at(np.array([covered[1]]), trials)[:, 0]
+            times.append(covered[1])
+    excluded = int(np.sum((time > 0) & ~kept))
+    ends = float(first), float(last)
+    return Matched(ends, found, level_of == last, tuple(times), excluded)
+
+
+def _strata(level: FloatArray | IntArray, condition: IntArray) -> list[IntArray]:
+    """Trials that differ by their seeds: those of a condition, or the single ones of a level."""
+    count = np.bincount(condition)[condition]
+    key = np.where(count > 1, condition, -1)
+    _, codes = np.unique(np.stack([level, key], axis=1), axis=0, return_inverse=True)
+    codes = codes.reshape(-1)
+    return [np.flatnonzero(codes == code) for code in range(int(codes.max(initial=-1)) + 1)]
+
+
+def _why_nothing(pairs: Sequence[Pair]) -> str:
+    if not pairs:
+        return "fewer than two batch sizes have trials with two measured snapshots"
+    return "no two batch sizes were measured over a common range of updates and of epochs"

@@ -1,0 +1,209 @@
+"""How the conditions of a study were chosen, and so how far its verdicts reach.
+
+A condition speaks of others only if it could have been another one. Conditions drawn at random
+speak of all that could have been drawn. The cells of a grid share levels, so each axis counts as
+many draws as it has levels; an axis of two levels cannot be generalized over at all. A grid whose
+axes all have six or more evenly spaced levels covers its range like a ruler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from orchestrator.statistics.intervals.bootstrap import Groups
+from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
+from orchestrator.statistics.association.order import ordered_codes
+
+Scope = Literal["in this grid", "for conditions like these", "within the range of this grid"]
+"""What a verdict speaks of; each includes the first."""
+
+FEWEST_CONDITIONS = 6
+"""Below these a verdict speaks of this grid only: an interval over fewer finds next to nothing."""
+
+FEWEST_LEVELS = 3
+FEWEST_EVEN_LEVELS = 6
+_EVEN = 1.25  # Largest step over smallest: 0.01, 0.03, 0.1 counts as even on a logarithmic scale.
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A swept hyperparameter, or several that were swept together.
+
+    Attributes:
+        name: What a reader calls it, ``batch size``.
+        level: Shape (conditions,), the number of its level in each condition.
+        value: Shape (conditions,), its level as a number; NaN where it is none.
+        drawn: Whether its levels were drawn at random.
+    """
+
+    name: str
+    level: IntArray
+    value: FloatArray
+    drawn: bool = False
+
+    def even(self, conditions: IntArray) -> bool:
+        """Whether its levels in these conditions are six or more with even steps."""
+        levels = np.unique(self.value[conditions])
+        if len(levels) < FEWEST_EVEN_LEVELS or not np.isfinite(levels).all():
+            return False
+        scales = [levels, np.log(levels)] if levels[0] > 0 else [levels]
+        steps = [np.diff(scale) for scale in scales]
+        return any(step.max() <= _EVEN * step.min() for step in steps)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far verdicts over some conditions reach.
+
+    Attributes:
+        scope: What they speak of.
+        axes: For each axis whose levels are left out one at a time: shape (conditions,), the
+            level of each condition. Empty where leaving out conditions is enough.
+        note: What the scope is qualified by, or why it is no wider; a sentence, or "".
+    """
+
+    scope: Scope
+    axes: tuple[IntArray, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class Design:
+    """The axes along which conditions differ; none where nothing is known of them."""
+
+    axes: tuple[Axis, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        levels: Mapping[str, Sequence[object]],
+        groups: Groups,
+        drawn: Collection[str] = (),
+    ) -> Design:
+        """Read the design off the rows.
+
+        Args:
+            levels: Name of each swept axis → its level in each row, numbers or any labels.
+            groups: The trial and condition of each row; the design holds for any selection of it.
+            drawn: Which of the axes were drawn at random.
+        """
+        conditions = groups.condition[groups.trial]
+        first = np.zeros(int(groups.condition.max(initial=-1)) + 1, dtype=np.int64)
+        first[conditions[::-1]] = np.arange(len(conditions))[::-1]
+        columns = {name: [column[row] for row in first.tolist()] for name, column in levels.items()}
+        return cls(
+            tuple(
+                Axis(
+                    name,
+                    ordered_codes(column)[1],
+                    np.array([_number(one) for one in column]),
+                    name in drawn,
+                )
+                for name, column in columns.items()
+            )
+        )
+
+    @classmethod
+    def drawn_one_by_one(cls, groups: Groups) -> Design:
+        """Conditions of a random search: each is a draw of its own."""
+        conditions = np.arange(int(groups.condition.max(initial=-1)) + 1)
+        nothing = np.full(len(conditions), np.nan)
+        return cls((Axis("draw", conditions, nothing, drawn=True),))
+
+    def reach(self, conditions: IntArray, noun: str = "condition") -> Reach:
+        """How far a verdict over these conditions reaches.
+
+        Args:
+            conditions: Shape (c,), numbers of conditions, each once.
+            noun: What they are called.
+        """
+        varied = [
+            axis for axis in self._independent() if len(np.unique(axis.level[conditions])) > 1
+        ]
+        usable = [
+            axis for axis in varied if len(np.unique(axis.level[conditions])) >= FEWEST_LEVELS
+        ]
+        few = len(conditions) < FEWEST_CONDITIONS
+        if few or not usable:
+            lack = (
+                f"it has {len(conditions)} {_plural(noun, len(conditions))}, and others need "
+                f"at least {FEWEST_CONDITIONS}"
+                if few
+                else f"no axis has {FEWEST_LEVELS} or more levels"
+            )
+            return Reach("in this grid", (), f"It speaks of this grid alone: {lack}.")
+        pairs = [axis.name for axis in varied if not any(axis is one for one in usable)]
+        note = f"It speaks of these two levels only of: {', '.join(pairs)}." if pairs else ""
+        if all(axis.even(conditions) for axis in varied):
+            return Reach("within the range of this grid", (), note)
+        levels = tuple(axis.level[conditions] for axis in usable)
+        return Reach("for conditions like these", levels, note)
+
+    def settings(self, treatment: IntArray, conditions: IntArray) -> IntArray:
+        """Which conditions differ in a treatment alone, so that they belong together.
+
+        An axis is the treatment's if conditions that agree on all other axes differ in the
+        treatment; what is left of a condition without those axes is its setting.
+
+        Args:
+            treatment: Shape (conditions,), the treatment of every condition of the design.
+            conditions: Shape (c,), numbers of the conditions to look at.
+
+        Returns:
+            Shape (conditions,), the number of the first condition with the same setting; its own
+            for conditions that were not asked for.
+        """
+        codes = np.array([axis.level[conditions] for axis in self.axes]).reshape(
+            len(self.axes), len(conditions)
+        )
+        others = [
+            place
+            for place in range(len(codes))
+            if not _differs(np.delete(codes, place, axis=0), treatment[conditions])
+        ]
+        number = _groups_of(codes[others], len(conditions))
+        first = np.full(int(number.max(initial=-1)) + 1, -1)
+        first[number[::-1]] = conditions[::-1]
+        settings = np.arange(len(treatment))
+        settings[conditions] = first[number]
+        return settings
+
+    def _independent(self) -> list[Axis]:
+        """The axes of the grid, and as one all that were drawn at random together."""
+        drawn = [axis for axis in self.axes if axis.drawn]
+        grid = [axis for axis in self.axes if not axis.drawn]
+        if not drawn:
+            return grid
+        level = _groups_of(np.array([axis.level for axis in drawn]), len(drawn[0].level))
+        name = ", ".join(axis.name for axis in drawn)
+        return [*grid, Axis(name, level, np.full(len(level), np.nan), drawn=True)]
+
+
+def _groups_of(codes: IntArray, size: int) -> IntArray:
+    """Number columns of codes (axes, size) that are equal; all are without an axis."""
+    if not len(codes):
+        return np.zeros(size, dtype=np.int64)
+    return np.asarray(np.unique(codes, axis=1, return_inverse=True)[1].reshape(-1), dtype=np.int64)
+
+
+def _differs(codes: IntArray, treatment: IntArray) -> bool:
+    """Whether columns with equal codes have different treatments."""
+    number = _groups_of(codes, len(treatment))
+    pairs = {(int(one), int(other)) for one, other in zip(number, treatment, strict=True)}
+    return len(pairs) > len(np.unique(number))
+
+
+def _number(level: object) -> float:
+    try:
+        return float(level)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return np.nan
+
+
+def _plural(noun: str, count: int) -> str:
+    first, *rest = noun.split(" ")
+    return " ".join([first + "s" * (count != 1), *rest])

@@ -1,0 +1,48 @@
+"""The line that says how far a run is."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from orchestrator.cluster.run import progress_display as progress
+from orchestrator.cluster.run.progress_display import duration, summary_line
+from orchestrator.cluster.trials.run_state import RunState
+
+
+@pytest.fixture
+def state(monkeypatch):
+    """A minute after it began."""
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: 160.0))
+    return RunState({}, total=4, completed=0, limit=9, started_at=100.0)
+
+
+def dispatcher(measured, waiting):
+    return SimpleNamespace(measured=measured, waiting=waiting, failures=[])
+
+
+def test_while_networks_train_the_time_that_is_left_is_that_of_training(state, monkeypatch):
+    monkeypatch.setattr(RunState, "seconds_left", lambda self: 185.0)
+    state.running, state.dispatcher = {"one": {}}, dispatcher(20, 5)
+    assert summary_line(state) == (
+        "trials 0/4 · 1 running · snapshots measured 20, waiting 5 · 1 min 00 s elapsed · "
+        "20 snapshots/min · training about 3 min 05 s more"
+    )
+
+
+def test_afterwards_it_is_that_of_measuring(state):
+    state.dispatcher = dispatcher(20, 5)
+    assert summary_line(state).endswith("20 snapshots/min · measuring about 15 s more")
+
+
+@pytest.mark.parametrize(("measured", "waiting"), [(0, 5), (20, 0)])
+def test_nothing_is_said_of_what_is_unknown_or_done(state, measured, waiting):
+    state.dispatcher = dispatcher(measured, waiting)
+    assert "more" not in summary_line(state)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (7800, "2 h 10 min")],
+)
+def test_durations_read_as_people_say_them(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,167 @@
+"""The dispatcher by itself, with measurers that only pretend to measure."""
+
+import pytest
+import ray
+
+from orchestrator.cluster.snapshots import dispatcher as module
+from orchestrator.cluster.snapshots.dispatcher import Dispatcher
+from orchestrator.cluster.work_items import MeasureItem
+from orchestrator.errors import ResourcesError, StorageError
+from orchestrator.results import ResultsFolder, connect
+
+from tests.results.conftest import study_json
+from tests.cluster.pretended import DiesAsItStarts, DiesOnce, Idle, OnFullDisk, Poisoned, SpoiltByItsFirst
+
+pytestmark = pytest.mark.ray
+
+
+def is_alive(actor):
+    try:
+        ray.get(actor.ready.remote())
+    except ray.exceptions.RayActorError:
+        return False
+    return True
+
+
+def item(name, *requests):
+    checkpoint = {"checkpoint_id": name, "trial_id": "t", "step": 1}
+    return MeasureItem(checkpoint, 0, "{}", requests or ("margin",))
+
+
+def dispatch(folder, work_items, new_measurer, timeout=60.0):
+    listed = iter([list(work_items)])
+    dispatcher = Dispatcher(
+        folder, lambda: next(listed, []), new_measurer, reserved=1, most=1, timeout=timeout
+    )
+    dispatcher.start()
+    dispatcher.drain()
+    return dispatcher
+
+
+@pytest.mark.slow
+def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path, monkeypatch):
+    # Ray may name any of the results that are there, whatever the order they were asked in.
+    real_wait = ray.wait
+
+    def last_of_those_there(references, *, num_returns=1, timeout=None):
+        real_wait(references, num_returns=num_returns, timeout=timeout)
+        there, _ = real_wait(references, num_returns=len(references), timeout=0)
+        named = there[-num_returns:]
+        return named, [reference for reference in references if reference not in named]
+
+    monkeypatch.setattr(module.ray, "wait", last_of_those_there)
+    actor = ray.remote(num_cpus=1)(DiesOnce)
+    dispatcher = dispatch(
+        ResultsFolder(tmp_path),
+        [item("a"), item("b")],
+        lambda: actor.remote(tmp_path / "killed"),
+    )
+    assert (tmp_path / "killed").exists()
+    assert dispatcher.measured == 2
+    assert dispatcher.failures == []
+
+
+def test_a_spoilt_measurer_is_replaced_and_no_order_is_charged(local_ray, tmp_path, caplog):
+    actor = ray.remote(num_cpus=1)(SpoiltByItsFirst)
+    work_items = [item("a"), item("b"), item("c")]
+    dispatcher = dispatch(ResultsFolder(tmp_path), work_items, actor.remote)
+    # Each was measured by a process of its own, once, in its order.
+    assert list(map(str, dispatcher.failures)) == ["a: a", "b: b", "c: c"]
+    assert dispatcher.measured == 3
+    assert "attempt" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("culprit", "status", "reason"),
+    [
+        pytest.param("poison", "error", "its measurer died", marks=pytest.mark.slow),
+        pytest.param(
+            "endless",
+            "timeout",
+            "took longer than measuring.timeout, 2 s",
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_what_is_to_blame_is_found_and_the_others_are_measured(
+    local_ray, tmp_path, culprit, status, reason
+):
+    folder = ResultsFolder.create(tmp_path / "small", study_json(), "", {}, "")
+    actor = ray.remote(num_cpus=1)(Poisoned)
+    log = tmp_path / "log"
+    work_items = [item("a", "margin", culprit, "norms"), item("b", "margin")]
+    dispatcher = dispatch(folder, work_items, lambda: actor.remote(log), timeout=2.0)
+
+    tried = log.read_text().splitlines()
+    # Together once; then alone, twice more and no oftener. What waited behind it is not charged.
+    assert tried.count(f"a margin {culprit} norms") == 1
+    assert tried.count(f"a {culprit}") == 2
+    assert {"a margin", "a norms", "b margin"} <= set(tried)
+    assert dispatcher.measured == 2
+    (failure,) = dispatcher.failures
+    assert str(failure).startswith(f"a: {culprit}: given up after 3 attempts")
+    with connect(folder, measure_columns=False) as database:
+        rows = database.sql("SELECT request, status, error FROM measures").fetchall()
+    assert [row[:2] for row in rows] == [(culprit, status)]
+    assert reason in rows[0][2]
+
+
+def test_measurers_give_way_to_trials_when_the_cluster_has_shrunk(local_ray, tmp_path):
+    """Else, after the loss of a node, they could hold every core there is, and nothing trained."""
+    actor, room, begun = ray.remote(num_cpus=0)(Idle), [float("inf")], []
+
+    def new_measurer():
+        begun.append(actor.remote())
+        return begun[-1]
+
+    dispatcher = Dispatcher(
+        ResultsFolder(tmp_path), list, new_measurer, reserved=3, most=3, timeout=60.0,
+        room=lambda: room[0],
+    )  # fmt: skip
+    dispatcher.start()
+    assert len(begun) == 3
+    room[0] = 1
+    dead = 0
+    while dead < 2:
+        dispatcher.wake()
+        dead = sum(not is_alive(one) for one in begun)
+    dispatcher.drain()
+    assert len(begun) == 3
+
+
+def test_what_keeps_the_first_order_from_being_given_leaves_no_measurer(local_ray, tmp_path):
+    begun = []
+
+    def new_measurer():
+        begun.append(ray.remote(num_cpus=0)(Idle).remote())
+        return begun[-1]
+
+    def refuse(measurers):
+        raise ResourcesError("refused")
+
+    dispatcher = Dispatcher(
+        ResultsFolder(tmp_path), list, new_measurer, reserved=1, most=1, timeout=60.0
+    )
+    with pytest.raises(ResourcesError, match="refused"):
+        dispatcher.start(refuse)
+    assert is_alive(begun[0])
+    dispatcher.stop()
+    while is_alive(begun[0]):  # Until Ray has ended it; without a stop, for ever.
+        pass
+
+
+def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
+    actor = ray.remote(num_cpus=1)(OnFullDisk)
+    with pytest.raises(StorageError, match="no space"):
+        dispatch(ResultsFolder(tmp_path), [item("a")], actor.remote)
+    assert not (tmp_path / "measures").exists()
+
+
+@pytest.mark.slow
+def test_measurers_that_die_as_they_start_are_replaced_until_it_is_of_no_use(local_ray, tmp_path):
+    actor = ray.remote(num_cpus=0)(DiesAsItStarts)
+    folder = ResultsFolder(tmp_path)
+    assert dispatch(folder, [item("a")], lambda: actor.remote(tmp_path, 2)).measured == 1
+    with pytest.raises(ResourcesError, match="3 measurers died as they started"):
+        dispatch(folder, [item("a")], lambda: actor.remote(tmp_path, 99))
+    assert len(list(tmp_path.iterdir())) == 5

@@ -1,0 +1,28 @@
+"""The progress of a run."""
+
+import pytest
+import ray
+
+from orchestrator.cluster.trials.run_state import RunState
+
+NODES = [{"NodeID": id_, "Alive": True, "Resources": {"CPU": 2.0}} for id_ in ("here", "there")]
+
+
+@pytest.fixture
+def state(monkeypatch):
+    monkeypatch.setattr(ray, "nodes", lambda: NODES)
+    return RunState({}, total=3, completed=0, limit=9)
+
+
+def test_what_trials_book_and_where_they_must_not_run_is_told_once_for_all_alike(state):
+    state.bundles = {"one": {"CPU": 1.0}, "two": {"CPU": 1.0}, "three": {"CPU": 1.0}}
+    assert state.places() == [({"CPU": 1.0}, frozenset())]
+    state.nodes.started("two", "here")
+    state.nodes.died("two")
+    assert sorted(state.places(), key=lambda place: len(place[1])) == [
+        ({"CPU": 1.0}, frozenset()),
+        ({"CPU": 1.0}, frozenset({"here"})),
+    ]
+    for trial_id in state.bundles:
+        state.end(trial_id)
+    assert state.places() == []

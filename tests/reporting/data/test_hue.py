@@ -1,0 +1,46 @@
+from orchestrator.reporting.data.hue import choose_hue, level_text
+from orchestrator.reporting.data.open_results import open_source
+from tests.reporting.simulated import simulate, study_content
+
+
+def test_batch_size_comes_first(source):
+    hue = choose_hue(source)
+    assert (hue.column, hue.title) == ("batch_size", "batch size")
+    assert hue.levels == ("16", "64", "256", "1024")
+
+
+def test_else_the_first_swept_hyperparameter(tmp_path):
+    study = study_content(sweep={"training.optimizer.learning_rate": [0.05, 0.1]})
+    path = simulate(
+        tmp_path / "r", study=study, batch_sizes=[64], learning_rates=[0.05, 0.1], seeds=1
+    )
+    with open_source(path) as source:
+        hue = choose_hue(source)
+    assert (hue.column, hue.levels) == ("learning_rate", ("0.05", "0.1"))
+
+
+def test_the_seed_of_the_data_is_not_that_of_the_trial(tmp_path):
+    study = study_content(sweep={"data.seed": [0, 1]})
+
+    def swept(rows):
+        for number, trial in enumerate(rows["trials"]):
+            trial["data_seed"] = number % 2
+
+    path = simulate(
+        tmp_path / "r", study=study, batch_sizes=[64], change=swept, swept={"data_seed": int}
+    )
+    with open_source(path) as source:
+        hue = choose_hue(source)
+    assert (hue.column, hue.levels) == ("data_seed", ("0", "1"))
+
+
+def test_nothing_varies(without_trace, empty):
+    for path in (without_trace, empty):
+        with open_source(path) as source:
+            assert choose_hue(source) is None
+
+
+def test_levels_read_as_text():
+    assert [level_text(value) for value in (0.1, 64, "relu", None)] == ["0.1", "64", "relu", "none"]
+    close = [0.1234567, 0.1234568, 1e6 + 0.5, 1e6]
+    assert len(set(map(level_text, close))) == len(close)

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from orchestrator.errors import ResultsError
+from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.data.open_results import Rows, open_source
+
+
+def test_what_is_no_results_folder_is_refused(tmp_path):
+    with pytest.raises(ResultsError), open_source(tmp_path):
+        pass
+
+
+def test_columns_as_floats_with_nan_for_nothing():
+    rows = Rows({"x": (1, None, 2.5), "trial_id": "aab", "condition_id": "ccc"})
+    np.testing.assert_array_equal(rows.floats("x"), [1, np.nan, 2.5])
+    assert np.isnan(rows.floats("absent")).all()
+    assert rows.groups().trials == 2
+    assert rows.select(np.array([True, False, True])).tuples() == [
+        (1, "a", "c"),
+        (2.5, "b", "c"),
+    ]
+
+
+def test_rows_of_nothing_keep_their_columns(source):
+    rows = source.rows(Query("none", "", "SELECT 1 AS one WHERE false"))
+    assert len(rows) == 0
+    assert list(rows.columns) == ["one"]
+
+
+def test_queries_are_noted_once(simulated):
+    query = Query("one", "", "SELECT 1 AS one")
+    with open_source(simulated) as source:
+        source.rows(query)
+        source.rows(query)
+        assert source.asked == [query]
+
+
+def test_measures_that_were_taken_are_columns(source, without_trace):
+    assert source.has("margin_mean", "hessian_trace")
+    with open_source(without_trace) as plain:
+        assert not plain.has("margin_mean", "hessian_trace")

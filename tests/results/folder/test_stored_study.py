@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import ResultsError
+from orchestrator.results import (
+    ResultsFolder,
+    asked_requests,
+    described_study,
+    expected_trials,
+    read_study,
+)
+from orchestrator.study.spec import Study
+
+from tests.results.conftest import study_json
+
+
+@pytest.mark.parametrize(
+    ("study", "count"),
+    [
+        ({}, 1),
+        ({"seeds": 3}, 3),
+        ({"seeds": [4, 7], "sweep": {"a": [1, 2, 3], "b, c": [[1, 2], [3, 4]]}}, 12),
+        ({"seeds": 2, "sweep": {"random": {"conditions": 5, "of": {}}, "a": [1, 2]}}, 20),
+    ],
+)
+def test_points_of_the_grid_times_seeds(study: dict[str, Any], count: int) -> None:
+    assert expected_trials(study) == count
+
+
+@pytest.mark.parametrize("measuring", [{}, {"dtype": "float64"}, {"examples": 100}])
+def test_requests_are_those_of_the_study(measuring: dict[str, Any]) -> None:
+    measures = [
+        {"name": "margin"},
+        {"name": "hessian_spectrum", "top": 3},
+        {"name": "some.module:measure", "order": 2},
+    ]
+    content = json.loads(study_json(measures=measures, measuring=measuring))
+    assert asked_requests(content) == tuple(Study.model_validate(content).requests)
+
+
+def test_only_unknown_names_are_read_where_nothing_runs(
+    make_folder: Callable[..., ResultsFolder],
+) -> None:
+    study = study_json(measures=[{"name": "entropy", "temperature": 2.0}])
+    folder = make_folder(study=study)
+    assert described_study(folder) == json.loads(study)
+    assert asked_requests(json.loads(study)) == ("entropy(temperature=2.0)",)
+    with pytest.raises(ResultsError, match=r"measures\.0: unknown name 'entropy'\n") as told:
+        read_study(folder)
+    assert "install here the package that offers it" in str(told.value.hint)
+    damaged = make_folder("damaged", study=study_json(measures=[{"name": "margin", "top": 2}]))
+    with pytest.raises(ResultsError, match="not a study this version can read"):
+        described_study(damaged)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+
+from orchestrator.errors import ResultsError, StorageError
+from orchestrator.results.store.store_path import StorePath, locate
+
+TREE = ("a.json", "t/_schema.parquet", "t/one.parquet", "t/two.parquet", "s/x/1.json", "s/x/2.bin")
+PATHS = ("", "t", "s", "s/x", "a.json", "t/one.parquet", "none", "a")
+
+
+@pytest.fixture
+def root(store_url: str) -> StorePath:
+    path = locate(store_url)
+    assert isinstance(path, StorePath)
+    return path
+
+
+def test_it_says_what_pathlib_says_of_the_same_files(root: StorePath, tmp_path: Path) -> None:
+    for name in TREE:
+        content = name.encode() * 3
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+        (root / name).write_bytes(content)
+
+    def described(path: Any, base: Any) -> list[Any]:
+        is_file = path.is_file()
+        inside = [] if is_file or not path.exists() else path.iterdir()
+        matching = [] if is_file else path.glob("[!._]*.parquet")
+        return [
+            *(path.exists(), is_file, path.is_dir(), is_file and path.stat().st_size),
+            is_file and (path.read_bytes(), path.read_text()),
+            sorted(str(below.relative_to(base)) for below in inside),
+            sorted(str(below.relative_to(base)) for below in matching),
+        ]
+
+    for name in PATHS:
+        there = root / name if name else root
+        assert described(there, root) == described(tmp_path / name, tmp_path), name
+        assert isinstance(there, StorePath)
+    one = root / "t" / "one.parquet"
+    assert (one.name, one.stem, one.suffix, one.parent) == (
+        *("one.parquet", "one", ".parquet"),
+        root / "t",
+    )
+    assert one.with_name("x") == root / "t/x"
+    assert one.with_suffix(".json") == root / "t/one.json"
+    assert one.relative_to(root) == PurePosixPath("t/one.parquet")
+    assert {str(path.relative_to(root)) for path in root.objects(recursive=True)} == set(TREE)
+    assert {path.name for path in root.objects()} == {"a.json"}
+    assert locate(str(one)) == pickle.loads(pickle.dumps(one)) == one
+
+
+def test_what_is_moved_and_deleted_is_gone(root: StorePath) -> None:
+    one, other = root / "t/one", root / "damaged/one"
+    one.write_bytes(b"first")
+    one.write_bytes(b"second")
+    one.rename(other)
+    assert not one.exists()
+    assert other.read_bytes() == b"second"
+    other.unlink()
+    other.unlink(missing_ok=True)
+    for ask in (other.unlink, other.read_bytes, other.stat, lambda: other.rename(one)):
+        with pytest.raises(FileNotFoundError):
+            ask()
+    assert list(other.iterdir()) == []
+
+
+def test_a_large_object_is_sent_in_parts_and_whole(root: StorePath) -> None:
+    content = os.urandom(12 * 2**20)
+    (root / "large").write_bytes(memoryview(content))
+    assert (root / "large").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("address", "key", "query"),
+    [
+        ("s3://bucket/a/b/", "bucket/a/b", ""),
+        ("s3://bucket", "bucket", ""),
+        ("s3://b/a b/c?region=eu-central-1", "b/a b/c", "region=eu-central-1"),
+        ("s3://b/x?endpoint_override=h:1&scheme=http", "b/x", "endpoint_override=h:1&scheme=http"),
+    ],
+)
+def test_addresses(address: str, key: str, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    assert locate(address) == StorePath(key, query)
+    assert locate(str(locate(address))) == locate(address)
+
+
+def test_the_environment_may_name_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://all.example:9000")
+    assert str(locate("s3://b/x")) == "s3://b/x?endpoint_override=https://all.example:9000"
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example")
+    assert str(locate("s3://b/x")) == "s3://b/x?endpoint_override=https://s3.example"
+    assert "own" in str(locate("s3://b/x?endpoint_override=https://own.example"))
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("gs://bucket/x", "kind gs://"),
+        ("file:///tmp/x", "kind file://"),
+        ("s3://", "not an address"),
+        ("s3:///x", "not an address"),
+        ("s3://b/x#y", "not an address"),
+        ("s3://b/x?acces_key=1", "unknown option 'acces_key'"),
+        (Path("s3://b/x"), "an address made a path"),
+        ("s3://me:hunter2@b/x", "credentials in an address"),
+        ("s3://b/x?secret_key=hunter2", "unknown option 'secret_key'"),
+    ],
+)
+def test_wrong_addresses_are_refused_and_no_secret_is_repeated(address: Any, message: str) -> None:
+    with pytest.raises(ResultsError, match=message) as told:
+        locate(address)
+    assert "hunter2" not in str(told.value)
+
+
+def test_what_the_store_refuses_is_one_sentence(
+    root: StorePath, object_store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asks: list[Any] = [StorePath.exists, StorePath.read_bytes, StorePath.objects]
+    asks.append(lambda path: path.write_bytes(b"x"))
+
+    def refused(path: StorePath, reason: str, asks: list[Any]) -> None:
+        for ask in asks:
+            with pytest.raises(StorageError, match=reason) as told:
+                ask(path)
+            assert told.value.message.startswith(f"{path}: the object store: ")
+            assert "\n" not in told.value.message
+
+    refused(StorePath("no-such-bucket/x", root.query), "there is no such bucket", asks)
+    nobody = StorePath("results/x", "endpoint_override=http://127.0.0.1:9")
+    refused(nobody, "it cannot be reached: Failed to connect to 127.0.0.1", asks[:1])
+    object_store.look_at_credentials(True)
+    try:
+        refused(root / "x", "access is denied|the access key is not known", asks)
+    finally:
+        object_store.look_at_credentials(False)

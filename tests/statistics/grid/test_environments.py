@@ -1,0 +1,27 @@
+import numpy as np
+
+from orchestrator.statistics.grid.environments import Environments
+from orchestrator.statistics.grid.hyperparameter_grid import Grid
+
+
+def test_every_pair_of_conditions_that_differ_in_one_thing():
+    grid = Grid.of({"batch": [16, 16, 64, 64, 16, 64], "width": [1, 1, 1, 1, 2, 2]})
+    found = Environments.of(grid)
+    assert len(found) == 4  # 16 and 64 at both widths, 1 and 2 at both batch sizes
+    pairs = [set() for _ in range(4)]
+    stops = [*found.starts[1:], len(found.trial)]
+    for place, (start, stop) in enumerate(zip(found.starts, stops, strict=True)):
+        pairs[place] = set(
+            zip(found.trial[start:stop].tolist(), found.other[start:stop].tolist(), strict=True)
+        )
+    assert {(0, 2), (0, 3), (1, 2), (1, 3)} in pairs
+    assert {(4, 5)} in pairs
+    assert {(0, 4), (1, 4)} in pairs
+    assert {(2, 5), (3, 5)} in pairs
+    np.testing.assert_array_equal(found.sums(np.ones(len(found.trial))), [len(p) for p in pairs])
+
+
+def test_a_grid_of_one_condition_has_none():
+    found = Environments.of(Grid.of({"batch": [16, 16]}))
+    assert len(found) == 0
+    assert found.sums(np.zeros((3, 0))).shape == (3, 0)

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from orchestrator.statistics.matched.curves import Curves, log_spaced
+
+CURVES = Curves(
+    np.array([0, 0, 0, 1, 1, 1, 2]),
+    np.array([0.0, 1.0, 100.0, 10.0, 1000.0, 50.0, 5.0]),
+    np.array([9.0, 0.0, 2.0, 5.0, 7.0, np.nan, 1.0]),
+)
+
+
+def test_interpolation_is_linear_in_the_logarithm_of_time():
+    table = CURVES.at(np.array([1.0, 10.0, 100.0, 1000.0]), np.array([0, 1]))
+    np.testing.assert_allclose(table[0, :3], [0, 1, 2])
+    np.testing.assert_allclose(table[1, 1:], [5, 6, 7])
+    assert np.isnan(table[0, 3])
+    assert np.isnan(table[1, 0])
+
+
+def test_common_range_is_from_the_latest_start_to_the_earliest_end():
+    assert CURVES.covered(np.array([0, 1])) == (10, 100)
+    assert CURVES.covered(np.array([0])) == (1, 100)
+    assert CURVES.covered(np.array([1, 2])) is None
+    assert CURVES.covered(np.array([3])) is None
+    assert CURVES.covered(np.array([], dtype=int)) is None
+
+
+def test_log_spaced_times_end_exactly():
+    points = log_spaced(3.0, 1000.0, 7)
+    assert (points[0], points[-1]) == (3.0, 1000.0)
+    assert np.ptp(np.diff(np.log(points))) == pytest.approx(0, abs=1e-12)
+    np.testing.assert_array_equal(log_spaced(4.0, 4.0, 7), [4.0])
