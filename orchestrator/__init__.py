@@ -234,8 +234,8 @@ def audit(
     Raises:
         UserError: If there are no results or no snapshots.
     """
-    from orchestrator.cluster.snapshots.auditing import audit_study
     from orchestrator.cluster.run.progress_display import tell
+    from orchestrator.cluster.snapshots.auditing import audit_study
 
     return audit_study(
         results,
@@ -261,8 +261,8 @@ def connectivity(
     Raises:
         UserError: If there are no results, or no two seeds of a condition.
     """
-    from orchestrator.cluster.snapshots.connectivity import connect_study
     from orchestrator.cluster.run.progress_display import tell
+    from orchestrator.cluster.snapshots.connectivity import connect_study
 
     return connect_study(results, address=address, progress=tell(quiet=quiet))
 

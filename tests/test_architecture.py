@@ -209,7 +209,7 @@ def test_no_file_can_bring_code_with_it():
 
 # What parses Parquet, and the files that may: after the checksum, or what is no part.
 READS_PARQUET = {"ParquetFile", "read_table", "read_schema", "read_metadata"}
-READERS = {"results/folder/parts.py", "results/folder/schema_files.py", "results/folder/results_folder.py"}
+READERS = {f"results/folder/{name}.py" for name in ("parts", "schema_files", "results_folder")}
 READS_BY_SQL = {"results/database/table_views.py", "results/database/compaction.py"}
 
 

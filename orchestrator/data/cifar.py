@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from orchestrator.data.array_pickle import load_array_pickle
 from orchestrator.data.download import Download
 from orchestrator.data.files import Layout
-from orchestrator.data.obtain import FileSource, obtain
 from orchestrator.data.found_files import SourceArrays
+from orchestrator.data.obtain import FileSource, obtain
 from orchestrator.errors import DataError
 
 _IMAGE_SHAPE = (3, 32, 32)

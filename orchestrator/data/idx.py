@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from orchestrator.data.download import Download
 from orchestrator.data.files import Layout
-from orchestrator.data.obtain import FileSource, obtain
 from orchestrator.data.found_files import SourceArrays
+from orchestrator.data.obtain import FileSource, obtain
 from orchestrator.errors import DataError
 
 _UNSIGNED_BYTE = 8

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from orchestrator.data.cifar import load_cifar
-from orchestrator.data.own_data import load_custom
 from orchestrator.data.dataset import Dataset
 from orchestrator.data.digits import load_digits
+from orchestrator.data.found_files import SourceArrays, check_source, holds_integers
 from orchestrator.data.idx import load_idx
 from orchestrator.data.label_noise import noisy_labels
 from orchestrator.data.mnist1d import load_mnist1d
 from orchestrator.data.npz import load_npz
-from orchestrator.data.found_files import SourceArrays, check_source, holds_integers
+from orchestrator.data.own_data import load_custom
 from orchestrator.data.standardization import standardize
 from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import DataError

@@ -17,9 +17,9 @@ from orchestrator.measures.after_request import Unchanged
 from orchestrator.measures.base import Curve, Measure, Need, Value
 from orchestrator.measures.build import build_measure
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.own_measure import FunctionMeasure
 from orchestrator.measures.memory import is_out_of_memory
 from orchestrator.measures.nonfinite import why_not_finite
+from orchestrator.measures.own_measure import FunctionMeasure
 from orchestrator.measures.trust.checks import context_findings
 from orchestrator.measures.trust.finding import Check, Findings, objection
 from orchestrator.models.wrappers import eagerly

@@ -12,9 +12,9 @@ from torch import nn
 
 from orchestrator.errors import ModelError, error_text
 from orchestrator.models.cnn import build_cnn
-from orchestrator.models.own_model import build_custom
 from orchestrator.models.initialization import initialize
 from orchestrator.models.mlp import build_mlp
+from orchestrator.models.own_model import build_custom
 from orchestrator.models.resnet import build_resnet
 from orchestrator.models.vgg import build_vgg
 from orchestrator.python_numbers import PythonNumbers

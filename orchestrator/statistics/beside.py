@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.statistics.intervals.bootstrap import Groups
-from orchestrator.statistics.claim import Beside, with_interval
 from orchestrator.statistics.association.confounders import known_confounders
-from orchestrator.statistics.study_design import Design
+from orchestrator.statistics.claim import Beside, with_interval
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, FloatArray
 from orchestrator.statistics.intervals.inference import Inference
+from orchestrator.statistics.study_design import Design
 
 LEARNED = "without networks that did not learn"
 

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from orchestrator.statistics.intervals.bootstrap import LEVEL
-from orchestrator.statistics.study_design import Scope
 from orchestrator.statistics.intervals.estimate import BoolArray, Estimate
+from orchestrator.statistics.study_design import Scope
 
 Verdict = Literal["holds", "fails", "unclear"]
 Side = Literal["below", "above", "between", "outside"]

@@ -14,9 +14,9 @@ from typing import Literal
 
 import numpy as np
 
+from orchestrator.statistics.association.order import ordered_codes
 from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
-from orchestrator.statistics.association.order import ordered_codes
 
 Scope = Literal["in this grid", "for conditions like these", "within the range of this grid"]
 """What a verdict speaks of; each includes the first."""

@@ -12,7 +12,6 @@ from filelock import FileLock
 from ruamel.yaml import YAML
 
 from orchestrator.cluster.ray.private_ray import PRIVATE, kept_private
-
 from tests.cluster.in_process import run_in_process
 
 # What joins a Ray that keeps to the loopback interface must do so too: it would look elsewhere.

@@ -12,13 +12,13 @@ import ray
 import torch
 
 import orchestrator
+from orchestrator.cluster.ray.session import Slots
+from orchestrator.cluster.run import rounds
 from orchestrator.cluster.snapshots import auditing
 from orchestrator.cluster.snapshots import connectivity as connecting
-from orchestrator.cluster.run import rounds
 from orchestrator.cluster.snapshots.measurer import measure
-from orchestrator.cluster.ray.session import Slots
-from orchestrator.cluster.trials.trainable import run_trial
 from orchestrator.cluster.snapshots.trust_checks import ShapeChecks
+from orchestrator.cluster.trials.trainable import run_trial
 from orchestrator.cluster.work_items import TrialItem
 from orchestrator.data import load_dataset
 from orchestrator.results import committed_snapshots

@@ -13,10 +13,9 @@ from orchestrator.reporting.data.open_results import open_source
 from orchestrator.results import ResultsFolder, read_study, table_schema, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
-
-from tests.results.conftest import at, measure_row, study_json
 from tests.cluster.conftest import SMALL_STUDY
 from tests.cluster.in_process import run_in_process
+from tests.results.conftest import at, measure_row, study_json
 
 
 @pytest.fixture

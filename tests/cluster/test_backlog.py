@@ -10,7 +10,6 @@ from orchestrator.cluster.backlog_reading import Backlog, read_audited, read_bac
 from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, read_study, write_part
 from orchestrator.study.trials import expand_trials
-
 from tests.results.conftest import TRIALS, fill, study_json, trial_row
 
 

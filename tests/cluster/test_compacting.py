@@ -10,10 +10,9 @@ from orchestrator.cluster import compacting as module
 from orchestrator.cluster.compacting import compact_if_many, compacting
 from orchestrator.errors import StorageError
 from orchestrator.results import ResultsFolder
-
-from tests.results.conftest import fill, study_json
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import TWO_TRIALS
+from tests.results.conftest import fill, study_json
 
 
 @pytest.fixture

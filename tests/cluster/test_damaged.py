@@ -5,7 +5,6 @@ import shutil
 import pytest
 
 import orchestrator
-
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import TWO_TRIALS
 from tests.cluster.in_process import run_in_process

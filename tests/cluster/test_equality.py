@@ -3,7 +3,6 @@
 import pytest
 
 import orchestrator
-
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import TWO_TRIALS
 

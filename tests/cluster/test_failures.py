@@ -8,7 +8,6 @@ import pytest
 import orchestrator
 from orchestrator.cluster.run import rounds
 from orchestrator.results import study_status
-
 from tests.cluster.comparison import rows, tables
 from tests.cluster.conftest import TWO_TRIALS
 from tests.cluster.in_process import run_in_process

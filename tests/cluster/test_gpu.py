@@ -4,9 +4,8 @@ import pytest
 import torch
 
 import orchestrator
-from tests.gpu import needs_gpu
-
 from tests.cluster.comparison import rows
+from tests.gpu import needs_gpu
 
 pytestmark = [pytest.mark.ray, needs_gpu]
 

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 import orchestrator
-
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.leftovers import nothing_left
 

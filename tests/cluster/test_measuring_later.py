@@ -5,11 +5,9 @@ import json
 import pytest
 
 import orchestrator
-from orchestrator.cluster.run import driver
-from orchestrator.cluster.run import rounds
+from orchestrator.cluster.run import driver, rounds
 from orchestrator.errors import ResultsError, StudyFileError
 from orchestrator.results import study_status
-
 from tests.cluster.comparison import rows
 from tests.cluster.in_process import workers_in_process
 

@@ -10,16 +10,15 @@ from ruamel.yaml import YAML
 
 import orchestrator
 from orchestrator.cluster.snapshots.measurer import measure
-from orchestrator.cluster.trials.trainable import SPOILT, run_trial
 from orchestrator.cluster.snapshots.trust_checks import ShapeChecks
+from orchestrator.cluster.trials.trainable import SPOILT, run_trial
 from orchestrator.cluster.work_items import MeasureItem, TrialItem
 from orchestrator.results import ResultsFolder, committed_snapshots, connect
 from orchestrator.study.trials import expand_trials, hyperparameters
-from tests.cluster.conftest import SMALL_STUDY
-from tests.measures.cases import random_dataset
-
 from tests.cluster import neighbours
 from tests.cluster.comparison import rows
+from tests.cluster.conftest import SMALL_STUDY
+from tests.measures.cases import random_dataset
 
 NEIGHBOURS = f"{__package__}.neighbours" if __package__ else "neighbours"
 GOOD = {"name": f"{NEIGHBOURS}:Good"}

@@ -12,7 +12,6 @@ from ray.cluster_utils import Cluster
 import orchestrator
 from orchestrator.cluster.ray.private_ray import kept_private
 from orchestrator.results import ResultsFolder
-
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import JOINS_PRIVATE
 from tests.cluster.test_interruption import LONGER, finish

@@ -11,12 +11,11 @@ import orchestrator
 from orchestrator.errors import ResultsError, StorageError
 from orchestrator.results import ResultsFolder
 from orchestrator.results.store import store_path
-from tests.object_store import ObjectStore
-
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import TWO_TRIALS
 from tests.cluster.in_process import run_in_process
 from tests.cluster.test_interruption import LONGER, finish, start, wait_until
+from tests.object_store import ObjectStore
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

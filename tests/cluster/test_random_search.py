@@ -4,7 +4,6 @@ import pytest
 
 import orchestrator
 from orchestrator.study.sweep_options import RandomSearch
-
 from tests.cluster.comparison import rows
 from tests.cluster.in_process import run_in_process
 

@@ -13,7 +13,6 @@ from orchestrator.errors import ModelError
 from orchestrator.results import ResultsFolder
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import TrialConfig
-
 from tests.cluster.pretended import Checks
 from tests.cluster.snapshots.test_dispatcher import item
 

@@ -12,7 +12,6 @@ import orchestrator
 from orchestrator.errors import StorageError
 from orchestrator.results import study_status
 from orchestrator.results.store.disk_space import RESERVE_BYTES
-
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import TWO_TRIALS
 from tests.cluster.in_process import run_in_process

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_page_in_the_documentation_is_the_newest():
     shipped = (ROOT / "docs" / "measures.md").read_text("utf-8")
-    assert shipped == measures_page(), "python -m orchestrator.measures.documentation > docs/measures.md"
+    assert shipped == measures_page(), "write it again, as its head says"
 
 
 def test_each_measure_has_a_section_and_its_options():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.reporting.figures import Figure, all_figures
 from orchestrator.reporting.data.open_results import Source, open_source
+from orchestrator.reporting.figures import Figure, all_figures
 from tests.reporting.simulated import simulate, study_content
 from tests.reporting.simulated_curves import curve_study, with_curves
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.reporting.figures import FIGURE_KEYS, Figure
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.figures import FIGURE_KEYS, Figure
 from orchestrator.results import ResultsFolder, write_part
 
 PROVENANCE = {

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.export import write_export
 from orchestrator.reporting.page.html import render
 from orchestrator.reporting.page.report import compose
-from orchestrator.reporting.data.open_results import open_source
 from orchestrator.results import ResultsFolder, study_status, swept_columns, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials, hyperparameters

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.export import write_export
 from orchestrator.reporting.page.html import render
 from orchestrator.reporting.page.report import compose
-from orchestrator.reporting.data.open_results import open_source
 from orchestrator.results import ResultsFolder, compare_study, connect, study_status
 from orchestrator.results.table_schemas import TABLES
 from orchestrator.study.trials import expand_trials

@@ -6,7 +6,6 @@ import shutil
 from typing import Any
 
 from orchestrator.results import ResultsFolder, compact, write_part
-
 from tests.results.conftest import ask
 
 

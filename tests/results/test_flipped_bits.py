@@ -27,9 +27,8 @@ from orchestrator.results import (
     write_part,
 )
 from orchestrator.results.folder.damage import damaged_parts
-from orchestrator.results.table_schemas import TABLES
 from orchestrator.results.store.checksum import KEY
-
+from orchestrator.results.table_schemas import TABLES
 from tests.results.conftest import measure_row
 
 ROWS: dict[str, dict[str, Any]] = {

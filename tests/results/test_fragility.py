@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.results import ResultsFolder, compact, write_part
-
 from tests.results.conftest import ask
 
 

@@ -12,7 +12,6 @@ import pytest
 import scipy.stats
 
 from orchestrator.results import ResultsFolder, connect
-
 from tests.results.conftest import ask
 
 

@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from orchestrator.errors import ResultsError
-from orchestrator.reporting.export import write_export
 from orchestrator.reporting.data.hue import varied_columns
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.export import write_export
 from orchestrator.results import (
     ResultsFolder,
     ask,
@@ -24,8 +24,8 @@ from orchestrator.results import (
     swept_columns,
     write_part,
 )
-from orchestrator.results.table_schemas import TABLES, table_schema
 from orchestrator.results.database.wide import UNNAMED_VARIANTS, wide_columns
+from orchestrator.results.table_schemas import TABLES, table_schema
 from orchestrator.study.columns import swept_columns as columns_of_sweep
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials, hyperparameters

@@ -14,10 +14,21 @@ import pytest
 
 from orchestrator.errors import QueryError, ResultsError
 from orchestrator.reporting import write_comparison, write_report
-from orchestrator.results import ResultsFolder, StorePath, committed_snapshots, compact, connect, damaged_files, query, set_aside_damaged_parts, set_aside_snapshot, study_status, write_part
+from orchestrator.results import (
+    ResultsFolder,
+    StorePath,
+    committed_snapshots,
+    compact,
+    connect,
+    damaged_files,
+    query,
+    set_aside_damaged_parts,
+    set_aside_snapshot,
+    study_status,
+    write_part,
+)
 from orchestrator.results.folder import schema_files
 from tests.object_store import CREDENTIALS, ObjectStore
-
 from tests.results.conftest import fill, measure_row, rows, study_json
 from tests.results.database.test_compaction import assert_same
 

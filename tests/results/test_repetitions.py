@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from orchestrator.results import ResultsFolder, compact, write_part
-
 from tests.results.conftest import ask, at, checkpoint_row, measure_row, trial_row
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups
-from orchestrator.statistics.grid.predictor_comparison import compare_predictors
 from orchestrator.statistics.association.correlation import partial_pearson, pearson
-from orchestrator.statistics.grid.interventions import compare_interventions
-from orchestrator.statistics.intervals.mean import mean
 from orchestrator.statistics.association.partial import partial_correlation
 from orchestrator.statistics.association.ranking import kendall
+from orchestrator.statistics.grid.interventions import compare_interventions
+from orchestrator.statistics.grid.predictor_comparison import compare_predictors
+from orchestrator.statistics.intervals.bootstrap import Groups
+from orchestrator.statistics.intervals.mean import mean
 from orchestrator.statistics.intervals.resampling import Resampling
 from tests.binomial import assert_below, assert_covers, with_simulations
 

@@ -18,7 +18,7 @@ from orchestrator.study.spec import Study, TrialConfig
 from orchestrator.study.trials import Trial
 from orchestrator.training.process_guard import left_as_found
 
-_PACKAGE = Path(__file__).parents[1]
+_PACKAGE = Path(__file__).parents[2]
 _INSTALLED = {"site-packages", "dist-packages"}
 
 

@@ -18,7 +18,12 @@ from ray.exceptions import AuthenticationError, RayError, RuntimeEnvSetupError
 
 from orchestrator.cluster.ray.interrupts import interrupts
 from orchestrator.cluster.ray.own_code import copy_code, import_own_parts
-from orchestrator.cluster.ray.private_ray import PRIVATE, kept_private, leaving_nothing, short_folder
+from orchestrator.cluster.ray.private_ray import (
+    PRIVATE,
+    kept_private,
+    leaving_nothing,
+    short_folder,
+)
 from orchestrator.errors import ImportPathError, ResourcesError, ResultsError, StorageError
 from orchestrator.results import ResultsFolder
 from orchestrator.study.resource_options import ResourcesOptions, TrialResources

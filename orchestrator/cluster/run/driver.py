@@ -16,10 +16,10 @@ from typing import Any
 
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.cluster.compacting import compact_if_many
-from orchestrator.cluster.snapshots.lost_examples import restore_examples
 from orchestrator.cluster.ray.own_code import import_own_parts
 from orchestrator.cluster.run.rounds import StudyRun, run_rounds
 from orchestrator.cluster.run.summary import RunSummary
+from orchestrator.cluster.snapshots.lost_examples import restore_examples
 from orchestrator.measures import catalog
 from orchestrator.results import (
     Location,

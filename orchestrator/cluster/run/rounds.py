@@ -13,21 +13,21 @@ from math import inf
 from typing import Any
 
 from orchestrator.cluster.audit_backlog import AuditBacklog, claimed_audits
-from orchestrator.cluster.snapshots.auditing import run_audits
 from orchestrator.cluster.backlog import lost_trials, missing_measures
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
-from orchestrator.cluster.trials.canary import Canary, choose_canaries
 from orchestrator.cluster.compacting import compacting
-from orchestrator.cluster.snapshots.dispatcher import Dispatcher, measurer_factory
-from orchestrator.cluster.trials.failing_nodes import FailingNodes
-from orchestrator.cluster.trials.gate import Gate
-from orchestrator.cluster.run.progress_display import show_progress, tell
-from orchestrator.cluster.trials.free_nodes import measurers_beside
-from orchestrator.cluster.trials.run_state import RunState
-from orchestrator.cluster.run.summary import RunSummary
 from orchestrator.cluster.ray.session import Slots, bundle, distinct_needs, ray_session
 from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.run.progress_display import show_progress, tell
+from orchestrator.cluster.run.summary import RunSummary
+from orchestrator.cluster.snapshots.auditing import run_audits
+from orchestrator.cluster.snapshots.dispatcher import Dispatcher, measurer_factory
 from orchestrator.cluster.snapshots.trust_checks import check_shapes, lost_checks, store_unchecked
+from orchestrator.cluster.trials.canary import Canary, choose_canaries
+from orchestrator.cluster.trials.failing_nodes import FailingNodes
+from orchestrator.cluster.trials.free_nodes import measurers_beside
+from orchestrator.cluster.trials.gate import Gate
+from orchestrator.cluster.trials.run_state import RunState
 from orchestrator.cluster.trials.tuning import train_trials
 from orchestrator.cluster.work_items import MeasureItem
 from orchestrator.results import (

@@ -18,10 +18,10 @@ from orchestrator.cluster.backlog_reading import measure_versions
 from orchestrator.cluster.ray.own_code import import_trial_parts
 from orchestrator.cluster.ray.session import Slots, ray_session
 from orchestrator.cluster.ray.shared_data import SharedData
-from orchestrator.cluster.snapshots.subject import subject
-from orchestrator.cluster.snapshots.parallel_tasks import Progress, run_tasks
-from orchestrator.cluster.work_items import AuditItem
 from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.cluster.snapshots.parallel_tasks import Progress, run_tasks
+from orchestrator.cluster.snapshots.subject import subject
+from orchestrator.cluster.work_items import AuditItem
 from orchestrator.errors import ResultsError
 from orchestrator.measures import audit
 from orchestrator.measures.audit import AuditRow

@@ -14,10 +14,10 @@ from orchestrator.cluster.audit_backlog import last_snapshots
 from orchestrator.cluster.ray.own_code import import_trial_parts
 from orchestrator.cluster.ray.session import ray_session
 from orchestrator.cluster.ray.shared_data import SharedData
-from orchestrator.cluster.snapshots.subject import subject
-from orchestrator.cluster.snapshots.parallel_tasks import Progress, run_tasks
-from orchestrator.cluster.work_items import PairItem
 from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.cluster.snapshots.parallel_tasks import Progress, run_tasks
+from orchestrator.cluster.snapshots.subject import subject
+from orchestrator.cluster.work_items import PairItem
 from orchestrator.errors import ResultsError
 from orchestrator.measures import linear_connectivity
 from orchestrator.measures.sharpness.linear_connectivity import barrier, why_no_barrier

@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 import ray
 import torch
 
-from orchestrator.cluster.snapshots.kept_examples import keep_examples, keep_subsets
 from orchestrator.cluster.ray.own_code import import_trial_parts
 from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.cluster.snapshots.kept_examples import keep_examples, keep_subsets
 from orchestrator.cluster.snapshots.subject import subject
 from orchestrator.cluster.snapshots.trust_checks import ShapeChecks
 from orchestrator.cluster.work_items import Checked, Measured, MeasureItem, part_name
-from orchestrator.cluster.ray.worker_process import prepare_process
 from orchestrator.errors import ResultsError
 from orchestrator.measures import measure_snapshot
 from orchestrator.results import (

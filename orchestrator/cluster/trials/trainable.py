@@ -17,8 +17,8 @@ from ray import tune
 
 from orchestrator.cluster.ray.own_code import import_trial_parts
 from orchestrator.cluster.ray.shared_data import SharedData
-from orchestrator.cluster.work_items import TrialItem
 from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.cluster.work_items import TrialItem
 from orchestrator.errors import StorageError, UserError, error_text
 from orchestrator.models import build_model, parameter_count
 from orchestrator.results import (

@@ -10,7 +10,7 @@ from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ModelError, named_error
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.memory import is_out_of_memory
-from orchestrator.measures.trust.finite_differences import input_gradients, parameter_gradients
+from orchestrator.measures.trust.checked_network import Subject, sampled
 from orchestrator.measures.trust.finding import (
     CHECKS,
     SPOILS_TRAINING,
@@ -18,6 +18,7 @@ from orchestrator.measures.trust.finding import (
     Finding,
     Findings,
 )
+from orchestrator.measures.trust.finite_differences import input_gradients, parameter_gradients
 from orchestrator.measures.trust.fit import random_state_kept
 from orchestrator.measures.trust.passes import (
     data_unchanged,
@@ -26,7 +27,6 @@ from orchestrator.measures.trust.passes import (
     repeatable,
 )
 from orchestrator.measures.trust.second_derivatives import second_derivatives
-from orchestrator.measures.trust.checked_network import Subject, sampled
 from orchestrator.measures.trust.trainability import SEED, training_findings
 from orchestrator.models import build_model
 from orchestrator.models.wrappers import eagerly

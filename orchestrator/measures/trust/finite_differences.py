@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.trust.finding import Check, Finding
 from orchestrator.measures.trust.checked_network import Subject, stream
+from orchestrator.measures.trust.finding import Check, Finding
 
 STEPS = (1e-5, 1e-6)
 _TOLERANCE = 1e-3  # Relative; differences of smooth functions agree to 1e-8.

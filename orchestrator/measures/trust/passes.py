@@ -10,8 +10,8 @@ from torch import Tensor
 from orchestrator.errors import named_error
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.network import WrongPrecision
-from orchestrator.measures.trust.finding import Finding
 from orchestrator.measures.trust.checked_network import Subject, inputs_pass, stream
+from orchestrator.measures.trust.finding import Finding
 
 _AGREEMENT = 1e-2
 """Relative deviation between precisions of a typical example; float32 rounding gives 1e-6."""

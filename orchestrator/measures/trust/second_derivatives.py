@@ -11,9 +11,9 @@ from torch import Tensor
 
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.scaling import norm
-from orchestrator.measures.trust.finite_differences import STEPS, no_double, unit_directions
-from orchestrator.measures.trust.finding import Finding
 from orchestrator.measures.trust.checked_network import Subject
+from orchestrator.measures.trust.finding import Finding
+from orchestrator.measures.trust.finite_differences import STEPS, no_double, unit_directions
 
 _ATTEMPTS = (16, 8, 2)
 """Examples of each attempt: fewer, where kinks of ReLU lie within a step."""

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset
 from orchestrator.errors import ImportPathError, ModelError, UserError, named_error
+from orchestrator.measures.trust.checked_network import sampled
 from orchestrator.measures.trust.finding import Finding
 from orchestrator.measures.trust.fit import random_state_kept
 from orchestrator.measures.trust.passes import same, same_pass
-from orchestrator.measures.trust.checked_network import sampled
 from orchestrator.models import build_model, named_as
 from orchestrator.models.shared_tensors import copy_with_ties
 from orchestrator.random_streams import stream_seed

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.reporting.claims.registration import stated_after_results
+from orchestrator.reporting.claims.stated_claims import judge_stated
 from orchestrator.reporting.data.conditions import Conditions, read_conditions
 from orchestrator.reporting.data.network_queries import (
     by_intervention,
     final_networks,
 )
+from orchestrator.reporting.data.open_results import Source, claims_of, open_source
 from orchestrator.reporting.data.queries import (
     FURTHER_REPARAMETRIZED,
     PAIRED_SECONDS,
@@ -21,9 +24,6 @@ from orchestrator.reporting.data.queries import (
     along_training,
     snapshots,
 )
-from orchestrator.reporting.claims.registration import stated_after_results
-from orchestrator.reporting.data.open_results import Source, claims_of, open_source
-from orchestrator.reporting.claims.stated_claims import judge_stated
 from orchestrator.reporting.data.ways_of_training import kinds, ways_of_training
 from orchestrator.results import Location, again_if_compacted
 from orchestrator.statistics import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.data.open_results import Source, claims_of, parse_claims
+from orchestrator.reporting.data.queries import Query
 
 FIRST_RESULT = Query(
     "first_result",

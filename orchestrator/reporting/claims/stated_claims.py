@@ -12,18 +12,18 @@ import numpy as np
 from orchestrator.errors import QueryError
 from orchestrator.reporting.data.conditions import Conditions
 from orchestrator.reporting.data.network_queries import MOST_COMPARED, MOST_RANKED
-from orchestrator.reporting.data.queries import Query, identifier
 from orchestrator.reporting.data.open_results import Rows, Source
+from orchestrator.reporting.data.queries import Query, identifier
 from orchestrator.results import again_if_compacted, ask
 from orchestrator.statistics import Claim, Estimate, at_matched_stages, at_matched_times
 from orchestrator.statistics.beside import reach_sentences, stand_beside
-from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
 from orchestrator.statistics.claim import Beside, Side, counted, joined, judge, left_out, lies
 from orchestrator.statistics.claims.stated_claim import (
     Compared,
     infer_statistic,
     most_that_ties_allow,
 )
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
 from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray, positive_log10
 from orchestrator.statistics.intervals.inference import Inference
 from orchestrator.study.claim_options import StatedClaim

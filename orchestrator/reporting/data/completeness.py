@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from orchestrator.reporting.data.open_results import Source, claims_of
 from orchestrator.reporting.data.queries import (
     MEASURED_REQUESTS,
     SNAPSHOT_COUNT,
@@ -12,7 +13,6 @@ from orchestrator.reporting.data.queries import (
     UNAUDITED,
     unaudited_networks,
 )
-from orchestrator.reporting.data.open_results import Source, claims_of
 from orchestrator.results import asked_requests, expected_trials
 from orchestrator.statistics.claim import counted
 from orchestrator.study.claim_options import BuiltInClaim

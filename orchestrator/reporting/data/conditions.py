@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from orchestrator.reporting.data.grid_axes import grid_axes
-from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.data.open_results import Rows, Source
+from orchestrator.reporting.data.queries import Query
 from orchestrator.results import did_not_learn
 from orchestrator.statistics import Design
 from orchestrator.statistics.intervals.estimate import BoolArray

@@ -10,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.reporting.data.hue import Hue
-from orchestrator.reporting.data.queries import Query, identifier
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import Query, identifier
 from orchestrator.statistics.claim import counted
 
 DENSITY_POINTS = 200

@@ -14,8 +14,8 @@ from orchestrator.reporting.data.network_queries import (
     STANDARD_ERRORS_OF_TRAINED,
     ranked_networks,
 )
-from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.data.open_results import Rows, Source
+from orchestrator.reporting.data.queries import Query
 from orchestrator.statistics import (
     Estimate,
     Grid,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.reporting.data.queries import distinct_values
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import distinct_values
 from orchestrator.study.columns import path_columns
 from orchestrator.study.design import design_axes
 

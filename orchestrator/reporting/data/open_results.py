@@ -23,9 +23,9 @@ from orchestrator.results import (
     trial_columns,
     trials_left_out,
 )
+from orchestrator.statistics.association.order import row_order
 from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import FloatArray
-from orchestrator.statistics.association.order import row_order
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest, StatedClaim
 
 

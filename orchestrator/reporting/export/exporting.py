@@ -9,12 +9,12 @@ from typing import Any
 
 from orchestrator.errors import ExportError
 from orchestrator.reporting.claims.evidence import Judged
+from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.export.latex import latex_table
 from orchestrator.reporting.export.paper import paper_pdf, paper_png, paper_svg
 from orchestrator.reporting.export.table_files import csv_table, markdown_table
 from orchestrator.reporting.figures import FIGURE_KEYS, Figure, Table
 from orchestrator.reporting.page.html import Page
-from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.page.report import read_page
 from orchestrator.results import Location
 from orchestrator.results.store.atomic import write_atomically

@@ -7,9 +7,9 @@ from typing import Any
 
 import vl_convert
 
-from orchestrator.reporting.page.svg import static_svg
 from orchestrator.reporting.figures import Figure
 from orchestrator.reporting.figures.theme import INK
+from orchestrator.reporting.page.svg import static_svg
 
 PAPER = "white"
 PRINTED_INK = "black"

@@ -7,29 +7,29 @@ from dataclasses import replace
 
 from altair.utils.schemapi import debug_mode
 
+from orchestrator.reporting.data.gap_predictors import trained_networks
+from orchestrator.reporting.data.hue import Hue, choose_hue
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.figures import (
     loss_slices,
     margin_distribution,
     smallest_margins,
     spectral_density,
 )
+from orchestrator.reporting.figures.along_training import training_figure
+from orchestrator.reporting.figures.by_hyperparameter import granulated_figure
+from orchestrator.reporting.figures.changed_training import interventions_figure
 from orchestrator.reporting.figures.cost import cost_figure
 from orchestrator.reporting.figures.coverage import coverage_figure
 from orchestrator.reporting.figures.designs import designs_figure
-from orchestrator.reporting.figures.worst_pairs import environments_figure
 from orchestrator.reporting.figures.figure import Figure as Figure
 from orchestrator.reporting.figures.figure import Table as Table
 from orchestrator.reporting.figures.figure import cell as cell
 from orchestrator.reporting.figures.flatness_margin import flatness_margin_figure
-from orchestrator.reporting.figures.gaps import gaps_figure
-from orchestrator.reporting.figures.by_hyperparameter import granulated_figure
-from orchestrator.reporting.figures.changed_training import interventions_figure
 from orchestrator.reporting.figures.gap_ranking import predictors_figure
+from orchestrator.reporting.figures.gaps import gaps_figure
 from orchestrator.reporting.figures.threshold import threshold_figure
-from orchestrator.reporting.figures.along_training import training_figure
-from orchestrator.reporting.data.hue import Hue, choose_hue
-from orchestrator.reporting.data.gap_predictors import trained_networks
-from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.figures.worst_pairs import environments_figure
 
 FIGURE_KEYS = (
     "threshold",

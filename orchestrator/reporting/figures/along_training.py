@@ -11,6 +11,9 @@ import altair as alt
 import numpy as np
 from scipy import stats
 
+from orchestrator.reporting.data.hue import Hue, level_text
+from orchestrator.reporting.data.open_results import Rows, Source
+from orchestrator.reporting.data.queries import along_training
 from orchestrator.reporting.figures.figure import Figure, Table
 from orchestrator.reporting.figures.scales import LEAST, MOST, Span, linear, logarithmic
 from orchestrator.reporting.figures.theme import (
@@ -23,12 +26,9 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
-from orchestrator.reporting.data.hue import Hue, level_text
-from orchestrator.reporting.data.queries import along_training
-from orchestrator.reporting.data.open_results import Rows, Source
-from orchestrator.statistics.matched.curves import Curves
 from orchestrator.statistics.intervals.estimate import FloatArray, IntArray, positive_log10
 from orchestrator.statistics.intervals.magnitude import back, power_of_two
+from orchestrator.statistics.matched.curves import Curves
 
 _KEY = "training"
 _TITLE = "Margin and flatness along training"

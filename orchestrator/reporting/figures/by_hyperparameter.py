@@ -7,12 +7,12 @@ from typing import Any
 
 import altair as alt
 
+from orchestrator.reporting.data.gap_predictors import GAPS, Predictor, Trained
 from orchestrator.reporting.figures.figure import Figure, Table
 from orchestrator.reporting.figures.theme import INK, data, themed
-from orchestrator.reporting.data.gap_predictors import GAPS, Predictor, Trained
 from orchestrator.statistics import Estimate, Grid, conditional_information, granulated_kendall
-from orchestrator.statistics.intervals.bootstrap import LEVEL
 from orchestrator.statistics.claim import counted
+from orchestrator.statistics.intervals.bootstrap import LEVEL
 
 _KEY = "granulated"
 _TITLE = "Ranking along one hyperparameter at a time"

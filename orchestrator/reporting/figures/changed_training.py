@@ -8,6 +8,10 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from orchestrator.reporting.data.network_queries import by_intervention
+from orchestrator.reporting.data.open_results import Rows, Source, claims_of
+from orchestrator.reporting.data.queries import MOST_POINTS
+from orchestrator.reporting.data.ways_of_training import ways_of_training
 from orchestrator.reporting.figures.figure import Figure, Table
 from orchestrator.reporting.figures.scales import CORRELATIONS, linear, logarithmic
 from orchestrator.reporting.figures.theme import (
@@ -21,10 +25,6 @@ from orchestrator.reporting.figures.theme import (
     data,
     themed,
 )
-from orchestrator.reporting.data.network_queries import by_intervention
-from orchestrator.reporting.data.queries import MOST_POINTS
-from orchestrator.reporting.data.open_results import Rows, Source, claims_of
-from orchestrator.reporting.data.ways_of_training import ways_of_training
 from orchestrator.statistics import Estimate, Interventions, compare_interventions
 from orchestrator.statistics.claim import with_interval
 from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD

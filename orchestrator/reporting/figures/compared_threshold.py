@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import snapshots
 from orchestrator.reporting.figures.figure import Figure
 from orchestrator.reporting.figures.theme import OKABE_ITO
 from orchestrator.reporting.figures.threshold import (
@@ -11,8 +13,6 @@ from orchestrator.reporting.figures.threshold import (
     threshold_chart,
     threshold_table,
 )
-from orchestrator.reporting.data.queries import snapshots
-from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics.claim import with_interval
 
 _KEY = "threshold"

@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 
+from orchestrator.reporting.data.completeness import read_progress
 from orchestrator.reporting.data.coverage_queries import (
     ANSWERED,
     ANSWERS,
@@ -16,12 +17,11 @@ from orchestrator.reporting.data.coverage_queries import (
     outcomes,
     set_apart,
 )
+from orchestrator.reporting.data.hue import Hue, level_text, varied_columns
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.figures.figure import Figure, Table
 from orchestrator.reporting.figures.scales import counts
 from orchestrator.reporting.figures.theme import INK, OKABE_ITO, WIDE, data, themed
-from orchestrator.reporting.data.hue import Hue, level_text, varied_columns
-from orchestrator.reporting.data.completeness import read_progress
-from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics.claim import counted
 
 _KEY = "coverage"

@@ -7,6 +7,9 @@ from typing import Any
 
 import altair as alt
 
+from orchestrator.reporting.data.gap_predictors import GAPS
+from orchestrator.reporting.data.network_queries import at_milestones, at_times, final_networks
+from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.reporting.figures.figure import Figure, Table
 from orchestrator.reporting.figures.scales import CORRELATIONS
 from orchestrator.reporting.figures.theme import (
@@ -17,9 +20,6 @@ from orchestrator.reporting.figures.theme import (
     data,
     themed,
 )
-from orchestrator.reporting.data.network_queries import at_milestones, at_times, final_networks
-from orchestrator.reporting.data.gap_predictors import GAPS
-from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.statistics import (
     Estimate,
     at_matched_stages,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orchestrator.reporting.figures.scales import LEAST, MOST
 from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.figures.scales import LEAST, MOST
 
 MOST_TABLE_ROWS = 60
 

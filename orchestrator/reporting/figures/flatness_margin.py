@@ -6,6 +6,8 @@ from typing import Any
 
 import altair as alt
 
+from orchestrator.reporting.data.hue import Hue
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.figures.figure import Figure
 from orchestrator.reporting.figures.points import Points, collect_points, milestone_shape, tooltips
 from orchestrator.reporting.figures.scales import linear, logarithmic
@@ -17,8 +19,6 @@ from orchestrator.reporting.figures.theme import (
     hue_color,
     themed,
 )
-from orchestrator.reporting.data.hue import Hue
-from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD
 
 _KEY = "flatness-margin"

@@ -7,16 +7,6 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.figures.figure import Figure, Table
-from orchestrator.reporting.figures.scales import CORRELATIONS
-from orchestrator.reporting.figures.theme import (
-    INK,
-    OKABE_ITO,
-    WIDE,
-    data,
-    themed,
-)
-from orchestrator.reporting.data.network_queries import MEASURE_COLUMNS
 from orchestrator.reporting.data.gap_predictors import (
     FEWEST_NETWORKS,
     GAPS,
@@ -25,6 +15,16 @@ from orchestrator.reporting.data.gap_predictors import (
     as_tau,
     ceilings,
     rank,
+)
+from orchestrator.reporting.data.network_queries import MEASURE_COLUMNS
+from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.scales import CORRELATIONS
+from orchestrator.reporting.figures.theme import (
+    INK,
+    OKABE_ITO,
+    WIDE,
+    data,
+    themed,
 )
 from orchestrator.statistics import NoiseCeiling, attenuation
 from orchestrator.statistics.claim import counted, with_interval

@@ -6,6 +6,9 @@ from typing import Any
 
 import altair as alt
 
+from orchestrator.reporting.data.hue import Hue
+from orchestrator.reporting.data.network_queries import final_networks
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.figures.figure import Figure, Table
 from orchestrator.reporting.figures.points import Points, collect_points, tooltips
 from orchestrator.reporting.figures.scales import linear, logarithmic
@@ -20,9 +23,6 @@ from orchestrator.reporting.figures.theme import (
     rounded,
     themed,
 )
-from orchestrator.reporting.data.hue import Hue
-from orchestrator.reporting.data.network_queries import final_networks
-from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics import Estimate, kendall
 from orchestrator.statistics.claim import with_interval
 

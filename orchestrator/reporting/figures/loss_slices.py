@@ -7,6 +7,8 @@ from typing import Any
 import altair as alt
 
 from orchestrator.reporting.data.curve_queries import choose_curves, loss_planes, loss_slices
+from orchestrator.reporting.data.hue import Hue
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.figures.figure import Figure, Table, not_yet
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
 from orchestrator.reporting.figures.scales import Span, linear, logarithmic
@@ -18,8 +20,6 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
-from orchestrator.reporting.data.hue import Hue
-from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics.claim import counted
 
 REQUEST = "loss_slice"

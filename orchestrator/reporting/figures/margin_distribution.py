@@ -11,6 +11,8 @@ from orchestrator.reporting.data.curve_queries import (
     final_margins,
     margins_along_training,
 )
+from orchestrator.reporting.data.hue import Hue
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.figures.figure import Figure, Table, not_yet
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
 from orchestrator.reporting.figures.scales import PERCENTS, linear, logarithmic
@@ -24,8 +26,6 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
-from orchestrator.reporting.data.hue import Hue
-from orchestrator.reporting.data.open_results import Source
 
 REQUEST = "margin_distribution"
 _KEY = "margin-distribution"

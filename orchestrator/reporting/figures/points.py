@@ -9,11 +9,11 @@ from typing import Any
 
 import altair as alt
 
+from orchestrator.reporting.data.hue import Hue, level_text
+from orchestrator.reporting.data.open_results import Rows, Source
+from orchestrator.reporting.data.queries import Query, scatter
 from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.theme import SHAPES
-from orchestrator.reporting.data.hue import Hue, level_text
-from orchestrator.reporting.data.queries import Query, scatter
-from orchestrator.reporting.data.open_results import Rows, Source
 
 FLATNESS_AXIS = "hessian_trace"
 _ALONG = "along training"

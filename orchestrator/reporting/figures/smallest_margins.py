@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.reporting.data.curve_queries import choose_curves, smallest_margins
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.figures.figure import Figure, Table, not_yet
 from orchestrator.reporting.figures.pictures import is_signal, picture_addresses, picture_size
 from orchestrator.reporting.figures.scales import Span, linear
 from orchestrator.reporting.figures.theme import OKABE_ITO, data, themed
-from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics.claim import counted, number
 
 REQUEST = "margin_distribution"

@@ -7,7 +7,13 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import choose_curves, spectral_densities, top_eigenvalues
+from orchestrator.reporting.data.curve_queries import (
+    choose_curves,
+    spectral_densities,
+    top_eigenvalues,
+)
+from orchestrator.reporting.data.hue import Hue
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.figures.figure import Figure, Table, not_yet
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
 from orchestrator.reporting.figures.scales import LEAST, MOST, logarithmic, symmetric_logarithmic
@@ -20,8 +26,6 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
-from orchestrator.reporting.data.hue import Hue
-from orchestrator.reporting.data.open_results import Source
 
 REQUEST = "hessian_spectral_density"
 _KEY = "spectral-density"

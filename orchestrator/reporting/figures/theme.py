@@ -13,8 +13,8 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.figures.scales import six_digits
 from orchestrator.reporting.data.hue import MOST_NAMED, Hue
+from orchestrator.reporting.figures.scales import six_digits
 
 INK = "currentColor"
 MARGIN_TITLE = "mean margin (logits)"

@@ -8,6 +8,8 @@ from typing import Any
 
 import altair as alt
 
+from orchestrator.reporting.data.open_results import Rows, Source
+from orchestrator.reporting.data.queries import correlation_by_threshold, snapshots
 from orchestrator.reporting.figures.figure import Figure, Table
 from orchestrator.reporting.figures.scales import CORRELATIONS, logarithmic
 from orchestrator.reporting.figures.theme import (
@@ -19,8 +21,6 @@ from orchestrator.reporting.figures.theme import (
     data,
     themed,
 )
-from orchestrator.reporting.data.queries import correlation_by_threshold, snapshots
-from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.statistics import Estimate, partial_pearson, pearson, spearman, within_pearson
 from orchestrator.statistics.claim import number, with_interval
 from orchestrator.statistics.intervals.estimate import positive_log10

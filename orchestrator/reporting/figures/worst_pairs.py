@@ -7,12 +7,12 @@ from typing import Any
 import altair as alt
 import numpy as np
 
+from orchestrator.reporting.data.gap_predictors import GAPS, Predictor, Trained
+from orchestrator.reporting.data.network_queries import TEST_EXAMPLES
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.figures.figure import Figure, Table
 from orchestrator.reporting.figures.scales import SHARES
 from orchestrator.reporting.figures.theme import OKABE_ITO, PANEL_HEIGHT, PANEL_WIDTH, data, themed
-from orchestrator.reporting.data.network_queries import TEST_EXAMPLES
-from orchestrator.reporting.data.gap_predictors import GAPS, Predictor, Trained
-from orchestrator.reporting.data.open_results import Source
 from orchestrator.statistics import Grid, SignError, sign_error
 from orchestrator.statistics.claim import counted, with_interval
 from orchestrator.statistics.grid.sign_error import FEWEST_EFFECTIVE

@@ -10,12 +10,12 @@ from typing import Any
 import jinja2
 
 from orchestrator.errors import ExportError
-from orchestrator.reporting.page.svg import embedded_json, scripts, static_svg
 from orchestrator.reporting.claims.evidence import Judged
-from orchestrator.reporting.figures import Figure, cell
-from orchestrator.reporting.text.methods import Methods
-from orchestrator.reporting.text.how_to_reproduce import Provenance
 from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.figures import Figure, cell
+from orchestrator.reporting.page.svg import embedded_json, scripts, static_svg
+from orchestrator.reporting.text.how_to_reproduce import Provenance
+from orchestrator.reporting.text.methods import Methods
 from orchestrator.reporting.text.section import Section
 from orchestrator.results import Location
 from orchestrator.results.store.atomic import write_atomically

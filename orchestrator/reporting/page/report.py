@@ -6,16 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.reporting.claims.answer import answer
-from orchestrator.reporting.text.barriers import describe_barriers
 from orchestrator.reporting.claims.evidence import expected_wrong, judge_claims
+from orchestrator.reporting.data.completeness import Progress, read_progress
+from orchestrator.reporting.data.open_results import Source, open_source
 from orchestrator.reporting.figures import all_figures
+from orchestrator.reporting.page.html import Page, render, write_page
+from orchestrator.reporting.text.barriers import describe_barriers
 from orchestrator.reporting.text.fragility import describe_fragility
+from orchestrator.reporting.text.how_to_reproduce import collect_report_provenance
 from orchestrator.reporting.text.limitations import find_limitations
 from orchestrator.reporting.text.methods import describe_methods
-from orchestrator.reporting.page.html import Page, render, write_page
-from orchestrator.reporting.data.completeness import Progress, read_progress
-from orchestrator.reporting.text.how_to_reproduce import collect_report_provenance
-from orchestrator.reporting.data.open_results import Source, open_source
 from orchestrator.results import Location, ResultsFolder, again_if_compacted
 from orchestrator.statistics.claim import counted
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.reporting.claims.evidence import Judged, judge_claims
+from orchestrator.reporting.data.completeness import Progress, read_progress
+from orchestrator.reporting.data.open_results import Source, open_source
+from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures import Figure, Table
 from orchestrator.reporting.figures.compared_threshold import compared_threshold_figure
 from orchestrator.reporting.page.html import fill_template, write_page
-from orchestrator.reporting.data.completeness import Progress, read_progress
 from orchestrator.reporting.text.how_to_reproduce import Provenance, collect_report_provenance
-from orchestrator.reporting.data.queries import Query
-from orchestrator.reporting.data.open_results import Source, open_source
 from orchestrator.results import Location, again_if_compacted, connect
 from orchestrator.results.database.several_folders import open_folders, study_labels
 

@@ -6,10 +6,10 @@ from collections import defaultdict
 from statistics import median
 
 from orchestrator.reporting.data.conditions import read_conditions
-from orchestrator.reporting.figures import Table
-from orchestrator.reporting.data.queries import BARRIERS
-from orchestrator.reporting.text.section import Section
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import BARRIERS
+from orchestrator.reporting.figures import Table
+from orchestrator.reporting.text.section import Section
 from orchestrator.statistics.claim import counted
 
 _QUANTITIES = (("train", "loss"), ("test", "loss"), ("train", "error"), ("test", "error"))

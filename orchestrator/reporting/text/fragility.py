@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from orchestrator.reporting.figures import Table
-from orchestrator.reporting.data.queries import FRAGILITY
-from orchestrator.reporting.text.section import Section
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import FRAGILITY
+from orchestrator.reporting.figures import Table
+from orchestrator.reporting.text.section import Section
 from orchestrator.statistics.claim import counted
 
 _HEADS = (  # Of the columns of the view, in its order; short, for eight of them side by side.

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.reporting.figures import Table
-from orchestrator.reporting.data.queries import DATASETS, MACHINES
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import DATASETS, MACHINES
+from orchestrator.reporting.figures import Table
 from orchestrator.statistics.claim import counted
 
 MOST_DIFF = 20_000

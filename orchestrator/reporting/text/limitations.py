@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from orchestrator.reporting.text.network_checks import checks_not_passed
 from orchestrator.reporting.data.completeness import Progress
+from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.data.queries import (
     DATASET_NAMES,
     FAILED_TRIALS,
@@ -16,7 +16,7 @@ from orchestrator.reporting.data.queries import (
     STANDARD_ERRORS,
     UNCONVERGED,
 )
-from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.text.network_checks import checks_not_passed
 from orchestrator.results import did_not_learn
 from orchestrator.statistics.claim import counted
 from orchestrator.study.learning_criterion import largest_error

@@ -7,12 +7,12 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.reporting.claims.verdict_rates import row_name, verdict_rates
+from orchestrator.reporting.data.open_results import Source, claims_of
+from orchestrator.reporting.data.queries import CATALOG, HOW_MEASURED
 from orchestrator.reporting.figures import Table
 from orchestrator.reporting.text.network_checks import describe_checks
-from orchestrator.reporting.data.queries import CATALOG, HOW_MEASURED
-from orchestrator.reporting.data.open_results import Source, claims_of
 from orchestrator.reporting.text.statistical_methods import NOTATION, describe_statistics
-from orchestrator.reporting.claims.verdict_rates import row_name, verdict_rates
 from orchestrator.results import expected_trials
 from orchestrator.statistics.claim import counted
 from orchestrator.study.design import design_axes, drawn_texts

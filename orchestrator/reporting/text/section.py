@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.reporting.figures import Table
 from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.figures import Table
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from orchestrator.reporting.data.gap_predictors import GAPS
 from orchestrator.statistics.intervals.bootstrap import LEVEL, RESAMPLES
-from orchestrator.statistics.study_design import FEWEST_CONDITIONS
 from orchestrator.statistics.matched.times import POINTS
+from orchestrator.statistics.study_design import FEWEST_CONDITIONS
 
 Paragraph = tuple[str, str]
 

@@ -16,8 +16,8 @@ import duckdb
 from orchestrator.errors import Problem, QueryError
 from orchestrator.results.database.connection import connect_to_nothing
 from orchestrator.results.database.read_only_sql import check_only_reads
-from orchestrator.results.table_schemas import swept_columns as column_types
 from orchestrator.results.database.table_views import identifier
+from orchestrator.results.table_schemas import swept_columns as column_types
 from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
 from orchestrator.study.columns import swept_columns
 from orchestrator.study.measure_options import CustomMeasure

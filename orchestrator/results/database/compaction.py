@@ -18,19 +18,19 @@ from typing import Any
 import duckdb
 
 from orchestrator.errors import error_text
-from orchestrator.results.store.atomic import TEMPORARY_SUFFIX, replacing, sync_directory
 from orchestrator.results.database.connection import connect_to_parts
-from orchestrator.results.folder.results_folder import ResultsFolder
-from orchestrator.results.store.mirror import CONNECTIONS
+from orchestrator.results.database.several_folders import Result
+from orchestrator.results.database.table_views import quote
 from orchestrator.results.folder.parts import Part, whole_parts
 from orchestrator.results.folder.place import compaction_number
-from orchestrator.results.table_schemas import KEYS, SCHEMA_VERSION
-from orchestrator.results.store.checksum import BLANK, KEY, PLACE, Seal, read_seal, seal
-from orchestrator.results.database.several_folders import Result
-from orchestrator.results.store.disk_space import refused
-from orchestrator.results.store.store_path import Location, StorePath
-from orchestrator.results.database.table_views import quote
+from orchestrator.results.folder.results_folder import ResultsFolder
 from orchestrator.results.folder.writer import COMPRESSION, COMPRESSION_LEVEL, ROW_GROUP_SIZE
+from orchestrator.results.store.atomic import TEMPORARY_SUFFIX, replacing, sync_directory
+from orchestrator.results.store.checksum import BLANK, KEY, PLACE, Seal, read_seal, seal
+from orchestrator.results.store.disk_space import refused
+from orchestrator.results.store.mirror import CONNECTIONS
+from orchestrator.results.store.store_path import Location, StorePath
+from orchestrator.results.table_schemas import KEYS, SCHEMA_VERSION
 
 logger = logging.getLogger(__name__)
 

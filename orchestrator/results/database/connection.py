@@ -19,9 +19,6 @@ from typing import ParamSpec, TypeVar
 import duckdb
 
 from orchestrator.errors import FilesGoneError
-from orchestrator.results.folder.results_folder import ResultsFolder
-from orchestrator.results.folder.parts import RUN_AGAIN, Part, whole_parts
-from orchestrator.results.table_schemas import MEASURED, TABLES, table_schema
 from orchestrator.results.database.several_folders import (
     DIFFERENCES,
     Results,
@@ -30,8 +27,12 @@ from orchestrator.results.database.several_folders import (
     study_labels,
     union_view,
 )
-from orchestrator.results.store.store_path import StorePath
-from orchestrator.results.database.table_views import TableViews, identifier, table_views, views_of_nothing
+from orchestrator.results.database.table_views import (
+    TableViews,
+    identifier,
+    table_views,
+    views_of_nothing,
+)
 from orchestrator.results.database.wide import (
     columns_of_several,
     columns_view,
@@ -39,6 +40,10 @@ from orchestrator.results.database.wide import (
     wide_aggregates,
     wide_columns,
 )
+from orchestrator.results.folder.parts import RUN_AGAIN, Part, whole_parts
+from orchestrator.results.folder.results_folder import ResultsFolder
+from orchestrator.results.store.store_path import StorePath
+from orchestrator.results.table_schemas import MEASURED, TABLES, table_schema
 from orchestrator.study.columns import beside
 
 P = ParamSpec("P")

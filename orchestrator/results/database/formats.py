@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import QueryError
-from orchestrator.results.database.text_table import draw_table
 from orchestrator.results.database.query import ResultFormat, sql_errors
 from orchestrator.results.database.table_views import identifier
+from orchestrator.results.database.text_table import draw_table
 from orchestrator.results.folder.writer import COMPRESSION, COMPRESSION_LEVEL
 from orchestrator.terminal import printable
 

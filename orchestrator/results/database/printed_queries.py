@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.results.folder.results_folder import ResultsFolder
-from orchestrator.results.store.store_path import Location
-from orchestrator.results.folder.stored_study import read_study
 from orchestrator.results.database.table_views import identifier
+from orchestrator.results.folder.results_folder import ResultsFolder
+from orchestrator.results.folder.stored_study import read_study
+from orchestrator.results.store.store_path import Location
 from orchestrator.study.columns import path_columns
 
 # Two digits tell a change from rounding, and let the table fit a screen.

@@ -22,13 +22,13 @@ from orchestrator.results.database.connection import (
     again_if_compacted,
     connect,
 )
-from orchestrator.results.folder.results_folder import ResultsFolder
-from orchestrator.results.folder.parts import RUN_AGAIN
 from orchestrator.results.database.read_only_sql import check_only_reads
-from orchestrator.results.table_schemas import TABLES
 from orchestrator.results.database.several_folders import Results, open_folders
-from orchestrator.results.store.store_path import StorePath
 from orchestrator.results.database.table_views import quote
+from orchestrator.results.folder.parts import RUN_AGAIN
+from orchestrator.results.folder.results_folder import ResultsFolder
+from orchestrator.results.store.store_path import StorePath
+from orchestrator.results.table_schemas import TABLES
 
 ResultFormat = Literal["table", "csv", "json", "markdown", "parquet"]
 T = TypeVar("T")

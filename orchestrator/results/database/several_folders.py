@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.errors import ResultsError
+from orchestrator.results.database.table_views import quote
 from orchestrator.results.folder.results_folder import ResultsFolder
 from orchestrator.results.store.store_path import StorePath
-from orchestrator.results.database.table_views import quote
 
 Result = str | Path | StorePath | ResultsFolder
 Results = Result | Sequence[Result]

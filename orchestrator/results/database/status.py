@@ -9,19 +9,19 @@ from typing import Any
 import duckdb
 
 from orchestrator.results.database.connection import again_if_compacted, connect
-from orchestrator.results.folder.results_folder import ResultsFolder
-from orchestrator.results.database.unlearned_networks import did_not_learn
 from orchestrator.results.database.left_out import trials_left_out
-from orchestrator.results.store.lock import LockHolder
-from orchestrator.results.table_schemas import IS_FINAL
 from orchestrator.results.database.several_folders import Result
+from orchestrator.results.database.unlearned_networks import did_not_learn
 from orchestrator.results.folder.commit_records import listed_snapshots
-from orchestrator.results.store.store_path import Location
+from orchestrator.results.folder.results_folder import ResultsFolder
 from orchestrator.results.folder.stored_study import (
     asked_requests,
     described_study,
     expected_trials,
 )
+from orchestrator.results.store.lock import LockHolder
+from orchestrator.results.store.store_path import Location
+from orchestrator.results.table_schemas import IS_FINAL
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from orchestrator.results.folder.results_folder import SCHEMA_FILE, ResultsFolder
 from orchestrator.results.folder.parts import Part
 from orchestrator.results.folder.place import compaction_number
+from orchestrator.results.folder.results_folder import SCHEMA_FILE, ResultsFolder
 from orchestrator.results.table_schemas import FLOATS, KEYS, MEASURED, TIME, complete_schema
 
 _SQL_TYPES = {

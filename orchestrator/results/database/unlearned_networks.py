@@ -1,4 +1,4 @@
-"""Which trained networks did not learn, by the one rule of :mod:`orchestrator.study.learning_criterion`."""
+"""Which trained networks did not learn, by :mod:`orchestrator.study.learning_criterion`."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator.errors import ResultsError
-from orchestrator.results.store.atomic import SETTLED_NANOSECONDS, write_atomically
 from orchestrator.results.folder.results_folder import ResultsFolder
+from orchestrator.results.folder.stored_json import parse_sealed, sealed_json
+from orchestrator.results.store.atomic import SETTLED_NANOSECONDS, write_atomically
 from orchestrator.results.store.mirror import Mirror
 from orchestrator.results.store.store_path import Location
-from orchestrator.results.folder.stored_json import parse_sealed, sealed_json
 
 logger = logging.getLogger(__name__)
 

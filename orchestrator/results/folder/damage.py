@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import uuid
 
-from orchestrator.results.store.atomic import sync_directory
-from orchestrator.results.folder.results_folder import ResultsFolder
+from orchestrator.results.folder.commit_records import unreadable_records
 from orchestrator.results.folder.parts import damaged_parts
 from orchestrator.results.folder.place import compaction_number
-from orchestrator.results.folder.commit_records import unreadable_records
+from orchestrator.results.folder.results_folder import ResultsFolder
+from orchestrator.results.store.atomic import sync_directory
 from orchestrator.results.store.store_path import Location
 
 

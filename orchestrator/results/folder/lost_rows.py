@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 
-from orchestrator.results.folder.results_folder import ResultsFolder
 from orchestrator.results.folder.commit_records import committed_snapshots
+from orchestrator.results.folder.results_folder import ResultsFolder
 from orchestrator.results.folder.writer import write_part
 
 

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from orchestrator.results.folder.results_folder import ResultsFolder
 from orchestrator.results.folder.commit_records import committed_snapshots
+from orchestrator.results.folder.results_folder import ResultsFolder
 
 
 class NewSnapshots:

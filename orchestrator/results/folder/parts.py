@@ -21,13 +21,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import FilesGoneError, ResultsError, error_text
-from orchestrator.results.store.atomic import SETTLED_NANOSECONDS
-from orchestrator.results.store.mirror import Mirror
 from orchestrator.results.folder.place import Place, compaction_number, is_part_name
-from orchestrator.results.table_schemas import TABLES, table_schema
 from orchestrator.results.folder.schema_files import SCHEMA_FILE
+from orchestrator.results.store.atomic import SETTLED_NANOSECONDS
 from orchestrator.results.store.checksum import read_seal
+from orchestrator.results.store.mirror import Mirror
 from orchestrator.results.store.store_path import Location, StorePath
+from orchestrator.results.table_schemas import TABLES, table_schema
 
 MEND = "run the study again: it moves damaged files to damaged/ and recomputes what they held"
 RUN_AGAIN = "if the results were compacted meanwhile, run it again"

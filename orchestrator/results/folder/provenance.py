@@ -16,9 +16,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from orchestrator.results.folder.stored_json import read_json, sealed_json
 from orchestrator.results.store.atomic import write_atomically
 from orchestrator.results.store.store_path import Location
-from orchestrator.results.folder.stored_json import read_json, sealed_json
 
 PACKAGES = (
     "margin-study-orchestrator",

@@ -13,13 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import ResultsError
+from orchestrator.results.folder.parts import identity_of, undamaged_parts
+from orchestrator.results.folder.place import Place
+from orchestrator.results.folder.provenance import archive_diff, record_run
+from orchestrator.results.folder.schema_files import SCHEMA_FILE as SCHEMA_FILE
+from orchestrator.results.folder.schema_files import SchemaFiles
+from orchestrator.results.folder.stored_json import read_json, sealed_json
 from orchestrator.results.store.atomic import write_atomically
 from orchestrator.results.store.lease import StoreLease
 from orchestrator.results.store.lock import FolderLock
 from orchestrator.results.store.mirror import Mirror
-from orchestrator.results.folder.parts import identity_of, undamaged_parts
-from orchestrator.results.folder.place import Place
-from orchestrator.results.folder.provenance import archive_diff, record_run
+from orchestrator.results.store.store_path import Location, StorePath, locate
 from orchestrator.results.table_schemas import (
     ADDED_TABLES,
     TABLES,
@@ -27,10 +31,6 @@ from orchestrator.results.table_schemas import (
     swept_columns_of,
     table_schema,
 )
-from orchestrator.results.folder.schema_files import SCHEMA_FILE as SCHEMA_FILE
-from orchestrator.results.folder.schema_files import SchemaFiles
-from orchestrator.results.store.store_path import Location, StorePath, locate
-from orchestrator.results.folder.stored_json import read_json, sealed_json
 
 RESOLVED = "study.resolved.json"
 MEND_STUDY = (

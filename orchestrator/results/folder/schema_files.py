@@ -11,8 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from orchestrator.errors import ResultsError, error_text
-from orchestrator.results.store.atomic import replacing
 from orchestrator.results.folder.place import Place
+from orchestrator.results.store.atomic import replacing
+from orchestrator.results.store.checksum import read_seal, write_sealed
+from orchestrator.results.store.store_path import Location
 from orchestrator.results.table_schemas import (
     SCHEMA_VERSION,
     TABLES,
@@ -21,8 +23,6 @@ from orchestrator.results.table_schemas import (
     swept_columns_of,
     table_schema,
 )
-from orchestrator.results.store.checksum import read_seal, write_sealed
-from orchestrator.results.store.store_path import Location
 
 SCHEMA_FILE = "_schema.parquet"
 _STEM = SCHEMA_FILE.partition(".")[0]

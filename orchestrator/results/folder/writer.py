@@ -14,12 +14,12 @@ from typing import Any
 import pyarrow as pa
 
 from orchestrator.errors import ResultsError
-from orchestrator.results.store.atomic import is_temporary, replacing
-from orchestrator.results.folder.results_folder import ResultsFolder
 from orchestrator.results.folder.place import is_part_name
-from orchestrator.results.table_schemas import ADDED_TABLES, FLOATS, TIME, swept_columns_of
+from orchestrator.results.folder.results_folder import ResultsFolder
+from orchestrator.results.store.atomic import is_temporary, replacing
 from orchestrator.results.store.checksum import write_sealed
 from orchestrator.results.store.store_path import Location
+from orchestrator.results.table_schemas import ADDED_TABLES, FLOATS, TIME, swept_columns_of
 
 COMPRESSION = "zstd"
 COMPRESSION_LEVEL = 3

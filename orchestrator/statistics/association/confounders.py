@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.statistics.intervals.bootstrap import Groups
-from orchestrator.statistics.claim import counted
-from orchestrator.statistics.study_design import Axis, Design
-from orchestrator.statistics.intervals.estimate import FloatArray, IntArray, positive_log10
 from orchestrator.statistics.association.partial import useful_controls
+from orchestrator.statistics.claim import counted
+from orchestrator.statistics.intervals.bootstrap import Groups
+from orchestrator.statistics.intervals.estimate import FloatArray, IntArray, positive_log10
+from orchestrator.statistics.study_design import Axis, Design
 
 LOSS = "training loss"
 FEWEST_LEFT = 3

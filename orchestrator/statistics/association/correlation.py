@@ -7,16 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups, as_floats
-from orchestrator.statistics.study_design import Design
-from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, all_finite
-from orchestrator.statistics.intervals.inference import CORRELATIONS, infer
 from orchestrator.statistics.association.moments import (
     covariance,
     partial_correlation_of,
     row_moments,
     standardized,
 )
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups, as_floats
+from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, all_finite
+from orchestrator.statistics.intervals.inference import CORRELATIONS, infer
 from orchestrator.statistics.intervals.over_conditions import correlation_within
 from orchestrator.statistics.intervals.resampling import (
     DEFAULT,
@@ -25,6 +24,7 @@ from orchestrator.statistics.intervals.resampling import (
     correlation_estimate,
     z_error,
 )
+from orchestrator.statistics.study_design import Design
 
 
 def pearson(

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray, IntArray
 from orchestrator.statistics.association.ranking import Variant
+from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups, as_floats
 from orchestrator.statistics.association.correlation import partial_pearson
+from orchestrator.statistics.intervals.bootstrap import Groups, as_floats
 from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, all_finite
 from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling, is_constant
 

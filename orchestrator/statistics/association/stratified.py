@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups, as_floats
 from orchestrator.statistics.association.correlation import pearson
-from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, IntArray, all_finite
 from orchestrator.statistics.association.ranking import agreements, kendall_of_pairs
+from orchestrator.statistics.intervals.bootstrap import Groups, as_floats
+from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, IntArray, all_finite
 from orchestrator.statistics.intervals.resampling import (
     DEFAULT,
     Resampled,

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from orchestrator.statistics.beside import reach_sentences, stand_beside
-from orchestrator.statistics.intervals.bootstrap import LOGARITHMIC, Groups
 from orchestrator.statistics.claim import (
     Claim,
     counted,
@@ -17,9 +16,10 @@ from orchestrator.statistics.claim import (
     lies,
     with_interval,
 )
-from orchestrator.statistics.study_design import Design
+from orchestrator.statistics.intervals.bootstrap import LOGARITHMIC, Groups
 from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray
 from orchestrator.statistics.intervals.median import median_of_conditions
+from orchestrator.statistics.study_design import Design
 
 COST_RATIO_THRESHOLD = 10.0
 USUAL_PROBES = 100

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.statistics.association.moments import row_moments
+from orchestrator.statistics.association.order import ordered_codes
 from orchestrator.statistics.beside import reach_sentences, stand_beside
-from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
 from orchestrator.statistics.claim import (
     ONE_SIDED,
     Claim,
@@ -21,7 +22,12 @@ from orchestrator.statistics.claim import (
     with_interval,
 )
 from orchestrator.statistics.claims.tracking import TRAIN_ERROR_THRESHOLD
-from orchestrator.statistics.study_design import Design
+from orchestrator.statistics.grid.intervention_effects import (
+    InterventionEffect,
+    InterventionEffects,
+    intervention_effects,
+)
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
 from orchestrator.statistics.intervals.estimate import (
     BoolArray,
     Estimate,
@@ -31,16 +37,10 @@ from orchestrator.statistics.intervals.estimate import (
     positive_log10,
 )
 from orchestrator.statistics.intervals.inference import infer
-from orchestrator.statistics.grid.intervention_effects import (
-    InterventionEffect,
-    InterventionEffects,
-    intervention_effects,
-)
 from orchestrator.statistics.intervals.jackknife import Statistic
-from orchestrator.statistics.association.moments import row_moments
-from orchestrator.statistics.association.order import ordered_codes
 from orchestrator.statistics.intervals.over_conditions import row_shares
 from orchestrator.statistics.intervals.ratio import Ratio, infer_ratio
+from orchestrator.statistics.study_design import Design
 
 SURVIVING_SLOPE = 0.5
 """A slope from half to twice the usual one has survived."""

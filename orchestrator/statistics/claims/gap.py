@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orchestrator.statistics.association.confounders import residuals
 from orchestrator.statistics.beside import reach_sentences, stand_beside
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claim import (
     ONE_SIDED,
     Claim,
@@ -20,11 +20,11 @@ from orchestrator.statistics.claim import (
     lies,
     with_interval,
 )
-from orchestrator.statistics.association.confounders import residuals
-from orchestrator.statistics.study_design import Design
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, FloatArray, all_finite
 from orchestrator.statistics.intervals.inference import Inference, infer
 from orchestrator.statistics.intervals.over_conditions import tau
+from orchestrator.statistics.study_design import Design
 
 NON_INFERIORITY = -0.1
 """By how much the margin's τ may be weaker and still count as at least as good."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from orchestrator.statistics.beside import reach_sentences, stand_beside
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claim import (
     Claim,
     any_of,
@@ -18,16 +17,17 @@ from orchestrator.statistics.claim import (
     percent,
     with_interval,
 )
-from orchestrator.statistics.study_design import Design
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray, IntArray
 from orchestrator.statistics.intervals.jackknife import Statistic
+from orchestrator.statistics.intervals.ratio import Ratio, infer_ratio
 from orchestrator.statistics.matched.times import (
     Matched,
     Pair,
     at_last_common_time,
     compare_matched_times,
 )
-from orchestrator.statistics.intervals.ratio import Ratio, infer_ratio
+from orchestrator.statistics.study_design import Design
 
 EQUIVALENCE = 0.2
 """By what share margins may differ and still count as the same."""

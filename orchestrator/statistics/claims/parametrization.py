@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claim import Claim, counted, decide, joined, left_out, percent
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import FloatArray
 from orchestrator.statistics.intervals.median import median
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
-from orchestrator.statistics.claim import counted, number
 from orchestrator.statistics.association.confounders import residuals
-from orchestrator.statistics.study_design import Design
+from orchestrator.statistics.claim import counted, number
+from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
 from orchestrator.statistics.intervals.estimate import (
     BoolArray,
     Estimate,
@@ -21,7 +20,13 @@ from orchestrator.statistics.intervals.estimate import (
 )
 from orchestrator.statistics.intervals.inference import CORRELATIONS, PAIRS, Inference, infer
 from orchestrator.statistics.intervals.median import median_of_conditions
-from orchestrator.statistics.intervals.over_conditions import correlation, mean_over, rank_correlation, tau
+from orchestrator.statistics.intervals.over_conditions import (
+    correlation,
+    mean_over,
+    rank_correlation,
+    tau,
+)
+from orchestrator.statistics.study_design import Design
 
 FEWEST_ROWS = 3
 _HELD = "a column is constant, or a linear function of what is held fixed"

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from orchestrator.statistics.association.correlation import pearson, within_pearson
+from orchestrator.statistics.association.order import in_order, ordered_codes
 from orchestrator.statistics.beside import reach_sentences, stand_beside
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claim import (
     Claim,
     counted,
@@ -18,13 +19,17 @@ from orchestrator.statistics.claim import (
     number,
     with_interval,
 )
-from orchestrator.statistics.association.correlation import pearson, within_pearson
-from orchestrator.statistics.study_design import Design
-from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray, all_finite, positive_log10
+from orchestrator.statistics.intervals.bootstrap import Groups
+from orchestrator.statistics.intervals.estimate import (
+    BoolArray,
+    FloatArray,
+    all_finite,
+    positive_log10,
+)
 from orchestrator.statistics.intervals.inference import CORRELATIONS, Inference, infer
 from orchestrator.statistics.intervals.jackknife import Statistic
-from orchestrator.statistics.association.order import in_order, ordered_codes
 from orchestrator.statistics.intervals.over_conditions import correlation, rank_correlation
+from orchestrator.statistics.study_design import Design
 
 CORRELATION_THRESHOLD = -0.8
 TRAIN_ERROR_THRESHOLD = 0.1

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
-from orchestrator.statistics.grid.hyperparameter_grid import Grid, lines
 from orchestrator.statistics.association.pairs import Pairs
+from orchestrator.statistics.grid.hyperparameter_grid import Grid, lines
+from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 
 
 @dataclass(frozen=True)

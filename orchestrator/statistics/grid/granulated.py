@@ -16,12 +16,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.statistics.association.pairs import Pairs
+from orchestrator.statistics.association.ranking import Variant
+from orchestrator.statistics.grid.hyperparameter_grid import Grid, lines
+from orchestrator.statistics.grid.ranked_points import RankedPoints
 from orchestrator.statistics.intervals.bootstrap import Groups, as_floats
 from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, all_finite
-from orchestrator.statistics.grid.hyperparameter_grid import Grid, lines
-from orchestrator.statistics.association.pairs import Pairs
-from orchestrator.statistics.grid.ranked_points import RankedPoints
-from orchestrator.statistics.association.ranking import Variant
 from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling
 
 Seeds = Literal["averaged", "axis"]

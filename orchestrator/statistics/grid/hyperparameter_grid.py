@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.statistics.intervals.estimate import BoolArray, IntArray
 from orchestrator.statistics.association.order import row_order
+from orchestrator.statistics.intervals.estimate import BoolArray, IntArray
 from orchestrator.statistics.intervals.variance import level_codes
 
 

@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.statistics.association.correlation import pearson
+from orchestrator.statistics.grid.factor_share import factor_share
 from orchestrator.statistics.intervals import magnitude
 from orchestrator.statistics.intervals.bootstrap import LINEAR, Groups, as_floats, why_no_interval
-from orchestrator.statistics.association.correlation import pearson
 from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, FloatArray, all_finite
-from orchestrator.statistics.grid.factor_share import factor_share
 from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling, with_resamples
 
 MOVED = 0.5

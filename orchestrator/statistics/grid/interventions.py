@@ -7,17 +7,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from orchestrator.statistics.intervals.bootstrap import Groups, student_interval, why_no_interval
 from orchestrator.statistics.association.correlation import pearson, pearson_of_weights
+from orchestrator.statistics.grid.intervention_effects import (
+    InterventionEffect,
+    intervention_effects,
+)
+from orchestrator.statistics.intervals.bootstrap import Groups, student_interval, why_no_interval
 from orchestrator.statistics.intervals.estimate import (
     BoolArray,
     Estimate,
     FloatArray,
     all_finite,
-)
-from orchestrator.statistics.grid.intervention_effects import (
-    InterventionEffect,
-    intervention_effects,
 )
 from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling
 

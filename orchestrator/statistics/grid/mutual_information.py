@@ -26,11 +26,11 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.random_streams import stream_seed
-from orchestrator.statistics.intervals.bootstrap import as_floats
-from orchestrator.statistics.intervals.estimate import FloatArray, all_finite
 from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.grid.pair_information import LARGEST_SET, JiangInformation
 from orchestrator.statistics.grid.pgdl_score import PgdlInformation
+from orchestrator.statistics.intervals.bootstrap import as_floats
+from orchestrator.statistics.intervals.estimate import FloatArray, all_finite
 
 Mode = Literal["jiang", "pgdl"]
 PERMUTATIONS = 1000

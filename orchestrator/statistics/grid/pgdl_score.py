@@ -27,8 +27,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 from orchestrator.statistics.grid.hyperparameter_grid import Grid
+from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 
 _INSIDE_LOGARITHM = 1e-12
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.statistics.association.ranking import Variant, kendall, kendall_of_weights
+from orchestrator.statistics.grid.granulated import Seeds, granulated_kendall, granulated_resamples
+from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.intervals.bootstrap import (
     LINEAR,
     Groups,
@@ -16,9 +19,6 @@ from orchestrator.statistics.intervals.bootstrap import (
     why_no_interval,
 )
 from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, all_finite
-from orchestrator.statistics.grid.granulated import Seeds, granulated_kendall, granulated_resamples
-from orchestrator.statistics.grid.hyperparameter_grid import Grid
-from orchestrator.statistics.association.ranking import Variant, kendall, kendall_of_weights
 from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling, with_resamples
 
 _FEWEST_ROWS = 4

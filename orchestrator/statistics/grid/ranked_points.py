@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orchestrator.statistics.association.pairs import Pairs
+from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.intervals.bootstrap import FEWEST_TRIALS, Groups, fisher
 from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, IntArray
-from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.intervals.magnitude import usual
-from orchestrator.statistics.association.pairs import Pairs
 from orchestrator.statistics.intervals.resampling import Resampling, with_resamples
 
 

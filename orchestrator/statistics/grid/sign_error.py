@@ -19,10 +19,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.statistics.intervals.bootstrap import LINEAR, Groups, as_floats, why_no_interval
 from orchestrator.statistics.grid.environments import Environments
-from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, FloatArray, all_finite
 from orchestrator.statistics.grid.hyperparameter_grid import Grid
+from orchestrator.statistics.intervals.bootstrap import LINEAR, Groups, as_floats, why_no_interval
+from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, FloatArray, all_finite
 from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling, with_resamples
 
 FEWEST_EFFECTIVE = 12.0

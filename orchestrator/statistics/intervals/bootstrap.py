@@ -25,8 +25,8 @@ import numpy.typing as npt
 from scipy import stats
 
 from orchestrator.random_streams import stream_seed
-from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray, IntArray
 from orchestrator.statistics.association.order import ordered_codes
+from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray, IntArray
 
 RESAMPLES = 1000
 LEVEL = 0.95

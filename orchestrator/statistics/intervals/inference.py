@@ -20,7 +20,6 @@ from orchestrator.statistics.intervals.bootstrap import (
     fisher,
     why_no_interval,
 )
-from orchestrator.statistics.study_design import Design, Reach, Scope
 from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, IntArray
 from orchestrator.statistics.intervals.jackknife import (
     Spread,
@@ -28,6 +27,7 @@ from orchestrator.statistics.intervals.jackknife import (
     leave_out_conditions,
     leave_out_trials,
 )
+from orchestrator.statistics.study_design import Design, Reach, Scope
 
 CORRELATIONS = fisher(1e-9)
 """Of Pearson's r and Spearman's ρ."""

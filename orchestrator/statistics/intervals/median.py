@@ -22,13 +22,13 @@ from orchestrator.statistics.intervals.bootstrap import (
     student_interval,
     why_no_interval,
 )
-from orchestrator.statistics.study_design import FEWEST_CONDITIONS, Design
 from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, IntArray, all_finite
 from orchestrator.statistics.intervals.inference import Inference
 from orchestrator.statistics.intervals.jackknife import Spread
 from orchestrator.statistics.intervals.magnitude import back, power_of_two
 from orchestrator.statistics.intervals.over_conditions import row_shares
 from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling
+from orchestrator.statistics.study_design import FEWEST_CONDITIONS, Design
 
 _RESAMPLED_CELLS = 4_000_000
 

@@ -13,9 +13,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from orchestrator.statistics.intervals.bootstrap import Groups
-from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
-from orchestrator.statistics.intervals.jackknife import Statistic
 from orchestrator.statistics.association.moments import (
     covariance,
     partial_correlation_of,
@@ -23,6 +20,9 @@ from orchestrator.statistics.association.moments import (
     standardized,
 )
 from orchestrator.statistics.association.ranking import agreements, kendall_of_pairs, weighted_ranks
+from orchestrator.statistics.intervals.bootstrap import Groups
+from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
+from orchestrator.statistics.intervals.jackknife import Statistic
 
 
 def trial_shares(groups: Groups) -> FloatArray:

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import optimize
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claim import ONE_SIDED
-from orchestrator.statistics.study_design import Design
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 from orchestrator.statistics.intervals.inference import Inference, infer
 from orchestrator.statistics.intervals.jackknife import Statistic
+from orchestrator.statistics.study_design import Design
 
 _FARTHEST = 1e6
 

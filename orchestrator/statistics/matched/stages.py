@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.statistics.intervals.bootstrap import Groups
-from orchestrator.statistics.matched.curves import Curves, log_spaced
 from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
+from orchestrator.statistics.matched.curves import Curves, log_spaced
 
 POINTS = 8
 FEWEST_TRIALS = 3

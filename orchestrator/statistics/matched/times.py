@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
-from orchestrator.statistics.matched.curves import Curves, log_spaced
 from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, FloatArray, IntArray
 from orchestrator.statistics.intervals.jackknife import jackknife_interval, jackknife_weights
 from orchestrator.statistics.intervals.variance import level_codes, shares
+from orchestrator.statistics.matched.curves import Curves, log_spaced
 
 POINTS = 16
 _FEWEST_SNAPSHOTS = 2

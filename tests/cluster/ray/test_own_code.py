@@ -70,7 +70,7 @@ def test_what_lies_beside_a_named_module_and_is_loaded_is_sent(small_study, own_
     to = own_modules / "sent"
     assert sent(study, to) == {"orchestrator", "own_measures_to_send.py", "package_to_send"}
     assert (to / "package_to_send" / "of.py").read_text() == BESIDE
-    assert (to / "orchestrator" / "results" / "views.sql").exists()
+    assert (to / "orchestrator" / "results" / "database" / "views.sql").exists()
     assert not list(to.rglob("__pycache__"))
 
 

@@ -14,7 +14,6 @@ from orchestrator.results import ResultsFolder
 from orchestrator.study.resource_options import ResourcesOptions
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
-
 from tests.cluster.conftest import SMALL_STUDY
 
 STUDY = Study.model_validate(

@@ -3,12 +3,11 @@
 import pytest
 
 import orchestrator
-from orchestrator.cluster.snapshots import auditing
 from orchestrator.cluster.audit_backlog import CLAIM, missing_audits
 from orchestrator.cluster.planning import plan_study
+from orchestrator.cluster.snapshots import auditing
 from orchestrator.results import ResultsFolder, read_study
 from orchestrator.study.trials import expand_trials
-
 from tests.cluster.comparison import rows
 from tests.cluster.in_process import run_in_process, workers_in_process
 

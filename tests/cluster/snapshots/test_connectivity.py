@@ -11,7 +11,6 @@ from orchestrator.measures import MeasureContext, linear_connectivity
 from orchestrator.models import build_model
 from orchestrator.results import ResultsFolder, read_study
 from orchestrator.training import build_loss, read_snapshot
-
 from tests.cluster.comparison import rows
 from tests.cluster.in_process import workers_in_process
 

@@ -8,9 +8,15 @@ from orchestrator.cluster.snapshots.dispatcher import Dispatcher
 from orchestrator.cluster.work_items import MeasureItem
 from orchestrator.errors import ResourcesError, StorageError
 from orchestrator.results import ResultsFolder, connect
-
+from tests.cluster.pretended import (
+    DiesAsItStarts,
+    DiesOnce,
+    Idle,
+    OnFullDisk,
+    Poisoned,
+    SpoiltByItsFirst,
+)
 from tests.results.conftest import study_json
-from tests.cluster.pretended import DiesAsItStarts, DiesOnce, Idle, OnFullDisk, Poisoned, SpoiltByItsFirst
 
 pytestmark = pytest.mark.ray
 

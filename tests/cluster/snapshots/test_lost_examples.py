@@ -3,7 +3,6 @@
 import pytest
 
 from orchestrator.results import ResultsFolder, compact, read_study
-
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import write_study
 from tests.cluster.in_process import run_in_process

@@ -7,7 +7,6 @@ from orchestrator.data import load_dataset
 from orchestrator.models import build_model
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
-
 from tests.cluster.conftest import SMALL_STUDY
 
 

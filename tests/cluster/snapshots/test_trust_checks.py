@@ -4,17 +4,16 @@ import pytest
 
 import orchestrator
 from orchestrator.cluster import planning
-from orchestrator.cluster.run import rounds
 from orchestrator.cluster.planning import plan_study
+from orchestrator.cluster.run import rounds
 from orchestrator.cluster.snapshots.trust_checks import lost_checks, store_unchecked
 from orchestrator.errors import ModelError
-from orchestrator.reporting.text.methods import describe_methods
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.text.methods import describe_methods
 from orchestrator.results import ResultsFolder
 from orchestrator.study.plan import plan_text
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.trials import expand_trials
-
 from tests.cluster.comparison import rows
 from tests.cluster.in_process import run_in_process
 

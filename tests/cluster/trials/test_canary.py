@@ -13,7 +13,6 @@ from orchestrator.cluster.work_items import MeasureFailure
 from orchestrator.errors import StudyIncomplete
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
-
 from tests.cluster.comparison import tables
 from tests.cluster.conftest import SMALL_STUDY
 

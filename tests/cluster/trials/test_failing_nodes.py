@@ -10,7 +10,6 @@ import ray
 
 from orchestrator.cluster.trials import free_nodes as room
 from orchestrator.cluster.trials.failing_nodes import FailingNodes
-
 from tests.cluster.comparison import rows, tables
 from tests.cluster.conftest import JOINS_PRIVATE
 from tests.cluster.test_interruption import finish, wait_until

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import pytest
 import ray
 
-from orchestrator.cluster.trials import failing_nodes
-from orchestrator.cluster.trials import gate
+from orchestrator.cluster.trials import failing_nodes, gate
 from orchestrator.cluster.trials.gate import Gate
 from orchestrator.cluster.trials.run_state import RunState
 from orchestrator.errors import StorageError

@@ -6,17 +6,16 @@ import cloudpickle
 import pytest
 from ray.exceptions import RayActorError
 
+from orchestrator.cluster.ray.session import Slots
+from orchestrator.cluster.ray.shared_data import SharedData
 from orchestrator.cluster.trials import tuning
 from orchestrator.cluster.trials.gate import Gate
 from orchestrator.cluster.trials.run_state import RunState
-from orchestrator.cluster.ray.session import Slots
-from orchestrator.cluster.ray.shared_data import SharedData
 from orchestrator.cluster.trials.tuning import build_tuner
 from orchestrator.cluster.work_items import TrialItem
 from orchestrator.results import ResultsFolder
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials
-
 from tests.cluster.comparison import rows
 from tests.cluster.conftest import SMALL_STUDY
 

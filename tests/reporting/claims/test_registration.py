@@ -7,7 +7,6 @@ from orchestrator.reporting.claims.registration import stated_after_results
 from orchestrator.reporting.data.open_results import open_source
 from orchestrator.results import ResultsFolder, read_study
 from orchestrator.study.spec import Study
-
 from tests.reporting.simulated import NOW, PROVENANCE, simulate, study_content
 
 FIRST = {"name": "flatness_tracks_margin", "threshold": None}

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from orchestrator.reporting.claims import stated_claims as stated
-from orchestrator.reporting.data.conditions import read_conditions
 from orchestrator.reporting.claims.evidence import judge_claims
-from orchestrator.reporting.data.open_results import Rows, claims_of, open_source
 from orchestrator.reporting.claims.stated_claims import judge_stated
+from orchestrator.reporting.data.conditions import read_conditions
+from orchestrator.reporting.data.open_results import Rows, claims_of, open_source
 from orchestrator.study.claim_options import StatedClaim
 from tests.reporting.simulated import simulate, study_content
 

@@ -4,11 +4,17 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.reporting.figures.worst_pairs import environments_figure
-from orchestrator.reporting.figures.by_hyperparameter import granulated_figure
-from orchestrator.reporting.data.gap_predictors import GAPS, as_tau, ceilings, rank, trained_networks
-from orchestrator.reporting.data.queries import CATALOG
+from orchestrator.reporting.data.gap_predictors import (
+    GAPS,
+    as_tau,
+    ceilings,
+    rank,
+    trained_networks,
+)
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.data.queries import CATALOG
+from orchestrator.reporting.figures.by_hyperparameter import granulated_figure
+from orchestrator.reporting.figures.worst_pairs import environments_figure
 from tests.reporting.simulated import simulate, study_content
 
 

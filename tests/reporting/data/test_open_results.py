@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from orchestrator.errors import ResultsError
-from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.data.open_results import Rows, open_source
+from orchestrator.reporting.data.queries import Query
 
 
 def test_what_is_no_results_folder_is_refused(tmp_path):

@@ -1,7 +1,6 @@
 import pytest
 
-from orchestrator.reporting.data import network_queries
-from orchestrator.reporting.data import queries
+from orchestrator.reporting.data import network_queries, queries
 from orchestrator.reporting.data.queries import (
     Query,
     correlation_by_threshold,

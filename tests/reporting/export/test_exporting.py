@@ -4,11 +4,11 @@ import re
 import pytest
 
 from orchestrator.errors import ExportError, ResultsError
+from orchestrator.reporting.data.hue import choose_hue
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.export import FORMATS, NAMES, write_export
 from orchestrator.reporting.figures import FIGURE_KEYS
 from orchestrator.reporting.figures.gaps import gaps_figure
-from orchestrator.reporting.data.hue import choose_hue
-from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import DRAWN, UNASKED, draw_only, simulate, study_content
 from tests.reporting.text.test_fragility import audited
 

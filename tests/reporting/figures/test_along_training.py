@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.reporting.figures.along_training import training_figure
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.along_training import training_figure
 from tests.reporting.simulated import simulate
 
 

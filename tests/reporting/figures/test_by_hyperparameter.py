@@ -1,9 +1,9 @@
 import pytest
 from scipy import stats
 
-from orchestrator.reporting.figures.by_hyperparameter import granulated_figure
 from orchestrator.reporting.data.gap_predictors import trained_networks
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.by_hyperparameter import granulated_figure
 from tests.reporting.simulated import simulate, study_content
 
 

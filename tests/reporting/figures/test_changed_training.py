@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.figures.changed_training import interventions_figure
 from orchestrator.reporting.page.html import render
 from orchestrator.reporting.page.report import compose
-from orchestrator.reporting.data.open_results import open_source
-from tests.reporting.simulated import draw_only, simulate, study_content
 from tests.reporting.claims.test_evidence import intervened
+from tests.reporting.simulated import draw_only, simulate, study_content
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import pytest
 
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.figures.compared_threshold import compared_threshold_figure
 from orchestrator.reporting.figures.threshold import threshold_figure
-from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import simulate
 
 

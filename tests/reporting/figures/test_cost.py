@@ -1,7 +1,7 @@
 import pytest
 
-from orchestrator.reporting.figures.cost import cost_figure
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.cost import cost_figure
 
 
 def test_requests_beside_training(source):

@@ -2,9 +2,9 @@ import math
 
 import pytest
 
-from orchestrator.reporting.figures.coverage import coverage_figure
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.coverage import coverage_figure
 from tests.reporting.simulated import simulate, study_content
 
 

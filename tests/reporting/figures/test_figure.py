@@ -2,9 +2,9 @@ import math
 
 import pytest
 
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.figures import FIGURE_KEYS, all_figures
 from orchestrator.reporting.figures.figure import MOST_TABLE_ROWS, Table, cell
-from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import simulate, study_content
 
 

@@ -1,6 +1,6 @@
-from orchestrator.reporting.figures.flatness_margin import flatness_margin_figure
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.flatness_margin import flatness_margin_figure
 from tests.reporting.simulated import simulate
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from orchestrator.reporting.figures.gap_ranking import predictors_figure
 from orchestrator.reporting.data.gap_predictors import as_tau, ceilings, trained_networks
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.gap_ranking import predictors_figure
 from tests.reporting.simulated import simulate
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from orchestrator.reporting.figures.gaps import gaps_figure
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.gaps import gaps_figure
 
 
 def test_one_brush_for_four_panels(source):

@@ -1,6 +1,6 @@
-from orchestrator.reporting.figures.levels import by_level, level_title, levels_of, narrowed
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Rows
+from orchestrator.reporting.figures.levels import by_level, level_title, levels_of, narrowed
 
 HUE = Hue("batch_size", "batch size", tuple(str(2**power) for power in range(10)))
 

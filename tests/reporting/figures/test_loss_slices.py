@@ -1,6 +1,6 @@
-from orchestrator.reporting.figures.loss_slices import loss_planes_figure, loss_slices_figure
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.loss_slices import loss_planes_figure, loss_slices_figure
 from tests.reporting.simulated import simulate
 from tests.reporting.simulated_curves import curve_study, with_curves
 

@@ -1,9 +1,9 @@
 import pytest
 
-from orchestrator.reporting.figures.figure import not_yet
-from orchestrator.reporting.figures.margin_distribution import margin_distribution_figure
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.figure import not_yet
+from orchestrator.reporting.figures.margin_distribution import margin_distribution_figure
 from tests.reporting.simulated import EPOCHS, simulate
 from tests.reporting.simulated_curves import curve_study, with_curves
 

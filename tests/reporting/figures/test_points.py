@@ -1,9 +1,9 @@
 import json
 
 from orchestrator.reporting.data import queries
-from orchestrator.reporting.figures.points import collect_points
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.points import collect_points
 from tests.reporting.simulated import simulate
 
 MEASURES = ("margin_mean", "hessian_trace")

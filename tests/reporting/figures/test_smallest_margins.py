@@ -2,9 +2,9 @@ import json
 
 import pytest
 
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.figures.figure import not_yet
 from orchestrator.reporting.figures.smallest_margins import smallest_margins_figure
-from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import simulate
 from tests.reporting.simulated_curves import curve_study, with_curves, with_examples
 

@@ -1,9 +1,9 @@
 import pytest
 
-from orchestrator.reporting.figures.figure import not_yet
-from orchestrator.reporting.figures.spectral_density import spectral_density_figure
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.figure import not_yet
+from orchestrator.reporting.figures.spectral_density import spectral_density_figure
 from tests.reporting.simulated import simulate
 from tests.reporting.simulated_curves import curve_study, with_curves
 

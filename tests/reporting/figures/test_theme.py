@@ -4,6 +4,7 @@ import altair as alt
 import pytest
 from altair.utils.schemapi import SchemaValidationError, debug_mode
 
+from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.figures.theme import (
     OKABE_ITO,
     SHAPES,
@@ -12,7 +13,6 @@ from orchestrator.reporting.figures.theme import (
     rounded,
     themed,
 )
-from orchestrator.reporting.data.hue import Hue
 
 
 def test_levels_keep_their_order_and_have_one_colour_each():

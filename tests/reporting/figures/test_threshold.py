@@ -1,7 +1,7 @@
 import pytest
 
-from orchestrator.reporting.figures.threshold import threshold_figure
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.threshold import threshold_figure
 from tests.reporting.simulated import simulate
 
 

@@ -1,8 +1,8 @@
 import pytest
 
-from orchestrator.reporting.figures.worst_pairs import environments_figure
 from orchestrator.reporting.data.gap_predictors import trained_networks
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.worst_pairs import environments_figure
 from orchestrator.statistics import sign_error
 from tests.reporting.simulated import simulate
 

@@ -10,9 +10,9 @@ import pytest
 
 from orchestrator.errors import ResultsError
 from orchestrator.reporting import write_report
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.figures import FIGURE_KEYS
 from orchestrator.reporting.page.report import compose
-from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import DRAWN, simulate, study_content
 from tests.reporting.simulated_curves import curve_study, with_curves, with_examples
 

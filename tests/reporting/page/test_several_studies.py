@@ -5,8 +5,8 @@ import pytest
 from orchestrator.errors import ExportError, ResultsError
 from orchestrator.reporting import check_claims, write_comparison, write_report
 from orchestrator.reporting.page.several_studies import compare
-from tests.reporting.simulated import simulate, study_content
 from tests.reporting.page.test_report import ATTACK, Parsed, without_scripts
+from tests.reporting.simulated import simulate, study_content
 
 
 @pytest.fixture(scope="module")

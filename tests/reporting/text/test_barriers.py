@@ -3,8 +3,8 @@ from itertools import pairwise
 import pytest
 
 from orchestrator.reporting import write_report
-from orchestrator.reporting.text.barriers import describe_barriers
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.text.barriers import describe_barriers
 from orchestrator.results import ResultsFolder, barriers_query, connect, query, write_part
 from tests.reporting.simulated import draw_only, simulate
 

@@ -1,7 +1,7 @@
 from orchestrator.reporting import check_claims, write_report
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.figures import cell
 from orchestrator.reporting.text.fragility import describe_fragility
-from orchestrator.reporting.data.open_results import open_source
 from orchestrator.results import ResultsFolder, write_part
 from tests.reporting.simulated import draw_only, simulate, study_content
 

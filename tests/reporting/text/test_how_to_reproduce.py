@@ -1,6 +1,6 @@
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.text import how_to_reproduce as provenance
 from orchestrator.reporting.text.how_to_reproduce import collect_report_provenance
-from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import simulate
 
 RUN = {

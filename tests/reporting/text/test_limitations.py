@@ -1,7 +1,7 @@
 from orchestrator.reporting import check_claims
-from orchestrator.reporting.text.limitations import find_limitations
 from orchestrator.reporting.data.completeness import read_progress
 from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.text.limitations import find_limitations
 from tests.reporting.simulated import simulate, study_content
 
 

@@ -1,6 +1,6 @@
+from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.figures import FIGURE_KEYS
 from orchestrator.reporting.text.methods import describe_methods
-from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import simulate, study_content
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.reporting.text.network_checks import checks_not_passed, describe_checks
 from orchestrator.reporting.data.open_results import Source, open_source
+from orchestrator.reporting.text.network_checks import checks_not_passed, describe_checks
 from orchestrator.results import ResultsFolder, write_part
 from tests.reporting.simulated import simulate
 

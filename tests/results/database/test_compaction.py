@@ -13,11 +13,16 @@ import pytest
 from orchestrator.errors import FilesGoneError, ResultsError, StorageError
 from orchestrator.reporting import write_report
 from orchestrator.reporting.data import open_results as source
-from orchestrator.results import ResultsFolder, again_if_compacted, compact, connect, study_status, write_part
-from orchestrator.results.database import compaction
-from orchestrator.results.database import status
+from orchestrator.results import (
+    ResultsFolder,
+    again_if_compacted,
+    compact,
+    connect,
+    study_status,
+    write_part,
+)
+from orchestrator.results.database import compaction, status
 from orchestrator.results.store.checksum import write_sealed
-
 from tests.results.conftest import at, measure_row, rows, trial_row
 
 

@@ -11,7 +11,6 @@ import scipy.stats
 
 from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, compact, connect, write_part
-
 from tests.results.conftest import ask, at, checkpoint_row, measure_row, trial_row
 
 

@@ -13,7 +13,6 @@ from orchestrator.results import ResultsFolder, compare_study, refuse_contradict
 from orchestrator.results.database.edits import Edit
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import expand_trials, hyperparameters
-
 from tests.results.conftest import STUDY
 
 

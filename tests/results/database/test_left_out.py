@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from orchestrator.reporting.data.conditions import read_conditions
-from orchestrator.reporting.text.limitations import find_limitations
-from orchestrator.reporting.data.completeness import read_progress
-from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.claims.stated_claims import judge_stated
+from orchestrator.reporting.data.completeness import read_progress
+from orchestrator.reporting.data.conditions import read_conditions
+from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.text.limitations import find_limitations
 from orchestrator.results import ResultsFolder, connect, study_status, swept_columns
 from orchestrator.results.database.status import status_text
 from orchestrator.study.claim_options import StatedClaim

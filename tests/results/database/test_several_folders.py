@@ -11,9 +11,8 @@ import pytest
 
 from orchestrator.errors import QueryError, ResultsError
 from orchestrator.results import ResultsFolder, compact, connect, query, table_schema, write_part
-from orchestrator.results.table_schemas import VERSION_KEY
 from orchestrator.results.database.several_folders import study_labels
-
+from orchestrator.results.table_schemas import VERSION_KEY
 from tests.results.conftest import STUDY, ask, measure_row, trial_row
 from tests.results.database.test_compaction import assert_same
 

@@ -8,7 +8,6 @@ import pytest
 from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, compact, study_status, write_part
 from orchestrator.results.database.status import RequestStatus, status_text
-
 from tests.results.conftest import at, checkpoint_row, fill, measure_row, study_json, trial_row
 
 

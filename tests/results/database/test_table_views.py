@@ -6,11 +6,10 @@ import pyarrow as pa
 import pytest
 
 from orchestrator.results import ResultsFolder, connect
+from orchestrator.results.database.table_views import quote, table_views
 from orchestrator.results.folder.parts import whole_parts
 from orchestrator.results.folder.place import compaction_number
 from orchestrator.results.store.checksum import write_sealed
-from orchestrator.results.database.table_views import quote, table_views
-
 from tests.results.conftest import trial_row
 
 

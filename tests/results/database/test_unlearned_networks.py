@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from orchestrator.results import ResultsFolder, connect, did_not_learn, study_status, write_part
 from orchestrator.results.database.status import status_text
-
 from tests.results.conftest import checkpoint_row, trial_row
 
 

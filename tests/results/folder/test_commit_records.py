@@ -18,7 +18,6 @@ from orchestrator.results import (
     write_part,
 )
 from orchestrator.results.folder import commit_records as module
-
 from tests.results.conftest import checkpoint_row
 
 

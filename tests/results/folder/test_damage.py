@@ -27,7 +27,6 @@ from orchestrator.results.folder.damage import (
     set_aside_snapshot,
 )
 from orchestrator.results.store.checksum import KEY, Seal, read_seal, seal, seal_fits
-
 from tests.results.conftest import ask, measure_row
 
 

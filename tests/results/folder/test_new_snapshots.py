@@ -8,7 +8,6 @@ import pytest
 
 from orchestrator.results import NewSnapshots, ResultsFolder, committed_snapshots
 from orchestrator.results.folder import new_snapshots as module
-
 from tests.results.conftest import study_json
 from tests.results.folder.test_commit_records import take
 

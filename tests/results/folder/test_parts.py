@@ -14,7 +14,6 @@ from orchestrator.errors import FilesGoneError, ResultsError
 from orchestrator.results import ResultsFolder, connect, set_aside_damaged_parts, study_status
 from orchestrator.results.folder import parts
 from orchestrator.results.folder.parts import damaged_parts, whole_parts
-
 from tests.results.conftest import ask
 
 COUNT = "SELECT count(*) FROM trials"

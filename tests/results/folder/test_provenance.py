@@ -12,7 +12,6 @@ import pytest
 
 from orchestrator.results import ResultsFolder, code_diff, collect_provenance
 from orchestrator.results.folder import provenance
-
 from tests.results.conftest import study_json
 
 

@@ -11,7 +11,6 @@ import pytest
 from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, read_runs
 from orchestrator.results.table_schemas import SCHEMA_VERSION, TABLES, table_schema
-
 from tests.results.conftest import study_json
 
 Make = Callable[..., ResultsFolder]

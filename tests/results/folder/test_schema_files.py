@@ -10,7 +10,6 @@ import pytest
 from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, compact, connect, study_status, write_part
 from orchestrator.results.table_schemas import ADDED_TABLES, TABLES
-
 from tests.results.conftest import ask, fill, trial_row
 from tests.results.test_flipped_bits import ROWS
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from orchestrator.errors import ResultsError
-from orchestrator.results.store.checksum import KEY
 from orchestrator.results.folder.stored_json import parse_sealed, read_json, sealed_json
+from orchestrator.results.store.checksum import KEY
 
 CONTENTS: list[dict[str, Any]] = [
     {},

@@ -15,7 +15,6 @@ from orchestrator.results import (
     read_study,
 )
 from orchestrator.study.spec import Study
-
 from tests.results.conftest import study_json
 
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, connect, sweep_temporary, write_part
 from orchestrator.results.table_schemas import FLOATS, TABLES, TIME, table_schema
-
 from tests.results.conftest import at, checkpoint_row, measure_row, trial_row
 
 EPOCH = datetime(1970, 1, 1, tzinfo=ZoneInfo("UTC"))

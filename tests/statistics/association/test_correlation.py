@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.association.correlation import partial_pearson, pearson, within_pearson
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.resampling import Resampling
 from tests.binomial import assert_at_least, with_simulations
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from orchestrator import statistics as st
-from orchestrator.statistics.matched.times import at_last_common_time, compare_matched_times
 from orchestrator.statistics.association.order import in_order, ordered_codes, row_order
+from orchestrator.statistics.matched.times import at_last_common_time, compare_matched_times
 
 SEEDS, SNAPSHOTS = 3, 4
 

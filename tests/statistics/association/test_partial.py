@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.association.correlation import partial_pearson, pearson
 from orchestrator.statistics.association.partial import partial_correlation
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.resampling import Resampling
 
 FEW = Resampling(resamples=100)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.association.correlation import pearson
 from orchestrator.statistics.association.ranking import kendall
 from orchestrator.statistics.association.stratified import stratified_correlation
+from orchestrator.statistics.intervals.bootstrap import Groups
 
 TRIALS, STAGES = 9, 4
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from orchestrator.statistics import Design
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claims import margin_is_cheaper
+from orchestrator.statistics.intervals.bootstrap import Groups
 
 
 def groups(conditions):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from orchestrator.statistics import Design
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claims import flatness_is_an_epiphenomenon
+from orchestrator.statistics.intervals.bootstrap import Groups
 from tests.statistics.claims.worlds import ways
 
 PLACES = [one.ravel() for one in np.indices((6, 2, 3, 5))]  # Settings, ways, seeds, snapshots.

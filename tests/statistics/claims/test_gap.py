@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from orchestrator.statistics import Design
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claims import margin_predicts_gap_at_least_as_well as judge
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.over_conditions import tau
 
 N = 40

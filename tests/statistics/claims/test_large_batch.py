@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claims import large_batch_needs_time
+from orchestrator.statistics.intervals.bootstrap import Groups
 from tests.statistics.claims.worlds import batches
 
 

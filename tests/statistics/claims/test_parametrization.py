@@ -1,7 +1,7 @@
 import numpy as np
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.claims.parametrization import flatness_depends_on_parametrization
+from orchestrator.statistics.intervals.bootstrap import Groups
 
 
 def judged(trace_change, margin_change, others=None):

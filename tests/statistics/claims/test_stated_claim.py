@@ -3,8 +3,12 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics import Design
+from orchestrator.statistics.claims.stated_claim import (
+    Compared,
+    infer_statistic,
+    most_that_ties_allow,
+)
 from orchestrator.statistics.intervals.bootstrap import Groups
-from orchestrator.statistics.claims.stated_claim import Compared, infer_statistic, most_that_ties_allow
 
 GROUPS = Groups(np.arange(24), np.repeat(np.arange(8), 3))
 DRAWN = Design.drawn_one_by_one(GROUPS)

@@ -3,10 +3,10 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics import Design, within_pearson
-from orchestrator.statistics.intervals.bootstrap import Groups
+from orchestrator.statistics.association.confounders import known_confounders
 from orchestrator.statistics.claim import number, with_interval
 from orchestrator.statistics.claims import flatness_tracks_margin
-from orchestrator.statistics.association.confounders import known_confounders
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.inference import CORRELATIONS, infer
 from orchestrator.statistics.intervals.over_conditions import correlation
 

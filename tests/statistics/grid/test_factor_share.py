@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.grid.factor_share import factor_share, noncentral_f
+from orchestrator.statistics.intervals.bootstrap import Groups
 from tests.binomial import assert_covers, with_simulations
 
 # Three levels of a factor, two conditions in each.

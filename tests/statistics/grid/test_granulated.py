@@ -3,9 +3,9 @@ import itertools
 import numpy as np
 import pytest
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.grid.granulated import granulated_kendall, within_kendall
 from orchestrator.statistics.grid.hyperparameter_grid import Grid
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.resampling import Resampling
 from tests.binomial import assert_covers, with_simulations
 from tests.statistics.references import tau_a

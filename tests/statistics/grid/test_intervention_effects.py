@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.association.correlation import pearson
 from orchestrator.statistics.grid.factor_share import factor_share
 from orchestrator.statistics.grid.intervention_effects import intervention_effects
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.resampling import Resampling
 from tests.binomial import assert_covers, with_simulations
 

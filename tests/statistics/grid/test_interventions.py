@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.grid.interventions import compare_interventions
+from orchestrator.statistics.intervals.bootstrap import Groups
 
 TRIALS, SNAPSHOTS = 6, 5
 WAYS = ("usual", "sam", "decay")

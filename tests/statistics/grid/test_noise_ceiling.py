@@ -3,13 +3,13 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics.association.correlation import pearson
-from orchestrator.statistics.intervals.estimate import Estimate
 from orchestrator.statistics.grid.noise_ceiling import (
     attenuation,
     disattenuated,
     measure_reliability,
     noise_ceiling,
 )
+from orchestrator.statistics.intervals.estimate import Estimate
 from tests.binomial import assert_covers, with_simulations
 
 # Shrout and Fleiss 1979, table 2: six targets, four judges.

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.intervals.bootstrap import Groups
+from orchestrator.statistics.grid.granulated import granulated_kendall, granulated_resamples
+from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.grid.predictor_comparison import (
     compare_granulated,
     compare_predictors,
 )
-from orchestrator.statistics.grid.granulated import granulated_kendall, granulated_resamples
-from orchestrator.statistics.grid.hyperparameter_grid import Grid
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.resampling import Resampling
 
 N = 40

@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.association.ranking import kendall
+from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.grid.sign_error import hoeffding_weight, sign_error
 
 BATCHES, WIDTHS, SEEDS = (16, 64, 256), (1, 2), 4

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from orchestrator.statistics.association.correlation import pearson
 from orchestrator.statistics.intervals.bootstrap import (
     LINEAR,
     LOGARITHMIC,
@@ -10,7 +11,6 @@ from orchestrator.statistics.intervals.bootstrap import (
     student_interval,
     student_p_value,
 )
-from orchestrator.statistics.association.correlation import pearson
 from orchestrator.statistics.intervals.resampling import Resampling
 from tests.binomial import assert_at_least, assert_below, with_simulations
 

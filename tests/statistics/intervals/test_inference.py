@@ -3,9 +3,9 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics.intervals.bootstrap import Groups
-from orchestrator.statistics.study_design import Design
 from orchestrator.statistics.intervals.inference import CORRELATIONS, infer
 from orchestrator.statistics.intervals.over_conditions import correlation, mean_over
+from orchestrator.statistics.study_design import Design
 
 
 def study(conditions, seeds=3):

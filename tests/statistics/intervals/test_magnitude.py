@@ -3,12 +3,12 @@ import math
 import numpy as np
 import pytest
 
-from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.association.correlation import pearson, within_pearson
+from orchestrator.statistics.grid.noise_ceiling import noise_ceiling
+from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.magnitude import back, power_of_two, usual
 from orchestrator.statistics.intervals.mean import mean
 from orchestrator.statistics.intervals.median import median
-from orchestrator.statistics.grid.noise_ceiling import noise_ceiling
 
 EXTREMES = (2.0**1010, 2.0**-1000)
 

@@ -3,7 +3,12 @@ import pytest
 from scipy import stats
 
 from orchestrator.statistics import Design
-from orchestrator.statistics.intervals.bootstrap import LINEAR, LOGARITHMIC, Groups, student_interval
+from orchestrator.statistics.intervals.bootstrap import (
+    LINEAR,
+    LOGARITHMIC,
+    Groups,
+    student_interval,
+)
 from orchestrator.statistics.intervals.median import OrderStatistics, median, median_of_conditions
 from orchestrator.statistics.intervals.resampling import DEFAULT
 
