@@ -38,8 +38,12 @@ def test_requests_are_those_of_the_study(measuring: dict[str, Any]) -> None:
         {"name": "hessian_spectrum", "top": 3},
         {"name": "some.module:measure", "order": 2},
     ]
-    content = json.loads(study_json(measures=measures, measuring=measuring))
-    assert asked_requests(content) == tuple(Study.model_validate(content).requests)
+    final = [{"name": "path_norm"}]
+    content = json.loads(study_json(measures=measures, final_measures=final, measuring=measuring))
+    study = Study.model_validate(content)
+    of_all = set(study.wanted[False])
+    assert asked_requests(content) == {name: name in of_all for name in study.requests}
+    assert len(of_all) == len(measures)
 
 
 def test_only_unknown_names_are_read_where_nothing_runs(
@@ -48,7 +52,7 @@ def test_only_unknown_names_are_read_where_nothing_runs(
     study = study_json(measures=[{"name": "entropy", "temperature": 2.0}])
     folder = make_folder(study=study)
     assert described_study(folder) == json.loads(study)
-    assert asked_requests(json.loads(study)) == ("entropy(temperature=2.0)",)
+    assert asked_requests(json.loads(study)) == {"entropy(temperature=2.0)": True}
     with pytest.raises(ResultsError, match=r"measures\.0: unknown name 'entropy'\n") as told:
         read_study(folder)
     assert "install here the package that offers it" in str(told.value.hint)
