@@ -1,0 +1,36 @@
+"""The pages of the documentation name only tests, files and links that exist."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEST = re.compile(r"`((?:\w+/)*test_\w+\.py)(?:::(\w+)(…?))?`")
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]+)?\)")
+
+
+def test_every_test_named_exists():
+    missing = []
+    for page in PAGES:
+        for path, name, cut in TEST.findall(page.read_text("utf-8")):
+            file = ROOT / "tests" / path.removeprefix("tests/")
+            text = file.read_text("utf-8") if file.is_file() else None
+            if text is None or (name and f"def {name}{'' if cut else '('}" not in text):
+                missing.append(f"{page.name}: {path} {name}")
+    assert missing == []
+
+
+def anchors(page):
+    """The anchors of a page's headings, as GitHub makes them."""
+    heads = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_every_link_leads_somewhere():
+    missing = []
+    for page in PAGES:
+        for path, anchor in LINK.findall(page.read_text("utf-8")):
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (anchor and anchor[1:] not in anchors(target)):
+                missing.append(f"{page.name}: {path}{anchor}")
+    assert missing == []
