@@ -1,15 +1,15 @@
-"""The exact Hessian trace and the top eigenvalue here against probing and against other packages.
+"""Compare the exact Hessian trace and top eigenvalue with probing and with other packages.
 
     python benchmarks/curvature.py [--dtype float32] [--rounds 5]
 
-On one thread: an MLP 784-512-512-10 on 2,000 examples, a CNN 32-64 with max-pooling on 500, and
-a residual network with batch normalization on 200, each after a few training steps on Gaussian
-classes. BackPACK, PyHessian and curvlinops take part where they are installed (the extra
-``peers``; their own requirements must not replace torch). In every pair the two take turns,
-and the ratio is the median over rounds of the ratio within a round.
+The networks run on one thread: an MLP 784-512-512-10 on 2,000 examples, a CNN 32-64 with
+max-pooling on 500, and a residual network with batch normalization on 200, each after a few
+training steps on Gaussian classes. BackPACK, PyHessian and curvlinops are included if installed
+(the extra ``peers``; their own requirements must not replace torch). The two of a pair run
+alternately, and the ratio is the median over rounds of the ratio within a round.
 
-What probing would cost at a standard error of 1 % is extrapolated: from the variance of 64
-probes and the time of one, as it would be minutes to hours.
+The cost of probing to a standard error of 1 % would be minutes to hours, so it is extrapolated from
+the variance of 64 probes and the time of one probe.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ NETWORKS: dict[str, tuple[ModelOptions, tuple[int, ...], int]] = {
 
 @dataclass
 class Subject:
-    """A network with its data, in one precision."""
+    """A network and its data, in one precision."""
 
     model: nn.Module
     x: Tensor
@@ -66,20 +66,20 @@ class Subject:
     extended: nn.Module | None = None  # BackPACK's copy, with its hooks
 
     def context(self) -> MeasureContext:
-        """A fresh context, with nothing computed yet."""
+        """Return a fresh context, with nothing computed yet."""
         data = Dataset("gaussian", self.x, self.y, self.x[:1], self.y[:1], CLASSES, "")
         passes = len(self.y)
         return MeasureContext(self.model, data, LOSS, dtype=self.x.dtype, examples_per_pass=passes)
 
     def gradient(self, examples: int) -> None:
-        """One gradient of the loss, in passes of some examples."""
+        """Compute one gradient of the loss, in passes of ``examples`` examples."""
         parameters = list(self.model.parameters())
         for x, y in zip(self.x.split(examples), self.y.split(examples), strict=True):
             torch.autograd.grad(F.cross_entropy(self.model(x), y, reduction="sum"), parameters)
 
 
 def subject(name: str, dtype: torch.dtype, examples: int | None = None) -> Subject:
-    """Build and slightly train a network."""
+    """Build a network and train it briefly."""
     options, shape, usual = NETWORKS[name]
     examples = examples or usual
     generator = torch.Generator().manual_seed(0)
@@ -100,12 +100,12 @@ def subject(name: str, dtype: torch.dtype, examples: int | None = None) -> Subje
 
 
 def trace_here(s: Subject) -> float:
-    """The exact trace, with its proof."""
+    """Compute the exact trace, including its proof."""
     return exact_trace(s.context()).total
 
 
 def trace_backpack(s: Subject) -> float:
-    """The sum of BackPACK's exact diagonal of the Gauss-Newton matrix."""
+    """Sum BackPACK's exact diagonal of the Gauss-Newton matrix."""
     from backpack import backpack, extend
     from backpack.extensions import DiagGGNExact
 
@@ -121,7 +121,7 @@ def trace_backpack(s: Subject) -> float:
 
 
 def trace_pyhessian(s: Subject, probes: int) -> float:
-    """PyHessian's estimate from a fixed number of probes."""
+    """Estimate the trace by PyHessian from a fixed number of probes."""
     from pyhessian import hessian
 
     operator = hessian(s.model, nn.CrossEntropyLoss(), data=(s.x, s.y), cuda=False)
@@ -129,7 +129,7 @@ def trace_pyhessian(s: Subject, probes: int) -> float:
 
 
 def trace_curvlinops(s: Subject, probes: int) -> float:
-    """Hutchinson's estimate by curvlinops from a fixed number of probes."""
+    """Estimate the trace by curvlinops' Hutchinson from a fixed number of probes."""
     from curvlinops import hutchinson_trace
 
     return hutchinson_trace(_curvlinops(s), num_matvecs=probes).item()
@@ -147,18 +147,18 @@ def _curvlinops(s: Subject) -> Any:
     )
 
 
-# The top eigenvalue, each with the effort that is its own to choose
+# The top eigenvalue; each method has its own unit of effort
 
 
 def top_here(s: Subject, iterations: int) -> float:
-    """Lanczos, as ``hessian_spectrum`` runs it."""
+    """Run Lanczos as ``hessian_spectrum`` does."""
     context = s.context()
     found = lanczos(hessian_krylov_space(context, 0), iterations=iterations, tolerance=0.0)
     return found.values[0].item()
 
 
 def top_pyhessian(s: Subject, iterations: int) -> float:
-    """PyHessian's power iteration."""
+    """Run PyHessian's power iteration."""
     from pyhessian import hessian
 
     torch.manual_seed(0)
@@ -167,7 +167,7 @@ def top_pyhessian(s: Subject, iterations: int) -> float:
 
 
 def top_curvlinops(s: Subject, subspace: int) -> float:
-    """ARPACK over curvlinops' operator."""
+    """Run ARPACK on curvlinops' operator."""
     import numpy as np
     from scipy.sparse.linalg import eigsh
 
@@ -186,7 +186,7 @@ SINGLE_CALLS = {"here": trace_here, "backpack": trace_backpack}
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long something takes, whatever it prints."""
+    """Return the seconds that ``work`` takes, and hide its output."""
     with contextlib.redirect_stdout(io.StringIO()):
         started = time.perf_counter()
         work()
@@ -196,14 +196,14 @@ def seconds(work: Callable[[], object]) -> float:
 def duel(
     one: Callable[[], object], other: Callable[[], object], rounds: int
 ) -> tuple[float, float, float]:
-    """Median seconds of both and the median of their ratio, taking turns; both warm."""
+    """Run both alternately, warmed up; return their median seconds and median ratio."""
     pairs = [(seconds(one), seconds(other)) for _ in range(rounds + 1)][1:]
     first, second = (statistics.median(column) for column in zip(*pairs, strict=True))
     return first, second, statistics.median(a / b for a, b in pairs)
 
 
 def cheapest(top: Callable[[Subject, int], float], s: Subject, truth: float) -> int | None:
-    """The least effort of those tried that finds the eigenvalue to the error wanted."""
+    """Return the least effort that reaches ``EIGENVALUE_ERROR``, or None if none tried does."""
     for effort in (3, 4, 5, 6, 7, 8, 10, 12, 14, 17, 20, 25, 30, 40, 60, 100):
         with contextlib.redirect_stdout(io.StringIO()):
             if abs(top(s, effort) / truth - 1) <= EIGENVALUE_ERROR:
@@ -212,19 +212,19 @@ def cheapest(top: Callable[[Subject, int], float], s: Subject, truth: float) -> 
 
 
 def first_calls(name: str, dtype: str, peer: str) -> float:
-    """Seconds of the very first call in a process of its own, imports and network ready."""
+    """Return the seconds of the first call in a new process, after imports and training."""
     command = [sys.executable, __file__, "--first", peer, "--network", name, "--dtype", dtype]
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(run.stdout.split()[-1])
 
 
 def installed(peer: str) -> bool:
-    """Whether a package is there."""
+    """Return whether a package is installed."""
     return importlib.util.find_spec(peer) is not None
 
 
 def report(name: str, dtype_name: str, rounds: int) -> None:
-    """Print everything about one network."""
+    """Print all results for one network."""
     s = subject(name, getattr(torch, dtype_name))
     parameters = sum(p.numel() for p in s.model.parameters())
     print(f"\n{name}: {parameters} parameters, {len(s.y)} examples, {dtype_name}")
@@ -232,7 +232,7 @@ def report(name: str, dtype_name: str, rounds: int) -> None:
     passes = min((len(s.y), 50), key=lambda size: min(time_of(lambda: s.gradient(size), 3)))
     exact, gradient, ratio = duel(lambda: trace_here(s), lambda: s.gradient(passes), rounds)
     print(f"  gradient, in passes of {passes:4}      {gradient:8.3f} s")
-    print(f"  exact trace, proof included     {exact:8.3f} s = {ratio:.1f} gradients")
+    print(f"  exact trace, including proof    {exact:8.3f} s = {ratio:.1f} gradients")
 
     context = s.context()
     trace = exact_trace(context).total
@@ -265,12 +265,12 @@ def report(name: str, dtype_name: str, rounds: int) -> None:
 
 
 def time_of(work: Callable[[], object], rounds: int) -> Iterable[float]:
-    """Seconds of a few calls."""
+    """Return the seconds of ``rounds`` calls."""
     return [seconds(work) for _ in range(rounds)]
 
 
 def extrapolated(who: str, needed: float, probe: float, ratio: float) -> None:
-    """Print what a standard error of 1 % would cost, from one probe."""
+    """Print the cost of a standard error of 1 %, extrapolated from one probe."""
     print(
         f"  {who + ',':18} 1 % (extrapolated) {probe * needed:8.1f} s = {needed:.0f} probes "
         f"of {probe:.4f} s: exact is {needed * ratio:.0f} × faster"
@@ -278,13 +278,13 @@ def extrapolated(who: str, needed: float, probe: float, ratio: float) -> None:
 
 
 def against_backpack(s: Subject, name: str, dtype: str, rounds: int, trace: float) -> None:
-    """Exact against exact."""
+    """Compare the exact trace with BackPACK's, which is also exact."""
     if not installed("backpack"):
         print("  backpack is not installed: skipped")
         return
     try:
         other = trace_backpack(s)
-    except Exception as error:  # it refuses networks with exceptions of several kinds
+    except Exception as error:  # BackPACK refuses networks with various exceptions
         print(f"  backpack refuses: {str(error).splitlines()[0][:90]}")
         return
     _, there, ratio = duel(lambda: trace_here(s), lambda: trace_backpack(s), rounds)
@@ -303,11 +303,11 @@ def against_backpack(s: Subject, name: str, dtype: str, rounds: int, trace: floa
 
 
 def against_top_eigenvalues(s: Subject, rounds: int) -> None:
-    """Top eigenvalue, each method with the least effort that reaches the same error."""
+    """Compare top eigenvalues, each method at the least effort that reaches the same error."""
     truth = top_here(s, 150)
     effort = cheapest(top_here, s, truth)
     if effort is None:
-        print("  the top eigenvalue is too hard to find here")
+        print("  the top eigenvalue was not found here with any effort tried")
         return
     print(f"  top eigenvalue {truth:.6g} to {EIGENVALUE_ERROR:g}: {effort} products here")
     for peer, top in TOP_PEERS.items():
@@ -315,7 +315,7 @@ def against_top_eigenvalues(s: Subject, rounds: int) -> None:
             continue
         theirs = cheapest(top, s, truth)
         if theirs is None:
-            print(f"  {peer} doesn't find it with any effort tried")
+            print(f"  {peer} does not find it with any effort tried")
             continue
         work = (lambda: top_here(s, effort)), (lambda top=top, e=theirs: top(s, e))
         here, there, ratio = duel(*work, rounds)
@@ -326,7 +326,7 @@ def against_top_eigenvalues(s: Subject, rounds: int) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
@@ -334,7 +334,7 @@ def main() -> None:
     parser.add_argument("--first", choices=SINGLE_CALLS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # the peers' own
+    warnings.simplefilter("ignore")  # those of the peers
     networks = arguments.network or list(NETWORKS)
     if arguments.first:
         s = subject(networks[0], getattr(torch, arguments.dtype))

@@ -1,21 +1,20 @@
-"""A GPU against the CPU: the same numbers, how much faster, and how well it is shared.
+"""Compare a GPU with the CPU: equality of numbers, throughput and sharing.
 
     python benchmarks/gpu.py
 
-For a person who has a GPU, once for each kind of GPU. It prints, and exits with 1 if a number
-of the first part differs by more than its tolerance:
+Run it by hand on a machine with a GPU, once per kind of GPU. It prints three parts, and exits with
+1 if a number of the first part differs by more than its tolerance:
 
 1. Equality. A small MLP, CNN and residual network are trained for some updates and measured with
-   every built-in measure, on both, from the same start. Losses agree within 1e-3 after 20 updates
-   in float32. In float64, measures of the same network agree within 1e-6 of themselves; those
-   that follow a path of signs or of random steps, where rounding chooses the way, within 5 %.
-2. Throughput. A training epoch and the exact Hessian trace, turn by turn, of these networks and of
-   larger ones, as papers have them.
-3. Sharing, of the small MLP and the larger networks. One, two and four processes that train on the
-   one GPU: steps a second of all together; and how much slower training is while another process
-   measures.
+   every built-in measure, on both devices from the same start. Losses must agree within 1e-3 after
+   20 updates in float32. In float64, measures of the same network must agree within a relative
+   1e-6, or within 5 % if they follow a path of signs or of random steps, which rounding decides.
+2. Throughput. A training epoch and the exact Hessian trace, run alternately, for these networks and
+   for larger ones as used in papers.
+3. Sharing, for the small MLP and the larger networks. One, two and four processes train on the one
+   GPU: the total steps per second, and the slowdown of training while another process measures.
 
-``--device cpu`` runs the script itself where there is no GPU; its ratios then say nothing.
+``--device cpu`` runs the script on a machine without a GPU; its ratios are then meaningless.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from orchestrator.training import build_loss
 from orchestrator.training.learner import Learner
 
 PARTS = ("equality", "throughput", "sharing")
-# Of each: the network, the shape of an input, the number of examples, the batch size.
+# Options of the network, shape of an input, number of examples, batch size.
 Network = tuple[dict[str, Any], tuple[int, ...], int, int]
 SMALL: dict[str, Network] = {
     "mlp": ({"name": "mlp", "width": 64, "depth": 2}, (40,), 500, 50),
@@ -56,10 +55,10 @@ NETWORKS = SMALL | LARGE
 SHARED = ("mlp", *LARGE)
 TRACED_EXAMPLES = 500
 CLASSES = 10
-PATIENCE_SECONDS = 300.0  # For processes to start; one that has died must not be waited for.
+PATIENCE_SECONDS = 300.0  # Time for processes to start; never wait for a dead one.
 UPDATES = 20
 LOSS_TOLERANCE, TOLERANCE, LOOSE = 1e-3, 1e-6, 5e-2
-# Ascents by signs, searches by bisection, and chains of random steps: rounding chooses the way.
+# Ascents by signs, searches by bisection, and chains of random steps: rounding decides their path.
 FOLLOW_A_PATH = {
     "deepfool_margin",
     "flatness_profile",
@@ -75,7 +74,7 @@ FOLLOW_A_PATH = {
 
 
 def configuration(name: str) -> TrialConfig:
-    """One of the networks, with SGD."""
+    """Return the trial configuration of a network, with SGD."""
     model, _, _, batch_size = NETWORKS[name]
     return TrialConfig.model_validate(
         {
@@ -91,7 +90,7 @@ def configuration(name: str) -> TrialConfig:
 
 
 def dataset(name: str) -> Dataset:
-    """Gaussian classes of the network's shape."""
+    """Generate Gaussian classes of the network's input shape."""
     _, shape, examples, _ = NETWORKS[name]
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(0, CLASSES, (examples,), generator=generator)
@@ -102,7 +101,7 @@ def dataset(name: str) -> Dataset:
 
 
 def trained(name: str, device: torch.device, updates: int) -> Learner:
-    """A network after some updates."""
+    """Train a network for some updates."""
     learner = Learner(configuration(name), 0, dataset(name), device)
     while learner.step < updates:
         learner.begin_epoch(learner.epoch + 1)
@@ -111,7 +110,7 @@ def trained(name: str, device: torch.device, updates: int) -> Learner:
 
 
 def rows_of(name: str, learner: Learner, device: torch.device) -> dict[tuple[Any, ...], Any]:
-    """Every measure of the network, by what identifies it."""
+    """Return the rows of every measure of the network, by their identifying columns."""
     config, data = configuration(name), dataset(name)
     model = build_model(config.model, data.input_shape, CLASSES, seed=0)
     initial = {key: value.clone() for key, value in model.state_dict().items()}
@@ -125,7 +124,7 @@ def rows_of(name: str, learner: Learner, device: torch.device) -> dict[tuple[Any
 
 
 def differences(name: str, device: torch.device) -> list[str]:
-    """What is not the same on both, told in lines; prints the largest differences."""
+    """Print the largest differences between both devices; return a line per failure."""
     here, there = (trained(name, one, UPDATES) for one in (torch.device("cpu"), device))
     losses = [one.evaluate("train").loss for one in (here, there)]
     apart = abs(losses[1] - losses[0]) / abs(losses[0])
@@ -133,7 +132,7 @@ def differences(name: str, device: torch.device) -> list[str]:
     wrong = [] if apart <= LOSS_TOLERANCE else [f"{name}: loss differs by {apart:.1e}"]
     cpu, gpu = (rows_of(name, here, one) for one in (torch.device("cpu"), device))
     if cpu.keys() != gpu.keys():
-        wrong.append(f"{name}: other rows: {sorted(map(str, cpu.keys() ^ gpu.keys()))}")
+        wrong.append(f"{name}: rows differ: {sorted(map(str, cpu.keys() ^ gpu.keys()))}")
     largest: dict[str, float] = {}
     for key in cpu.keys() & gpu.keys():
         row, other, request = cpu[key], gpu[key], str(key[0])
@@ -154,12 +153,12 @@ def differences(name: str, device: torch.device) -> list[str]:
 
 
 def _took(request: str, rows: dict[tuple[Any, ...], Any]) -> float:
-    """Seconds of one measure; they stand in the first of its rows."""
+    """Return the seconds of one measure, which its first row contains."""
     return sum(row["seconds"] or 0.0 for key, row in rows.items() if key[0] == request)
 
 
 def _apart(*both: dict[str, Any]) -> float:
-    """The largest difference between two rows' numbers, as a share of the largest number."""
+    """Return the largest difference between two rows' numbers, relative to the largest number."""
     one, two = (
         torch.tensor(
             [math.nan if number is None else number for number in numbers], dtype=torch.float64
@@ -173,12 +172,12 @@ def _apart(*both: dict[str, Any]) -> float:
     same = (one == two) | (one.isnan() & two.isnan())
     scale = one[one.isfinite()].abs().max() if bool(one.isfinite().any()) else torch.tensor(1.0)
     apart = ((one - two).abs() / scale.clamp_min(1e-12))[~same]
-    # A number against none is as far apart as can be.
+    # A number against a missing one counts as infinitely different.
     return float(apart.nan_to_num(nan=math.inf).max()) if len(apart) else 0.0
 
 
 def epoch_of(learner: Learner) -> Callable[[], None]:
-    """Train one epoch."""
+    """Return a function that trains one epoch."""
 
     def epoch() -> None:
         learner.begin_epoch(learner.epoch + 1)
@@ -188,7 +187,7 @@ def epoch_of(learner: Learner) -> Callable[[], None]:
 
 
 def trace_of(name: str, device: torch.device) -> Callable[[], None]:
-    """The exact trace in a fresh context, in float32 as on large networks."""
+    """Return a function for the exact trace in a fresh context; float32, as for large networks."""
     config, data = configuration(name), dataset(name).to(device)
     model = build_model(config.model, data.input_shape, CLASSES, seed=0)
     loss = build_loss(config.training.loss)
@@ -204,7 +203,7 @@ def trace_of(name: str, device: torch.device) -> Callable[[], None]:
 
 
 def throughput(name: str, device: torch.device, rounds: int) -> None:
-    """A training step and the trace on both, in turn."""
+    """Time a training epoch and the trace on both devices, alternately."""
     both = torch.device("cpu"), device
     kinds = (
         ("training epoch", [epoch_of(trained(name, one, 1)) for one in both]),
@@ -218,7 +217,7 @@ def throughput(name: str, device: torch.device, rounds: int) -> None:
 
 
 def train_for(name: str, device: str, duration: float, barrier: Any, steps: Any) -> None:
-    """Train when all are ready, and tell the steps a second."""
+    """Train once all processes are ready, and report the steps per second."""
     learner = trained(name, torch.device(device), 1)
     epoch = epoch_of(learner)
     barrier.wait(PATIENCE_SECONDS)
@@ -229,7 +228,7 @@ def train_for(name: str, device: str, duration: float, barrier: Any, steps: Any)
 
 
 def measure_for(name: str, device: str, barrier: Any, stop: Any) -> None:
-    """Measure again and again until told to stop."""
+    """Measure repeatedly until ``stop`` is set."""
     trace = trace_of(name, torch.device(device))
     trace()
     barrier.wait(PATIENCE_SECONDS)
@@ -238,7 +237,7 @@ def measure_for(name: str, device: str, barrier: Any, stop: Any) -> None:
 
 
 def rate(name: str, device: torch.device, duration: float, trainers: int, measurers: int) -> float:
-    """Steps a second of all trainers together, with measurers beside them."""
+    """Return the total steps per second of all trainers, with measurers beside them."""
     spawn = torch.multiprocessing.get_context("spawn")
     barrier, steps = spawn.Barrier(trainers + measurers), spawn.Queue()
     stop = spawn.Event()
@@ -260,28 +259,28 @@ def rate(name: str, device: torch.device, duration: float, trainers: int, measur
 
 
 def sharing(name: str, device: torch.device, duration: float) -> None:
-    """How much several processes get out of one device."""
+    """Print the throughput of several processes on one device."""
     alone = rate(name, device, duration, 1, 0)
-    print(f"{name:8} alone {alone:8.0f} steps a second")
+    print(f"{name:8} alone {alone:8.0f} steps per second")
     for trainers in (2, 4):
         together = rate(name, device, duration, trainers, 0)
-        print(f"{name:8} {trainers} processes {together:8.0f} in all: {together / alone:.2f} ×")
+        print(f"{name:8} {trainers} processes {together:8.0f} in total: {together / alone:.2f} ×")
     beside = rate(name, device, duration, 1, 1)
     print(f"{name:8} beside measuring {beside:8.0f}: training takes {alone / beside:.2f} × as long")
 
 
 def main() -> int:
-    """Compare and print."""
+    """Compare the devices and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each run in parts 3 and 4")
+    parser.add_argument("--seconds", type=float, default=5.0, help="per run in the part sharing")
     parser.add_argument("--network", choices=NETWORKS, action="append", help="default: all")
     parser.add_argument("--part", choices=PARTS, action="append", help="default: all")
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     if device.type == "cuda" and not torch.cuda.is_available():
-        parser.exit(1, "no GPU is to be seen: torch.cuda.is_available() is False\n")
+        parser.exit(1, "no GPU available: torch.cuda.is_available() is False\n")
     named = torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
     print(f"torch {torch.__version__}, {named} against {torch.get_num_threads()} threads")
     names, parts = arguments.network or list(NETWORKS), arguments.part or PARTS
@@ -296,7 +295,7 @@ def main() -> int:
         for name in (name for name in names if name in SHARED):
             sharing(name, device, arguments.seconds)
     if "equality" in parts:
-        print("\n".join(["", "NOT THE SAME:", *wrong] if wrong else ["", "the same on both"]))
+        print("\n".join(["", "NOT EQUAL:", *wrong] if wrong else ["", "equal on both"]))
     return 1 if wrong else 0
 
 

@@ -1,12 +1,12 @@
-"""All default measures of a snapshot: shared, against each computed by itself.
+"""Compare all default measures of a snapshot in a shared context with each computed separately.
 
     python benchmarks/measures.py [--rounds 3] [--dtype float32] [--measure NAME …]
 
-On one thread: the quickstart's MLP on MNIST-1D-like data, and a CNN 32-64 on 500 images, each
-after a few training steps. "Shared" is one context for all measures, as a study has it; "by
-itself" is a fresh context for each, as a script that calls one function after the other has it.
-Both take turns, and the ratio is the median over rounds of the ratio within a round. Peak memory
-is what measuring adds to a process that does nothing else (Linux).
+The networks run on one thread: the quickstart's MLP on MNIST-1D-like data, and a CNN 32-64 on 500
+images, each after a few training steps. "Shared" is one context for all measures, as in a study;
+"separate" is a fresh context for each, as in a script that calls one function after the other.
+Both run alternately, and the ratio is the median over rounds of the ratio within a round. Peak
+memory is the memory that measuring adds to a process that does nothing else (Linux).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ Requests = dict[str, MeasureOptions]
 
 
 def new_context(name: str, dtype: torch.dtype) -> MeasureContext:
-    """A slightly trained network, with nothing measured yet."""
+    """Build a context of a briefly trained network, with nothing measured yet."""
     options, shape, examples = NETWORKS[name]
     generator = torch.Generator().manual_seed(0)
     y = torch.randint(0, CLASSES, (examples,), generator=generator)
@@ -63,7 +63,7 @@ def new_context(name: str, dtype: torch.dtype) -> MeasureContext:
 
 
 def requests_of(names: Sequence[str]) -> Requests:
-    """Built-in measures with their default options, all or some."""
+    """Return the named built-in measures, or all, with their default options."""
     return {
         name_of(options): options.model_validate({"name": name_of(options)})
         for options in BUILT_IN_OPTIONS
@@ -72,13 +72,13 @@ def requests_of(names: Sequence[str]) -> Requests:
 
 
 def shared(name: str, dtype: torch.dtype, requests: Requests) -> dict[str, float]:
-    """Seconds of each request, all in one context."""
+    """Return the seconds of each request, all in one context."""
     context = new_context(name, dtype)
     return {request: timed(context, {request: o}) for request, o in requests.items()}
 
 
 def alone(name: str, dtype: torch.dtype, requests: Requests) -> dict[str, float]:
-    """Seconds of each request, each in a context of its own."""
+    """Return the seconds of each request, each in its own context."""
     return {
         request: timed(new_context(name, dtype), {request: options})
         for request, options in requests.items()
@@ -86,7 +86,7 @@ def alone(name: str, dtype: torch.dtype, requests: Requests) -> dict[str, float]
 
 
 def timed(context: MeasureContext, requests: Requests) -> float:
-    """Seconds of measuring."""
+    """Return the seconds of measuring ``requests``."""
     started = time.perf_counter()
     rows = list(measure_snapshot(context, requests))
     seconds = time.perf_counter() - started
@@ -96,7 +96,7 @@ def timed(context: MeasureContext, requests: Requests) -> float:
 
 
 def peak_memory(name: str, dtype: str, names: Sequence[str]) -> float:
-    """MiB that measuring adds to what a process with the network and its data has."""
+    """Return the MiB that measuring adds to a process that holds the network and its data."""
     chosen = [text for one in names for text in ("--measure", one)]
     command = [sys.executable, __file__, "--network", name, "--dtype", dtype, "--peak", *chosen]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -104,20 +104,20 @@ def peak_memory(name: str, dtype: str, names: Sequence[str]) -> float:
 
 
 def memory(field: str) -> float:
-    """MiB of this process, from the kernel: ``VmRSS`` now, ``VmHWM`` at most."""
+    """Return the MiB of this process as the kernel counts them: ``VmRSS`` now, ``VmHWM`` peak."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 def report(name: str, dtype: str, rounds: int, names: Sequence[str]) -> None:
-    """Print everything about one network."""
+    """Print all results for one network."""
     requests, precision = requests_of(names), getattr(torch, dtype)
-    timed(new_context(name, precision), requests)  # first calls are dear, and not of interest
+    timed(new_context(name, precision), requests)  # warm-up: first calls are slow
     pairs = [
         (shared(name, precision, requests), alone(name, precision, requests)) for _ in range(rounds)
     ]
     print(f"\n{name}, {NETWORKS[name][2]} examples, {dtype}: seconds")
-    print(f"  {'measure':28} {'shared':>8} {'by itself':>10}")
+    print(f"  {'measure':28} {'shared':>8} {'separate':>10}")
     for request in requests:
         middle = [statistics.median(pair[i][request] for pair in pairs) for i in (0, 1)]
         print(f"  {request:28} {middle[0]:8.3f} {middle[1]:10.3f}")
@@ -125,11 +125,11 @@ def report(name: str, dtype: str, rounds: int, names: Sequence[str]) -> None:
     ratio = statistics.median(other / one for one, other in totals)
     middle = [statistics.median(column) for column in zip(*totals, strict=True)]
     print(f"  {'all':28} {middle[0]:8.3f} {middle[1]:10.3f}  shared is {ratio:.2f} × faster")
-    print(f"  peak memory of measuring all, shared: {peak_memory(name, dtype, names):.0f} MiB")
+    print(f"  peak memory of all measures, shared: {peak_memory(name, dtype, names):.0f} MiB")
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
@@ -141,7 +141,7 @@ def main() -> None:
     networks = arguments.network or list(NETWORKS)
     if arguments.peak:
         context = new_context(networks[0], getattr(torch, arguments.dtype))
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak so far
+        Path("/proc/self/clear_refs").write_text("5")  # reset the peak
         before = memory("VmRSS")
         timed(context, requests_of(arguments.measure))
         print(memory("VmHWM") - before)

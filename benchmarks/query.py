@@ -1,8 +1,8 @@
-"""How long questions to a large study take, and how much memory.
+"""Measure time and memory of queries on a large study.
 
-Writes the measures of a study that never was (by default 10 000 trials × 20 checkpoints × 50
-values = 10^7 rows, a share of them as parts of one trial each), then asks, compacts, and asks
-again. Every step runs in a process of its own, whose peak of resident memory is its own.
+The script writes the measures of a synthetic study, by default 10 000 trials × 20 checkpoints × 50
+values = 10^7 rows, some of them as parts of one trial each. It runs the queries, compacts, and runs
+them again. Every step runs in its own process, so each has its own peak of resident memory.
 
     python benchmarks/query.py --rows 1e7 --parts 1000
 """
@@ -40,7 +40,7 @@ QUESTIONS = {
 
 
 def generate(path: Path, rows: int, parts: int) -> None:
-    """Write a study's tables: ``parts`` trials as parts of their own, the others compacted."""
+    """Write a study's tables: ``parts`` trials as one part each, the others compacted."""
     import duckdb
 
     from orchestrator.results import ResultsFolder
@@ -92,7 +92,7 @@ def generate(path: Path, rows: int, parts: int) -> None:
 
 
 def ask(path: Path, question: str) -> None:
-    """Connect and answer one question."""
+    """Connect and run one query."""
     from orchestrator.results import ResultsFolder, connect
 
     part = ResultsFolder(path).table("measures") / "compact-1.parquet"
@@ -105,7 +105,7 @@ def ask(path: Path, question: str) -> None:
 
 
 def join(path: Path) -> None:
-    """Compact."""
+    """Compact the results."""
     from orchestrator.results import compact
 
     started = time.perf_counter()
@@ -120,10 +120,10 @@ def tell(**seconds: float) -> None:
 
 
 def main() -> None:
-    """Run every step in a process of its own."""
+    """Run every step in its own process."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=lambda text: int(float(text)), default=10_000_000)
-    parser.add_argument("--parts", type=int, default=1000, help="trials that are parts")
+    parser.add_argument("--parts", type=int, default=1000, help="trials with their own part")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:

@@ -1,13 +1,13 @@
-"""What a trial costs beside its training, as studies grow: time, memory and files.
+"""Measure the overhead of a trial beyond its training as studies grow: time, memory and files.
 
     python benchmarks/scale.py [--trials 100 300 1000] [--snapshots 20]
 
-Each size is a study of its own through ``orchestrator.run``, in a process of its own: networks of
-a few weights on a few digits, so that next to nothing is trained and everything else shows. Told
-are the seconds of the run and of each trial, the driver's peak of resident memory, the files and
-bytes left, what Ray Tune keeps of the trials, and how long ``status``, a query, ``compact`` and
-the same query again take. Growth is linear where "ms a trial" stays level and "MiB" rises
-evenly.
+Each size is its own study, run by ``orchestrator.run`` in its own process. Its networks have a few
+weights and train on a few digits, so training takes almost no time and all other costs show. The
+script prints the seconds of the run and per trial, the driver's peak of resident memory, the files
+and bytes left, and the size of Ray Tune's state. It also prints the seconds of ``status``, a query,
+``compact`` and the same query again. Growth is linear if "ms per trial" stays constant and "MiB"
+rises evenly.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 STUDY = """
 study: scale
-question: What does a trial cost beside its training?
+question: What does a trial cost beyond its training?
 data: {{name: digits, train_size: 32}}
 model: {{name: mlp, width: 4, depth: 1}}
 training:
@@ -37,15 +37,15 @@ seeds: {trials}
 checkpoints:
   updates: {{every: 1}}
 measures: [{{margin: {{normalizations: [raw]}}}}]
-# One process that trains and one that measures: Tune would start another at the end of each of
-# these trials, which last less than its start, and kill it again.
+# One process trains and one measures. With more, Tune would start another process at the end of
+# each trial and kill it again, because these trials are shorter than the start of a process.
 resources: {{trial: {{cpus: 1}}, measurer: {{cpus: 1, count: 1}}}}
 """
 QUERY = "SELECT seed % 10, avg(margin_mean), count(*) FROM wide GROUP BY ALL"
 
 
 def one_size(trials: int, snapshots: int, kept: Path | None) -> dict[str, Any]:
-    """Run a study of so many trials in this process, and look at what it left."""
+    """Run a study of ``trials`` trials in this process and measure its time and output."""
     import orchestrator
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -60,12 +60,12 @@ def one_size(trials: int, snapshots: int, kept: Path | None) -> dict[str, Any]:
         compaction = command_seconds("compact", str(results))
         compacted = command_seconds("query", str(results), QUERY)
         if summary.completed != trials or summary.failed_trials or summary.failed_measures:
-            raise RuntimeError(f"the study did not end well: {summary}")
+            raise RuntimeError(f"the study did not complete: {summary}")
         return {
             "trials": trials,
             "snapshots": summary.measured,
             "seconds": seconds,
-            "ms a trial": 1000 * seconds / trials,
+            "ms per trial": 1000 * seconds / trials,
             "driver MiB": peak,
             "files": len(sizes),
             "MiB": sum(sizes.values()) / 2**20,
@@ -78,30 +78,30 @@ def one_size(trials: int, snapshots: int, kept: Path | None) -> dict[str, Any]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What ``work`` returns, and its seconds."""
+    """Return the result of ``work`` and its seconds."""
     started = time.perf_counter()
     found = work()
     return found, time.perf_counter() - started
 
 
 def command_seconds(*arguments: str) -> float:
-    """Seconds of one command, its start included."""
+    """Return the seconds of one command, including its start."""
     command = [sys.executable, "-m", "orchestrator", *arguments]
     return timed(lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL))[1]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, nargs="+", default=[100, 300, 1000])
     parser.add_argument("--snapshots", type=int, default=20)
-    parser.add_argument("--keep", type=Path, help="a folder in which the results are kept")
+    parser.add_argument("--keep", type=Path, help="keep the results in this folder")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one is not None:
         print(json.dumps(one_size(arguments.one, arguments.snapshots, arguments.keep)))
         return
-    print(f"{os.cpu_count()} cores, {arguments.snapshots} snapshots a trial")
+    print(f"{os.cpu_count()} cores, {arguments.snapshots} snapshots per trial")
     for size in arguments.trials:
         command = [sys.executable, __file__, "--one", str(size)]
         command += ["--snapshots", str(arguments.snapshots)]

@@ -1,11 +1,11 @@
-"""Many small trials while workers and driver are killed at random: is anything lost or left?
+"""Kill workers and driver at random during many small trials; check for losses and leftovers.
 
     python benchmarks/soak.py [--trials 500] [--every 4] [--seed 0]
 
-Runs one study twice: once undisturbed, once with SIGKILL every few seconds to a random process out
-of its trials and measurers and, one time in ten, its driver, which is then started again. Compares
-every table value for value and prints what is left: processes, shared memory, temporary files, and
-the largest resident memory of the driver. Exit code 1 if anything differs or is left.
+The script runs one study twice: once undisturbed, once with a SIGKILL every few seconds to a random
+trial or measurer or, one time in ten, to the driver, which is then restarted. It compares every
+table value for value and prints the processes, shared memory and temporary files that are left, and
+the peak resident memory of the driver. The exit code is 1 if anything differs or is left.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ measures: [margin, norms]
 
 
 def main() -> int:
-    """Run both, compare, and report."""
+    """Run both studies, compare their results, and report leftovers."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--every", type=float, default=4.0, help="seconds between two kills")
@@ -90,7 +90,7 @@ def _run(study: Path, folder: Path, place: Path) -> tuple[int, int]:
 
 
 def _disturbed(study: Path, place: Path, rng: random.Random, every: float) -> tuple[int, int, int]:
-    """One start of the driver: its exit code, most MB, and how many processes were killed."""
+    """Start the driver once; return its exit code, peak MB and the number of processes killed."""
     process = _start(study, place / "disturbed", place, "--retry-failed")
     memory = killed = 0
     next_kill = time.monotonic() + every
@@ -113,7 +113,7 @@ def _disturbed(study: Path, place: Path, rng: random.Random, every: float) -> tu
 
 def _start(study: Path, folder: Path, place: Path, *more: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "orchestrator", "run", str(study), "--results", str(folder)]
-    # By this all of its processes are known again, whatever they call themselves.
+    # SOAK identifies all processes of this run, whatever their names.
     environment = {**os.environ, "SOAK": str(place), "PYTHONPATH": str(Path(__file__).parents[1])}
     output = (place / "output.log").open("ab")
     return subprocess.Popen(
@@ -122,7 +122,7 @@ def _start(study: Path, folder: Path, place: Path, *more: str) -> subprocess.Pop
 
 
 def _ours(place: Path) -> dict[int, str]:
-    """Process id → command of whatever runs (or is a zombie) for this soak, but this script."""
+    """Map process ids to commands for this soak, including zombies, except for this script."""
     found = {}
     marker = f"SOAK={place}".encode()
     for folder in Path("/proc").glob("[0-9]*"):

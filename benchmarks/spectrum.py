@@ -1,13 +1,14 @@
-"""Eigenvalues, trace and spectral density of one network: together here, in turn elsewhere.
+"""Compare eigenvalues, trace and spectral density computed together here with curvlinops.
 
     python benchmarks/spectrum.py [--rounds 3] [--network mlp]
 
-Here: one context, in which ``hessian_spectrum`` (the five largest eigenvalues and the smallest),
-``hessian_trace`` and ``hessian_spectral_density`` share the graph of the gradient and a Krylov
-space, and the trace is exact where that is proven. curvlinops (the extra ``peers``): ARPACK for
-the five largest and for the smallest, Hutchinson's estimate of the trace, Lanczos quadrature with
-as many probes and iterations; one after the other, over one operator. Networks, data and the way
-of measuring are those of ``curvature.py``, with fewer examples: a round takes minutes with all.
+Here, ``hessian_spectrum`` (the five largest eigenvalues and the smallest), ``hessian_trace`` and
+``hessian_spectral_density`` run in one context. They share the graph of the gradient and a Krylov
+space, and the trace is exact where that is proven. curvlinops (the extra ``peers``) computes them
+one after the other over one operator: ARPACK for the five largest eigenvalues and for the smallest,
+Hutchinson's estimate of the trace, and Lanczos quadrature with as many probes and iterations.
+Networks, data and timing are those of ``curvature.py``, with fewer examples, since a round with all
+of them takes minutes.
 """
 
 from __future__ import annotations
@@ -44,35 +45,35 @@ REQUESTS: dict[str, MeasureOptions] = {
 
 
 def here(s: Subject) -> None:
-    """All three, as a study measures them."""
+    """Compute all three as a study does."""
     rows = list(measure_snapshot(s.context(), REQUESTS))
     if failed := [row["error"] for row in rows if row["status"] == "error"]:
         raise RuntimeError(failed[0])
 
 
 def by_curvlinops(s: Subject) -> None:
-    """All three, one after the other."""
+    """Compute all three by curvlinops, one after the other."""
     from curvlinops import hutchinson_trace, lanczos_approximate_spectrum
     from scipy.sparse.linalg import eigsh
 
     operator = _curvlinops(s)
     for count, which in ((TOP, "LA"), (1, "SA")):
         eigsh(operator.to_scipy(), k=count, which=which, tol=TOLERANCE, return_eigenvectors=False)
-    # All probes of a call are differentiated at once, in memory for each of them.
+    # One call differentiates all its probes together and needs memory for each.
     for _ in range(TRACE_PROBES // PROBES_AT_ONCE):
         hutchinson_trace(operator, num_matvecs=PROBES_AT_ONCE)
     lanczos_approximate_spectrum(operator, ncv=ITERATIONS, num_repeats=PROBES)
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float64")
     parser.add_argument("--network", choices=NETWORKS, action="append")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    warnings.simplefilter("ignore")  # the peers' own
+    warnings.simplefilter("ignore")  # those of the peers
     if not installed("curvlinops"):
         parser.exit(1, "curvlinops is not installed: see the extra peers in pyproject.toml\n")
     print(f"torch {torch.__version__}, one thread, medians of {arguments.rounds} rounds")

@@ -1,10 +1,10 @@
-"""A training step here against a plain PyTorch loop over a DataLoader.
+"""Compare a training step here with a plain PyTorch loop over a DataLoader.
 
     python benchmarks/training_step.py
 
-Both train the MLP 40-128-128-10 on 4,000 examples by SGD with momentum, on one thread. Rounds
-of one epoch of each take turns, so that whatever else the machine does hits both; what is
-printed is the median over rounds of the time of a step, and of the ratio within each round.
+Both train the MLP 40-128-128-10 on 4,000 examples by SGD with momentum, on one thread. They run
+alternately, one epoch per round, so that other load on the machine affects both. The script prints
+the medians over rounds of the time per step and of the ratio within each round.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ WARM_UP = 2
 
 
 def generated() -> Dataset:
-    """Gaussian classes of the size of MNIST-1D."""
+    """Generate Gaussian classes of the size of MNIST-1D."""
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, CLASSES, (EXAMPLES,), generator=generator)
     centres = torch.randn(CLASSES, INPUTS, generator=generator)
@@ -41,7 +41,7 @@ def generated() -> Dataset:
 
 
 def configuration(batch_size: int) -> TrialConfig:
-    """The quickstart's network and optimizer."""
+    """Return the configuration of the quickstart's network and optimizer."""
     return TrialConfig.model_validate(
         {
             "data": "mnist1d",
@@ -56,7 +56,7 @@ def configuration(batch_size: int) -> TrialConfig:
 
 
 def plain_epoch(config: TrialConfig, dataset: Dataset) -> Callable[[], None]:
-    """What one would write by hand."""
+    """Return an epoch as one would write it by hand."""
     model = build_model(config.model, dataset.input_shape, dataset.classes, seed=0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     batches = DataLoader(
@@ -75,7 +75,7 @@ def plain_epoch(config: TrialConfig, dataset: Dataset) -> Callable[[], None]:
 
 
 def our_epoch(config: TrialConfig, dataset: Dataset) -> Callable[[], None]:
-    """One epoch of this package's training."""
+    """Return an epoch of this package's training."""
     learner = Learner(config, 0, dataset, torch.device("cpu"))
 
     def epoch() -> None:
@@ -86,20 +86,20 @@ def our_epoch(config: TrialConfig, dataset: Dataset) -> Callable[[], None]:
 
 
 def seconds(work: Callable[[], None]) -> float:
-    """How long something takes."""
+    """Return the seconds that ``work`` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Measure and print every batch size."""
+    """Measure and print the results for every batch size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args().rounds
     torch.set_num_threads(1)
     dataset = generated()
-    print(f"torch {torch.__version__}, one thread, {rounds} rounds, microseconds a step")
+    print(f"torch {torch.__version__}, one thread, {rounds} rounds, microseconds per step")
     print(f"{'batch':>6} {'DataLoader':>11} {'here':>7} {'ratio':>6}   quartiles of the ratio")
     for batch_size in BATCH_SIZES:
         config = configuration(batch_size)

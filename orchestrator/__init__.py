@@ -1,6 +1,6 @@
-"""Study orchestrator: grids of networks, measures on their checkpoints, and evidence.
+"""Study orchestrator: grids of networks, measures of their snapshots, and evidence.
 
-The public face, for scripts and notebooks::
+The public API for scripts and notebooks::
 
     import orchestrator
 
@@ -9,8 +9,8 @@ The public face, for scripts and notebooks::
     database = orchestrator.connect("results/quickstart")
     database.sql("SELECT batch_size, avg(error_gap) FROM final GROUP BY ALL").df()
 
-Every function imports what it needs when it is called: ``connect``, ``report`` and
-``export`` load neither torch nor ray.
+Functions import their dependencies when called, so ``connect``, ``report`` and ``export``
+load neither torch nor ray.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
         overrides: ``path=value`` texts, applied before checking, as ``--set`` does.
 
     Raises:
-        StudyFileError: With every problem of the file, each with its line and column.
+        StudyFileError: If the file is invalid; lists every problem with its line and column.
     """
     from orchestrator.checked_study import checked_study
 
@@ -69,14 +69,14 @@ def plan(
     price_per_cpu_hour: float | None = None,
     price_per_gpu_hour: float | None = None,
 ) -> Plan:
-    """What running a study would train and measure, and about how long that takes here.
+    """Plan a run of a study: its training and measuring, and the estimated time on this machine.
 
     Args:
         path: The study file.
-        results: Its results folder; ``results/<study>`` by default. Need not exist.
+        results: The results folder, which need not exist; ``results/<study>`` by default.
         overrides: As for :func:`load_study`.
-        price_per_cpu_hour: Of one core, in any currency, for the plan's ``cost``.
-        price_per_gpu_hour: Of one GPU.
+        price_per_cpu_hour: Price per core hour, in any currency, for the plan's ``cost``.
+        price_per_gpu_hour: Price per GPU hour, in the same currency.
     """
     from orchestrator.cluster.planning import plan_study
 
@@ -99,24 +99,25 @@ def run(
     retry_failed: bool = False,
     canary: bool = True,
 ) -> RunSummary:
-    """Train and measure what is missing of a study. Run again to resume or extend.
+    """Train and measure everything a study still lacks. Run again to resume or extend it.
 
     Args:
         path: The study file.
-        results: Where results go, a folder or the address ``s3://bucket/prefix`` of an object
-            store; ``results/<study>`` by default.
+        results: The results folder, or an address ``s3://bucket/prefix`` in an object store;
+            ``results/<study>`` by default.
         overrides: As for :func:`load_study`.
-        address: A Ray cluster, ``"auto"`` or ``host:port``; None runs on this machine.
-        quiet: Show no progress.
-        retry_failed: Try again what failed in earlier runs. Without, it stays as it is; what was
-            interrupted or lost is always made.
-        canary: Where there are more trials than can train side by side, let one of each shape go
-            ahead, and start no other if it or a measure of its first snapshot fails.
+        address: Address of a Ray cluster, ``"auto"`` or ``host:port``; None runs on this machine.
+        quiet: Whether to hide progress.
+        retry_failed: Whether to retry failures from earlier runs. By default they stay failed;
+            interrupted or lost work is always redone.
+        canary: Whether to train one canary trial per shape first, if the grid has more trials
+            than can train in parallel. If a canary or a measure of its first snapshot fails, the
+            other trials do not start.
 
     Raises:
-        UserError: If the study, its data, its resources or its results folder are wrong.
-        StorageError: If the disk takes no more.
-        StudyIncomplete: If a trial that went ahead failed.
+        UserError: If the study, its data, its resources or its results folder are invalid.
+        StorageError: If results cannot be written, for example because the disk is full.
+        StudyIncomplete: If a canary trial or a measure of its first snapshot failed.
     """
     from orchestrator.cluster.run.driver import run_study
 
@@ -142,20 +143,20 @@ def measure(
     quiet: bool = False,
     retry_failed: bool = False,
 ) -> RunSummary:
-    """Add measures to a study that has been run, from its snapshots, without training.
+    """Add measures to an existing study from its stored snapshots, without training.
 
     Args:
-        results: Its results folder.
-        measures: As a study file lists them, one YAML text each: ``"average_sharpness"``,
-            ``"{sam_sharpness: {rho: 0.1}}"``. None at all finishes what is missing.
-        final: Measure the final network of each trial only, and not every snapshot.
+        results: The results folder of the study.
+        measures: Measures as in a study file, one YAML text each: ``"average_sharpness"``,
+            ``"{sam_sharpness: {rho: 0.1}}"``. If empty, only missing values are measured.
+        final: Whether to measure only the final network of each trial, not every snapshot.
         address: As for :func:`run`.
         quiet: As for :func:`run`.
         retry_failed: As for :func:`run`.
 
     Raises:
-        UserError: If a measure or the results folder is wrong.
-        StorageError: If the disk takes no more.
+        UserError: If a measure or the results folder is invalid.
+        StorageError: If results cannot be written, for example because the disk is full.
     """
     from orchestrator.cluster.run.driver import measure_study
 
@@ -173,30 +174,30 @@ def measure_model(
     loss: TorchLoss | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
-    """Measure a network that no study trained; no file and no Ray is needed.
+    """Measure a network trained outside a study, without files or Ray.
 
-    The network is copied, and measured in eval mode. Curves, such as spectral densities, have no
-    row here; :func:`orchestrator.measures.measure_plain` gives them too.
+    The network is copied and measured in eval mode. Curves, such as spectral densities, are
+    omitted here; :func:`orchestrator.measures.measure_plain` returns them too.
 
     Args:
-        model: Maps inputs ``(n, *input_shape)`` to logits ``(n, classes)``.
-        train: The examples it was trained on: a pair of inputs and labels (tensors or arrays), a
-            PyTorch data set or a ``DataLoader``. The network gets inputs as they are here.
-        test: The same of the test split.
-        measures: As a study file lists them: ``"margin"``, ``{"sam_sharpness": {"rho": 0.1}}``.
-        loss: A loss of ``torch.nn``, or a function from logits and labels to the loss of each
-            example; cross-entropy by default.
+        model: Network that maps inputs ``(n, *input_shape)`` to logits ``(n, classes)``.
+        train: Training examples: a pair of inputs and labels (tensors or arrays), a PyTorch data
+            set or a ``DataLoader``. Inputs are passed to the network unchanged.
+        test: Test examples in the same form.
+        measures: Measures as in a study file: ``"margin"``, ``{"sam_sharpness": {"rho": 0.1}}``.
+        loss: A loss from ``torch.nn``, or a function from logits and labels to per-example
+            losses; cross-entropy by default.
         **settings: ``device``, ``dtype`` (``torch.float64``), ``examples``, ``examples_per_pass``,
             ``seed``, ``initial_state`` …: see :class:`orchestrator.measures.MeasureContext`.
 
     Returns:
-        One row a value: request, measure, variant, split, n_examples, value, standard_error,
+        One row per value: request, measure, variant, split, n_examples, value, standard_error,
         status (``ok``, ``nonfinite``, ``error``), error (the reason), seconds, dtype. A measure
-        that fails is a row with its reason; the others go on.
+        that fails gets a row with the reason; the other measures still run.
 
     Raises:
-        DataError: If inputs or labels are not what a classifier can be measured on.
-        MeasureError: If a measure is unknown, or model, loss and data do not fit one another.
+        DataError: If a classifier cannot be measured on these inputs or labels.
+        MeasureError: If a measure is unknown, or if model, loss and data are incompatible.
     """
     import pandas as pd
 
@@ -218,21 +219,21 @@ def audit(
     address: str | None = None,
     quiet: bool = False,
 ) -> list[str]:
-    """Measure how much each measure changes under what must not matter; fills table ``audit``.
+    """Measure how much each measure changes under transformations that should not matter.
 
-    What was audited since it was last measured is not audited again.
+    Fills the table ``audit``. Snapshots audited since they were last measured are skipped.
 
     Args:
         results: A results folder with snapshots.
-        trials_per_condition: Networks of each condition to audit, the last snapshot of each.
+        trials_per_condition: Networks to audit per condition, by the last snapshot of each.
         address: As for :func:`run`.
         quiet: As for :func:`run`.
 
     Returns:
-        What failed, and why.
+        The failures, each with its reason.
 
     Raises:
-        UserError: If there are no results or no snapshots.
+        UserError: If the folder has no results or no snapshots.
     """
     from orchestrator.cluster.run.progress_display import tell
     from orchestrator.cluster.snapshots.auditing import audit_study
@@ -248,18 +249,20 @@ def audit(
 def connectivity(
     results: str | Path, *, address: str | None = None, quiet: bool = False
 ) -> list[str]:
-    """Compare networks of successive seeds on the line between them; fills ``connectivity``.
+    """Compare networks of successive seeds on the line between their weights.
+
+    Fills the table ``connectivity``.
 
     Args:
-        results: A results folder with the snapshots of several seeds.
+        results: A results folder with snapshots of several seeds.
         address: As for :func:`run`.
         quiet: As for :func:`run`.
 
     Returns:
-        What failed, and why.
+        The failures, each with its reason.
 
     Raises:
-        UserError: If there are no results, or no two seeds of a condition.
+        UserError: If the folder has no results, or if no condition has two seeds.
     """
     from orchestrator.cluster.run.progress_display import tell
     from orchestrator.cluster.snapshots.connectivity import connect_study
@@ -268,17 +271,17 @@ def connectivity(
 
 
 def connect(results: str | Path | Sequence[str | Path]) -> Any:
-    """A DuckDB connection over a results folder, with every table, view and macro.
+    """Open a DuckDB connection to a results folder, with every table, view and macro.
 
-    It reads the parts that are there now, each compared with its checksum first; rows that are
-    written later need a new connection.
+    The connection reads the parts that exist now, after checking each against its checksum.
+    Rows written later need a new connection.
 
     Args:
-        results: The folder, or a list of several: then every table and view has the rows of all,
-            and a first column ``study``; see :func:`orchestrator.results.connect`.
+        results: The folder, or a list of several. With several, every table and view has the
+            rows of all and a first column ``study``; see :func:`orchestrator.results.connect`.
 
     Raises:
-        ResultsError: If there are no results at that path, or they are damaged.
+        ResultsError: If the path has no results, or they are damaged.
     """
     from orchestrator.results import connect as open_results
 
@@ -295,14 +298,14 @@ def report(
 
     Args:
         results: The folder, or a list of several.
-        output: The file; by default ``report.html`` in the folder, or ``comparison.html`` beside
-            the first of several.
-        everything: Of a single folder, also report the trials of values that were taken out of
-            the grid; without, the report is of the study as it stands, and counts them.
+        output: The output file; by default ``report.html`` in the folder, or ``comparison.html``
+            beside the first of several.
+        everything: Whether to include trials of values removed from the grid, for a single
+            folder. By default the report covers the current grid and only counts such trials.
 
     Raises:
-        ResultsError: If there are no results at that path.
-        ExportError: If nothing can be written there.
+        ResultsError: If the path has no results.
+        ExportError: If the output file cannot be written.
     """
     from orchestrator.reporting import write_comparison, write_report
     from orchestrator.results import Location
@@ -320,21 +323,21 @@ def export(
     formats: Iterable[str] | None = None,
     ppi: float = 300,
 ) -> Export:
-    """Write figures, tables and queries of a study as files for a paper.
+    """Write the figures, tables and queries of a study as files for a paper.
 
     Args:
         results: A results folder.
-        to: Where to; ``export`` in the results folder by default.
-        figures: Which figures and tables, by name; all by default.
-        formats: Some of ``svg``, ``pdf``, ``png``, ``csv``, ``md``, ``tex``; all by default.
-        ppi: Resolution of PNG in pixels an inch.
+        to: The output folder; ``export`` in the results folder by default.
+        figures: Names of figures and tables; all by default.
+        formats: Any of ``svg``, ``pdf``, ``png``, ``csv``, ``md``, ``tex``; all by default.
+        ppi: Resolution of PNG files in pixels per inch.
 
     Returns:
-        The directory, the files that were written, and what there is not, with the reason.
+        The folder, the files written, and the figures and tables not available, with reasons.
 
     Raises:
-        ResultsError: If there are no results at that path.
-        ExportError: If there is no such figure or format, or nothing can be written.
+        ResultsError: If the path has no results.
+        ExportError: If a figure or format does not exist, or the folder is not writable.
     """
     from orchestrator.reporting.export import write_export
 
@@ -342,5 +345,5 @@ def export(
 
 
 def _default_results(study: Study) -> Path:
-    """Where results of a study go unless that is said."""
+    """Return the default results folder of a study."""
     return Path("results") / study.study

@@ -1,4 +1,4 @@
-"""``python -m orchestrator``: the command line, with every user's error on one line."""
+"""``python -m orchestrator``: the command line; user errors are printed without a traceback."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.terminal import printable
 
 
 def main() -> None:
-    """Run the command line and exit with its code (see the README for what each means)."""
+    """Run the command line and exit with its code (the README lists the exit codes)."""
     try:
         from orchestrator.cli import app
 
@@ -22,11 +22,11 @@ def main() -> None:
     except KeyboardInterrupt:
         _say_interrupted()
         sys.exit(INTERRUPTED)
-    except SystemExit as stop:  # Typer makes that of an interruption, and says nothing.
+    except SystemExit as stop:  # Typer turns Ctrl-C into a silent SystemExit.
         if stop.code == INTERRUPTED:
             _say_interrupted()
         raise
-    except BrokenPipeError:  # ``orchestrator query … | head`` is no mistake.
+    except BrokenPipeError:  # ``orchestrator query … | head`` is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 

@@ -1,4 +1,4 @@
-"""A study file, checked as far as the file itself can tell."""
+"""Checking a study file completely, including the columns and SQL of its claims."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from orchestrator.study.study_file import read_study_file
 def checked_study(
     path: str | Path, overrides: Sequence[str] = ()
 ) -> tuple[Study, Sequence[Problem]]:
-    """Read and check a study file, the columns and the SQL of its claims included.
+    """Read and check a study file, including the columns and SQL of its claims.
 
     Args:
         path: The YAML file.
         overrides: ``path=value`` texts, as ``--set`` takes them.
 
     Returns:
-        The study, and warnings.
+        The study and its warnings.
 
     Raises:
-        StudyFileError: With every problem of the file.
+        StudyFileError: If the file is invalid; lists every problem.
     """
     source, study = read_study_file(path, overrides)
     if not study.claims:
         return study, ()
-    from orchestrator.results import claim_problems  # Only now is DuckDB needed.
+    from orchestrator.results import claim_problems  # Only claims need DuckDB.
 
     problems, warnings = claim_problems(source, study)
     if problems:

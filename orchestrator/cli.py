@@ -1,4 +1,4 @@
-"""The commands: parse, call, print. Whatever a command decides is decided elsewhere."""
+"""The command line: parse, call, print. All decisions are made elsewhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ app = typer.Typer(
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
 Results = Annotated[str, typer.Argument(help="A folder, or s3://bucket/…", metavar="RESULTS")]
 SeveralResults = Annotated[
-    list[str], typer.Argument(help="One results folder, or several.", metavar="RESULTS")
+    list[str], typer.Argument(help="One or more results folders.", metavar="RESULTS")
 ]
 Overrides = Annotated[
     Optional[list[str]],  # noqa: UP045 - typer reads it
@@ -39,13 +39,13 @@ Address = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option(help="A Ray cluster: 'auto' or host:port. Default: this machine."),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
 RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Try again what failed in earlier runs, too.")
+    bool, typer.Option("--retry-failed", help="Also retry failures from earlier runs.")
 ]
 Price = Annotated[
     Optional[float],  # noqa: UP045
-    typer.Option(min=0, metavar="PRICE", help="In any currency; adds what the study costs."),
+    typer.Option(min=0, metavar="PRICE", help="In any currency; adds the cost of the study."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -77,12 +77,12 @@ def _options(
         ),
     ] = False,
 ) -> None:
-    """Options of no command."""
+    """Handle options that need no command."""
 
 
 @app.command()
 def validate(study: StudyFile, set_: Overrides = None) -> None:
-    """Check a study file; exit code 2 and every mistake with its place if it is wrong."""
+    """Check a study file. If invalid, list every error with its location and exit with code 2."""
     from orchestrator.checked_study import checked_study
     from orchestrator.study.design import describe_design
     from orchestrator.study.trials import expand_trials
@@ -98,8 +98,8 @@ def validate(study: StudyFile, set_: Overrides = None) -> None:
         f"{count} {noun}{'s' * (count != 1)}" for count, noun in zip(numbers, nouns, strict=True)
     ]
     final = len(checked.final_measures)
-    more = f", {final} more of final networks" if final else ""
-    fine = "{}: fine. {} ({} × {}), {} per snapshot{}.".format(study, *counts, more)
+    more = f", {final} more for final networks" if final else ""
+    fine = "{}: OK. {} ({} × {}), {} per snapshot{}.".format(study, *counts, more)
     _say("\n".join([fine, *describe_design(checked.model_dump(mode="json"))]))
 
 
@@ -109,20 +109,20 @@ def plan(
     results: ResultsOption = None,
     set_: Overrides = None,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="Print the study with every default instead.")
+        bool, typer.Option("--resolved", help="Instead, print the study with all defaults.")
     ] = False,
     diff: Annotated[
         bool,
-        typer.Option("--diff", help="Show what the file changes about the results instead."),
+        typer.Option("--diff", help="Instead, show what the file would change in the results."),
     ] = False,
     probe: Annotated[
-        bool, typer.Option(help="Train and measure for some seconds to estimate the time.")
+        bool, typer.Option(help="Train and measure for a few seconds to estimate the time.")
     ] = True,
     price_per_gpu_hour: Price = None,
     price_per_cpu_hour: Price = None,
     as_json: AsJson = False,
 ) -> None:
-    """What `run` would do: trials, checkpoints, disk and time."""
+    """Show what `run` would do: trials, checkpoints, disk space and time."""
     import orchestrator
     from orchestrator.study.study_file import resolved_yaml
 
@@ -163,12 +163,12 @@ def run(
     canary: Annotated[
         bool,
         typer.Option(
-            help="Let one trial of each shape go ahead of a larger grid; stop if one fails."
+            help="On larger grids, first run one canary trial per shape; stop if one fails."
         ),
     ] = True,
     quiet: Quiet = False,
 ) -> None:
-    """Train and measure what is missing, then write the report. Run again to resume."""
+    """Train and measure everything missing, then write the report. Run again to resume."""
     import orchestrator
 
     folder = results or Path("results") / orchestrator.load_study(study, set_ or ()).study
@@ -195,8 +195,8 @@ def measure(
         Optional[list[str]],  # noqa: UP045
         typer.Argument(
             metavar="[MEASURE]...",
-            help="As a study file lists them: average_sharpness, '{sam_sharpness: {rho: 0.1}}'. "
-            "None: finish what is missing.",
+            help="As in a study file: average_sharpness, '{sam_sharpness: {rho: 0.1}}'. "
+            "Default: complete missing values.",
         ),
     ] = None,
     final: Annotated[
@@ -206,7 +206,7 @@ def measure(
     retry_failed: RetryFailed = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add measures to a study that has been run, from its snapshots, without training."""
+    """Add measures to an existing study from its stored snapshots, without training."""
     import orchestrator
 
     with told_how_to_go_on():
@@ -228,12 +228,12 @@ def measure(
 def audit(
     results: Results,
     trials: Annotated[
-        int, typer.Option(min=1, help="Trials of each condition to audit, by their first seeds.")
+        int, typer.Option(min=1, help="Trials to audit per condition, taking its first seeds.")
     ] = 2,
     address: Address = None,
     quiet: Quiet = False,
 ) -> None:
-    """How much each measure changes under what must not matter, such as rescaled layers."""
+    """Report how much each measure changes under transformations such as rescaled layers."""
     import orchestrator
     from orchestrator.results import FRAGILITY, write_result
     from orchestrator.results import query as run_query
@@ -242,7 +242,7 @@ def audit(
         failures = orchestrator.audit(
             results, trials_per_condition=trials, address=address, quiet=quiet
         )
-    print("median relative change under each, from the view fragility:\n")
+    print("median relative change per transformation (view fragility):\n")
     write_result(run_query(results, FRAGILITY), "table", sys.stdout, width=_width())
     for failure in failures:
         _say(f"  failed: {failure}")
@@ -252,7 +252,7 @@ def audit(
 
 @app.command()
 def connectivity(results: Results, address: Address = None, quiet: Quiet = False) -> None:
-    """Barriers of loss and error on the line between networks of successive seeds."""
+    """Show barriers of loss and error on the line between networks of successive seeds."""
     import orchestrator
     from orchestrator.results import barriers_query, write_result
     from orchestrator.results import query as run_query
@@ -268,7 +268,7 @@ def connectivity(results: Results, address: Address = None, quiet: Quiet = False
 
 @app.command()
 def status(results: Results, as_json: AsJson = False) -> None:
-    """How far a study is: trials, snapshots, measures, last failures. Needs no Ray."""
+    """Show progress: trials, snapshots, measures, latest failures. Does not need Ray."""
     from orchestrator.results.database.status import status_text, study_status
 
     current = study_status(results)
@@ -281,15 +281,14 @@ def query(
         list[str],
         typer.Argument(
             metavar="RESULTS... SQL",
-            help="One results folder or several; then SQL, a file that ends in .sql, or - for "
-            "stdin.",
+            help="One or more results folders, then SQL, a .sql file, or - for stdin.",
         ),
     ],
     format_: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
 ) -> None:
-    """Ask the results a question in SQL (DuckDB). Read-only.
+    """Query results in SQL (DuckDB). Read-only.
 
-    Several folders are one database, with a column "study" in every table.
+    Several folders form one database, with a column "study" in every table.
     """
     from orchestrator.results import ask, sql_text, write_result
 
@@ -307,19 +306,20 @@ def report(
     output: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(
-            metavar="FILE", help="Where to (default: in the folder; beside the first of several)."
+            metavar="FILE", help="Output file (default: in the folder, or beside the first folder)."
         ),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit code 1 unless every claim of the study holds.")
+        bool, typer.Option("--check", help="Exit with code 1 unless every claim holds.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--everything", help="With values that left the grid, of one folder.")
+        bool,
+        typer.Option("--everything", help="Include values removed from the grid (one folder)."),
     ] = False,
 ) -> None:
-    """Write one self-contained HTML file, and print its path.
+    """Write one self-contained HTML file and print its path.
 
-    Of one results folder its report, of several a comparison of their claims.
+    One results folder gives its report; several give a comparison of their claims.
     """
     import orchestrator
     from orchestrator.reporting import check_claims
@@ -334,7 +334,7 @@ def report(
             whose = f"{folder}: " if len(results) > 1 else ""
             number = with_interval(claim.estimate)
             _say(f"{whose}{claim.reads}: {claim.name}: {claim.statistic}: {number}")
-            _say(f"    Holds if all of it is {claim.criterion}. {claim.explanation}")
+            _say(f"    Holds if the whole interval is {claim.criterion}. {claim.explanation}")
         if any(claim.verdict != "holds" for _, claim in claims):
             raise typer.Exit(1)
 
@@ -344,19 +344,19 @@ def export(
     results: Results,
     to: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("--to", metavar="DIR", help="Where to (default: RESULTS/export)."),
+        typer.Option("--to", metavar="DIR", help="Output folder (default: RESULTS/export)."),
     ] = None,
     figures: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
-            metavar="NAME,…", help="Which figures and tables, as threshold,claims (default: all)."
+            metavar="NAME,…", help="Figures and tables, such as threshold,claims (default: all)."
         ),
     ] = None,
     formats: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option(metavar="FORMAT,…", help="Of svg,pdf,png,csv,md,tex (default: all)."),
+        typer.Option(metavar="FORMAT,…", help="Any of svg,pdf,png,csv,md,tex (default: all)."),
     ] = None,
-    ppi: Annotated[float, typer.Option(help="Pixels an inch of PNG.")] = 300,
+    ppi: Annotated[float, typer.Option(help="PNG resolution in pixels per inch.")] = 300,
 ) -> None:
     """Write figures, tables and queries as files for a paper."""
     import orchestrator
@@ -369,7 +369,7 @@ def export(
 
 @app.command()
 def compact(results: Results) -> None:
-    """Join the small Parquet parts of a results folder into large ones."""
+    """Merge the small Parquet parts of a results folder into large ones."""
     from orchestrator.results import compact as join_parts
 
     join_parts(results)
@@ -392,7 +392,7 @@ def _listed(text: str | None) -> list[str] | None:
 
 
 def _width() -> int | None:
-    """Characters of the terminal's line; None if there is no terminal."""
+    """Return the terminal width in characters; None if stdout is not a terminal."""
     import shutil
 
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None

@@ -1,22 +1,22 @@
-"""Every error that the user can cause or mend, in one tree.
+"""All errors that the user can cause or fix, in one hierarchy.
 
 ::
 
     OrchestratorError
-    ├── UserError                 the input is wrong; exit code 2
-    │   ├── StudyFileError        the study file, with every problem located
+    ├── UserError                 the input is invalid; exit code 2
+    │   ├── StudyFileError        an invalid study file; locates every problem
     │   ├── ImportPathError       a ``package.module:attribute`` that cannot be used
     │   ├── DataError             a data set that is missing or malformed
     │   ├── ModelError            a model that does not fit its data or options
-    │   ├── MeasureError          a measure that cannot be computed as asked
-    │   ├── ResourcesError        more CPUs or GPUs asked for than there are
+    │   ├── MeasureError          a measure that cannot be computed as requested
+    │   ├── ResourcesError        more CPUs or GPUs requested than available
     │   ├── ResultsError          a results folder that is missing, foreign, in use or newer
     │   ├── QueryError            SQL that cannot be run
-    │   └── ExportError           an export that cannot be made as asked
+    │   └── ExportError           an export that cannot be made as requested
     ├── StorageError              results cannot be written: disk full, read-only …; exit code 3
-    └── StudyIncomplete           the study ended, with failures; exit code 1
+    └── StudyIncomplete           the study ended with failures; exit code 1
 
-Anything else that escapes is a defect of this package and keeps its traceback.
+Any other exception is a bug in this package and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class OrchestratorError(Exception):
     """Base of all errors meant for the user.
 
     Args:
-        message: What happened: what, where, got, expected. One sentence.
-        hint: How to mend it, if that is known.
+        message: One sentence: the problem, its place, and the values found and expected.
+        hint: How to fix it, if known.
     """
 
     exit_code = 1
@@ -49,22 +49,22 @@ class OrchestratorError(Exception):
 
 
 class UserError(OrchestratorError):
-    """The input is wrong. The command line ends with exit code 2."""
+    """Invalid input. The command line exits with code 2."""
 
     exit_code = 2
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong in a study file.
+    """One problem in a study file.
 
     Attributes:
         where: ``file:line:column``, or the ``--set`` option that caused it.
         path: Dotted path inside the study, for example ``training.batch_size``.
-        what: What was got and what was expected.
-        hint: How to mend it, for example "did you mean …".
-        source: The offending line of the file, if there is one.
-        column: 1-based column of the mistake in ``source``.
+        what: The problem, with the values found and expected.
+        hint: How to fix it, for example "did you mean …".
+        source: The offending line of the file, if any.
+        column: 1-based column of the problem in ``source``.
     """
 
     where: str
@@ -84,7 +84,7 @@ class Problem:
 
 
 class StudyFileError(UserError):
-    """A study file (or ``--set``) that does not describe a study; lists every problem."""
+    """An invalid study file or ``--set`` option; lists every problem."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -111,7 +111,7 @@ class MeasureError(UserError):
 
 
 class ResourcesError(UserError):
-    """More resources were asked for than the machine or cluster can ever give."""
+    """A request for more resources than the machine or cluster can ever provide."""
 
 
 class ResultsError(UserError):
@@ -123,15 +123,15 @@ class QueryError(UserError):
 
 
 class FilesGoneError(QueryError):
-    """Files that were being read are gone: the results were compacted meanwhile."""
+    """Files that disappeared while being read, because the results were compacted."""
 
 
 class ExportError(UserError):
-    """An export of what there is not, or to where nothing can be written."""
+    """The requested figure or format does not exist, or the destination is not writable."""
 
 
 class StorageError(OrchestratorError):
-    """Results cannot be written, now: the disk is full, read-only, gone. Of no single trial."""
+    """Results cannot currently be written: disk full, read-only or gone. Not tied to one trial."""
 
     exit_code = 3
 
@@ -141,17 +141,17 @@ class StudyIncomplete(OrchestratorError):
 
 
 def error_text(error: BaseException) -> str:
-    """What an error says, or its class where it says nothing."""
+    """Return an error's message, or its class name if the message is empty."""
     return str(error).strip() or type(error).__name__
 
 
 def named_error(error: BaseException) -> str:
-    """An error's class and, where it says anything, what that is: ``ValueError: too large``."""
+    """Return an error's class and its message, if any, such as ``ValueError: too large``."""
     name, text = type(error).__name__, str(error).strip()
     return f"{name}: {text}" if text else name
 
 
 def error_line(error: BaseException) -> str:
-    """One line, never empty: this package's errors in their own words, others by their class."""
+    """Return the first line of an error, never empty; the class is included for foreign errors."""
     text = error_text(error) if isinstance(error, OrchestratorError) else named_error(error)
     return text.splitlines()[0]

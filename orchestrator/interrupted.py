@@ -1,4 +1,4 @@
-"""What is said when a command is interrupted."""
+"""Exit code and message of an interrupted command."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 INTERRUPTED = 130
-"""The exit code."""
+"""Exit code of an interrupted command."""
 
 
 @contextmanager
 def told_how_to_go_on() -> Iterator[None]:
-    """Let an interrupted command end with exit code 130 and the command that goes on."""
+    """On an interrupt, print the command that resumes the work and exit with code 130."""
     try:
         yield
     except KeyboardInterrupt:
         again = shlex.join(["python", "-m", "orchestrator", *sys.argv[1:]])
-        with suppress(OSError):  # The terminal may be what was lost.
+        with suppress(OSError):  # The terminal itself may be gone.
             print(
-                f"\ninterrupted; nothing that was finished is lost. Go on with:\n  {again}",
+                f"\ninterrupted; finished work is saved. Resume with:\n  {again}",
                 file=sys.stderr,
                 flush=True,
             )
-        # All is stopped. An ordinary exit may end as death by SIGINT, which Ray's part of the
-        # process remembers, and the exit code would be lost.
+        # Everything has stopped. Ray remembers the SIGINT, so a regular exit could still die of
+        # it and lose the exit code.
         os._exit(INTERRUPTED)

@@ -1,4 +1,4 @@
-"""The global random numbers of Python and numpy, which user code may draw from."""
+"""The global random generators of Python and NumPy, which user code may draw from."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 
 
 class PythonNumbers:
-    """A stream that can take the place of the global random numbers of Python and numpy.
+    """A random stream that can replace the global generators of Python and NumPy.
 
     Args:
-        seed: Equal seeds give equal numbers.
+        seed: Seed of the stream; equal seeds give equal numbers.
 
     Attributes:
-        state: Where the stream is.
+        state: Current state of both generators.
     """
 
     def __init__(self, seed: int) -> None:
@@ -29,7 +29,7 @@ class PythonNumbers:
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:
-        """Put the stream in the place of the global random numbers."""
+        """Replace the global generators by this stream within a ``with`` block."""
         found = random.getstate(), np.random.get_state(legacy=False)
         python, numpy = self.state
         random.setstate(python)

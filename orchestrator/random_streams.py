@@ -1,8 +1,8 @@
-"""One seed, many independent random streams, each named by its purpose.
+"""Independent random streams derived from one seed, each named by its purpose.
 
-Every random choice draws from a stream of its own (``initialization``, ``order``,
-``augmentation``, ``dropout``, ``probes`` …). Adding a measure, a worker or an
-interruption therefore never shifts the numbers another purpose sees.
+Every random choice has its own stream (``initialization``, ``order``, ``augmentation``,
+``dropout``, ``probes`` …). Adding a measure, a worker or an interruption therefore never
+shifts the random numbers of another purpose.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ def stream_seed(seed: int, purpose: str, *keys: str | int) -> int:
     """Derive the seed of one stream from a trial's seed.
 
     Args:
-        seed: The seed that the whole trial (or data set) is known by.
-        purpose: What the numbers are for, for example ``"initialization"``.
+        seed: Seed of the whole trial (or data set).
+        purpose: Purpose of the stream, for example ``"initialization"``.
         *keys: Further identification within the purpose, for example an epoch.
 
     Returns:
-        An integer in ``[0, 2**63)``, fit for ``torch.Generator.manual_seed`` and
+        An integer in ``[0, 2**63)``, suitable for ``torch.Generator.manual_seed`` and
         ``numpy.random.default_rng``. Equal arguments give equal seeds on every machine.
 
     >>> stream_seed(0, "order", 1) == stream_seed(0, "order", 1)

@@ -1,13 +1,13 @@
-"""Text from files and data, made fit for a terminal."""
+"""Making text from files and data safe to print on a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """``text`` without what a terminal obeys: control characters but line feeds, as escapes.
+    """Return ``text`` with tabs expanded and control characters except line feeds escaped.
 
-    Names, reasons and source lines come from files that others may have written; an escape
-    sequence in one could move the cursor, hide what was printed or change the keyboard.
+    Names, reasons and source lines come from files that others may have written. An escape
+    sequence in them could move the cursor, hide output or change the keyboard.
     """
     return "".join(
         character if character.isprintable() or character == "\n" else _escaped(character)

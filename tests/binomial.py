@@ -1,7 +1,7 @@
-"""Judge a simulated rate by a one-sided binomial test at 1 % against the rate that is stated.
+"""Judge a simulated rate by a one-sided binomial test at 1 % against the stated rate.
 
-A fixed tolerance around a rate fails by chance with few simulations and misses what is wrong with
-many. Seeds are fixed beforehand: a test that fails is not repeated with others.
+A fixed tolerance around a rate fails by chance with few simulations and misses errors with many.
+Seeds are fixed beforehand: a test that fails is not repeated with other seeds.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from scipy import stats
 
 LEVEL = 0.01
 WIDEST = 0.98
-"""Intervals of 95 % that cover more often than this are too wide to be of use."""
+"""95 % intervals that cover more often than this are too wide to be useful."""
 
 
 def with_simulations(few: int, many: int) -> pytest.MarkDecorator:
-    """Run a test with ``simulations``: a slice each time, as many as the claim needs in *full*.
+    """Parametrize a test with ``simulations``: a slice by default, all that it needs in *full*.
 
     Args:
-        few: For the slice.
-        many: With the marker ``full``; 1,000 or more.
+        few: Number of simulations in the slice.
+        many: Number of simulations with the marker ``full``; at least 1,000.
     """
     assert few < many >= 1000
     return pytest.mark.parametrize(
@@ -56,11 +56,11 @@ def assert_covers(
     """Fail if intervals cover the truth less often than stated, or nearly always.
 
     Args:
-        hits: Intervals that cover the truth.
-        simulations: All intervals.
+        hits: Number of intervals that cover the truth.
+        simulations: Number of all intervals.
         stated: Their confidence level.
-        widest: The largest coverage that is not too wide.
-        what: Names the claim in the message.
+        widest: The largest coverage that does not count as too wide.
+        what: Name of the claim in the message.
     """
     assert_at_least(stated, hits, simulations, what)
     assert_at_most(widest, hits, simulations, what)

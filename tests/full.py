@@ -1,7 +1,7 @@
-"""What takes hours, by hand: ``python -m tests.full [PART …]``, all by default.
+"""Run the tests that take hours, by hand: ``python -m tests.full [PART …]``, all by default.
 
-Each part that ends adds a row to ``benchmarks/full.md``: when, of which commit, on what machine,
-and how it ended. The exit code is 1 if a part failed.
+Each finished part adds a row to ``benchmarks/full.md`` with the date, commit, machine and result.
+The exit code is 1 if a part failed.
 """
 
 import os
@@ -22,7 +22,7 @@ HOSTILE = [
     "tests/training/test_hostile_checkpoints.py",
 ]
 BUSY_LOOPS = 8
-# By name: variables, pytest's arguments, and loops that keep the cores busy meanwhile.
+# Name → environment variables, pytest's arguments, and number of busy loops run alongside.
 PARTS = {
     "full": ({}, ["-m", "full"], 0),
     "networks": ({}, ["-m", "full", "tests/measures/test_grammar.py"], 0),
@@ -41,12 +41,12 @@ PARTS = {
     "two-threads": ({"OMP_NUM_THREADS": "2"}, [], 0),
 }
 
-CONTAINED = {"networks", "verdicts"}  # In "full".
+CONTAINED = {"networks", "verdicts"}  # Included in "full".
 
 
 @contextmanager
 def busy(loops):
-    """Keep the cores busy with processes that do nothing else."""
+    """Keep the cores busy with ``loops`` busy loops."""
     processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield
@@ -57,7 +57,7 @@ def busy(loops):
 
 
 def machine():
-    """The processor, its cores and the memory, and the versions that matter."""
+    """Describe the processor, its cores, the memory, and the versions of Python and torch."""
     import torch
 
     model = platform.processor() or platform.machine()
@@ -70,7 +70,7 @@ def machine():
 
 
 def commit():
-    """The commit, with a plus if files differ from it; what this command records does not count."""
+    """Return the commit, with a plus if files other than the record differ from it."""
     changed = _git("status", "--porcelain", "--", ".", f":!{RECORD.relative_to(ROOT)}")
     return _git("rev-parse", "--short", "HEAD") + "+" * bool(changed)
 
@@ -82,7 +82,7 @@ def _git(*arguments):
 
 
 def run(part):
-    """Run one part, show its output, record how it ended, and return the exit code."""
+    """Run one part, show its output, record its result, and return the exit code."""
     variables, arguments, loops = PARTS[part]
     row = [f"{datetime.now(UTC):%Y-%m-%d}", commit(), part]
     started, last = time.monotonic(), ""
@@ -107,9 +107,9 @@ def run(part):
 
 
 def main(parts):
-    """Run the parts that were named, or all that are not contained in another."""
+    """Run the named parts, or all parts that no other part includes."""
     if unknown := set(parts) - PARTS.keys():
-        sys.exit(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        sys.exit(f"unknown parts: {', '.join(sorted(unknown))}; available: {', '.join(PARTS)}")
     codes = [run(part) for part in parts or [one for one in PARTS if one not in CONTAINED]]
     sys.exit(any(codes))
 

@@ -1,7 +1,7 @@
-"""Where a suite's time goes: seconds of its tests by folder, set-ups included.
+"""Time of a suite per folder: seconds of its tests, including set-ups.
 
-With ``$MINUTES_FILE`` set, several runs of pytest add up there, and each prints the sum so far:
-``.ci/run`` shows with its last run what all of them took.
+If ``$MINUTES_FILE`` is set, several runs of pytest add up in that file, and each prints the sum so
+far. The last run of ``.ci/run`` thus shows the total.
 """
 
 import json
@@ -13,7 +13,7 @@ FILE = "MINUTES_FILE"
 
 
 def seconds_by_folder(reports):
-    """Add up the reports' durations by the folder of their test, two levels deep.
+    """Add up the reports' durations per folder of their tests, two levels deep.
 
     Args:
         reports: Pairs ``(node id, seconds)``.
@@ -26,7 +26,7 @@ def seconds_by_folder(reports):
 
 
 def added_up(found):
-    """Add ``found`` to what earlier runs left in ``$MINUTES_FILE``, if that is set."""
+    """Add ``found`` to the sums of earlier runs in ``$MINUTES_FILE``, if set; return the total."""
     if not (name := os.environ.get(FILE)):
         return found
     file = Path(name)
@@ -36,6 +36,6 @@ def added_up(found):
 
 
 def lines(total):
-    """One line for each folder, the longest first, and one for all."""
+    """Return one line per folder, the longest first, and one for all."""
     rows = [*total.most_common(), ("all", sum(total.values()))]
     return [f"{seconds / 60:6.1f} min  {folder}" for folder, seconds in rows]

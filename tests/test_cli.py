@@ -198,7 +198,7 @@ def test_export_says_where_and_what(results, tmp_path, monkeypatch):
     told = fine("export", results, "--to", tmp_path, "--figures", "cost,claims", "--formats", "md")
     assert told == f"{tmp_path}\n  cost: md\n  claims: md\n  queries: sql\n"
     assert "did you mean 'cost'" in refused("export", results, "--figures", "costs")
-    assert "no format 'html'" in refused("export", results, "--formats", "html")
+    assert "unknown format 'html'" in refused("export", results, "--formats", "html")
     assert "does not exist" in refused("export", tmp_path / "none")
 
 

@@ -170,7 +170,7 @@ def test_a_study_that_was_damaged_is_written_anew(results, study, tmp_path, monk
     other = tmp_path / "other.yaml"
     other.write_text(study.read_text().replace("simulated", "another"))
     told = refused("run", other, "--results", broken)
-    assert "holds the results of study 'simulated', not 'another'" in told
+    assert "contains the results of study 'simulated', not 'another'" in told
     monkeypatch.setattr(driver, "run_rounds", lambda *_: Backlog())
     assert "report: " in orchestrator("run", study, "--results", broken).stdout
     assert read_study(ResultsFolder.open(broken)) == load_study(study)

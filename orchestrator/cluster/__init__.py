@@ -1,1 +1,1 @@
-"""Where it runs: the only room that knows Ray."""
+"""Execution of studies; the only package that uses Ray."""

@@ -1,4 +1,4 @@
-"""Which snapshots are to be audited: what a study asks for, less what is stored. Needs no Ray."""
+"""Remaining audits: those that a study asks for minus those stored. Does not need Ray."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
 CLAIM = "flatness_depends_on_parametrization"
-"""The claim that rests on audits; a study that makes it is audited as it runs."""
+"""The claim that needs audits; a study with this claim is audited during its run."""
 TRIALS_PER_CONDITION = 2
-"""One alone would say nothing of how much trials of a condition differ."""
+"""One trial alone would not show how much trials of a condition differ."""
 
 
 @dataclass(frozen=True)
 class AuditBacklog:
-    """What is to be audited and is not yet.
+    """The audits still to do.
 
     Attributes:
-        work_items: Those whose snapshots are there.
-        gone: Id of each checkpoint whose snapshot is not, with its trial's.
+        work_items: Audits whose snapshots exist.
+        gone: Checkpoint id → trial id of each audit whose snapshot is missing.
     """
 
     work_items: list[AuditItem]
@@ -41,14 +41,14 @@ def missing_audits(
     trials_per_condition: int | None = TRIALS_PER_CONDITION,
     trials_per_shape: int | None = None,
 ) -> AuditBacklog:
-    """The last snapshots that lack an audit of something the study measures.
+    """Return the last snapshots that lack an audit of any request of the study.
 
     Args:
-        folder: The results.
+        folder: Results folder.
         study: The study.
-        trials: Its trials.
-        trials_per_condition: The most trials of each condition to audit; None: no limit.
-        trials_per_shape: The most trials of each shape of network to audit; None: no limit.
+        trials: Trials of the study.
+        trials_per_condition: Maximum number of audited trials per condition; None for no limit.
+        trials_per_shape: Maximum number of audited trials per network shape; None for no limit.
     """
     audited = read_audited(folder, study)
     found = AuditBacklog([], {})
@@ -64,7 +64,7 @@ def missing_audits(
 
 
 def claimed_audits(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) -> AuditBacklog:
-    """The audits that the study's claim needs and that are missing; none without that claim."""
+    """Return the missing audits that the study's claim needs, or none without that claim."""
     claim = study.built_in_claim(CLAIM)
     if claim is None:
         return AuditBacklog([], {})
@@ -72,17 +72,17 @@ def claimed_audits(folder: ResultsFolder, study: Study, trials: Iterable[Trial])
 
 
 def _limits(claim: BuiltInClaim) -> tuple[int | None, int | None]:
-    """How many trials of each condition, and of each shape of network, a claim has audited."""
+    """Return how many trials a claim needs audited, per condition and per network shape."""
     return (TRIALS_PER_CONDITION, None) if claim.networks is None else (None, claim.networks)
 
 
 def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial]) -> int:
-    """How many snapshots a run would audit in the end.
+    """Return how many snapshots a complete run would still audit.
 
     Args:
-        folder: The results, if there are any yet.
+        folder: Results folder, if it exists yet.
         study: The study.
-        trials: Its trials.
+        trials: Trials of the study.
     """
     if (claim := study.built_in_claim(CLAIM)) is None:
         return 0
@@ -100,17 +100,17 @@ def last_snapshots(
     trials_per_condition: int | None = None,
     trials_per_shape: int | None = None,
 ) -> list[tuple[Trial, dict[str, Any], bool]]:
-    """Trials with the last checkpoint of each.
+    """Return trials with the last checkpoint of each.
 
     Args:
-        folder: The results.
-        trials: To choose from.
-        trials_per_condition: The most trials of each condition, those with the first seeds.
-        trials_per_shape: The most trials of each shape of network, from any conditions.
+        folder: Results folder.
+        trials: Trials to choose from.
+        trials_per_condition: Maximum number of trials per condition, those with the first seeds.
+        trials_per_shape: Maximum number of trials per network shape, from any conditions.
 
     Returns:
-        The trial, the checkpoint's row, and whether its snapshot is there: one that was deleted
-        is told of, and no earlier one and no other trial taken in its place.
+        The trial, the checkpoint's row, and whether its snapshot exists. A deleted snapshot is
+        reported, not replaced by an earlier snapshot or another trial.
     """
     asked = {trial.trial_id: trial for trial in trials}
     there = {row["checkpoint_id"]: row for row in committed_snapshots(folder, set(asked))}
@@ -129,10 +129,10 @@ def last_snapshots(
 def _choose(
     trials: Iterable[Trial], per_condition: int | None, per_shape: int | None
 ) -> list[Trial]:
-    """So many trials at most, those with the first seeds.
+    """Return at most the given numbers of trials, those with the first seeds.
 
-    Those of a shape are chosen by their ids, which are hashes: from anywhere in the grid, and the
-    same ones whatever else is in it.
+    Trials of a shape are chosen by their ids, which are hashes. They come from anywhere in the
+    grid, and the choice does not depend on the rest of the grid.
     """
     chosen: list[Trial] = []
     of_condition, of_shape = Counter[str](), Counter[str]()

@@ -1,4 +1,4 @@
-"""What is to be measured, or made again for it: every snapshot's requests, less those with rows."""
+"""Remaining work: snapshots with unmeasured requests, and trials to retrain for lost snapshots."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def missing_measures(
     backlog: Backlog,
     snapshots: Iterable[dict[str, Any]],
 ) -> list[MeasureItem]:
-    """The work items for ``snapshots`` of this study's trials that lack some request's rows.
+    """Return work items for ``snapshots`` of this study's trials that lack rows for any request.
 
-    Trained networks come first: they are what most figures compare, and what is added to a finished
-    study shows its picture early.
+    Final networks come first. Most figures compare them, so measures added to a finished study
+    appear in the figures early.
     """
     wanted = study.wanted
     work_items = []
@@ -36,9 +36,9 @@ def missing_measures(
 
 
 def lost_trials(study: Study, backlog: Backlog, snapshots: Iterable[Mapping[str, Any]]) -> set[str]:
-    """Ids of the trials that lack a snapshot which is not measured yet.
+    """Return the ids of trials with a missing snapshot that still needs measuring.
 
-    A snapshot that all has been measured of may be deleted; nothing is trained again for it.
+    A fully measured snapshot may be deleted; no trial is retrained for it.
     """
     present = {row["checkpoint_id"] for row in snapshots}
     gone = backlog.unmeasured_snapshots(study) - present

@@ -1,7 +1,7 @@
-"""What is missing: what the study expects, less what is stored.
+"""Remaining work of a study: everything it expects minus everything stored.
 
-The store is the queue. Nothing else remembers what has been done, so whatever is killed, the
-next look finds exactly what is left.
+The store is the queue. Nothing else tracks progress, so after any crash the next scan finds
+exactly the remaining work.
 """
 
 # ruff: noqa: S608 - names and conditions of this package.
@@ -20,18 +20,18 @@ from orchestrator.study.spec import Study
 
 @dataclass(frozen=True)
 class Backlog:
-    """What is stored of a study's trials and measures.
+    """The stored state of a study's trials and measures.
 
     Attributes:
-        completed: Ids of the trials that ended by themselves and of which no row is missing.
-        ended: Ids of the trials that ended by themselves, rows missing or not.
-        attempts: How often each trial was started so far.
-        failures: Ids and reasons of the trials whose last attempt failed.
-        checkpoints: Id of each checkpoint, with its trial's.
-        final: Ids of those of final networks.
-        measured: Requests each snapshot has rows for, by checkpoint id.
-        failed_measures: By checkpoint id, the requests that failed, with the reason.
-        seconds: Seconds of training of each completed trial.
+        completed: Ids of trials that finished training and lack no rows.
+        ended: Ids of trials that finished training, with or without missing rows.
+        attempts: Number of starts so far, by trial id.
+        failures: Reasons of trials whose last attempt failed, by trial id.
+        checkpoints: Trial id of each checkpoint, by checkpoint id.
+        final: Checkpoint ids of final networks.
+        measured: Requests with rows, by checkpoint id.
+        failed_measures: Failed requests with their reasons, by checkpoint id.
+        seconds: Training seconds of completed trials, by trial id.
     """
 
     completed: set[str] = field(default_factory=set)
@@ -45,20 +45,20 @@ class Backlog:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def without_failures(self) -> Backlog:
-        """The same as if what failed had never been tried."""
+        """Return a copy in which failed trials and measures count as never tried."""
         return replace(self, failures={}, failed_measures=defaultdict(dict))
 
     def measured_snapshots(self, study: Study) -> set[str]:
-        """Ids of the checkpoints of which nothing is to be measured any more."""
+        """Return the ids of checkpoints with nothing left to measure."""
         return self.checkpoints.keys() - self.unmeasured_snapshots(study)
 
     def unmeasured_snapshots(self, study: Study) -> set[str]:
-        """Ids of the checkpoints of which something is still to be measured."""
+        """Return the ids of checkpoints with something left to measure."""
         wanted = study.wanted
         return {id_ for id_ in self.checkpoints if self.unmeasured(id_, wanted[id_ in self.final])}
 
     def unmeasured(self, checkpoint_id: str, wanted: Iterable[str]) -> tuple[str, ...]:
-        """Those of the ``wanted`` requests that have neither succeeded nor failed."""
+        """Return the ``wanted`` requests that have neither succeeded nor failed."""
         done = self.measured.get(checkpoint_id, set())
         failed = self.failed_measures.get(checkpoint_id, {})
         return tuple(one for one in wanted if one not in done and one not in failed)
@@ -66,7 +66,7 @@ class Backlog:
 
 _TRIALS = """
     SELECT trial_id, status, attempt, error, train_seconds,
-        -- Rows of each epoch on both splits, and of the last network: parts may have been lost.
+        -- Parts may have been lost: each epoch needs rows of both splits, the last network one.
         coalesce(counted.rows, 0) >= 2 * (floor(trials.epochs) + 1)
             AND reached.last IS NOT DISTINCT FROM updates
             AND trial_id NOT IN (
@@ -88,7 +88,7 @@ _MEASURES = f"""
 
 @again_if_compacted
 def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
-    """Read what is stored. What an earlier version of a measure gave counts as missing."""
+    """Read the stored state. Values from an earlier version of a measure count as missing."""
     backlog = Backlog()
     versions = measure_versions(study)
     with connect(folder, measure_columns=False) as database:
@@ -122,7 +122,7 @@ def read_backlog(folder: ResultsFolder, study: Study) -> Backlog:
 
 
 def _without_curves(database: Any, study: Study) -> list[tuple[str, str]]:
-    """Checkpoints and requests whose values are stored, but not the curves that came with them."""
+    """Return checkpoints and requests whose values are stored without their curves."""
     kinds = {request: build_measure(options).curves for request, options in study.requests.items()}
     found: list[tuple[str, str]] = database.execute(
         "SELECT checkpoint_id, request FROM measures ANTI JOIN curves "
@@ -138,10 +138,10 @@ def _without_curves(database: Any, study: Study) -> list[tuple[str, str]]:
 
 @again_if_compacted
 def read_audited(folder: ResultsFolder, study: Study) -> dict[str, set[str]]:
-    """Requests that each snapshot was audited for, by checkpoint.
+    """Return the audited requests of each snapshot, by checkpoint id.
 
-    What an earlier version of a measure gave counts as missing. Times say nothing here: a clock
-    may be set back.
+    Audits with an earlier version of a measure count as missing. Timestamps are not used, because
+    a clock may be set back.
     """
     versions = measure_versions(study)
     audited: dict[str, set[str]] = defaultdict(set)
@@ -149,7 +149,7 @@ def read_audited(folder: ResultsFolder, study: Study) -> dict[str, set[str]]:
         for checkpoint_id, request, version in database.execute(
             "SELECT checkpoint_id, request, max(measure_version) FROM audit GROUP BY ALL"
         ).fetchall():
-            # Earlier releases kept no versions; what they audited counts.
+            # Earlier releases stored no versions; their audits count.
             if version is None or version >= versions.get(request, 0):
                 audited[checkpoint_id].add(request)
     return audited
@@ -157,7 +157,7 @@ def read_audited(folder: ResultsFolder, study: Study) -> dict[str, set[str]]:
 
 @again_if_compacted
 def read_last_checkpoints(folder: ResultsFolder) -> dict[str, dict[str, Any]]:
-    """The last checkpoint of each trial, whether or not its snapshot is there, by its id."""
+    """Return the last checkpoint of each trial by checkpoint id, even if its snapshot is gone."""
     columns = ("checkpoint_id", "trial_id", "step", "path", "sha256")
     with connect(folder.path, measure_columns=False) as database:
         rows = database.execute(
@@ -168,5 +168,5 @@ def read_last_checkpoints(folder: ResultsFolder) -> dict[str, dict[str, Any]]:
 
 
 def measure_versions(study: Study) -> dict[str, int]:
-    """The version of the measure behind each request of a study."""
+    """Return the version of each request's measure."""
     return {request: build_measure(options).version for request, options in study.requests.items()}

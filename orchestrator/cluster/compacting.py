@@ -1,7 +1,7 @@
-"""Joins the small parts of tables, while a run goes on and at its end.
+"""Compaction of small table parts, during a run and at its end.
 
-Whoever reads a table opens every part of it several times: a tenth of a megabyte and a millisecond
-each. A large study would leave hundreds of thousands.
+Every reader of a table opens each part several times, which costs a tenth of a megabyte and a
+millisecond each time. A large study would otherwise leave hundreds of thousands of parts.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ logger = logging.getLogger(__name__)
 
 PARTS_MEANWHILE = 2000
 PARTS_AT_END = 2000
-OBJECTS_AT_END = 100  # Whoever reads a store for the first time fetches them one by one.
+OBJECTS_AT_END = 100  # The first read of a store fetches objects one by one.
 LOOK_SECONDS = 20.0
 _TABLES = ("trials", "epochs", "checkpoints", "measures", "curves", "examples")
 
 
 def compact_if_many(folder: ResultsFolder, most: int | None = None) -> None:
-    """Join the parts of all tables if together they have more than ``most``.
+    """Compact all tables if they have more than ``most`` parts in total.
 
     Args:
-        folder: The results, locked.
-        most: By default, as many as may be left at the end of a run.
+        folder: Results folder, locked.
+        most: Maximum number of parts; by default the maximum at the end of a run.
     """
     if most is None:
         most = PARTS_AT_END if folder.mirror is None else OBJECTS_AT_END
@@ -39,9 +39,9 @@ def compact_if_many(folder: ResultsFolder, most: int | None = None) -> None:
 
 @contextmanager
 def compacting(folder: ResultsFolder) -> Iterator[None]:
-    """Join parts whenever there are many, in a thread, for as long as the block lasts.
+    """Compact the tables in a thread whenever they have many parts, until the block ends.
 
-    The block must not read the tables; that others write to them does no harm.
+    The block must not read the tables; concurrent writes are harmless.
     """
     stop = threading.Event()
     thread = threading.Thread(target=_compact, args=(folder, stop), name="compacting", daemon=True)
@@ -58,7 +58,7 @@ def _compact(folder: ResultsFolder, stop: threading.Event) -> None:
         try:
             folder.look()
             compact_if_many(folder, PARTS_MEANWHILE)
-        # Whoever needs the tables or the disk will tell.
+        # Not fatal: the next reader or writer will report it.
         except (OrchestratorError, OSError) as error:
-            logger.warning("parts are not joined any more during this run: %s", error)
+            logger.warning("compaction stopped for the rest of this run: %s", error)
             return

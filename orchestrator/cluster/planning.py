@@ -1,6 +1,6 @@
-"""The plan of a study, with times from a short probe on this machine. Needs no Ray.
+"""The plan of a study, with times from a short probe on this machine. Does not need Ray.
 
-What asks for a GPU is probed on one where there is one, and on a core of the CPU otherwise.
+Work that asks for a GPU is probed on a GPU if one is available, and otherwise on a CPU core.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from orchestrator.training.process_guard import left_as_found
 
 PROBE_SECONDS = 30.0
 MOST_BUILT, MOST_TRAINED, MOST_MEASURED = 1000, 100, 50
-"""Networks to build for their size, and shapes to probe: a random search may draw thousands."""
+"""Limits on networks built for their size and shapes probed; random searches draw thousands."""
 
 Cost = TypeVar("Cost")
 
@@ -59,18 +59,19 @@ def plan_study(
     price_per_cpu_hour: float | None = None,
     price_per_gpu_hour: float | None = None,
 ) -> Plan:
-    """Count what is left of a study and estimate its time.
+    """Count the remaining work of a study and estimate its time.
 
     Args:
         study: The study.
         results: Its results folder; need not exist.
-        probe: Train and measure for about half a minute, one thread, to estimate the time.
-        price_per_cpu_hour: Of one core, in any currency.
-        price_per_gpu_hour: Of one GPU.
+        probe: Train and measure on one thread for about half a minute to estimate the time.
+        price_per_cpu_hour: Price of one core, in any currency.
+        price_per_gpu_hour: Price of one GPU.
 
     Raises:
-        UserError: For what ``run`` would refuse: own parts that cannot be imported, data, networks
-            that spoil training, or a folder of other results or of trials that contradict it.
+        UserError: If ``run`` would refuse the study: own parts that cannot be imported, invalid
+            data, networks that spoil training, or a folder with other results or with trials that
+            contradict the study.
     """
     trials = expand_trials(study)
     if probe:
@@ -121,14 +122,14 @@ def _stored(folder: ResultsFolder, study: Study, trial_ids: Set[str]) -> Stored:
 
 
 class _Costs:
-    """Sizes and times of the networks of a study, found on this machine.
+    """Sizes and times of a study's networks on this machine.
 
     Args:
         study: The study.
         conditions: Condition id → one of its trials.
 
     Attributes:
-        checked: Shape → what the trust checks found.
+        checked: Shape → findings of the trust checks.
     """
 
     def __init__(self, study: Study, conditions: Mapping[str, Trial]) -> None:
@@ -144,7 +145,7 @@ class _Costs:
         self._budget = PROBE_SECONDS / (2 * min(len(conditions), MOST_TRAINED))
 
     def sizes(self) -> dict[str, Probed]:
-        """The size of each condition's data and snapshots."""
+        """Return the size of each condition's data and snapshots."""
         snapshot_bytes = self._each(_network_key, MOST_BUILT, self._snapshot_bytes)
         return {
             id_: Probed(len(self._data(one).train_y), snapshot_bytes[id_])
@@ -152,7 +153,7 @@ class _Costs:
         }
 
     def probed(self) -> dict[str, Probed]:
-        """The same with the times of each condition.
+        """Return the sizes and times of each condition.
 
         Raises:
             ModelError: If a network spoils its training.
@@ -179,7 +180,7 @@ class _Costs:
     def _each(
         self, key: Callable[[Trial], Hashable], most: int, cost: Callable[[Trial], Cost]
     ) -> dict[str, Cost]:
-        """The cost of each condition; found once for a key, and for at most so many keys."""
+        """Return each condition's cost, computed once per key and for at most ``most`` keys."""
         of = stand_ins({id_: key(trial) for id_, trial in self._conditions.items()}, most)
         found = {id_: cost(self._conditions[id_]) for id_ in dict.fromkeys(of.values())}
         return {condition: found[id_] for condition, id_ in of.items()}
@@ -202,7 +203,7 @@ class _Costs:
             return _update_seconds(trial, self._data(trial), self._budget, self._trains_on(trial))
 
     def _measure_seconds(self, trial: Trial) -> tuple[float, float]:
-        """The time of measuring any snapshot, and what more the final one takes."""
+        """Return the seconds to measure any snapshot, and the extra seconds for a final one."""
         study, dataset = self._study, self._data(trial)
         device = _device(study.resources.measurer.gpus)
         findings: Findings = {}
@@ -232,7 +233,7 @@ class _Costs:
 def _spoiled_measures(
     study: Study, trials: Iterable[Trial], checked: Mapping[str, Findings]
 ) -> Iterator[str]:
-    """Which requests will have rows ``error`` for which network, and why."""
+    """Yield the requests that will have rows ``error``, each with its network and the reason."""
     configs = {measuring_shape(trial.config): trial.config for trial in trials}
     for shape, findings in checked.items():
         for request, options in study.requests.items():
@@ -246,15 +247,15 @@ def _device(gpus: float) -> str:
 
 
 def stand_ins(keys: Mapping[str, Hashable], most: int) -> dict[str, str]:
-    """For each condition one whose cost stands for its own.
+    """Return, for each condition, the condition whose cost represents it.
 
     Args:
-        keys: Condition id → what decides its cost.
-        most: How many different costs to find. With more keys than this, some that are spread
-            evenly over all stand for those that follow them.
+        keys: Condition id → key that determines its cost.
+        most: Maximum number of costs to compute. If there are more keys, an evenly spaced selection
+            is used, and each selected key represents the keys up to the next one.
 
     Returns:
-        Condition id → the first condition with the same key, or with the key that stands for it.
+        Condition id → the first condition with the same key, or with the key that represents it.
     """
     first: dict[Hashable, str] = {}
     for condition, key in keys.items():
@@ -289,7 +290,7 @@ def _network(trial: Trial, dataset: Dataset) -> nn.Module:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As trials and measurers run: one thread, and freed memory is kept. Then all is as before."""
+    """Run the block as in trials and measurers: one thread, freed memory kept. Reset afterwards."""
     with left_as_found(functions=False):
         prepare_process(1)
         yield
@@ -297,7 +298,7 @@ def _one_thread() -> Iterator[None]:
 
 def _update_seconds(trial: Trial, dataset: Dataset, budget: float, device: str) -> float:
     if device != "cpu":
-        _train(trial, dataset, StopOptions(updates=1), device)  # A GPU's first touch takes seconds.
+        _train(trial, dataset, StopOptions(updates=1), device)  # First use of a GPU takes seconds.
     stop = StopOptions(seconds=max(0.2, budget), epochs=10**6)
     started = time.perf_counter()
     updates = _train(trial, dataset, stop, device)
@@ -305,7 +306,7 @@ def _update_seconds(trial: Trial, dataset: Dataset, budget: float, device: str) 
 
 
 def _train(trial: Trial, dataset: Dataset, stop: StopOptions, device: str) -> int:
-    """Train until then, and tell the updates."""
+    """Train until ``stop`` and return the number of updates, at least 1."""
     training = trial.config.training.model_copy(update={"stop": stop})
     config = trial.config.model_copy(update={"training": training})
     updates = 1
@@ -323,9 +324,9 @@ def _measure_seconds(
     findings: Findings,
     requests: Sequence[str],
 ) -> float:
-    """Seconds of one snapshot's measures; the second time if that is soon, for the first is dear.
+    """Return the seconds to measure one snapshot, from a second pass if the first was fast enough.
 
-    A process loads and compiles what it needs at its first snapshot, and measures many.
+    At its first snapshot a process also loads and compiles code, and a measurer measures many.
     """
     if not requests:
         return 0.0
@@ -343,7 +344,7 @@ def measure_once(
     findings: Findings,
     requests: Sequence[str],
 ) -> float:
-    """Seconds that some of the study's measures take for an untrained network of the trial."""
+    """Return the seconds that some requests take for an untrained network of the trial."""
     started = time.perf_counter()
     network = subject(trial.config, trial.seed, dataset, study.measuring, device)
     context = network.context(getattr(torch, study.measuring.dtype))

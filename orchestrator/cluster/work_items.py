@@ -1,4 +1,4 @@
-"""Work items: what processes are asked to train, measure, audit and compare, and their answers."""
+"""Work items for training, measuring, auditing and comparing, and the results of processes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from orchestrator.study.spec import TrialConfig
 
 @dataclass(frozen=True)
 class TrialItem:
-    """All that a process needs to train one trial.
+    """Everything a process needs to train one trial.
 
     Attributes:
-        trial_id: The trial's name.
-        seed: Its seed.
-        config: Its configuration.
-        columns: Its hyperparameters, as columns of the table ``trials``.
-        attempt: How often it had been started before this run.
-        needs: What its process may use.
+        trial_id: Id of the trial.
+        seed: Seed of the trial.
+        config: Configuration of the trial.
+        columns: Hyperparameters of the trial, as columns of the table ``trials``.
+        attempt: Number of times the trial was started before this run.
+        needs: Resources that its process may use.
     """
 
     trial_id: str
@@ -34,16 +34,16 @@ class TrialItem:
 
 @dataclass(frozen=True)
 class MeasureItem:
-    """One snapshot and the requests that its rows are missing for.
+    """A snapshot and its requests that have no rows.
 
     Attributes:
-        checkpoint: The snapshot's row of the table ``checkpoints``.
-        seed: Seed of its trial; rebuilds the network as it was initialized, and is the seed of
-            the random numbers that differ between trials.
-        config: The trial's configuration.
-        requests: Canonical requests, as :attr:`Study.requests` names them.
-        attempts: How often a measurer was lost over it.
-        unchecked: Why the trust checks of its network are not to be made, if so.
+        checkpoint: The snapshot's row in the table ``checkpoints``.
+        seed: Seed of its trial; reproduces the network's initialization and seeds the random
+            numbers that differ between trials.
+        config: Configuration of its trial.
+        requests: Canonical requests, as in :attr:`Study.requests`.
+        attempts: Number of measurers that died or timed out on it.
+        unchecked: Reason to skip the trust checks of its network, if any.
     """
 
     checkpoint: dict[str, Any]
@@ -55,18 +55,18 @@ class MeasureItem:
 
     @property
     def checkpoint_id(self) -> str:
-        """The snapshot's name."""
+        """Id of the snapshot."""
         return str(self.checkpoint["checkpoint_id"])
 
 
 @dataclass(frozen=True)
 class AuditItem:
-    """One snapshot to be audited.
+    """A snapshot to audit.
 
     Attributes:
-        checkpoint: Its row of the table ``checkpoints``.
+        checkpoint: Its row in the table ``checkpoints``.
         seed: Seed of its trial.
-        config: The trial's configuration.
+        config: Configuration of its trial.
     """
 
     checkpoint: Mapping[str, Any]
@@ -76,13 +76,13 @@ class AuditItem:
 
 @dataclass(frozen=True)
 class PairItem:
-    """Two snapshots of one condition, of different seeds, to be connected by a line.
+    """Two snapshots of one condition with different seeds, to be connected by a line.
 
     Attributes:
-        condition_id: The condition.
-        config: The configuration of its trials.
-        one: Row of the table ``checkpoints``.
-        other: Row of the table ``checkpoints``.
+        condition_id: Id of the condition.
+        config: Configuration of its trials.
+        one: Row of the first snapshot in the table ``checkpoints``.
+        other: Row of the second snapshot in the table ``checkpoints``.
     """
 
     condition_id: str
@@ -92,22 +92,22 @@ class PairItem:
 
     @property
     def name(self) -> str:
-        """Both snapshots."""
+        """Ids of both snapshots, joined by a hyphen."""
         return f"{self.one['checkpoint_id']}-{self.other['checkpoint_id']}"
 
 
 Refusal = tuple[str, str | None]
-"""Message and hint of the error with which a network is refused."""
+"""Message and hint of the error that refuses a network."""
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a measurer says of a shape.
+    """A measurer's answer after checking a shape.
 
     Attributes:
-        refusal: Why networks of this shape must not be trained, if so.
-        spoilt: What the network left in the process that cannot be reset, if anything.
-        unmade: Why the checks could not be made, if so.
+        refusal: Error that refuses to train networks of this shape, if any.
+        spoilt: Change that the network made to the process and that cannot be reset, if any.
+        unmade: Reason why the checks could not be completed, if any.
     """
 
     refusal: Refusal | None = None
@@ -117,12 +117,12 @@ class Checked:
 
 @dataclass(frozen=True)
 class MeasureFailure:
-    """A request that failed on a snapshot, or several that were given up together.
+    """A request that failed on a snapshot, or several requests that were given up together.
 
     Attributes:
-        trial_id: The snapshot's trial.
-        checkpoint_id: The snapshot.
-        reason: Request and reason.
+        trial_id: Id of the snapshot's trial.
+        checkpoint_id: Id of the snapshot.
+        reason: Requests and reason of the failure.
     """
 
     trial_id: str
@@ -135,16 +135,16 @@ class MeasureFailure:
 
 @dataclass(frozen=True)
 class Measured:
-    """What came of one work item.
+    """The result of one work item.
 
     Attributes:
-        checkpoint_id: The snapshot.
-        rows: How many rows there are of it now.
-        failures: The requests that failed, and why.
-        pid: The process that measured.
-        lost: Whether the snapshot was damaged or gone, and has to be taken again.
-        spoilt: What was done to the process that cannot be undone, if anything: it must not
-            measure anything else.
+        checkpoint_id: Id of the snapshot.
+        rows: Number of rows that were stored.
+        failures: Failed requests with their reasons.
+        pid: Id of the measuring process.
+        lost: Whether the snapshot was damaged or missing and must be retaken.
+        spoilt: Irreversible change to the process, if any; a changed process must not measure
+            anything else.
     """
 
     checkpoint_id: str
@@ -156,6 +156,6 @@ class Measured:
 
 
 def part_name(item: MeasureItem) -> str:
-    """Name of the work item's part: a retry writes over what an earlier attempt wrote."""
+    """Return the name of the work item's part; a retry overwrites an earlier attempt's part."""
     digest = hashlib.sha256("\n".join(item.requests).encode()).hexdigest()[:8]
     return f"{item.checkpoint_id}-{digest}"

@@ -1,4 +1,4 @@
-"""What is learned: data sets as pairs of resident tensors."""
+"""Data sets as pairs of tensors in memory."""
 
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.data.load import load_dataset

@@ -1,8 +1,8 @@
-"""Reading pickles of byte arrays and lists, in which nothing else can come to life.
+"""Safe unpickling of byte arrays and lists; no other object can be constructed.
 
-A pickle is a program: it may name any function and have it called. Here every name it may use
-stands for an inert substitute of this module, so not even NumPy's own constructors, which take
-buffers and strides, are within its reach.
+A pickle is a program that can call any function by name. Here each allowed name refers to an inert
+substitute in this module. Not even NumPy's own constructors, which take buffers and strides, are
+accessible.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from orchestrator.errors import DataError, error_text
 
 
 class _Type:
-    """Stands for ``numpy.dtype``; remembers what it was made with."""
+    """A substitute for ``numpy.dtype`` that accepts only unsigned bytes."""
 
     def __init__(self, code: object = None, *_: object) -> None:
         if code not in ("u1", b"u1"):
-            raise pickle.UnpicklingError(f"an array of type {code!r}; only unsigned bytes may be")
+            raise pickle.UnpicklingError(
+                f"an array of type {code!r}; only unsigned bytes are allowed"
+            )
 
     def __setstate__(self, state: object) -> None:
-        """Byte order and fields, without meaning for single bytes."""
+        """Ignore byte order and fields, which are irrelevant for single bytes."""
 
 
 class _Array:
-    """Stands for ``numpy.ndarray``; becomes one when all is read."""
+    """A substitute for ``numpy.ndarray``, converted to one after loading."""
 
     def __init__(self, *_: object) -> None:
         self.value: NDArray[np.uint8] = np.empty(0, dtype=np.uint8)
@@ -54,21 +56,21 @@ def _make_array(content: Any, shape: Any, order: Any) -> NDArray[np.uint8]:
 
 
 def _reconstruct(*_: object) -> _Array:
-    """Stands for ``numpy.core.multiarray._reconstruct``."""
+    """Substitute for ``numpy.core.multiarray._reconstruct``."""
     return _Array()
 
 
 def _from_buffer(content: Any, _: object, shape: Any, order: Any) -> _Array:
-    """Stands for ``numpy.core.numeric._frombuffer``, which pickles of protocol 5 use."""
+    """Substitute for ``numpy.core.numeric._frombuffer``, used by pickles of protocol 5."""
     array = _Array()
     array.value = _make_array(content, shape, order)
     return array
 
 
 def _encode(text: Any, encoding: Any = None) -> bytes:
-    """Stands for ``_codecs.encode``, by which Python 3 writes bytes for Python 2."""
+    """Substitute for ``_codecs.encode``, with which Python 3 writes bytes for Python 2."""
     if not isinstance(text, str) or encoding not in ("latin1", b"latin1"):
-        raise pickle.UnpicklingError(f"bytes in the encoding {encoding!r}")
+        raise pickle.UnpicklingError(f"bytes with the encoding {encoding!r}")
     return text.encode("latin1")
 
 
@@ -89,39 +91,39 @@ class _ArrayUnpickler(pickle.Unpickler):
             return _SUBSTITUTES[module, name]
         except KeyError:
             raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, but only arrays are let in"
+                f"refers to {module}.{name}, but only arrays are allowed"
             ) from None
 
 
 def _refuse_far_memo(content: bytes) -> None:
-    """Python makes room for every number below the one under which something is remembered."""
+    """Refuse large memo indices: Python allocates memory for all smaller ones."""
     for operation, argument, _ in pickletools.genops(content):
         if operation.name in {"PUT", "LONG_BINPUT"} and int(argument or 0) > len(content):
-            raise pickle.UnpicklingError(f"it remembers something under {argument}")
+            raise pickle.UnpicklingError(f"memo index {argument} exceeds the size of the pickle")
 
 
 def load_array_pickle(content: bytes, where: str) -> Any:
-    """Unpickle numbers, text, containers and arrays of unsigned bytes; nothing else.
+    """Unpickle numbers, text, containers and arrays of unsigned bytes, but nothing else.
 
     Args:
         content: The pickle, of any protocol, from Python 2 or 3.
         where: The file, for messages.
 
     Returns:
-        What was pickled. If that is a dictionary, its keys are text and the arrays directly in
+        The pickled object. If it is a dictionary, its keys are text and the arrays directly in
         it are NumPy arrays.
 
     Raises:
-        DataError: If it is broken or asks for anything else.
+        DataError: If the pickle is damaged or refers to anything else.
     """
     try:
         _refuse_far_memo(content)
-        # A hostile pickle can raise anything from the substitutes; none of it may pass as ours.
+        # A hostile pickle can make the substitutes raise any error: report all as DataError.
         result = _ArrayUnpickler(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:
         raise DataError(
             f"{where}: cannot be unpickled: {error_text(error)}",
-            "get the binary version of the data set, or the original file",
+            "download the binary version of the data set, or the original file",
         ) from error
     if not isinstance(result, dict):
         return result

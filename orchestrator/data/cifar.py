@@ -1,6 +1,6 @@
 """CIFAR-10 and CIFAR-100, in the binary and in the python format.
 
-Both hold the same images as rows of 3,072 bytes, channel by channel (Krizhevsky, "Learning
+Both formats store the same images as rows of 3,072 bytes, channel by channel (Krizhevsky, "Learning
 multiple layers of features from tiny images", 2009, and its page
 https://www.cs.toronto.edu/~kriz/cifar.html).
 """
@@ -101,11 +101,12 @@ def parse_binary(content: bytes, label_bytes: int, where: str) -> tuple[Bytes, B
 
     Args:
         content: The whole file.
-        label_bytes: 1 in CIFAR-10; 2 in CIFAR-100: the superclass, then the class.
+        label_bytes: 1 in CIFAR-10; 2 in CIFAR-100 (the superclass, then the class).
         where: The file, for messages.
 
     Returns:
-        Images of shape ``(n, 3, 32, 32)`` and labels of shape ``(n,)``; of two labels the last.
+        Images of shape ``(n, 3, 32, 32)`` and labels of shape ``(n,)``; the last label of each
+        record.
 
     Raises:
         DataError: If the length is not a whole number of records.
@@ -114,25 +115,25 @@ def parse_binary(content: bytes, label_bytes: int, where: str) -> tuple[Bytes, B
     if len(content) == 0 or len(content) % record:
         raise DataError(
             f"{where}: got {len(content)} bytes, expected records of {record} bytes each",
-            "it was cut off or altered: remove it and get it again",
+            "the file is truncated or corrupted; delete it and download it again",
         )
     records = np.frombuffer(content, dtype=np.uint8).reshape(-1, record)
     return records[:, label_bytes:].reshape(-1, *_IMAGE_SHAPE), records[:, label_bytes - 1]
 
 
 def parse_python(content: bytes, label_key: str, where: str) -> tuple[Bytes, Bytes]:
-    """Read a pickled batch without running anything it might contain.
+    """Read a pickled batch without running any code in it.
 
     Args:
         content: The whole file.
-        label_key: Under which key the labels are.
+        label_key: Key of the labels.
         where: The file, for messages.
 
     Returns:
         Images of shape ``(n, 3, 32, 32)`` and labels of shape ``(n,)``.
 
     Raises:
-        DataError: If it is no pickle, wants more than arrays, or is not laid out as it must be.
+        DataError: If it is not a pickle, refers to anything but arrays, or has the wrong layout.
     """
     batch = load_array_pickle(content, where)
     pixels, labels = (
@@ -150,14 +151,14 @@ def parse_python(content: bytes, label_key: str, where: str) -> tuple[Bytes, Byt
 
 
 def load_cifar(name: str, data_dir: str | None) -> SourceArrays:
-    """Images of shape ``(n, 3, 32, 32)`` from either format, or from the archives of them.
+    """Read images of shape ``(n, 3, 32, 32)`` from files or archives in either format.
 
     Args:
         name: ``cifar10`` or ``cifar100`` (with its 100 fine classes).
-        data_dir: Folder to look in first.
+        data_dir: Folder to search first.
 
     Raises:
-        DataError: If the files cannot be had, are malformed or are incomplete.
+        DataError: If the files cannot be obtained, are malformed or are incomplete.
     """
     dataset = DATASETS[name]
     located = obtain(dataset.files, data_dir)
@@ -173,8 +174,8 @@ def load_cifar(name: str, data_dir: str | None) -> SourceArrays:
     train_x, train_y = (np.concatenate(parts) for parts in zip(*train, strict=True))
     if (len(train_x), len(test_x)) != dataset.images:
         raise DataError(
-            f"{located.place}: got {len(train_x)} and {len(test_x)} images, expected "
-            f"{dataset.images[0]} to train on and {dataset.images[1]} to test on",
-            "it was cut off or altered: remove it and get it again",
+            f"{located.place}: got {len(train_x)} training and {len(test_x)} test images, "
+            f"expected {dataset.images[0]} and {dataset.images[1]}",
+            "the data are truncated or corrupted; delete them and download them again",
         )
     return SourceArrays(train_x, train_y, test_x, test_y, classes=dataset.classes, scale=255.0)

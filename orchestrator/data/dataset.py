@@ -1,4 +1,4 @@
-"""What every source of data ends as: two pairs of resident tensors."""
+"""The common form of all data sets: two pairs of tensors in memory."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Split = Literal["train", "test"]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A classification data set, whole in memory, ready to learn from.
+    """A classification data set, fully in memory and ready for training.
 
     Attributes:
-        name: As the study file names it.
+        name: Name in the study file.
         train_x: Inputs of shape ``(n, *input_shape)``; images are ``(n, channels, h, w)``. Real
             numbers in float32, or integers in int64.
         train_y: Labels of shape ``(n,)``, int64, in ``[0, classes)``.
-        test_x: As ``train_x``.
-        test_y: As ``train_y``.
+        test_x: Test inputs, like ``train_x``.
+        test_y: Test labels, like ``train_y``.
         classes: Number of classes.
         content_hash: SHA-256 over the source's arrays before subset, noise and standardization.
     """
@@ -40,15 +40,15 @@ class Dataset:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
+        """The shape of one example."""
         return tuple(self.train_x.shape[1:])
 
     def split(self, split: Split) -> tuple[Tensor, Tensor]:
-        """Inputs and labels of ``"train"`` or ``"test"``."""
+        """Return inputs and labels of ``"train"`` or ``"test"``."""
         return (self.train_x, self.train_y) if split == "train" else (self.test_x, self.test_y)
 
     def to(self, device: str | torch.device) -> Dataset:
-        """The same data set with its tensors on ``device``."""
+        """Return the same data set with its tensors on ``device``."""
         return replace(
             self,
             train_x=self.train_x.to(device),

@@ -1,4 +1,4 @@
-"""Handwritten digits of 8 × 8 pixels that come with scikit-learn.
+"""Handwritten digits of 8 × 8 pixels, included with scikit-learn.
 
 Alpaydin and Kaynak, "Optical recognition of handwritten digits" (UCI, 1998).
 """
@@ -16,9 +16,9 @@ _BRIGHTEST = 16.0
 
 
 def load_digits() -> SourceArrays:
-    """Images of shape ``(1, 8, 8)``: 1,438 to train on, 359 to test on.
+    """Load images of shape ``(1, 8, 8)``: 1,438 for training, 359 for testing.
 
-    scikit-learn knows no split. Ours is stratified and always the same.
+    scikit-learn defines no split. This one is stratified and always the same.
     """
     from sklearn.datasets import load_digits as load_bunch
 

@@ -1,4 +1,4 @@
-"""Getting files from the internet: checksum, progress, and never half a file in the cache."""
+"""Downloads with checksum and progress bar; the cache never contains a partial file."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Download:
     """One file of a data set on the internet.
 
     Attributes:
-        urls: Where to get it; the next is tried when one fails.
-        sha256: Checksum of the file as it is served.
+        urls: Addresses of the file, tried in order until one succeeds.
+        sha256: Checksum of the file as served.
     """
 
     urls: tuple[str, ...]
@@ -29,12 +29,12 @@ class Download:
 
     @property
     def file_name(self) -> str:
-        """The last part of its address."""
+        """The last part of the first address."""
         return self.urls[0].rpartition("/")[2]
 
 
 class ProgressBar:
-    """What pooch tells its progress to, shown by rich."""
+    """A rich progress bar with the interface that pooch expects."""
 
     def __init__(self, progress: Progress, file_name: str) -> None:
         self._progress = progress
@@ -42,12 +42,12 @@ class ProgressBar:
 
     @property
     def completed(self) -> float:
-        """Bytes that have arrived."""
+        """The number of bytes received."""
         return self._progress.tasks[self._task].completed
 
     @property
     def total(self) -> float | None:
-        """Size of the file in bytes, when the server told it."""
+        """The size of the file in bytes, or None if the server did not report it."""
         return self._progress.tasks[self._task].total
 
     @total.setter
@@ -55,28 +55,28 @@ class ProgressBar:
         self._progress.update(self._task, total=total or None)
 
     def update(self, amount: int) -> None:
-        """So many bytes more have arrived."""
+        """Add ``amount`` received bytes."""
         self._progress.advance(self._task, amount)
 
     def reset(self) -> None:
-        """Start again from nothing."""
+        """Restart at zero."""
         self._progress.reset(self._task)
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Do nothing; pooch calls this at the end."""
 
 
 def fetch(downloads: tuple[Download, ...], folder: Path) -> list[str]:
-    """Put every file into the folder, unless one can't be had.
+    """Download every file into the folder; stop at the first file that fails.
 
-    A file appears under its name only when it is complete and its checksum is right.
+    A file appears under its name only when it is complete and its checksum is correct.
 
     Args:
         downloads: The files.
-        folder: Where they go; made if need be.
+        folder: Destination folder; created if necessary.
 
     Returns:
-        Why each address of the first unobtainable file failed; empty if all are there.
+        The errors of all addresses of the first file that failed; empty if all files are present.
     """
     import pooch
     from rich.console import Console
@@ -109,7 +109,7 @@ def _fetch_one(wanted: Download, folder: Path, progress: Progress) -> list[str]:
             progressbar=ProgressBar(progress, wanted.file_name),
             chunk_size=_BYTES_PER_CHUNK,
             timeout=_SECONDS_WITHOUT_ANSWER,
-            # A server that "compresses" a .gz on its way would break the checksum.
+            # A server that compresses a .gz file in transit would break the checksum.
             headers={"Accept-Encoding": "identity"},
         )
         try:
@@ -124,7 +124,7 @@ def _fetch_one(wanted: Download, folder: Path, progress: Progress) -> list[str]:
 
 
 def _brief(error: Exception) -> str:
-    """The innermost cause: requests wraps "connection refused" into three layers of text."""
+    """Return the innermost cause: requests wraps "connection refused" in three layers of text."""
     reason = getattr(error.args[0], "reason", error) if error.args else error
     text = " ".join(str(reason).split()) or type(error).__name__
     return re.sub(r"^(<[^>]*>|\w+\([^)]*\)): ", "", text)

@@ -1,4 +1,4 @@
-"""Where the files of a data set may lie, and reading them there."""
+"""Searching for the files of a data set, and reading them."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 @dataclass(frozen=True)
 class Layout:
-    """One way in which the files of a data set lie together.
+    """One layout of the files of a data set on disk.
 
     Attributes:
-        format: What reads them, for example ``"binary"``.
-        files: Names of the files, all of them needed; each may carry ``.gz`` as well, and have
-            a dot before ``idx``: ``train-images.idx3-ubyte``.
-        folders: Folders, below a root, in which they usually lie.
-        archive: Name of an archive (tar or zip) that holds them instead.
+        format: File format, for example ``"binary"``.
+        files: Names of the files, all of them required. Each may also end in ``.gz`` and have a
+            dot before ``idx``: ``train-images.idx3-ubyte``.
+        folders: Folders below a root that usually contain the files.
+        archive: Name of an archive (tar or zip) that contains them instead, or None.
     """
 
     format: str
@@ -52,49 +52,50 @@ class Located:
     """Files that were found.
 
     Attributes:
-        layout: Which of the layouts.
-        place: The folder, or the archive.
+        layout: Their layout.
+        place: Their folder or archive.
     """
 
     layout: Layout
     place: Path
 
     def read(self) -> dict[str, bytes]:
-        """The contents by name, decompressed.
+        """Read the files and return their decompressed contents by name.
 
         Raises:
-            DataError: If a file cannot be read or is a broken archive.
+            DataError: If a file cannot be read or is missing, or an archive is damaged.
         """
         try:
             contents = dict(_members(self.place, self.layout))
         except DataError:
             raise
-        except Exception as error:  # What a damaged archive raises depends on where it is damaged.
+        except Exception as error:  # The error of a damaged archive depends on where it is damaged.
             raise DataError(
-                f"{self.place}: cannot be read: {error}", "remove it and get it again"
+                f"{self.place}: cannot be read: {error}", "delete it and download it again"
             ) from error
         missing = [name for name in self.layout.files if name not in contents]
         if missing:
-            raise DataError(f"{self.place}: holds no {missing[0]}", "remove it and get it again")
+            raise DataError(
+                f"{self.place}: does not contain {missing[0]}", "delete it and download it again"
+            )
         return contents
 
 
 def search_roots(data_dir: str | None, cache: Path) -> list[Path]:
-    """The folders to look in, first choice first.
+    """Return the folders to search, in order of preference.
 
-    That is ``data_dir``, ``$ORCHESTRATOR_DATA``, the cache, the folders that other tools use,
+    These are ``data_dir``, ``$ORCHESTRATOR_DATA``, the cache, the folders that other tools use,
     and those of the operating system.
 
     Raises:
-        DataError: If ``data_dir`` is given and is no folder.
+        DataError: If ``data_dir`` is given but is not a folder.
     """
     roots = []
     if data_dir is not None:
         roots.append(Path(data_dir).expanduser())
         if not roots[0].is_dir():
             raise DataError(
-                f"data.data_dir: got {data_dir}, which is no folder "
-                f"(relative paths start at {Path.cwd()})"
+                f"data.data_dir: {data_dir} is not a folder (relative paths start at {Path.cwd()})"
             )
     if variable := os.environ.get(DATA_VARIABLE):
         roots.append(Path(variable).expanduser())
@@ -103,16 +104,16 @@ def search_roots(data_dir: str | None, cache: Path) -> list[Path]:
 
 
 def find(layouts: tuple[Layout, ...], roots: list[Path], data_dir: str | None) -> Located | None:
-    """The first place that has all files of a layout.
+    """Return the first place that has all files of a layout, or None.
 
-    Files directly in a root count only in ``data_dir``: names such as ``train.bin`` or
-    ``train-images-idx3-ubyte`` are used by several data sets, and elsewhere only the name of
-    their folder tells which it is.
+    Files directly in a root count only in ``data_dir``. Several data sets use names such as
+    ``train.bin`` or ``train-images-idx3-ubyte``, so elsewhere the folder name must identify the
+    data set.
 
     Args:
         layouts: The layouts, preferred ones first.
-        roots: See :func:`search_roots`.
-        data_dir: As the study gives it; the first root if not None.
+        roots: Folders to search; see :func:`search_roots`.
+        data_dir: The value given in the study; the first root if not None.
     """
     for index, root in enumerate(roots):
         direct = ("",) if data_dir is not None and index == 0 else ()
@@ -129,9 +130,9 @@ def _holds_all(folder: Path, files: tuple[str, ...]) -> bool:
 
 
 def _variant(folder: Path, name: str) -> Path | None:
-    """The file as it is or with ``.gz``, with the hyphen of idx files or the dot of old copies."""
+    """Return the file, plain or with ``.gz``, with the hyphen or the old dot before ``idx``."""
     for spelling in (name, name.replace("-idx", ".idx")):
-        # Some archives unpack each file into a folder of its name.
+        # Some archives unpack each file into a folder of the same name.
         for candidate in (
             folder / spelling,
             folder / f"{spelling}.gz",
@@ -143,12 +144,12 @@ def _variant(folder: Path, name: str) -> Path | None:
 
 
 def _name_of(member: str) -> str:
-    """What a layout calls a member of an archive."""
+    """Return the name that a layout uses for a member of an archive."""
     return PurePosixPath(member).name.removesuffix(".gz").replace(".idx", "-idx")
 
 
 def _members(place: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
-    """The wanted files of a folder or archive, decompressed, by plain name."""
+    """Yield the plain name and decompressed content of each wanted file in a folder or archive."""
     if layout.archive is None:
         for name in layout.files:
             path = _variant(place, name)
@@ -173,7 +174,7 @@ def _members(place: Path, layout: Layout) -> Iterator[tuple[str, bytes]]:
 
 
 def _decompressed(content: bytes, path: Path) -> bytes:
-    # By content, not by name: neither idx files nor CIFAR batches can begin like gzip.
+    # Detect gzip by content, not by name: IDX files and CIFAR batches never start like gzip.
     if not content.startswith(_GZIP_MAGIC):
         return content
     with gzip.open(BytesIO(content)) as stream:
@@ -183,9 +184,9 @@ def _decompressed(content: bytes, path: Path) -> bytes:
 
 
 def _refuse_large(path: Path, size: int) -> None:
-    """A small archive can unpack to more than any memory holds."""
+    """Refuse oversized files: a small archive can unpack to more than any memory can store."""
     if size > MOST_BYTES:
         raise DataError(
-            f"{path}: more than {MOST_BYTES:,} bytes, which no file of a known data set has",
-            "remove it and get it again",
+            f"{path}: more than {MOST_BYTES:,} bytes, larger than any file of a known data set",
+            "delete it and download it again",
         )

@@ -1,4 +1,4 @@
-"""What every reader hands over: four raw arrays, checked before anything is made of them."""
+"""The output of every reader: four raw arrays, checked before any processing."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _BYTE_PIXELS = 255.0
 
 @dataclass(frozen=True)
 class SourceArrays:
-    """A data set as its source holds it: nothing selected, replaced or standardized yet.
+    """A data set as stored by its source, before any selection, relabelling or standardization.
 
     Attributes:
         train_x: Inputs of shape ``(n, *input_shape)`` in the source's own type.
         train_y: Labels of shape ``(n,)``, integers.
-        test_x: As ``train_x``.
-        test_y: As ``train_y``.
-        classes: Number of classes; None where only the labels can tell.
-        scale: What the inputs are divided by, so that pixels lie in ``[0, 1]``.
+        test_x: Test inputs, like ``train_x``.
+        test_y: Test labels, like ``train_y``.
+        classes: Number of classes; None to infer it from the labels.
+        scale: Divisor of the inputs that brings pixels into ``[0, 1]``.
     """
 
     train_x: NDArray[Any]
@@ -36,7 +36,7 @@ class SourceArrays:
     scale: float = 1.0
 
     def content_hash(self) -> str:
-        """SHA-256 over type, shape and bytes of the four arrays, the same on every machine."""
+        """Return the SHA-256 of type, shape and bytes of the arrays, equal on every machine."""
         digest = hashlib.sha256()
         for array in (self.train_x, self.train_y, self.test_x, self.test_y):
             portable = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
@@ -46,23 +46,23 @@ class SourceArrays:
 
 
 def from_user(arrays: Sequence[Any], where: str) -> SourceArrays:
-    """Take four arrays that did not come from one of our own readers.
+    """Wrap four arrays that do not come from a built-in reader.
 
     Args:
         arrays: ``x_train, y_train, x_test, y_test``. Inputs have the shape ``(n, features)``,
-            ``(n, channels, length)`` or ``(n, channels, height, width)``; those of type uint8
-            are taken as pixels and divided by 255. Other integers stay integers
+            ``(n, channels, length)`` or ``(n, channels, height, width)``. Inputs of type uint8
+            are treated as pixels and divided by 255. Other integers stay integers
             (``holds_integers``).
-        where: The file or callable they come from, for messages.
+        where: The file or callable that the arrays come from, for messages.
 
     Raises:
-        DataError: If inputs look like images with their channels last.
+        DataError: If inputs look like images with channels last.
     """
     train_x, train_y, test_x, test_y = arrays
     shape = train_x.shape
     if len(shape) == 4 and shape[1] == shape[2] and shape[3] in (1, 3, 4) and shape[1] > shape[3]:
         raise DataError(
-            f"{where}: x_train: got shape {shape}, images with their channels last, "
+            f"{where}: x_train: got shape {shape} (images with channels last), "
             "expected (n, channels, height, width)",
             "use x.transpose(0, 3, 1, 2)",
         )
@@ -71,15 +71,15 @@ def from_user(arrays: Sequence[Any], where: str) -> SourceArrays:
 
 
 def holds_integers(inputs: NDArray[Any]) -> bool:
-    """Whether inputs are integers to be kept, such as token ids: any but uint8, which are pixels.
+    """Whether inputs are integers to keep, such as token ids: any type but uint8 (pixels).
 
-    They are neither scaled nor standardized: half a token means nothing.
+    These are neither scaled nor standardized, since fractions of a token are meaningless.
     """
     return inputs.dtype.kind in "iu" and inputs.dtype != np.uint8
 
 
 def check_source(source: SourceArrays, where: str) -> int:
-    """Refuse arrays from which no classifier can be learned.
+    """Refuse arrays that cannot be used to train a classifier.
 
     Args:
         source: The arrays.
@@ -89,7 +89,7 @@ def check_source(source: SourceArrays, where: str) -> int:
         The number of classes.
 
     Raises:
-        DataError: With the array that is wrong, what was got and what was expected.
+        DataError: If an array is invalid; names the array, the value found and the expected one.
     """
     for split, x, y in (
         ("train", source.train_x, source.train_y),
@@ -101,22 +101,22 @@ def check_source(source: SourceArrays, where: str) -> int:
             raise DataError(f"{where}: {split}: got {len(x)} inputs but {len(y)} labels")
     if source.train_x.shape[1:] != source.test_x.shape[1:]:
         raise DataError(
-            f"{where}: got examples of shape {source.train_x.shape[1:]} to train on "
-            f"but {source.test_x.shape[1:]} to test on"
+            f"{where}: got training examples of shape {source.train_x.shape[1:]} "
+            f"but test examples of shape {source.test_x.shape[1:]}"
         )
     if source.train_x.dtype != source.test_x.dtype:
         raise DataError(
-            f"{where}: got {source.train_x.dtype} inputs to train on "
-            f"but {source.test_x.dtype} to test on"
+            f"{where}: got {source.train_x.dtype} training inputs "
+            f"but {source.test_x.dtype} test inputs"
         )
     return _check_classes(source, where)
 
 
 def check_inputs(x: NDArray[Any], where: str) -> None:
-    """Refuse inputs that no network takes: of the wrong type or shape, empty, or not finite.
+    """Refuse inputs with a wrong type or shape, and inputs that are empty or not finite.
 
     Raises:
-        DataError: With what was got and what was expected.
+        DataError: If inputs are invalid; gives the value found and the expected one.
     """
     if x.dtype.kind not in "fiub":
         raise DataError(f"{where}: got inputs of type {x.dtype}, expected real numbers")
@@ -127,9 +127,9 @@ def check_inputs(x: NDArray[Any], where: str) -> None:
     if len(x) == 0:
         raise DataError(f"{where}: got no examples")
     if x.size == 0:
-        raise DataError(f"{where}: got shape {x.shape}, examples without a single number")
+        raise DataError(f"{where}: got shape {x.shape}, expected at least one number per example")
     if x.dtype == np.uint64 and x.max() > np.iinfo(np.int64).max:
-        raise DataError(f"{where}: got {x.max()}, expected integers that int64 can hold")
+        raise DataError(f"{where}: got {x.max()}, expected integers in the range of int64")
     if x.dtype.kind == "f":
         with np.errstate(over="ignore"):
             finite = np.isfinite(x.astype(np.float32, copy=False))
@@ -142,10 +142,10 @@ def check_inputs(x: NDArray[Any], where: str) -> None:
 
 
 def check_labels(y: NDArray[Any], where: str) -> None:
-    """Refuse labels that are not ``0, 1, 2, …``, one for each example.
+    """Refuse labels other than ``0, 1, 2, …``, one per example.
 
     Raises:
-        DataError: With what was got, and how to make labels of it.
+        DataError: If labels are invalid; gives the value found and how to convert it.
     """
     if y.ndim != 1:
         hint = "use y.ravel()" if y.size == len(y) else "use y.argmax(axis=1) if they are one-hot"
@@ -162,7 +162,7 @@ _NUMBERED = "number the classes: np.searchsorted(np.unique(y_train), y)"
 
 
 def _to_integers(y: NDArray[Any]) -> str:
-    """How to make integers of labels of another type."""
+    """Return a hint on how to convert labels of another type to integers."""
     if y.dtype.kind == "b":
         return "use y.astype(int)"
     if y.dtype.kind != "f":
@@ -170,7 +170,7 @@ def _to_integers(y: NDArray[Any]) -> str:
     if len(y) and np.isfinite(y).all() and (y == np.round(y)).all():
         return "use y.astype(int)"
     return (
-        "networks are trained to classify: make classes of real values, for example "
+        "networks are trained as classifiers: bin real values into classes, for example "
         "np.digitize(y, np.quantile(y_train, [1/3, 2/3]))"
     )
 
@@ -189,8 +189,7 @@ def _check_classes(source: SourceArrays, where: str) -> int:
         )
     if not counts.all():
         raise DataError(
-            f"{where}: y_train: class {int(np.argmin(counts))} of {classes} has no example to "
-            "train on",
+            f"{where}: y_train: class {int(np.argmin(counts))} of {classes} has no examples",
             f"labels count from 0 without gaps; {_NUMBERED}",
         )
     return classes

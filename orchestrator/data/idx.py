@@ -1,7 +1,7 @@
-"""The idx format of MNIST and of the data sets made in its image.
+"""The IDX format of MNIST and of data sets modelled on it.
 
-An idx file is big-endian: two zero bytes, a type (8 for unsigned bytes), the number of
-dimensions, one 32-bit size per dimension, then the values (LeCun, Cortes and Burges, "The MNIST
+An IDX file is big-endian. It consists of two zero bytes, a type (8 for unsigned bytes), the number
+of dimensions, one 32-bit size per dimension, then the values (LeCun, Cortes and Burges, "The MNIST
 database of handwritten digits").
 """
 
@@ -64,7 +64,7 @@ def _mnist_like(
 
 
 def _emnist() -> _IdxDataset:
-    # Of its six splits, "balanced": 47 classes of 2,400 examples to train on each. Its images
+    # The split "balanced", one of six: 47 classes with 2,400 training examples each. Its images
     # are stored column by column.
     files = _names("emnist-balanced-train", "emnist-balanced-test")
     folders = ("EMNIST/raw", "EMNIST", "emnist")
@@ -126,50 +126,49 @@ DATASETS = {
 
 
 def parse_idx(content: bytes, dimensions: int, where: str) -> NDArray[np.uint8]:
-    """Read an idx file of unsigned bytes.
+    """Read an IDX file of unsigned bytes.
 
     Args:
         content: The whole file, decompressed.
-        dimensions: How many there must be: 3 for images, 1 for labels.
+        dimensions: Required number of dimensions: 3 for images, 1 for labels.
         where: The file, for messages.
 
     Returns:
-        A read-only array of the shape that the file states.
+        A read-only array of the shape given in the file.
 
     Raises:
-        DataError: If the beginning, the type, the number of dimensions or the length is not
-            exactly what it must be.
+        DataError: If the leading bytes, type, number of dimensions or length is wrong.
     """
     header = 4 + 4 * dimensions
     magic = bytes((0, 0, _UNSIGNED_BYTE, dimensions))
     if content[:4] != magic:
         raise DataError(
-            f"{where}: got the beginning {content[:4].hex(' ')}, expected {magic.hex(' ')} "
-            f"(an idx file of unsigned bytes in {dimensions} dimensions)"
+            f"{where}: not an IDX file of unsigned bytes with {dimensions} dimensions: "
+            f"starts with {content[:4].hex(' ')}, expected {magic.hex(' ')}"
         )
     if len(content) < header:
-        raise DataError(f"{where}: got {len(content)} bytes, which end inside the header")
+        raise DataError(f"{where}: ends within the header after {len(content)} bytes")
     shape = struct.unpack(f">{dimensions}I", content[4:header])
     if len(content) != header + math.prod(shape):
         raise DataError(
             f"{where}: got {len(content)} bytes, expected {header + math.prod(shape)} for "
             f"shape {shape}",
-            "it was cut off or altered: remove it and get it again",
+            "the file is truncated or corrupted; delete it and download it again",
         )
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
 
 def load_idx(name: str, data_dir: str | None) -> SourceArrays:
-    """Images of shape ``(n, 1, height, width)`` from four idx files.
+    """Read images of shape ``(n, 1, height, width)`` from four IDX files.
 
     Args:
-        name: ``mnist``, ``fashion_mnist``, ``kmnist`` or ``emnist``. The last is its split
-            "balanced" (47 classes), turned upright.
-        data_dir: Folder to look in first.
+        name: ``mnist``, ``fashion_mnist``, ``kmnist`` or ``emnist``. The last means the split
+            "balanced" (47 classes), with images turned upright.
+        data_dir: Folder to search first.
 
     Raises:
-        DataError: If the files cannot be had, are malformed, or are those of another data set
-            (all of these but EMNIST's have the same names).
+        DataError: If the files cannot be obtained, are malformed, or belong to another data set
+            (file names are the same for all of these data sets except EMNIST).
     """
     dataset = DATASETS[name]
     located = obtain(dataset.files, data_dir)
@@ -183,7 +182,7 @@ def load_idx(name: str, data_dir: str | None) -> SourceArrays:
         if other != name and first == labels:
             raise DataError(
                 f"{located.place}: got the files of {other!r}, expected those of {name!r}",
-                f"put them into a folder {name}/ of their own below data.data_dir",
+                f"put the files of {name!r} into their own folder {name}/ below data.data_dir",
             )
     if dataset.transposed:
         train_x, test_x = train_x.transpose(0, 2, 1), test_x.transpose(0, 2, 1)

@@ -1,4 +1,4 @@
-"""Symmetric label noise: a share of the training labels replaced by another class."""
+"""Symmetric label noise: a share of the training labels is replaced by other classes."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from orchestrator.data.stratification import random_keys
 def noisy_labels(labels: Tensor, classes: int, share: float, order: Tensor, seed: int) -> Tensor:
     """Replace a share of the labels, evenly along an order.
 
-    The m-th example of ``order`` is relabelled if and only if ``round(share·m)`` steps up
-    there. So the first m of the order have exactly ``round(share·m)`` wrong labels, for every
-    m: the noise is made once on all examples, a training subset is a beginning of the order,
-    and smaller subsets are parts of larger ones with the same wrong labels. The new class is
-    uniform among the others.
+    The m-th example of ``order`` is relabelled if and only if ``round(share·m)`` increases at m,
+    so the first m examples have exactly ``round(share·m)`` wrong labels for every m. Noise is drawn
+    once for all examples, and a training subset is a prefix of the order. So smaller subsets are
+    contained in larger ones, with the same wrong labels. The new class is uniform among the other
+    classes.
 
     Args:
         labels: Shape ``(n,)``, int64, in ``[0, classes)``.
         classes: Number of classes, at least two.
-        share: In ``[0, 1]``.
+        share: Share of labels to replace, in ``[0, 1]``.
         order: A permutation of ``0 … n−1``; see
             :func:`~orchestrator.data.stratification.stratified_order`.
-        seed: Chooses the new classes.
+        seed: Seed of the new classes.
 
     Returns:
-        New labels, shape ``(n,)``; ``labels`` itself is left alone.
+        New labels, shape ``(n,)``; ``labels`` itself is unchanged.
     """
     total = len(labels)
     steps = np.diff(np.rint(share * np.arange(total + 1)))

@@ -1,4 +1,4 @@
-"""From the options of a study file to a data set ready to learn from."""
+"""Loading the data set that a study file selects, ready for training."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 
 
 def load_dataset(options: DataOptions) -> Dataset:
-    """Read (or generate, or download) a data set and make it ready.
+    """Read, generate or download a data set and prepare it.
 
-    In this order: the source is read and checked; labels are replaced along the stratified
-    order (``label_noise``); the beginning of that order is kept (``train_size``), so a smaller
-    training split is a part of a larger one, wrong labels included; both splits are
-    standardized by the training split as it then is. Examples stay in the source's order.
-    Integers (``holds_integers``) stay what they are, as the indices of tokens must.
-    The test split is always whole and its labels are always right.
+    First, the source is read and checked. Then labels are replaced along the stratified order
+    (``label_noise``), and a prefix of that order is kept (``train_size``). So a smaller training
+    split is contained in a larger one, wrong labels included. Finally, both splits are standardized
+    with the statistics of the resulting training split.
+
+    Examples stay in the source's order. Integers (``holds_integers``) stay unchanged, as token
+    indices must. The test split is always complete and never has label noise.
 
     Args:
         options: The ``data`` part of a study file.
@@ -43,7 +44,7 @@ def load_dataset(options: DataOptions) -> Dataset:
         The data set, on the CPU, float32 or int64.
 
     Raises:
-        DataError: If it cannot be had, or nothing can be learned from it as asked.
+        DataError: If the data set cannot be obtained, or is unsuitable for training as requested.
         ImportPathError: If the user's own data set cannot be imported.
     """
     source = _read(options)
@@ -53,7 +54,7 @@ def load_dataset(options: DataOptions) -> Dataset:
     if options.train_size is not None and options.train_size > available:
         raise DataError(
             f"data.train_size: got {options.train_size}, but {options.name} has "
-            f"{available} examples to train on"
+            f"{available} training examples"
         )
     train_y = torch.from_numpy(source.train_y.astype(np.int64))
     kept = torch.arange(available)
@@ -97,7 +98,7 @@ def _read_builtin(options: BuiltinData) -> SourceArrays:
 
 
 def _inputs(array: np.ndarray, scale: float) -> Tensor:
-    """A tensor of its own, whatever the array's type, order of axes or owner."""
+    """Copy an array of any type or memory order into a new tensor, divided by ``scale``."""
     if holds_integers(array):
         return torch.from_numpy(np.array(array, dtype=np.int64, order="C"))
     copied = torch.from_numpy(np.array(array, dtype=np.float32, order="C"))

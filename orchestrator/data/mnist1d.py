@@ -1,4 +1,4 @@
-"""MNIST-1D: ten shapes, stretched, shifted and drowned in noise; 40 numbers an example.
+"""MNIST-1D: ten shapes, stretched, shifted and buried in noise; 40 numbers per example.
 
 Greydanus and Kobak, "Scaling down deep learning with MNIST-1D" (arXiv:2011.14439).
 """
@@ -16,13 +16,13 @@ _NUMPY_SEEDS = 2**32
 
 
 def load_mnist1d(seed: int) -> SourceArrays:
-    """Generate 4,000 examples to train on and 1,000 to test on, each of shape ``(40,)``.
+    """Generate 4,000 training and 1,000 test examples, each of shape ``(40,)``.
 
     Args:
-        seed: 0 gives the data set of the paper (the generator's seed 42); any other seed ``s``
-            gives that of the generator's seed ``42 + s`` (modulo 2³²).
+        seed: 0 gives the data set of the paper (generator seed 42); any other seed ``s`` uses the
+            generator seed ``42 + s`` (modulo 2³²).
     """
-    # The generator seeds the random numbers of the whole process: they are put back.
+    # The generator reseeds the process-wide random numbers, so their state is restored.
     python_state, numpy_state = random.getstate(), np.random.get_state()
     try:
         from mnist1d.data import get_dataset_args, make_dataset

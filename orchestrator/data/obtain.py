@@ -1,4 +1,4 @@
-"""From the name of a data set to its files: on this machine, from the internet, or a clear no."""
+"""Finding the files of a data set on this machine, or downloading them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from orchestrator.errors import DataError
 
 @dataclass(frozen=True)
 class FileSource:
-    """What is known about the files of a data set.
+    """The layouts and downloads of the files of a data set.
 
     Attributes:
-        name: As in a study file; also the folder in the cache.
-        layouts: The ways they lie on disk, preferred ones first.
-        downloads: What to get, if they are nowhere.
-        package: The Debian package that installs them, if there is one.
+        name: Name in a study file; also the folder in the cache.
+        layouts: Possible layouts of the files on disk, preferred ones first.
+        downloads: Files to download if none are found.
+        package: Debian package that installs the files, or None.
     """
 
     name: str
@@ -28,15 +28,15 @@ class FileSource:
 
 
 def obtain(source: FileSource, data_dir: str | None = None) -> Located:
-    """Find the files where they lie, or download them into the cache.
+    """Find the files on this machine, or download them into the cache.
 
     Args:
-        source: Which files.
-        data_dir: Folder to look in first.
+        source: The files to find.
+        data_dir: Folder to search first.
 
     Raises:
-        DataError: If there is no way to get them; says where they were looked for, what
-            downloading them failed with, and how to get them by hand.
+        DataError: If the files cannot be obtained. The message lists the searched folders, the
+            download errors, and how to get the files manually.
     """
     import pooch
 
@@ -53,7 +53,7 @@ def obtain(source: FileSource, data_dir: str | None = None) -> Located:
 
 
 def _not_found(source: FileSource, roots: list[Path], failures: list[str]) -> DataError:
-    lines = [f"data set {source.name!r}: its files are not on this machine; looked in"]
+    lines = [f"data set {source.name!r}: files not found on this machine; searched in"]
     lines += [f"    {root}" for root in roots]
     lines.append("  for any of these, plain or .gz, with -idx or .idx")
     for layout in source.layouts:
@@ -68,8 +68,8 @@ def _not_found(source: FileSource, roots: list[Path], failures: list[str]) -> Da
     )
     hint = (
         f"on a machine with internet access\n{commands}\n"
-        f"  then copy data/{source.name} here, or name its folder with data.data_dir "
-        f"(or the folder above it with ${DATA_VARIABLE})"
+        f"  then copy data/{source.name} here, or set data.data_dir to its folder "
+        f"(or ${DATA_VARIABLE} to the folder above it)"
     )
     if source.package is not None:
         hint += f"; Debian and Ubuntu: apt install {source.package}"

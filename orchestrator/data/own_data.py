@@ -17,11 +17,11 @@ _EXPECTED = "(x_train, y_train, x_test, y_test)"
 
 
 def load_custom(options: CustomData) -> SourceArrays:
-    """Call what ``options.name`` means with the further keys of the study file.
+    """Call the callable named ``options.name`` with the other keys of the study file.
 
     Raises:
-        ImportPathError: If it cannot be imported.
-        DataError: If it raises, or returns anything but four arrays or tensors.
+        ImportPathError: If the callable cannot be imported.
+        DataError: If it raises, or does not return four arrays or tensors.
     """
     create = resolve_import_path(options.name, kind="datasets")
     where = f"data set {options.name!r}"

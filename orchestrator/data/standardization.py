@@ -1,4 +1,4 @@
-"""Zero mean and unit variance per channel, by what is trained on."""
+"""Standardization to zero mean and unit variance per channel of the training split."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _RELATIVE_ROUNDING = 1e-6
 
 
 def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each channel over all examples and positions.
+    """Return mean and standard deviation of each channel over all examples and positions.
 
-    Inputs of shape ``(n, features)`` are one channel: features measured on one scale keep
-    their relation, and those that are not should be standardized by whoever knows them.
-    Summed in float64 by NumPy, in one fixed order: the number of threads changes nothing.
+    Inputs of shape ``(n, features)`` count as one channel, so features on a common scale keep
+    their relation. Users should standardize features on different scales themselves. NumPy sums
+    in float64 and in a fixed order, so results do not depend on the number of threads.
 
     Args:
         x: Shape ``(n, features)`` or ``(n, channels, …)``.
 
     Returns:
         Two float32 tensors that broadcast over ``x``. The deviation of a channel that is
-        constant up to rounding is one, which leaves it at zero instead of dividing by nothing.
+        constant up to rounding is set to one, so that it becomes zero without a division by zero.
     """
     channels = 1 if x.ndim == 2 else x.shape[1]
     per_channel = x.numel() // channels
@@ -41,7 +41,7 @@ def channel_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _chunks(x: Tensor, channels: int) -> Iterator[NDArray[np.float64]]:
-    """A thousand examples at a time as ``(examples, channels, positions)``: memory is bounded."""
+    """Yield chunks of ``(examples, channels, positions)``, small enough to bound memory."""
     array = x.numpy()
     for start in range(0, len(array), _EXAMPLES_PER_CHUNK):
         chunk = array[start : start + _EXAMPLES_PER_CHUNK]
@@ -49,11 +49,11 @@ def _chunks(x: Tensor, channels: int) -> Iterator[NDArray[np.float64]]:
 
 
 def standardize(train_x: Tensor, test_x: Tensor) -> None:
-    """Standardize both splits, in place, by the statistics of the training split.
+    """Standardize both splits in place with the statistics of the training split.
 
     Args:
         train_x: Shape ``(n, features)`` or ``(n, channels, …)``, float32, on the CPU.
-        test_x: As ``train_x``.
+        test_x: Test inputs, like ``train_x``.
     """
     mean, deviation = channel_statistics(train_x)
     for x in (train_x, test_x):

@@ -1,4 +1,4 @@
-"""Subsets that keep the shares of the classes, smaller ones being parts of larger ones."""
+"""Nested stratified subsets: each smaller subset is contained in every larger one."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _MEASURING_SEED = 0
 
 
 def random_keys(seed: int, purpose: str, count: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
-    """``count`` random 64-bit integers that never change.
+    """Return ``count`` random 64-bit integers that never change.
 
-    They come from the bit stream of PCG64, which NumPy promises to keep; its permutations
-    and samples may change between versions, and with them would every subset.
+    They come from the bit stream of PCG64, which NumPy guarantees to keep. NumPy's permutations
+    and samples may change between versions, and would change every subset with them.
     """
     return np.random.PCG64(stream_seed(seed, purpose)).random_raw(count)
 
 
 def stratified_order(labels: Tensor, seed: int) -> Tensor:
-    """A random order of the examples in which every beginning is stratified.
+    """Return a random order of the examples in which every prefix is stratified.
 
-    Among the first m examples, each class occurs less than one time more or less often than
-    m times its share of all. That is the best bound there is for every m at once: the j-th of
-    the n_c examples of class c among n may stand from position ⌊(j−1)·n/n_c⌋ + 1 to ⌈j·n/n_c⌉,
-    and serving the earliest of these deadlines first never misses one (Steiner and Yeomans,
-    "Level schedules for mixed-model, just-in-time processes", Management Science 39(6), 1993).
-    Which example of a class comes when, and which class among equals, is random.
+    Among the first m examples, the count of each class differs by less than one from m times its
+    overall share. This is the best possible bound for all m simultaneously. The j-th of the n_c
+    examples of class c among n may occupy positions ⌊(j−1)·n/n_c⌋ + 1 to ⌈j·n/n_c⌉, and
+    scheduling the earliest deadline first never misses one (Steiner and Yeomans, "Level schedules
+    for mixed-model, just-in-time processes", Management Science 39(6), 1993). The order within
+    each class is random, as are ties between classes.
 
     Args:
         labels: Shape ``(n,)``, integers.
-        seed: Chooses the order.
+        seed: Seed of the order.
 
     Returns:
         A permutation of ``0 … n−1``, shape ``(n,)``, int64.
@@ -45,7 +45,7 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
     values = labels.cpu().numpy()
     total = len(values)
     shuffled = np.argsort(random_keys(seed, "subset", total), kind="stable")
-    # Other numbers than those sorted by, or the same classes would keep coming first.
+    # Not the keys used for sorting, or the same classes would keep coming first.
     precedence = random_keys(seed, "subset_precedence", total)
     jobs: list[tuple[int, int, int, int]] = []
     for value in np.unique(values):
@@ -68,14 +68,14 @@ def stratified_order(labels: Tensor, seed: int) -> Tensor:
 
 
 def subset(dataset: Dataset, examples: int) -> Dataset:
-    """A fixed stratified part of both splits, to measure on.
+    """Return a fixed stratified subset of both splits for measuring.
 
-    Depends on nothing but the labels and the number, so every snapshot is measured on the
-    same examples. They keep the data set's order; nothing is standardized anew.
+    The subset depends only on the labels and the number of examples, so every snapshot is measured
+    on the same examples. They keep the data set's order and are not standardized again.
 
     Args:
         dataset: The whole data set.
-        examples: How many of each split; a split with fewer is taken whole.
+        examples: Number of examples per split; a smaller split is used in full.
 
     Raises:
         DataError: If ``examples`` is not positive.

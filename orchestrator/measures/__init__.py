@@ -1,4 +1,4 @@
-"""What is measured: margins, flatness, sharpness, norms and robustness of a network.
+"""Measures: margins, flatness, sharpness, norms and robustness of a network.
 
 In a notebook, without a study::
 
@@ -6,29 +6,30 @@ In a notebook, without a study::
 
     table = orchestrator.measure_model(model, train, test, ["margin", "hessian_trace"])
 
-What holds for all measures:
+Conventions shared by all measures:
 
-- **Direction.** A value is the quantity itself, never with its sign turned. Whether higher or lower
-  means larger margins, flatter minima or less complexity is said in ``measure_catalog.direction``
-  and nowhere else; ``measure_catalog.invariances`` says what it does not notice.
-- **Loss** is the mean over all measured examples, each with the same weight, however they are
-  divided into passes of ``examples_per_pass``; errors are shares in [0, 1].
-- **Batch normalization** is in eval mode, with the running statistics of training; every row says
-  so in ``batch_norm_mode``. Only ``linear_connectivity`` finds the statistics anew.
-- **Precision** is float64 unless a study asks for float32; margins, norms and spectra are summed
-  up and decomposed in float64 in any case. Every row says in which precision passes were made.
+- **Direction.** A value is the quantity itself; its sign is never flipped. Only
+  ``measure_catalog.direction`` records whether higher or lower values mean larger margins, flatter
+  minima or less complexity. ``measure_catalog.invariances`` lists changes that leave it unchanged.
+- **Loss** is the mean over all measured examples, equally weighted and independent of how they are
+  split into passes of ``examples_per_pass``. Errors are fractions in [0, 1].
+- **Batch normalization** is in eval mode with the running statistics of training, as recorded in
+  ``batch_norm_mode`` of every row. Only ``linear_connectivity`` recomputes the statistics.
+- **Precision** is float64 unless a study sets float32. Margins, norms and spectra are always
+  accumulated and decomposed in float64. Every row records the precision of its passes.
 - **Examples** are all of a split, or a stratified subset that is the same for every network of
-  the data set; ``n_examples`` says how many.
-- **Random numbers** come from one stream for each purpose (``random_streams``). Probes, noise and
-  starts of attacks are the same for every snapshot of every trial, so that differences are not
-  theirs, and no measure changes those of another. ``MeasureContext.seed`` is the probes' seed and
-  ``generator`` draws from it; ``trial_seed`` is the trial's and ``trial_generator`` draws from it.
-- **Errors.** A stochastic value has a standard error. With the default options the interval of
-  1.96 of them to either side covers the exact value in 92 to 98 % of simulated cases, unless the
-  measure's docstring says otherwise. With few draws the error is larger than the standard
-  deviation of the mean by the ratio of Student's quantile and 1.96 (``stated_error``).
-- **Non-finite** values are rows with the status ``nonfinite`` and a reason; infinite distances are
-  counted and enter quantiles, never means.
+  the data set; ``n_examples`` is their number.
+- **Random numbers** come from one stream per purpose (``random_streams``), so measures never
+  affect each other's random numbers. Probes, noise and attack starts are the same for every
+  snapshot of every trial and therefore cause no differences between snapshots.
+  ``MeasureContext.seed`` seeds the probes and ``generator``; ``trial_seed`` is the trial's seed
+  and seeds ``trial_generator``.
+- **Errors.** A stochastic value has a standard error. With the default options, the interval of
+  ±1.96 standard errors covers the exact value in 92 to 98 % of simulated cases, unless the
+  measure's docstring states otherwise. With few draws the error exceeds the standard deviation of
+  the mean by the ratio of Student's quantile to 1.96 (``stated_error``).
+- **Non-finite** values are rows with status ``nonfinite`` and a reason. Infinite distances are
+  counted and enter quantiles but never means.
 """
 
 from orchestrator.measures.audit import CHANGES as CHANGES

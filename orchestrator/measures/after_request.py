@@ -1,26 +1,25 @@
-"""After each request the network, the data, what is shared and the process are as they were.
+"""Restore the network, the data, shared results and the process after each request.
 
-All measures of a snapshot use one network in one process. What one of them leaves changed would
-change the values of those after it. So everything is compared after each request and restored:
+All measures of a snapshot use one network in one process. A change left behind by one measure
+would change the values of later ones, so all state is compared after each request and restored:
 
 * **The network**: its weights and buffers (the same tensors with the same bits), training modes,
   ``requires_grad``, hooks, submodules, attributes and classes.
 * **The data and shared results** (logits, gradients …). A user's measure gets a copy of the data.
-  Shared results that it changed, or computed while the network was changed, are forgotten.
+  Shared results that it changed, or computed while the network was changed, are dropped.
 * **The process** (:mod:`orchestrator.training.process_guard`).
 
-What becomes of the request's rows:
+The kind of change determines the request's rows:
 
-* Random numbers, ``.grad``, harmless settings (warnings, environment, working folder …): they
-  change no value of others and are reset silently. Each request draws from a stream of its own,
-  seeded by the context's seed and the request, so a user's measure may draw random numbers and
-  finds the same ones whatever ran before it.
-* What the network changes by itself whenever it is called (counters, caches, a setting of the
-  process): reset silently, so that each request finds the same network. Its weights are an
-  exception: a network that moves while it is measured has no value.
-* Anything else: the rows are one ``error`` that names what was changed. A value found on a network
-  that did not come back to where it was cannot be trusted. All other measures are as if that
-  request had not been made.
+* Random numbers, ``.grad`` and harmless settings (warnings, environment, working folder …) do not
+  affect other values and are reset silently. Each request draws from its own stream, seeded by
+  the context's seed and the request. A user's measure may therefore draw random numbers, and they
+  do not depend on the measures that ran before it.
+* Changes that the network makes whenever it is called (counters, caches, a process setting) are
+  reset silently, so that each request sees the same network. Weights are an exception: a network
+  whose weights change while it is measured has no well-defined value.
+* Any other change replaces the rows by one ``error`` row that names the change, because a value
+  computed on a network that was not restored cannot be trusted. Other measures are unaffected.
 """
 
 from __future__ import annotations
@@ -46,18 +45,18 @@ from orchestrator.random_streams import stream_seed
 from orchestrator.training.process_guard import ProcessState
 from orchestrator.training.process_state import RandomStream
 
-_ALONE_ON = 2  # Examples on which the network is called to see what it changes by itself.
-_SHOWN = 3  # Names of one kind in a message.
-# Of a context, what may change while measures run.
+_ALONE_ON = 2  # Examples for the call that detects state the network itself changes.
+_SHOWN = 3  # Most names of one kind in a message.
+# Attributes of a context that may change while measures run.
 _MAY_CHANGE = {"_shared", "_keep_graphs", "_data", "subsets", "examples_per_pass"}
 
 
 class Unchanged:
-    """Watches one context over several requests.
+    """Detects and undoes changes to one context over several requests.
 
     Args:
         context: The snapshot.
-        own: Whether measures of the user's own are among the requests.
+        own: Whether the requests include the user's own measures.
     """
 
     def __init__(self, context: MeasureContext, *, own: bool) -> None:
@@ -78,7 +77,7 @@ class Unchanged:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        """Put watched results and copies of the data in their places for the block."""
+        """Install watched shared results and copies of the data for the block."""
         context, found = self._context, self._context._shared
         context._shared = self._shared
         try:
@@ -90,10 +89,10 @@ class Unchanged:
             context._shared, context._data = found, self._data
 
     def begin(self, *, own: bool) -> None:
-        """Note how everything is before a request.
+        """Record the state before a request.
 
         Args:
-            own: Whether its measure is the user's own.
+            own: Whether the measure is the user's own.
         """
         self._process = ProcessState(functions=own)
         self._shared.watch(closely=own)
@@ -104,7 +103,7 @@ class Unchanged:
         """Restore what the request changed.
 
         Returns:
-            What it changed, for its rows; None if they are to be trusted.
+            The changes, for the error row; None if the request's rows can be trusted.
         """
         settings = {change.what for change in self._process.restore() if not change.harmless}
         found = self._network.changes()
@@ -127,10 +126,10 @@ class Unchanged:
                 if (kept := [n for n in names if kind not in BY_ITSELF or n not in alone])
             }
         if kinds:
-            self._shared.clear()  # Graphs among them hold on to the weights as they were then.
+            self._shared.clear()  # Cached graphs refer to the changed weights.
         what = [f"the network's {kind} ({_some(names)})" for kind, names in sorted(kinds.items())]
         what += ["the data"] if data_changed else []
-        what += [f"what measures share ({_some([_name(key) for key in shared])})"] if shared else []
+        what += [f"shared results ({_some([_name(key) for key in shared])})"] if shared else []
         what += [f"the process: {_some(sorted(settings))}"] if settings else []
         what += [f"the context's {_some(names)}"] if (names := self._restore_attributes()) else []
         return "; ".join(what) or None
@@ -171,7 +170,7 @@ class Unchanged:
         return changed
 
     def _changed_by_the_network_alone(self) -> set[str]:
-        """What any call of the network and its loss changes; found at most once."""
+        """Return what any call of the network and its loss changes; computed at most once."""
         if self._alone is None:
             numbers = RandomStream(self._context.device)
             numbers.seed(stream_seed(0, "alone"))
@@ -179,7 +178,7 @@ class Unchanged:
             inputs, labels = self._context.data("train")
             inputs = in_precision(inputs[:_ALONE_ON], self._context.dtype)
             moved = {name: p.detach().clone() for name, p in self._context.parameters.items()}
-            # What it raises, the measures have in their rows.
+            # Errors are ignored: the measures report them in their rows.
             with numbers.borrowed(), suppress(Exception):
                 with torch.no_grad():
                     self._context.model(inputs)

@@ -1,8 +1,8 @@
-"""How much each measure changes under what must not matter.
+"""Audit: how much each measure changes under transformations that should not matter.
 
-A number that moves when the function, the data or the question did not is no property of the
-network. Each change is applied alone, everything is measured again, and the difference is told
-beside its standard error, so that a stochastic measure is not blamed for its own noise.
+A value that changes although function, data and question stay the same is not a property of the
+network. Each transformation is applied separately and all requests are remeasured. The difference
+is reported with its standard error, so that sampling noise is not mistaken for sensitivity.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ Change = Literal[
 ]
 CHANGES: tuple[Change, ...] = get_args(Change)
 RESCALING = 3.0
-"""α of the layer rescaling; Dinh et al. (arXiv:1703.04933) let it go to infinity."""
+"""α of the layer rescaling; Dinh et al. (arXiv:1703.04933) take α → ∞."""
 LOGIT_FACTOR = 2.0
-_TRIED_ON = 64  # Examples on which a reparametrization must not change the logits.
+_TRIED_ON = 64  # Examples whose logits a reparametrization must not change.
 
 
 @dataclass(frozen=True)
 class Audited:
-    """A network and its data, as they are audited.
+    """A network and its data, to be audited.
 
     Attributes:
         model: The network.
         dataset: Its data.
         loss: The loss it was trained with.
         initial_state: Its state before training, if known.
-        update_rule: How gradient descent made its last update, where it did.
-        device: Where to compute.
-        seed: Of the probes.
-        examples: Measure on this many examples of each split; all by default.
-        examples_per_pass: Most examples in one pass.
+        update_rule: Rule of the last gradient-descent update; None for other optimizers.
+        device: Device to compute on.
+        seed: Seed of the probes.
+        examples: Number of measured examples per split; all by default.
+        examples_per_pass: Maximum number of examples per pass.
         trial_seed: Seed of the trial.
     """
 
@@ -72,7 +72,7 @@ class Audited:
     trial_seed: int = 0
 
     def context(self, dtype: torch.dtype = torch.float64) -> MeasureContext:
-        """The network, ready to be measured."""
+        """Return a context that measures the network in ``dtype``."""
         return MeasureContext(
             self.model,
             self.dataset,
@@ -93,20 +93,20 @@ class AuditRow:
     """One value before and after one change.
 
     Attributes:
-        change: What was changed.
-        setting: How, for example ``alpha=3, layers=2``.
-        request: Canonical text of the request that gave the value.
+        change: Name of the change.
+        setting: Settings of the change, for example ``alpha=3, layers=2``.
+        request: Canonical text of the request that produced the value.
         measure: Name of the measure.
-        variant: Its variant.
-        split: Of which examples; None if free of data.
-        original: The value before.
-        changed: The value after.
+        variant: Variant of the measure.
+        split: Split of the measured examples; None if data-free.
+        original: Value before the change.
+        changed: Value after the change.
         relative_change: |after − before| over the larger magnitude; 0 if equal, between 0 and 2.
-        standard_error: Of the difference, if either value is stochastic; probes are common, so
-            it is an upper bound.
+        standard_error: Standard error of the difference if either value is stochastic; an upper
+            bound, because both values use the same probes.
         status: ``ok``; ``nonfinite`` or ``error`` if a value is missing or not finite;
             ``not_applicable`` if the change does not exist for this network.
-        reason: Why it is not ``ok``.
+        reason: Reason for any other status than ``ok``.
     """
 
     change: Change
@@ -134,14 +134,14 @@ def audit(
 
     Args:
         subject: The network and its data.
-        requests: What to measure, by canonical text.
-        changes: Which changes to try.
-        findings: Of the trust checks, as for :func:`measure_snapshot`; by default the network is
-            checked once, before the changes.
+        requests: Options of the measures, by canonical text.
+        changes: Changes to apply.
+        findings: Findings of the trust checks, as for :func:`measure_snapshot`. By default the
+            network is checked once, before the changes.
 
     Yields:
-        A row for each value and change; a single row without a measure for a change that does
-        not exist for this network.
+        One row per value and change. A change that does not exist for this network yields a
+        single row without a measure.
     """
     context = subject.context()
     if findings is None:
@@ -161,7 +161,7 @@ def audit(
 
 @dataclass(frozen=True)
 class _Made:
-    """A change that was made, or the reason why it could not be."""
+    """An applied change, or the reason why it cannot be applied."""
 
     setting: str
     context: MeasureContext | None
@@ -173,17 +173,17 @@ def _inputs(subject: Audited) -> Tensor:
 
 
 def _why_not(subject: Audited, reason: str) -> str:
-    """``reason``, unless the logits are such that no change can be seen to leave them."""
+    """Return ``reason``, unless non-finite logits make any comparison impossible."""
     with torch.no_grad():
         finite = subject.context().logits("train").isfinite().all()
-    return reason if finite else "logits that are not finite show no function to be unchanged"
+    return reason if finite else "logits are not finite, so their change cannot be tested"
 
 
 def _layer_rescaling(subject: Audited) -> _Made:
     model, layers = rescaled(subject.model, _inputs(subject), RESCALING)
     setting = f"alpha={RESCALING:g}, layers={layers}"
     if layers == 0:
-        reason = "no hidden layer can be rescaled with the function unchanged"
+        reason = "no hidden layer can be rescaled without changing the function"
         return _Made(setting, None, _why_not(subject, reason))
     return _Made(setting, replace(subject, model=model).context())
 
@@ -192,7 +192,7 @@ def _unit_permutation(subject: Audited) -> _Made:
     model, layers = permuted(subject.model, _inputs(subject), subject.seed)
     setting = f"layers={layers}"
     if layers == 0:
-        reason = "no hidden layer can be permuted with the function unchanged"
+        reason = "no hidden layer can be permuted without changing the function"
         return _Made(setting, None, _why_not(subject, reason))
     return _Made(setting, replace(subject, model=model).context())
 
@@ -216,7 +216,7 @@ def _batch_partition(subject: Audited) -> _Made:
 
 
 def _duplicated_data(subject: Audited) -> _Made:
-    # The subset that is measured, twice: a subset of doubled data would be another one.
+    # Duplicate the measured subset: a subset of duplicated data would differ.
     context = subject.context()
     (train_x, train_y), (test_x, test_y) = context.data("train"), context.data("test")
     twice = replace(
@@ -262,7 +262,7 @@ _Key = tuple[str, str, str, str | None]
 def _by_key(
     context: MeasureContext, requests: Mapping[str, MeasureOptions], findings: Findings
 ) -> dict[_Key, Mapping[str, Any]]:
-    """The values by what they are of; curves are not audited."""
+    """Return the rows of values by request, measure, variant and split, without curves."""
     return {
         (row["request"], row["measure"], row["variant"], row["split"]): row
         for row in measure_snapshot(context, requests, findings=findings)
@@ -271,7 +271,7 @@ def _by_key(
 
 
 def relative_change(before: float, after: float) -> float:
-    """|after − before| over the larger magnitude, between 0 and 2; both finite.
+    """Return |after − before| over the larger magnitude, between 0 and 2, for finite values.
 
     >>> relative_change(2.0, 1.0), relative_change(0.0, 0.0), relative_change(-1e308, 1.5e308)
     (0.5, 0.0, 1.6666666666666665)
@@ -280,7 +280,7 @@ def relative_change(before: float, after: float) -> float:
         return 0.0
     larger = max(abs(before), abs(after))
     change = abs(before - after) / larger
-    # Of opposite signs, they may differ by more than the largest number.
+    # The difference of values with opposite signs may overflow.
     return change if math.isfinite(change) else abs(before / larger - after / larger)
 
 
@@ -295,7 +295,7 @@ def _compared(
     bad = next((row for row in found if row["status"] != "ok"), None)
     a, b = (None if row is None else row["value"] for row in (before, after))
     if bad is not None or a is None or b is None:
-        reason = bad["error"] if bad is not None else "only measured before or after the change"
+        reason = bad["error"] if bad is not None else "measured only before or after the change"
         status = "error" if bad is None else bad["status"]
         return AuditRow(change, setting, *key, a, b, status=status, reason=reason)
     errors = [row["standard_error"] for row in found if row["standard_error"] is not None]

@@ -1,4 +1,4 @@
-"""What a measure is, and what it yields."""
+"""Measures: base class, values, curves and catalog entries."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
     from orchestrator.measures.context import MeasureContext
 
 Need = Literal["gradient_graph", "krylov_space"]
-"""What is shared and too large to keep when no measure needs it any more."""
+"""Shared results that are too large to keep once no remaining measure needs them."""
 Direction = Literal["higher", "lower", "neutral"]
 
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """What a reader must know of one measure; one row of the table ``measure_catalog``.
+    """Description of one measure; one row of the table ``measure_catalog``.
 
     Attributes:
         measure: Name, as in the column ``measures.measure``.
         family: ``margin``, ``flatness``, ``norm`` …
         symbol: Short mathematical notation, plain text.
-        unit: Unit of the value, ``"1"`` if it has none.
+        unit: Unit of the value; ``"1"`` if dimensionless.
         direction: Whether ``higher`` or ``lower`` values mean larger margins, flatter minima or
-            lower complexity, and so are expected to generalize better; ``neutral`` otherwise.
-        citation: Paper, with arXiv id and equation where there is one.
-        cost: In forward passes (F) and gradients (G) over the examples measured.
-        invariances: Which changes of the weights are known to leave the value as it is:
-            ``layer rescaling`` (α and 1/α on successive ReLU layers, so that the function stays)
-            and ``logit scale`` (the last layer times c), with a condition in brackets where it
-            is not always so; or ``none``.
+            lower complexity, and are thus expected to generalize better; ``neutral`` otherwise.
+        citation: Paper, with arXiv id and equation if available.
+        cost: Cost in forward passes (F) and gradients (G) over the measured examples.
+        invariances: Changes of the weights known to leave the value unchanged:
+            ``layer rescaling`` (α and 1/α on successive ReLU layers, which preserves the
+            function) and ``logit scale`` (the last layer times c), each followed by its
+            condition in brackets, if any; or ``none``.
     """
 
     measure: str
@@ -50,16 +50,16 @@ class CatalogEntry:
 
 @dataclass(frozen=True)
 class Value:
-    """One number that a measure found.
+    """One number computed by a measure.
 
     Attributes:
         measure: Name of the measure, as in the catalog.
         value: The number; infinities and NaN are allowed and recorded as ``nonfinite``.
-        standard_error: Of a stochastic value; None if the value is exact.
-        variant: Canonical short text of what distinguishes it, for example ``spectral``.
-        split: Which examples it was computed on; None if the value is free of data.
-        n_examples: How many of them; None means all measured examples of ``split``, if any.
-        reason: Why the value isn't finite or not to be trusted, where that is known.
+        standard_error: Standard error of a stochastic value; None if exact.
+        variant: Short canonical text that identifies the variant, for example ``spectral``.
+        split: Split of the examples used; None if the value is data-free.
+        n_examples: Number of examples used; None means all measured examples of ``split``, if any.
+        reason: Why the value is not finite or cannot be trusted, if known.
     """
 
     measure: str
@@ -73,20 +73,20 @@ class Value:
 
 @dataclass(frozen=True)
 class Curve:
-    """A function that a measure found, at some points: a density, or a slice of the loss.
+    """A function evaluated at some points, such as a density or a slice of the loss.
 
     It is one row of the table ``curves``.
 
     Attributes:
         curve: Name, as in the catalog.
-        x: Where the function was evaluated.
-        values: The function there, as long as ``x``; non-finite values are kept as they are.
-        y: Second coordinate of each point, of a function of two variables.
-        standard_errors: Of each value, where they are stochastic.
-        variant: As of :class:`Value`.
-        split: As of :class:`Value`.
-        n_examples: As of :class:`Value`.
-        reason: What a reader must know of values that are not finite.
+        x: Points at which the function was evaluated.
+        values: Function values, as long as ``x``; non-finite values are kept unchanged.
+        y: Second coordinate of each point, for a function of two variables.
+        standard_errors: Standard error of each value, if stochastic.
+        variant: As in :class:`Value`.
+        split: As in :class:`Value`.
+        n_examples: As in :class:`Value`.
+        reason: Explanation of non-finite values.
 
     Raises:
         ValueError: If the sequences differ in length.
@@ -112,26 +112,25 @@ class Curve:
 
 
 class Measure(ABC):
-    """Something that can be computed of a network and its data.
+    """A quantity computed from a network and its data.
 
     A subclass takes its parameters (an options object of the study file) in its constructor. A
-    built-in one names the class of these options, by which it is found:
+    built-in measure is registered under the class of its options:
     ``class Margin(Measure, options=MarginOptions)``.
 
     Attributes:
-        entries: One for each measure it can yield; where these depend on its parameters, its
-            constructor sets them.
-        version: Raised when a change of the code changes values; snapshots are then measured
-            again.
-        needs: The large things it shares with others; they are kept until the last measure of
-            the snapshot that needs them, and such measures come one after the other. One's own
-            measure that calls ``gradient`` or ``hessian_vector_product`` of the context needs
-            ``gradient_graph``; where it doesn't say so, the graph may be built once more.
-        requires: The trust checks that the network must not fail for the values to mean what they
-            say, as :mod:`orchestrator.measures.trust.finding` groups them; by default those of
-            forward passes.
+        entries: One catalog entry per measure it can yield. The constructor sets them if they
+            depend on the parameters.
+        version: Version of the code. Increase it when a change affects values; snapshots are
+            then remeasured.
+        needs: Large results shared with other measures. Measures with a common need run
+            consecutively, and the result is released after the last of them. A custom measure
+            that calls ``gradient`` or ``hessian_vector_product`` of the context needs
+            ``gradient_graph``; if it does not declare this, the graph may be built twice.
+        requires: Trust checks that the network must pass for the values to be meaningful, grouped
+            as in :mod:`orchestrator.measures.trust.finding`. By default, those of forward passes.
         curves: When it yields curves: never, whenever it does not fail, or whenever one of its
-            values is finite. Where they are lost, the snapshot is measured again.
+            values is finite. If stored curves are lost, the snapshot is remeasured.
     """
 
     entries: tuple[CatalogEntry, ...]
@@ -147,11 +146,11 @@ class Measure(ABC):
 
     @abstractmethod
     def compute(self, context: MeasureContext) -> Iterable[Value | Curve]:
-        """Yield the values, at least one, and curves if it has any.
+        """Yield at least one value, and any curves.
 
-        Whatever several measures need comes from ``context``.
+        Get results that several measures share from ``context``.
         """
 
 
 BUILT_IN: dict[type[MeasureOptions], Callable[[Any], Measure]] = {}
-"""Built-in measures that have been imported, by the class of their options."""
+"""Imported built-in measures, by the class of their options."""

@@ -1,4 +1,4 @@
-"""From a study file's options to a measure."""
+"""Construction of measures from a study file's options."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ for _family in ("margins", "curvature", "sharpness", "norms", "robustness"):
 
 @cache
 def built_in_entries() -> tuple[CatalogEntry, ...]:
-    """Catalog entries of every built-in measure with default options."""
+    """Return the catalog entries of every built-in measure with default options."""
     defaults = [options.model_validate({"name": name_of(options)}) for options in BUILT_IN_OPTIONS]
     return tuple(
         entry for options in defaults for entry in BUILT_IN[type(options)](options).entries
@@ -35,21 +35,21 @@ def built_in_entries() -> tuple[CatalogEntry, ...]:
 
 
 def built_in_names() -> frozenset[str]:
-    """The names of values and curves that are not the user's to give."""
+    """Return the names of values and curves that are reserved for built-in measures."""
     return frozenset(entry.measure for entry in built_in_entries())
 
 
 def build_measure(options: MeasureOptions) -> Measure:
-    """Build what one request of a study file asks for.
+    """Build the measure for one request of a study file.
 
-    The user's own measure is named by import path or entry point: a callable
-    ``(context, **arguments)`` (see ``custom``), or a subclass of :class:`Measure`, which is
-    given the arguments by keyword.
+    A custom measure is named by import path or entry point. It is a callable
+    ``(context, **arguments)`` (see ``custom``), or a subclass of :class:`Measure` whose
+    constructor takes the arguments by keyword.
 
     Raises:
-        ImportPathError: If the user's own measure cannot be imported or called.
-        MeasureError: If the options cannot be met, or the user's own measure goes by a built-in
-            one's name.
+        ImportPathError: If a custom measure cannot be imported or called.
+        MeasureError: If the options cannot be satisfied, or a custom measure uses the name of a
+            built-in one.
     """
     if isinstance(options, CustomMeasure):
         taken = built_in_names()
@@ -64,7 +64,7 @@ def build_measure(options: MeasureOptions) -> Measure:
 
 
 def required_checks(requests: Iterable[MeasureOptions]) -> frozenset[Check]:
-    """The trust checks that networks must not fail for what is asked to be measured.
+    """Return the trust checks that networks must pass for the requested measures.
 
     Raises:
         ImportPathError: As :func:`build_measure`.
@@ -74,17 +74,17 @@ def required_checks(requests: Iterable[MeasureOptions]) -> frozenset[Check]:
 
 
 def catalog(requests: Iterable[MeasureOptions] = ()) -> list[CatalogEntry]:
-    """Entries of every built-in measure with default options, and of further ``requests``.
+    """Return the entries of every built-in measure with default options, and of ``requests``.
 
     Args:
-        requests: What a study asks for, where that can bring measures that the defaults don't
-            have: more eigenvalues, or the user's own.
+        requests: Requests of a study. They may add measures to those of the default options,
+            such as further eigenvalues or custom measures.
 
     Returns:
-        One entry for each name, in the order of first appearance.
+        One entry per name, in the order of first appearance.
 
     Raises:
-        ImportPathError: If the user's own measure cannot be imported or called.
+        ImportPathError: If a custom measure cannot be imported or called.
         MeasureError: As :func:`build_measure`.
     """
     entries: dict[str, CatalogEntry] = {}

@@ -1,4 +1,4 @@
-"""What several measures of one snapshot need, computed once and shared."""
+"""Results that several measures of one snapshot need, computed once and shared."""
 
 from __future__ import annotations
 
@@ -25,42 +25,42 @@ from orchestrator.training.update_rule import UpdateRule
 T = TypeVar("T")
 
 GRAPH_BYTES = 2**29
-"""Most memory for the graphs of the training gradient that are kept between products."""
+"""Maximum memory for training-gradient graphs kept between products."""
 
 
 class MeasureContext:
-    """One network and its data, with everything that measures share.
+    """One network and its data, with all results that measures share.
 
-    The network is copied, put into eval mode and converted to ``dtype``; the caller's own is
-    never touched. The loss is the mean over all measured examples of a split, however they are
-    divided into passes. Flat vectors run over the trainable parameters in the order of
-    ``parameters``; a parameter that takes no part in the logits counts as zero.
+    The network is copied, put into eval mode and converted to ``dtype``; the caller's network is
+    never modified. The loss is the mean over all measured examples of a split, independent of
+    their division into passes. Flat vectors concatenate the trainable parameters in the order of
+    ``parameters``. Derivatives for a parameter that the logits do not depend on are zero.
 
     Args:
         model: Maps inputs ``(n, *input_shape)`` to logits ``(n, classes)``.
         dataset: Train and test split.
         loss: Loss the network was trained with.
-        device: Where to compute.
+        device: Device to compute on.
         dtype: Precision to compute in, ``torch.float64`` or ``torch.float32``.
         seed: Seed of the probes (:meth:`generator`). A study uses 0 for every snapshot of every
-            trial, so that differences between snapshots are not those of the probes.
+            trial, so that probes cause no differences between snapshots.
         trial_seed: Seed of the trial, for random numbers that differ between trials
             (:meth:`trial_generator`).
-        examples: Measure on this many examples of each split, a stratified subset that is the
-            same for every network of that data set; all by default.
-        examples_per_pass: Most examples in one forward or backward pass; bounds the memory.
+        examples: Number of measured examples per split, a stratified subset that is the same
+            for every network of that data set; all by default.
+        examples_per_pass: Maximum number of examples per forward or backward pass; limits memory.
         initial_state: State of the network before training, by parameter name.
-        update_rule: How gradient descent made the last update, where it did.
+        update_rule: Rule of the last gradient-descent update; None for other optimizers.
 
     Attributes:
         model: The copy, in eval mode.
-        parameters: Its trainable parameters by name, tied ones once.
-        subsets: Where in their split the examples are that measures took, where they did not
-            take all: by split and how many they are.
+        parameters: Trainable parameters by name; tied parameters appear once.
+        subsets: Positions in the split of each subset of examples that measures used, by split
+            and number of examples; not for complete splits.
 
     Raises:
-        MeasureError: If a split has no examples, the network no trainable parameters, or labels
-            and logits don't fit the classes.
+        MeasureError: If a split has no examples, the network has no trainable parameters, or
+            labels and logits do not match the classes.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class MeasureContext:
             if parameter.requires_grad
         }
         if not self.parameters:
-            raise MeasureError("the network has no trainable parameters, so nothing to measure")
+            raise MeasureError("the network has no trainable parameters to measure")
         splits: tuple[Split, ...] = ("train", "test")
         self._positions = {split: measured_positions(dataset, split, examples) for split in splits}
         self.subsets: dict[tuple[Split, int], Tensor] = {
@@ -118,36 +118,36 @@ class MeasureContext:
 
     @property
     def n_parameters(self) -> int:
-        """Number of trainable scalars: the length of every flat vector."""
+        """Number of trainable scalars, the length of every flat vector."""
         return sum(parameter.numel() for parameter in self.parameters.values())
 
     @property
     def logits_dtype(self) -> torch.dtype:
-        """The precision of the logits: that of ``dtype``, unless the network casts them."""
+        """Precision of the logits; ``dtype`` unless the network casts them."""
         return self._network.logits_dtype()
 
     def shared(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Return what ``compute`` found for ``key``, computing it at the first call only.
+        """Return the shared result for ``key``, computing it on the first call only.
 
         Args:
-            key: Identifies the result among all that measures of this snapshot share.
-            compute: Called at most once for each key.
+            key: Identifier of the result among all shared results of this snapshot.
+            compute: Function that computes the result; called at most once per key.
         """
         if key not in self._shared:
             self._shared[key] = compute()
         return cast(T, self._shared[key])
 
     def release(self, key: Hashable) -> None:
-        """Forget what is shared as ``key``; who needs it again computes it again."""
+        """Drop the cached value for ``key``; the next use recomputes it."""
         self._shared.pop(key, None)
 
     def shrink_passes(self) -> bool:
-        """Quarter ``examples_per_pass``, and forget what is shared: there was no memory left.
+        """Quarter ``examples_per_pass`` and drop shared results after running out of memory.
 
-        From then on graphs of gradients are built pass by pass, and never kept.
+        From then on gradient graphs are built pass by pass and never kept.
 
         Returns:
-            False, with nothing changed, if passes are of single examples already.
+            False, without any change, if passes already consist of single examples.
         """
         largest = min(self.examples_per_pass, max(map(self.n_examples, self._data)))
         if largest == 1:
@@ -162,19 +162,19 @@ class MeasureContext:
     # Data and logits
 
     def n_examples(self, split: Split) -> int:
-        """Number of measured examples of ``split``."""
+        """Return the number of measured examples of ``split``."""
         return len(self._data[split][1])
 
     def labels(self, split: Split) -> Tensor:
-        """Labels of the measured examples, shape ``(n,)``, int64."""
+        """Return the labels of the measured examples, shape ``(n,)``, int64."""
         return self._data[split][1]
 
     def data(self, split: Split) -> tuple[Tensor, Tensor]:
-        """The measured examples of ``split``: inputs as the data set has them, and labels."""
+        """Return the measured examples of ``split``: unconverted inputs, and labels."""
         return self._data[split]
 
     def positions(self, split: Split) -> Tensor:
-        """Where in the data set's ``split`` the measured examples are, shape ``(n,)``, int64."""
+        """Return the positions of the measured examples in ``split``, shape ``(n,)``, int64."""
         found = self._positions[split]
         return torch.arange(self.n_examples(split)) if found is None else found
 
@@ -186,7 +186,7 @@ class MeasureContext:
         return inputs.to(self.device), labels.to(self.device)
 
     def batches(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
-        """Copies of the inputs, real ones in ``dtype``, and labels, pass by pass."""
+        """Yield copies of the inputs (real ones in ``dtype``) and the labels, pass by pass."""
         inputs, labels = self._data[split]
         for x, y in zip(
             torch.split(inputs, self.examples_per_pass),
@@ -196,14 +196,14 @@ class MeasureContext:
             yield in_precision(x, self.dtype), y
 
     def forward(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Logits ``(n, classes)`` of ``inputs``, differentiable.
+        """Return differentiable logits ``(n, classes)`` of ``inputs``.
 
         Args:
-            inputs: Shape ``(n, *input_shape)``, in ``dtype`` unless integers; stay as they are.
-            parameters: Values to use instead of the network's own, by name.
+            inputs: Shape ``(n, *input_shape)``, in ``dtype`` unless integers; not modified.
+            parameters: Values that replace the network's own, by name.
 
         Raises:
-            MeasureError: If the network doesn't return a matrix with one row per example.
+            MeasureError: If the network does not return a matrix with one row per example.
         """
         with differentiable_kernels(self.model, self.device, plain=self._plain_operations):
             logits = self._network(inputs, parameters)
@@ -216,7 +216,7 @@ class MeasureContext:
         return logits
 
     def logits(self, split: Split) -> Tensor:
-        """Logits of all measured examples, shape ``(n, classes)``, without gradient."""
+        """Return the logits of all measured examples, shape ``(n, classes)``, without graph."""
 
         def compute() -> Tensor:
             with torch.no_grad():
@@ -227,7 +227,7 @@ class MeasureContext:
     # Loss and its derivatives
 
     def loss_value(self, split: Split) -> float:
-        """Mean loss over ``split``, from the shared logits."""
+        """Return the mean loss over ``split``, computed from the shared logits."""
 
         def compute() -> float:
             logits, labels = self.logits(split), self.labels(split)
@@ -243,11 +243,11 @@ class MeasureContext:
         return self.shared(("loss_value", split), compute)
 
     def loss_at(self, displacement: Tensor, split: Split = "train") -> float:
-        """Mean loss at the parameters moved by ``displacement``, L(θ + δ).
+        """Return the mean loss at displaced parameters, L(θ + δ).
 
         Args:
             displacement: Flat vector δ of length ``n_parameters``.
-            split: Which examples.
+            split: Split of the examples.
         """
         moved = {
             name: parameter.detach() + delta
@@ -263,7 +263,7 @@ class MeasureContext:
         return total / self.n_examples(split)
 
     def gradient(self, split: Split) -> Tensor:
-        """Gradient of the mean loss over ``split``, flat, shape ``(n_parameters,)``."""
+        """Return the flat gradient of the mean loss over ``split``, shape ``(n_parameters,)``."""
 
         def compute() -> Tensor:
             total = torch.zeros(self.n_parameters, dtype=self.dtype, device=self.device)
@@ -275,11 +275,11 @@ class MeasureContext:
         return self.shared(("gradient", split), compute)
 
     def hessian_vector_product(self, vector: Tensor) -> Tensor:
-        """H v of the mean training loss, exactly, by differentiating ⟨∇L, v⟩ (Pearlmutter 1994).
+        """Return the exact H v of the mean training loss via ∇⟨∇L, v⟩ (Pearlmutter 1994).
 
-        The graphs of the gradients are built once and kept if they take at most
-        ``GRAPH_BYTES`` or there is a single pass; otherwise they are rebuilt pass by pass, so
-        that memory stays that of one pass. The values are the same.
+        The gradient graphs are built once and kept if they take at most ``GRAPH_BYTES`` or a
+        single pass is enough. Otherwise they are rebuilt pass by pass, which limits memory to
+        that of one pass. The values are the same.
 
         Args:
             vector: Flat vector of length ``n_parameters``.
@@ -297,7 +297,7 @@ class MeasureContext:
         return total
 
     def _gradient_graphs(self) -> list[list[Tensor]] | None:
-        """The training gradient of each pass with its graph; None if that is too much to keep."""
+        """Return each pass's training gradient with its graph; None if too large to keep."""
 
         def compute() -> list[list[Tensor]] | None:
             n = self.n_examples("train")
@@ -315,7 +315,7 @@ class MeasureContext:
         return self.shared("gradient_graph", compute)
 
     def _pass_gradients(self, split: Split, *, create_graph: bool) -> Iterator[list[Tensor]]:
-        """Each pass's share of the gradient of the mean over the whole split."""
+        """Yield each pass's contribution to the gradient of the mean over the split."""
         n = self.n_examples(split)
         for x, y in self.batches(split):
             yield self._pass_gradient(x, y, n, create_graph=create_graph)
@@ -342,7 +342,7 @@ class MeasureContext:
         return list(self.parameters.values())
 
     def parameter_vector(self) -> Tensor:
-        """The parameters θ as one flat vector, detached."""
+        """Return the parameters θ as one detached flat vector."""
         return self.flatten([parameter.detach() for parameter in self._tensors()])
 
     def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
@@ -350,10 +350,10 @@ class MeasureContext:
         return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
     def unflatten(self, vector: Tensor) -> list[Tensor]:
-        """Divide a flat vector into views of the parameters' shapes.
+        """Split a flat vector into views with the parameters' shapes.
 
         Raises:
-            MeasureError: If its length isn't ``n_parameters``.
+            MeasureError: If its length is not ``n_parameters``.
         """
         if vector.shape != (self.n_parameters,):
             raise MeasureError(
@@ -364,13 +364,13 @@ class MeasureContext:
         return [part.view_as(p) for part, p in zip(parts, self._tensors(), strict=True)]
 
     def generator(self, purpose: str, *keys: str | int) -> torch.Generator:
-        """A CPU generator for ``purpose``: equal for every snapshot of every trial of a study."""
+        """Return a CPU generator for ``purpose``, the same for all snapshots of all trials."""
         return torch.Generator().manual_seed(stream_seed(self.seed, purpose, *keys))
 
     def trial_generator(self, purpose: str, *keys: str | int) -> torch.Generator:
-        """A CPU generator for ``purpose``: equal for all snapshots of a trial, not for two trials.
+        """Return a CPU generator for ``purpose``, shared by a trial's snapshots only.
 
-        Its numbers are independent of those of training, and change with the probes' seed, too.
+        Its numbers are independent of those of training and also depend on the probes' seed.
         """
         keys = (self.seed, purpose, *keys)
         return torch.Generator().manual_seed(stream_seed(self.trial_seed, "own_measure", *keys))
@@ -378,11 +378,11 @@ class MeasureContext:
     def probe(
         self, index: int, distribution: Literal["rademacher", "gaussian"] = "rademacher"
     ) -> Tensor:
-        """The random flat vector number ``index``, with independent entries of variance 1.
+        """Return random flat vector number ``index``, with independent entries of variance 1.
 
-        It depends on the probes' seed, the index, the distribution and ``n_parameters`` alone:
-        it is the same at every checkpoint (common random numbers), on every device and in
-        every precision up to rounding.
+        It depends only on the probes' seed, the index, the distribution and ``n_parameters``.
+        It is therefore the same at every checkpoint (common random numbers) and, up to rounding,
+        on every device and in every precision.
         """
         generator = self.generator("probes", distribution, index)
         if distribution == "rademacher":

@@ -1,8 +1,8 @@
-"""Derivatives by automatic differentiation, with the places where it has none reported.
+"""Automatic differentiation that reports missing derivatives.
 
-``torch.autograd.grad`` with ``allow_unused`` returns None for what the outputs do not depend on.
-It returns None as well where an operation has no second derivative: the graph of the first
-derivative simply ends there. ``require_second_derivatives`` tells the two apart.
+``torch.autograd.grad`` with ``allow_unused`` returns None for inputs that the outputs do not
+depend on. It also returns None behind an operation without a second derivative, where the graph of
+the first derivative ends. ``require_second_derivatives`` distinguishes the two cases.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def gradients(
     inputs: Sequence[Tensor],
     **options: bool,
 ) -> list[Tensor]:
-    """``torch.autograd.grad`` with zeros for inputs that the outputs do not depend on.
+    """Return ``torch.autograd.grad``, with zeros for inputs that the outputs do not depend on.
 
     Raises:
-        MeasureError: If PyTorch has no derivative of an operation of the graph.
+        MeasureError: If PyTorch lacks the derivative of an operation in the graph.
     """
     if not any(output.requires_grad for output in outputs):
         return [torch.zeros_like(t) for t in inputs]
@@ -43,13 +43,13 @@ def gradients(
 
 
 def require_second_derivatives(gradient: Sequence[Tensor | None]) -> None:
-    """Check that a gradient can be differentiated again, in all of its terms.
+    """Check that all terms of a gradient can be differentiated again.
 
     Args:
-        gradient: Computed with ``create_graph``.
+        gradient: Gradient computed with ``create_graph``.
 
     Raises:
-        MeasureError: If an operation of the network or the loss forbids a second derivative,
+        MeasureError: If an operation of the network or the loss prevents a second derivative,
             as ``torch.autograd.function.once_differentiable`` does.
     """
     ends = (node.name().rpartition("::")[2] in _ENDS for node in graph_nodes(*gradient))
@@ -59,12 +59,12 @@ def require_second_derivatives(gradient: Sequence[Tensor | None]) -> None:
     cause = f"the derivative of {', '.join(own)}" if own else "the derivative of an operation"
     raise MeasureError(
         f"the loss has no second derivatives: {cause} cannot be differentiated again",
-        "write its backward pass in differentiable operations, without once_differentiable",
+        "write its backward pass with differentiable operations, without once_differentiable",
     )
 
 
 def graph_nodes(*tensors: Tensor | None) -> Iterator[Any]:
-    """Every node of the graphs of ``tensors``, each once."""
+    """Yield every node of the graphs of ``tensors`` once."""
     pending: list[Any] = [tensor.grad_fn for tensor in tensors if tensor is not None]
     seen = set()
     while pending:
@@ -77,7 +77,7 @@ def graph_nodes(*tensors: Tensor | None) -> Iterator[Any]:
 
 
 def own_derivatives(*tensors: Tensor | None) -> Iterator[str]:
-    """Names of the ``autograd.Function`` subclasses in the graphs of ``tensors``."""
+    """Yield the names of the ``autograd.Function`` subclasses in the graphs of ``tensors``."""
     for node in graph_nodes(*tensors):
         if isinstance(node, BackwardCFunction):
             yield type(node).__name__.removesuffix("Backward")

@@ -1,8 +1,8 @@
-"""Prequential description length: how few nats tell the labels, if one learns while reading them.
+"""Prequential description length: nats needed to encode the labels while learning from them.
 
-It judges a way of training rather than a trained network: each block of labels is predicted by a
-network that was trained on all the blocks before. So it is a function for notebooks and no measure
-of a snapshot.
+It evaluates a training procedure, not a trained network: a network trained on all previous blocks
+predicts the labels of the next block. It is therefore a function for notebooks, not a measure of a
+snapshot.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from orchestrator.measures.margins.calibration import best_temperature
 from orchestrator.training.cross_entropy import cross_entropy
 
 Predictor = Callable[[Tensor], Tensor]
-"""Inputs of shape (n, …) to logits of shape (n, classes): an ``nn.Module`` is one."""
+"""Function from inputs of shape (n, …) to logits (n, classes), such as an ``nn.Module``."""
 Fit = Callable[[Tensor, Tensor], Predictor]
-"""Trains on inputs and labels."""
+"""Function that trains a predictor on inputs and labels."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """What the labels of one block cost.
+    """Code length of the labels of one block.
 
     Attributes:
         start: Index of its first example.
-        stop: Index behind its last one.
-        nats: −Σ log p(y | x, what was learned from the examples before ``start``).
-        temperature: By which logits were divided.
-        remark: Why the temperature was left at 1 although a better one was asked for, or "".
+        stop: Index after its last example.
+        nats: −Σ log p(y | x, network trained on the examples before ``start``).
+        temperature: Divisor of the logits.
+        remark: Why the temperature stayed at 1 although fitting was requested, or "".
     """
 
     start: int
@@ -46,11 +46,11 @@ class Block:
 
 @dataclass(frozen=True)
 class DescriptionLength:
-    """The whole code.
+    """The complete code.
 
     Attributes:
-        blocks: The parts that it is summed from.
-        classes: How many labels there are to tell apart.
+        blocks: Blocks whose code lengths are summed.
+        classes: Number of classes.
     """
 
     blocks: tuple[Block, ...]
@@ -58,12 +58,12 @@ class DescriptionLength:
 
     @property
     def nats(self) -> float:
-        """Σ over blocks. Divide by log 2 for bits."""
+        """Sum over blocks. Divide by log 2 for bits."""
         return sum(block.nats for block in self.blocks)
 
     @property
     def per_label(self) -> float:
-        """Nats a label; log(classes) is what knowing nothing costs."""
+        """Nats per label; a uniform prediction costs log(classes)."""
         return self.nats / self.blocks[-1].stop
 
 
@@ -75,25 +75,26 @@ def prequential_description_length(
     boundaries: Sequence[int],
     held_out: float = 0.0,
 ) -> DescriptionLength:
-    """Σ_k −log p(y_{s_k}, …, y_{s_{k+1}−1} | x, θ(D_{<s_k})), the first block coded uniformly.
+    """Return Σ_k −log p(y_{s_k}, …, y_{s_{k+1}−1} | x, θ(D_{<s_k})); block 1 is coded uniformly.
 
     Blier and Ollivier, arXiv:1802.07044, section 3.4; Bornschein, Visin and Osindero,
-    arXiv:2006.03009. Lower means a shorter description. It depends on the order of the examples:
-    shuffle them, and repeat with other orders and seeds for its spread. Cost: one training a block.
+    arXiv:2006.03009. Lower means a shorter description. The value depends on the order of the
+    examples: shuffle them, and repeat with other orders and seeds to estimate its spread. Cost: one
+    training per block.
 
     Args:
-        fit: Trains from scratch on the inputs and labels it is given.
-        inputs: Shape ``(n, …)``, in the order in which they are told.
+        fit: Function that trains from scratch on inputs and labels.
+        inputs: Shape ``(n, …)``, in coding order.
         labels: Shape ``(n,)``.
-        classes: How many there are; the first block costs s_1 log(classes).
-        boundaries: s_1 < s_2 < … ≤ n, where blocks end.
-        held_out: Share of the known examples, the last ones, that ``fit`` is not given: the
-            temperature of the predictions is fitted on them. Without it an overconfident network
-            pays more for its certainty than for its errors. 0 leaves the logits as they are.
+        classes: Number of classes; the first block costs s_1 log(classes).
+        boundaries: Ends of the blocks, s_1 < s_2 < … ≤ n.
+        held_out: Fraction of the known examples, taken from their end, withheld from ``fit`` to
+            fit the temperature of the predictions. Without a temperature, an overconfident network
+            pays more for its confidence than for its errors. 0 leaves the logits unchanged.
 
     Raises:
-        MeasureError: If the boundaries don't rise from at least 1 to at most n, a label is out of
-            range, ``held_out`` is not in [0, 1), or a predictor returns another shape.
+        MeasureError: If the boundaries do not increase from at least 1 to at most n, a label is
+            out of range, ``held_out`` is not in [0, 1), or a predictor returns the wrong shape.
     """
     _check(inputs, labels, classes, boundaries, held_out)
     blocks = [Block(0, boundaries[0], boundaries[0] * log(classes))]
@@ -121,19 +122,19 @@ def _check(
     if len(inputs) != n:
         raise MeasureError(f"{len(inputs)} inputs, but {n} labels")
     if not boundaries or boundaries[0] < 1 or boundaries[-1] > n:
-        raise MeasureError(f"boundaries must lie between 1 and {n}, got {list(boundaries)}")
+        raise MeasureError(f"boundaries must be between 1 and {n}, got {list(boundaries)}")
     if any(after <= before for before, after in pairwise(boundaries)):
-        raise MeasureError(f"boundaries must rise, got {list(boundaries)}")
+        raise MeasureError(f"boundaries must increase, got {list(boundaries)}")
     if not 0 <= held_out < 1:
         raise MeasureError(f"held_out must be at least 0 and less than 1, got {held_out:g}")
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= classes:
-        raise MeasureError(f"labels must lie in 0 … {classes - 1}, got {low} … {high}")
+        raise MeasureError(f"labels must be in 0 … {classes - 1}, got {low} … {high}")
 
 
 def _logits(predict: Predictor, inputs: Tensor, classes: int) -> Tensor:
     with torch.no_grad():
-        logits = predict(inputs.clone())  # It may write into what it is given.
+        logits = predict(inputs.clone())  # The predictor may write into its inputs.
     if logits.shape != (len(inputs), classes):
         raise MeasureError(
             f"a predictor must return logits of shape ({len(inputs)}, {classes}), "

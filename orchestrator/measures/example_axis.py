@@ -1,9 +1,9 @@
-"""Which axis of a tensor inside a network is that of the examples, found and not guessed.
+"""Test whether the first axis of a tensor inside a network is the example axis.
 
-A first axis of the right length proves nothing: a time axis may be as long. ``Separation`` runs
-a network on two different numbers of real examples. The rows of a tensor belong to the examples
-if their number follows that of the examples and if the gradient of each row of logits vanishes
-at all other rows.
+A first axis of the right length proves nothing, since a time axis may have the same length.
+``Separation`` therefore runs a network on two different numbers of real examples. The rows of a
+tensor belong to the examples under two conditions: their number follows the number of examples,
+and the gradient of each row of logits vanishes at all other rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Place = Tensor | GradientEdge
 
 
 def probe_examples(context: MeasureContext, n: int = MANY) -> tuple[Tensor, Tensor]:
-    """``n`` training inputs and labels, spread evenly over the split; repeated if it has fewer."""
+    """Return ``n`` training inputs and labels, evenly spaced; small splits are repeated."""
     inputs, labels = context.data("train")
     total = len(inputs)
     places = torch.arange(n) * total // n if n <= total else torch.arange(n) % total
@@ -35,7 +35,7 @@ def probe_examples(context: MeasureContext, n: int = MANY) -> tuple[Tensor, Tens
 
 
 def follow_examples(many: Sequence[int], few: Sequence[int]) -> bool:
-    """Whether the first axis alone follows the number of examples.
+    """Whether the first axis, and no other, follows the number of examples.
 
     Args:
         many: Shape of a tensor in a pass of ``MANY`` examples.
@@ -45,21 +45,22 @@ def follow_examples(many: Sequence[int], few: Sequence[int]) -> bool:
 
 
 def separate_rows(logits: Tensor, places: Sequence[Place]) -> list[bool]:
-    """Whether each row of logits depends on its own row alone of some tensors.
+    """Whether each row of logits depends only on its own row.
 
-    With rows of logits weighted by powers of two, the gradient at each row of a tensor must be
-    that without weights times the row's own power: two backward passes whatever the number of rows.
+    If the rows of logits are weighted by powers of two, the gradient at each row of a tensor must
+    be the unweighted gradient times that row's power. This takes two backward passes for any number
+    of rows.
 
     Args:
-        logits: Shape ``(MANY, classes)``, with their graph, which is kept.
+        logits: Logits of shape ``(MANY, classes)`` with their graph, which is kept.
         places: Tensors in that graph, or their edges, with ``MANY`` rows each.
 
     Returns:
-        One entry for each of ``places``; True where no gradient arrives.
+        One entry per element of ``places``; True if no gradient arrives there.
     """
     if not places or not logits.requires_grad:
         return [True] * len(places)
-    # No even weights, under which the gradient of normalized outputs would vanish.
+    # Uneven weights: with equal ones, the gradient of normalized outputs would vanish.
     columns = torch.arange(1, logits.shape[1] + 1).to(logits).sqrt()
     powers = (2.0 ** torch.arange(len(logits))).to(logits)
     inputs: Any = list(places)

@@ -1,10 +1,9 @@
-"""Kernels whose second derivatives exist and are right, in place of those chosen for speed.
+"""Replacements for fast kernels whose second derivatives are missing or wrong.
 
-PyTorch computes some operations by fused kernels that have no second derivative (attention,
-cuDNN's recurrent layers), that leave out the calls of inner modules (the fast path of
-transformer layers), or whose second derivative is wrong (``torch._weight_norm``) or missing
-(``cdist``, ``hardsigmoid``). A measuring pass computes the same functions by plain operations;
-values differ by rounding.
+Some fused PyTorch kernels have no second derivative (attention, cuDNN's recurrent layers,
+``cdist``, ``hardsigmoid``) or a wrong one (``torch._weight_norm``). The fast path of transformer
+layers skips the calls of inner modules. A measuring pass computes the same functions with plain
+operations; values differ by rounding.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from orchestrator.measures.replaced_operations import ReplacedOperations
 
 
 def plain_weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
-    """The weight g v / ‖v‖, its norm over all axes but ``dim`` (over all of them for −1).
+    """Return the weight g v / ‖v‖, with the norm over all axes but ``dim`` (over all for −1).
 
     Equal to ``torch._weight_norm``, whose fused kernel returns wrong second derivatives.
     """
@@ -33,7 +32,7 @@ def plain_weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
 
 
 def plain_hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """``hardsigmoid`` by operations with a second derivative, which is zero."""
+    """Compute ``hardsigmoid`` from operations that have a second derivative, which is zero."""
     value = F.relu6(input + 3) / 6
     return input.copy_(value) if inplace else value
 
@@ -41,8 +40,8 @@ def plain_hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
 def plain_distances(
     x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None
 ) -> Tensor:
-    """``torch.cdist`` by operations with a second derivative."""
-    del compute_mode  # how to compute, not what
+    """Compute ``torch.cdist`` from operations that have a second derivative."""
+    del compute_mode  # Affects the method, not the result.
     differences = x1[..., :, None, :] - x2[..., None, :, :]
     distances: Tensor = torch.linalg.vector_norm(differences, ord=p, dim=-1)
     return distances
@@ -54,24 +53,24 @@ _PLAIN: dict[Any, Callable[..., Any]] = {
     torch.cdist: plain_distances,
 }
 _REPLACED = frozenset({"WeightNormInterfaceBackward0", "HardsigmoidBackward0", "CdistBackward0"})
-"""Nodes of graphs with operations of ``_PLAIN``."""
+"""Graph nodes of the operations in ``_PLAIN``."""
 
 
 def needs_plain_operations(model: nn.Module, device: torch.device, inputs: Tensor) -> bool:
-    """Whether a network uses an operation that ``plain`` of ``differentiable_kernels`` replaces.
+    """Whether a network uses an operation that ``differentiable_kernels`` can replace.
 
     Args:
         model: The network, in eval mode.
-        device: Where it runs.
+        device: Device of the network.
         inputs: A few examples; the network runs on a copy of them once.
     """
     try:
         with torch.enable_grad(), differentiable_kernels(model, device, plain=False):
             logits = model(inputs.clone())
-    except Exception:  # the first measuring pass raises it again, where there is a row for it
+    except Exception:  # The first measuring pass raises it again and reports it in a row.
         return False
     if not isinstance(logits, Tensor):
-        return False  # refused there
+        return False  # Refused by the first measuring pass.
     return any(node.name() in _REPLACED for node in graph_nodes(logits))
 
 
@@ -79,13 +78,13 @@ def needs_plain_operations(model: nn.Module, device: torch.device, inputs: Tenso
 def differentiable_kernels(
     model: nn.Module, device: torch.device, *, plain: bool
 ) -> Iterator[None]:
-    """Run a forward pass in kernels that can be differentiated twice.
+    """Run a forward pass with kernels that can be differentiated twice.
 
     Args:
-        model: The network that runs inside.
-        device: Where it runs.
-        plain: Whether to replace operations whose second derivative is wrong or missing, too.
-            This costs a Python call per operation.
+        model: The network to run in this context.
+        device: Device of the network.
+        plain: Whether to replace also operations whose second derivative is wrong or missing.
+            This costs one Python call per operation.
     """
     with ExitStack() as stack:
         stack.enter_context(_without_fast_path())

@@ -1,4 +1,4 @@
-"""Which examples of a split are measured."""
+"""Selection of the measured examples of a split."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from orchestrator.random_streams import stream_seed
 
 
 def moved_places(labels: Tensor, split: Split, examples: int) -> Tensor:
-    """Places, among the measured examples, of those whose inputs measures move; ascending."""
+    """Return sorted indices, within the measured examples, of those whose inputs are perturbed."""
     order = stratified_order(labels, stream_seed(0, "moved_examples", split))
     return order[:examples].sort().values
 
 
 def measured_positions(dataset: Dataset, split: Split, examples: int | None) -> Tensor | None:
-    """Places of the examples to measure on in their split; None if it is all of them.
+    """Return the positions of the measured examples in their split; None if all are measured.
 
     Raises:
         MeasureError: If the split has no examples.
@@ -27,6 +27,6 @@ def measured_positions(dataset: Dataset, split: Split, examples: int | None) -> 
         raise MeasureError(f"the {split} split of {dataset.name} has no examples to measure on")
     if examples is None or examples >= len(labels):
         return None
-    # The same examples for every trial, so that values of different trials compare.
+    # The same examples for every trial, so that values are comparable between trials.
     order = stratified_order(labels, stream_seed(0, "measured_examples", split))
     return order[:examples].sort().values.cpu()

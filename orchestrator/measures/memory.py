@@ -1,4 +1,4 @@
-"""Memory: how much the graph of a gradient takes, and whether there was none left."""
+"""Memory use of gradient graphs, and detection of out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.autograd.graph import saved_tensors_hooks
 def graph_bytes_per_example(
     differentiate: Callable[[Tensor, Tensor], object], inputs: Tensor, labels: Tensor
 ) -> int:
-    """Bytes of tensors that automatic differentiation keeps for each further example.
+    """Return the bytes of tensors that automatic differentiation keeps per additional example.
 
-    Found by counting what two small passes keep; what does not grow with the examples, such as
-    the weights, drops out of the difference. A tensor that several operations keep counts for
-    each of them, so that this is rather too much than too little.
+    This is the difference between two small passes, in which constant parts such as the weights
+    cancel. A tensor kept by several operations counts once per operation, so the result is an
+    overestimate rather than an underestimate.
 
     Args:
-        differentiate: Computes a gradient with its graph from inputs and labels.
+        differentiate: Function that computes a gradient with its graph from inputs and labels.
         inputs: At least one example.
         labels: Their labels.
     """
@@ -29,7 +29,7 @@ def graph_bytes_per_example(
 
         def pack(tensor: Tensor) -> Tensor:
             sizes.append(tensor.numel() * tensor.element_size())
-            return tensor.detach()  # the graph is not used, and a cycle would never be freed
+            return tensor.detach()  # Unused; a reference cycle would never be freed.
 
         with torch.enable_grad(), saved_tensors_hooks(pack, lambda tensor: tensor):
             differentiate(
@@ -42,8 +42,8 @@ def graph_bytes_per_example(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that the device or the machine had no memory left."""
+    """Whether ``error`` reports that the device or the machine ran out of memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # On a CPU torch reports the lack of memory as a plain RuntimeError.
+    # On a CPU, torch reports out-of-memory as a plain RuntimeError.
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

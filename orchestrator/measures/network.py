@@ -1,4 +1,4 @@
-"""The network of a context: a copy of the user's, called in one place."""
+"""The network of a context: a copy of the user's network, called in one place."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class MeasuredNetwork:
     """A copy of a network in eval mode, without wrappers, in the precision of its measures.
 
     Args:
-        model: The network; not touched.
-        device: Where to compute.
+        model: The network; not modified.
+        device: Device to compute on.
         dtype: Precision of its real tensors.
-        sample: A few inputs, as the data set has them.
+        sample: A few unconverted inputs of the data set.
 
     Attributes:
         module: The copy.
@@ -43,17 +43,17 @@ class MeasuredNetwork:
         self._copies = may_write_into_inputs(self.module)
 
     def __call__(self, inputs: Tensor, tensors: Mapping[str, Tensor] | None = None) -> Any:
-        """What the network returns for ``inputs``, which stay as they are.
+        """Return the network's output for ``inputs``, which are not modified.
 
         Args:
-            inputs: As :func:`in_precision` gives them.
-            tensors: Parameters or buffers to use instead of the network's own, by name; one name
-                of a shared tensor is enough.
+            inputs: Inputs converted by :func:`in_precision`.
+            tensors: Parameters or buffers that replace the network's own, by name; one name of a
+                shared tensor is enough.
 
         Raises:
             WrongPrecision: If it runs in float32, but not in the precision of its measures.
         """
-        if self._copies:  # Not a leaf either, so that the copy can be written into.
+        if self._copies:  # A writable copy: unlike a leaf, it may be modified.
             inputs = inputs.clone()
         try:
             with eagerly():
@@ -73,12 +73,12 @@ class MeasuredNetwork:
         return logits
 
     def logits_dtype(self) -> torch.dtype:
-        """The precision of the logits; that of the measures where it cannot be seen."""
+        """Return the precision of the logits; the measures' precision if the network fails."""
         if self._logits_dtype is None:
             try:
                 with torch.no_grad():
                     self(in_precision(self._sample, self._dtype))
-            except Exception:  # the user's own code, which each measure reports
+            except Exception:  # User code; each measure reports its errors.
                 return self._dtype
         return self._logits_dtype or self._dtype
 
@@ -86,12 +86,12 @@ class MeasuredNetwork:
 def measured_copy(
     model: nn.Module, *, dtype: torch.dtype, device: torch.device | None = None
 ) -> nn.Module:
-    """A copy of a network in eval mode, without wrappers, with its ties, in another precision.
+    """Copy a network, with its ties but without wrappers, into a precision and eval mode.
 
     Args:
-        model: The network; not touched.
+        model: The network; not modified.
         dtype: Precision of its real tensors.
-        device: Where to; by default each tensor stays where it is.
+        device: Target device; by default each tensor stays on its device.
 
     Raises:
         ModelError: If parts are compiled by ``torch.jit``, or different tensors overlap in memory.
@@ -102,7 +102,7 @@ def measured_copy(
 
 
 def in_precision(inputs: Tensor, dtype: torch.dtype) -> Tensor:
-    """A copy of inputs in ``dtype``; integers, such as token ids, stay integers."""
+    """Return a copy of inputs in ``dtype``; integers, such as token ids, stay integers."""
     if inputs.is_complex():
         dtype = dtype.to_complex()
     elif not inputs.is_floating_point() and inputs.dtype != torch.bool:
@@ -113,15 +113,15 @@ def in_precision(inputs: Tensor, dtype: torch.dtype) -> Tensor:
 def precision_problem(
     model: nn.Module, inputs: Tensor, dtype: torch.dtype
 ) -> tuple[str, str] | None:
-    """Why a network cannot be measured in a precision though it runs in float32.
+    """Return why a network that runs in float32 cannot be measured in ``dtype``.
 
     Args:
-        model: In eval mode; not touched.
-        inputs: A few examples, as the data set has them.
+        model: The network in eval mode; not modified.
+        inputs: A few unconverted examples of the data set.
         dtype: The precision to measure in.
 
     Returns:
-        Message and hint; None if it runs in ``dtype``, or in float32 neither.
+        Message and hint; None if it runs in ``dtype`` or also fails in float32.
     """
     if dtype == torch.float32:
         return None
@@ -130,8 +130,8 @@ def precision_problem(
         return None
     name = str(dtype).removeprefix("torch.")
     return (
-        f"the network runs in float32, but not in {name}, in which it is measured: {reason}",
-        "a tensor made in forward() needs the precision of its inputs: "
+        f"the network runs in float32, but not in {name}, the precision of measuring: {reason}",
+        "give tensors made in forward() the precision of its inputs: "
         "torch.zeros(…, dtype=x.dtype); or measure in float32, with measuring: {dtype: float32}",
     )
 
@@ -141,6 +141,6 @@ def _failure(model: nn.Module, inputs: Tensor, dtype: torch.dtype) -> str | None
         network = converted(copy_with_ties(model, "the network"), dtype=dtype)
         with torch.no_grad():
             network(in_precision(inputs, dtype))
-    except Exception as error:  # the user's own code, which may raise anything
+    except Exception as error:  # User code may raise anything.
         return error_text(error).splitlines()[0]
     return None

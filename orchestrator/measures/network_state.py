@@ -1,4 +1,4 @@
-"""The state of a network at one moment: everything about it that a measure could leave changed."""
+"""Snapshot and restoration of all network state that a measure could change."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torch import Tensor, nn
 _BITS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 _CONTAINERS = (dict, list, set)
 
-# What of a network changed, in messages.
+# Kinds of changes to a network, used in messages.
 WEIGHTS = "weights"
 BUFFERS = "buffers"
 GRADIENTS = "gradients"
 ATTRIBUTES = "attributes"
 BY_ITSELF = frozenset({BUFFERS, ATTRIBUTES})
-"""What an ordinary network may change by itself whenever it is called: counters, caches …"""
+"""Kinds that an ordinary network may change whenever it is called: counters, caches …"""
 
 
 @dataclass(frozen=True)
 class NetworkChange:
-    """One thing about a network that is not as it was.
+    """One change to a network.
 
     Attributes:
         kind: ``weights``, ``buffers``, ``gradients``, ``attributes``, ``training mode`` …
-        name: Of the tensor, module or attribute.
+        name: Name of the tensor, module or attribute.
     """
 
     kind: str
@@ -36,10 +36,10 @@ class NetworkChange:
 
 
 class NetworkState:
-    """A network as it is when this is created, with a copy of each of its tensors.
+    """State of a network at construction, with a copy of each of its tensors.
 
     Args:
-        modules: The network, and anything else with modules in it, by a prefix for messages.
+        modules: The network and other root modules, by prefix for messages.
     """
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
@@ -57,12 +57,12 @@ class NetworkState:
         self._classes = [
             (owner, dict(vars(owner)))
             for owner in sorted(classes, key=lambda owner: owner.__qualname__)
-            # Torch's own are looked after with all of its functions.
+            # The process guard covers torch's classes along with its functions.
             if owner.__module__.partition(".")[0] not in {"torch", "builtins", "typing"}
         ]
 
     def changes(self) -> list[NetworkChange]:
-        """What is not as it was, the tensors' values compared bit by bit."""
+        """Return all changes since construction; tensors are compared bit by bit."""
         found = [change for module in self._modules for change in module.changes()]
         found += [change for tensor in self._tensors for change in tensor.changes()]
         for owner, before in self._classes:
@@ -75,7 +75,7 @@ class NetworkState:
         return found
 
     def restore(self) -> None:
-        """Make everything as it was: the same objects, with the same values."""
+        """Restore the same objects with the same values."""
         for owner, before in self._classes:
             now = dict(vars(owner))
             for key in before.keys() | now.keys():
@@ -93,7 +93,7 @@ class NetworkState:
 
 @contextmanager
 def unchanged(model: nn.Module) -> Iterator[None]:
-    """Restore a network after calls of it: some count them, or keep what passes through."""
+    """Restore a network after calls, because some networks count calls or cache tensors."""
     before = NetworkState({"": model})
     try:
         yield
@@ -102,7 +102,7 @@ def unchanged(model: nn.Module) -> Iterator[None]:
 
 
 def _is_internal(key: str) -> bool:
-    """Caches of Python's own in a class."""
+    """Whether ``key`` is one of Python's own caches in a class."""
     return key in {"__abstractmethods__", "_abc_impl", "__annotations__", "__weakref__"}
 
 
@@ -118,7 +118,7 @@ class _ModuleState:
         }
 
     def tensors(self) -> Iterator[tuple[str, Tensor, str]]:
-        """The module's own tensors, with their names and what they are."""
+        """Yield name, tensor and kind of each of the module's own tensors."""
         for key, value in self._attributes.items():
             kind = {"_parameters": WEIGHTS, "_buffers": BUFFERS}.get(key, ATTRIBUTES)
             for label, item in _items(key, value):
@@ -197,7 +197,7 @@ class _TensorState:
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors agree in shape, dtype, device and every bit, NaN and signs of 0 too."""
+    """Whether shape, dtype, device and all bits agree, including NaN and signs of zero."""
     if (one.shape, one.dtype, one.device) != (other.shape, other.dtype, other.device):
         return False
     one, other = one.detach(), other.detach()
@@ -209,7 +209,7 @@ def same_bits(one: Tensor, other: Tensor) -> bool:
 
 
 def as_bits(tensor: Tensor) -> Tensor:
-    """The bits of a dense real tensor, as integers of the same shape."""
+    """Return the bits of a dense real tensor as integers of the same shape."""
     return tensor.resolve_neg().view(_BITS[tensor.element_size()])
 
 
@@ -230,13 +230,13 @@ def _items(key: str, value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _same(before: Any, now: Any) -> bool:
-    """Whether an attribute is the same; numbers and texts need not be the same object."""
+    """Whether an attribute is unchanged; numbers and strings are compared by value."""
     plain = (bool, int, float, complex, str, bytes, type(None))
     return before is now or (type(before) is type(now) and type(now) in plain and before == now)
 
 
 def _equal(content: Any, container: Any) -> bool:
-    """Whether a container still has the content that was copied from it."""
+    """Whether a container still has the content copied from it."""
     if len(content) != len(container):
         return False
     if isinstance(content, dict):

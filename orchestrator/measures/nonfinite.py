@@ -1,4 +1,4 @@
-"""Why a value is not finite, where its measure gave no reason."""
+"""Reasons for non-finite values whose measure gave none."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from orchestrator.measures.context import MeasureContext
 
 
 def why_not_finite(context: MeasureContext, found: Value | Curve) -> str:
-    """What is known: of the network, or else which numbers are not finite.
+    """Return a cause in the network, or else name the non-finite numbers.
 
     Args:
         context: The network that was measured.
-        found: What has a number that is not finite, and no reason.
+        found: A value or curve with a non-finite number and no reason.
     """
     return _of_network(context, found) or f"{_numbers(found)}; the measure gave no reason"
 
 
 def _of_network(context: MeasureContext, found: Value | Curve) -> str:
-    """What is not finite in the network itself, or ""."""
+    """Return the non-finite part of the network itself, or ""."""
 
     def unusable() -> str:
         wrong = [name for name, p in context.parameters.items() if not p.isfinite().all()]
         if not wrong:
             return ""
         return (
-            f"the network's parameters are not finite, as after training that diverged: "
-            f"{len(wrong)} of {len(context.parameters)}, first {wrong[0]!r}"
+            f"{len(wrong)} of {len(context.parameters)} parameters of the network are not finite "
+            f"(first {wrong[0]!r}), possibly because training diverged"
         )
 
     reason = context.shared("why_parameters_are_not_finite", unusable)
@@ -43,8 +43,8 @@ def _of_network(context: MeasureContext, found: Value | Curve) -> str:
             finite = context.logits(split).isfinite().all(dim=1)
         except torch.AcceleratorError:
             raise
-        except Exception as error:  # a measure of the user's own need not have used the network
-            return f"{type(error).__name__} where the network is applied: {error_text(error)}"
+        except Exception as error:  # A custom measure may not have called the network.
+            return f"{type(error).__name__} when calling the network: {error_text(error)}"
         missing = int((~finite).sum())
         return f"logits of {missing} of {len(finite)} {split} examples are not finite" * (
             missing > 0

@@ -1,4 +1,4 @@
-"""The user's own measure: a function of the context."""
+"""Custom measures: functions of the context."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from orchestrator.study.import_path import own_code
 
 
 def refuse_taken(own: str, names: Iterable[str], taken: Collection[str]) -> None:
-    """Refuse values of the user's own measure that would be mistaken for built-in ones.
+    """Refuse values of a custom measure that would be mistaken for built-in ones.
 
     Args:
         own: Import path or entry point, for the message.
-        names: What its values and curves are called.
-        taken: What those of built-in measures are called.
+        names: Names of its values and curves.
+        taken: Names of the values and curves of built-in measures.
 
     Raises:
         MeasureError: If a name is taken.
@@ -31,10 +31,10 @@ def refuse_taken(own: str, names: Iterable[str], taken: Collection[str]) -> None
 
 
 class FunctionMeasure(Measure):
-    """A callable ``(context, **arguments)``, as a measure.
+    """A callable ``(context, **arguments)`` as a measure.
 
     It returns or yields :class:`Value` and :class:`Curve` objects, pairs ``(name, value)`` or
-    triples ``(name, value, standard_error)``; of pairs and triples the split is not known.
+    triples ``(name, value, standard_error)``. The split of pairs and triples is unknown.
 
     Args:
         name: Import path or entry point, for messages.
@@ -58,11 +58,11 @@ class FunctionMeasure(Measure):
         self.taken = taken
 
     def compute(self, context: MeasureContext) -> Iterator[Value | Curve]:
-        """Yield what the function finds.
+        """Yield the function's values and curves.
 
         Raises:
-            MeasureError: If that is something else than values, pairs or triples, or has the name
-                of a built-in measure.
+            MeasureError: If the function returns anything other than values, curves, pairs or
+                triples, or uses the name of a built-in measure.
         """
         with own_code():
             found = self.function(context, **self.arguments)
@@ -87,7 +87,7 @@ class FunctionMeasure(Measure):
 
     def _unusable(self, got: object) -> MeasureError:
         return MeasureError(
-            f"measure {self.name!r}: gave {got!r}, expected (name, value) or "
+            f"measure {self.name!r}: returned {got!r}, expected (name, value) or "
             f"(name, value, standard_error)",
-            'write "yield name, value" in it',
+            'use "yield name, value" in the measure',
         )

@@ -1,4 +1,4 @@
-"""Measuring a network that no study trained: what PyTorch calls data, losses and devices."""
+"""Measuring networks trained outside a study, from PyTorch data, losses and devices."""
 
 from __future__ import annotations
 
@@ -41,32 +41,31 @@ def measure_plain(
     loss: TorchLoss | None = None,
     **settings: Any,
 ) -> list[Row]:
-    """The rows that :func:`measure_snapshot` yields, for a network and data as PyTorch has them.
+    """Return the rows of :func:`measure_snapshot` for a PyTorch network and PyTorch data.
 
     Args:
         model: Maps inputs ``(n, *input_shape)`` to logits ``(n, classes)``; it is copied.
-        train: What it was trained on: a pair of inputs and labels, a data set or a ``DataLoader``
-            of such pairs. The network gets inputs as they are here, real ones in ``dtype``.
-        test: The same of the test split.
-        measures: Names as a study file lists them, mappings with their options, or options.
-        loss: What it was trained with; cross-entropy by default. Of a module or function whose
-            values are means, the ``reduction`` is changed; what has none must give one number
-            for each example.
-        **settings: As :class:`MeasureContext` takes them.
+        train: Training data: a pair of inputs and labels, or a data set or ``DataLoader`` of such
+            pairs. Inputs reach the network unchanged, except that real ones are in ``dtype``.
+        test: Test data, in the same form.
+        measures: Names as in a study file, mappings with options, or option objects.
+        loss: Training loss; cross-entropy by default. A ``reduction`` to the mean is changed to
+            per-example values. A loss without ``reduction`` must return one number per example.
+        **settings: Keyword arguments of :class:`MeasureContext`.
 
     Raises:
-        DataError: If inputs or labels are not what a classifier can be measured on.
-        MeasureError: If a measure is unknown, or model, loss and data do not fit one another.
+        DataError: If inputs or labels are unsuitable for measuring a classifier.
+        MeasureError: If a measure is unknown, or model, loss and data are incompatible.
     """
     requests = {options.request: options for options in map(_options, measures)}
     if not requests:
-        raise MeasureError("no measure is named", 'for example measures=["margin"]')
+        raise MeasureError("no measure selected", 'name one, such as measures=["margin"]')
     train_x, train_y = _tensors(train, "train")
     test_x, test_y = _tensors(test, "test")
     if train_x.shape[1:] != test_x.shape[1:] or train_x.dtype != test_x.dtype:
         raise DataError(
-            f"got examples of {train_x.dtype} and shape {tuple(train_x.shape[1:])} in train, but "
-            f"of {test_x.dtype} and shape {tuple(test_x.shape[1:])} in test"
+            f"examples in train have {train_x.dtype} and shape {tuple(train_x.shape[1:])}, but "
+            f"examples in test have {test_x.dtype} and shape {tuple(test_x.shape[1:])}"
         )
     dataset = Dataset(
         name="own",
@@ -101,7 +100,7 @@ def _loss(loss: TorchLoss | None) -> Loss:
 
 
 def _tensors(examples: Examples, split: str) -> tuple[Tensor, Tensor]:
-    """Inputs and labels of a split, whole, as data sets hold them."""
+    """Return all inputs and labels of a split in the dtypes of a data set."""
     if isinstance(examples, TorchDataset):
         examples = DataLoader(examples, batch_size=_BATCH)
     if isinstance(examples, DataLoader):
@@ -136,9 +135,9 @@ def _pair(batch: Any, split: str) -> Sequence[Any]:
 
 
 def _classes(model: nn.Module, inputs: Tensor, labels: Sequence[Tensor]) -> int:
-    """How many classes the logits are for; whether they fit is checked where they are used."""
+    """Return the number of classes of the logits; the context checks that they fit the data."""
     parameter = next(model.parameters(), None)
-    network = copy_with_ties(model, "the network").eval()  # The modes of the user's stay.
+    network = copy_with_ties(model, "the network").eval()  # The user's modules keep their modes.
     try:
         with torch.no_grad():
             few = inputs[:2] if parameter is None else inputs[:2].to(parameter.device)
@@ -150,8 +149,8 @@ def _classes(model: nn.Module, inputs: Tensor, labels: Sequence[Tensor]) -> int:
         ) from error
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise MeasureError(f"{type(model).__name__}: gave {got}, expected logits (n, classes)")
+        raise MeasureError(f"{type(model).__name__}: returned {got}, expected logits (n, classes)")
     most = max(int(part.max()) for part in labels)
     if most >= logits.shape[1]:
-        raise DataError(f"got label {most}, but logits of {logits.shape[1]} classes: 0, 1, 2 …")
+        raise DataError(f"got label {most}, but logits of {logits.shape[1]} classes (from 0)")
     return int(logits.shape[1])

@@ -1,4 +1,4 @@
-"""Losses as measures take them: with softmax that keeps its digits where it is confident."""
+"""Losses for measures, with a softmax that stays precise for confident predictions."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from orchestrator.training.losses import Loss, LossFunction
 
 
 class PerExampleLoss(Protocol):
-    """What a measure needs of a training loss."""
+    """Interface that measures require of a training loss."""
 
     def per_example(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Loss of each example, shape ``(n,)``, from logits ``(n, classes)``."""
+        """Return the loss of each example, shape ``(n,)``, from logits ``(n, classes)``."""
         ...
 
 
 def precise_loss(loss: PerExampleLoss) -> Loss:
-    """The same loss, without cancellation in PyTorch's cross-entropy and log-softmax.
+    """Return the same loss without cancellation in PyTorch's cross-entropy and log-softmax.
 
-    Where a loss calls these on logits ``(n, classes)``, they are computed by
-    ``training.cross_entropy``. A loss that forms 1 − p itself stays as it is written.
+    Calls of these on logits ``(n, classes)`` are computed by ``training.cross_entropy`` instead.
+    A loss that itself computes 1 − p is not improved.
     """
     function = loss.per_example
     if _is_partial(function, F.cross_entropy, {"label_smoothing", "reduction"}):
@@ -37,7 +37,7 @@ def precise_loss(loss: PerExampleLoss) -> Loss:
 
 
 def is_cross_entropy(loss: PerExampleLoss) -> bool:
-    """Whether a precise ``loss`` is softmax cross-entropy, with label smoothing or without."""
+    """Whether a precise ``loss`` is softmax cross-entropy, with or without label smoothing."""
     return _is_partial(loss.per_example, cross_entropy, {"label_smoothing"})
 
 
@@ -58,7 +58,7 @@ def _precisely(function: LossFunction, logits: Tensor, labels: Tensor) -> Tensor
 def _log_softmax(
     input: Tensor, dim: int | None = None, *_: Any, dtype: torch.dtype | None = None, **__: Any
 ) -> Tensor:
-    """``log_softmax`` of PyTorch, over the classes of logits without cancellation."""
+    """Compute PyTorch's ``log_softmax``, without cancellation over the classes of logits."""
     if input.ndim == 2 and dim in (1, -1) and dtype in (None, input.dtype):
         return log_softmax(input)
     return F.log_softmax(input, dim, dtype=dtype)
@@ -74,7 +74,7 @@ def _cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """``cross_entropy`` of PyTorch, without cancellation unless it smooths weighted labels."""
+    """Compute ``cross_entropy``, without cancellation unless it smooths weighted labels."""
     how = (weight, size_average, ignore_index, reduce, reduction)
     if input.ndim == 2 and target.ndim == 1:
         if not label_smoothing:

@@ -1,9 +1,9 @@
-"""The same function with other weights: what a measure of the function must not notice.
+"""Reparametrizations: other weights for the same function, to which measures should be invariant.
 
-Which units can be rescaled or permuted is not read off the architecture but tried: a pair of
-layers qualifies if the network's logits stay the same, on data, in float64. So networks of the
-user's own are handled too, and whatever does not qualify (skip connections that pass a layer
-by, smooth activations, statistics of a layer's own input) is left alone.
+Units that can be rescaled or permuted are found by trial, not from the architecture: a pair of
+layers qualifies if the network's logits on data do not change in float64. This also works for the
+user's own networks. Layers that do not qualify stay unchanged, for example because of skip
+connections around a layer, smooth activations, or statistics of a layer's own input.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from orchestrator.measures.network import in_precision, measured_copy
 
 TOLERANCE = 1e-9
-"""Largest change of a logit, relative to the largest of them, that counts as rounding."""
+"""Largest change of a logit, relative to the largest logit, that counts as rounding."""
 
 _Normalization = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 @dataclass(frozen=True)
 class HiddenUnits:
-    """Units between two layers, whose scale and order are arbitrary.
+    """Units between two layers, with arbitrary scale and order.
 
     Attributes:
-        makers: Names of the layer that makes them and of the normalizations behind it.
-        user: Name of the layer that takes them in.
+        makers: Names of the layer that outputs them and of the normalizations after it.
+        user: Name of the layer that takes them as input.
     """
 
     makers: tuple[str, ...]
@@ -40,16 +40,15 @@ class HiddenUnits:
 
 
 def rescaled(model: nn.Module, inputs: Tensor, factor: float) -> tuple[nn.Module, int]:
-    """Multiply what makes hidden units by α and divide what uses them by α (Dinh et al. 2017).
+    """Multiply a layer's outputs by α and the next layer's weights by 1/α (Dinh et al. 2017).
 
     Args:
-        model: Any network; it is not touched.
-        inputs: Examples to try on, of any floating type.
+        model: Any network; not modified.
+        inputs: Examples to test on, of any floating type.
         factor: α > 0.
 
     Returns:
-        A copy in float64 and eval mode, and the number of hidden layers that were rescaled;
-        0 if none could be.
+        A copy in float64 and eval mode, and the number of rescaled hidden layers, possibly 0.
     """
 
     def apply(network: nn.Module, units: HiddenUnits) -> None:
@@ -63,12 +62,12 @@ def permuted(model: nn.Module, inputs: Tensor, seed: int = 0) -> tuple[nn.Module
     """Shuffle the units of hidden layers.
 
     Args:
-        model: Any network; it is not touched.
-        inputs: Examples to try on, of any floating type.
-        seed: Of the permutations.
+        model: Any network; not modified.
+        inputs: Examples to test on, of any floating type.
+        seed: Seed of the permutations.
 
     Returns:
-        As :func:`rescaled`.
+        A copy in float64 and eval mode, and the number of permuted hidden layers, possibly 0.
     """
     generator = torch.Generator().manual_seed(seed)
 
@@ -82,7 +81,7 @@ def permuted(model: nn.Module, inputs: Tensor, seed: int = 0) -> tuple[nn.Module
                 if tensor.ndim and len(tensor) == count:
                     tensor.copy_(tensor[order.to(tensor.device)])
         weight: Any = network.get_submodule(units.user).weight
-        if weight.shape[1] % count == 0:  # Behind a flattening, each unit has several inputs.
+        if weight.shape[1] % count == 0:  # After a flattening, each unit feeds several inputs.
             blocks = weight.unflatten(1, (count, -1))
             weight.copy_(blocks[:, order.to(weight.device)].flatten(1, 2))
 
@@ -90,11 +89,11 @@ def permuted(model: nn.Module, inputs: Tensor, seed: int = 0) -> tuple[nn.Module
 
 
 def with_scaled_logits(model: nn.Module, inputs: Tensor, factor: float) -> nn.Module | None:
-    """Multiply all logits by a factor, through the weights of the last layer.
+    """Multiply all logits by a factor by scaling the last layer.
 
     Args:
-        model: Any network; it is not touched.
-        inputs: Examples to try on, of any floating type.
+        model: Any network; not modified.
+        inputs: Examples to test on, of any floating type.
         factor: c > 0.
 
     Returns:
@@ -132,7 +131,7 @@ def _prepared(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
 
 
 def _hidden_units(network: nn.Module, layers: list[str]) -> list[HiddenUnits]:
-    """Each layer with weights, the normalizations behind it, and the next layer with weights."""
+    """Return each weight layer, the normalizations after it, and the next weight layer."""
     makes = [name for name in layers if not _is_normalization(network, name)]
     found = []
     for maker, user in pairwise(makes):
@@ -147,10 +146,10 @@ def _is_normalization(network: nn.Module, name: str) -> bool:
 
 
 def _called_layers(network: nn.Module, x: Tensor) -> list[str]:
-    """Linear, convolution and normalization layers in the order of one forward pass.
+    """Return linear, convolution and normalization layers in the order of one forward pass.
 
-    A layer that is called twice, or shares its weights with another, is left out: what would
-    change one of its uses changes the other.
+    Layers that are called twice or share weights are excluded, because changing one use would
+    also change the other.
     """
     known: dict[nn.Module, str] = {
         module: name
@@ -183,7 +182,7 @@ def _called_layers(network: nn.Module, x: Tensor) -> list[str]:
 def _multiply(module: nn.Module, names: tuple[str, ...], factor: float) -> None:
     for name in names:
         tensor = getattr(module, name, None)
-        if tensor is not None:  # Without a bias there is none to scale.
+        if tensor is not None:  # The bias is optional.
             tensor.mul_(factor)
 
 

@@ -1,4 +1,4 @@
-"""Other versions of PyTorch's operations, wherever code calls them."""
+"""Replacement of PyTorch operations at all their calls."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch.overrides import TorchFunctionMode
 
 
 class ReplacedOperations(TorchFunctionMode):
-    """Within it, calls of some operations are calls of others.
+    """Context that redirects calls of some operations to others.
 
     Args:
-        others: Operation → what is called in its place, with the same arguments.
+        others: Replacement of each operation, called with the same arguments.
     """
 
     def __init__(self, others: Mapping[Any, Callable[..., Any]]) -> None:

@@ -1,15 +1,15 @@
-"""Gradients that are nothing but rounding, where they should be zero.
+"""Detection of gradients that should be zero and consist only of rounding errors.
 
-Where the logits do not depend on the inputs (a normalization whose output is averaged, a saturated
-unit), a computed gradient is seldom exactly zero. Distances that divide by it would be numbers of
-any size. Two signs give such a gradient away:
+If the logits do not depend on the inputs (a normalization whose output is averaged, a saturated
+unit), the computed gradient is seldom exactly zero. Distances obtained by dividing by it would be
+arbitrary. Two criteria detect such a gradient:
 
-* the change of the logits that it predicts over the whole length of the input is below the
-  rounding of the logits themselves;
-* it is another one at inputs that differ by a few units in the last place.
+* The change of the logits that it predicts over the whole length of the input is below the
+  rounding of the logits themselves.
+* The gradient changes at inputs that differ by a few units in the last place.
 
-The second costs another pass, so it is looked for only at distances that are many times the length
-of the input. Where the logits themselves are other ones at such inputs there is no distance at all.
+The second criterion costs another pass, so it is tested only for distances many times the length
+of the input. If the logits themselves change at such inputs, the distance is undefined.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from torch import Tensor
 from orchestrator.measures.context import MeasureContext
 
 FAR = 1e3
-"""Distances above so many lengths of the longest input are looked at again."""
+"""Distances are checked above this multiple of the length of the longest input."""
 UNSTEADY = 0.1
-"""A gradient that changes by more than this share of its length is rounding."""
+"""Fraction of its length above which a change marks a gradient as rounding."""
 _ROUNDINGS = 32.0
 _SHAKE = 8.0
 
 
 def unresolved(steepness: Tensor, reach: Tensor, logits: Tensor) -> Tensor:
-    """Whether a move by ``reach`` changes logits by no more than their rounding.
+    """Whether a step of length ``reach`` changes logits by no more than their rounding.
 
     Args:
-        steepness: How fast they change, shape ``(n, …)``.
-        reach: The length of the longest input; of length zero, nothing is known.
-        logits: Of the same examples, shape ``(n, classes)``.
+        steepness: Rate of change of the logits, shape ``(n, …)``.
+        reach: Length of the longest input; if zero, the result is False.
+        logits: Logits of the same examples, shape ``(n, classes)``.
     """
     rounding = torch.finfo(logits.dtype).eps * logits.detach().abs().amax(dim=1)
     least = _ROUNDINGS * rounding.view(-1, *[1] * (steepness.ndim - 1))
@@ -41,9 +41,9 @@ def unresolved(steepness: Tensor, reach: Tensor, logits: Tensor) -> Tensor:
 
 
 def shaken(x: Tensor) -> Tensor:
-    """``x`` with every number changed by some units in the last place, the same ones each time.
+    """Return ``x`` with every number changed by a few units in the last place, reproducibly.
 
-    Integers stay as they are.
+    Integers stay unchanged.
     """
     if not x.is_floating_point():
         return x
@@ -55,13 +55,13 @@ def shaken(x: Tensor) -> Tensor:
 def set_by_rounding(context: MeasureContext, x: Tensor, logits: Tensor) -> Tensor:
     """Whether the logits of each example change with the rounding of its input.
 
-    They do where they should all be zero, or where the network branches on a number that should be
-    zero, as on the sum of a layer norm's output.
+    This happens if all logits should be zero, or if the network branches on a number that should
+    be zero, such as the sum of a layer norm's output.
 
     Args:
         context: The network.
         x: Inputs, shape ``(n, *input_shape)``.
-        logits: Theirs, shape ``(n, classes)``.
+        logits: Their logits, shape ``(n, classes)``.
     """
     if not x.is_floating_point():
         return torch.zeros(len(x), dtype=torch.bool, device=x.device)

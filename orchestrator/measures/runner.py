@@ -1,4 +1,4 @@
-"""Measure one snapshot: every request, each in a row of its own or with the reason why not."""
+"""Measurement of one snapshot: rows of values, or an error row, for every request."""
 
 from __future__ import annotations
 
@@ -39,38 +39,38 @@ def measure_snapshot(
     *,
     findings: Findings | None = None,
 ) -> Iterator[Row]:
-    """Measure one snapshot for each request: rows of the tables ``measures`` and ``curves``.
+    """Measure all requests on one snapshot, for the tables ``measures`` and ``curves``.
 
-    A request that raises is one row with status ``error`` and nothing else: what it had found
-    until then would make it look measured. The other requests go on. An exception that
-    isn't meant for the user is logged with its traceback besides. Where memory runs out, the
-    request is tried again in passes of a quarter of the examples, down to single ones; that
-    changes values by no more than rounding. What leaves the process unfit to go on (a broken
-    device, an interrupt) is not caught.
+    A request that raises an exception yields a single row with status ``error``, because partial
+    results would make it look measured. The other requests continue. Unexpected exceptions, those
+    not meant for the user, are also logged with their traceback. If memory runs out, the request
+    is retried with a quarter of the examples per pass, down to single examples; this changes
+    values by no more than rounding. Exceptions that make the process unusable (a broken device,
+    an interrupt) are not caught.
 
-    The requests are computed in their order, except that those which share something large
-    follow one another, so that it need not be kept for longer (``Measure.needs``).
+    Requests are computed in order, except that requests sharing large results run consecutively
+    so that these can be released early (``Measure.needs``).
 
-    Everything is as before after each request. One that changed the network, the data, what is
-    shared or the process is one row with status ``error`` (:mod:`after_request` has the rule).
+    All state is restored after each request. A request that changed the network, the data, shared
+    results or the process yields one row with status ``error`` (rules in :mod:`after_request`).
 
     Args:
-        context: The snapshot and its data. Work that several requests share is done once and
-            counts into ``seconds`` of the first of them.
-        requests: Options by the canonical text that the rows carry as ``request``.
-        findings: What the trust checks found, where the network's shape is checked already; ``{}``
-            turns them off. By default this network is checked for what the requests require.
+        context: The snapshot and its data. Work shared by several requests is done once and counts
+            towards ``seconds`` of the first of them.
+        requests: Options by the canonical text stored as ``request`` in the rows.
+        findings: Findings of earlier trust checks of the network's shape; ``{}`` turns the checks
+            off. By default this network is checked as the requests require.
 
     Yields:
         Rows with the keys request, measure, variant, split, n_examples, value, standard_error,
         status (``ok``, ``nonfinite`` or ``error``), error, seconds, dtype, batch_norm_mode,
-        seed (that of the probes) and measure_version. A row of the table ``curves`` has curve, x
-        and y instead of measure, and lists as x, y, value and standard_error.
+        seed (of the probes) and measure_version. A row of the table ``curves`` has curve, x
+        and y instead of measure; x, y, value and standard_error are lists.
 
     Raises:
         torch.AcceleratorError: If the device is broken.
     """
-    with left_as_found(functions=False):  # Modules of the user's own are imported.
+    with left_as_found(functions=False):  # Imports the user's own modules.
         plan = _in_order([_built(request, options) for request, options in requests.items()])
         if findings is None:
             required = frozenset[Check]().union(*(one.requires for one in plan))
@@ -86,7 +86,7 @@ def measure_snapshot(
 
 @dataclass(frozen=True)
 class _Planned:
-    """A request, with its measure or why there is none."""
+    """A request with its measure, or with the reason why it has none."""
 
     request: str
     name: str
@@ -99,7 +99,7 @@ class _Planned:
 
     @property
     def is_own(self) -> bool:
-        """Whether its code is the user's."""
+        """Whether the measure is the user's own code."""
         if self.measure is None or isinstance(self.measure, FunctionMeasure):
             return self.measure is not None
         return type(self.measure).__module__.partition(".")[0] != "orchestrator"
@@ -117,7 +117,7 @@ def _built(request: str, options: MeasureOptions) -> _Planned:
 
 
 def _in_order(plan: Sequence[_Planned]) -> list[_Planned]:
-    """Those with a need directly after the first that has it; all else as it was asked for."""
+    """Return the plan in the requested order, but with measures of a common need adjacent."""
     ordered: list[_Planned] = []
     for one in plan:
         places = [i for i, before in enumerate(ordered) if before.needs & one.needs]
@@ -145,14 +145,14 @@ def _measure(
             with repeatable_convolutions(context.device), eagerly():
                 found = _in_memory(context, request, measure)
     except torch.AcceleratorError:
-        raise  # every later measure in this process would suffer from it
+        raise  # Every later measure in this process would be affected.
     except Exception as error:
         failure = _reason(request, error)
     seconds = perf_counter() - started
     if changed := unchanged.end():
         failure = _changed(failure, request, changed)
     if failure is None and not any(isinstance(item, Value) for item in found):
-        failure = "MeasureError: it yielded no value"
+        failure = "MeasureError: the measure yielded no value"
     common = {
         "request": request,
         "seconds": seconds,
@@ -170,13 +170,13 @@ def _changed(failure: str | None, request: str, what: str) -> str:
     if failure is not None:
         return f"{failure} (it also changed {what})"
     return (
-        f"MeasureError: {request}: it changed {what}, which was restored for the other measures; "
-        "let it work on a copy (copy.deepcopy(context.model)), or undo what it changes"
+        f"MeasureError: {request}: changed {what}, which was restored for the other measures; "
+        "work on a copy (copy.deepcopy(context.model)), or undo the changes"
     )
 
 
 def _in_memory(context: MeasureContext, request: str, measure: Measure) -> list[Value | Curve]:
-    """What ``measure`` finds, in passes as small as the memory demands."""
+    """Compute ``measure`` in passes small enough for the memory."""
     numbers = RandomStream(context.device)
     while True:
         numbers.seed(stream_seed(context.trial_seed, "measure", request))
@@ -187,15 +187,15 @@ def _in_memory(context: MeasureContext, request: str, measure: Measure) -> list[
             if not is_out_of_memory(error):
                 raise
             reason = error_text(error).splitlines()[0]
-        # Outside of the except clause: the traceback would hold on to what filled the memory.
+        # Outside the except clause: the traceback would keep the large tensors alive.
         if not context.shrink_passes():
             raise MeasureError(
-                f"{request}: no memory left on {context.device} even with one example in a pass, "
+                f"{request}: out of memory on {context.device} even with one example per pass, "
                 f"examples_per_pass: 1 ({reason})",
-                "measure fewer examples (measuring: examples), or where there is more memory",
+                "reduce measuring.examples, or use a device with more memory",
             )
         logger.warning(
-            "measure %s: no memory left on %s; tried again with examples_per_pass: %d",
+            "measure %s: out of memory on %s; retrying with examples_per_pass: %d",
             request,
             context.device,
             context.examples_per_pass,
@@ -251,10 +251,10 @@ def _failure_row(name: str, failure: str) -> Row:
 
 
 def repeatable_convolutions(device: torch.device) -> AbstractContextManager[Any]:
-    """On a GPU: convolutions that give the same bits each time, in full float32 precision.
+    """Return a context for bitwise reproducible GPU convolutions in full float32 precision.
 
     Args:
-        device: Where the network is; on any other kind nothing is changed.
+        device: Device of the network; without effect unless it is a GPU.
     """
     if device.type != "cuda":
         return nullcontext()

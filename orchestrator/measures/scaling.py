@@ -1,7 +1,7 @@
-"""Squares of numbers so small or large that their squares are not: by a power of two.
+"""Scaling by powers of two, to avoid underflow and overflow in squares.
 
 Confident networks have gradients and curvatures down to 1e-300. Multiplying by a power of two is
-exact, so that results are the same, bit for bit, where no square underflows.
+exact, so results are bitwise the same whenever no square underflows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _LARGEST_EXPONENT = 1000
 
 
 def unit_of(values: Iterable[float]) -> float:
-    """A power of two within a factor of 2 of the largest |value|; 1 if that is 0 or not finite."""
+    """Return a power of two within a factor of 2 of max |value|; 1 if that is 0 or not finite."""
     largest = max(map(abs, values), default=0.0)
     if largest == 0 or not isfinite(largest):
         return 1.0
@@ -25,7 +25,7 @@ def unit_of(values: Iterable[float]) -> float:
 
 
 def norm(vector: Tensor) -> float:
-    """‖v‖₂ in float64, wherever it is itself a float64."""
+    """Return ‖v‖₂ in float64, without overflow or underflow of the squares."""
     v = vector.detach().to(torch.float64)
     if not v.numel():
         return 0.0

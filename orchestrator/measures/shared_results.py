@@ -1,4 +1,4 @@
-"""What measures share, watched for measures that change it."""
+"""Results shared by measures, with detection of changes to them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ _CHUNK = 2**20
 
 
 class SharedResults(dict[Hashable, Any]):
-    """The results that measures of one snapshot share, by key.
+    """The results shared by measures of one snapshot, by key.
 
-    Nothing is kept that was computed while the network was not as it should be, as in the middle
-    of a user's measure that moves the weights.
+    Results computed while the network was modified are not kept, for example those computed while
+    a user's measure moves the weights.
 
     Args:
-        found: What is shared already.
-        is_sound: Whether the network is as it should be; asked during a user's measure.
+        found: Results shared already.
+        is_sound: Function that returns whether the network is unmodified; called during a user's
+            measure.
     """
 
     def __init__(self, found: dict[Hashable, Any], is_sound: Callable[[], bool]) -> None:
@@ -35,8 +36,8 @@ class SharedResults(dict[Hashable, Any]):
         """Begin a request.
 
         Args:
-            closely: Compare values, too, and not only torch's counts of changes: those miss what
-                is written through ``.data`` or numpy.
+            closely: Whether to also compare values. Torch's version counters miss writes through
+                ``.data`` or numpy.
         """
         self._closely = closely
         self._unsound = set()
@@ -49,10 +50,10 @@ class SharedResults(dict[Hashable, Any]):
             self._unsound.add(key)
 
     def forget_changed(self) -> list[Hashable]:
-        """Forget what the request changed, or computed on a changed network.
+        """Drop results that the request changed, or computed on a modified network.
 
         Returns:
-            The keys of what it changed.
+            The keys of the changed results.
         """
         changed = [
             key
@@ -72,12 +73,12 @@ class SharedResults(dict[Hashable, Any]):
 
 
 def version(tensor: Tensor) -> int:
-    """How often a tensor was written to, as far as torch knows."""
+    """Return the number of writes to a tensor that torch has counted."""
     return 0 if tensor.is_inference() else tensor._version
 
 
 def fingerprint(tensor: Tensor) -> tuple[int, int]:
-    """Version and a checksum of the bits in their order; any single changed number shows."""
+    """Return the version and an ordered checksum that detects any single changed number."""
     total = 0
     flat = tensor.detach().reshape(-1)
     if flat.is_complex():
@@ -90,7 +91,7 @@ def fingerprint(tensor: Tensor) -> tuple[int, int]:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and dicts; other objects look after their own."""
+    """Yield the tensors in nested tuples, lists and dicts; other objects are skipped."""
     if isinstance(value, Tensor):
         if value.layout == torch.strided:
             yield value

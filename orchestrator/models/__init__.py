@@ -1,4 +1,4 @@
-"""What learns: networks built from the options of a study file."""
+"""Networks built from the options of a study file."""
 
 from orchestrator.models.build import build_model, parameter_count
 from orchestrator.models.wrappers import named_as

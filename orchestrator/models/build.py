@@ -1,4 +1,4 @@
-"""From the options of a study file to an initialized network."""
+"""Building an initialized network from the options of a study file."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def build_model(
     seed: int,
     input_dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
-    """Build a network with the weights that a trial's seed gives it.
+    """Build a network with weights drawn from a trial's seed.
 
     Args:
         options: The ``model`` part of a study file.
         input_shape: Shape of one example.
         classes: Number of logits.
-        seed: The trial's seed; weights come from its stream ``initialization``. The global
-            random numbers of PyTorch, numpy and Python are as before when this returns.
+        seed: The trial's seed; weights come from its stream ``initialization``. The global random
+            states of PyTorch, numpy and Python are unchanged afterwards.
         input_dtype: Type of the inputs: ``torch.float32``, or ``torch.int64`` for integers.
 
     Returns:
@@ -58,18 +58,18 @@ def build_model(
         if not input_dtype.is_floating_point:
             raise ModelError(
                 f"model {options.name!r}: got inputs of type {input_dtype}, expected real numbers",
-                "store numbers that are measured as floats: x.astype('float32'); indices, as of "
-                "tokens, need a network of your own with an embedding",
+                "store measured quantities as floats: x.astype('float32'); indices, such as "
+                "tokens, need your own network with an embedding",
             )
         _refuse_oversized(options, input_shape, classes)
         model = _build_builtin(options, input_shape, classes)
-        # Of its own, so that what PyTorch's constructors draw and discard plays no part.
+        # A separate generator: draws by PyTorch's constructors must not affect the weights.
         initialize(model, options.activation, torch.Generator().manual_seed(stream))
         return model
 
 
 def parameter_count(model: nn.Module) -> int:
-    """How many numbers training can change; shared ones count once."""
+    """Count the trainable parameters; shared ones count once."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
@@ -78,19 +78,19 @@ def _refuse_oversized(
     input_shape: tuple[int, ...],
     classes: int,
 ) -> None:
-    """Count the weights before any memory is asked for: too much of it may end the process."""
+    """Count the weights before allocating them: running out of memory may kill the process."""
     smaller = "use a smaller width or depth"
     try:
         with torch.device("meta"):
             weightless = _build_builtin(options, input_shape, classes)
     except (RuntimeError, OverflowError) as error:
         first = error_text(error).splitlines()[0]
-        raise ModelError(f"model: too large to be built: {first}", smaller) from error
+        raise ModelError(f"model: too large to build: {first}", smaller) from error
     needed = sum(value.numel() * value.element_size() for value in weightless.parameters())
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > there:
         raise ModelError(
-            f"model: its weights alone need {needed / 2**30:,.0f} GiB, but this machine has "
+            f"model: the weights alone need {needed / 2**30:,.0f} GiB, but this machine has "
             f"{there / 2**30:,.0f} GiB of memory",
             smaller,
         )
@@ -114,7 +114,7 @@ def _build_builtin(
 
 @contextmanager
 def _construction(seed: int) -> Iterator[None]:
-    """CPU, float32 and seeded random numbers, whatever the process is otherwise set to."""
+    """Use the CPU, float32 and seeded random numbers, whatever the settings of the process."""
     dtype = torch.get_default_dtype()
     python = PythonNumbers(seed)  # A user's network may draw its weights from numpy.
     with torch.random.fork_rng(devices=[]), python.borrowed(), torch.device("cpu"):

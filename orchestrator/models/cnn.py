@@ -12,18 +12,19 @@ from orchestrator.study.model_options import CnnOptions
 
 
 def build_cnn(options: CnnOptions, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """``depth`` times (convolution, normalization, activation, max-pooling), then linear.
+    """Build ``depth`` × (convolution, normalization, activation, max-pooling), then linear.
 
-    Convolutions are 3 × 3; the first has ``width`` channels, each next twice as many. Every
-    pooling halves height and width, rounding down. Dropout comes before the linear layer.
+    Convolutions are 3 × 3. The first has ``width`` channels, and each further one has twice as many
+    as the one before. Each pooling halves height and width, rounding down. Dropout precedes the
+    linear layer.
 
     Args:
-        options: Its width, depth and parts.
+        options: Width, depth and parts.
         input_shape: ``(channels, height, width)``.
         classes: Number of logits.
 
     Raises:
-        ModelError: If examples are not images of at least ``2**depth`` pixels a side.
+        ModelError: If examples are not images of at least ``2**depth`` pixels per side.
     """
     channels, height, width = require_images(
         "cnn",

@@ -1,4 +1,4 @@
-"""Moving networks to a device and a precision, with each tensor's kind and every tie kept."""
+"""Moving networks to a device and precision, preserving each tensor's kind and all weight ties."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ def converted(
     device: str | torch.device | None = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
-    """Convert a network in place, as ``nn.Module.to`` does, without changing what it is made of.
+    """Convert a network in place, like ``nn.Module.to``, without changing its structure.
 
-    Real tensors get the precision ``dtype``, complex ones the complex numbers of that precision
-    (``nn.Module.to`` would drop their imaginary parts). Integers and booleans stay as they are. A
-    buffer that was registered in several places stays one tensor.
+    Real tensors get the precision ``dtype``, and complex tensors the complex type of that precision
+    (``nn.Module.to`` would drop their imaginary parts). Integers and booleans are unchanged. A
+    buffer that is registered in several places stays one tensor.
 
     Args:
         model: The network.
-        device: Where its tensors go; by default each stays where it is.
-        dtype: A real floating-point type; by default each stays as precise as it is.
+        device: Target device; by default each tensor stays on its device.
+        dtype: A real floating-point type; by default each tensor keeps its precision.
 
     Returns:
         The same network.

@@ -1,4 +1,4 @@
-"""What the convolutional networks ask of the examples."""
+"""Requirements of convolutional networks on the shape of examples."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from orchestrator.errors import ModelError
 def require_images(
     model: str, input_shape: tuple[int, ...], smallest: int, hint: str
 ) -> tuple[int, int, int]:
-    """Channels, height and width of the examples, if a convolutional network can take them.
+    """Return channels, height and width of the examples if they suit a convolutional network.
 
     Args:
-        model: The network's name, for messages.
+        model: Name of the network, for messages.
         input_shape: Shape of one example.
-        smallest: Least height and width.
-        hint: What takes smaller images.
+        smallest: Minimum height and width.
+        hint: Hint on a model or option for smaller images.
 
     Raises:
-        ModelError: If examples are not images, or are too small.
+        ModelError: If examples are not images or are too small.
     """
     if len(input_shape) != 3:
         raise ModelError(

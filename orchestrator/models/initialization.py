@@ -1,4 +1,4 @@
-"""He initialization, drawn from one generator and nothing else."""
+"""He initialization, drawn from a single generator."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ _GAINS: dict[Activation, float] = {
 
 
 def initialize(model: nn.Module, activation: Activation, generator: torch.Generator) -> None:
-    """Draw the weights of linear and convolutional layers anew, in place.
+    """Reinitialize the weights of linear and convolutional layers in place.
 
     Weights are normal with mean zero and standard deviation gain / √fan-in (He et al.,
-    arXiv:1502.01852, equations 10 and 15), the gain being √2 for ReLU, GELU and SiLU, √(2/(1+a²))
-    for leaky ReLU of slope a, and 5/3 for tanh. The last linear layer, which no activation
-    follows, has gain 1. Biases are zero; normalizations start as the identity after
-    standardizing (scale one, shift zero).
+    arXiv:1502.01852, equations 10 and 15). The gain is √2 for ReLU, GELU and SiLU, √(2/(1+a²)) for
+    leaky ReLU with slope a, and 5/3 for tanh. The last linear layer has gain 1, since no activation
+    follows. Biases are zero. Normalizations start with scale one and shift zero, the identity after
+    standardizing.
 
     Args:
-        model: A network whose last linear layer gives the logits.
-        activation: What follows the other layers.
-        generator: Where the numbers come from, in the order of ``model.modules()``.
+        model: A network whose last linear layer returns the logits.
+        activation: Activation after the other layers.
+        generator: Source of the random numbers, used in the order of ``model.modules()``.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     for layer in layers:

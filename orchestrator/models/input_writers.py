@@ -1,4 +1,4 @@
-"""Whether a network may write into the inputs it is given."""
+"""Detection of networks that may write into their inputs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _KNOWN = ("torch.nn.modules.", "orchestrator.models.")
 
 
 def may_write_into_inputs(model: nn.Module) -> bool:
-    """Whether the network must be given copies: examples are used again, by other networks too.
+    """Whether a network needs copies of its inputs, which later passes and other networks reuse.
 
-    A network of PyTorch's own layers is known not to write into its inputs, unless a layer is
-    ``inplace`` or has a hook. Anything else may, perhaps only sometimes (``x.sub_(mean)``,
-    ``x.data.clamp_(0, 1)``), so that trying it out proves nothing.
+    A network of PyTorch's own layers never writes into its inputs unless a layer is ``inplace`` or
+    has a hook. Any other network may do so, perhaps only sometimes (``x.sub_(mean)``,
+    ``x.data.clamp_(0, 1)``), so a trial run proves nothing.
 
     Args:
         model: Any network.

@@ -1,7 +1,7 @@
-"""The parts that every built-in network is made of.
+"""The building blocks of all built-in networks.
 
 Activations and normalizations are always new module instances, each used in one place, so that
-``torch.fx`` and forward hooks see every operation by itself.
+``torch.fx`` and forward hooks see every operation separately.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _ACTIVATIONS: dict[Activation, Callable[[], nn.Module]] = {
 
 
 def activation_layer(name: Activation) -> nn.Module:
-    """A new activation."""
+    """Return a new activation."""
     return _ACTIVATIONS[name]()
 
 
 def normalization_layers(
     name: Normalization, channels: int, *, flat: bool = False
 ) -> list[nn.Module]:
-    """A new normalization over ``channels``, or nothing.
+    """Return a new normalization over ``channels``, or nothing.
 
     Args:
         name: ``none``, ``batch`` or ``group`` (Wu and He, arXiv:1803.08494).
-        channels: How many channels (or units) come in.
+        channels: Number of input channels (or units).
         flat: Whether examples are vectors rather than images.
 
     Returns:
-        One layer, or none for ``"none"``.
+        One layer, or an empty list for ``"none"``.
     """
     if name == "none":
         return []
@@ -50,10 +50,11 @@ def normalization_layers(
 
 
 def group_count(channels: int) -> int:
-    """The number of groups: 8, 4 or 2, the most that divide the channels and leave 4 to each.
+    """Return the number of groups: the largest of 8, 4 and 2 that fits, else 1.
 
-    With fewer than four numbers to a group little but their signs would survive where an
-    example has one number per channel. Otherwise all channels are one group.
+    It must divide the channels and leave at least four channels per group. With fewer than four
+    numbers per group, little but their signs would survive if an example has one number per
+    channel.
 
     >>> [group_count(channels) for channels in (64, 16, 12, 10, 6)]
     [8, 4, 2, 2, 1]
@@ -67,9 +68,9 @@ def group_count(channels: int) -> int:
 def convolution_layers(
     inputs: int, outputs: int, normalization: Normalization, *, stride: int = 1
 ) -> list[nn.Module]:
-    """A convolution of 3 × 3 that keeps the size (divided by ``stride``), then its normalization.
+    """Return a 3 × 3 convolution that keeps the size (divided by ``stride``), then normalization.
 
-    It has a bias only without normalization, which would subtract it again.
+    The convolution has a bias only without normalization, which would subtract the bias again.
     """
     convolution = nn.Conv2d(
         inputs, outputs, 3, stride=stride, padding=1, bias=normalization == "none"

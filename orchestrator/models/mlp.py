@@ -13,17 +13,17 @@ from orchestrator.study.model_options import MlpOptions
 
 
 def build_mlp(options: MlpOptions, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """Flatten, then ``depth`` times (linear, normalization, activation, dropout), then linear.
+    """Build flatten, ``depth`` × (linear, normalization, activation, dropout), linear.
 
-    A hidden layer has a bias only without normalization, whose shift takes its place.
+    A hidden layer has a bias only without normalization, whose shift replaces it.
 
     Args:
-        options: Its width, depth and parts; depth 0 is a linear classifier.
-        input_shape: Shape of one example, whatever it is.
+        options: Width, depth and parts; depth 0 is a linear classifier.
+        input_shape: Any shape of one example.
         classes: Number of logits.
 
     Raises:
-        ModelError: If group normalization is to work on fewer than four units.
+        ModelError: If group normalization is requested for fewer than four units.
     """
     if options.normalization == "group" and options.depth and options.width < FEWEST_PER_GROUP:
         raise ModelError(

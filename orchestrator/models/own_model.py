@@ -21,12 +21,12 @@ def build_custom(
     classes: int,
     input_dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
-    """Call what ``options.name`` means, and try the network it returns on two examples.
+    """Call the callable named ``options.name`` and try its network on two examples.
 
-    The callable gets ``input_shape``, ``classes`` and the further keys of the study file as
+    The callable gets ``input_shape``, ``classes`` and the other keys of the study file as
     keyword arguments. It should draw its weights from PyTorch's random numbers, which are
-    seeded when it is called. Wrappers (``torch.compile``, ``nn.DataParallel``) are taken off, and
-    real tensors converted to float32.
+    seeded before the call. Wrappers (``torch.compile``, ``nn.DataParallel``) are removed, and
+    real tensors are converted to float32.
 
     Args:
         options: Import path and arguments.
@@ -35,10 +35,10 @@ def build_custom(
         input_dtype: Type of the inputs: ``torch.float32``, or ``torch.int64`` for integers.
 
     Raises:
-        ImportPathError: If it cannot be imported.
-        ModelError: If it raises, returns no module, has parts compiled by ``torch.jit``, complex
-            parameters or different tensors in the same memory, or gives anything but
-            ``(n, classes)`` logits.
+        ImportPathError: If the callable cannot be imported.
+        ModelError: If the callable raises or does not return a module; if the network has parts
+            compiled by ``torch.jit``, complex parameters, or different tensors in the same memory;
+            or if its output is not ``(n, classes)`` logits.
     """
     create = resolve_import_path(options.name, kind="models")
     where = f"model {options.name!r}"
@@ -78,17 +78,17 @@ def _require_real_parameters(model: nn.Module, where: str) -> None:
 
 
 def _hint(types: set[torch.dtype], input_dtype: torch.dtype) -> str | None:
-    """What may have kept the network from taking the examples."""
+    """Return a hint on why the network may have failed on the examples."""
     if not input_dtype.is_floating_point:
         return (
-            "the data are integers, which networks get as they are, as indices of an embedding; "
-            "store numbers that are measured as floats: x.astype('float32')"
+            "the data are integers, which networks get unchanged, as embedding indices; "
+            "store measured quantities as floats: x.astype('float32')"
         )
     if types:
         return (
             f"parameters of type {', '.join(sorted(map(str, types)))} were converted to "
-            "torch.float32, in which networks are trained: convert inputs to the type that "
-            "parameters have, not to a fixed one"
+            "torch.float32, the precision of training; convert inputs to the type of the "
+            "parameters, not to a fixed type"
         )
     return None
 
@@ -107,6 +107,8 @@ def _try_out(model: nn.Module, examples: Tensor, classes: int, where: str) -> No
         model.train(training)
     expected = f"expected logits of shape ({_TRIED_EXAMPLES}, {classes})"
     if not isinstance(logits, Tensor):
-        raise ModelError(f"{where}: gave a {type(logits).__name__}, {expected}")
+        raise ModelError(f"{where}: forward() returned a {type(logits).__name__}, {expected}")
     if tuple(logits.shape) != (_TRIED_EXAMPLES, classes) or not logits.is_floating_point():
-        raise ModelError(f"{where}: gave {logits.dtype} of shape {tuple(logits.shape)}, {expected}")
+        raise ModelError(
+            f"{where}: forward() returned {logits.dtype} of shape {tuple(logits.shape)}, {expected}"
+        )

@@ -11,19 +11,19 @@ from orchestrator.models.layers import activation_layer, convolution_layers
 from orchestrator.study.model_options import ResnetOptions
 
 _STAGES = 3
-_SMALLEST_IMAGE = 5  # leaves 2 × 2 pixels to the last stage
+_SMALLEST_IMAGE = 5  # Leaves 2 × 2 pixels for the last stage.
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions beside a shortcut, added and activated.
+    """Two convolutions added to a shortcut, then an activation.
 
-    Where the number of channels grows, the shortcut takes every second pixel and fills the new
-    channels with zeros: option A of He et al., without parameters.
+    If the number of channels increases, the shortcut takes every second pixel and fills the new
+    channels with zeros (option A of He et al., without parameters).
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
-        stride: 2 halves height and width, rounding up.
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        stride: Stride of the first convolution; 2 halves height and width, rounding up.
         options: Activation, normalization, and dropout between the convolutions.
     """
 
@@ -54,14 +54,14 @@ class ResidualBlock(nn.Module):
 def build_resnet(
     options: ResnetOptions, input_shape: tuple[int, ...], classes: int
 ) -> nn.Sequential:
-    """The network of He et al. (arXiv:1512.03385, section 4.2), 6n + 2 layers deep.
+    """Build the network of He et al. (arXiv:1512.03385, section 4.2) with 6n + 2 layers.
 
-    A convolution, three stages of n residual blocks with width, 2·width and 4·width channels
-    (the second and third at half the size of the one before), the average over all pixels, and
-    a linear layer. With 20 layers, width 16 and ten classes: 269,722 parameters.
+    A convolution is followed by three stages of n residual blocks with width, 2·width and 4·width
+    channels, the average over all pixels, and a linear layer. The second and third stage halve the
+    image size. With 20 layers, width 16 and ten classes, the network has 269,722 parameters.
 
     Args:
-        options: Its depth, width and parts.
+        options: Depth, width and parts.
         input_shape: ``(channels, height, width)``.
         classes: Number of logits.
 

@@ -1,8 +1,8 @@
 """Tensors that a network uses in several places: modules used twice, tied weights.
 
-A tensor has a site for each attribute of a module that holds it. A module that is registered under
-two names is one module with one site for each of its tensors; two modules with tied weights have
-a site each. Whatever replaces a tensor must replace it at all of its sites, and at each once.
+A site of a tensor is a module attribute that refers to it. A module registered under two names is
+one module, with one site per tensor. Two modules with tied weights have one site each. Code that
+replaces a tensor must replace it at all of its sites, exactly once per site.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def tensor_sites(model: nn.Module) -> dict[str, tuple[str, ...]]:
-    """For every name of a parameter or buffer, one name for each site of that tensor.
+    """Map every name of a parameter or buffer to one name per site of that tensor.
 
     Args:
         model: Any network.
 
     Returns:
-        By all names, those of ``named_parameters(remove_duplicate=False)`` and buffers alike.
+        One name per site, by every name in ``named_parameters(remove_duplicate=False)`` and in
+        the equivalent for buffers.
     """
     names: dict[int, list[str]] = defaultdict(list)
     sites: dict[int, dict[tuple[int, str], str]] = defaultdict(dict)
@@ -49,16 +50,16 @@ def call_with(
     tensors: Mapping[str, Tensor],
     inputs: Tensor,
 ) -> Any:
-    """What the network returns with other parameters or buffers; it is not changed.
+    """Call the network with other parameters or buffers, without changing it.
 
-    ``torch.func.functional_call`` does that for tensors with one name. Where a module has two
-    names, it replaces the same tensor twice and puts the replacement back in the end.
+    ``torch.func.functional_call`` does so only for tensors with one name. If a module has two
+    names, it replaces the same tensor twice and finally restores the replacement, not the original.
 
     Args:
         model: The network.
         sites: Its :func:`tensor_sites`.
         tensors: Values by name; one name of a shared tensor is enough.
-        inputs: What it is called with.
+        inputs: Inputs of the call.
     """
     everywhere = {
         site: value for name, value in tensors.items() for site in sites.get(name, (name,))
@@ -67,18 +68,18 @@ def call_with(
 
 
 def tie_equal_memory(model: nn.Module, where: str) -> None:
-    """Make parameters, or buffers, that are the same numbers in memory one tensor.
+    """Merge parameters, or buffers, that are the same numbers in memory into one tensor.
 
-    ``decoder.weight.data = encoder.weight.data`` ties two parameters behind PyTorch's back: each
-    would have a gradient, an optimizer state and a place in snapshots of its own. They are
-    trained as the one parameter they are.
+    ``decoder.weight.data = encoder.weight.data`` ties two parameters behind PyTorch's back. Each
+    would have its own gradient, optimizer state and place in snapshots. After merging, they are
+    trained as one parameter.
 
     Args:
-        model: A network on the CPU; parameters and buffers may be replaced by others of it.
-        where: What it is, for messages.
+        model: A network on the CPU; some parameters and buffers may be replaced by others of it.
+        where: Description of the network, for messages.
 
     Raises:
-        ModelError: If different tensors overlap, which neither training nor a snapshot can keep.
+        ModelError: If different tensors overlap, which training and snapshots cannot preserve.
     """
     same = _equal_memory(model)
     for module in model.modules():
@@ -89,16 +90,16 @@ def tie_equal_memory(model: nn.Module, where: str) -> None:
 
 
 def copy_with_ties(model: Network, where: str) -> Network:
-    """A deep copy in which tensors are tied as by :func:`tie_equal_memory`.
+    """Return a deep copy in which tensors are tied as by :func:`tie_equal_memory`.
 
-    ``copy.deepcopy`` alone gives each parameter memory of its own.
+    ``copy.deepcopy`` alone gives each parameter its own memory.
 
     Args:
-        model: Any network; it is not touched.
-        where: What it is, for messages.
+        model: Any network; it is not changed.
+        where: Description of the network, for messages.
 
     Raises:
-        ModelError: As :func:`tie_equal_memory`.
+        ModelError: As for :func:`tie_equal_memory`.
     """
     same = _equal_memory(model)
     _refuse_overlaps(model, where, same)
@@ -107,13 +108,13 @@ def copy_with_ties(model: Network, where: str) -> Network:
         memo[key] = deepcopy(first, memo)
     for module in model.modules():
         for tensor in _attributes(module).values():
-            if not tensor.is_leaf:  # What a pass left behind, which deepcopy refuses.
+            if not tensor.is_leaf:  # Left behind by a pass; deepcopy refuses such tensors.
                 memo[id(tensor)] = tensor.detach().clone()
     return deepcopy(model, memo)
 
 
 def _equal_memory(model: nn.Module) -> dict[int, Tensor]:
-    """For parameters and buffers, by id, the first one that is the same numbers in memory."""
+    """Map ids of parameters and buffers to the first tensor with the same numbers in memory."""
     first: dict[tuple[object, ...], Tensor] = {}
     same: dict[int, Tensor] = {}
     for module in model.modules():
@@ -129,10 +130,10 @@ def _equal_memory(model: nn.Module) -> dict[int, Tensor]:
 def _refuse_overlaps(
     model: nn.Module, where: str, same: Mapping[int, Tensor] = MappingProxyType({})
 ) -> None:
-    """Refuse what would part as soon as parameters move; ``same`` are tied to others by id."""
+    """Refuse overlaps that would be lost when parameters move; ``same`` maps ids to tied ones."""
     found: dict[int, list[tuple[str, Tensor, bool]]] = defaultdict(list)
     for prefix, module in model.named_modules():
-        # What is computed anew before each call may be of any memory, as in spectral_norm.
+        # Tensors recomputed before each call may use any memory, as in spectral_norm.
         loose = {} if module._forward_pre_hooks else _attributes(module)
         places = [(module._parameters, True), (module._buffers, True), (loose, False)]
         for tensors, registered in places:
@@ -147,14 +148,14 @@ def _refuse_overlaps(
             if not tied and (parameters or (kept and other_kept)) and _overlap(one, other):
                 raise ModelError(
                     f"{where}: {name} and {other_name} are different tensors in the same memory, "
-                    "which neither training nor a snapshot can keep",
+                    "which training and snapshots cannot preserve",
                     "register one of them and compute the other from it in forward(), for example "
                     "F.linear(x, self.encoder.weight.t())",
                 )
 
 
 def _attributes(module: nn.Module) -> dict[str, Tensor]:
-    """Tensors that a module holds without registering them."""
+    """Return the unregistered tensors among a module's attributes."""
     found: dict[str, Tensor] = {}
     for name, value in vars(module).items():
         items = enumerate(value) if isinstance(value, list | tuple) else [(None, value)]
@@ -165,7 +166,7 @@ def _attributes(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _span(tensor: Tensor) -> tuple[int, int, int] | None:
-    """Address of its storage, and the bytes of it from the first to the last that it uses."""
+    """Return the storage address of a tensor, its first byte there and the byte after its last."""
     if is_lazy(tensor) or not tensor.numel() or tensor.layout != torch.strided:
         return None
     size, start = tensor.element_size(), int(tensor.storage_offset())
@@ -173,7 +174,7 @@ def _span(tensor: Tensor) -> tuple[int, int, int] | None:
     last = start + sum((count - 1) * int(stride) for count, stride in extents)
     try:
         address = tensor.untyped_storage().data_ptr()
-    except RuntimeError:  # A subclass of Tensor that keeps its numbers elsewhere.
+    except RuntimeError:  # A subclass of Tensor that stores its numbers elsewhere.
         return None
     return address, start * size, (last + 1) * size
 

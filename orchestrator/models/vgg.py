@@ -21,16 +21,16 @@ _SMALLEST_IMAGE = 2
 
 
 def build_vgg(options: VggOptions, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
-    """Five stages of convolutions (Simonyan and Zisserman, arXiv:1409.1556, table 1).
+    """Build five stages of convolutions (Simonyan and Zisserman, arXiv:1409.1556, table 1).
 
-    Each stage ends with max-pooling, unless that would leave the next stage less than two
-    pixels a side: images of 8 × 8 are pooled after stages 1, 2 and 5, those of 28 × 28 after
-    1, 2, 3 and 5, those of 32 × 32 and larger after each. What is left (one pixel, up to
-    63 × 63) is averaged and goes, after dropout, into one linear layer in place of the
-    original's three; the depth counts those still.
+    Each stage ends with max-pooling, unless that would leave the next stage fewer than two
+    pixels per side. Images of 8 × 8 are pooled after stages 1, 2 and 5, images of 28 × 28 after
+    1, 2, 3 and 5, and images of 32 × 32 or larger after every stage. The remaining pixels (one for
+    images up to 63 × 63) are averaged. After dropout, one linear layer replaces the original's
+    three, which the depth still counts.
 
     Args:
-        options: Its depth, width (64 in the paper) and parts.
+        options: Depth, width (64 in the paper) and parts.
         input_shape: ``(channels, height, width)``.
         classes: Number of logits.
 

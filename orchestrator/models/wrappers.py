@@ -1,7 +1,7 @@
-"""Networks inside of wrappers: ``torch.compile``, ``nn.DataParallel`` and the like.
+"""Networks inside wrappers such as ``torch.compile`` and ``nn.DataParallel``.
 
-A wrapper changes how a network is run, not what it computes, but it hides the layers: hooks, names
-and second derivatives are those of the module inside.
+A wrapper changes how a network runs, not what it computes, but it hides the layers. Hooks, names
+and second derivatives need the module inside.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ _COMPILED, _PARALLEL = "_orig_mod", "module"
 
 
 def refuse_scripted(model: nn.Module, where: str) -> None:
-    """Refuse networks with parts compiled by ``torch.jit``: there is no module inside to measure.
+    """Refuse networks with parts compiled by ``torch.jit``, which contain no module to measure.
 
     Args:
         model: Any network.
-        where: What it is, for messages.
+        where: Description of the network, for messages.
 
     Raises:
-        ModelError: If there is such a part.
+        ModelError: If the network has such a part.
     """
     for name, module in model.named_modules():
         if isinstance(module, torch.jit.ScriptModule):
             part = f"its part {name!r}" if name else "it"
             raise ModelError(
-                f"{where}: {part} is a {type(module).__name__}, compiled by torch.jit, of which "
-                "layers, moved parameters and exact second derivatives cannot be had",
-                "return the module itself, as it is before torch.jit.script or torch.jit.trace",
+                f"{where}: {part} is a {type(module).__name__}, compiled by torch.jit, which gives "
+                "no access to layers, moved parameters and exact second derivatives",
+                "return the original module, without torch.jit.script or torch.jit.trace",
             )
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The network without its wrappers, at whatever depth they are.
+    """Return the network without its wrappers, at any depth.
 
     Args:
-        model: Submodules that are wrapped are replaced in place by what is inside.
+        model: The network; its wrapped submodules are replaced in place by the modules inside.
 
     Returns:
-        The module inside of ``model``; ``model`` itself if it is no wrapper.
+        The module inside ``model``, or ``model`` itself if it is not a wrapper.
     """
     model = _inside(model)
     for module in list(model.modules()):
@@ -59,12 +59,12 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Run functions that were decorated with ``torch.compile`` as they are written.
+    """Run functions decorated with ``torch.compile`` without compilation.
 
-    Compiled ones have no second derivative, and PyTorch reports none as zero where parts of a graph
-    may be unused.
+    Compiled functions have no second derivative. PyTorch reports a missing one as zero if parts of
+    a graph may be unused.
     """
-    if "torch._dynamo" not in sys.modules:  # Nothing was compiled, and it takes seconds to import.
+    if "torch._dynamo" not in sys.modules:  # Nothing was compiled; importing it takes seconds.
         yield
         return
     with torch.compiler.set_stance("force_eager"):
@@ -72,14 +72,14 @@ def eagerly() -> Iterator[None]:
 
 
 def named_as(names: Collection[str], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors under the names of a network, if they were stored under those of a wrapper.
+    """Rename tensors that were stored under the names of a wrapper to those of its network.
 
     Args:
-        names: What the tensors of the network without wrappers are called.
-        state: Those of the same network, perhaps wrapped.
+        names: Names of the tensors in the network without wrappers.
+        state: Tensors of the same network, perhaps wrapped.
 
     Returns:
-        The tensors by ``names``; by their own names if those do not fit either way.
+        The tensors by ``names``, or by their own names if no renaming fits.
     """
     for wrappers in ((), (_COMPILED,), (_COMPILED, _PARALLEL)):
         renamed = {_without(name, wrappers): value for name, value in state.items()}

@@ -1,4 +1,4 @@
-"""What is shown: the only room that knows Altair."""
+"""Reports, claims and exports; the only package that uses Altair."""
 
 from __future__ import annotations
 

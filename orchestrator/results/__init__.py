@@ -1,17 +1,17 @@
-"""What is kept: Parquet parts, and DuckDB over them."""
+"""Stored results: Parquet parts, and DuckDB views over them."""
 
 from __future__ import annotations
 
-# Claims, before there are results
+# Checks of claims before a run
 from orchestrator.results.database.claim_check import claim_problems as claim_problems
 from orchestrator.results.database.compaction import compact as compact
 
-# Questions to them
+# Queries
 from orchestrator.results.database.connection import again_if_compacted as again_if_compacted
 from orchestrator.results.database.connection import connect as connect
 from orchestrator.results.database.connection import trial_columns as trial_columns
 
-# What an edited study changes
+# Effects of study edits
 from orchestrator.results.database.edits import Edit as Edit
 from orchestrator.results.database.edits import compare_study as compare_study
 from orchestrator.results.database.edits import refuse_contradictions as refuse_contradictions
@@ -33,7 +33,7 @@ from orchestrator.results.folder.commit_records import committed_snapshots as co
 from orchestrator.results.folder.commit_records import listed_snapshots as listed_snapshots
 from orchestrator.results.folder.commit_records import snapshot_id as snapshot_id
 
-# What is damaged
+# Damaged files
 from orchestrator.results.folder.damage import damaged_files as damaged_files
 from orchestrator.results.folder.damage import set_aside_damaged_parts as set_aside_damaged_parts
 from orchestrator.results.folder.damage import set_aside_snapshot as set_aside_snapshot

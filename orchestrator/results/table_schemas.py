@@ -1,7 +1,7 @@
-"""The tables: their columns, types and keys.
+"""Table schemas: columns, types and keys.
 
-Within one ``SCHEMA_VERSION`` columns are only ever added, and added columns may be null, so
-that older parts stay readable by name.
+Within one ``SCHEMA_VERSION``, columns are only ever added, and added columns are nullable, so
+older parts stay readable by name.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ VERSION_KEY = b"schema_version"
 
 _COLUMN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 TIME = pa.timestamp("us", tz="UTC")
-FLOATS = pa.list_(pa.field("element", pa.float64()))  # As Parquet names the element.
+FLOATS = pa.list_(pa.field("element", pa.float64()))  # Parquet's own name for the element.
 _ARROW_TYPES = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), str: pa.string()}
 _PYTHON_TYPES = {arrow: python for python, arrow in _ARROW_TYPES.items()}
 
 
 def _fields(text: str) -> list[pa.Field]:
-    """Fields from ``name type`` pairs; a name that ends in ``!`` may not be null."""
+    """Parse ``name type`` pairs into fields; a name that ends in ``!`` may not be null."""
     types = {
         "bool": pa.bool_(),
         "int": pa.int64(),
@@ -134,20 +134,20 @@ ADDED_TABLES = (
     *("audit", "curves", "connectivity", "example_subsets", "examples"),
     "trust_checks",
 )
-"""Tables that results written by earlier releases don't have; they count as empty there."""
+"""Tables that results of earlier releases lack; they count as empty there."""
 
 
 @dataclass(frozen=True)
 class TableKey:
-    """How rows of one table are told apart, and which of several with one key counts.
+    """The key of a table's rows, and which of several rows with the same key counts.
 
     Attributes:
-        key: Columns that name one fact; stored more than once, it counts once.
-        group: The column by which rows are looked at together when newer parts may replace
-            them; every key lies within one group.
+        key: Columns that identify a fact; a fact stored more than once counts once.
+        group: Column that groups rows which newer parts may replace; every key lies within one
+            group.
         preference: SQL order; the first row of each key counts. A clock may be set back, so
-            that time decides only between rows that are equal but for it.
-        sort: Order of rows in a compacted file.
+            time only breaks ties between otherwise equal rows.
+        sort: Row order in a compacted file.
     """
 
     key: tuple[str, ...]
@@ -161,7 +161,7 @@ IS_FINAL = "list_contains(string_split(reason, '; '), 'final')"
 
 
 def is_final(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether a row of ``checkpoints`` is of the final network of its trial."""
+    """Whether a row of ``checkpoints`` belongs to the final network of its trial."""
     return "final" in checkpoint["reason"].split("; ")
 
 
@@ -225,14 +225,14 @@ KEYS = {
 
 
 def table_schema(table: str, swept: Mapping[str, type] | None = None) -> pa.Schema:
-    """Arrow schema of ``table``, with ``schema_version`` in its metadata.
+    """Return the Arrow schema of ``table``, with ``schema_version`` in its metadata.
 
     Args:
         table: One of :data:`TABLES`.
         swept: For ``trials``, the study's own columns; see :func:`trials_schema`.
 
     Raises:
-        KeyError: If there is no such table.
+        KeyError: If the table does not exist.
     """
     if table == "trials":
         return trials_schema(swept or {})
@@ -240,13 +240,13 @@ def table_schema(table: str, swept: Mapping[str, type] | None = None) -> pa.Sche
 
 
 def trials_schema(extra: Mapping[str, type]) -> pa.Schema:
-    """Arrow schema of ``trials`` with a study's own swept columns.
+    """Return the Arrow schema of ``trials`` with a study's own swept columns.
 
     Args:
         extra: Column → ``bool``, ``int``, ``float`` or ``str``; see :func:`swept_columns`.
 
     Raises:
-        ResultsError: If a name is no identifier, or is taken; SQL does not see upper case.
+        ResultsError: If a name is not an identifier, or is taken; SQL ignores case.
     """
     taken = set(_SCHEMAS["trials"].names)
     for name in extra:
@@ -254,8 +254,8 @@ def trials_schema(extra: Mapping[str, type]) -> pa.Schema:
             raise ResultsError(f"{name!r} can't be a column: expected letters, digits and _")
         if name.lower() in taken:
             raise ResultsError(
-                f"{name!r} can't be a column of trials: there is one already",
-                "rename the argument, or give the study a folder of its own with --results",
+                f"{name!r} can't be a column of trials: the name is taken",
+                "rename the argument, or give the study its own folder with --results",
             )
         taken.add(name.lower())
     swept = [pa.field(name, _ARROW_TYPES[kind]) for name, kind in extra.items()]
@@ -266,10 +266,10 @@ def trials_schema(extra: Mapping[str, type]) -> pa.Schema:
 
 
 def swept_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, type]:
-    """The columns of ``rows`` that are not standard ones of ``trials``, typed from their values.
+    """Return the non-standard columns of ``rows`` of ``trials``, typed from their values.
 
-    Numbers of both kinds make ``float``; any other mixture, lists and mappings make ``str``,
-    as do columns without any value.
+    A mixture of integers and floats gives ``float``. Any other mixture gives ``str``, as do
+    lists, mappings and columns without values.
 
     >>> swept_columns([{"seed": 0, "beta1": 1}, {"seed": 1, "beta1": 0.9}])
     {'beta1': <class 'float'>}
@@ -286,24 +286,24 @@ def swept_columns(rows: Iterable[Mapping[str, Any]]) -> dict[str, type]:
 
 
 def swept_columns_of(schema: pa.Schema) -> dict[str, type]:
-    """The study's own columns in a stored schema of ``trials``."""
+    """Return the study's own columns in a stored schema of ``trials``."""
     standard = _SCHEMAS["trials"].names
     return {f.name: _PYTHON_TYPES[f.type] for f in schema if f.name not in standard}
 
 
 def complete_schema(table: str, stored: pa.Schema) -> pa.Schema:
-    """The columns of this version of a table, and any others that a stored schema has.
+    """Return the current columns of a table, and any others that its stored schema has.
 
     Args:
         table: One of :data:`TABLES`.
-        stored: Its stored schema, which an earlier version may have written with fewer columns.
+        stored: Its stored schema, which may lack columns if an earlier version wrote it.
     """
     schema = table_schema(table, swept_columns_of(stored) if table == "trials" else {})
     return pa.schema([*schema, *(field for field in stored if field.name not in schema.names)])
 
 
 def merge_swept(stored: Mapping[str, type], added: Mapping[str, type]) -> dict[str, type]:
-    """The union of two sets of swept columns, each with a type that holds both."""
+    """Return the union of two sets of swept columns, each with a type that fits both."""
     merged: dict[str, type] = dict(stored)
     for name, kind in added.items():
         merged[name] = _common_type(merged.get(name), kind) or str

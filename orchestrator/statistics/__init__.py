@@ -1,4 +1,4 @@
-"""What follows: estimates with intervals, and verdicts on claims."""
+"""Statistics: estimates with intervals, and verdicts on claims."""
 
 from __future__ import annotations
 

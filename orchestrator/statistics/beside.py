@@ -1,7 +1,7 @@
-"""What a reviewer asks for beside a claim's own estimate, made the same way for every claim.
+"""Robustness checks reported beside a claim's own estimate, computed alike for every claim.
 
-The known confounders held fixed, and networks that did not learn left out. Where one of these is
-not on the side where the claim holds, the claim holds as stated only.
+The estimate is repeated with the known confounders held fixed, and without networks that did not
+learn. If either value lies outside the range where the claim holds, it holds as stated only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from orchestrator.statistics.study_design import Design
 LEARNED = "without networks that did not learn"
 
 Estimated = Callable[[BoolArray, FloatArray | None], Estimate]
-"""From which rows are used, and columns (k, rows) to hold fixed or None, to the estimate."""
+"""Maps the rows used, and columns (k, rows) to hold fixed or None, to the estimate."""
 
 
 def stand_beside(
@@ -33,16 +33,16 @@ def stand_beside(
     train_loss: FloatArray | None = None,
     learned: BoolArray | None = None,
 ) -> tuple[Beside, ...]:
-    """The estimates beside a claim's own.
+    """Return the estimates reported beside a claim's own.
 
     Args:
-        estimated: Makes the claim's estimate anew.
+        estimated: Recomputes the claim's estimate.
         used: Shape (n,), the rows of the claim's own estimate.
         holds: Whether a value lies where the claim holds.
         groups: The trial and condition of each row.
         design: How conditions were chosen.
-        train_loss: Shape (n,); None where holding something fixed makes no sense.
-        learned: Shape (n,), whether the network of each row learned; None if that is not known.
+        train_loss: Shape (n,); None if holding confounders fixed makes no sense.
+        learned: Shape (n,), whether the network of each row learned; None if unknown.
     """
 
     def beside(what: str, estimate: Estimate) -> Beside:
@@ -67,7 +67,7 @@ def _without_value(estimate: Estimate, reason: str) -> Estimate:
 
 
 def reach_sentences(found: Inference, digits: int = 3) -> list[str]:
-    """What an interval speaks of, and the one for this grid alone where it reaches further."""
+    """Return sentences on the interval's scope, and any separate interval for this grid alone."""
     estimate = found.estimate
     if not estimate.has_interval:
         return [f"No verdict: {estimate.reason}."]

@@ -1,4 +1,4 @@
-"""What a claim is, how its verdict falls, and how its numbers read."""
+"""Claims: data structure, verdict rule and number formatting."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Verdict = Literal["holds", "fails", "unclear"]
 Side = Literal["below", "above", "between", "outside"]
 
 ONE_SIDED = (1 - LEVEL) / 2
-"""How small a one-sided p must be for a verdict: where a 95 % interval lies on one side."""
+"""Largest one-sided p-value for a verdict: the 95 % interval then lies on one side."""
 
 _CHECKS = {"holds": "check passed", "fails": "check failed", "unclear": "check unclear"}
 
 
 @dataclass(frozen=True)
 class Beside:
-    """An estimate that a reviewer would ask for beside a claim's own.
+    """An estimate that a reviewer would request beside a claim's own.
 
     Attributes:
-        what: What is different about it, ``with training loss and batch size held fixed``.
+        what: The difference, such as ``with training loss and batch size held fixed``.
         estimate: The number.
-        holding: Whether its value lies where the claim would hold; None if there is no value.
+        holding: Whether its value lies where the claim would hold; None without a value.
     """
 
     what: str
@@ -37,33 +37,33 @@ class Beside:
 
     @property
     def sentence(self) -> str:
-        """The number in words."""
+        """The estimate as a sentence."""
         what = self.what[:1].upper() + self.what[1:]
         if self.estimate.value is None:
-            return f"{what} there is no estimate: {self.estimate.reason}."
-        return f"{what} it is {with_interval(self.estimate)}."
+            return f"{what}, no estimate is possible: {self.estimate.reason}."
+        return f"{what}, the estimate is {with_interval(self.estimate)}."
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim and what the study says about it.
+    """A claim and its verdict in one study.
 
     Attributes:
-        name: As in the study file.
-        statement: What is claimed, one sentence without a full stop.
-        statistic: What the number is.
-        estimate: The number, its interval, and what it rests on.
-        threshold: What the interval is compared with.
+        name: Name in the study file.
+        statement: The claim as one sentence without a full stop.
+        statistic: Description of the number.
+        estimate: The number, its interval and the rows behind it.
+        threshold: Value that the interval is compared with.
         verdict: ``holds``, ``fails`` or ``unclear``.
-        explanation: Why, and what to keep in mind; whole sentences.
-        side: Where the number has to lie for the claim to hold.
-        upper: The other end, for ``between`` and ``outside``.
-        scope: What the verdict speaks of.
-        p_value: Two-sided, of the truth lying just where the verdict changes: one minus the level
-            at which it would no longer be given. None where there is no interval.
-        without: The least and the largest value without any one condition.
-        beside: Further estimates that the verdict has to live with.
-        check: Whether it only checks what theory says, and so is no finding.
+        explanation: Reasons and caveats, in whole sentences.
+        side: Side of the threshold on which the claim holds.
+        upper: The other bound, for ``between`` and ``outside``.
+        scope: Conditions that the verdict covers.
+        p_value: Two-sided p-value of the truth lying exactly at the boundary of the verdict: one
+            minus the confidence level at which the verdict is lost. None without an interval.
+        without: The smallest and the largest value with any one condition left out.
+        beside: Further estimates, which may qualify the verdict.
+        check: Whether the claim only checks a theorem, and so is not a finding.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Claim:
 
     @property
     def criterion(self) -> str:
-        """Where the interval has to lie for the claim to hold, ``below −0.8``."""
+        """The range in which the interval must lie for the claim to hold, ``below −0.8``."""
         low = as_given(self.threshold)
         if self.upper is None:
             return f"{self.side} {low}"
@@ -92,14 +92,14 @@ class Claim:
 
     @property
     def against(self) -> tuple[Beside, ...]:
-        """What a claim that holds does not survive."""
+        """Further estimates that contradict a claim that holds; empty for other verdicts."""
         if self.verdict != "holds":
             return ()
         return tuple(one for one in self.beside if one.holding is False)
 
     @property
     def reads(self) -> str:
-        """The verdict with what it speaks of, ``holds in this grid, as stated only``."""
+        """The verdict with its scope, ``holds in this grid, as stated only``."""
         if self.check:
             return _CHECKS[self.verdict]
         as_stated = ", as stated only" if self.against else ""
@@ -107,11 +107,11 @@ class Claim:
 
 
 def judge(p_for: float, p_against: float) -> tuple[Verdict, float]:
-    """Verdict and two-sided p-value, from the one-sided p-values of both.
+    """Return the verdict and two-sided p-value, from one-sided p-values for and against.
 
     Args:
-        p_for: Small if the claim surely holds: of a claim with parts the largest of theirs.
-        p_against: Small if it surely does not.
+        p_for: Small if the claim clearly holds; for a claim with several parts, their largest.
+        p_against: Small if the claim clearly does not hold.
     """
     p_value = min(1.0, 2 * min(p_for, p_against))
     if p_for <= ONE_SIDED:
@@ -120,13 +120,13 @@ def judge(p_for: float, p_against: float) -> tuple[Verdict, float]:
 
 
 def any_of(p_values: Iterable[float]) -> float:
-    """One-sided p of several statements of which one suffices (Bonferroni)."""
+    """Combine one-sided p-values of statements of which one suffices (Bonferroni)."""
     known = list(p_values)
     return min(1.0, len(known) * min(known, default=1.0))
 
 
 def lies(value: float | None, threshold: float, side: Side, upper: float | None = None) -> bool:
-    """Whether a number lies where a claim holds; one that is not known does not."""
+    """Return whether a number lies where a claim holds; False for an unknown number."""
     if value is None:
         return False
     if side == "below":
@@ -140,9 +140,9 @@ def decide(estimate: Estimate, threshold: float, *, below: bool) -> Verdict:
     """Compare the whole interval with the threshold.
 
     Args:
-        estimate: The number and its interval; without an interval nothing is decided.
-        threshold: What to compare with.
-        below: Whether the claim is that the number lies below the threshold, or above.
+        estimate: The number and its interval; without an interval the verdict is ``unclear``.
+        threshold: The value to compare with.
+        below: Whether the claim places the number below the threshold, rather than above.
     """
     if estimate.low is None or estimate.high is None:
         return "unclear"
@@ -154,12 +154,12 @@ def decide(estimate: Estimate, threshold: float, *, below: bool) -> Verdict:
 
 
 def joined(sentences: Iterable[str]) -> str:
-    """Sentences as a paragraph, without empty ones."""
+    """Join the nonempty sentences into a paragraph."""
     return " ".join(sentence for sentence in sentences if sentence)
 
 
 def with_interval(estimate: Estimate, digits: int = 3) -> str:
-    """The value with its interval as text, "−0.942 [−0.961, −0.915]"."""
+    """Format the value with its interval, "−0.942 [−0.961, −0.915]"."""
     if estimate.value is None:
         return f"unknown ({estimate.reason})"
     text = number(estimate.value, digits)
@@ -169,10 +169,10 @@ def with_interval(estimate: Estimate, digits: int = 3) -> str:
 
 
 def left_out(*reasons: tuple[str, BoolArray | int]) -> str:
-    """A sentence that counts and names what was left out, or "" if nothing was.
+    """Return a sentence that counts the excluded rows by reason, or "" if none were excluded.
 
     Args:
-        *reasons: Name of each reason, and which rows (or how many) it applies to.
+        *reasons: Name of each reason, and the rows (or number of rows) it applies to.
     """
     counts = [(name, int(np.sum(rows))) for name, rows in reasons]
     named = [f"{count} {name}" for name, count in counts if count]
@@ -180,22 +180,22 @@ def left_out(*reasons: tuple[str, BoolArray | int]) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """``1 trial``, ``1,200 trials``."""
+    """Format a count with its noun, ``1 trial``, ``1,200 trials``."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def percent(share: float) -> str:
-    """A share as text, ``12.3 %``."""
+    """Format a share, ``12.3 %``."""
     return f"{100 * share:.3g} %"
 
 
 def as_given(threshold: float) -> str:
-    """A threshold as it was given, with a true minus sign."""
+    """Format a threshold as given, with a true minus sign."""
     return f"{threshold:g}".replace("-", "−")
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Text with a true minus sign: ``digits`` decimals below 10, else 3 significant digits."""
+    """Format with a true minus sign: ``digits`` decimals below 10, else 3 significant digits."""
     # Adding zero turns −0 into 0.
     text = f"{round(value, digits) + 0.0:.{digits}f}" if abs(value) < 10 else f"{value:.3g}"
     return text.replace("-", "−")

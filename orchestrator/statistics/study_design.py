@@ -1,9 +1,9 @@
-"""How the conditions of a study were chosen, and so how far its verdicts reach.
+"""The design of a study: how its conditions were chosen, and how far its verdicts generalize.
 
-A condition speaks of others only if it could have been another one. Conditions drawn at random
-speak of all that could have been drawn. The cells of a grid share levels, so each axis counts as
-many draws as it has levels; an axis of two levels cannot be generalized over at all. A grid whose
-axes all have six or more evenly spaced levels covers its range like a ruler.
+A condition represents others only if another one could have been chosen in its place. Conditions
+drawn at random represent all that could have been drawn. The cells of a grid share levels, so each
+axis counts as one draw per level; verdicts cannot generalize over an axis of two levels. A grid
+whose axes all have six or more evenly spaced levels covers its range like a ruler.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 
 Scope = Literal["in this grid", "for conditions like these", "within the range of this grid"]
-"""What a verdict speaks of; each includes the first."""
+"""The conditions that a verdict covers; each scope includes the first."""
 
 FEWEST_CONDITIONS = 6
-"""Below these a verdict speaks of this grid only: an interval over fewer finds next to nothing."""
+"""With fewer, a verdict covers this grid only: an interval over so few has almost no power."""
 
 FEWEST_LEVELS = 3
 FEWEST_EVEN_LEVELS = 6
@@ -31,12 +31,12 @@ _EVEN = 1.25  # Largest step over smallest: 0.01, 0.03, 0.1 counts as even on a 
 
 @dataclass(frozen=True)
 class Axis:
-    """A swept hyperparameter, or several that were swept together.
+    """A swept hyperparameter, or several swept together.
 
     Attributes:
-        name: What a reader calls it, ``batch size``.
-        level: Shape (conditions,), the number of its level in each condition.
-        value: Shape (conditions,), its level as a number; NaN where it is none.
+        name: Readable name, ``batch size``.
+        level: Shape (conditions,), the index of its level in each condition.
+        value: Shape (conditions,), its level as a number; NaN if not numeric.
         drawn: Whether its levels were drawn at random.
     """
 
@@ -46,7 +46,7 @@ class Axis:
     drawn: bool = False
 
     def even(self, conditions: IntArray) -> bool:
-        """Whether its levels in these conditions are six or more with even steps."""
+        """Return whether these conditions have six or more levels with even steps."""
         levels = np.unique(self.value[conditions])
         if len(levels) < FEWEST_EVEN_LEVELS or not np.isfinite(levels).all():
             return False
@@ -57,13 +57,13 @@ class Axis:
 
 @dataclass(frozen=True)
 class Reach:
-    """How far verdicts over some conditions reach.
+    """Generalization of verdicts over some conditions.
 
     Attributes:
-        scope: What they speak of.
+        scope: Conditions that the verdicts cover.
         axes: For each axis whose levels are left out one at a time: shape (conditions,), the
-            level of each condition. Empty where leaving out conditions is enough.
-        note: What the scope is qualified by, or why it is no wider; a sentence, or "".
+            level of each condition. Empty if leaving out conditions is enough.
+        note: Qualification of the scope, or the reason it is not wider; a sentence, or "".
     """
 
     scope: Scope
@@ -73,7 +73,7 @@ class Reach:
 
 @dataclass(frozen=True)
 class Design:
-    """The axes along which conditions differ; none where nothing is known of them."""
+    """The axes along which conditions differ; empty if they are unknown."""
 
     axes: tuple[Axis, ...] = ()
 
@@ -84,12 +84,12 @@ class Design:
         groups: Groups,
         drawn: Collection[str] = (),
     ) -> Design:
-        """Read the design off the rows.
+        """Derive the design from the rows.
 
         Args:
             levels: Name of each swept axis → its level in each row, numbers or any labels.
-            groups: The trial and condition of each row; the design holds for any selection of it.
-            drawn: Which of the axes were drawn at random.
+            groups: The trial and condition of each row; the design is valid for any selection.
+            drawn: Names of the axes drawn at random.
         """
         conditions = groups.condition[groups.trial]
         first = np.zeros(int(groups.condition.max(initial=-1)) + 1, dtype=np.int64)
@@ -109,17 +109,17 @@ class Design:
 
     @classmethod
     def drawn_one_by_one(cls, groups: Groups) -> Design:
-        """Conditions of a random search: each is a draw of its own."""
+        """Return the design of a random search, where each condition is a separate draw."""
         conditions = np.arange(int(groups.condition.max(initial=-1)) + 1)
         nothing = np.full(len(conditions), np.nan)
         return cls((Axis("draw", conditions, nothing, drawn=True),))
 
     def reach(self, conditions: IntArray, noun: str = "condition") -> Reach:
-        """How far a verdict over these conditions reaches.
+        """Return how far a verdict over these conditions generalizes.
 
         Args:
-            conditions: Shape (c,), numbers of conditions, each once.
-            noun: What they are called.
+            conditions: Shape (c,), distinct condition numbers.
+            noun: Noun for one condition in the note.
         """
         varied = [
             axis for axis in self._independent() if len(np.unique(axis.level[conditions])) > 1
@@ -130,32 +130,36 @@ class Design:
         few = len(conditions) < FEWEST_CONDITIONS
         if few or not usable:
             lack = (
-                f"it has {len(conditions)} {_plural(noun, len(conditions))}, and others need "
-                f"at least {FEWEST_CONDITIONS}"
+                f"it has {len(conditions)} {_plural(noun, len(conditions))}, and generalizing "
+                f"needs at least {FEWEST_CONDITIONS}"
                 if few
                 else f"no axis has {FEWEST_LEVELS} or more levels"
             )
-            return Reach("in this grid", (), f"It speaks of this grid alone: {lack}.")
+            return Reach("in this grid", (), f"The verdict covers only this grid: {lack}.")
         pairs = [axis.name for axis in varied if not any(axis is one for one in usable)]
-        note = f"It speaks of these two levels only of: {', '.join(pairs)}." if pairs else ""
+        note = (
+            f"For these axes the verdict covers only the two levels tested: {', '.join(pairs)}."
+            if pairs
+            else ""
+        )
         if all(axis.even(conditions) for axis in varied):
             return Reach("within the range of this grid", (), note)
         levels = tuple(axis.level[conditions] for axis in usable)
         return Reach("for conditions like these", levels, note)
 
     def settings(self, treatment: IntArray, conditions: IntArray) -> IntArray:
-        """Which conditions differ in a treatment alone, so that they belong together.
+        """Group conditions that differ only in a treatment.
 
-        An axis is the treatment's if conditions that agree on all other axes differ in the
-        treatment; what is left of a condition without those axes is its setting.
+        An axis belongs to the treatment if conditions that agree on all other axes differ in the
+        treatment. A condition's levels on the remaining axes are its setting.
 
         Args:
             treatment: Shape (conditions,), the treatment of every condition of the design.
-            conditions: Shape (c,), numbers of the conditions to look at.
+            conditions: Shape (c,), numbers of the conditions to group.
 
         Returns:
-            Shape (conditions,), the number of the first condition with the same setting; its own
-            for conditions that were not asked for.
+            Shape (conditions,), the number of the first condition with the same setting;
+            conditions outside ``conditions`` get their own number.
         """
         codes = np.array([axis.level[conditions] for axis in self.axes]).reshape(
             len(self.axes), len(conditions)
@@ -173,7 +177,7 @@ class Design:
         return settings
 
     def _independent(self) -> list[Axis]:
-        """The axes of the grid, and as one all that were drawn at random together."""
+        """Return the axes of the grid, with all axes drawn at random merged into one."""
         drawn = [axis for axis in self.axes if axis.drawn]
         grid = [axis for axis in self.axes if not axis.drawn]
         if not drawn:
@@ -184,14 +188,14 @@ class Design:
 
 
 def _groups_of(codes: IntArray, size: int) -> IntArray:
-    """Number columns of codes (axes, size) that are equal; all are without an axis."""
+    """Give equal columns of codes (axes, size) equal numbers; without axes all are equal."""
     if not len(codes):
         return np.zeros(size, dtype=np.int64)
     return np.asarray(np.unique(codes, axis=1, return_inverse=True)[1].reshape(-1), dtype=np.int64)
 
 
 def _differs(codes: IntArray, treatment: IntArray) -> bool:
-    """Whether columns with equal codes have different treatments."""
+    """Return whether columns with equal codes have different treatments."""
     number = _groups_of(codes, len(treatment))
     pairs = {(int(one), int(other)) for one, other in zip(number, treatment, strict=True)}
     return len(pairs) > len(np.unique(number))

@@ -1,1 +1,1 @@
-"""What is asked: the typed study, its file and its grid of trials."""
+"""The definition of a study: its types, its file and its grid of trials."""

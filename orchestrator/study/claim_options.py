@@ -1,4 +1,4 @@
-"""What a study claims: the claims that are built in, and those stated in the study file."""
+"""Claim options: built-in claims, and claims stated in the study file."""
 
 from __future__ import annotations
 
@@ -25,63 +25,64 @@ Design = Literal["snapshots", "final", "matched_loss", "matched_updates", "match
 
 
 class BuiltInClaim(Options):
-    """A claim of the field, asked for by name."""
+    """A claim of the field, selected by name."""
 
     name: BuiltInName
     threshold: float | None = Field(
-        None, description="What its interval is compared with; by default the claim's own."
+        None, description="Threshold for the claim's interval; by default the built-in one."
     )
     networks: int | None = Field(
         None,
         ge=1,
-        description="Of flatness_depends_on_parametrization: the most networks to audit of each "
-        "shape (architecture, data and loss). By default two of each condition.",
+        description="For flatness_depends_on_parametrization: maximum number of networks to audit "
+        "per shape (architecture, data and loss). By default two per condition.",
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.networks is not None and self.name != "flatness_depends_on_parametrization":
-            raise ValueError(f"{self.name} audits no networks, so leave out networks")
+            raise ValueError(f"{self.name} audits no networks; remove the option networks")
         return self
 
 
 class StatedClaim(Options):
-    """A claim of the study's own: a statistic of one or two columns, and where it has to lie.
+    """A claim stated in the study file: a statistic of one or two columns, and its bound.
 
-    Columns are those of the view ``wide``: measures by their column's name, ``loss_gap``,
-    ``error_gap``, ``train_loss`` and so on, or whatever ``query`` returns.
+    The columns come from the view ``wide`` (measures under their column names, ``loss_gap``,
+    ``error_gap``, ``train_loss`` and so on) or from ``query``.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    statement: str = Field(min_length=1, description="What is claimed, in one sentence.")
+    statement: str = Field(min_length=1, description="The claim, in one sentence.")
     x: str = Field(min_length=1, description="A column.")
     y: str = Field("", description="The other column of a correlation.")
     statistic: Statistic = Field(
         "kendall",
-        description="Of x and y; mean and median are of x. Pearson where columns are given.",
+        description="Statistic of x and y, or of x for mean and median. With given, the default "
+        "is pearson.",
     )
-    log: tuple[str, ...] = Field((), description="Columns of which log10 is taken.")
+    log: tuple[str, ...] = Field((), description="Columns to transform by log10.")
     given: tuple[str, ...] = Field(
-        (), description="Columns held fixed: Pearson's partial correlation."
+        (), description="Columns held fixed in Pearson's partial correlation."
     )
     design: Design = Field(
         "snapshots",
-        description="What is compared: all snapshots, those of the trained networks, or networks "
-        "at the same train loss, after the same number of updates, or of epochs.",
+        description="Networks to compare: all snapshots, those of final networks, or those with "
+        "the same train loss, number of updates or number of epochs.",
     )
     where: str = Field("", description="An SQL condition on wide, such as train_error <= 0.1.")
     query: str = Field(
         "",
-        description="Instead of design and where: a SELECT that returns trial_id, condition_id "
-        "and the columns named.",
+        description="A SELECT that replaces design and where; returns trial_id, condition_id and "
+        "the named columns.",
     )
-    above: float | None = Field(None, description="The claim is that the number lies above this.")
-    below: float | None = Field(None, description="The claim is that the number lies below this.")
+    above: float | None = Field(None, description="The claim is that the statistic is above this.")
+    below: float | None = Field(None, description="The claim is that the statistic is below this.")
 
     @model_validator(mode="before")
     @classmethod
     def _default_statistic(cls, content: Any) -> Any:
-        # Heavy tails mislead Pearson's r; only it can hold columns fixed.
+        # Heavy tails mislead Pearson's r, but only it can hold columns fixed.
         if isinstance(content, Mapping) and content.get("given") and "statistic" not in content:
             return {**content, "statistic": "pearson"}
         return content
@@ -92,17 +93,17 @@ class StatedClaim(Options):
             raise ValueError("a claim needs either above or below")
         of_one = self.statistic in {"mean", "median"}
         if of_one and (self.y or self.given):
-            raise ValueError(f"the {self.statistic} is of x alone, so leave out y and given")
+            raise ValueError(f"the {self.statistic} uses x alone; remove y and given")
         if not of_one and not self.y:
             raise ValueError(f"{self.statistic} needs x and y")
         if self.given and self.statistic != "pearson":
-            raise ValueError("given is for the statistic pearson only")
+            raise ValueError("given works with the statistic pearson only")
         if self.query and (self.where or self.design != "snapshots"):
-            raise ValueError("a query stands instead of where and design")
+            raise ValueError("query cannot be combined with where or design")
         if of_one and self.design.startswith("matched"):
             raise ValueError(f"the design {self.design} compares two columns")
         if self.given and self.design.startswith("matched"):
-            raise ValueError(f"given and the design {self.design} exclude each other")
+            raise ValueError(f"given cannot be combined with the design {self.design}")
         unknown = [name for name in self.log if name not in {self.x, self.y, *self.given}]
         if unknown:
             raise ValueError(f"log names {unknown[0]!r}, which is neither x, y nor given")
@@ -110,12 +111,12 @@ class StatedClaim(Options):
 
     @property
     def threshold(self) -> float:
-        """What the number's interval is compared with."""
+        """Bound for the interval of the statistic."""
         return self.below if self.above is None else self.above  # type: ignore[return-value]
 
 
 def _claim_tag(value: Any) -> str | None:
-    """A built-in claim's name, or ``stated`` for what says more than a name."""
+    """Return a built-in claim's name, or ``stated`` for a claim with keys of its own."""
     named = isinstance(value, Mapping)
     name = value.get("name") if named else getattr(value, "name", None)
     if not isinstance(name, str):

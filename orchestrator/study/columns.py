@@ -1,6 +1,6 @@
-"""From the names that a user chose to the names of columns, one to one.
+"""Mapping the names that a user chose to column names, one to one.
 
-SQL does not tell upper from lower case, so no two columns of a table differ in case alone.
+SQL ignores case, so no two columns of a table differ in case alone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ STANDARD_COLUMNS = {
     "training.schedule": "schedule",
     "training.schedule.name": "schedule",
 }
-"""Dotted path → the column of ``trials`` that every study has for it."""
+"""Dotted path → its column in ``trials``, for columns that every study has."""
 
 _RESERVED = {
     *("trial_id", "condition_id", "study", "seed", "status", "stop_reason", "error", "attempt"),
@@ -59,7 +59,7 @@ _SPELLED = {
 
 
 def spelled(text: str) -> str:
-    """``text`` in the characters of an identifier: Greek letters by name, all else as ``_``.
+    """Spell ``text`` as an identifier: Greek letters by name, all other characters as ``_``.
 
     >>> spelled("λ_max > 0")
     'lambda_max_0'
@@ -68,12 +68,12 @@ def spelled(text: str) -> str:
 
 
 def told_apart(name: str, taken: Collection[str], *identity: Any) -> str:
-    """``name`` with some digits after it that only ``identity`` decides.
+    """Make ``name`` unique by appending digits that depend only on ``identity``.
 
     Args:
-        name: What all of them would be called.
-        taken: Names that it must not have, in lower case.
-        identity: What tells the column from others of the name.
+        name: The name that several columns would share.
+        taken: Names to avoid, in lower case.
+        identity: Values that distinguish the column from others of that name.
     """
     digits = hashlib.sha256(repr(identity).encode("utf-8", "backslashreplace")).hexdigest()
     lengths = range(6, len(digits) + 1)
@@ -83,7 +83,7 @@ def told_apart(name: str, taken: Collection[str], *identity: Any) -> str:
 
 
 def path_columns(paths: Iterable[str]) -> dict[str, str]:
-    """Dotted path → its column in ``trials``, for all swept paths of a study.
+    """Return dotted path → its column in ``trials``, for all swept paths of a study.
 
     >>> path_columns(["training.batch_size", "data.seed"])
     {'training.batch_size': 'batch_size', 'data.seed': 'data_seed'}
@@ -94,15 +94,15 @@ def path_columns(paths: Iterable[str]) -> dict[str, str]:
 
 
 def swept_columns(paths: Iterable[str]) -> dict[str, str]:
-    """Dotted path → its column in ``trials``, for the swept paths without a column of their own.
+    """Return dotted path → its column in ``trials``, for swept paths without a standard column.
 
-    It is the last part of the path where that is an identifier nothing else is called by, else
-    the whole path with underscores, with digits after it where that does not tell it apart.
+    The column is the last part of the path if that is a unique identifier. Otherwise it is the
+    whole path with underscores, followed by digits if that is not unique.
     """
     return dict(_swept_columns(tuple(paths)))
 
 
-@lru_cache  # It is asked for each of many trials.
+@lru_cache  # Called once per trial.
 def _swept_columns(paths: tuple[str, ...]) -> dict[str, str]:
     extra = [path for path in paths if path not in STANDARD_COLUMNS]
     taken = {*STANDARD_COLUMNS.values(), *_RESERVED}
@@ -125,12 +125,12 @@ def _swept_columns(paths: tuple[str, ...]) -> dict[str, str]:
 
 
 def beside(names: Iterable[str], taken: Iterable[str], prefix: str = "trial_") -> dict[str, str]:
-    """Name of a column → what it is called beside other columns, which keep their names.
+    """Return new names for columns placed beside other columns, which keep their names.
 
     Args:
-        names: Columns, no two of which differ in case alone.
-        taken: The others.
-        prefix: Put before a name that is among them.
+        names: Column names, no two of which differ in case alone.
+        taken: Names of the other columns.
+        prefix: Prefix for names that are already taken.
 
     >>> beside(["width", "step"], ["step", "epoch"])
     {'width': 'width', 'step': 'trial_step'}

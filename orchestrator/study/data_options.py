@@ -1,4 +1,4 @@
-"""What is learned: the data sets a study file can ask for."""
+"""Data options: the data sets a study file can select."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from orchestrator.study.options import CustomOptions, Options, component_tag, na
 
 
 class _Selection(Options):
-    """What can be asked of every data set."""
+    """Options of every data set."""
 
     train_size: PositiveInt | None = Field(
-        None, description="Train on a stratified subset; smaller subsets are parts of larger ones."
+        None, description="Train on a stratified subset; larger subsets contain smaller ones."
     )
     label_noise: float = Field(
         0.0, ge=0, le=1, description="Share of training labels replaced by another class."
     )
     standardize: bool = Field(
-        True, description="Zero mean, unit variance per channel, from the training split."
+        True, description="Scale channels to zero mean, unit variance, by the training split."
     )
-    seed: int = Field(0, description="Chooses the subset, the noise and generated examples.")
+    seed: int = Field(0, description="Seed of the subset, label noise and generated examples.")
 
 
 class BuiltinData(_Selection):
-    """A data set this package can read.
+    """A data set that this package can read.
 
-    ``data_dir`` says where the files lie; it does not decide the science and is not part of
-    a trial's identity.
+    ``data_dir`` is the folder of its files. It cannot affect results, so it is not part of a
+    trial's identity.
     """
 
     name: Literal[
@@ -38,7 +38,7 @@ class BuiltinData(_Selection):
 
 
 class NpzData(_Selection):
-    """The user's own arrays: ``x_train``, ``y_train``, ``x_test``, ``y_test`` in one ``.npz``."""
+    """The user's arrays ``x_train``, ``y_train``, ``x_test``, ``y_test`` in one ``.npz``."""
 
     name: Literal["npz"]
     path: str = Field(description="The file; relative paths start at the working directory.")

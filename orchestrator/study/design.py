@@ -13,22 +13,22 @@ from orchestrator.study.sweep_options import RANDOM, axis_paths
 _WORDS = {
     "log": "log-uniform from {} to {}",
     "uniform": "uniform from {} to {}",
-    "integer": "a whole number, uniform from {} to {}",
-    "log_integer": "a whole number, log-uniform from {} to {}",
+    "integer": "uniform integer from {} to {}",
+    "log_integer": "log-uniform integer from {} to {}",
     "choice": "one of {values}",
 }
 
 
 @dataclass(frozen=True)
 class DesignAxis:
-    """One axis of a study's grid. Conditions are all combinations of levels, one of each axis.
+    """One axis of a study's grid. Conditions are all combinations of one level per axis.
 
     Attributes:
-        paths: The dotted paths that a level sets together.
-        title: What the axis is called, by the columns of its paths: ``learning rate, width``.
-        levels: How many levels there are.
+        paths: Dotted paths that one level sets together.
+        title: Name of the axis, from the columns of its paths: ``learning rate, width``.
+        levels: Number of levels.
         drawn: Whether the levels were drawn at random, independently of each other, from
-            distributions that the study states; otherwise somebody chose them.
+            distributions stated in the study. Otherwise they were listed.
     """
 
     paths: tuple[str, ...]
@@ -38,13 +38,13 @@ class DesignAxis:
 
 
 def design_axes(study: Mapping[str, Any]) -> tuple[DesignAxis, ...]:
-    """The axes of a study, the one drawn at random first. Seeds are no axis.
+    """Return the axes of a study, the one drawn at random first. Seeds are not an axis.
 
-    All paths of a random search are one axis: a condition that was drawn is one level. Crossed with
-    other axes it gives several conditions that are no independent draws.
+    All paths of a random search form one axis, whose levels are the drawn conditions. Crossed
+    with other axes, each level gives several conditions, which are not independent draws.
 
     Args:
-        study: The study as plain values, as a results folder keeps it.
+        study: The study as plain values, as a results folder stores it.
     """
     sweep = study.get("sweep", {})
     found = []
@@ -65,7 +65,7 @@ def design_axes(study: Mapping[str, Any]) -> tuple[DesignAxis, ...]:
 
 
 def ranged_columns(study: Mapping[str, Any]) -> frozenset[str]:
-    """The columns of ``trials`` whose values are drawn from a range, and hardly ever twice.
+    """Return the columns of ``trials`` whose values are drawn from a range and rarely repeat.
 
     Args:
         study: The study as plain values.
@@ -77,18 +77,20 @@ def ranged_columns(study: Mapping[str, Any]) -> frozenset[str]:
 
 
 def conditions(study: Mapping[str, Any]) -> int:
-    """How many conditions a study has."""
+    """Return the number of conditions of a study."""
     return math.prod(axis.levels for axis in design_axes(study))
 
 
 def describe_design(study: Mapping[str, Any]) -> Iterator[str]:
-    """How conditions are drawn and crossed, a line each; nothing if none is drawn at random."""
+    """Yield lines on how conditions are drawn and crossed; none without a random search."""
     search = study.get("sweep", {}).get(RANDOM)
     if search is None:
         return
     seeds = study.get("seeds", 1)
     factors = [f"{search['conditions']} conditions drawn at random (seed {search['seed']})"]
-    factors += [f"{axis.levels} of {axis.title}" for axis in design_axes(study) if not axis.drawn]
+    factors += [
+        f"{axis.levels} values of {axis.title}" for axis in design_axes(study) if not axis.drawn
+    ]
     count = seeds if isinstance(seeds, int) else len(seeds)
     factors += [f"{count} seed{'s' * (count != 1)}"]
     yield f"design: {' × '.join(factors)}"
@@ -96,7 +98,7 @@ def describe_design(study: Mapping[str, Any]) -> Iterator[str]:
 
 
 def drawn_texts(study: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Key of each path that is drawn at random → how: ``log-uniform from 0.001 to 1``."""
+    """Yield each randomly drawn path with its distribution: ``log-uniform from 0.001 to 1``."""
     search = study.get("sweep", {}).get(RANDOM, {"of": {}})
     for key, distribution in search["of"].items():
         ((kind, given),) = distribution.items()
@@ -104,13 +106,13 @@ def drawn_texts(study: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _short(value: Any) -> str:
-    """The same number without a needless ``.0`` or exponent."""
+    """Format a value without a needless ``.0`` or exponent."""
     text = f"{value:g}" if isinstance(value, float) else value_text(value)
     return text if not isinstance(value, float) or float(text) == value else str(value)
 
 
 def value_text(value: Any) -> str:
-    """A value as a study file states it."""
+    """Format a value as in a study file."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {value_text(v)}" for key, v in value.items()) + "}"
     return str(value)

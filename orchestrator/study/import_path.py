@@ -1,4 +1,4 @@
-"""The user's own components: import paths and entry points, turned into callables."""
+"""User-defined components: resolving import paths and entry points to callables."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any
 
 from orchestrator.errors import ImportPathError, named_error
 
-# What importing a user's module added, by the module: a process is reset between its users, and
-# Python imports a module only once.
+# Environment variables and path entries that each user module added when imported. A process is
+# reset between its users, and Python imports a module only once.
 _ENVIRONMENT_SET: dict[str, dict[str, str]] = {}
 _PATH_ADDED: dict[str, list[str]] = {}
 
 
 class CalledExit(Exception):
-    """The user's own code called ``sys.exit``: the command must not end as if all was done."""
+    """User code called ``sys.exit``; the command must not exit as if it had succeeded."""
 
 
 @contextmanager
 def own_code() -> Iterator[None]:
-    """Run the user's own code: what ends a process is an exception there as any other.
+    """Run user code, and turn ``SystemExit`` into an ordinary exception.
 
     Raises:
         CalledExit: If the code raises ``SystemExit``.
@@ -34,22 +34,24 @@ def own_code() -> Iterator[None]:
     try:
         yield
     except SystemExit as stop:
-        raise CalledExit(f"it called sys.exit({'' if stop.code is None else stop.code})") from stop
+        raise CalledExit(
+            f"the code called sys.exit({'' if stop.code is None else stop.code})"
+        ) from stop
 
 
 def resolve_import_path(name: str, kind: str) -> Callable[..., Any]:
     """Import ``package.module:attribute``, or the entry point ``name`` of a group.
 
-    The working directory is searched too, as ``python -m`` does. Importing runs the code of
-    that module: a study file that names one must be trusted as code is.
+    The working directory is searched too, as ``python -m`` does. Importing runs the module's
+    code, so a study file that names a module must be trusted like code.
 
     Args:
         name: The import path or the entry point's name.
         kind: ``models``, ``datasets``, ``losses``, ``optimizers`` or ``measures``; entry points
-            are those of the group ``orchestrator.<kind>``.
+            come from the group ``orchestrator.<kind>``.
 
     Raises:
-        ImportPathError: If nothing can be imported there, or it cannot be called.
+        ImportPathError: If the import fails or the imported object is not callable.
     """
     if ":" in name:
         component = _import(name, name)
@@ -57,14 +59,12 @@ def resolve_import_path(name: str, kind: str) -> Callable[..., Any]:
         found = list(entry_points(group=f"orchestrator.{kind}", name=name))
         if not found:
             raise ImportPathError(
-                f"{name!r}: no installed package offers this name among its {kind}",
-                "name your own as package.module:attribute",
+                f"{name!r}: no installed package provides this name in orchestrator.{kind}",
+                "write your own as package.module:attribute",
             )
         component = _import(found[0].value.partition("[")[0].strip(), name)
     if not callable(component):
-        raise ImportPathError(
-            f"{name!r}: is a {type(component).__name__}, expected something callable"
-        )
+        raise ImportPathError(f"{name!r}: is a {type(component).__name__}, expected a callable")
     return component  # type: ignore[no-any-return]
 
 
@@ -78,11 +78,11 @@ def _import(path: str, name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name + ".").startswith(error.name + "."):
             raise ImportPathError(
-                f"{name!r}: importing it needs the module {error.name!r}, which is not installed"
+                f"{name!r}: its import needs the module {error.name!r}, which is not installed"
             ) from error
         raise ImportPathError(
-            f"{name!r}: there is no module {error.name!r}",
-            f"install its package, or run from the folder that holds it (here: {here})",
+            f"{name!r}: no module named {error.name!r}",
+            f"install its package, or run from the folder that contains it (now: {here})",
         ) from error
     except Exception as error:
         raise ImportPathError(
@@ -100,7 +100,7 @@ def _import(path: str, name: str) -> Any:
 
 
 def _imported(name: str) -> ModuleType:
-    """Import a module; the environment and ``sys.path`` are as the first import left them."""
+    """Import a module, with the environment and ``sys.path`` as its first import left them."""
     environment, path = dict(os.environ), list(sys.path)
     try:
         with own_code():

@@ -18,7 +18,10 @@ _SHORT_FORMS = {
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON Schema of a study file, short forms included: names for mappings, names of measures."""
+    """Return the JSON Schema of study files.
+
+    It includes the short forms: names in place of mappings, and names of measures.
+    """
     schema = Study.model_json_schema()
     definitions = schema["$defs"]
     for owner, keys in _SHORT_FORMS.items():
@@ -36,7 +39,7 @@ def json_schema() -> dict[str, Any]:
     named = {"anyOf": [built_in, own["properties"]["name"]]}
     claims["items"] = _or_short(claims["items"], built_in, named)
     for definition in definitions.values():
-        if definition.get("additionalProperties") is True:  # The user's own components.
+        if definition.get("additionalProperties") is True:  # User-defined components.
             definition["properties"]["name"]["pattern"] = _IMPORT_PATH
     schema = _any_of(schema)
     return {
@@ -47,7 +50,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _or_short(items: dict[str, Any], bare: Any, key: Any) -> dict[str, Any]:
-    """``items``, or a bare name, or a mapping from a name to its options."""
+    """Allow ``items``, a bare name, or a mapping from a name to its options."""
     return {
         "anyOf": [
             bare,
@@ -64,7 +67,7 @@ def _or_short(items: dict[str, Any], bare: Any, key: Any) -> dict[str, Any]:
 
 
 def _any_of(part: Any) -> Any:
-    """``part`` with every ``oneOf`` as ``anyOf``: a built-in name may look like the user's own."""
+    """Replace each ``oneOf`` by ``anyOf``: a built-in name may also match a user-defined one."""
     if isinstance(part, dict):
         return {"anyOf" if k == "oneOf" else k: _any_of(v) for k, v in part.items()}
     return [_any_of(item) for item in part] if isinstance(part, list) else part

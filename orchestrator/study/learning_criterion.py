@@ -1,9 +1,9 @@
-"""When a network counts as one that did not learn: the one rule that report and status apply.
+"""The criterion for networks that did not learn, shared by report and status.
 
-Its final training loss is not finite, or its final training error lies above half of what the
-best constant answer makes. A study may state another error. For data whose classes are equally
-large that is half of 1 − 1/classes; for data of one's own nothing is known of the classes, so
-there only a stated error or a loss that is not finite tells.
+A network did not learn if its final training loss is not finite, or if its final training error
+exceeds half that of the best constant prediction. A study may state another threshold. For
+classes of equal size the default is half of 1 − 1/classes. The classes of user data are unknown,
+so there only a stated threshold and a non-finite loss count.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ _CLASSES = {
 
 
 class LearnedOptions(Options):
-    """Which networks count as having learned."""
+    """Criterion for networks that count as having learned."""
 
     train_error: float | None = Field(
         None,
         gt=0,
         le=1,
         description="Largest final training error, in (0, 1]; by default half that of the best "
-        "constant answer.",
+        "constant prediction.",
     )
 
 
 def largest_error(learned: Mapping[str, Any] | None, dataset: str | None) -> float | None:
-    """The largest final training error of a network that learned.
+    """Return the largest final training error of a network that learned.
 
     Args:
         learned: The section ``learned`` of a study, as JSON.
         dataset: Name of the data set.
 
     Returns:
-        None if nothing is known of the classes and the study states no error.
+        The error; None if the classes are unknown and the study states no error.
     """
     stated = (learned or {}).get("train_error")
     if stated is not None:

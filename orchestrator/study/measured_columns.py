@@ -1,4 +1,4 @@
-"""Which columns of ``wide`` a measure fills, by the names of its values: known without torch."""
+"""Columns of ``wide`` that each measure fills, known without importing torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VALUES_OF = {name_of(options): options.values for options in BUILT_IN_OPTIONS}
 
 
 def measures_filling(column: str) -> list[str]:
-    """The built-in measures that can fill a column of ``wide``, with whatever options.
+    """Return the built-in measures that can fill a column of ``wide``, with any options.
 
     >>> measures_filling("margin_mean_spectral_test")
     ['margin']
@@ -25,10 +25,10 @@ def measures_filling(column: str) -> list[str]:
 
 
 def usual_columns(measures: Iterable[str]) -> list[str]:
-    """The names of the values of some measures, to suggest one of them."""
+    """Return the value names of some measures, as suggestions."""
     return [value.replace("#", "1") for measure in measures for value in VALUES_OF.get(measure, ())]
 
 
 def _pattern(value: str) -> re.Pattern[str]:
-    # After it stand the variant and the split.
+    # The variant and the split may follow.
     return re.compile(re.escape(value).replace(r"\#", r"\d+") + "(_[a-z0-9_]*)?")

@@ -1,4 +1,4 @@
-"""What learns: the networks a study file can ask for."""
+"""Model options: the networks a study file can select."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class CnnOptions(Options):
     """A plain convolutional network: ``depth`` blocks of convolution, activation, max-pooling."""
 
     name: Literal["cnn"] = "cnn"
-    width: PositiveInt = Field(32, description="Channels of the first block; doubled in each next.")
+    width: PositiveInt = Field(
+        32, description="Channels of the first block; doubled in each next one."
+    )
     depth: int = Field(2, ge=1, le=30, description="Number of blocks; each halves the image.")
     activation: Activation = "relu"
     normalization: Normalization = "none"
@@ -53,7 +55,7 @@ class ResnetOptions(Options):
     def _whole_blocks(cls, depth: int) -> int:
         if (depth - 2) % 6:
             lower = depth - (depth - 2) % 6
-            raise ValueError(f"a depth is 6n + 2; the nearest are {lower} and {lower + 6}")
+            raise ValueError(f"expected a depth of 6n + 2; the nearest are {lower} and {lower + 6}")
         return depth
 
 
@@ -61,7 +63,7 @@ class VggOptions(Options):
     """A VGG network (arXiv:1409.1556) with one linear layer after the convolutions."""
 
     name: Literal["vgg"] = "vgg"
-    depth: Literal[11, 13, 16, 19] = Field(11, description="Weighted layers of the original.")
+    depth: Literal[11, 13, 16, 19] = Field(11, description="Weighted layers, as in the paper.")
     width: PositiveInt = Field(64, description="Channels of the first stage.")
     activation: Activation = "relu"
     normalization: Normalization = "batch"

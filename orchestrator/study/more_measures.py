@@ -1,4 +1,4 @@
-"""Asking more of a study that has been run: further measures, as the command line names them."""
+"""Adding measures to an existing study, as the command line names them."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from orchestrator.study.yaml_text import YamlTextError, read_yaml
 
 
 def with_measures(study: Study, texts: Sequence[str], *, final: bool = False) -> Study:
-    """The study with further measures; those it has already are not added again.
+    """Return the study with further measures; existing ones are not added again.
 
     Args:
         study: The study as it was run.
-        texts: One measure each, as a study file lists them: ``hessian_trace`` or
+        texts: Measures as in a study file, one each: ``hessian_trace`` or
             ``{sam_sharpness: {rho: 0.1}}``.
-        final: Add them for final networks only. What is measured of every snapshot stays so.
+        final: Whether to add them for final networks only. Measures of every snapshot stay so.
 
     Raises:
-        StudyFileError: With every text that names no measure or a wrong parameter.
+        StudyFileError: If a text is not a measure or has an invalid option; lists all such texts.
     """
     problems: list[Problem] = []
     for text in texts:
@@ -67,6 +67,6 @@ def _with_measure(study: Study, text: str, *, final: bool) -> Study:
 
 
 def _located(problem: Problem, where: str) -> Problem:
-    """The problem of a whole study as one of the single measure that was named."""
+    """Return a problem of the whole study as one of the single measure named."""
     path = re.sub(r"^measures(\.0)?\.?", "", problem.path)
     return replace(problem, where=where, path=path)

@@ -1,4 +1,4 @@
-"""What every part of a study file has in common: strict, immutable, named options."""
+"""The common base of all parts of a study file: strict, immutable, named options."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z
 
 
 class HintedError(ValueError):
-    """A wrong value.
+    """An invalid value, with a hint.
 
     Args:
-        what: What is wrong.
-        hint: How to mend it.
+        what: The problem.
+        hint: How to fix it.
     """
 
     def __init__(self, what: str, hint: str) -> None:
@@ -27,19 +27,19 @@ class HintedError(ValueError):
 
 
 class Options(BaseModel):
-    """Base of all options: unknown keys are errors, values can't change afterwards."""
+    """Base of all options: unknown keys are errors, and values are immutable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
     def _truth_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        """Refuse ``batch_size: true``, which Python takes for 1."""
+        """Refuse ``batch_size: true``, which Python treats as 1."""
         items = value if isinstance(value, list | tuple) else (value,)
         wrong = [item for item in items if isinstance(item, bool)]
         field = cls.model_fields[info.field_name or ""]
         if wrong and not _takes_truth(field.annotation):
-            raise ValueError(f"should be no truth value, got {str(wrong[0]).lower()}")
+            raise ValueError(f"should not be a boolean, got {str(wrong[0]).lower()}")
         return value
 
 
@@ -48,12 +48,12 @@ def _takes_truth(annotation: Any) -> bool:
 
 
 class CustomOptions(Options):
-    """The user's own component, named by import path or entry point.
+    """A user-defined component, named by import path or entry point.
 
-    Every further key is handed to it as a keyword argument.
+    All other keys are passed to it as keyword arguments.
     """
 
-    # An infinite argument stays one in the stored study.
+    # Infinite arguments stay infinite in the stored study.
     model_config = ConfigDict(
         frozen=True, extra="allow", allow_inf_nan=False, ser_json_inf_nan="constants"
     )
@@ -62,32 +62,32 @@ class CustomOptions(Options):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments for the user's callable."""
+        """Keyword arguments for the user's callable."""
         return dict(self.model_extra or {})
 
 
 def is_import_path(name: str) -> bool:
-    """Whether ``name`` reads ``package.module:attribute``."""
+    """Return whether ``name`` has the form ``package.module:attribute``."""
     return _IMPORT_PATH.fullmatch(name) is not None
 
 
-@lru_cache  # Looking through all installed packages takes a tenth of a second.
+@lru_cache  # Searching all installed packages takes a tenth of a second.
 def installed_components(kind: str) -> frozenset[str]:
-    """Names that installed packages offer in the entry point group ``orchestrator.<kind>``."""
+    """Return the names that installed packages provide in the group ``orchestrator.<kind>``."""
     return frozenset(entry.name for entry in entry_points(group=f"orchestrator.{kind}"))
 
 
 def component_tag(value: Any, kind: str, key: str = "name") -> str | None:
-    """Tell which member of a union of options ``value`` means: a built-in name or ``custom``.
+    """Return the union tag of the options in ``value``: a built-in name or ``custom``.
 
     Args:
         value: The raw mapping, or an already validated object.
         kind: ``models``, ``datasets``, ``losses``, ``optimizers`` or ``measures``.
-        key: The key that holds the name.
+        key: The key that contains the name.
 
     Returns:
         ``"custom"`` for import paths and entry points, the name itself otherwise,
-        None if there is no name at all.
+        None without a name.
     """
     name = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
     if not isinstance(name, str):
@@ -98,5 +98,5 @@ def component_tag(value: Any, kind: str, key: str = "name") -> str | None:
 
 
 def name_to_mapping(value: Any, key: str = "name") -> Any:
-    """Accept the short form ``mlp`` for ``{name: mlp}``."""
+    """Expand the short form ``mlp`` to ``{name: mlp}``."""
     return {key: value} if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""``--set path=value``: the only override of a study file."""
+"""``--set path=value``: the only way to override a study file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def apply_override(source: Source, text: str) -> None:
     """Set one value in the tree of ``source``.
 
     Args:
-        source: The study file; remembers what was overridden, for its errors.
+        source: The study file; it records the override for error messages.
         text: ``path=value``; the value is YAML 1.2.
 
     Raises:
-        StudyFileError: If it is not ``path=value``, or the path leads through a scalar.
+        StudyFileError: If ``text`` is not ``path=value``, or the path leads through a scalar.
     """
     path, equals, value_text = text.partition("=")
     keys = path.strip().split(".")
@@ -43,7 +43,7 @@ def apply_override(source: Source, text: str) -> None:
             break
         node = _child(node, key, text, path)
     if isinstance(node, list) and not (isinstance(key, int) and key < len(node)):
-        raise _refuse(text, path, f"there is no item {key!r} in a list of {len(node)}")
+        raise _refuse(text, path, f"no item {key!r} in a list of {len(node)}")
     node[key] = value
     source.overrides.append((done, text))
 
@@ -51,7 +51,7 @@ def apply_override(source: Source, text: str) -> None:
 def _next_key(node: Any, keys: list[str], done: tuple[Any, ...]) -> tuple[Any, list[str]]:
     if isinstance(node, list):
         return (int(keys[0]) if keys[0].isdigit() else keys[0]), keys[1:]
-    # Keys of a sweep hold dots themselves.
+    # Keys of a sweep contain dots.
     if done == ("sweep",) and keys[0] != RANDOM:
         return ".".join(keys), []
     if done == ("sweep", RANDOM, "of"):
@@ -65,7 +65,7 @@ def _next_key(node: Any, keys: list[str], done: tuple[Any, ...]) -> tuple[Any, l
 def _child(node: Any, key: Any, text: str, path: str) -> Any:
     if isinstance(node, list):
         if not (isinstance(key, int) and key < len(node)):
-            raise _refuse(text, path, f"there is no item {key!r} in a list of {len(node)}")
+            raise _refuse(text, path, f"no item {key!r} in a list of {len(node)}")
         child = node[key]
     else:
         child = node.get(key)

@@ -1,4 +1,4 @@
-"""What running a study means: how many trials, updates, snapshots, bytes and seconds."""
+"""The plan of a study: numbers of trials, updates, snapshots, bytes and seconds."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MOST_SNAPSHOTS = 1_000_000
 
 @dataclass(frozen=True)
 class Stored:
-    """What there is of a study's trials already.
+    """State of a study's trials in the results folder.
 
     Attributes:
         done: Ids of completed trials.
-        partial: Ids of trials that were begun and are not completed.
-        measured: Snapshots that have all their rows, by trial id.
-        unmeasured: Stored snapshots that have not.
-        unmeasured_final: Ids of trials whose final snapshot has not.
+        partial: Ids of trials that were started but not completed.
+        measured: Number of snapshots with all their rows, by trial id.
+        unmeasured: Number of stored snapshots that lack rows, by trial id.
+        unmeasured_final: Ids of trials whose final snapshot lacks rows.
     """
 
     done: Set[str] = frozenset()
@@ -36,13 +36,13 @@ class Stored:
     unmeasured_final: Set[str] = frozenset()
 
     def snapshots_left(self, trial_id: str, most: int) -> int:
-        """Snapshots of a trial to be measured, of which there will be ``most`` in all."""
+        """Return the number of snapshots left to measure of a trial with at most ``most``."""
         if trial_id in self.done:
             return self.unmeasured.get(trial_id, 0)
         return max(0, most - self.measured.get(trial_id, 0))
 
     def final_left(self, trial_id: str) -> bool:
-        """Whether the final network of a trial is still to be measured."""
+        """Return whether the final network of a trial is still to be measured."""
         return trial_id not in self.done or trial_id in self.unmeasured_final
 
 
@@ -51,11 +51,11 @@ class Probed:
     """Sizes and times of one trial of a condition.
 
     Attributes:
-        n_train: Training examples.
-        snapshot_bytes: Bytes of one snapshot.
-        update_seconds: Seconds of one update; None if not probed, as those below.
+        n_train: Number of training examples.
+        snapshot_bytes: Bytes per snapshot.
+        update_seconds: Seconds per update. This and the times below are None if not probed.
         measure_seconds: Seconds to measure one snapshot.
-        final_seconds: Seconds more for what is measured of the final network only.
+        final_seconds: Additional seconds for the measures of final networks only.
     """
 
     n_train: int
@@ -67,23 +67,23 @@ class Probed:
 
 @dataclass(frozen=True)
 class ConditionCost:
-    """What one trial of a condition costs at most; a train-loss target may end it sooner.
+    """Maximum cost of one trial of a condition; a target train loss may end it sooner.
 
     Attributes:
         condition_id: The condition.
         label: Its swept values, as text.
-        trials: Trials of it.
-        to_train: Trials of it that are not completed.
-        updates: Updates of one trial; None if only ``stop.seconds`` bounds it.
-        snapshots: Snapshots of one trial.
-        snapshot_bytes: Bytes of one snapshot.
+        trials: Number of its trials.
+        to_train: Number of its trials that are not completed.
+        updates: Updates per trial; None if only ``stop.seconds`` bounds it.
+        snapshots: Snapshots per trial.
+        snapshot_bytes: Bytes per snapshot.
         train_seconds: Seconds to train one trial; None if not probed.
         measure_seconds: Seconds to measure one snapshot; None if not probed.
-        final_seconds: Seconds more to measure the final one; None if not probed.
-        to_measure: Snapshots of all its trials that are to be measured, at most.
-        final_to_measure: How many of those are final ones.
-        cpus: Cores that one of its trials books.
-        gpus: GPUs that it books.
+        final_seconds: Additional seconds to measure the final one; None if not probed.
+        to_measure: Maximum number of snapshots left to measure, over all its trials.
+        final_to_measure: Number of those that are final snapshots.
+        cpus: Cores that one trial reserves.
+        gpus: GPUs that one trial reserves.
     """
 
     condition_id: str
@@ -115,26 +115,26 @@ class Plan:
     """The plan of a study.
 
     Attributes:
-        study: Its name.
-        trials: All trials; ``done``, ``partial`` and ``new`` add up to it.
-        done: Completed trials.
-        partial: Trials that were begun.
-        new: Trials that were not.
-        snapshots: Snapshots of all trials, at most.
-        snapshots_to_measure: Of those, the ones without all rows.
+        study: Name of the study.
+        trials: Number of all trials, the sum of ``done``, ``partial`` and ``new``.
+        done: Number of completed trials.
+        partial: Number of trials started but not completed.
+        new: Number of trials not started.
+        snapshots: Maximum number of snapshots of all trials.
+        snapshots_to_measure: Number of those that lack rows.
         disk_bytes: Bytes of all snapshots.
-        slots: Trials that train side by side on this machine.
-        gpus_probed: Whether what asks for a GPU was probed on one; on a core otherwise.
+        slots: Number of trials that train in parallel on this machine.
+        gpus_probed: Whether trials that need a GPU were probed on one, not on a core.
         train_seconds: Seconds of training left, over all trials; None if not probed.
-        measure_seconds: Seconds of measuring left.
-        audits: Snapshots to audit, where a claim of the study asks for it.
-        audit_seconds: Seconds of auditing, from those of measuring.
-        cpu_hours: Hours of cores that trials and measurers book; None if not probed.
-        gpu_hours: The same of GPUs.
-        cost: What these hours cost; None without a price.
-        conditions: The costs of each condition.
-        spoiled_measures: Requests that will have no value for some network, and why.
-        design: How conditions are drawn at random and crossed, a line each; empty if none is.
+        measure_seconds: Seconds of measuring left; None if not probed.
+        audits: Number of snapshots to audit for a claim of the study.
+        audit_seconds: Seconds of auditing, derived from those of measuring.
+        cpu_hours: Core hours that trials and measurers reserve; None if not probed.
+        gpu_hours: GPU hours that trials and measurers reserve; None if not probed.
+        cost: Cost of these hours; None without a price.
+        conditions: Costs of each condition.
+        spoiled_measures: Requests without a value for some network, with reasons.
+        design: Lines on how conditions are drawn at random and crossed; empty if none is drawn.
     """
 
     study: str
@@ -160,19 +160,19 @@ class Plan:
 
     @property
     def wall_seconds(self) -> float | None:
-        """Time until everything is trained, measured and audited, with every core busy."""
+        """Seconds until everything is trained, measured and audited, with every core busy."""
         parts = (self.train_seconds, self.measure_seconds, self.audit_seconds)
         if any(part is None for part in parts):
             return None
         return sum(part or 0 for part in parts) / max(1, self.slots)
 
     def to_dict(self) -> dict[str, Any]:
-        """The plan as plain values, for JSON."""
+        """Return the plan as plain values, for JSON."""
         return {**asdict(self), "wall_seconds": self.wall_seconds}
 
 
 def most_updates(stop: StopOptions, n_train: int, batch_size: int) -> int | None:
-    """Updates after which training ends whatever its loss; None if only time bounds it."""
+    """Return the maximum number of updates of a trial; None if only time bounds it."""
     bounds = []
     if stop.epochs is not None:
         bounds.append(stop.epochs * math.ceil(n_train / batch_size))
@@ -184,10 +184,10 @@ def most_updates(stop: StopOptions, n_train: int, batch_size: int) -> int | None
 def most_snapshots(
     checkpoints: CheckpointOptions, stop: StopOptions, n_train: int, batch_size: int
 ) -> int:
-    """Snapshots of one trial, at most, the final one included.
+    """Return the maximum number of snapshots per trial, including the final one.
 
     Raises:
-        UserError: If they are more than could be of use.
+        UserError: If the study plans more than ``MOST_SNAPSHOTS`` per trial.
     """
     per_epoch = math.ceil(n_train / batch_size)
     updates = most_updates(stop, n_train, batch_size)
@@ -198,9 +198,9 @@ def most_snapshots(
         at_updates = planned_steps(checkpoints.updates, updates)
         if len(at_epochs) + len(at_updates) > MOST_SNAPSHOTS:
             raise UserError(
-                f"checkpoints: up to {len(at_epochs) + len(at_updates):,} snapshots of one trial, "
+                f"checkpoints: up to {len(at_epochs) + len(at_updates):,} snapshots per trial, "
                 f"expected at most {MOST_SNAPSHOTS:,}",
-                "take every 10th, or {log_spaced: 20}",
+                "use {every: 10} or {log_spaced: 20}",
             )
         steps |= {epoch * per_epoch for epoch in at_epochs}
         steps |= set(at_updates)
@@ -222,20 +222,20 @@ def make_plan(
     price_per_gpu_hour: float | None = None,
     spoiled_measures: tuple[str, ...] = (),
 ) -> Plan:
-    """Put a plan together.
+    """Assemble the plan of a study.
 
     Args:
         study: The study.
         trials: Its trials.
-        stored: What there is already.
+        stored: State of its trials in the results folder.
         probed: Sizes and times of each condition, by its id.
-        slots: Trials that train side by side.
-        gpus_probed: Whether what asks for a GPU was probed on one.
-        audits: Snapshots to audit.
-        measurings_per_audit: How often an audit measures its snapshot.
-        price_per_cpu_hour: Of one core, in any currency.
-        price_per_gpu_hour: Of one GPU.
-        spoiled_measures: What the trust checks leave without a value.
+        slots: Number of trials that train in parallel.
+        gpus_probed: Whether trials that need a GPU were probed on one.
+        audits: Number of snapshots to audit.
+        measurings_per_audit: Number of times an audit measures its snapshot.
+        price_per_cpu_hour: Price per core hour, in any currency.
+        price_per_gpu_hour: Price per GPU hour, in the same currency.
+        spoiled_measures: Requests that the trust checks leave without a value, with reasons.
     """
     by_condition: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -317,13 +317,13 @@ def _condition_cost(
 
 
 def _sum(seconds: Iterable[float | None]) -> float | None:
-    """The sum; None if any part is not known."""
+    """Return the sum; None if any part is unknown."""
     parts = list(seconds)
     return None if any(part is None for part in parts) else sum(part or 0.0 for part in parts)
 
 
 def _cost(*hours_and_prices: tuple[float | None, float | None]) -> float | None:
-    """The sum over what has a price; None if nothing has, or the hours are not known."""
+    """Return the cost of the hours with a price; None without a price or if hours are unknown."""
     priced = [(hours, price) for hours, price in hours_and_prices if price is not None]
     if not priced or any(hours is None for hours, _ in priced):
         return None
@@ -338,7 +338,7 @@ def _label(trial: Trial) -> str:
 
 
 def plan_text(plan: Plan) -> str:
-    """The plan for people."""
+    """Format the plan for reading."""
     lines = [
         f"study {plan.study}: {plan.trials} trials "
         f"({plan.new} new, {plan.partial} partial, {plan.done} done)",
@@ -365,11 +365,11 @@ def plan_text(plan: Plan) -> str:
         lines.append(
             f"time: about {plan.train_seconds:.0f} s of training, "
             f"{plan.measure_seconds:.0f} s of measuring{audits}; {plan.wall_seconds:.0f} s with "
-            f"{plan.slots} cores or slots busy (an upper bound: a train-loss target ends a "
+            f"{plan.slots} cores or slots busy (an upper bound: a target train loss ends a "
             "trial sooner)"
         )
     if plan.cpu_hours is not None and plan.gpu_hours is not None:
-        hours = f"booked: {plan.cpu_hours:.3g} CPU hours"
+        hours = f"reserved: {plan.cpu_hours:.3g} CPU hours"
         if plan.gpu_hours:
             hours += f", {plan.gpu_hours:.3g} GPU hours"
             if not plan.gpus_probed:

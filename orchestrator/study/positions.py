@@ -1,4 +1,4 @@
-"""Turning ``[1, 2, 5]``, ``{every: 10}`` and ``{log_spaced: 8}`` into integers."""
+"""Expanding ``[1, 2, 5]``, ``{every: 10}`` and ``{log_spaced: 8}`` into integers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from orchestrator.study.spec import Every, LogSpaced, Positions
 
 
 def planned_steps(positions: Positions, end: int) -> Sequence[int]:
-    """The positions up to ``end``, sorted, each once.
+    """Return the distinct positions up to ``end``, sorted.
 
     Args:
         positions: A list (0 is the untrained network), ``every`` n, or n ``log_spaced`` ones
-            from 1 to ``end``, rounded, of which neighbours may coincide.
-        end: The last epoch or update there can be.
+            from 1 to ``end``, rounded, so that neighbors may coincide.
+        end: The last possible epoch or update.
 
     >>> planned_steps(LogSpaced(log_spaced=4), 60)
     (1, 4, 15, 60)

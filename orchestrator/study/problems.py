@@ -1,4 +1,4 @@
-"""From pydantic's errors to sentences with a place: file, line, column, got, expected."""
+"""Turning pydantic errors into messages with file, line, column, value and expectation."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Source:
     """A study file being checked.
 
     Attributes:
-        name: Its path, as the user gave it.
-        text: Its content.
-        tree: What ruamel.yaml read.
+        name: Path of the file, as given by the user.
+        text: Content of the file.
+        tree: The tree that ruamel.yaml read.
         overrides: Path of keys → the ``--set`` text that set it.
     """
 
@@ -48,7 +48,7 @@ class Source:
     def problem(
         self, keys: Sequence[Any], what: str, hint: str | None = None, *, at_key: bool = False
     ) -> Problem:
-        """A problem with the value (or the key) at ``keys``, or with the mapping that lacks it."""
+        """Return a problem at the value (or key) of ``keys``, or at the mapping that lacks it."""
         path = ".".join(map(str, keys))
         for overridden, text in reversed(self.overrides):
             if tuple(keys[: len(overridden)]) == overridden:
@@ -77,7 +77,7 @@ def describe(
     model: type[BaseModel],
     prefix: Sequence[Any] = (),
 ) -> list[Problem]:
-    """Every problem of a validation, each once, in the order of the file."""
+    """Return every problem of a failed validation once, in the order of the file."""
     problems: dict[tuple[str, str], Problem] = {}
     for item in _merged(error.errors(include_url=False), source, prefix):
         problem = _describe_one(source, item, model, prefix)
@@ -93,7 +93,7 @@ def _order(problem: Problem) -> tuple[int, int]:
 def _merged(
     errors: Iterable[Any], source: Source, prefix: Sequence[Any]
 ) -> Iterable[dict[str, Any]]:
-    """One error in place of one for each member of a plain union."""
+    """Merge the errors of all members of a plain union into one."""
     seen = set()
     for error in errors:
         loc = error["loc"]
@@ -142,7 +142,7 @@ def _describe_one(
     if kind == "union_tag_invalid":
         names = _names(context["expected_tags"])
         tag = context["tag"]
-        own = ""  # Not everything can be the user's own.
+        own = ""  # Some components cannot be user-defined.
         if "'stated'" in context["expected_tags"]:
             own = ", or your own with a statement"
         elif "'custom'" in context["expected_tags"]:
@@ -159,15 +159,15 @@ def _describe_one(
         return source.problem(keys, str(wrong), getattr(wrong, "hint", None))
     what = error["msg"].replace("Input should be", "should be")
     if kind.startswith("int_"):
-        what = "should be a whole number"
+        what = "expected a whole number"
     elif kind.startswith("float_"):
-        what = "should be a number"
+        what = "expected a number"
     elif kind in {"tuple_type", "list_type"}:
-        what = "should be a list"
+        what = "expected a list"
     elif kind in {"dict_type", "model_type", "model_attributes_type"}:
-        what = "should be a mapping of keys"
+        what = "expected a mapping"
     elif kind == "string_pattern_mismatch":
-        what = "should be letters, digits, '_', '-' and '.', beginning with a letter or digit"
+        what = "expected letters, digits, '_', '-' and '.', starting with a letter or digit"
     return source.problem(keys, f"{what}, got {short(value)}")
 
 
@@ -181,7 +181,7 @@ def _names(expected_tags: str) -> list[str]:
 def _keys(
     source: Source, loc: Sequence[Any], model: type[BaseModel], prefix: Sequence[Any]
 ) -> tuple[list[Any], list[str]]:
-    """The keys of the file that ``loc`` names, without union tags; the fields known there."""
+    """Return the file's keys that ``loc`` names, without union tags, and the fields there."""
     keys = list(prefix)
     node = _value(source.tree, prefix)
     current: list[type[BaseModel]] = [model]
@@ -213,7 +213,7 @@ def _keys(
         if fields:
             current = [m for found in fields for m in models_of(found.annotation)]
         elif tagged:
-            current = tagged  # ``{hessian_trace: {…}}``: a key that is a tag too.
+            current = tagged  # ``{hessian_trace: {…}}``: a key that is also a tag.
     known = [name for found in current for name in found.model_fields]
     return keys, list(dict.fromkeys(known))
 
@@ -228,20 +228,20 @@ def _is_tag(model: type[BaseModel], tag: Any) -> bool:
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
-    """The pydantic models that an annotation allows, those inside unions included."""
+    """Return the pydantic models that an annotation allows, including those inside unions."""
     if isinstance(annotation, type) and get_origin(annotation) is None:
         return [annotation] if issubclass(annotation, BaseModel) else []
     return [found for part in get_args(annotation) for found in models_of(part)]
 
 
 def did_you_mean(got: str, known: Iterable[str]) -> str | None:
-    """``did you mean 'epochs'?``, if something known is close."""
+    """Return ``did you mean 'epochs'?`` if a known name is close, else None."""
     close = get_close_matches(got, list(known), 1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else None
 
 
 def short(value: Any) -> str:
-    """``value`` for a message, cut if it is long."""
+    """Return ``value`` as text for a message, truncated if long."""
     from orchestrator.study.yaml_nodes import plain
 
     text = repr(plain(value)) if value is not None else "nothing"

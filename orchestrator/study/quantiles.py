@@ -1,7 +1,7 @@
-"""Quantiles of the distributions of a random search, the same digits on every machine.
+"""Quantiles of the distributions of a random search, with the same digits on every machine.
 
-Computed in decimal arithmetic, whose logarithm and exponential are rounded correctly by
-specification: those of the C library differ from one machine to the next in the last digit.
+They are computed in decimal arithmetic, whose logarithm and exponential are correctly rounded by
+specification. Those of the C library differ between machines in the last digit.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import lru_cache
 from math import floor
 
 SIGNIFICANT_DIGITS = 6
-"""Of drawn numbers: short to read, and as many as a report shows."""
+"""Significant digits of drawn numbers: short to read, and as many as a report shows."""
 
 _EXACT = Context(prec=28, rounding=ROUND_HALF_EVEN)
 _SHORT = Context(prec=SIGNIFICANT_DIGITS, rounding=ROUND_HALF_EVEN)
@@ -19,12 +19,12 @@ _HALF = Decimal("0.5")
 
 
 def fraction_of(bits: int) -> Decimal:
-    """The middle of one of 2⁶³ equal parts of the unit interval, so never 0 or 1."""
+    """Return the middle of one of 2⁶³ equal parts of the unit interval, so never 0 or 1."""
     return _EXACT.divide(Decimal(2 * bits + 1), Decimal(1 << 64))
 
 
 def uniform(low: float, high: float, fraction: Decimal) -> float:
-    """The number that ``fraction`` of the way from ``low`` to ``high`` leads to, rounded.
+    """Return a quantile of the uniform distribution from ``low`` to ``high``, rounded.
 
     >>> uniform(0.0, 0.3, Decimal("0.5"))
     0.15
@@ -33,7 +33,7 @@ def uniform(low: float, high: float, fraction: Decimal) -> float:
 
 
 def log_uniform(low: float, high: float, fraction: Decimal) -> float:
-    """The same on a log scale, rounded.
+    """Return a quantile of the log-uniform distribution from ``low`` to ``high``, rounded.
 
     >>> log_uniform(0.01, 1.0, Decimal("0.5"))
     0.1
@@ -42,7 +42,9 @@ def log_uniform(low: float, high: float, fraction: Decimal) -> float:
 
 
 def integer(low: int, high: int, fraction: Decimal) -> int:
-    """A whole number; from ``low`` to ``high``, both included, all are equally probable.
+    """Return a quantile of the uniform distribution of integers from ``low`` to ``high``.
+
+    Both ends are included.
 
     >>> [integer(1, 3, Decimal(u)) for u in ("0.3", "0.4", "0.7")]
     [1, 2, 3]
@@ -51,8 +53,9 @@ def integer(low: int, high: int, fraction: Decimal) -> int:
 
 
 def log_integer(low: int, high: int, fraction: Decimal) -> int:
-    """A whole number: the nearest to one that is log-uniform from ``low`` − ½ to ``high`` + ½.
+    """Return a quantile of the log-uniform distribution of integers from ``low`` to ``high``.
 
+    It is a number log-uniform from ``low`` − ½ to ``high`` + ½, rounded to the nearest integer.
     The number n has probability log((n + ½) / (n − ½)) / log((high + ½) / (low − ½)).
 
     >>> [log_integer(16, 256, Decimal(u)) for u in ("0", "0.5", "1")]
@@ -63,7 +66,7 @@ def log_integer(low: int, high: int, fraction: Decimal) -> int:
 
 
 def _decimal(number: float) -> Decimal:
-    """The decimal number that is written in the study file."""
+    """Return the decimal number as written in the study file."""
     return Decimal(repr(number))
 
 

@@ -1,4 +1,4 @@
-"""Checking resources: an override that fits no trial is a mistake, not a wish."""
+"""Checking resources: every override must match at least one trial."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_VALUES_SHOWN = 5
 
 
 def check_resources(source: Source, study: Study) -> list[Problem]:
-    """The problems of ``study.resources``; the rest of the study is valid already."""
+    """Return the problems of ``study.resources``; the rest of the study must be valid."""
     overrides = study.resources.trial.overrides
     if not overrides:
         return []
@@ -30,15 +30,21 @@ def check_resources(source: Source, study: Study) -> list[Problem]:
         where = ("resources", "trial", "overrides", index, "where")
         unknown = [path for path in override.where if path not in known]
         for path in unknown:
-            hint = did_you_mean(path, known) or "dotted paths as under sweep: model.width"
-            problems.append(source.problem((*where, path), "no trial has that", hint, at_key=True))
+            hint = (
+                did_you_mean(path, known) or "use dotted paths as under sweep, such as model.width"
+            )
+            problems.append(
+                source.problem((*where, path), "no trial has this path", hint, at_key=True)
+            )
         if not unknown and not any(map(override.fits, configs)):
             hints = []
             for path in override.where:
                 values = list(dict.fromkeys(short(value_at(config, path)) for config in configs))
                 shown = ", ".join(values[:MOST_VALUES_SHOWN])
                 hints.append(f"{path} is {shown}{' …' if len(values) > MOST_VALUES_SHOWN else ''}")
-            problems.append(source.problem(where, "fits no trial of this study", "; ".join(hints)))
+            problems.append(
+                source.problem(where, "matches no trial of this study", "; ".join(hints))
+            )
     return problems
 
 

@@ -1,4 +1,4 @@
-"""What each kind of process may use, and which trials need something else."""
+"""Resources that each kind of process may use, and overrides for some trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BUILT_IN = {"CPU", "GPU", "memory", "object_store_memory"}
 def _not_built_in(custom: dict[str, float] | None) -> dict[str, float] | None:
     built_in = _BUILT_IN & (custom or {}).keys()
     if built_in:
-        raise ValueError(f"{min(built_in)} is no custom resource; use cpus or gpus")
+        raise ValueError(f"{min(built_in)} is not a custom resource; use cpus or gpus")
     return custom
 
 
@@ -23,22 +23,22 @@ class _ProcessResources(Options):
     gpus: NonNegativeFloat = 0
     custom: dict[str, PositiveFloat] = Field(
         default_factory=dict,
-        description="What nodes of a cluster declare under other names, such as {measure: 1}. "
-        "On one machine there is always enough of it.",
+        description="Custom resources that nodes of a cluster declare, such as {measure: 1}. "
+        "A single machine always has enough of them.",
     )
 
     _custom_names = field_validator("custom")(_not_built_in)
 
 
 class ResourceOverride(Options):
-    """What the trials of some conditions may use instead.
+    """Resources for the trials of some conditions.
 
-    What is left out is as for the others; of several that fit a trial, later ones win.
+    Omitted keys keep their general values. If several overrides match a trial, later ones win.
     """
 
     where: dict[str, Any] = Field(
         min_length=1,
-        description="Dotted path → value, such as {model.width: 512}: the trials that have all.",
+        description="Dotted path → value, such as {model.width: 512}; all must match.",
     )
     cpus: NonNegativeFloat | None = None
     gpus: NonNegativeFloat | None = None
@@ -48,25 +48,25 @@ class ResourceOverride(Options):
     _custom_names = field_validator("custom")(_not_built_in)
 
     def fits(self, config: Mapping[str, Any]) -> bool:
-        """Whether a trial's configuration, as plain values, has all that ``where`` names."""
+        """Return whether a trial's configuration, as plain values, matches all of ``where``."""
         return all(value_at(config, path) == value for path, value in self.where.items())
 
 
 class TrialResources(_ProcessResources):
-    """What one training process may use."""
+    """Resources of one training process."""
 
     cpus: NonNegativeFloat = 1
     timeout: PositiveFloat | None = Field(
         None,
-        description="Seconds that one attempt of a trial may take, after which it counts as "
-        "failed; no limit by default.",
+        description="Seconds allowed per attempt of a trial, after which it counts as failed; "
+        "no limit by default.",
     )
     overrides: tuple[ResourceOverride, ...] = Field(
-        (), description="Conditions that need something else, such as a whole GPU."
+        (), description="Conditions with other needs, such as a whole GPU."
     )
 
     def of(self, config: Mapping[str, Any]) -> TrialResources:
-        """What one trial may use, given its configuration as plain values."""
+        """Return the resources of one trial, given its configuration as plain values."""
         changes: dict[str, Any] = {"overrides": ()}
         for override in self.overrides:
             if override.fits(config):
@@ -75,28 +75,28 @@ class TrialResources(_ProcessResources):
 
 
 class MeasurerResources(_ProcessResources):
-    """What one measuring process may use, and how many of them are reserved from the start."""
+    """Resources of one measurer, and the number of measurers reserved from the start."""
 
     cpus: NonNegativeFloat | None = Field(
         None,
-        description="Cores of its own. By default 1; 0, sharing the trials', where there are "
-        "fewer than four.",
+        description="Cores per measurer. By default 1; with fewer than four cores 0, sharing "
+        "those of the trials.",
     )
     count: PositiveInt = Field(1, description="Measurers reserved before the first trial starts.")
 
 
 class ResourcesOptions(Options):
-    """Resources of the two kinds of process, and the bound between them."""
+    """Resources of trials and measurers, and the bound on snapshots between them."""
 
     trial: TrialResources = TrialResources()
     measurer: MeasurerResources = MeasurerResources()
     unmeasured_snapshots: PositiveInt = Field(
-        64, description="Training waits while more snapshots than this wait to be measured."
+        64, description="Training pauses while more snapshots than this are unmeasured."
     )
 
 
 def value_at(config: Mapping[str, Any], path: str) -> Any:
-    """What stands at a dotted path; None if nothing does."""
+    """Return the value at a dotted path; None if the path does not exist."""
     found: Any = config
     for key in path.split("."):
         if not isinstance(found, Mapping) or key not in found:

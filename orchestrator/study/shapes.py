@@ -1,4 +1,4 @@
-"""What trials have in common that cost the same and fail alike."""
+"""Shapes of trials; trials of one shape cost the same and fail alike."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from orchestrator.study.spec import TrialConfig
 
 
 def training_shape(config: TrialConfig) -> str:
-    """What decides the cost of an update: not rates, seeds or stopping rules."""
+    """Return the settings that determine the cost of an update, as text.
+
+    Learning rates, seeds and stopping rules are not included.
+    """
     training = config.training
     return _text(config, training.batch_size, training.optimizer.name, training.augmentation)
 
 
 def measuring_shape(config: TrialConfig) -> str:
-    """What decides the cost of measuring a snapshot."""
+    """Return the settings that determine the cost of measuring a snapshot, as text."""
     return _text(config, config.training.loss.name)
 
 

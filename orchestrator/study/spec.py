@@ -1,4 +1,4 @@
-"""The typed study: exactly what a study file can say."""
+"""The typed study: everything that a study file can state."""
 
 from __future__ import annotations
 
@@ -43,43 +43,43 @@ Positions = tuple[Annotated[int, Field(ge=0)], ...] | Every | LogSpaced
 
 
 class CheckpointOptions(Options):
-    """When a snapshot is taken for measuring. The final network is always one.
+    """Points in training at which snapshots are taken; the final network always gives one.
 
-    Checkpoints do not decide the science: taking them never changes the training.
+    Checkpoints never affect training, so they are not part of a trial's identity.
     """
 
     train_loss: tuple[PositiveFloat, ...] = Field(
-        (), description="The first update found at which the full training loss is at most this."
+        (), description="Take one at the first update found with at most this full training loss."
     )
     epochs: Positions = ()
     updates: Positions = ()
 
 
 class TrialConfig(Options):
-    """What decides the science of a trial, besides its seed."""
+    """Settings that determine a trial's results, apart from its seed."""
 
     data: DataOptions
     model: ModelOptions
     training: TrainingOptions
 
     def canonical(self) -> dict[str, Any]:
-        """The configuration without defaults and without what does not decide the science."""
+        """Return the configuration without defaults and settings that cannot affect results."""
         content = self.model_dump(mode="json", exclude_defaults=True)
-        for part in ("data", "model"):  # a discriminating name may be its class's default
+        for part in ("data", "model"):  # The discriminating name may be its class's default.
             content[part]["name"] = getattr(self, part).name
         content["data"].pop("data_dir", None)
         return content
 
     def condition_id(self) -> str:
-        """Twelve hexadecimal digits that name this configuration whatever its seed."""
+        """Return twelve hexadecimal digits that identify this configuration for all seeds."""
         return _digest(self.canonical())
 
     def trial_id(self, seed: int) -> str:
-        """Twelve hexadecimal digits that name this configuration with this seed."""
+        """Return twelve hexadecimal digits that identify this configuration with this seed."""
         return self.trial_ids((seed,))[0]
 
     def trial_ids(self, seeds: Iterable[int]) -> list[str]:
-        """:meth:`trial_id` of each seed."""
+        """Return :meth:`trial_id` for each seed."""
         content = self.canonical()
         return [_digest({**content, "seed": seed}) for seed in seeds]
 
@@ -90,15 +90,16 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 class Study(Options):
-    """One question, one grid of trials, the measures and the claims."""
+    """A question with its grid of trials, measures and claims."""
 
-    # An infinite value that is swept stays one in the stored study.
+    # Infinite swept values stay infinite in the stored study.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
     study: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="Name; also the results folder's."
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$",
+        description="Name of the study and its results folder.",
     )
-    question: str = Field("", description="What the study is to find out, in one sentence.")
+    question: str = Field("", description="Question that the study answers, in one sentence.")
     data: DataOptions
     model: ModelOptions
     training: TrainingOptions
@@ -111,9 +112,10 @@ class Study(Options):
         1, description="A number n (seeds 0 … n−1) or an explicit list."
     )
     checkpoints: CheckpointOptions = CheckpointOptions()
-    measures: tuple[MeasureRequest, ...] = Field((), description="Of every snapshot.")
+    measures: tuple[MeasureRequest, ...] = Field((), description="Measures of every snapshot.")
     final_measures: tuple[MeasureRequest, ...] = Field(
-        (), description="Of the final network of each trial only: what is too dear for the others."
+        (),
+        description="Measures of final networks only, such as those too costly for every snapshot.",
     )
     measuring: MeasuringOptions = MeasuringOptions()
     claims: tuple[ClaimRequest, ...] = ()
@@ -137,7 +139,7 @@ class Study(Options):
         twice = [options.request for options in final if options in info.data.get("measures", ())]
         if twice:
             raise ValueError(
-                f"{twice[0]} is among 'measures', which are of every snapshot; leave it out of one"
+                f"{twice[0]} is also in 'measures', which cover every snapshot; remove one of them"
             )
         return final
 
@@ -145,20 +147,20 @@ class Study(Options):
     @classmethod
     def _distinct(cls, seeds: int | tuple[int, ...]) -> int | tuple[int, ...]:
         if isinstance(seeds, tuple) and (not seeds or len(set(seeds)) != len(seeds)):
-            raise ValueError("a list of seeds needs at least one, each only once")
+            raise ValueError("expected at least one seed, and each only once")
         return seeds
 
     @property
     def seed_list(self) -> Sequence[int]:
-        """The seeds, one by one."""
+        """All seeds."""
         return range(self.seeds) if isinstance(self.seeds, int) else self.seeds
 
     def needs_of(self, config: TrialConfig) -> TrialResources:
-        """What a trial of this configuration may use."""
+        """Return the resources that a trial of this configuration may use."""
         return self.resources.trial.of(config.model_dump(mode="json"))
 
     def built_in_claim(self, name: str) -> BuiltInClaim | None:
-        """The built-in claim ``name``, if it is among the claims."""
+        """Return the built-in claim ``name``, or None if the study does not make it."""
         for claim in self.claims:
             if isinstance(claim, BuiltInClaim) and claim.name == name:
                 return claim
@@ -166,18 +168,18 @@ class Study(Options):
 
     @property
     def all_measures(self) -> tuple[Any, ...]:
-        """What is measured of every snapshot, and of final networks only."""
+        """Measures of every snapshot, then those of final networks only."""
         return (*self.measures, *self.final_measures)
 
     @property
     def requests(self) -> dict[str, Any]:
-        """What final networks are measured for: canonical request → measure options."""
+        """Requests for final networks: canonical request → measure options."""
         suffix = self.measuring.suffix
         return {options.request + suffix: options for options in self.all_measures}
 
     @property
     def wanted(self) -> dict[bool, tuple[str, ...]]:
-        """The requests of a snapshot, by whether it is of a final network."""
+        """Requests for a snapshot, by whether it is of a final network."""
         requests = tuple(self.requests)
         of_all = {options.request + self.measuring.suffix for options in self.measures}
         return {True: requests, False: tuple(one for one in requests if one in of_all)}

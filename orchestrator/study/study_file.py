@@ -1,4 +1,4 @@
-"""Reading a study file: YAML 1.2, ``--set``, and every mistake with its place."""
+"""Reading a study file: YAML 1.2, ``--set``, and errors with their locations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orchestrator.study.sweep_check import check_sweep
 from orchestrator.study.yaml_nodes import plain
 from orchestrator.study.yaml_text import YamlTextError, read_yaml
 
-MOST_BYTES = 1 << 17  # Each 100 KB take some seconds to read.
+MOST_BYTES = 1 << 17  # Reading takes some seconds per 100 KB.
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
@@ -30,13 +30,13 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
         overrides: ``path=value`` texts, applied before checking, as ``--set`` does.
 
     Raises:
-        StudyFileError: With every problem found, each with its place.
+        StudyFileError: If the file is invalid; lists every problem with its location.
     """
     return read_study_file(path, overrides)[1]
 
 
 def read_study_file(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Source, Study]:
-    """As :func:`load_study`, with the places of what the file says."""
+    """Read a study as :func:`load_study` does, and return its source with all locations."""
     text = _read(Path(path))
     tree = _parse(text, str(path))
     source = Source(str(path), text, tree)
@@ -54,7 +54,7 @@ def read_study_file(path: str | Path, overrides: Sequence[str] = ()) -> tuple[So
 
 
 def resolved_yaml(study: Study) -> str:
-    """The study with every default spelled out, as YAML."""
+    """Return the study as YAML, with every default spelled out."""
     stream = io.StringIO()
     yaml = YAML()
     yaml.default_flow_style = False
@@ -72,11 +72,11 @@ def _read(path: Path) -> str:
     except IsADirectoryError:
         raise refuse(*_folder_instead(path)) from None
     except FileNotFoundError:
-        raise refuse("there is no such file", f"the working directory is {Path.cwd()}") from None
+        raise refuse("no such file", f"the working directory is {Path.cwd()}") from None
     except (OSError, ValueError) as error:
         raise refuse(f"cannot be read: {error}") from None
     if len(content) > MOST_BYTES:
-        raise refuse(f"is larger than {MOST_BYTES} bytes, which no study file is")
+        raise refuse(f"is larger than {MOST_BYTES} bytes, the limit for study files")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -88,10 +88,10 @@ def _read(path: Path) -> str:
 def _folder_instead(path: Path) -> tuple[str, str]:
     if (path / "study.resolved.json").is_file():
         again = f"run {path / 'study.yaml'} --results {path}"
-        return "is a results folder, expected a study file", f"to go on with it: {again}"
+        return "is a results folder, expected a study file", f"to resume it: {again}"
     files = sorted(path.glob("*.yaml"))
-    named = f"such as {files[0]}" if files else "a YAML file; `orchestrator schema` lists its keys"
-    return "is a folder, expected a study file", f"name a study file, {named}"
+    named = f", such as {files[0]}" if files else " in YAML; `orchestrator schema` lists its keys"
+    return "is a folder, expected a study file", f"name a study file{named}"
 
 
 def _parse(text: str, name: str) -> Any:
@@ -106,7 +106,7 @@ def _parse(text: str, name: str) -> Any:
         raise StudyFileError([problem]) from None
     if not hasattr(tree, "lc") or not hasattr(tree, "keys"):
         kind = "empty" if tree is None else f"a {type(plain(tree)).__name__}"
-        hint = "begin with `study: my_study`; `orchestrator schema` lists every key"
-        problem = Problem(f"{name}:1:1", "", f"is {kind}, expected a mapping of keys", hint)
+        hint = "start with `study: my_study`; `orchestrator schema` lists every key"
+        problem = Problem(f"{name}:1:1", "", f"is {kind}, expected a mapping", hint)
         raise StudyFileError([problem])
     return tree

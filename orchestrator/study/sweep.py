@@ -1,4 +1,4 @@
-"""The axes of a sweep, and how a point of the grid changes a configuration."""
+"""The axes of a sweep, and the configurations at the points of its grid."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NAMED = (
 
 
 def axes(study: Study) -> list[list[dict[str, Any]]]:
-    """The levels of each axis, as dotted path → value.
+    """Return the levels of each axis, as dotted path → value.
 
-    The conditions drawn at random come first, then what is listed, in the order of the file.
+    Conditions drawn at random come first, then the listed axes in the order of the file.
 
     Raises:
         ValueError: If a coupled axis has a row of the wrong length.
@@ -34,9 +34,9 @@ def axes(study: Study) -> list[list[dict[str, Any]]]:
 
 
 def base_content(study: Study) -> dict[str, Any]:
-    """What the study file says of data, model and training, with the names of the defaults.
+    """Return data, model and training as in the study file, with the names of the defaults.
 
-    Parts that no axis changes stay as they were validated, which is done once, not at each point.
+    Parts that no axis changes stay validated objects, so they are not validated at each point.
     """
     content = study.model_dump(mode="json", exclude_unset=True, include=set(_PARTS))
     swept = study.sweep.paths
@@ -53,14 +53,14 @@ def base_content(study: Study) -> dict[str, Any]:
 
 
 def _is_swept(part: str, swept: Iterable[str]) -> bool:
-    """Whether a path lies in ``part``, or ``part`` in what a path sets."""
+    """Return whether a path lies in ``part``, or sets a mapping that contains ``part``."""
     return any(f"{path}.".startswith(f"{part}.") or part.startswith(f"{path}.") for path in swept)
 
 
 def with_values(content: Mapping[str, Any], swept: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of ``content`` with dotted paths set.
+    """Return a copy of ``content`` with dotted paths set.
 
-    Shorter paths come first, so that ``model`` and ``model.width`` can be swept together.
+    Shorter paths are set first, so that ``model`` and ``model.width`` can be swept together.
     """
     result = dict(content)
     for path, value in sorted(swept.items(), key=lambda item: item[0].count(".")):
@@ -77,6 +77,6 @@ def with_values(content: Mapping[str, Any], swept: Mapping[str, Any]) -> dict[st
 
 
 def grid(study: Study) -> Iterator[dict[str, Any]]:
-    """The points of the grid: dotted path → value."""
+    """Yield the points of the grid, as dotted path → value."""
     for levels in itertools.product(*axes(study)):
         yield {path: value for level in levels for path, value in level.items()}

@@ -1,4 +1,4 @@
-"""Checking a sweep: every path exists, every value fits, no condition comes twice."""
+"""Checking a sweep: every path exists, every value is valid, no condition occurs twice."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from orchestrator.study.sweep import base_content, grid, with_values
 from orchestrator.study.sweep_options import RANDOM, Choice, axis_paths, by_path
 
 MOST_TRIALS = 100_000
-_WHOLE = "integer: [a, b] and log_integer: [a, b] draw whole numbers"
-_ALIKE = "draw fewer, from wider ranges, or with another seed"
+_WHOLE = "use integer: [a, b] or log_integer: [a, b] to draw whole numbers"
+_ALIKE = "draw fewer conditions, widen the ranges, or use another seed"
 
 Where = tuple[str | int, ...]
 
 
 def check_sweep(source: Source, study: Study) -> list[Problem]:
-    """The problems of ``study.sweep``; the rest of the study is valid already."""
+    """Return the problems of ``study.sweep``; the rest of the study must be valid."""
     return check_axes(source, study) or _check_grid(source, study)
 
 
 def check_axes(source: Source, study: Study) -> list[Problem]:
-    """The problems of each axis by itself: quick, however many points the grid has."""
+    """Return the problems of each axis alone; fast for grids of any size."""
     return _check_shape(source, study) or _check_size(source, study) or _check_values(source, study)
 
 
 def _keys(study: Study) -> Iterator[tuple[Where, str]]:
-    """Where each key stands that holds dotted paths, and the key."""
+    """Yield the location of each key that contains dotted paths, and the key."""
     yield from ((("sweep", key), key) for key in study.sweep.listed)
     if study.sweep.random is not None:
         yield from ((("sweep", RANDOM, "of", key), key) for key in study.sweep.random.of)
@@ -45,7 +45,7 @@ def _check_shape(source: Source, study: Study) -> list[Problem]:
     for where, key in _keys(study):
         for path in axis_paths(key):
             if path in seen:
-                what = f"{path} is swept twice, in {seen[path]!r} too"
+                what = f"{path} is swept twice, also in {seen[path]!r}"
                 problems.append(source.problem(where, what, at_key=True))
             seen[path] = key if where[1] == key else f"{RANDOM}: {key}"
             unknown = _unknown(path)
@@ -61,44 +61,44 @@ def _check_shape(source: Source, study: Study) -> list[Problem]:
             if isinstance(distribution, Choice):
                 problems += _check_rows(source, (*where, "choice"), key, distribution.choice)
             elif len(axis_paths(key)) > 1:
-                hint = "give each path a distribution of its own, or choose from lists of values"
-                what = "couples paths, which only a choice can draw"
+                hint = "give each path its own distribution, or use choice with lists of values"
+                what = "couples paths, which only choice can draw"
                 problems.append(source.problem(where, what, hint, at_key=True))
     return problems
 
 
 def _check_rows(source: Source, where: Where, key: str, rows: tuple[Any, ...]) -> Iterator[Problem]:
-    """Coupled paths need a value each."""
+    """Yield a problem for each row without exactly one value per coupled path."""
     width = len(axis_paths(key))
     for index, row in enumerate(rows if width > 1 else ()):
         if not isinstance(row, list | tuple) or len(row) != width:
-            what = f"each item is a list of {width} values, got {row!r}"
+            what = f"expected a list of {width} values, got {row!r}"
             yield source.problem((*where, index), what)
 
 
 def _check_size(source: Source, study: Study) -> list[Problem]:
-    """Counted before any of it is looked at: a short file can ask for more than can be listed."""
+    """Count the trials before listing them: a short file can define too many to list."""
     search, seeds = study.sweep.random, len(study.seed_list)
     drawn = search.conditions if search is not None else 1
     conditions = drawn * math.prod(map(len, study.sweep.listed.values()))
     if conditions * seeds <= MOST_TRIALS:
         return []
     what = (
-        f"{conditions:,} conditions × {seeds:,} seeds are {conditions * seeds:,} trials, "
+        f"{conditions:,} conditions × {seeds:,} seeds = {conditions * seeds:,} trials, "
         f"expected at most {MOST_TRIALS:,}"
     )
     at: Where = ("sweep",) if conditions > seeds else ("seeds",)
     if drawn > max(seeds, conditions // drawn):
-        return [source.problem(("sweep", RANDOM, "conditions"), what, "draw fewer")]
-    return [source.problem(at, what, "make several studies of it", at_key=True)]
+        return [source.problem(("sweep", RANDOM, "conditions"), what, "draw fewer conditions")]
+    return [source.problem(at, what, "split it into several studies", at_key=True)]
 
 
 def _unknown(path: str) -> tuple[str, str | None] | None:
-    """What is wrong with a dotted path, and a hint; None if it exists."""
+    """Return the problem of a dotted path and a hint; None if the path exists."""
     models: list[type[BaseModel]] = [TrialConfig]
     done: list[str] = []
     if path in {"seed", "seeds"}:
-        return "seeds are not swept", "write `seeds:` beside `sweep:`"
+        return "seeds cannot be swept", "write `seeds:` next to `sweep:`"
     for part in path.split("."):
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if not fields:
@@ -106,7 +106,7 @@ def _unknown(path: str) -> tuple[str, str | None] | None:
                 return None
             known = list(dict.fromkeys(name for model in models for name in model.model_fields))
             place = f" in {'.'.join(done)}" if done else ""
-            hint = did_you_mean(part, known) or f"there are {', '.join(known)}"
+            hint = did_you_mean(part, known) or f"available: {', '.join(known)}"
             return f"unknown path {path!r}: no {part!r}{place}", hint
         models = [found for field in fields for found in models_of(field.annotation)]
         done.append(part)
@@ -114,9 +114,9 @@ def _unknown(path: str) -> tuple[str, str | None] | None:
 
 
 def _check_values(source: Source, study: Study) -> list[Problem]:
-    """Each listed value and each end of a range, the other axes at their first value.
+    """Check each listed value and each end of a range, with the other axes at their first value.
 
-    A value that is fine by itself is fine, whatever the first values of the other axes are.
+    A value that is valid by itself passes, regardless of the first values of the other axes.
     """
     base = base_content(study)
     first = _first(study)
@@ -145,7 +145,7 @@ def _check_values(source: Source, study: Study) -> list[Problem]:
 
 
 def _first(study: Study) -> dict[str, Any]:
-    """The first value of each path."""
+    """Return the first value of each path."""
     search = study.sweep.random
     first = {} if search is None else search.condition(0)
     for key, values in study.sweep.listed.items():
@@ -168,7 +168,7 @@ def _blame(
     error: ValidationError,
     drew: str,
 ) -> list[Problem]:
-    """The errors of one configuration, located at the swept value."""
+    """Return the errors of one configuration, located at the swept value."""
     problems = []
     blank = Source(source.name, "", {})
     for problem in describe(blank, error, TrialConfig):
@@ -183,7 +183,7 @@ def _blame(
 
 
 def _check_grid(source: Source, study: Study) -> list[Problem]:
-    """Each combination; the first bad one is enough, for the others are alike."""
+    """Check each combination up to the first bad one, since others would fail alike."""
     base = base_content(study)
     seen: dict[str, dict[str, Any]] = {}
     for point in grid(study):
@@ -192,10 +192,10 @@ def _check_grid(source: Source, study: Study) -> list[Problem]:
         except ValidationError as error:
             blank = Source(source.name, "", {})
             details = "; ".join(f"{p.path}: {p.what}" for p in describe(blank, error, TrialConfig))
-            return [source.problem(("sweep",), f"{point} does not fit: {details}", at_key=True)]
+            return [source.problem(("sweep",), f"{point} is invalid: {details}", at_key=True)]
         condition = config.condition_id()
         if condition in seen:
-            what = f"the same condition comes twice: {seen[condition]} and {point}"
+            what = f"the same condition occurs twice: {seen[condition]} and {point}"
             if study.sweep.random is not None:
                 return [source.problem(("sweep", RANDOM), what, _ALIKE, at_key=True)]
             return [source.problem(("sweep",), what, "remove one", at_key=True)]
@@ -209,12 +209,12 @@ def _check_grid(source: Source, study: Study) -> list[Problem]:
 def _check_positions(
     source: Source, study: Study, config: TrialConfig, point: dict[str, Any]
 ) -> list[Problem]:
-    """``log_spaced`` divides the way to the end, so there must be one that is known."""
+    """Check that training has a known end, which ``log_spaced`` checkpoints need."""
     stop = config.training.stop
     if stop.epochs is not None or stop.updates is not None:
         return []
     where = f" at {point}" if point else ""
-    what = f"log_spaced needs stop.epochs or stop.updates, and there is neither{where}"
+    what = f"log_spaced needs a known end of training{where}: stop.epochs or stop.updates"
     return [
         source.problem(("checkpoints", key), what, f"add one to training.stop, or list the {key}")
         for key in ("epochs", "updates")

@@ -1,4 +1,4 @@
-"""What ``sweep`` can say: values listed for a path, and conditions drawn at random."""
+"""Options of ``sweep``: values listed per path, and conditions drawn at random."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from orchestrator.study.options import HintedError, Options
 from orchestrator.study.problems import short
 
 RANDOM = "random"
-"""The key of ``sweep`` that is no path."""
+"""The only key of ``sweep`` that is not a path."""
 _EXAMPLE = "random: {conditions: 12, of: {training.optimizer.learning_rate: {log: [0.001, 1]}}}"
 _PAIR = "two numbers, the smaller first: [0.001, 1]"
 
@@ -35,39 +35,39 @@ Pair = TypeVar("Pair", tuple[float, float], tuple[int, int])
 
 
 def axis_paths(key: str) -> tuple[str, ...]:
-    """The dotted paths of a sweep's key; ``"a, b"`` couples two."""
+    """Return the dotted paths of a sweep's key; ``"a, b"`` couples two."""
     return tuple(part.strip() for part in key.split(","))
 
 
 def by_path(key: str, value: Any) -> dict[str, Any]:
-    """One value of a sweep's key as dotted path → value.
+    """Return one value of a sweep's key as dotted path → value.
 
     Raises:
-        ValueError: If ``value`` is no list of one value for each of several paths.
+        ValueError: If the key couples paths and ``value`` is not a list of one value per path.
     """
     paths = axis_paths(key)
     row = tuple(value) if len(paths) > 1 and isinstance(value, list | tuple) else (value,)
     if len(row) != len(paths):
-        raise ValueError(f"{key}: {len(paths)} values each, got {value!r}")
+        raise ValueError(f"{key}: expected {len(paths)} values, got {value!r}")
     return dict(zip(paths, row, strict=True))
 
 
 def _two(value: Any) -> Any:
     if not isinstance(value, list | tuple) or len(value) != 2:
-        raise HintedError(f"should be a list of two numbers, got {short(value)}", f"write {_PAIR}")
+        raise HintedError(f"expected a list of two numbers, got {short(value)}", f"write {_PAIR}")
     return value
 
 
 def _ascending(pair: Pair) -> Pair:
     if pair[0] >= pair[1]:
-        raise HintedError(f"should rise, got {short(pair)}", f"write {_PAIR}")
+        raise HintedError(f"expected increasing numbers, got {short(pair)}", f"write {_PAIR}")
     return pair
 
 
 def _positive(pair: Pair) -> Pair:
     if pair[0] <= 0:
-        hint = "begin above 0, or use uniform or integer"
-        raise HintedError(f"has no logarithm at or below 0, got {short(pair)}", hint)
+        hint = "start above 0, or use uniform or integer"
+        raise HintedError(f"a log scale needs numbers above 0, got {short(pair)}", hint)
     return pair
 
 
@@ -81,7 +81,7 @@ class Log(Options):
     log: Annotated[Numbers, AfterValidator(_positive)]
 
     def quantile(self, fraction: Decimal) -> float:
-        """The value below which ``fraction`` of all draws lie."""
+        """Return the value below which ``fraction`` of all draws lie."""
         return quantiles.log_uniform(*self.log, fraction)
 
 
@@ -91,32 +91,32 @@ class Uniform(Options):
     uniform: Numbers
 
     def quantile(self, fraction: Decimal) -> float:
-        """The value below which ``fraction`` of all draws lie."""
+        """Return the value below which ``fraction`` of all draws lie."""
         return quantiles.uniform(*self.uniform, fraction)
 
 
 class Integer(Options):
-    """``{integer: [1, 4]}``: a whole number, all equally probable, both ends included."""
+    """``{integer: [1, 4]}``: a uniform integer, both ends included."""
 
     integer: Integers
 
     def quantile(self, fraction: Decimal) -> int:
-        """The value below which ``fraction`` of all draws lie."""
+        """Return the value below which ``fraction`` of all draws lie."""
         return quantiles.integer(*self.integer, fraction)
 
 
 class LogInteger(Options):
-    """``{log_integer: [16, 512]}``: a whole number, log-uniform, both ends included."""
+    """``{log_integer: [16, 512]}``: a log-uniform integer, both ends included."""
 
     log_integer: Annotated[Integers, AfterValidator(_positive)]
 
     def quantile(self, fraction: Decimal) -> int:
-        """The value below which ``fraction`` of all draws lie."""
+        """Return the value below which ``fraction`` of all draws lie."""
         return quantiles.log_integer(*self.log_integer, fraction)
 
 
 class Choice(Options):
-    """``{choice: [sgd, adamw]}``: one of some values, all equally probable."""
+    """``{choice: [sgd, adamw]}``: one of the listed values, all equally probable."""
 
     choice: tuple[Any, ...]
 
@@ -124,23 +124,23 @@ class Choice(Options):
     @classmethod
     def _different(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
         if not values:
-            raise HintedError("is an empty list: nothing to choose from", "list values")
+            raise HintedError("is an empty list: nothing to choose from", "list at least one value")
         seen = set()
         for value in values:
             text = _comparable(value)
             if text in seen:
-                what = f"should list different values, got {short(value)} twice"
-                raise HintedError(what, "remove one: all are equally probable")
+                what = f"expected distinct values, got {short(value)} twice"
+                raise HintedError(what, "remove one; all values are equally probable")
             seen.add(text)
         return values
 
     def quantile(self, fraction: Decimal) -> Any:
-        """The value below which ``fraction`` of all draws lie, in the order of the list."""
+        """Return the value below which ``fraction`` of all draws lie, in the order of the list."""
         return self.choice[quantiles.integer(0, len(self.choice) - 1, fraction)]
 
 
 def _comparable(value: Any) -> str:
-    """Text that is the same for what YAML reads as the same, 16 and 16.0 included."""
+    """Return text that is equal for values that count as equal, such as 16 and 16.0."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return repr(float(value)) if number else json.dumps(value, sort_keys=True, default=str)
 
@@ -172,23 +172,23 @@ Distribution = Annotated[
     Discriminator(
         _kind,
         custom_error_type="distribution",
-        custom_error_message="should be one of {log: [a, b]}, {uniform: [a, b]}, "
+        custom_error_message="expected one of {log: [a, b]}, {uniform: [a, b]}, "
         "{integer: [a, b]}, {log_integer: [a, b]} and {choice: […]}",
     ),
 ]
 
 
 class RandomSearch(Options):
-    """Conditions drawn at random: each draws a value for every path of ``of``.
+    """Conditions drawn at random, each with one value per path in ``of``.
 
-    Values depend on ``seed``, the condition's index and the path only. More conditions therefore
-    keep those that there were, and paths may be listed in any order.
+    Values depend only on ``seed``, the condition's index and the path. Raising ``conditions``
+    therefore keeps the existing ones, and the order of paths does not matter.
     """
 
-    conditions: PositiveInt = Field(description="How many to draw.")
+    conditions: PositiveInt = Field(description="Number of conditions to draw.")
     seed: NonNegativeInt = Field(0, description="Another seed draws other conditions.")
     of: dict[str, Distribution] = Field(
-        description="Dotted path → its distribution; 'a, b' couples two, chosen from pairs."
+        description="Dotted path → its distribution; 'a, b' couples two paths, drawn from pairs."
     )
 
     @field_validator("of")
@@ -200,11 +200,11 @@ class RandomSearch(Options):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The dotted paths that each condition draws."""
+        """Dotted paths that each condition draws."""
         return tuple(path for key in self.of for path in axis_paths(key))
 
     def condition(self, index: int) -> dict[str, Any]:
-        """Dotted path → value, of the condition with this index, from 0."""
+        """Return the condition with this 0-based index, as dotted path → value."""
         values: dict[str, Any] = {}
         for key, distribution in self.of.items():
             bits = stream_seed(self.seed, "random search", index, *axis_paths(key))
@@ -216,7 +216,7 @@ def _listed(value: Any) -> Any:
     if isinstance(value, Mapping):
         meant = {"conditions", "of"} & value.keys()
         hint = "did you mean 'random'?" if meant else f"to draw values at random: {_EXAMPLE}"
-        raise HintedError(f"should be a list of values, got {short(value)}", hint)
+        raise HintedError(f"expected a list of values, got {short(value)}", hint)
     return value
 
 
@@ -227,7 +227,7 @@ class Sweep(Options):
     __pydantic_extra__: dict[str, Annotated[tuple[Any, ...], BeforeValidator(_listed)]]
 
     random: RandomSearch | None = Field(
-        None, description="Conditions drawn at random; together they are one axis."
+        None, description="Conditions drawn at random; together they form one axis."
     )
 
     @field_validator("random", mode="before")
@@ -246,11 +246,11 @@ class Sweep(Options):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every dotted path that is swept, those drawn at random first."""
+        """All swept dotted paths, those drawn at random first."""
         drawn = self.random.paths if self.random is not None else ()
         return drawn + tuple(path for key in self.listed for path in axis_paths(key))
 
     @property
     def listed(self) -> dict[str, tuple[Any, ...]]:
-        """Dotted path, or several coupled ones → the values of a listed axis."""
+        """Dotted path, or several coupled paths → the values of a listed axis."""
         return self.__pydantic_extra__ or {}

@@ -1,4 +1,4 @@
-"""How it learns: loss, optimizer, schedule and stopping rule."""
+"""Training options: loss, optimizer, schedule and stopping rule."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class SgdOptions(Options):
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> SgdOptions:
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov needs a momentum above 0")
+            raise ValueError("nesterov needs momentum above 0")
         return self
 
 
@@ -93,7 +93,7 @@ class SamOptions(Options):
 
 
 class AsamOptions(Options):
-    """Adaptive SAM (arXiv:2102.11600) around SGD: the ascent is scaled by ``|w| + eta``."""
+    """Adaptive SAM (arXiv:2102.11600) around SGD: the ascent step is scaled by ``|w| + eta``."""
 
     name: Literal["asam"]
     rho: PositiveFloat = Field(0.5, description="Radius of the ascent step, in units of |w|.")
@@ -136,10 +136,10 @@ class ConstantSchedule(_Schedule):
 
 
 class CosineSchedule(_Schedule):
-    """Half a cosine from the learning rate down to ``final`` times it, at the end of ``stop``."""
+    """Half a cosine from the learning rate down to ``final`` times it at the end of training."""
 
     name: Literal["cosine"]
-    final: float = Field(0.0, ge=0, le=1, description="Learning rate at the end, relative.")
+    final: float = Field(0.0, ge=0, le=1, description="Learning rate at the end, as a fraction.")
 
 
 class StepSchedule(_Schedule):
@@ -165,7 +165,7 @@ ScheduleOptions = Annotated[
 
 
 class StopOptions(Options):
-    """When training ends: at whichever comes first."""
+    """Bounds of training, which ends at the first one reached."""
 
     epochs: PositiveInt | None = None
     updates: PositiveInt | None = None
@@ -177,21 +177,19 @@ class StopOptions(Options):
     @model_validator(mode="after")
     def _bounded(self) -> StopOptions:
         if self.epochs is None and self.updates is None and self.seconds is None:
-            raise ValueError(
-                "needs epochs, updates or seconds: a network may never reach its train_loss"
-            )
+            raise ValueError("set epochs, updates or seconds too: train_loss may never be reached")
         return self
 
 
 class TrainingOptions(Options):
-    """How one network is trained."""
+    """Options for training one network."""
 
     loss: LossOptions = CrossEntropyOptions()
     batch_size: PositiveInt = 64
     optimizer: OptimizerOptions = SgdOptions()
     schedule: ScheduleOptions = ConstantSchedule()
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
-        "none", description="How the learning rate grows with batch_size / reference_batch_size."
+        "none", description="Growth of the learning rate with batch_size / reference_batch_size."
     )
     reference_batch_size: PositiveInt = 256
     augmentation: tuple[Literal["flip", "crop"], ...] = ()
@@ -202,5 +200,5 @@ class TrainingOptions(Options):
         if isinstance(self.schedule, CosineSchedule) and not (
             self.stop.epochs or self.stop.updates
         ):
-            raise ValueError("schedule cosine needs stop.epochs or stop.updates, to end there")
+            raise ValueError("schedule cosine needs a known end: stop.epochs or stop.updates")
         return self

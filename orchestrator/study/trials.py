@@ -1,4 +1,4 @@
-"""From a study to its trials: the grid, their names, and their hyperparameters."""
+"""The trials of a study: the grid, their ids, and their hyperparameters."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Trial:
     """One network to train: a condition and a seed.
 
     Attributes:
-        trial_id: Twelve hexadecimal digits; depends on what decides the science, and only that.
-        condition_id: The same without the seed.
+        trial_id: Twelve hexadecimal digits that depend only on settings that affect results.
+        condition_id: The same id without the seed.
         seed: The seed.
         config: Data, model and training.
         swept: Dotted path → this trial's value, for every swept path.
@@ -37,13 +37,13 @@ class Trial:
 
 
 def expand_trials(study: Study) -> list[Trial]:
-    """All trials of a study, in an order shuffled once and for all.
+    """Return all trials of a study in a fixed, shuffled order.
 
-    Shuffled, so that a study that is half done already shows the whole picture.
+    Shuffling makes a half-finished study representative of the whole grid.
 
     Raises:
-        pydantic.ValidationError: If a point of the grid is no valid configuration;
-            ``load_study`` has found that out before, with its place in the file.
+        pydantic.ValidationError: If a point of the grid is not a valid configuration;
+            ``load_study`` reports this earlier, with its location in the file.
     """
     base, seeds = base_content(study), study.seed_list
     trials = []
@@ -59,7 +59,7 @@ def expand_trials(study: Study) -> list[Trial]:
 
 
 def one_of_each_condition(trials: Iterable[Trial]) -> list[Trial]:
-    """The first trial of each condition: the others differ from it by their seeds only."""
+    """Return the first trial of each condition; the others differ only in their seeds."""
     first: dict[str, Trial] = {}
     for trial in trials:
         first.setdefault(trial.condition_id, trial)
@@ -67,10 +67,10 @@ def one_of_each_condition(trials: Iterable[Trial]) -> list[Trial]:
 
 
 def effective_learning_rate(training: TrainingOptions) -> float:
-    """The learning rate after scaling with the batch size (before any schedule).
+    """Return the learning rate scaled with the batch size, before any schedule.
 
-    ``linear``: proportional to ``batch_size / reference_batch_size`` (arXiv:1706.02677);
-    ``sqrt``: to its square root (arXiv:1404.5997).
+    ``linear`` makes it proportional to ``batch_size / reference_batch_size`` (arXiv:1706.02677);
+    ``sqrt`` to the square root of that (arXiv:1404.5997).
     """
     ratio = training.batch_size / training.reference_batch_size
     factors: dict[str, float] = {"none": 1.0, "linear": ratio, "sqrt": math.sqrt(ratio)}
@@ -78,9 +78,9 @@ def effective_learning_rate(training: TrainingOptions) -> float:
 
 
 def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
-    """A trial as columns of the table ``trials``; None where a column does not apply.
+    """Return a trial as columns of the table ``trials``; None where a column does not apply.
 
-    Swept paths that have no column of their own get one; see
+    Swept paths without a standard column get one of their own; see
     :func:`~orchestrator.study.columns.swept_columns`.
     """
     config = trial.config
@@ -123,7 +123,7 @@ def hyperparameters(study: Study, trial: Trial) -> dict[str, Any]:
 def _number(options: Any, name: str) -> Any:
     value = getattr(options, name, None)
     if isinstance(options, CustomOptions) and not isinstance(value, int | float):
-        return None  # A user's component may call anything "width".
+        return None  # A user-defined component may use "width" for anything.
     return value
 
 
@@ -133,5 +133,5 @@ def _named(options: Any, name: str) -> str | None:
 
 
 def cell(value: Any) -> Any:
-    """A swept value as its column has it: lists and mappings are JSON."""
+    """Return a swept value as its column stores it; lists and mappings become JSON."""
     return value if isinstance(value, bool | int | float | str | None) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Walking what ruamel.yaml read: plain values, and the place of each."""
+"""Reading a ruamel.yaml tree: plain values, and the location of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Place = tuple[int, int]
 
 
 def plain(node: Any) -> Any:
-    """``node`` as built-in dicts, lists and scalars."""
+    """Convert ``node`` to built-in dicts, lists and scalars."""
     if isinstance(node, Mapping):
         return {_scalar(key): plain(value) for key, value in node.items()}
     if isinstance(node, list | tuple | set):
@@ -29,7 +29,7 @@ def _scalar(value: Any) -> Any:
 
 
 def place_of_key(node: Any, key: Any) -> Place | None:
-    """0-based line and column of ``key`` in a mapping, or of an item in a list."""
+    """Return the 0-based line and column of ``key`` in a mapping, or of an item in a list."""
     try:
         line, column = node.lc.key(key) if hasattr(node, "keys") else node.lc.item(key)
     except (AttributeError, KeyError, IndexError, TypeError):
@@ -38,7 +38,7 @@ def place_of_key(node: Any, key: Any) -> Place | None:
 
 
 def place_of_value(node: Any, key: Any) -> Place | None:
-    """0-based line and column of the value at ``key``: of the key, if the value is no scalar."""
+    """Return the 0-based line and column of the value at ``key``; of the key for a mapping."""
     value = node[key]
     if isinstance(value, Mapping):
         return place_of_key(node, key)

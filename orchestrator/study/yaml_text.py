@@ -1,8 +1,8 @@
-"""The YAML of study files: version 1.2 without anchors, tags, directives and odd keys.
+"""The YAML of study files: version 1.2 without anchors, tags, directives and non-text keys.
 
-What is left out is what YAML can do harm with, or what reads otherwise than it looks: an alias
-can stand for billions of values in a few hundred bytes, a tag can name a Python object, a
-directive can turn ``no`` into false, and a merge key hides where a value comes from.
+The excluded features can do harm or mislead the reader. An alias can stand for billions of values
+in a few hundred bytes, a tag can name a Python object, a directive can turn ``no`` into false, and
+a merge key hides where a value comes from.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _STRING_TAG = "tag:yaml.org,2002:str"
 
 
 class YamlTextError(Exception):
-    """Text that is not the YAML of study files.
+    """Text that is not valid YAML for a study file.
 
     Args:
-        what: What is wrong.
+        what: The problem.
         place: 0-based line and column.
-        hint: How to mend it, if that is known.
+        hint: How to fix it, if known.
     """
 
     def __init__(self, what: str, place: tuple[int, int] = (0, 0), hint: str | None = None) -> None:
@@ -35,10 +35,10 @@ class YamlTextError(Exception):
 
 
 def read_yaml(text: str) -> Any:
-    """The tree that ``text`` describes, with the place of each key and value.
+    """Read ``text`` as a tree with the location of each key and value.
 
     Raises:
-        YamlTextError: With the place of the first thing that is wrong.
+        YamlTextError: If the text is invalid; locates the first problem.
     """
     yaml = YAML()
     yaml.Composer, yaml.Constructor = _Composer, _Constructor
@@ -51,9 +51,9 @@ def read_yaml(text: str) -> Any:
     except ReaderError as error:
         before = text[: error.position]
         place = (before.count("\n"), len(before) - before.rfind("\n") - 1)
-        raise YamlTextError(f"got the character {error.character:#04x}", place) from None
+        raise YamlTextError(f"unexpected character {error.character:#04x}", place) from None
     except (YAMLError, ValueError, AttributeError, TypeError, KeyError, AssertionError) as error:
-        # The library's own, on some malformed texts.
+        # Raised by the library on some malformed texts.
         raise YamlTextError(f"is not valid YAML: {_first_line(str(error))}") from None
 
 
@@ -66,7 +66,7 @@ def _refuse(mark: Any, what: str, hint: str | None = None) -> YamlTextError:
 
 
 class _Composer(Composer):
-    """Refuses before anything is built, so that no text can make it build much."""
+    """A composer that refuses text before it builds anything, which bounds its work."""
 
     def __init__(self, loader: Any = None) -> None:
         super().__init__(loader)
@@ -80,7 +80,7 @@ class _Composer(Composer):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event = self.parser.peek_event()
-        if event.anchor is not None:  # of an alias too
+        if event.anchor is not None:  # An alias has one too.
             what = "anchors and aliases are not allowed"
             raise _refuse(event.start_mark, what, "write it out")
         if getattr(event, "ctag", None) is not None:
@@ -97,12 +97,12 @@ class _Composer(Composer):
         for key, _ in node.value:
             if str(key.tag) != _STRING_TAG:
                 shown = repr(key.value) if isinstance(key.value, str) else "a list or mapping"
-                raise _refuse(key.start_mark, f"keys are text, got {shown}", "quote it")
+                raise _refuse(key.start_mark, f"keys must be text, got {shown}", "quote it")
         return node
 
 
 class _Constructor(RoundTripConstructor):
-    """Says where a scalar stands that reads as a number or date and is none."""
+    """A constructor that locates scalars that look like numbers or dates but are invalid."""
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:

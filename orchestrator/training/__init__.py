@@ -1,4 +1,4 @@
-"""How it learns: one network, trained in plain PyTorch."""
+"""Training: one network, in plain PyTorch."""
 
 from orchestrator.training.checkpoint import (
     SnapshotFile,

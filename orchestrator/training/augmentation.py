@@ -1,4 +1,4 @@
-"""Random changes of training images that leave their label true."""
+"""Random changes of training images that preserve their labels."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _IMAGE_DIMENSIONS = 3
 
 
 class Augmentation:
-    """The changes of one epoch, drawn beforehand, so that any batch can be had again.
+    """The changes of one epoch, drawn in advance so that any batch can be recomputed.
 
-    ``flip`` mirrors an image left to right with probability 1/2; ``crop`` shifts it by up to
-    four pixels each way, over zeros (the mean, once data are standardized). As in He et al.
-    (arXiv:1512.03385, section 4.2).
+    ``flip`` mirrors an image left to right with probability 1/2. ``crop`` shifts it by up to
+    four pixels in each direction and fills with zeros (the mean of standardized data). Both are as
+    in He et al. (arXiv:1512.03385, section 4.2).
 
     Args:
-        kinds: Which changes to make.
-        n: Images in an epoch.
+        kinds: Kinds of changes to make.
+        n: Images per epoch.
         image_shape: ``(channels, height, width)``.
-        generator: On the CPU; what is drawn does not depend on the device.
-        device: Where the images are.
+        generator: Generator on the CPU; its draws do not depend on the device.
+        device: Device of the images.
 
     Raises:
         DataError: If the data are not images.
@@ -58,8 +58,8 @@ class Augmentation:
         """Change the images at positions ``start``, ``start + 1``, … of the epoch.
 
         Args:
-            images: Shape ``(b, channels, height, width)``; stays as it is.
-            start: Position of the first of them in the epoch's order.
+            images: Shape ``(b, channels, height, width)``; not modified.
+            start: Position of the first image in the epoch's order.
         """
         here = slice(start, start + len(images))
         columns = torch.where(self._flips[here, None], self._columns.flip(0), self._columns)
@@ -68,14 +68,14 @@ class Augmentation:
         shape = images.shape
         if self.crop:
             images = F.pad(images, (PADDING, PADDING, PADDING, PADDING))
-        # One flat gather took a sixth of the time of indexing four dimensions.
+        # One flat gather takes a sixth of the time of indexing four dimensions.
         source = rows[:, :, None] * images.shape[3] + columns[:, None, :]
         source = source.flatten(1)[:, None].expand(-1, shape[1], -1)
         return images.flatten(2).gather(2, source).view(shape)
 
 
 def require_images(kinds: Sequence[Kind], input_shape: tuple[int, ...]) -> None:
-    """Refuse to augment what are no images.
+    """Refuse to augment data that are not images.
 
     Raises:
         DataError: If an example is not of shape ``(channels, height, width)``.

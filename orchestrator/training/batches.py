@@ -1,4 +1,4 @@
-"""The order in which one epoch goes through the training split."""
+"""The order in which one epoch visits the training split."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from orchestrator.training.augmentation import Augmentation, Kind
 
 
 class EpochBatches:
-    """The batches of one epoch; each can be had at any time and any number of times.
+    """The batches of one epoch, available in any order and repeatedly.
 
-    The order is a permutation of its own for every epoch. Every example is used once: where
-    the batch size does not divide their number the last batch is smaller, and where it exceeds
-    it, the one batch is the whole split.
+    Every epoch has its own permutation, and every example is used once. If the batch size does not
+    divide the number of examples, the last batch is smaller. If it exceeds that number, the only
+    batch is the whole split.
 
     Args:
         inputs: Shape ``(n, *input_shape)``, resident on the device.
         labels: Shape ``(n,)``.
         batch_size: Examples per batch.
-        seed: The trial's; order and augmentation have streams of their own.
-        epoch: Which epoch, from 1.
+        seed: The trial's seed; order and augmentation have separate random streams.
+        epoch: Number of the epoch, from 1.
         augmentation: Changes to make to the inputs.
 
     Raises:
-        DataError: If augmentation is asked for and the inputs are no images.
+        DataError: If augmentation is requested and the inputs are not images.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class EpochBatches:
         return len(self._parts)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Inputs and labels of one batch."""
+        """Return the inputs and labels of one batch."""
         part = self._parts[index]
         inputs = self._inputs.index_select(0, part)
         if self._augment is not None:
@@ -66,11 +66,11 @@ class EpochBatches:
 
 
 def updates_per_epoch(n: int, batch_size: int) -> int:
-    """How many batches ``n`` examples make; the last may be smaller."""
+    """Return the number of batches of ``n`` examples; the last batch may be smaller."""
     return math.ceil(n / batch_size)
 
 
 def examples_after(step: int, n: int, batch_size: int) -> int:
-    """How many examples ``step`` updates have used, repetitions counted."""
+    """Return the number of examples used by ``step`` updates, counting repetitions."""
     epochs, updates = divmod(step, updates_per_epoch(n, batch_size))
     return epochs * n + min(updates * batch_size, n)

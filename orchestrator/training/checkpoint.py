@@ -1,9 +1,9 @@
-"""The two kinds of file a trial leaves: snapshots to measure, and its newest resume state.
+"""The two kinds of file that a trial writes: snapshots to measure, and its newest resume state.
 
-Both are safetensors: nothing in them is ever executed when they are read. Both are written
-under a hidden name in the same folder, flushed to disk and renamed, so a file that has its name
-is whole (on an object store, whatever is there is whole). Damage after that is found by SHA-256: a
-snapshot's is kept by whoever wrote it, a resume state carries its own.
+Both are safetensors, so reading them never executes code. Both are written under a hidden name in
+the same folder, flushed to disk and renamed, so a file with its final name is complete (on an
+object store, every object is complete). Later damage is detected by SHA-256: the caller keeps the
+hash of a snapshot, and a resume state contains its own.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ _SHARED = "shared"
 
 @dataclass(frozen=True)
 class SnapshotFile:
-    """A snapshot that was written.
+    """A written snapshot.
 
     Attributes:
-        bytes: Its size.
-        sha256: Its hash, 64 hexadecimal digits.
+        bytes: Size of the file.
+        sha256: Hash of the file, 64 hexadecimal digits.
     """
 
     bytes: int
@@ -59,15 +59,15 @@ class SnapshotFile:
 
 
 def write_snapshot(path: Path | str | StoredPath, state: dict[str, Tensor]) -> SnapshotFile:
-    """Write a state dict, replacing what is there.
+    """Write a state dict, replacing an existing file.
 
     Args:
-        path: Its folder is made if need be.
-        state: Tensors on any device. One that has several names is stored under the first, with
-            the others in the file's metadata; apart from that they share no memory.
+        path: Path of the file; its folder is created if needed.
+        state: Tensors on any device. A tensor with several names is stored under the first, with
+            the others in the file's metadata. Otherwise, tensors must not share memory.
 
     Raises:
-        OSError: If it cannot be written; nothing is left behind then.
+        OSError: If the file cannot be written; nothing is left behind then.
     """
     first: dict[int, str] = {}
     owners = {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
@@ -81,19 +81,19 @@ def write_snapshot(path: Path | str | StoredPath, state: dict[str, Tensor]) -> S
 
 
 def read_snapshot(path: Path | str | StoredPath, sha256: str | None = None) -> dict[str, Tensor]:
-    """Read a state dict, on the CPU; names that shared a tensor when it was written do again.
+    """Read a state dict onto the CPU; names that shared a tensor when written share it again.
 
     Args:
-        path: What :func:`write_snapshot` has written.
-        sha256: The hash it must have.
+        path: A file written by :func:`write_snapshot`.
+        sha256: Expected hash of the file.
 
     Raises:
-        ResultsError: If it is not there, or not what was written.
+        ResultsError: If the file is missing or differs from what was written.
     """
     try:
         content = _path(path).read_bytes()
     except FileNotFoundError as error:
-        raise ResultsError(f"snapshot {path}: there is no such file") from error
+        raise ResultsError(f"snapshot {path}: no such file") from error
     found = hashlib.sha256(content).hexdigest()
     if sha256 is not None and found != sha256:
         raise ResultsError(
@@ -103,19 +103,19 @@ def read_snapshot(path: Path | str | StoredPath, sha256: str | None = None) -> d
     try:
         state = safetensors.torch.load(content)
         return {**{n: state[owner] for n, owner in _shared_names(content).items()}, **state}
-    # KeyError: a type that PyTorch has not.
+    # KeyError: a dtype that PyTorch does not have.
     except (safetensors.SafetensorError, KeyError, ValueError, RecursionError) as error:
         raise ResultsError(
-            f"snapshot {path}: damaged, or no safetensors file: {error_text(error)}",
+            f"snapshot {path}: damaged, or not a safetensors file: {error_text(error)}",
             "delete it and run the study again",
         ) from error
 
 
 def _shared_names(content: bytes) -> dict[str, str]:
-    """The names of a snapshot whose tensor is stored under another one, which they are given."""
+    """Return the names whose tensor is stored under another name, mapped to that name."""
     shared = json.loads(_metadata(content).get(_SHARED, "{}"))
     if not isinstance(shared, dict) or not all(isinstance(name, str) for name in shared.values()):
-        raise ValueError(f"its {_SHARED} is laid out otherwise")
+        raise ValueError(f"its {_SHARED!r} metadata has an unexpected layout")
     return shared
 
 
@@ -127,15 +127,15 @@ def _metadata(content: bytes) -> dict[str, str]:
 
 
 def write_resume_state(path: Path | str | StoredPath, state: ResumeState) -> None:
-    """Write a resume state; the one before it is kept under another name.
+    """Write a resume state; the previous one is kept under another name.
 
     Args:
-        path: ``<name>.safetensors``; the one before becomes ``<name>.previous.safetensors``.
-        state: What to keep.
+        path: ``<name>.safetensors``; the previous one becomes ``<name>.previous.safetensors``.
+        state: State to write.
 
     Raises:
-        UserError: If the optimizer keeps something that cannot be stored.
-        OSError: If it cannot be written; the one before stays in place then.
+        UserError: If the optimizer's state contains something that cannot be stored.
+        OSError: If the file cannot be written; the previous one then stays in place.
     """
     path = _path(path)
     optimizer, tensors = take_apart(state.optimizer, "the optimizer's state")
@@ -155,16 +155,16 @@ def write_resume_state(path: Path | str | StoredPath, state: ResumeState) -> Non
 def read_resume_state(
     path: Path | str | StoredPath, damaged: Path | StoredPath | None = None
 ) -> ResumeState | None:
-    """Read the newest resume state that is whole.
+    """Read the newest intact resume state.
 
-    Damaged ones are set aside under ``<name>.damaged``, with a warning in the log.
+    Damaged files are set aside under ``<name>.damaged``, with a warning in the log.
 
     Args:
         path: As for :func:`write_resume_state`.
-        damaged: The folder to set them aside in; by default the one where they are.
+        damaged: Folder for damaged files; by default the folder they are in.
 
     Returns:
-        None if there is none.
+        The resume state; None if no intact one exists.
     """
     path = _path(path)
     for candidate in (path, _previous(path)):
@@ -184,7 +184,7 @@ def _parse(content: bytes) -> ResumeState:
     try:
         state = _read(content)
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"it is laid out otherwise: {error!r}") from error
+        raise ValueError(f"it has an unexpected layout: {error!r}") from error
     for entry in fields(state):
         value = getattr(state, entry.name)
         if not isinstance(value, _TYPES[entry.name]) or isinstance(value, bool):
@@ -199,7 +199,7 @@ def _read(content: bytes) -> ResumeState:
         raise ValueError("it has no SHA-256")
     unsigned = content.replace(digest.encode(), _NO_HASH.encode(), 1)
     if hashlib.sha256(unsigned).hexdigest() != digest:
-        raise ValueError("its SHA-256 is not the one it was written with")
+        raise ValueError("its content does not match its SHA-256")
     named = safetensors.torch.load(content)
     plain: dict[str, Any] = json.loads(metadata["state"])
     network = {
@@ -230,7 +230,7 @@ def _rename(path: Path | StoredPath, to: Any) -> None:
 
 
 def _write(path: Path | StoredPath, content: bytes, previous: Any = None) -> None:
-    """Write a whole file or none; what was there goes to ``previous``, if that is given."""
+    """Write a complete file or none; if ``previous`` is given, move the existing file there."""
     if not isinstance(path, Path):
         if previous is not None and path.exists():
             path.rename(previous)

@@ -1,7 +1,7 @@
-"""Softmax cross-entropy that keeps its digits where softmax is confident.
+"""Softmax cross-entropy that keeps its precision where softmax is confident.
 
-PyTorch's kernel forms 1 − p_y by subtraction. In float64 that is 0 from a margin of about 37 on,
-in float32 from 17, and before that its relative error is ε / (1 − p_y). The loss, its gradient and
+PyTorch's kernel computes 1 − p_y by subtraction. The result is 0 above a margin of about 37 in
+float64 and 17 in float32; below, its relative error is ε / (1 − p_y). The loss, its gradient and
 its curvature are then 0 or noise, although other classes still have probabilities of e^−37.
 """
 
@@ -12,15 +12,16 @@ from torch import Tensor
 
 
 def log_softmax(logits: Tensor) -> Tensor:
-    """Logarithms of softmax over the classes, with derivatives in which nothing cancels.
+    """Return the log-softmax over the classes, with derivatives free of cancellation.
 
     With m the likeliest class of an example and d_j = z_j − z_m ≤ 0,
 
         log p_j = d_j − log(1 + Σ_{k≠m} e^{d_k}),
 
-    where d_m is the constant 0. So 1 − p_m is the sum of the other probabilities in the value
-    and in each derivative. Relative errors are some roundings times the number of classes, down
-    to the smallest number of the dtype: margins of about 700 in float64 and 85 in float32.
+    where d_m is the constant 0. So 1 − p_m is the sum of the other probabilities, in the value
+    and in each derivative. Relative errors are a few roundings times the number of classes, down
+    to the smallest number of the dtype, i.e. up to margins of about 700 in float64 and 85 in
+    float32.
 
     Args:
         logits: Shape ``(n, classes)``.
@@ -37,12 +38,12 @@ def log_softmax(logits: Tensor) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy of each example, as ``torch.nn.functional.cross_entropy`` defines it.
+    """Return the cross-entropy of each example, as in ``torch.nn.functional.cross_entropy``.
 
     Args:
         logits: Shape ``(n, classes)``.
         labels: Shape ``(n,)``.
-        label_smoothing: Share of the target that is spread evenly over all classes.
+        label_smoothing: Share of the target spread evenly over all classes.
 
     Returns:
         Shape ``(n,)``.
@@ -51,4 +52,4 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.
     own = log_p.gather(1, labels[:, None])[:, 0]
     if label_smoothing:
         own = (1 - label_smoothing) * own + label_smoothing * log_p.mean(1)
-    return 0 - own  # where −own would be −0
+    return 0 - own  # Not −own, which may be −0.

@@ -1,4 +1,4 @@
-"""The user's own optimizer: anything that PyTorch's optimizers can be."""
+"""The user's own optimizer: any subclass of ``torch.optim.Optimizer``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from orchestrator.training.nested import copy_nested
 
 
 class UserOptimizer(Optimizer):
-    """Calls what an import path means, with the parameters and the learning rate.
+    """An optimizer created by calling an import path with the parameters and the learning rate.
 
     Its ``step`` gets a closure that computes loss and gradients, as PyTorch defines it. The
-    learning rate of every parameter group follows the schedule. Whatever it keeps between
-    updates must be in its ``state_dict``.
+    learning rate of every parameter group follows the schedule. State that the optimizer keeps
+    between updates must be in its ``state_dict``.
 
     Raises:
         ImportPathError: If it cannot be imported.
@@ -47,22 +47,22 @@ class UserOptimizer(Optimizer):
         self._learning_rates = [group["lr"] for group in made.param_groups]
 
     def zero_gradients(self) -> None:
-        """Forget the gradients of the update before."""
+        """Clear the gradients of the previous update."""
         for value in self.values:
             value.grad = None
 
     def update(self, gradient: Gradient, factor: float) -> None:
-        """Hand the gradient over as a closure."""
+        """Make one update, passing the gradient as a closure."""
         groups = self._optimizer.param_groups
         for group, learning_rate in zip(groups, self._learning_rates, strict=True):
             group["lr"] = learning_rate * factor
         self._optimizer.step(gradient)  # type: ignore[arg-type]
 
     def state(self) -> dict[str, Any]:
-        """Its state dict."""
+        """Return the optimizer's state dict."""
         return self._optimizer.state_dict()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Load its state dict."""
-        # PyTorch would go on changing the very tensors it is given.
+        """Load the optimizer's state dict."""
+        # PyTorch would keep modifying the tensors it is given.
         self._optimizer.load_state_dict(copy_nested(state))

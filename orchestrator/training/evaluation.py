@@ -11,17 +11,17 @@ from orchestrator.models.input_writers import may_write_into_inputs
 from orchestrator.training.losses import Loss
 
 EXAMPLES_PER_PASS = 1024
-"""Most examples of one forward pass; the result does not depend on it."""
+"""Maximum number of examples per forward pass; the result does not depend on it."""
 _ALIGNMENT = 64  # Bytes.
 
 
 @dataclass(frozen=True)
 class SplitMetrics:
-    """How a network does on one split.
+    """Loss and error of a network on one split.
 
     Attributes:
         loss: Mean loss over the examples.
-        error: Share of examples whose highest logit is another class's, in [0, 1].
+        error: Share of examples whose highest logit belongs to another class, in [0, 1].
     """
 
     loss: float
@@ -32,16 +32,16 @@ class SplitMetrics:
 def evaluate(model: nn.Module, inputs: Tensor, labels: Tensor, loss: Loss) -> SplitMetrics:
     """Evaluate a network in eval mode (running statistics, no dropout).
 
-    Logits are computed in the network's own float32, as they are in training. From there on
-    everything is in float64: the cross-entropy of a right answer is exactly 0 in float32 from
-    a margin of 17 on, and a sum over many examples loses digits. Every example weighs the same,
-    however they are split into passes.
+    Logits are computed in the network's own float32, as in training. All later computations are in
+    float64: in float32, the cross-entropy of a correct answer is exactly 0 above a margin of 17,
+    and a sum over many examples loses digits. Every example has the same weight, however the
+    examples are split into passes.
 
     Args:
-        model: Is left in eval mode.
-        inputs: Shape ``(n, *input_shape)``. Networks that may write into it get copies.
+        model: The network, which is left in eval mode.
+        inputs: Shape ``(n, *input_shape)``. Networks that may modify their inputs get copies.
         labels: Shape ``(n,)``.
-        loss: The loss that is trained on.
+        loss: The training loss.
     """
     model.eval()
     copy = may_write_into_inputs(model)
@@ -56,5 +56,5 @@ def evaluate(model: nn.Module, inputs: Tensor, labels: Tensor, loss: Loss) -> Sp
 
 
 def _aligned(examples: Tensor) -> Tensor:
-    """The examples where matrix products give the same bits in every process."""
+    """Return the examples, aligned so that matrix products give equal bits in every process."""
     return examples if examples.data_ptr() % _ALIGNMENT == 0 else examples.clone()

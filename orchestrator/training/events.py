@@ -1,4 +1,4 @@
-"""What a training run yields: checkpoints, epochs, how to resume it, its end."""
+"""Events that training yields: checkpoints, ends of epochs and the end; and the resume state."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ StopReason = Literal["epochs", "updates", "seconds", "train_loss", "diverged"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network worth measuring. There is one per step at most, in the order of steps.
+    """A network worth measuring. Each step has at most one; they are yielded in order of steps.
 
     All losses and errors are over the whole split, in eval mode; errors are in [0, 1].
 
     Attributes:
         step: Updates made so far.
-        epoch: Examples seen, in sizes of the training split.
-        examples_seen: Training examples that the updates so far used; repetitions count.
-        reason: Parts joined by ``"; "`` out of ``epoch``, ``update``, ``train_loss 0.1``
-            (the milestone reached) and ``final``.
+        epoch: Examples seen, as a multiple of the size of the training split.
+        examples_seen: Training examples used by the updates so far, counting repetitions.
+        reason: One or more of ``epoch``, ``update``, ``train_loss 0.1`` (the milestone reached)
+            and ``final``, joined by ``"; "``.
         milestones: The train-loss milestones reached here, highest first.
-        train_loss: Mean loss that is trained on (with its label smoothing, say).
-        train_error: Share of examples whose highest logit is another class's.
+        train_loss: Mean of the training loss (including label smoothing, for example).
+        train_error: Share of examples whose highest logit belongs to another class.
         test_loss: As ``train_loss``.
         test_error: As ``train_error``.
         state: The network's state dict, copied to the CPU.
@@ -46,18 +46,18 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class ResumeState:
-    """What an interrupted trial needs to resume as if it had not been interrupted.
+    """The state from which an interrupted trial resumes as if it had not been interrupted.
 
-    The end of an epoch, complete: random streams start again with each epoch.
+    It describes the end of an epoch completely, because random streams restart with each epoch.
 
     Attributes:
-        trial_id: Whose state it is.
-        epoch: Whole epochs made.
+        trial_id: Trial that the state belongs to.
+        epoch: Completed epochs.
         step: Updates made.
-        train_seconds: Spent in updates so far.
-        evaluation_seconds: Spent in evaluations so far.
-        lowest_train_loss: At the ends of epochs so far; milestones above it are taken.
-        stop_reason: Why training ended here; None if it goes on.
+        train_seconds: Time spent in updates so far.
+        evaluation_seconds: Time spent in evaluations so far.
+        lowest_train_loss: Lowest end-of-epoch train loss so far; milestones above it are done.
+        stop_reason: Why training ended here; None if it continues.
         network: Parameters and buffers, on the CPU.
         optimizer: The optimizer's state, with tensors on the CPU.
     """
@@ -75,20 +75,20 @@ class ResumeState:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """The end of a whole epoch, told after the checkpoints that lie in it.
+    """The end of a whole epoch, yielded after the checkpoints within it.
 
     Attributes:
-        epoch: Whole epochs made; 0 is before the first update.
+        epoch: Completed epochs; 0 is before the first update.
         step: Updates made so far.
-        examples_seen: Training examples that the updates so far used; repetitions count.
+        examples_seen: Training examples used by the updates so far, counting repetitions.
         seconds: Time spent in updates so far.
-        learning_rate: Of the last update; of the first one where none was made yet.
+        learning_rate: Learning rate of the last update, or of the first if none was made yet.
         train_loss: As in :class:`Checkpoint`.
         train_error: As in :class:`Checkpoint`.
         test_loss: As in :class:`Checkpoint`.
         test_error: As in :class:`Checkpoint`.
-        resume: Gives what is needed to go on from here in another process. To be called
-            before the next event is asked for.
+        resume: Returns the state from which another process can resume here. It must be called
+            before the next event is requested.
     """
 
     epoch: int
@@ -108,13 +108,13 @@ class Finished:
     """The end of training; always the last event.
 
     Attributes:
-        stop_reason: Which of the stopping rules ended it, or ``diverged``: the training loss
+        stop_reason: The stopping rule that ended training, or ``diverged`` if the training loss
             or a parameter was no longer finite at the end of an epoch.
-        epochs: Examples seen, in sizes of the training split.
+        epochs: Examples seen, as a multiple of the size of the training split.
         updates: Updates made.
-        examples_seen: Training examples that the updates used; repetitions count.
-        train_seconds: Time spent in updates; those made again to find a milestone don't count.
-        evaluation_seconds: Time spent in evaluations, and in making updates again.
+        examples_seen: Training examples used by the updates, counting repetitions.
+        train_seconds: Time spent in updates, without those replayed to find a milestone.
+        evaluation_seconds: Time spent in evaluations and in replaying updates.
     """
 
     stop_reason: StopReason

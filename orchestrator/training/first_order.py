@@ -1,7 +1,7 @@
 """Optimizers that need one gradient per update.
 
-The arithmetic is that of ``torch.optim`` to the last bit, without its bookkeeping per call,
-which takes longer than the update itself in small networks.
+The arithmetic is bit for bit that of ``torch.optim``, but without its bookkeeping per call, which
+takes longer than the update itself in small networks.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ Gradient = Callable[[], Tensor]
 
 
 class Optimizer(ABC):
-    """Changes parameters, one update at a time.
+    """Base class of optimizers, which change parameters one update at a time.
 
     Attributes:
-        values: The tensors that it changes.
+        values: The tensors that the optimizer changes.
         repeats_gradients: Whether an update may compute the gradient more than once.
     """
 
@@ -32,24 +32,25 @@ class Optimizer(ABC):
 
     @abstractmethod
     def zero_gradients(self) -> None:
-        """Forget the gradients of the update before."""
+        """Clear the gradients of the previous update."""
 
     @abstractmethod
     def update(self, gradient: Gradient, factor: float) -> None:
         """Make one update.
 
         Args:
-            gradient: Computes loss and gradients where the parameters are, as often as called.
-            factor: Of the learning rate, from the schedule.
+            gradient: Computes loss and gradients at the current parameters; may be called
+                repeatedly.
+            factor: Factor of the learning rate, from the schedule.
         """
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
-        """What must be kept to go on later: tensors, numbers and containers, not copied."""
+        """Return the state needed to resume: tensors, numbers and containers, not copied."""
 
     @abstractmethod
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from a ``state``, which is copied and stays as it is."""
+        """Resume from a ``state``, which is copied and not modified."""
 
 
 class FlatOptimizer(Optimizer):
@@ -63,7 +64,7 @@ class FlatOptimizer(Optimizer):
         self.learning_rate = learning_rate
 
     def zero_gradients(self) -> None:
-        """Forget the gradients of the update before."""
+        """Clear the gradients of the previous update."""
         self.parameters.zero_gradients()
 
     def update(self, gradient: Gradient, factor: float) -> None:
@@ -73,13 +74,13 @@ class FlatOptimizer(Optimizer):
 
     @abstractmethod
     def apply(self, factor: float) -> None:
-        """Make an update with the gradients there are."""
+        """Make an update with the current gradients."""
 
 
 class Sgd(FlatOptimizer):
     """Stochastic gradient descent, with momentum, Nesterov and weight decay as in PyTorch.
 
-    With gradient g and weight decay λ: g ← g + λw, b ← μb + g, w ← w − ηb; with Nesterov's
+    With gradient g and weight decay λ: g ← g + λw, b ← μb + g, w ← w − ηb; with Nesterov
     momentum w ← w − η(g + μb). Weight decay is part of the gradient (an L2 penalty).
     """
 
@@ -98,7 +99,7 @@ class Sgd(FlatOptimizer):
 
     @torch.no_grad()
     def apply(self, factor: float) -> None:
-        """Make an update with the gradients there are."""
+        """Make an update with the current gradients."""
         values, change = self.parameters.values, self.parameters.gradients
         if self.weight_decay:
             change = change.add(values, alpha=self.weight_decay)
@@ -110,11 +111,11 @@ class Sgd(FlatOptimizer):
         values.add_(change, alpha=-self.learning_rate * factor)
 
     def state(self) -> dict[str, Any]:
-        """The velocity, if there is momentum."""
+        """Return the velocity if momentum is used."""
         return {"velocity": self._velocity} if self.momentum else {}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take the velocity over."""
+        """Load the velocity."""
         if self.momentum:
             self._velocity.copy_(state["velocity"])
 
@@ -122,7 +123,7 @@ class Sgd(FlatOptimizer):
 class Adamw(FlatOptimizer):
     """AdamW (Loshchilov and Hutter, arXiv:1711.05101, algorithm 2), as PyTorch computes it.
 
-    Weight decay multiplies the parameters by 1 − ηλ and is no part of the gradient.
+    Weight decay multiplies the parameters by 1 − ηλ and is not part of the gradient.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Adamw(FlatOptimizer):
 
     @torch.no_grad()
     def apply(self, factor: float) -> None:
-        """Make an update with the gradients there are."""
+        """Make an update with the current gradients."""
         values, gradients = self.parameters.values, self.parameters.gradients
         learning_rate = self.learning_rate * factor
         self._updates += 1
@@ -157,11 +158,11 @@ class Adamw(FlatOptimizer):
         values.addcdiv_(self._mean, deviation, value=-step_size)
 
     def state(self) -> dict[str, Any]:
-        """Both moments and the number of updates."""
+        """Return both moments and the number of updates."""
         return {"mean": self._mean, "square": self._square, "updates": self._updates}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Take the moments over."""
+        """Load both moments and the number of updates."""
         self._mean.copy_(state["mean"])
         self._square.copy_(state["square"])
         self._updates = state["updates"]

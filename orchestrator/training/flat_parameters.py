@@ -7,23 +7,23 @@ from torch import Tensor, nn
 
 from orchestrator.errors import ModelError
 
-_ALIGNMENT = 16  # Numbers: 64 bytes, where matrix products are fastest and reproducible.
+_ALIGNMENT = 16  # In numbers: at 64 bytes, matrix products are fastest and reproducible.
 
 
 class FlatParameters:
-    """Makes a network's trainable parameters, and their gradients, views of two flat tensors.
+    """Two flat tensors of which a network's trainable parameters and their gradients are views.
 
-    An optimizer then works on one tensor instead of on many, which on small networks takes a
-    quarter off an update. Between parameters lie zeros, so that each begins aligned; their
-    gradients are always zero. Tied parameters have one place; an unused one has gradient zero
-    (so weight decay does apply to it).
+    An optimizer then works on one tensor instead of many, which on small networks shortens an
+    update by a quarter. Zeros between parameters align the start of each; their gradients are
+    always zero. Tied parameters are stored once. An unused parameter has gradient zero, so weight
+    decay does apply to it.
 
     Attributes:
         values: Shape ``(size,)``; the network's parameters are views of it.
         gradients: Shape ``(size,)``; backward passes add to it.
 
     Raises:
-        ModelError: If there is nothing to train, or parameters differ in type or device.
+        ModelError: If nothing is trainable, or parameters differ in type or device.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -46,17 +46,17 @@ class FlatParameters:
             parameter.grad = gradient[: parameter.numel()].view(parameter.shape)
 
     def zero_gradients(self) -> None:
-        """Forget the gradients of the update before."""
+        """Clear the gradients of the previous update."""
         self.gradients.zero_()
 
 
 def trainable_parameters(model: nn.Module) -> list[Tensor]:
-    """The parameters that have gradients, tied ones once.
+    """Return the parameters that require gradients, tied ones once.
 
     Raises:
-        ModelError: If there is none.
+        ModelError: If no parameter requires a gradient.
     """
     parameters: list[Tensor] = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
-        raise ModelError(f"model: {type(model).__name__} has no parameter to train")
+        raise ModelError(f"model: {type(model).__name__} has no trainable parameters")
     return parameters

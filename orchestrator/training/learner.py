@@ -1,4 +1,4 @@
-"""A network and everything that changes while it learns."""
+"""A network and all the state that changes during training."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from orchestrator.training.schedules import last_update, learning_rate_factor
 
 @dataclass(frozen=True)
 class Moment:
-    """A point of an epoch that the learner can go back to."""
+    """A point in an epoch that the learner can return to."""
 
     step: int
     values: list[Tensor]
@@ -41,26 +41,27 @@ class Moment:
 
 
 class Learner:
-    """Makes updates, evaluates, and goes back to where it was.
+    """A network in training: makes updates, evaluates and returns to earlier points.
 
-    Equal arguments give equal bits, whatever else the process does, and between calls nothing
-    of PyTorch's global state is changed.
+    Equal arguments give equal bits, regardless of what else the process does. Between calls,
+    PyTorch's global state is unchanged.
 
     Args:
         config: Model and training of the trial.
         seed: The trial's seed.
-        dataset: On any device.
-        device: Where to learn.
+        dataset: The data set, on any device.
+        device: Device to train on.
 
     Attributes:
         model: The network.
         step: Updates made so far.
         epoch: The epoch begun last.
-        updates_per_epoch: Batches in an epoch.
-        last_step: Where ``stop.epochs`` or ``stop.updates`` ends training; infinite without.
+        updates_per_epoch: Batches per epoch.
+        last_step: Step at which ``stop.epochs`` or ``stop.updates`` ends training; infinite if
+            neither is set.
 
     Raises:
-        UserError: If parts of the configuration don't fit each other or the data.
+        UserError: If parts of the configuration do not fit each other or the data.
     """
 
     def __init__(
@@ -80,10 +81,10 @@ class Learner:
         self._dropout = RandomStream(device)
         self._dropout.seed(stream_seed(seed, "construction"))
         self._learning_rate = effective_learning_rate(training)
-        with self._dropout.borrowed():  # For the user's own.
+        with self._dropout.borrowed():  # For user-defined losses and optimizers.
             self._loss = build_loss(training.loss)
             self._optimizer = build_optimizer(training.optimizer, self.model, self._learning_rate)
-        # A batch is a copy already, but is used for each gradient of an update.
+        # A batch is already a copy, but an update may use it for several gradients.
         repeats = self._optimizer.repeats_gradients
         self._copies = repeats and may_write_into_inputs(self.model)
         self._factor = learning_rate_factor(
@@ -92,7 +93,7 @@ class Learner:
         self.step = self.epoch = self._epoch_start = 0
 
     def begin_epoch(self, epoch: int) -> None:
-        """Draw the order and the changes of an epoch, counted from 1."""
+        """Draw the order and the augmentation of an epoch, counted from 1."""
         self.epoch, self._epoch_start = epoch, self.step
         self._batches = EpochBatches(
             self._dataset.train_x,
@@ -105,14 +106,14 @@ class Learner:
         self._dropout.seed(stream_seed(self._seed, "dropout", epoch))
 
     def train_until(self, step: float, seconds: float = math.inf) -> float:
-        """Make updates, within the epoch begun.
+        """Make updates within the current epoch.
 
         Args:
-            step: Where to stop, in updates since the beginning of training.
-            seconds: After how long to stop, if that comes first.
+            step: Step at which to stop, in updates since the beginning of training.
+            seconds: Time after which to stop, if that comes first.
 
         Returns:
-            The seconds it took.
+            The seconds taken.
         """
         if self.step >= step:
             return 0.0
@@ -142,31 +143,31 @@ class Learner:
                 if len(labels) > 1 or "more than 1 value per channel" not in str(error):
                     raise
                 raise ModelError(
-                    "model: batch normalization needs two examples, but with "
-                    f"{len(self._dataset.train_y)} examples and training.batch_size "
-                    f"{self._training.batch_size} there is a batch of one",
+                    "model: batch normalization needs two examples per batch, but "
+                    f"{len(self._dataset.train_y)} examples with training.batch_size "
+                    f"{self._training.batch_size} leave a batch of one",
                     "choose another training.batch_size or data.train_size",
                 ) from error
             loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
     def learning_rate(self) -> float:
-        """The learning rate of the last update; of the first, before there was one."""
+        """Return the learning rate of the last update, or of the first if none was made yet."""
         return self._learning_rate * self._factor(max(self.step - 1, 0))
 
     def evaluate(self, split: Split) -> SplitMetrics:
-        """Evaluate the network where it is. Training goes on as if this had not been called."""
+        """Evaluate the network at the current step, without any effect on training."""
         stream = RandomStream(self._device)
         stream.seed(stream_seed(self._seed, "evaluation"))
         with stream.borrowed(), reproducible_kernels(self._device):
             return evaluate(self.model, *self._dataset.split(split), self._loss)
 
     def is_finite(self) -> bool:
-        """Whether every parameter that is trained is a finite number."""
+        """Whether every trained parameter is finite."""
         return all(bool(values.isfinite().all()) for values in self._optimizer.values)
 
     def moment(self) -> Moment:
-        """Remember where learning is."""
+        """Return a copy of the current state."""
         return Moment(
             self.step,
             [copy_tensor(values) for values in self._optimizer.values],
@@ -177,7 +178,7 @@ class Learner:
 
     @torch.no_grad()
     def go_back(self, moment: Moment) -> None:
-        """Be again where learning was, in the same epoch."""
+        """Restore an earlier state of the current epoch."""
         self.step = moment.step
         for values, before in zip(self._optimizer.values, moment.values, strict=True):
             values.copy_(before)
@@ -187,33 +188,33 @@ class Learner:
         self._dropout.load_state(moment.dropout)
 
     def snapshot(self) -> dict[str, Tensor]:
-        """The network's state dict, copied to the CPU; names that share a tensor share its copy.
+        """Return the state dict, copied to the CPU; names that share a tensor share its copy.
 
         Raises:
-            ModelError: If the network keeps more in its state dict than tensors.
+            ModelError: If the network's state dict contains anything but tensors.
         """
         state = self.model.state_dict()
         for name, value in state.items():
             if not isinstance(value, Tensor):
                 raise ModelError(
-                    f"model: its state dict holds a {type(value).__name__} as {name!r}, "
+                    f"model: its state dict contains a {type(value).__name__} as {name!r}, "
                     "expected tensors only"
                 )
-        # By memory: a state dict has another tensor object for each name.
+        # By memory, since a state dict has a separate tensor object per name.
         copies = {_memory(value): copy_tensor(value, "cpu") for value in state.values()}
         return {name: copies[_memory(value)] for name, value in state.items()}
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What to store at the end of an epoch: the network's tensors and the optimizer's state.
+        """Return the state to store at the end of an epoch: network tensors and optimizer state.
 
-        Both are copied to the CPU. Random streams begin anew with each epoch.
+        Both are copied to the CPU. Random streams are not included; they restart with each epoch.
         """
         network = {name: copy_tensor(value, "cpu") for name, value in self._tensors().items()}
         return network, copy_nested(self._optimizer.state(), "cpu")
 
     @torch.no_grad()
     def load_state(self, step: int, network: dict[str, Tensor], optimizer: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` gave after ``step`` updates."""
+        """Resume from the result of :meth:`state` after ``step`` updates."""
         self.step = step
         own = self._tensors()
         stored = named_as(own, network)
@@ -222,7 +223,7 @@ class Learner:
         self._optimizer.load_state(optimizer)
 
     def _tensors(self) -> dict[str, Tensor]:
-        # Not the state dict: it lacks the buffers that a network does not want to be saved.
+        # Not the state dict, which lacks non-persistent buffers.
         return dict(self.model.named_parameters()) | dict(self.model.named_buffers())
 
 

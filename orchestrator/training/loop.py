@@ -1,4 +1,4 @@
-"""Training one network, from its first weights to the end, in plain PyTorch."""
+"""The training of one network from its first weights to the end, in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -38,33 +38,32 @@ def train(
     device: str | torch.device = "cpu",
     resume: ResumeState | None = None,
 ) -> Iterator[Event]:
-    """Train one network and tell what happens.
+    """Train one network and yield the events of its training.
 
-    Every epoch goes once through the training split in an order of its own; a smaller last
-    batch counts as an update like any other. Then the network is evaluated. Whatever lies
-    within the epoch (milestones, checkpoints at updates, a stop at a training loss) is looked
-    for afterwards, by going back and making the same updates again, so that what is looked at
-    never changes the training.
+    Every epoch visits the training split once in its own order; a smaller last batch counts as an
+    update like any other. Then the network is evaluated. Points within the epoch (milestones,
+    checkpoints at updates, a stop at a training loss) are found afterwards by going back and
+    replaying the updates. The search for them never affects training.
 
-    On one machine, with one number of threads, ``config`` and ``seed`` decide the result to
-    the last bit: with or without checkpoints, in one go or interrupted and resumed.
+    On one machine and with a fixed number of threads, ``config`` and ``seed`` determine the result
+    bit for bit: with or without checkpoints, uninterrupted or resumed.
 
     Args:
-        config: Model and training; its ``data`` part is what ``dataset`` was loaded from.
+        config: Model and training; ``dataset`` was loaded from its ``data`` part.
         seed: The trial's seed.
-        dataset: What to learn; copied to ``device`` if it is elsewhere.
-        checkpoints: When to take snapshots. The last network is always one.
-        device: Where to train.
-        resume: Where to go on. What was told up to there is not told again, and checkpoints
-            that were not asked for then are not taken from before it. If training had ended
-            there, only :class:`Finished` follows.
+        dataset: Data set to train on; copied to ``device`` if it is elsewhere.
+        checkpoints: When to take snapshots. The final network always gets one.
+        device: Device to train on.
+        resume: State to resume from. Events up to that state are not yielded again, and newly
+            requested checkpoints before it are not taken. If training had ended there, only
+            :class:`Finished` follows.
 
     Yields:
         For each epoch (the initial network is epoch 0) its checkpoints in the order of steps,
-        then its :class:`EpochEnd`, unless training ends within it. :class:`Finished` at last.
+        then its :class:`EpochEnd`, unless training ends within it. Finally :class:`Finished`.
 
     Raises:
-        UserError: If the parts of the configuration don't fit each other or the data.
+        UserError: If parts of the configuration do not fit each other or the data.
         ResultsError: If ``resume`` is the state of another trial.
     """
     stop = config.training.stop
@@ -91,7 +90,7 @@ def train(
         seconds_left = math.inf if stop.seconds is None else stop.seconds - train_seconds
         train_seconds += learner.train_until(min(epoch_end, learner.last_step), seconds_left)
 
-        # Does training end with it, or within it?
+        # Decide whether training ends at the end of this epoch or within it.
         end = learner.step
         train_loss = replay.metrics(end, "train").loss
         if not (math.isfinite(train_loss) and learner.is_finite()):
@@ -103,7 +102,7 @@ def train(
         else:
             stop_reason = _bound_reached(stop, learner, train_seconds)
 
-        # Which of its steps are worth a snapshot, and why?
+        # Collect the steps of this epoch that get a snapshot, and the reasons.
         reasons: dict[int, list[str]] = defaultdict(list)
         milestones: dict[int, list[float]] = defaultdict(list)
         if end == epoch_end and epoch in planned_epochs:
@@ -120,7 +119,7 @@ def train(
             reasons[end].append("final")
         lowest_train_loss = min(lowest_train_loss, train_loss)
 
-        # Tell.
+        # Yield the events.
         for step in sorted(reasons):
             on_train, on_test = replay.metrics(step, "train"), replay.metrics(step, "test")
             replay.go_to(step)
@@ -187,12 +186,12 @@ def _bound_reached(stop: StopOptions, learner: Learner, train_seconds: float) ->
 def _planned(positions: Positions, end: float, key: str) -> Collection[int]:
     if isinstance(positions, LogSpaced) and end == math.inf:
         raise UserError(
-            f"checkpoints.{key}: got log_spaced, but neither stop.epochs nor stop.updates says "
-            "where training ends",
+            f"checkpoints.{key}: log_spaced needs a known end of training: stop.epochs or "
+            "stop.updates",
             f"set one of them, or list the {key}",
         )
     bound = sys.maxsize - 1 if end == math.inf else int(end)
-    if isinstance(positions, Every):  # A range, as there may be no end.
+    if isinstance(positions, Every):  # A range, as training may be unbounded.
         return range(positions.every, bound + 1, positions.every)
     return frozenset(planned_steps(positions, bound))
 
@@ -200,13 +199,13 @@ def _planned(positions: Positions, end: float, key: str) -> Collection[int]:
 def _of_trial(trial_id: str, state: ResumeState) -> ResumeState:
     if state.trial_id != trial_id:
         raise ResultsError(
-            f"resume state: got that of trial {state.trial_id}, expected that of {trial_id}"
+            f"resume state: belongs to trial {state.trial_id}, expected trial {trial_id}"
         )
     return state
 
 
 def _resume_state(state: ResumeState, learner: Learner) -> ResumeState:
     if learner.step != state.step or learner.epoch != state.epoch:
-        raise RuntimeError("EpochEnd.resume was called after the next event was asked for")
+        raise RuntimeError("EpochEnd.resume was called after the next event was requested")
     network, optimizer = learner.state()
     return replace(state, network=network, optimizer=optimizer)

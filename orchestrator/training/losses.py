@@ -1,4 +1,4 @@
-"""What is minimized: losses on logits, per example and averaged."""
+"""Training losses on logits, per example and averaged."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LossFunction = Callable[[Tensor, Tensor], Tensor]
 class Loss:
     """A loss on logits ``(n, classes)`` and labels ``(n,)``.
 
-    Functions other than those of this package get copies, as they may write into what they are
-    given (``logits[rows, labels] -= margin``), and logits are used again.
+    Functions from outside this package get copies, because they may modify their arguments
+    (``logits[rows, labels] -= margin``) and logits are used again.
 
     Args:
-        per_example: Gives the loss of each example, of shape ``(n,)``.
-        mean: Gives their mean, where there is a faster way to it.
+        per_example: Returns the loss of each example, of shape ``(n,)``.
+        mean: Returns the mean loss, if this is faster than averaging ``per_example``.
     """
 
     def __init__(self, per_example: LossFunction, mean: LossFunction | None = None) -> None:
@@ -39,18 +39,19 @@ class Loss:
         self._mean = None if mean is None else on_copies(mean)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss, of shape ``()``."""
+        """Return the mean loss, of shape ``()``."""
         if self._mean is not None:
             return self._mean(logits, labels)
         return self.per_example(logits, labels).mean()
 
 
 def build_loss(options: LossOptions) -> Loss:
-    """Build what the ``training.loss`` part of a study file asks for.
+    """Build the loss selected in the ``training.loss`` part of a study file.
 
     Raises:
         ImportPathError: If the user's own loss cannot be imported.
-        UserError: If it is a module's class that cannot be called with its arguments.
+        UserError: If the user's own loss is a module class that cannot be called with its
+            arguments.
     """
     match options:
         case CrossEntropyOptions(label_smoothing=smoothing):
@@ -76,12 +77,13 @@ def build_loss(options: LossOptions) -> Loss:
 
 
 def loss_of_module(module: nn.Module, name: str = "") -> Loss:
-    """A loss given as PyTorch gives losses: a module that is called with logits and labels.
+    """Build a loss from a PyTorch loss module, which is called with logits and labels.
 
     Args:
-        module: Is copied. With a ``reduction``, as the losses of ``torch.nn`` have, it gives the
-            loss of each example whatever that was set to; else it has to give that by itself.
-        name: What it is called in messages; by default its class.
+        module: The module, which is copied. If it has a ``reduction``, as losses of ``torch.nn``
+            do, that is set to return the loss of each example. Any other module must return the
+            loss of each example anyway.
+        name: Name in messages; by default that of the class.
     """
     own = deepcopy(module).requires_grad_(False)
     if isinstance(getattr(own, "reduction", None), str):
@@ -100,7 +102,9 @@ def loss_of_module(module: nn.Module, name: str = "") -> Loss:
 
 
 def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
-    """Squared distance of logits ``(n, classes)`` to one-hot labels, averaged over classes.
+    """Return the squared distance of logits to one-hot labels, averaged over classes.
+
+    The logits have shape ``(n, classes)``.
 
     Returns:
         ``Σ_c (z_c − [c = y])² / C``, of shape ``(n,)``.
@@ -110,10 +114,10 @@ def squared_error(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def multi_margin(logits: Tensor, labels: Tensor, *, p: int, margin: float) -> Tensor:
-    """Multi-class hinge loss, averaged over classes.
+    """Return the multi-class hinge loss, averaged over classes.
 
-    As ``torch.nn.functional.multi_margin_loss``, which has no second derivative to measure
-    curvature with.
+    It is that of ``torch.nn.functional.multi_margin_loss``, which lacks the second derivative
+    needed to measure curvature.
 
     Returns:
         ``Σ_{j ≠ y} max(0, margin − z_y + z_j)^p / C``, of shape ``(n,)``.
@@ -124,10 +128,10 @@ def multi_margin(logits: Tensor, labels: Tensor, *, p: int, margin: float) -> Te
 
 
 def on_copies(function: LossFunction) -> LossFunction:
-    """A loss function that cannot write into the logits and labels it is called with.
+    """Return a loss function that cannot modify the logits and labels it is called with.
 
     Args:
-        function: Returned as it is if it is known to write into nothing.
+        function: The loss function; returned as it is if known not to modify its arguments.
     """
     inner = function.func if isinstance(function, partial) else function
     known = any(inner is one for one in _READS_ONLY)
@@ -174,7 +178,7 @@ def _checked(name: str, function: LossFunction, logits: Tensor, labels: Tensor) 
     if not isinstance(value, Tensor) or value.shape != labels.shape:
         got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise UserError(
-            f"loss {name!r}: gave {got}, expected one number per example: a tensor of shape "
+            f"loss {name!r}: returned {got}, expected one number per example, a tensor of shape "
             f"{tuple(labels.shape)}",
             "return the loss of each example, not their mean (reduction='none')",
         )

@@ -1,13 +1,13 @@
-"""Where the training loss first reaches a target.
+"""Milestones: the steps at which the training loss first reaches a target.
 
-The loss over the whole training split is known at the ends of epochs. The first epoch at whose
-end it is at most the target is searched: its updates are made again, which gives the same bits,
-and it is bisected by the loss at the updates looked at. So a milestone lies within one update of
-where the loss crosses its target, or where it is less than 10 % below it. Only a single update
-that takes the loss further down than that overshoots more, as no update lies in between.
+The loss over the whole training split is known at the ends of epochs. The first epoch that ends
+with a loss of at most the target is searched. Its updates are replayed, bit for bit, and bisected
+by the loss at the updates visited. So a milestone lies within one update of where the loss crosses
+its target, or has a loss less than 10 % below it. Only a single update that lowers the loss
+further than that overshoots more, as no update lies in between.
 
-The step found depends on the trial and the target alone: not on which other milestones or
-checkpoints were asked for.
+The step found depends only on the trial and the target, not on other milestones or checkpoints
+that are requested.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ OVERSHOOT = 0.1
 
 
 def find_crossing(target: float, low: int, high: int, loss_at: Callable[[int], float]) -> int:
-    """Bisect for a step at which the loss has just come down to a target.
+    """Bisect for a step at which the loss has just fallen to a target.
 
     Args:
         target: The loss to reach.
         low: A step with a higher loss, or ``high`` itself.
         high: A later step with a loss of at most ``target``.
-        loss_at: Gives the loss at any step between them.
+        loss_at: Returns the loss at any step between ``low`` and ``high``.
 
     Returns:
         A step whose loss is at most ``target``, and either at least 0.9 times ``target`` or
@@ -46,17 +46,17 @@ def find_crossing(target: float, low: int, high: int, loss_at: Callable[[int], f
 
 
 class EpochReplay:
-    """Goes to any update of the epoch just begun or made, and evaluates there.
+    """Replay of an epoch, which moves the learner to any of its updates and evaluates there.
 
-    It remembers the beginning of the epoch, the end, and the last point that it went forward
-    from; any other is reached by making the updates again. A search thus makes again at most
-    the updates of one epoch.
+    It stores the beginning of the epoch, the end, and the last point from which it moved forward.
+    Any other point is reached by replaying updates, so a search replays at most the updates of one
+    epoch.
 
     Args:
-        learner: At the beginning of the epoch.
+        learner: The learner, at the beginning of the epoch.
 
     Attributes:
-        seconds: Spent in looking so far.
+        seconds: Time spent in evaluations and replays so far.
     """
 
     def __init__(self, learner: Learner) -> None:
@@ -69,7 +69,7 @@ class EpochReplay:
         self._found: dict[float, int] = {}
 
     def metrics(self, step: int, split: Split) -> SplitMetrics:
-        """Loss and error at a step; the learner is taken there if they are not known yet."""
+        """Return loss and error at a step, moving the learner there if they are not known yet."""
         if (step, split) not in self._metrics:
             self.go_to(step)
             with self._looking():
@@ -77,7 +77,7 @@ class EpochReplay:
         return self._metrics[step, split]
 
     def find(self, target: float, end: int) -> int:
-        """The step that reaches a target, in an epoch that ends with at most that loss."""
+        """Return the step that reaches a target, in an epoch that ends with at most that loss."""
         if target not in self._found:
             self._found[target] = find_crossing(
                 target, self._begin.step, end, lambda step: self.metrics(step, "train").loss
@@ -85,7 +85,7 @@ class EpochReplay:
         return self._found[target]
 
     def go_to(self, step: int) -> None:
-        """Bring the learner to a step of the epoch, from the nearest point before it."""
+        """Move the learner to a step of the epoch, from the nearest stored point before it."""
         here = self._learner.step
         if step == here:
             return

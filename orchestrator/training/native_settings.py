@@ -1,7 +1,7 @@
-"""Settings of a process below torch: its compiler, rounding, file mode, and processes it started.
+"""Settings of a process below torch: compiler, rounding, BLAS threads, umask and child processes.
 
-Threads of torch's own BLAS and OpenMP are its setting ``threads``. The OpenBLAS that numpy brings,
-and that of scipy, have threads of their own.
+The threads of torch's own BLAS and OpenMP are its setting ``threads``. The OpenBLAS libraries
+bundled with numpy and scipy have threads of their own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COMPILER = (
 
 
 def compiler_settings(module: str) -> dict[str, Any]:
-    """Those that differ from their default; none before the module is imported."""
+    """Return the settings that differ from their default; none before the module is imported."""
     config: Any = sys.modules.get(module)
     if config is None:
         return {}
@@ -35,14 +35,14 @@ def compiler_settings(module: str) -> dict[str, Any]:
 
 
 def set_compiler_settings(module: str, found: dict[str, Any]) -> None:
-    """Reset the settings of a module to what :func:`compiler_settings` read."""
+    """Reset the settings of a module to a result of :func:`compiler_settings`."""
     config: Any = sys.modules.get(module)
     for name in compiler_settings(module).keys() | found.keys():
         setattr(config, name, found.get(name, config._config[name].default))
 
 
 def umask() -> int:
-    """The permissions that new files lack."""
+    """Return the umask, the permissions that new files lack."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("Umask:"):
@@ -57,12 +57,12 @@ HAS_ROUNDING_MODE = hasattr(_libc, "fegetround")
 
 
 def rounding_mode() -> int:
-    """How floating-point numbers are rounded in this thread, as C's ``fegetround`` says."""
+    """Return the floating-point rounding mode of this thread, as given by C's ``fegetround``."""
     return int(_libc.fegetround())
 
 
 def set_rounding_mode(found: int) -> None:
-    """Round as :func:`rounding_mode` said."""
+    """Set the rounding mode to a result of :func:`rounding_mode`."""
     _libc.fesetround(found)
 
 
@@ -71,11 +71,11 @@ _threads_at_first: dict[str, int] = {}
 
 
 def blas_threads() -> dict[str, int]:
-    """Libraries of BLAS whose number of threads is not the one they were first seen with.
+    """Return the BLAS libraries whose number of threads differs from when they were first seen.
 
-    A library that is loaded meanwhile is no change.
+    A library loaded in between does not count as a change.
     """
-    if _blas.get("modules") != len(sys.modules):  # Libraries come with modules.
+    if _blas.get("modules") != len(sys.modules):  # Libraries are loaded with modules.
         _blas["modules"] = len(sys.modules)
         _blas["libraries"] = ThreadpoolController().select(user_api="blas").lib_controllers
     changed = {}
@@ -87,13 +87,13 @@ def blas_threads() -> dict[str, int]:
 
 
 def set_blas_threads(found: dict[str, int]) -> None:
-    """Reset the libraries to what :func:`blas_threads` read."""
+    """Reset the libraries to a result of :func:`blas_threads`."""
     for library in _blas["libraries"]:
         library.set_num_threads(found.get(library.filepath, _threads_at_first[library.filepath]))
 
 
 def running_children() -> frozenset[int]:
-    """Process ids of the children of this process, without those that have ended.
+    """Return the process ids of this process's running children.
 
     The helpers of ``multiprocessing``, which end with this process, do not count.
     """
@@ -102,14 +102,14 @@ def running_children() -> frozenset[int]:
         return frozenset(child.pid or 0 for child in multiprocessing.active_children())
     found: set[int] = set()
     for task in tasks:
-        with suppress(OSError):  # A thread that has ended.
+        with suppress(OSError):  # The thread has ended.
             found |= {int(pid) for pid in task.read_text().split()}
     return frozenset(filter(_runs, found - _helpers()))
 
 
 def _runs(pid: int) -> bool:
     with suppress(OSError):
-        # After the name, which may have any characters.
+        # The state follows the name, which may contain any characters.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
 

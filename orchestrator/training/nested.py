@@ -1,4 +1,4 @@
-"""Nested containers of tensors and plain values: copied, and taken apart for storage."""
+"""Nested containers of tensors and plain values: copying, and splitting for storage."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from orchestrator.errors import UserError
 
 
 def copy_nested(value: Any, device: str | torch.device | None = None) -> Any:
-    """Copy dicts, lists, tuples and tensors all the way down.
+    """Copy dicts, lists, tuples and tensors recursively.
 
     Args:
-        value: What to copy.
-        device: Where the tensors' copies go; by default each stays where it is.
+        value: Value to copy.
+        device: Device of the copied tensors; by default that of each original.
     """
     match value:
         case Tensor():
@@ -42,15 +42,15 @@ def take_apart(value: Any, where: str) -> tuple[Any, list[Tensor]]:
     """Separate tensors from the structure around them.
 
     Args:
-        value: Dicts (with text or whole numbers as keys), lists, tuples, tensors, numbers,
-            text, booleans and None, nested.
-        where: What ``value`` is, for the error message.
+        value: Dicts (with text or integers as keys), lists, tuples, tensors, numbers, text,
+            booleans and None, nested.
+        where: Name of ``value`` in the error message.
 
     Returns:
-        The structure, fit for JSON, and the tensors it refers to.
+        The structure, suitable for JSON, and the tensors it refers to.
 
     Raises:
-        UserError: If there is anything else in ``value``.
+        UserError: If ``value`` contains anything else.
     """
     tensors: list[Tensor] = []
 
@@ -69,15 +69,15 @@ def take_apart(value: Any, where: str) -> tuple[Any, list[Tensor]]:
                 return {"plain": item}
             case _:
                 raise UserError(
-                    f"{where}: cannot be stored: got a {type(item).__name__}, expected tensors, "
-                    "numbers, text and containers of them"
+                    f"{where} cannot be stored: got a {type(item).__name__}, expected tensors, "
+                    "numbers, text and containers of these"
                 )
 
     return walk(value), tensors
 
 
 def put_together(structure: Any, tensors: list[Tensor]) -> Any:
-    """Undo :func:`take_apart`."""
+    """Reassemble the result of :func:`take_apart`."""
     ((kind, content),) = structure.items()
     match kind:
         case "tensor":

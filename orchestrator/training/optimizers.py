@@ -1,4 +1,4 @@
-"""From the options of a study file to an optimizer of a network's parameters."""
+"""Construction of optimizers from the options of a study file."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 def build_optimizer(options: OptimizerOptions, model: nn.Module, learning_rate: float) -> Optimizer:
-    """Build what the ``training.optimizer`` part of a study file asks for.
+    """Build the optimizer selected in the ``training.optimizer`` part of a study file.
 
     Args:
-        options: Name and constants.
-        model: The network, already on its device. The built-in optimizers make its parameters
-            views of one flat tensor; the user's own gets them as they are.
-        learning_rate: The effective one, after scaling with the batch size.
+        options: Name and constants of the optimizer.
+        model: The network, already on its device. Built-in optimizers make its parameters views
+            of one flat tensor; the user's own optimizer gets them unchanged.
+        learning_rate: Effective learning rate, after scaling with the batch size.
 
     Raises:
-        ModelError: If the network has nothing to train.
+        ModelError: If the network has no trainable parameters.
         ImportPathError: If the user's own optimizer cannot be imported.
         UserError: If the user's own optimizer cannot be used.
     """

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np  # noqa: F401 - its functions are looked up by name
 import torch
 
-# Torch wraps functions of its own when it compiles its first network.
+# Torch wraps some of its own functions when it compiles its first network.
 _WRAPPED_BY_TORCH = os.path.join(os.path.dirname(torch.__file__), "_dynamo")
 _MODULES = (
     *("torch", "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.parameter"),
@@ -29,7 +29,7 @@ Place = ModuleType | type
 
 @cache
 def _places() -> dict[str, Place]:
-    """The modules and classes in which functions are looked up, by name."""
+    """Return the modules and classes in which functions are looked up, by name."""
     found: dict[str, Place] = {}
     for name in _MODULES:
         module = sys.modules.get(name)
@@ -47,20 +47,20 @@ def _places() -> dict[str, Place]:
 
 
 class Functions:
-    """The functions of torch and numpy as they are when this is created.
+    """The functions of torch and numpy at the time of creation.
 
-    A name that is new in its module, or in its class and all bases of it, is no change: nothing
-    but the code that added it uses it.
+    A name that is new in its module, or in its class and all base classes, does not count as a
+    change, because only the code that added it uses it.
     """
 
     def __init__(self) -> None:
         self._found = {name: dict(vars(place)) for name, place in _places().items()}
 
     def replaced(self) -> dict[str, tuple[Place, str, Any]]:
-        """What was replaced since.
+        """Return the functions that were replaced since creation.
 
         Returns:
-            By full name: the module or class, the name there, and what the name stood for.
+            By full name: the module or class, the name there, and the original function.
         """
         changes: dict[str, tuple[Place, str, Any]] = {}
         for name, before in self._found.items():
@@ -79,7 +79,7 @@ class Functions:
 
 
 def put_back(replaced: dict[str, tuple[Place, str, Any]]) -> None:
-    """Undo what :meth:`Functions.replaced` found."""
+    """Undo the changes found by :meth:`Functions.replaced`."""
     for place, key, value in replaced.values():
         if value is _ABSENT:
             delattr(place, key)

@@ -1,22 +1,23 @@
-"""Keeps what user code does to its process from everything else that runs there.
+"""Isolation of user code: its changes to a process must not affect other code that runs there.
 
-Networks, losses, optimizers and measures of the user's own share processes: a process trains one
-trial after another, measures snapshots of many, and a measure follows another on the same
-network. Each of them must start from the same process and find the same numbers, whatever ran
-before it. There are four kinds of changes:
+The user's own networks, losses, optimizers and measures share processes. A process trains one
+trial after another, measures snapshots of many trials, and runs several measures on the same
+network. Each of them must start from the same process state and give the same numbers, regardless
+of what ran before. User code can make four kinds of changes:
 
-* random numbers: everyone starts from seeds of its own, so nothing is to be reset or reported;
-* settings (:mod:`process_settings`): reset. A measure that changes one that can change a number
-  has its rows refused; a harmless one (warnings, environment, working folder …) is reset silently,
-  as importing an ordinary library changes those;
-* functions of torch and numpy that were replaced (:mod:`patched_functions`): put back;
-* what nothing can reset: threads and child processes that still run, inference mode that was never
-  left, the number of inter-operation threads, the rounding of threads that were started meanwhile.
+* random numbers: all code starts from its own seeds, so nothing has to be reset or reported;
+* settings (:mod:`process_settings`): reset. If a measure changes a setting that can change a
+  number, its rows are refused. A harmless setting (warnings, environment, working folder …) is
+  reset silently, because importing an ordinary library changes those;
+* replaced functions of torch and numpy (:mod:`patched_functions`): put back;
+* changes that nothing can reset: threads and child processes that are still running, inference
+  mode that was never exited, the number of inter-operation threads, and the rounding mode of
+  threads started in between.
 
-What cannot be reset, or could not be repeated, *lasts*: the process may not be used for anything
-else. Replaced functions last although they are put back: the module that replaced them as it was
-imported is not imported a second time, so that its next user would lack them. The same is true of
-any setting that changed while modules were being imported.
+A change that cannot be reset, or could not be repeated, *lasts*: the process may not be used for
+anything else. Replaced functions last although they are put back. The module that replaced them
+on import is not imported a second time, so its next user would lack the replacements. The same is
+true of any setting that changed while modules were being imported.
 """
 
 from __future__ import annotations
@@ -38,17 +39,17 @@ from orchestrator.training.process_settings import process_settings
 from orchestrator.training.process_state import RandomStream
 
 _SETTINGS = process_settings()
-_GRACE_SECONDS = 0.2  # Until a thread or process that is ending has ended.
+_GRACE_SECONDS = 0.2  # For threads and processes that are ending.
 
 
 @dataclass(frozen=True)
 class Change:
-    """One thing about the process that is not as it was.
+    """One change of the process.
 
     Attributes:
-        what: What changed, with both values where these are short.
-        harmless: Whether it leaves every number as it is.
-        lasts: Whether the process cannot be used any more for anything else.
+        what: Description of the change, with both values if they are short.
+        harmless: Whether the change affects no number.
+        lasts: Whether the process can no longer be used for anything else.
     """
 
     what: str
@@ -57,10 +58,10 @@ class Change:
 
 
 class ProcessState:
-    """The settings, functions and threads of this process as they are when this is created.
+    """The settings, functions and threads of this process at the time of creation.
 
     Args:
-        functions: Whether to look at the functions of torch and numpy too, which takes some
+        functions: Whether to include the functions of torch and numpy, which takes a few
             milliseconds.
     """
 
@@ -72,14 +73,14 @@ class ProcessState:
         self._packages = _packages()
 
     def imported(self) -> None:
-        """Note that the modules that are needed were imported; others may come only later."""
+        """Note that the required modules are imported; only later ones count as new."""
         self._packages = _packages()
 
     def restore(self) -> list[Change]:
-        """Reset everything that changed since.
+        """Reset everything that changed since creation.
 
         Returns:
-            What had changed.
+            The changes.
         """
         changes = []
         imported = bool(_packages() - self._packages)
@@ -98,11 +99,11 @@ class ProcessState:
             put_back(replaced)
             changes += [Change(f"the function {name}", lasts=True) for name in replaced]
         changes += [
-            Change(f"a thread that still runs ({thread.name})", harmless=True, lasts=True)
+            Change(f"a thread that is still running ({thread.name})", harmless=True, lasts=True)
             for thread in self._new_threads()
         ]
         changes += [
-            Change(f"a child process that still runs ({pid})", harmless=True, lasts=True)
+            Change(f"a child process that is still running ({pid})", harmless=True, lasts=True)
             for pid in sorted(self._new_children())
         ]
         return changes
@@ -118,7 +119,7 @@ class ProcessState:
         new = [
             thread
             for thread in threading.enumerate()
-            # Threads of libraries in C++ that once called Python.
+            # Dummy threads belong to C++ libraries that once called Python.
             if thread not in self._threads and not isinstance(thread, threading._DummyThread)
         ]
         for thread in new:
@@ -129,11 +130,11 @@ class ProcessState:
 
 @contextmanager
 def left_as_found(*, functions: bool = True) -> Iterator[None]:
-    """Reset at the end of the block what user code in it does to this process.
+    """Reset at the end of the block all changes that user code in it makes to this process.
 
     Args:
-        functions: Whether to put back functions of torch and numpy too. Not where modules are
-            imported that are used later on: they may need what they replaced.
+        functions: Whether to put back functions of torch and numpy too. Pass False if the block
+            imports modules that are used later, because they may need their replacements.
     """
     state = ProcessState(functions=functions)
     numbers = RandomStream(torch.device("cpu"))
@@ -146,7 +147,7 @@ def left_as_found(*, functions: bool = True) -> Iterator[None]:
 
 
 def lasting(changes: list[Change]) -> str | None:
-    """Why this process may not be used for anything else; None if it may."""
+    """Return why this process may not be used for anything else; None if it may."""
     found = [change.what for change in changes if change.lasts]
     return ", ".join(found) or None
 

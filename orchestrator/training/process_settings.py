@@ -1,8 +1,8 @@
 """The settings of a process that user code can change: one table of how to read and reset them.
 
 Torch keeps most of its settings behind pairs of functions ``_get_…`` and ``_set_…``. The table
-takes all of them, so that a setting that a later version of torch adds is included. Settings are
-written only where they differ: writing some of them, even to the value they have, changes others.
+includes all such pairs, so settings added by later versions of torch are covered. Settings are
+written only if they differ, because writing some of them, even unchanged, changes others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from orchestrator.training.native_settings import (
     umask,
 )
 
-_overrides: Any = torch.overrides  # Its functions have no types.
+_overrides: Any = torch.overrides  # Its functions are untyped.
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,13 @@ class Setting:
     """One setting of the process.
 
     Attributes:
-        name: What a message calls it.
-        read: Its value now, as something that compares by ``==`` and that no later change alters.
-        write: Sets it to such a value. None where nothing can.
-        harmless: Whether it leaves every number as it is. Libraries change these as they are
-            imported and used, so they are reset without a word.
-        inherited: Whether threads that were started meanwhile keep it, whatever is reset.
+        name: Name in messages.
+        read: Returns the current value, which compares by ``==`` and is not altered by later
+            changes.
+        write: Sets the setting to such a value; None if nothing can set it.
+        harmless: Whether it affects no number. Libraries change harmless settings when imported
+            and used, so these are reset silently.
+        inherited: Whether threads started in between keep the changed value despite a reset.
     """
 
     name: str
@@ -60,13 +61,13 @@ class Setting:
     inherited: bool = False
 
 
-# Not settings, or read by others of the table.
+# Not settings, or read by other entries of the table.
 _NO_SETTINGS = {
     *("thread_name", "tracing_state", "graph_exec_group", "dispatch_mode", "tensor_metadata"),
     *("value_trace", "torch_function_state", "deterministic_algorithms"),
 }
-# As ``torch.set_…`` names them, in the order in which they must be written: the later ones are
-# finer, and each writes those before it.
+# Named as in ``torch.set_…``, in the order in which they must be written: later ones are finer,
+# and each also writes those before it.
 _PRECISION = ("float32_matmul_precision", "cublas_allow_tf32", "cudnn_allow_tf32")
 _FP32_PRECISION = (
     *(("generic", "all"), ("cuda", "all"), ("mkldnn", "all")),
@@ -77,7 +78,7 @@ _ATTENTION = ("flash_sdp", "math_sdp", "mem_efficient_sdp", "cudnn_sdp")
 
 
 def process_settings() -> tuple[Setting, ...]:
-    """Every setting, in the order in which they are to be reset."""
+    """Return all settings, in the order in which they must be reset."""
     return (
         Setting("default dtype", torch.get_default_dtype, torch.set_default_dtype),
         Setting("default device", _default_device, torch.set_default_device),
@@ -117,13 +118,13 @@ def process_settings() -> tuple[Setting, ...]:
 
 
 def _default_device() -> torch.device | None:
-    """None where none was ever set: then no torch call passes through a mode."""
+    """Return the default device; None if never set, so that no torch call goes through a mode."""
     context = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     return None if context is None else context.device
 
 
 def _function_modes() -> tuple[Any, ...]:
-    """The modes that were entered, without that of the default device."""
+    """Return the active modes, without that of the default device."""
     default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     stack = _overrides._get_current_function_mode_stack()
     return tuple(mode for mode in stack if mode is not default)
@@ -148,7 +149,7 @@ def _pop_saved_tensor_hooks(found: Any) -> None:
 
 
 def _flushes_denormals() -> bool:
-    # Torch does not say. Python's own numbers are computed under the same switch.
+    # Torch does not expose it, but Python's own floats are computed under the same switch.
     return sys.float_info.min / 2 == 0.0
 
 
@@ -185,7 +186,7 @@ def _autocast() -> Iterator[Setting]:
 
 
 def _torch_pairs() -> Iterator[Setting]:
-    """What torch itself can read without an argument and write."""
+    """Yield the settings that torch itself can read without an argument and write."""
     names = set(dir(torch._C))
     for name in sorted(names):
         key = name.removeprefix("_get_")
@@ -202,7 +203,7 @@ def _read(name: str) -> Callable[[], Any]:
     def read() -> Any:
         try:
             return function()
-        except RuntimeError:  # Where two ways of saying the same were mixed.
+        except RuntimeError:  # Two interfaces to the same setting were mixed.
             return None
 
     return read
@@ -235,7 +236,7 @@ def _precision() -> Iterator[Setting]:
 
 def _cuda() -> Iterator[Setting]:
     def read() -> int | None:
-        # Asking for the device would start CUDA.
+        # Querying the device would initialize CUDA.
         started = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
         return torch.cuda.current_device() if started else None
 
@@ -307,7 +308,7 @@ def _set_torch_print(found: dict[str, Any]) -> None:
 
 
 def _set_filters(found: list[Any]) -> None:
-    warnings.resetwarnings()  # Also forgets what was decided under the other filters.
+    warnings.resetwarnings()  # Also clears decisions made under the other filters.
     warnings.filters.extend(found)  # type: ignore[attr-defined]
 
 
@@ -320,7 +321,7 @@ def _set_environment(found: dict[str, str]) -> None:
 
 
 def _working_folder() -> str | None:
-    with suppress(FileNotFoundError):  # It was removed.
+    with suppress(FileNotFoundError):  # The folder was removed.
         return os.getcwd()
     return None
 
@@ -335,7 +336,7 @@ def _signal_handlers() -> dict[signal.Signals, Any]:
 
 def _set_signal_handlers(found: dict[signal.Signals, Any]) -> None:
     if threading.current_thread() is not threading.main_thread():
-        return  # Python refuses; nor could anything in this thread have changed them.
+        return  # Python refuses, and no code in this thread could have changed them.
     for number, handler in found.items():
         if handler is not None and signal.getsignal(number) is not handler:
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Random numbers and kernels of the process: borrowed for training, and left as they were found."""
+"""Random numbers and kernels of the process: borrowed for training and restored afterwards."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from orchestrator.python_numbers import PythonNumbers
 class RandomStream:
     """A random stream for code that draws from the global random numbers of the process.
 
-    Dropout layers draw from PyTorch's, and a user's network may draw from Python's or numpy's.
-    While the stream is borrowed, they draw from it. At any other time the process has its own
-    numbers, and training sees nothing of what other code draws.
+    Dropout layers draw from PyTorch's global generator, and a user's network may draw from
+    Python's or numpy's. While the stream is borrowed, all of them draw from it. At any other time
+    the process has its own numbers, and draws by other code do not affect training.
 
     Args:
-        device: Where the network is; on a GPU the stream is that GPU's, and the CPU's.
+        device: Device of the network; on a GPU, the stream covers that GPU and the CPU.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -32,24 +32,24 @@ class RandomStream:
         self._python = PythonNumbers(0)
 
     def seed(self, seed: int) -> None:
-        """Begin the stream anew."""
+        """Restart the stream from a seed."""
         for generator in self._own:
             generator.manual_seed(seed)
         self._python = PythonNumbers(seed)
 
     def state(self) -> list[Any]:
-        """Where the stream is."""
+        """Return the current state of the stream."""
         return [generator.get_state() for generator in self._own] + [self._python.state]
 
     def load_state(self, state: list[Any]) -> None:
-        """Go back to where the stream was."""
+        """Restore an earlier state of the stream."""
         *own, self._python.state = state
         for generator, before in zip(self._own, own, strict=True):
             generator.set_state(before)
 
     @contextmanager
     def borrowed(self) -> Iterator[None]:
-        """Put the stream in the place of the global random numbers."""
+        """Replace the global random numbers by the stream."""
         found = [generator.get_state() for generator in self._globals]
         for generator, own in zip(self._globals, self._own, strict=True):
             generator.set_state(own.get_state())
@@ -64,7 +64,7 @@ class RandomStream:
 
 @contextmanager
 def reproducible_kernels(device: torch.device) -> Iterator[None]:
-    """Have cuDNN choose the same deterministic kernels every time; nothing to do on a CPU."""
+    """Make cuDNN choose the same deterministic kernels every time; no effect on a CPU."""
     if device.type != "cuda":
         yield
         return

@@ -1,4 +1,4 @@
-"""How the learning rate changes from update to update."""
+"""Learning-rate schedules: the factor of the learning rate at each update."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ LearningRateFactor = Callable[[int], float]
 def learning_rate_factor(
     options: ScheduleOptions, updates_per_epoch: int, last_update: float
 ) -> LearningRateFactor:
-    """Build the function from updates already made to the factor of the learning rate.
+    """Build the function from the number of updates made to the factor of the learning rate.
 
-    With w warm-up updates and T updates in all, update k (counted from 0) has
+    With w warm-up updates and T updates in total, the factor of update k (counted from 0) is
 
     - warm-up: min(1, (k + 1) / w) times
     - constant: 1
     - cosine: ``final`` + (1 − ``final``) (1 + cos(π (k − w) / (T − w))) / 2 from update w on,
       as in Loshchilov and Hutter (arXiv:1608.03983, equation 5) without restarts
-    - step: ``factor`` to the number of ``epochs`` that are over
+    - step: ``factor`` to the power of the number of ``epochs`` that have passed
 
     Args:
         options: The ``training.schedule`` part of a study file.
         updates_per_epoch: Updates in one epoch.
-        last_update: T; infinite where neither epochs nor updates bound the training.
+        last_update: T; infinite if neither epochs nor updates bound training.
     """
     warmup = options.warmup_epochs * updates_per_epoch
     match options:
@@ -45,7 +45,7 @@ def learning_rate_factor(
 
 
 def last_update(stop: StopOptions, updates_per_epoch: int) -> float:
-    """Where ``stop.epochs`` or ``stop.updates`` ends training, in updates; infinite without."""
+    """Return the update at which ``stop.epochs`` or ``stop.updates`` ends training, or infinity."""
     return min(stop.updates or math.inf, (stop.epochs or math.inf) * updates_per_epoch)
 
 

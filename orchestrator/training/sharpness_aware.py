@@ -1,4 +1,4 @@
-"""SAM and ASAM: descend along the gradient found at the sharpest point near by."""
+"""SAM and ASAM: descent along the gradient at the sharpest nearby point."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from orchestrator.training.first_order import Gradient, Optimizer, Sgd
 class SharpnessAware(Optimizer):
     """Sharpness-aware minimization around SGD, on flat parameters.
 
-    From the parameters w and the gradient g of the loss there (without weight decay), climb to
-    w + ε on the same batch, and make the update at w with the gradient found at w + ε:
+    An update starts at the parameters w with the loss gradient g (without weight decay) and climbs
+    to w + ε on the same batch. It then updates w with the gradient at w + ε:
 
     - SAM (Foret et al., arXiv:2010.01412, equation 2): ε = ρ g / ‖g‖
     - ASAM (Kwon et al., arXiv:2102.11600, section 4): ε = ρ T² g / ‖T g‖, T = |w| + η
 
-    All parameters count, biases and normalizations too. Weight decay is the base optimizer's,
+    All parameters count, including biases and normalizations. Weight decay is the base optimizer's,
     at w. The second pass leaves the network's buffers (running statistics) as the first pass
-    set them; dropout draws anew in it.
+    set them, and draws new dropout masks.
 
     Args:
-        base: Makes the update.
-        model: Its buffers are kept from being updated twice.
+        base: The optimizer that makes the update.
+        model: The network, whose buffers are protected from a second update.
         rho: ρ, the radius of the climb.
         eta: η, for ASAM; None for SAM.
     """
@@ -37,11 +37,11 @@ class SharpnessAware(Optimizer):
         self.values = base.values
 
     def zero_gradients(self) -> None:
-        """Forget the gradients of the update before."""
+        """Clear the gradients of the previous update."""
         self.base.zero_gradients()
 
     def update(self, gradient: Gradient, factor: float) -> None:
-        """Climb, compute the gradient there, return, and apply it."""
+        """Climb, compute the gradient there, return to the start and apply the gradient."""
         gradient()
         values = self.base.parameters.values
         with torch.no_grad():
@@ -56,7 +56,7 @@ class SharpnessAware(Optimizer):
         self.base.apply(factor)
 
     def _climb(self) -> Tensor:
-        """The vector ε; zero where the gradient is."""
+        """Return the vector ε; zero where the gradient is zero."""
         gradients = self.base.parameters.gradients
         if self.eta is None:
             return gradients * (self.rho / _length(gradients))
@@ -65,11 +65,11 @@ class SharpnessAware(Optimizer):
         return scale * scaled * (self.rho / _length(scaled))
 
     def state(self) -> dict[str, Any]:
-        """The base optimizer's."""
+        """Return the base optimizer's state."""
         return self.base.state()
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """The base optimizer's."""
+        """Load the base optimizer's state."""
         self.base.load_state(state)
 
 

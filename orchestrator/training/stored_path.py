@@ -1,4 +1,4 @@
-"""What reading and writing networks needs of a path that is not on a disk."""
+"""The interface of paths that are not on a disk, for reading and writing networks."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from typing import Protocol, Self
 
 
 class StoredPath(Protocol):
-    """A path on an object store, like :class:`pathlib.Path`; what is written there is whole."""
+    """A path on an object store, like :class:`pathlib.Path`; written objects are complete."""
 
     @property
     def name(self) -> str:
-        """The last part."""
+        """The last part of the path."""
 
     @property
     def parent(self) -> Self:
-        """What it lies in."""
+        """The parent path."""
 
     def __truediv__(self, below: str) -> Self:
-        """What lies in it."""
+        """Return the path of ``below`` inside this one."""
 
     def exists(self) -> bool:
-        """Whether it is there."""
+        """Whether the path exists."""
 
     def read_bytes(self) -> bytes:
-        """The content; ``FileNotFoundError`` if it is not there."""
+        """Return the content; raise ``FileNotFoundError`` if the path does not exist."""
 
     def write_bytes(self, content: bytes) -> None:
-        """Write all or nothing."""
+        """Write the whole content or nothing."""
 
     def rename(self, target: Self) -> None:
-        """Put it elsewhere."""
+        """Move the object to ``target``."""
 
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
-        """Make the folder, where there are folders."""
+        """Create the folder, on stores that have folders."""

@@ -1,4 +1,4 @@
-"""How the parameters were moved at one point of training."""
+"""The update rule of the parameters at one point of training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class UpdateRule:
         learning_rate: η, with the schedule's factor.
         momentum: β.
         nesterov: Whether the momentum is Nesterov's.
-        weight_decay: Part of the gradient, as an L2 penalty.
+        weight_decay: Weight decay, part of the gradient as an L2 penalty.
     """
 
     learning_rate: float
@@ -28,15 +28,15 @@ class UpdateRule:
 
 
 def update_rule_at(training: TrainingOptions, train_examples: int, step: int) -> UpdateRule | None:
-    """The rule of the update that led to a snapshot; of the first one, before there was any.
+    """Return the rule of the update that led to a snapshot, or of the first if none was made yet.
 
     Args:
-        training: How the network was trained.
-        train_examples: Size of its training split, which an epoch goes through.
+        training: Training options of the network.
+        train_examples: Size of the training split, which every epoch visits once.
         step: Updates made.
 
     Returns:
-        None if the network wasn't trained by plain gradient descent.
+        The rule; None if the network was not trained by plain gradient descent.
     """
     optimizer = training.optimizer
     if not isinstance(optimizer, SgdOptions):

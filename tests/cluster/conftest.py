@@ -14,11 +14,11 @@ from ruamel.yaml import YAML
 from orchestrator.cluster.ray.private_ray import PRIVATE, kept_private
 from tests.cluster.in_process import run_in_process
 
-# What joins a Ray that keeps to the loopback interface must do so too: it would look elsewhere.
+# A process that joins a Ray on the loopback interface needs this to search that interface, too.
 JOINS_PRIVATE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
-# One process that trains and one that measures: starting more costs more than they save, and the
-# test workers share the cores. The tests' Ray has one of each; a Ray of a run's own has plenty.
+# One process trains and one measures: starting more costs more than it saves, and the test workers
+# share the cores. The tests' Ray has one of each resource; a run's own Ray has plenty.
 ONE_AT_A_TIME = {"trial": {"custom": {"trainer": 1}}, "measurer": {"custom": {"measurer": 1}}}
 
 SMALL_STUDY = {
@@ -38,7 +38,7 @@ SMALL_STUDY = {
 }
 
 
-# Two trials, each with an epoch's snapshot, a milestone and the last one; every value is exact.
+# Two trials, each with an epoch's snapshot, a milestone and a final snapshot; all values are exact.
 TWO_TRIALS = {
     "sweep": {},
     "seeds": 2,
@@ -54,13 +54,13 @@ TWO_TRIALS = {
 
 @pytest.fixture(scope="session")
 def faults_file(tmp_path_factory):
-    """Where the workers of the session's Ray look for faults; see ``failpoints``."""
+    """File in which the workers of the session's Ray find their faults; see ``failpoints``."""
     return tmp_path_factory.mktemp("faults") / "faults.json"
 
 
 @pytest.fixture
 def inject(faults_file):
-    """Make faults happen; afterwards, all must have."""
+    """Inject faults; fail at the end unless all of them happened."""
     expected = []
 
     def write(*faults):
@@ -98,11 +98,11 @@ def local_ray(faults_file):
 
 @pytest.fixture(scope="session")
 def made_once(tmp_path_factory, worker_id):
-    """Results of the small study, changed by keywords: made once, by no matter which worker.
+    """Results of the small study, changed by keywords and made only once, by any worker.
 
-    They are only to be read; ``finished`` makes copies.
+    Only read them; ``finished`` makes copies.
     """
-    # Each worker has a folder of its own in that of the session.
+    # Each worker has its own folder inside that of the session.
     own = tmp_path_factory.getbasetemp()
     shared = own if worker_id == "master" else own.parent
 
@@ -115,7 +115,7 @@ def made_once(tmp_path_factory, worker_id):
                 path = shared / f"{digest}.yaml"
                 write_study(path, study)
                 made = folder.with_suffix(".tmp")
-                shutil.rmtree(made, ignore_errors=True)  # Of a test that failed meanwhile.
+                shutil.rmtree(made, ignore_errors=True)  # Left by a failed test.
                 run_in_process(path, made)
                 made.rename(folder)
         return folder
@@ -135,7 +135,7 @@ def finished(made_once, tmp_path):
 
 @pytest.fixture(scope="session")
 def undisturbed(made_once):
-    """The results of two trials that nothing befell; only to be read."""
+    """Results of two undisturbed trials; only read them."""
     return made_once(**TWO_TRIALS)
 
 
@@ -159,7 +159,7 @@ def small_study(tmp_path):
 
 @pytest.fixture
 def paced(tmp_path, monkeypatch):
-    """A file: as long as it exists, the networks ``faulty:Paced`` learn slowly."""
+    """A file that makes networks ``faulty:Paced`` learn slowly as long as it exists."""
     path = tmp_path / "paced"
     path.touch()
     monkeypatch.setenv("PACED", str(path))

@@ -54,7 +54,7 @@ def test_what_is_damaged_is_kept_aside_and_made_again(undisturbed, small_study, 
         f"measures-{other}-20",
     ):
         assert name in kept
-    assert f"damaged, kept aside and made again: {summary.set_aside[0]}" in summary.text()
+    assert f"damaged, set aside and recomputed: {summary.set_aside[0]}" in summary.text()
     assert all(path.startswith(str(folder / "damaged")) for path in summary.set_aside)
 
 
@@ -70,7 +70,7 @@ def test_a_snapshot_that_is_gone_is_missed_only_if_it_is_needed(undisturbed, sma
 
     measured = orchestrator.measure(folder, ["gradient_norm"], quiet=True)
     assert measured.failed_measures == [
-        f"{gone.parent.name}-10: its snapshot is gone; `run` trains the network again"
+        f"{gone.parent.name}-10: its snapshot is gone; `run` retrains the network"
     ]
     measures = [*TWO_TRIALS["measures"], "gradient_norm"]
     trained = orchestrator.run(small_study(**{**TWO_TRIALS, "measures": measures}), folder)

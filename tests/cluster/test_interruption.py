@@ -151,7 +151,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
             assert process.returncode == INTERRUPTED, output
             assert "Traceback" not in output
             if send is not signal_until_it_ends:
-                assert "Go on with:" in output
+                assert "Resume with:" in output
                 assert not list(disturbed.rglob(".*.tmp"))
                 assert not left_by_ray()
 

@@ -85,7 +85,7 @@ def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
         store.stop()
 
     threading.Thread(target=lose, daemon=True).start()
-    with pytest.raises(StorageError, match="the object store: it cannot be reached"):
+    with pytest.raises(StorageError, match="object store error: cannot be reached"):
         orchestrator.run(study, url, quiet=True)
     assert store.process.poll() is not None
 

@@ -17,6 +17,6 @@ from orchestrator.errors import ImportPathError
     ],
 )
 def test_a_wrong_import_path_costs_nothing(small_study, tmp_path, change):
-    with pytest.raises(ImportPathError, match="no module 'no_such_module'"):
+    with pytest.raises(ImportPathError, match="no module named 'no_such_module'"):
         orchestrator.run(small_study(**change), tmp_path / "results", quiet=True)
     assert not (tmp_path / "results").exists()

@@ -78,7 +78,7 @@ def test_all_shapes_are_checked_whatever_each_does_to_its_process(
     ]  # fmt: skip
     assert unchecked == {
         measuring_shape(config(HANGS)): "the checks took longer than 60 s",
-        measuring_shape(config(DIES)): "the process that made the checks died",
+        measuring_shape(config(DIES)): "the process that ran the checks died",
     }
     assert "attempt" not in caplog.text  # no snapshot is charged
 

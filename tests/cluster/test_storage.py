@@ -68,7 +68,7 @@ def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
     study, folder = small_study(**WIDE), disk.path / "zwei Netze, größer"
     disk.leave(RESERVE_BYTES - MEGABYTE)
     with pytest.raises(
-        StorageError, match=r"MB are left on the disk, but 34 MB to spare are"
+        StorageError, match=r"MB are left on the disk, but a reserve of 34 MB is needed"
     ) as told:
         orchestrator.run(study, folder, quiet=True)
     assert "run the same command again" in told.value.hint

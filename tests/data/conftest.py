@@ -1,4 +1,4 @@
-"""A machine on which no data set lies anywhere, unless the test puts it there."""
+"""A machine without any data set, unless the test creates one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def empty_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder that is also the working directory; no cache, no system folders, no net."""
+    """A home that is also the working directory, without caches, system folders or network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))

@@ -61,7 +61,7 @@ def test_nothing_else_comes_to_life(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     content = pickle.dumps({"data": ARRAY, "labels": hostile}, protocol)
-    with pytest.raises(DataError, match=rf"^f: cannot be unpickled: it asks for \w+\.{asked}, "):
+    with pytest.raises(DataError, match=rf"^f: cannot be unpickled: refers to \w+\.{asked}, "):
         load_array_pickle(content, "f")
     assert list(tmp_path.iterdir()) == []
 
@@ -69,7 +69,7 @@ def test_nothing_else_comes_to_life(
 def test_a_class_reached_through_an_allowed_one_is_refused() -> None:
     # Protocol 4 may ask for "ndarray.tofile" in the module numpy.
     content = b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93."
-    with pytest.raises(DataError, match=r"it asks for numpy\.ndarray\.tofile"):
+    with pytest.raises(DataError, match=r"refers to numpy\.ndarray\.tofile"):
         load_array_pickle(content, "f")
 
 

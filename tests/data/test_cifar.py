@@ -110,7 +110,7 @@ def test_a_missing_record_is_noticed(small: Path) -> None:
     files = cifar10_files("binary")
     files["data_batch_3.bin"] = files["data_batch_3.bin"][:-3073]
     write(small / "data/cifar-10-batches-bin", files)
-    with pytest.raises(DataError, match="got 99 and 20 images, expected 100 to train on and 20"):
+    with pytest.raises(DataError, match="got 99 training and 20 test images, expected 100 and 20"):
         load_cifar("cifar10", None)
 
 
@@ -134,7 +134,7 @@ def test_a_malicious_batch_is_refused(small: Path) -> None:
     files = cifar10_files("python 3")
     files["data_batch_2"] = pickle.dumps({"data": BATCHES[0][0], "labels": Hostile()}, 2)
     write(small / "data/cifar-10-batches-py", files)
-    with pytest.raises(DataError, match=r"data_batch_2: cannot be unpickled: it asks for \w+\.sys"):
+    with pytest.raises(DataError, match=r"data_batch_2: cannot be unpickled: refers to \w+\.sys"):
         load_cifar("cifar10", None)
     assert not (small / "intruder").exists()
 

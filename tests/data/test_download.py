@@ -147,7 +147,7 @@ def test_when_nothing_works_the_message_says_all(server: str, with_network: Path
     with pytest.raises(DataError) as caught:
         obtain.obtain(unobtainable, str(given))
     message = str(caught.value)
-    assert message.startswith("data set 'set': its files are not on this machine; looked in")
+    assert message.startswith("data set 'set': files not found on this machine; searched in")
     for place in (given, with_network / ".cache/orchestrator", with_network / "system"):
         assert f"    {place}\n" in message
     assert "images, labels (in set or Set/raw)" in message

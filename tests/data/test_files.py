@@ -84,7 +84,7 @@ def test_a_layout_needs_all_its_files(empty_machine: Path) -> None:
 
 
 def test_a_data_dir_that_is_no_folder_is_refused(empty_machine: Path) -> None:
-    with pytest.raises(DataError, match=r"data\.data_dir: got nowhere, which is no folder"):
+    with pytest.raises(DataError, match=r"data\.data_dir: nowhere is not a folder"):
         search_roots("nowhere", Path(".cache"))
 
 
@@ -123,7 +123,7 @@ def test_an_archive_without_a_wanted_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "set.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         archive.addfile(tarfile.TarInfo("images"))
-    with pytest.raises(DataError, match=r"set\.tar\.gz: holds no labels"):
+    with pytest.raises(DataError, match=r"set\.tar\.gz: does not contain labels"):
         Located(TAR, path).read()
 
 

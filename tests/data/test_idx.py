@@ -28,12 +28,12 @@ def test_an_idx_file_is_read() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "got the beginning , expected 00 00 08 03"),
-        (b"\0\0\x08", "got the beginning 00 00 08, expected 00 00 08 03"),
-        (b"\0\1" + GOOD[2:], "got the beginning 00 01 08 03"),
-        (b"\0\0\x0d" + GOOD[3:], "got the beginning 00 00 0d 03"),
-        (idx_bytes(IMAGES[0]), "got the beginning 00 00 08 02"),
-        (GOOD[:15], "got 15 bytes, which end inside the header"),
+        (b"", "not an IDX file .* starts with , expected 00 00 08 03"),
+        (b"\0\0\x08", "not an IDX file .* starts with 00 00 08, expected 00 00 08 03"),
+        (b"\0\1" + GOOD[2:], "not an IDX file .* starts with 00 01 08 03"),
+        (b"\0\0\x0d" + GOOD[3:], "not an IDX file .* starts with 00 00 0d 03"),
+        (idx_bytes(IMAGES[0]), "not an IDX file .* starts with 00 00 08 02"),
+        (GOOD[:15], "ends within the header after 15 bytes"),
         (GOOD[:-1], r"got 39 bytes, expected 40 for shape \(2, 3, 4\)"),
         (GOOD + b"\0", r"got 41 bytes, expected 40"),
         (

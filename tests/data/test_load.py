@@ -81,7 +81,9 @@ def test_the_hash_is_of_the_source(path: str) -> None:
 
 
 def test_a_training_split_larger_than_there_is(path: str) -> None:
-    with pytest.raises(DataError, match=r"data\.train_size: got 91, but npz has 90 examples"):
+    with pytest.raises(
+        DataError, match=r"data\.train_size: got 91, but npz has 90 training examples"
+    ):
         load(path, train_size=91)
 
 

@@ -216,7 +216,7 @@ CHANGES: dict[str, Callable[[MeasureContext], None]] = {
         "attributes (": (attribute,),
         "class (": (parametrized,),
         "the data": (data, data_unnoticed, labels),
-        "what measures share (": (logits, logits_unnoticed, gradient),
+        "shared results (": (logits, logits_unnoticed, gradient),
         "the context's ": (parameters, another_model, probes),
         "the process: default dtype": (default_dtype,),
         "the process: threads": (threads,),

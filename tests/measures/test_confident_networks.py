@@ -204,7 +204,7 @@ def test_squares_of_gradients_below_the_least_float_have_a_reason() -> None:
     for name in ("empirical_fisher_trace", "gradient_noise", "gradient_noise_scale"):
         row = found[name, "train"]
         assert row["status"] == "nonfinite"
-        assert "whose square is no float64" in row["error"]
+        assert "whose square underflows in float64" in row["error"]
 
 
 class Scaled(nn.Module):

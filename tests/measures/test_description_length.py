@@ -112,7 +112,7 @@ def test_not_finite_predictions_are_not_hidden() -> None:
         ([], 0.0, "between 1 and 60"),
         ([0, 5], 0.0, "between 1 and 60"),
         ([5, 61], 0.0, "between 1 and 60"),
-        ([5, 5], 0.0, "must rise"),
+        ([5, 5], 0.0, "must increase"),
         ([5, 10], 1.0, "held_out"),
     ],
 )
@@ -127,7 +127,7 @@ def test_refuses_what_makes_no_sense(boundaries: list[int], held_out: float, mes
 def test_refuses_other_labels_and_shapes() -> None:
     inputs, labels = examples()
     fit = always(lambda x: x[:, :2])
-    with pytest.raises(MeasureError, match="labels must lie in 0 … 2"):
+    with pytest.raises(MeasureError, match="labels must be in 0 … 2"):
         prequential_description_length(fit, inputs, labels.clamp_min(3), 3, [5, N])
     with pytest.raises(MeasureError, match="logits of shape"):
         prequential_description_length(fit, inputs, labels, CLASSES, [5, N])

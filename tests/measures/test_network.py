@@ -224,5 +224,5 @@ def test_overlapping_tensors_are_refused() -> None:
 
 def test_a_precision_problem_raises_from_forward() -> None:
     context = MeasureContext(Start(), DATA, CROSS_ENTROPY)
-    with pytest.raises(MeasureError, match=r"hint: a tensor made in forward\(\)"):
+    with pytest.raises(MeasureError, match=r"hint: give tensors made in forward\(\)"):
         context.forward(context.data("train")[0].double())

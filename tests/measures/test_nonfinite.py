@@ -38,8 +38,8 @@ def test_of_a_diverged_network_it_names_the_parameters(number: float) -> None:
     model = case("mlp").model()
     nn.init.constant_(model[0].bias, number)
     for reason in reasons(model).values():
-        assert reason.startswith("the network's parameters are not finite")
-        assert reason.endswith("1 of 6, first '0.bias'")
+        assert reason.startswith("1 of 6 parameters of the network are not finite")
+        assert "(first '0.bias')" in reason
 
 
 class Overflow(nn.Module):
@@ -67,4 +67,4 @@ class Broken(nn.Linear):
 
 def test_a_network_that_fails_is_the_reason() -> None:
     found = reasons(Broken(5, 3))
-    assert found["of_data"] == "ZeroDivisionError where the network is applied: no such thing"
+    assert found["of_data"] == "ZeroDivisionError when calling the network: no such thing"

@@ -45,7 +45,9 @@ def test_takes_pairs_triples_and_values() -> None:
 )
 def test_says_what_it_expected_instead_of(what: Any) -> None:
     measure = FunctionMeasure("mine", returns, {"what": what})
-    with pytest.raises(MeasureError, match=r"measure 'mine': gave .*, expected \(name, value\)"):
+    with pytest.raises(
+        MeasureError, match=r"measure 'mine': returned .*, expected \(name, value\)"
+    ):
         list(measure.compute(case("mlp").context()))
 
 

@@ -78,7 +78,7 @@ def test_where_rounding_sets_the_logits_there_is_no_distance_and_a_reason(
     options = InputMarginOptions(name="input_margin")
     for value in InputMargin(options).compute(context):
         assert math.isnan(value.value)
-        assert "distances are not a number" in str(value.reason)
+        assert "distances are NaN" in str(value.reason)
     (hidden,) = hidden_margins(context, "l2", ["normalize"])
     assert hidden.distances.isnan().any()
 

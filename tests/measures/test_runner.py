@@ -121,7 +121,7 @@ def test_curves_are_rows_of_their_own() -> None:
 
 def test_a_request_without_a_value_is_an_error() -> None:
     (row,) = run(case("mlp").context(), f"{MINE}:only_a_curve")
-    assert (row["status"], row["error"]) == ("error", "MeasureError: it yielded no value")
+    assert (row["status"], row["error"]) == ("error", "MeasureError: the measure yielded no value")
 
 
 def test_an_interrupt_is_not_caught() -> None:

@@ -70,7 +70,7 @@ def test_without_memory_passes_get_smaller(caplog: pytest.LogCaptureFixture) -> 
     rows = run(case("mlp").context(), needy, "gradient_norm")
     assert [row["measure"] for row in rows[:2]] == ["before", "passes"]
     assert rows[1]["value"] == 5  # of 3 of the 14 examples
-    assert "tried again with examples_per_pass: 3" in caplog.text
+    assert "retrying with examples_per_pass: 3" in caplog.text
     small = run(case("mlp").context(examples_per_pass=3), "gradient_norm")
     assert untimed(rows[2:]) == untimed(small)
 
@@ -79,7 +79,7 @@ def test_without_memory_passes_get_smaller(caplog: pytest.LogCaptureFixture) -> 
 def test_without_memory_for_a_single_example_it_is_an_error(name: str) -> None:
     rows = run(case("mlp").context(), f"{MINE}:{name}", "gradient_norm")
     assert rows[0]["status"] == "error"
-    assert rows[0]["error"].startswith(f"MeasureError: {MINE}:{name}: no memory left on cpu")
+    assert rows[0]["error"].startswith(f"MeasureError: {MINE}:{name}: out of memory on cpu")
     assert "examples_per_pass: 1" in rows[0]["error"]
     assert {row["status"] for row in rows[1:]} == {"ok"}
 

@@ -1,13 +1,13 @@
-"""The README's section "A cluster", word for word, on three hosts that one machine plays.
+"""Run the README's section "A cluster" verbatim on three simulated hosts of one machine.
 
-``python -m tests.on_premise`` as root. Needs Linux with namespaces and overlayfs, openssh-server,
-rsync and iproute2, and about 3 GB of disk. Takes some ten minutes, the first time longer: the
-packages are then installed once into a home folder that all hosts begin with.
+Run ``python -m tests.on_premise`` as root. It needs Linux with namespaces and overlayfs,
+openssh-server, rsync and iproute2, and about 3 GB of disk. It takes some ten minutes; the first run
+takes longer, because it installs the packages once into the initial home folder of all hosts.
 
-Each host is a network, process, mount and host name of its own, with its own sshd, home, /tmp and
-/dev/shm; all see one folder for results, which stands for the file server. They live inside one
-process namespace and end with it, so that nothing is left, and ``ray stop``, which ends every Ray
-process that it can see, sees none but theirs.
+Each host has its own network, process and mount namespaces and host name, and its own sshd, home,
+/tmp and /dev/shm. All hosts see one folder for results, which stands for the file server. They live
+inside one process namespace and end with it, so nothing is left. ``ray stop``, which ends every Ray
+process that it can see, sees only their processes.
 """
 
 import argparse
@@ -35,21 +35,21 @@ find . -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -r {} +
 
 
 def main() -> None:
-    """Check the machine, install what the hosts begin with, and run the scenario on them."""
+    """Check the machine, install the hosts' initial home, and run the scenario on them."""
     parser = argparse.ArgumentParser(prog="python -m tests.on_premise", description=__doc__)
     default = Path("/var/tmp/margin-study-on-premise")
     parser.add_argument("--images", type=Path, default=default, help="kept between runs")
     images = parser.parse_args().images
     if os.geteuid() != 0:
-        sys.exit("not shown here: namespaces and mounts need root")
+        sys.exit("cannot run here: namespaces and mounts need root")
     missing = [
         tool for tool in TOOLS if shutil.which(tool, path="/usr/sbin:/sbin:" + os.defpath) is None
     ]
     if missing:
-        sys.exit(f"not shown here: install openssh-server, rsync and iproute2 for {missing}")
+        sys.exit(f"cannot run here: install openssh-server, rsync and iproute2 for {missing}")
     refused = subprocess.run([*NAMESPACES, "true"], capture_output=True, text=True, check=False)
     if refused.returncode:
-        sys.exit(f"not shown here: this machine allows no namespaces: {refused.stderr.strip()}")
+        sys.exit(f"cannot run here: namespaces are not allowed: {refused.stderr.strip()}")
 
     work = Path(tempfile.mkdtemp(prefix="margin-study-hosts-", dir="/var/tmp"))
     try:
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def copy_project(to: Path) -> None:
-    """Copy what git knows, and what is new and not ignored."""
+    """Copy the files that git tracks, and new ones that it does not ignore."""
     listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout
     for name in filter(None, names.decode().split("\0")):
@@ -73,11 +73,11 @@ def copy_project(to: Path) -> None:
 
 
 def install(images: Path, project: Path) -> Path:
-    """The home folder, as an upper layer, in which the project's packages are installed."""
+    """Return an upper layer of the home folder, with the project's packages installed."""
     pins = [(project / name).read_bytes() for name in ("constraints.txt", "pyproject.toml")]
     image = images / hashlib.sha256(b"".join([*pins, INSTALL.encode()])).hexdigest()[:12]
     if not (image / "done").exists():
-        print(f"installing what every host begins with, into {image}", flush=True)
+        print(f"installing the initial home of every host into {image}", flush=True)
         shutil.rmtree(images, ignore_errors=True)
         for layer in ("home", "work"):
             (image / layer).mkdir(parents=True)

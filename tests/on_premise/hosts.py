@@ -1,4 +1,4 @@
-"""Hosts that are namespaces of one machine, each with an address and an sshd."""
+"""Hosts as namespaces of one machine, each with an address and an sshd."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ NAMESPACES = [
     *("--fork", "--kill-child", "--mount-proc"),
 ]
 BRIDGE = "br0"
-# Each host sees the memory of the whole machine: whatever else fills it must not end their workers.
+# Each host sees the whole machine's memory: other processes that fill it must not end its workers.
 BOOT = """
 hostname "$NAME"
 mount -t tmpfs tmpfs /dev/shm
@@ -28,7 +28,7 @@ exec "$(command -v sshd || echo /usr/sbin/sshd)" -D -e -f /dev/null -h "$WORK/ho
 
 
 def make_bridge() -> None:
-    """The cable between the hosts, in the network namespace of this process."""
+    """Create the bridge between the hosts, in the network namespace of this process."""
     for command in (f"link add {BRIDGE} type bridge", f"link set {BRIDGE} up"):
         subprocess.run(["ip", *command.split()], check=True)
 
@@ -37,10 +37,10 @@ class Host:
     """One host.
 
     Args:
-        name: Its host name.
-        address: Its address.
+        name: The host name.
+        address: The host's address.
         work: The scenario's folder.
-        image: The layer over the real home with which its home begins.
+        image: The layer over the real home that forms the host's initial home.
     """
 
     def __init__(self, name: str, address: str, work: Path, image: Path) -> None:
@@ -81,12 +81,12 @@ class Host:
             f"addr add {self.address}/24 dev eth0",
             "link set eth0 up",
             "link set lo up",
-            "route add default dev eth0",  # Ray takes the address of the way out as the node's.
+            "route add default dev eth0",  # Ray takes the default route's address as the node's.
         ):
             subprocess.run([*inside, *command.split()], check=True)
 
     def start(self, script: str, **options) -> subprocess.Popen:
-        """Start a bash script at home on this host, as whoever sits before it would."""
+        """Start a bash script in the home of this host, as its user would."""
         home = os.environ["HOME"]
         return subprocess.Popen(
             ["nsenter", f"--target={self.pid}", "--all", f"--wd={home}", "bash", "-ec", script],
@@ -98,7 +98,7 @@ class Host:
         )
 
     def run(self, script: str, *, check: bool = True) -> str:
-        """Run a bash script and return what it printed."""
+        """Run a bash script and return its output."""
         process = self.start(script, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         output, _ = process.communicate()
         if check and process.returncode:
@@ -108,24 +108,24 @@ class Host:
         return output
 
     def cut_power(self) -> None:
-        """End every process of the host at once, and its network."""
+        """Kill every process of the host immediately, which also ends its network."""
         os.kill(self.pid, signal.SIGKILL)
         self._unshare.wait()
 
 
 def stop(process: subprocess.Popen) -> None:
-    """End what :meth:`Host.start` started, and what that started."""
+    """Terminate a process of :meth:`Host.start` and its whole process group."""
     os.killpg(process.pid, signal.SIGTERM)
     process.wait()
 
 
 def running(*names: str) -> list[str]:
-    """Processes of any host whose command line has one of ``names``."""
+    """Return the processes of all hosts whose command line contains one of ``names``."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:  # It has ended meanwhile.
+        except OSError:  # The process has ended.
             continue
         found += [command] if any(name in command for name in names) else []
     return found
@@ -134,10 +134,10 @@ def running(*names: str) -> list[str]:
 def wait_until(
     happened: Callable[[], object], what: str, seconds: float, *, every: float = 0.5
 ) -> None:
-    """Look every now and then.
+    """Wait until ``happened`` returns a true value, polling every ``every`` seconds.
 
     Raises:
-        AssertionError: If it has not happened in time.
+        AssertionError: If it has not happened within ``seconds``.
     """
     deadline = time.monotonic() + seconds
     while not happened():
@@ -146,7 +146,7 @@ def wait_until(
 
 
 def make_keys(work: Path) -> None:
-    """The hosts' key, and the file of those whom they let in."""
+    """Create the hosts' key and the file of authorized keys."""
     subprocess.run(
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", work / "host_key"], check=True
     )
@@ -154,7 +154,7 @@ def make_keys(work: Path) -> None:
 
 
 def give_project(work: Path, host: Host) -> None:
-    """Put the project into the home of a host, and let the host into the others."""
+    """Copy the project into the home of a host, and give the host access to the others."""
     host.run(f"cp -r {work}/project/. ~/margin-study && mkdir -m 700 ~/.ssh")
     host.run("ssh-keygen -q -t ed25519 -N '' -f ~/.ssh/id_ed25519")
     (work / "authorized_keys").write_text(host.run("cat ~/.ssh/id_ed25519.pub"))

@@ -1,4 +1,4 @@
-"""What is shown on the hosts: the README's commands, and a worker that dies in the middle."""
+"""The scenario on the hosts: the README's commands, and a worker that dies during the run."""
 
 import getpass
 import re
@@ -20,7 +20,7 @@ from tests.on_premise.hosts import (
 
 ADDRESSES = {"laptop": "10.88.0.2", "head": "10.88.0.10"}
 WORKERS = {"worker-1": "10.88.0.11", "worker-2": "10.88.0.12"}
-TRIALS = 20  # Of studies/quickstart.yaml.
+TRIALS = 20  # In studies/quickstart.yaml.
 SNAPSHOTS_BEFORE_THE_LOSS = 10
 RAY = ("raylet", "gcs_server", "ray::", "/ray/")
 ALL = """
@@ -28,12 +28,12 @@ ALL = """
            split, value, standard_error, m.status
     FROM checkpoints c JOIN measures m USING (checkpoint_id) ORDER BY ALL
 """
-# What Ray logs beside its answers.
+# Ray's log lines, which are mixed with its answers.
 LOGGED = re.compile(r"\d{4}-\d\d-\d\d .*\sV*(INFO|WARN)|\[\d{4}-|Warning: |Shared con| To ensure")
 
 
 class Readme:
-    """The README's commands, typed on the laptop.
+    """The README's commands, run on the laptop.
 
     Args:
         laptop: The host with a copy of the project.
@@ -44,20 +44,20 @@ class Readme:
         marked = r"<!-- on-premise: (\w+) -->\n```sh\n(.*?)```"
         self.laptop = laptop
         self.commands = dict(re.findall(marked, text, flags=re.DOTALL))
-        # What one terminal remembers.
+        # The variables of one terminal session.
         self.exports = re.findall("^export .*", self.commands["up"], flags=re.MULTILINE)
 
     def script(self, name: str) -> str:
-        """The commands marked ``name``, for a new shell."""
+        """Return the commands marked ``name``, for a new shell."""
         return "\n".join(["cd ~/margin-study", *self.exports, self.commands[name]])
 
     def type(self, name: str, *, check: bool = True) -> str:
-        """Type the commands marked ``name``, and return what they answer."""
+        """Run the commands marked ``name`` and return their output."""
         return self.laptop.run(self.script(name), check=check)
 
 
 def main() -> None:
-    """Run it; any assertion that fails ends everything."""
+    """Run the scenario; the first failed assertion ends it."""
     work, image = map(Path, sys.argv[1:])
     (work / "results").mkdir()
     make_bridge()
@@ -65,7 +65,7 @@ def main() -> None:
     hosts = {n: Host(n, a, work, image) for n, a in {**ADDRESSES, **WORKERS}.items()}
     laptop = hosts["laptop"]
     give_project(work, laptop)
-    # All of the file that is this scenario's to change: the addresses are the file's.
+    # The only change to the file: the addresses are already those of the file.
     config = "~/margin-study/cluster-on-premise.yaml"
     laptop.run(f"sed -i 's/ssh_user: ubuntu/ssh_user: {getpass.getuser()}/' {config}")
     readme = Readme(laptop, (work / "project" / "README.md").read_text())
@@ -86,18 +86,18 @@ def start_cluster(readme: Readme) -> None:
         active = re.search(r"Active:\n((?: .*\n)*)", readme.type("nodes", check=False))
         return active is not None and active[1].startswith(" 3 ")
 
-    # Each command of Ray's costs seconds of a core, which the hosts need.
+    # Each Ray command costs seconds of a core, which the hosts need.
     wait_until(three_nodes, "three nodes", 600, every=10)
     say(f"three nodes after {time.monotonic() - started:.0f} s\n{readme.type('nodes')}")
 
 
 def refuse_strangers(hosts: dict[str, Host]) -> None:
-    """Without the token nobody is let in, and the dashboard is not to be reached from outside."""
+    """Check that the dashboard requires the token and is unreachable from other hosts."""
     ask = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8265/api/version"
     assert hosts["head"].run(ask) == "401"
     knock = f"exec 3<>/dev/tcp/{ADDRESSES['head']}/8265"
     assert "refused" in hosts["worker-1"].run(knock, check=False)
-    say("the dashboard answers 401 without the token, and not at all from another host")
+    say("the dashboard answers 401 without the token, and refuses connections from another host")
 
 
 def run_and_lose_a_worker(readme: Readme, results: Path, worker: Host) -> None:
@@ -107,7 +107,7 @@ def run_and_lose_a_worker(readme: Readme, results: Path, worker: Host) -> None:
     submitted = time.monotonic()
     readme.type("submit")
     stop(tunnel)
-    say("submitted, and the way from the laptop is closed")
+    say("submitted; the tunnel from the laptop is closed")
 
     wait_until(lambda: on_hosts(results) == WORKERS.keys(), "trials on both workers", 600)
     enough = SNAPSHOTS_BEFORE_THE_LOSS
@@ -115,9 +115,9 @@ def run_and_lose_a_worker(readme: Readme, results: Path, worker: Host) -> None:
     before = completed(results)
     assert before < TRIALS
     worker.cut_power()
-    say(f"power of {worker.name} is cut; {before} of {TRIALS} trials are completed")
+    say(f"cut the power of {worker.name}; {before} of {TRIALS} trials are completed")
 
-    say(f"while it runs, from the laptop:\n{readme.type('look')}")
+    say(f"during the run, from the laptop:\n{readme.type('look')}")
     assert "</html>" in readme.laptop.run("cat ~/margin-study/report.html")
 
     def over() -> bool:
@@ -131,20 +131,20 @@ def run_and_lose_a_worker(readme: Readme, results: Path, worker: Host) -> None:
 
 
 def take_down(readme: Readme) -> None:
-    # The host without power is not there to be told.
+    # The host without power cannot be reached.
     readme.type("down", check=False)
     downed = time.monotonic()
-    wait_until(lambda: not running(*RAY), "no process of Ray on any host", 60)
-    say(f"no process of Ray on any host {time.monotonic() - downed:.0f} s after ray down")
+    wait_until(lambda: not running(*RAY), "no Ray process on any host", 60)
+    say(f"no Ray process on any host {time.monotonic() - downed:.0f} s after ray down")
 
 
 def compare(laptop: Host, results: Path) -> None:
-    """The same study on one machine, undisturbed."""
+    """Compare with the same study, undisturbed on one machine."""
     run = ".venv/bin/python -m orchestrator run studies/quickstart.yaml --results"
     say(laptop.run(f"cd ~/margin-study && {run} /mnt/results/alone --quiet"))
     found, undisturbed = rows(results / "quickstart", ALL), rows(results / "alone", ALL)
     assert list(map(repr, found)) == list(map(repr, undisturbed))  # As text: NaN is NaN.
-    say(f"one machine finds the same {len(found)} rows")
+    say(f"one machine gives the same {len(found)} rows")
 
 
 def say(text: str) -> None:
@@ -158,7 +158,7 @@ def rows(results: Path, sql: str) -> list[tuple]:
 
 
 def on_hosts(results: Path) -> set[str]:
-    """The hosts on which trials were started, if any were."""
+    """Return the hosts on which trials have started."""
     if not any((results / "trials").glob("[!_]*.parquet")):
         return set()
     return {host for (host,) in rows(results, "SELECT DISTINCT host FROM trials")}

@@ -21,7 +21,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def without_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Margins and norms only, one batch size, nothing swept."""
+    """A study with margins and norms only, one batch size, and no sweep."""
     study = study_content(sweep={}, measures=[{"name": "margin"}, {"name": "norms"}])
     path = tmp_path_factory.mktemp("results") / "plain"
     return simulate(path, study=study, batch_sizes=[64], requests=["margin", "norms"])
@@ -29,13 +29,13 @@ def without_trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study that was begun, without a single row."""
+    """A started study without a single row."""
     return simulate(tmp_path_factory.mktemp("results") / "empty", batch_sizes=[])
 
 
 @pytest.fixture(scope="session")
 def source(simulated: Path) -> Iterator[Source]:
-    """The finished study, opened."""
+    """The opened finished study."""
     with open_source(simulated) as opened:
         yield opened
 
@@ -70,6 +70,6 @@ def curves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def curve_source(curves: Path) -> Iterator[Source]:
-    """The study with curves, opened."""
+    """The opened study with curves."""
     with open_source(curves) as opened:
         yield opened

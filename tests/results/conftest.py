@@ -1,4 +1,4 @@
-"""A small study's results, made by hand."""
+"""Handwritten results of a small study."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def study_json(**changes: Any) -> str:
 
 @pytest.fixture
 def make_folder(tmp_path: Path) -> Callable[..., ResultsFolder]:
-    """Creates an empty results folder; keyword arguments go to ``create``."""
+    """Create an empty results folder; pass keyword arguments to ``create``."""
 
     def make(name: str = "small", *, study: str | None = None, **options: Any) -> ResultsFolder:
         provenance = {"command": ["run"]}
@@ -110,7 +110,7 @@ def make_folder(tmp_path: Path) -> Callable[..., ResultsFolder]:
 
 
 def fill(folder: ResultsFolder) -> ResultsFolder:
-    """The four trials, all complete; traces grow from 1 to 8, margins of b1's end are missing."""
+    """Write four complete trials; traces grow from 1 to 8, b1's last snapshot has no margins."""
     trace = 0.0
     for trial_id in TRIALS:
         write_part(folder, "trials", [trial_row(trial_id)], f"{trial_id}-1")
@@ -154,25 +154,25 @@ def _create(path: Path) -> ResultsFolder:
 
 @pytest.fixture(scope="session")
 def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> ResultsFolder:
-    """An empty results folder, only to be read."""
+    """An empty results folder; only read it."""
     return _create(tmp_path_factory.mktemp("empty") / "small")
 
 
 @pytest.fixture(scope="session")
 def small_results(tmp_path_factory: pytest.TempPathFactory) -> ResultsFolder:
-    """Results of a small study that is complete but for one measure, only to be read."""
+    """Results of a small study, complete except for one measure; only read them."""
     return fill(_create(tmp_path_factory.mktemp("filled") / "small"))
 
 
 @pytest.fixture
 def folder(empty_folder: ResultsFolder, tmp_path: Path) -> ResultsFolder:
-    """An empty results folder of one's own."""
+    """An empty results folder that the test may change."""
     return ResultsFolder.open(shutil.copytree(empty_folder.path, tmp_path / "small"))
 
 
 @pytest.fixture
 def filled(small_results: ResultsFolder, tmp_path: Path) -> ResultsFolder:
-    """The small study's results, of one's own."""
+    """The small study's results, which the test may change."""
     return ResultsFolder.open(shutil.copytree(small_results.path, tmp_path / "small"))
 
 
@@ -186,12 +186,12 @@ def rows(folder: ResultsFolder) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.fixture(scope="session")
 def small_rows(small_results: ResultsFolder) -> dict[str, list[tuple[Any, ...]]]:
-    """What the views say of the small study."""
+    """Rows of all views of the small study."""
     return rows(small_results)
 
 
 def ask(folder: ResultsFolder, sql: str) -> list[tuple[Any, ...]]:
-    """The rows of a query, on a connection of its own."""
+    """Return the rows of a query, using a new connection."""
     with connect(folder.path) as database:
         rows: list[tuple[Any, ...]] = database.sql(sql).fetchall()
         return rows

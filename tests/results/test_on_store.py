@@ -200,7 +200,7 @@ def test_a_folder_of_something_else_is_refused(store_url: str, stored: ResultsFo
     def create(url: Any, **study: Any) -> None:
         ResultsFolder.create(url, study_json(**study), "", {"command": []}, "")
 
-    with pytest.raises(ResultsError, match="holds the results of study 'small', not 'other'"):
+    with pytest.raises(ResultsError, match="contains the results of study 'small', not 'other'"):
         create(store_url, study="other")
     (stored.path / "elsewhere" / "file").write_bytes(b"")
     with pytest.raises(ResultsError, match="exists, but is not a results folder"):
@@ -224,7 +224,7 @@ def test_commands_from_another_process(stored: ResultsFolder, tmp_path: Path) ->
     assert counted.stdout.split() == ["n", "4"], counted.stderr
     unreachable = orchestrator("status", "s3://results/x?endpoint_override=http://127.0.0.1:9")
     assert unreachable.returncode == 3
-    assert "the object store: it cannot be reached" in unreachable.stderr
+    assert "object store error: cannot be reached" in unreachable.stderr
     assert "Traceback" not in unreachable.stderr
     secret = CREDENTIALS["AWS_SECRET_ACCESS_KEY"]
     for path in stored.path.objects(recursive=True):  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""Simulated studies: conditions × seeds × snapshots, dependent as real ones are."""
+"""Simulated studies: conditions × seeds × snapshots, with the dependence of real ones."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ SNAPSHOTS = np.linspace(0, 1.5, 8)
 
 
 class Clustered:
-    """Two correlated measures: what the condition does, what the trial does, and noise."""
+    """Two correlated measures: effects of condition and trial, and noise."""
 
     def __init__(self, seeds, generator):
         trial = generator.normal(size=(len(SHIFTS), seeds)) * 0.5

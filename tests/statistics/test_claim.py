@@ -74,8 +74,8 @@ def test_a_verdict_says_what_it_speaks_of_and_what_it_does_not_survive():
         "fails for conditions like these"
     )
     assert claim("holds", check=True).reads == "check passed"
-    assert beside[0].sentence == "With x held fixed it is 0.500 (no interval)."
-    assert beside[1].sentence.startswith("Without y there is no estimate")
+    assert beside[0].sentence == "With x held fixed, the estimate is 0.500 (no interval)."
+    assert beside[1].sentence.startswith("Without y, no estimate is possible")
 
 
 def test_where_a_number_has_to_lie_reads_as_words():

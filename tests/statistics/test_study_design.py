@@ -28,7 +28,7 @@ RATES = [0.01, 0.03, 0.1, 0.3, 1, 3]
             {"batch size": BATCHES[:5]},
             "in this grid",
             0,
-            "has 5 conditions, and others need at least 6",
+            "has 5 conditions, and generalizing needs at least 6",
         ),
         ({"a": [0, 1], "b": [0, 1], "c": [0, 1]}, "in this grid", 0, "no axis has 3"),
         ({"batch size": BATCHES}, "within the range of this grid", 0, ""),
@@ -41,7 +41,7 @@ RATES = [0.01, 0.03, 0.1, 0.3, 1, 3]
             {"batch size": BATCHES, "loss": ["ce", "mse"]},
             "for conditions like these",
             1,
-            "It speaks of these two levels only of: loss.",
+            "For these axes the verdict covers only the two levels tested: loss.",
         ),
         ({}, "in this grid", 0, "has 0 conditions"),
     ],
@@ -60,7 +60,7 @@ def test_levels_left_out_are_those_of_the_conditions_in_use():
     reach = design.reach(kept)
     (batch_size,) = reach.axes
     np.testing.assert_array_equal(batch_size, np.repeat(np.arange(6), 2))
-    assert reach.note.endswith("of: loss.")
+    assert reach.note.endswith("tested: loss.")
 
 
 def test_hyperparameters_drawn_together_are_one_axis_of_draws():
@@ -78,7 +78,7 @@ def test_draws_used_in_two_cells_are_left_out_as_one():
     design, conditions = of_grid({"rate": rates.tolist(), "model": ["mlp", "cnn"]}, {"rate"})
     reach = design.reach(conditions)
     np.testing.assert_array_equal(np.bincount(reach.axes[0]), np.full(6, 2))
-    assert reach.note == "It speaks of these two levels only of: model."
+    assert reach.note == "For these axes the verdict covers only the two levels tested: model."
 
 
 def test_rows_say_which_levels_a_condition_has():

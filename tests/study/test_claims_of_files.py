@@ -93,7 +93,7 @@ def test_what_is_not_measured_is_a_warning(tmp_path):
 def test_what_only_an_own_measure_can_have_is_let_through(tmp_path):
     claim = "x: my_own, statistic: mean"
     _, (warning,) = checked_study(study(tmp_path, claim, '"own:measure"'))
-    assert "'my_own' is there only if a measure of your own yields it" in warning.what
+    assert "'my_own' exists only if a custom measure provides it" in warning.what
     with pytest.raises(StudyFileError):
         checked_study(study(tmp_path, claim))
 

@@ -71,5 +71,7 @@ def test_measures_are_added_for_final_networks_or_for_all():
 
 def test_a_measure_is_of_every_snapshot_or_of_final_ones():
     content = STUDY.model_dump(mode="json") | {"final_measures": ["norms", {"margin": {}}]}
-    with pytest.raises(ValueError, match="margin is among 'measures', which are of every snapshot"):
+    with pytest.raises(
+        ValueError, match="margin is also in 'measures', which cover every snapshot"
+    ):
         Study.model_validate(content)

@@ -76,7 +76,7 @@ def test_what_a_trial_may_use_does_not_change_its_name(load):
         ("{gpus: 1}", "where", "is missing"),
         ("{where: {model.width: 64}, gpus: -1}", "gpus", "greater than or equal to 0"),
         ("{where: {model.width: 64}, gpu: 1}", "gpu", "did you mean 'gpus'"),
-        ("{where: {model.width: 64}, custom: {GPU: 1}}", "custom", "GPU is no custom resource"),
+        ("{where: {model.width: 64}, custom: {GPU: 1}}", "custom", "GPU is not a custom resource"),
     ],
 )
 def test_mistakes_have_their_place(load, override, path, said):

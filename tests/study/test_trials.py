@@ -205,7 +205,7 @@ def test_a_plan_counts_booked_hours_and_their_price():
     assert found.cpu_hours == pytest.approx(2 * 3.6 + 1)
     assert found.gpu_hours == pytest.approx(0.5 * 0.6 + 0.25)
     assert found.cost is None
-    assert "booked: 8.2 CPU hours, 0.55 GPU hours" in plan_text(found)
+    assert "reserved: 8.2 CPU hours, 0.55 GPU hours" in plan_text(found)
     assert plan(price_per_gpu_hour=2.0).cost == pytest.approx(1.1)
     priced = plan(price_per_gpu_hour=2.0, price_per_cpu_hour=0.1)
     assert priced.cost == pytest.approx(1.92)

@@ -28,24 +28,24 @@ AT_RATE, AT_BATCH = "of.training.optimizer.learning_rate", "of.training.batch_si
 
 # What is replaced, by what, and the line:column, path, message and hint that must come.
 WRONG = [
-    (RATE, "{log: [1, 0.001]}", "11:47", f"{AT_RATE}.log", "should rise, got [1.0", "smaller"),
-    (RATE, "{log: [1, 1]}", "11:47", f"{AT_RATE}.log", "should rise", "smaller first"),
-    (RATE, "{log: [0, 1]}", "11:47", f"{AT_RATE}.log", "no logarithm at or below 0", "above 0"),
-    (RATE, "{log: [-1, 1]}", "11:47", f"{AT_RATE}.log", "no logarithm", "uniform"),
+    (RATE, "{log: [1, 0.001]}", "11:47", f"{AT_RATE}.log", "numbers, got [1.0", "smaller"),
+    (RATE, "{log: [1, 1]}", "11:47", f"{AT_RATE}.log", "increasing", "smaller first"),
+    (RATE, "{log: [0, 1]}", "11:47", f"{AT_RATE}.log", "needs numbers above 0", "above 0"),
+    (RATE, "{log: [-1, 1]}", "11:47", f"{AT_RATE}.log", "numbers above 0", "uniform"),
     (RATE, "{log: [.nan, 1]}", "11:48", f"{AT_RATE}.log.0", "finite number, got nan", ""),
     (RATE, "{log: [1, .inf]}", "11:51", f"{AT_RATE}.log.1", "finite number, got inf", ""),
     (RATE, "{log: [1]}", "11:47", f"{AT_RATE}.log", "list of two numbers, got [1]", "[0.001, 1]"),
     (RATE, "{log: [1, 2, 3]}", "11:47", f"{AT_RATE}.log", "list of two numbers", "[0.001, 1]"),
     (RATE, "{log: 1}", "11:47", f"{AT_RATE}.log", "list of two numbers, got 1", "[0.001, 1]"),
     (RATE, "{log: ~}", "11:47", f"{AT_RATE}.log", "two numbers, got nothing", "[0.001, 1]"),
-    (RATE, "{log: [a, 1]}", "11:48", f"{AT_RATE}.log.0", "should be a number, got 'a'", ""),
-    (RATE, "{log: [true, 1]}", "11:47", f"{AT_RATE}.log", "no truth value", ""),
+    (RATE, "{log: [a, 1]}", "11:48", f"{AT_RATE}.log.0", "expected a number, got 'a'", ""),
+    (RATE, "{log: [true, 1]}", "11:47", f"{AT_RATE}.log", "not be a boolean", ""),
     (RATE, "{integer: [1.5, 3]}", "11:52", f"{AT_RATE}.integer.0", "whole number, got 1.5", ""),
-    (RATE, "{uniform: [2, 1]}", "11:51", f"{AT_RATE}.uniform", "should rise", ""),
+    (RATE, "{uniform: [2, 1]}", "11:51", f"{AT_RATE}.uniform", "increasing numbers", ""),
     (RATE, "{uniform: [-1, 1]}", "11:52", f"{AT_RATE}.uniform.0", "greater than 0, got -1", ""),
     (RATE, "{choice: [0.1, -1]}", "11:56", f"{AT_RATE}.choice.1", "greater than 0, got -1", ""),
-    (RATE, "{choice: []}", "11:50", f"{AT_RATE}.choice", "empty list", "list values"),
-    (RATE, "{choice: 3}", "11:50", f"{AT_RATE}.choice", "should be a list", ""),
+    (RATE, "{choice: []}", "11:50", f"{AT_RATE}.choice", "empty list", "at least one value"),
+    (RATE, "{choice: 3}", "11:50", f"{AT_RATE}.choice", "expected a list", ""),
     (RATE, "{choice: [1, 1.0]}", "11:50", f"{AT_RATE}.choice", "1.0 twice", "remove one"),
     (RATE, "{}", "11:7", AT_RATE, "one of {log: [a, b]}, {uniform", ""),
     (RATE, "~", "11:41", AT_RATE, "got nothing", ""),
@@ -56,7 +56,7 @@ WRONG = [
     (BATCH, "{log: [16, 512]}", "12:34", f"{AT_BATCH}.log", "drew 308.246: ", "log_integer"),
     (BATCH, "{uniform: [16, 512]}", "12:38", f"{AT_BATCH}.uniform", "whole number", "integer:"),
     (BATCH, "{integer: [0, 512]}", "12:39", f"{AT_BATCH}.integer.0", "greater than 0", ""),
-    (BATCH, "{log_integer: [0, 9]}", "12:42", f"{AT_BATCH}.log_integer", "no logarithm", ""),
+    (BATCH, "{log_integer: [0, 9]}", "12:42", f"{AT_BATCH}.log_integer", "numbers above 0", ""),
     (BATCH, "{choice: [16, x]}", "12:42", f"{AT_BATCH}.choice.1", "whole number, got 'x'", ""),
     ("conditions: 12", "conditions: 0", "9:17", "conditions", "greater than 0", ""),
     ("conditions: 12", "conditions: x", "9:17", "conditions", "whole number", ""),
@@ -66,11 +66,11 @@ WRONG = [
     ("conditions: 12", "seed: -1\n    conditions: 2", "9:11", "seed", "equal to 0", ""),
     ("learning_rate:", "learningrate:", "11:47", AT_RATE[:30], "unknown key", "'learning_rate'"),
     ("training.batch_size: {", "training.batchsize: {", "12:7", "of", "unknown path", "batch_size"),
-    ("training.batch_size: {", "seed: {", "12:7", "of", "seeds are not swept", "seeds:"),
+    ("training.batch_size: {", "seed: {", "12:7", "of", "seeds cannot be swept", "seeds:"),
     ("model.depth: [", "training.batch_size: [", "12:7", AT_BATCH, "is swept twice", ""),
     ("model.depth: [1, 2]", "model.depth: {log: [1, 2]}", "13:3", "model.depth", "list", "random:"),
-    ("random:", "randm:", "8:3", "randm", "should be a list of values", "did you mean 'random'?"),
-    ("training.batch_size: {", "'model.width, model.bias': {", "12:7", "of", "couples", "choose"),
+    ("random:", "randm:", "8:3", "randm", "expected a list of values", "did you mean 'random'?"),
+    ("training.batch_size: {", "'model.width, model.bias': {", "12:7", "of", "couples", "choice"),
     (
         f"training.batch_size: {BATCH}",
         "'model.width, model.dropout': {choice: [[8, 0.1], [16]]}",
@@ -130,7 +130,7 @@ def test_an_empty_search_draws_nothing(write):
 
 def test_conditions_that_are_drawn_twice_are_refused(write):
     """Twelve draws of two values: they would be the same trials, counted twice."""
-    with pytest.raises(StudyFileError, match="comes twice") as caught:
+    with pytest.raises(StudyFileError, match="occurs twice") as caught:
         load_study(write(GOOD), ["sweep.random.of={training.batch_size: {choice: [16, 32]}}"])
     assert "draw fewer" in caught.value.problems[0].hint
 
@@ -166,7 +166,7 @@ def test_the_design_is_told(write, tmp_path, monkeypatch, command):
     result = CliRunner().invoke(app, [command[0], str(write(GOOD)), *command[1:]])
     assert result.exit_code == 0, result.output
     assert (
-        "design: 12 conditions drawn at random (seed 0) × 2 of depth × 2 seeds\n"
+        "design: 12 conditions drawn at random (seed 0) × 2 values of depth × 2 seeds\n"
         "  training.optimizer.learning_rate: log-uniform from 0.001 to 1\n"
-        "  training.batch_size: a whole number, log-uniform from 16 to 512\n"
+        "  training.batch_size: log-uniform integer from 16 to 512\n"
     ) in result.output

@@ -62,7 +62,7 @@ def test_parameters_that_are_not_trained_stay_out():
 
 
 def test_nothing_to_train():
-    with pytest.raises(ModelError, match="ReLU has no parameter to train"):
+    with pytest.raises(ModelError, match="ReLU has no trainable parameters"):
         trainable_parameters(nn.ReLU())
 
 

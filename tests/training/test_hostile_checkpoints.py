@@ -118,7 +118,7 @@ def folder(tmp_path_factory):
 def test_what_is_no_snapshot(folder, kind):
     path = folder / "1.safetensors"
     path.write_bytes(HOSTILE[kind])
-    with pytest.raises(ResultsError, match=r"1\.safetensors: damaged, or no safetensors file"):
+    with pytest.raises(ResultsError, match=r"1\.safetensors: damaged, or not a safetensors file"):
         read_snapshot(path)
     with pytest.raises(ResultsError, match="got SHA-256"):
         read_snapshot(path, "0" * 64)

@@ -67,7 +67,7 @@ def test_only_tensors_in_a_snapshot(monkeypatch):
     made = learner()
     monkeypatch.setattr(made.model, "get_extra_state", lambda: {"a": 1}, raising=False)
     monkeypatch.setattr(type(made.model), "get_extra_state", lambda self: {"a": 1})
-    with pytest.raises(ModelError, match="holds a dict as '_extra_state'"):
+    with pytest.raises(ModelError, match="contains a dict as '_extra_state'"):
         made.snapshot()
 
 
@@ -140,7 +140,7 @@ def test_augmentation_needs_images():
 
 def test_batch_normalization_of_one_example():
     made = learner({"name": "mlp", "normalization": "batch"}, blobs(n=33))
-    with pytest.raises(ModelError, match=r"33 examples and training\.batch_size 16"):
+    with pytest.raises(ModelError, match=r"33 examples with training\.batch_size 16"):
         made.train_until(3)
 
 

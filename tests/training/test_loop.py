@@ -273,14 +273,14 @@ def test_log_spaced_checkpoints():
 
 @pytest.mark.parametrize("key", ["epochs", "updates"])
 def test_log_spaced_needs_an_end(key):
-    with pytest.raises(UserError, match=rf"checkpoints\.{key}: got log_spaced"):
+    with pytest.raises(UserError, match=rf"checkpoints\.{key}: log_spaced needs"):
         run(configuration(stop={"seconds": 1.0}), **{key: {"log_spaced": 3}})
 
 
 def test_the_state_of_another_trial_is_refused():
     events = train(configuration(), 0, blobs(), CheckpointOptions())
     state = next(events).resume()
-    with pytest.raises(ResultsError, match=r"got that of trial .* expected that of"):
+    with pytest.raises(ResultsError, match=r"belongs to trial .* expected trial"):
         next(train(configuration(), 1, blobs(), CheckpointOptions(), resume=state))
 
 

@@ -79,7 +79,7 @@ def test_own_loss_gets_its_arguments():
 
 
 def test_own_loss_must_tell_examples_apart():
-    with pytest.raises(UserError, match=r"averaged.*gave \(\), expected .* shape \(2,\)"):
+    with pytest.raises(UserError, match=r"averaged.*returned \(\), expected .* shape \(2,\)"):
         loss(f"{HERE}:averaged")(LOGITS, LABELS)
 
 

@@ -62,5 +62,5 @@ def test_a_copy_has_contiguous_memory_of_its_own():
 
 
 def test_what_cannot_be_stored_is_named():
-    with pytest.raises(UserError, match="the optimizer's state: cannot be stored: got a set"):
+    with pytest.raises(UserError, match="the optimizer's state cannot be stored: got a set"):
         take_apart({"a": [{1}]}, "the optimizer's state")

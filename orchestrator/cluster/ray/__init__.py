@@ -1,1 +1,1 @@
-"""Starting, joining and leaving Ray, and what its processes need."""
+"""Starting, joining and leaving Ray, and setup of its processes."""

@@ -1,4 +1,4 @@
-"""Ctrl-C and its kin: the first ends a run in order, the second at once."""
+"""Signal handling: the first Ctrl-C, SIGTERM or SIGHUP stops cleanly, the second immediately."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 INTERRUPTED = 130
-_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # The last: the terminal is gone.
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # SIGHUP: the terminal is gone.
 
 
 @contextmanager
 def interrupts() -> Iterator[None]:
-    """Turn a signal that asks this process to end into ``KeyboardInterrupt``, within the block.
+    """Turn a termination signal within the block into ``KeyboardInterrupt``.
 
-    A second one ends the process at once, with exit code 130: what is written has its name only
-    once it is whole, so that nothing is lost but what was in work. A signal that is ignored when
-    this begins (``nohup``) stays ignored.
+    A second signal ends the process immediately, with exit code 130. Files get their names only
+    when complete, so only work in progress is lost. A signal that is ignored at the start of the
+    block (``nohup``) stays ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -29,7 +29,7 @@ def interrupts() -> Iterator[None]:
     def interrupt(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked and signum == getattr(signal, "SIGHUP", None):
-            return  # It comes from the shell and again from the kernel.
+            return  # Both the shell and the kernel send it.
         if asked:
             os._exit(INTERRUPTED)
         asked = True

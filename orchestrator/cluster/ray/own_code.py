@@ -1,4 +1,4 @@
-"""The code that a study needs besides installed packages: this one, and the user's own modules."""
+"""Code that a study needs besides installed packages: this package and the user's own modules."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _INSTALLED = {"site-packages", "dist-packages"}
 
 
 def import_own_parts(study: Study, trials: Iterable[Trial]) -> frozenset[str]:
-    """Import the user's own parts that the study names. What that does to this process is reset.
+    """Import the user's own parts that the study names, and reset this process afterwards.
 
     Args:
         study: The study.
-        trials: Its trials.
+        trials: Trials of the study.
 
     Returns:
-        The import paths and entry points that it names.
+        Import paths and entry points that the study names.
 
     Raises:
-        ImportPathError: If one of them cannot be used.
+        ImportPathError: If an import path or entry point cannot be used.
         MeasureError: If a measure of the user's own cannot be built.
     """
     parts: set[tuple[str, str]] = set()
@@ -49,7 +49,7 @@ def import_own_parts(study: Study, trials: Iterable[Trial]) -> frozenset[str]:
 
 
 def own_parts_of(config: TrialConfig) -> set[tuple[str, str]]:
-    """The user's own parts of one trial: import paths or entry points, and what they are for."""
+    """Return the user's own parts of a trial: import paths or entry points, with their kinds."""
     parts = (
         (config.data, "datasets"),
         (config.model, "models"),
@@ -60,38 +60,39 @@ def own_parts_of(config: TrialConfig) -> set[tuple[str, str]]:
 
 
 def import_trial_parts(config: TrialConfig) -> None:
-    """Import what training a trial needs, as :func:`import_own_parts` does.
+    """Import the parts needed to train a trial, as :func:`import_own_parts` does.
 
-    What cannot be imported is left for those who use it: they say why.
+    Failed imports are ignored here; the code that uses the part reports the error.
     """
     with left_as_found(functions=False):
         for name, kind in sorted(own_parts_of(config)):
-            if kind != "datasets":  # Only the driver reads those.
+            if kind != "datasets":  # Only the driver reads data sets.
                 with suppress(ImportPathError):
                     resolve_import_path(name, kind)
 
 
 def has_own_parts(study: Study, trials: Iterable[Trial]) -> bool:
-    """Whether the study names any part of the user's own."""
+    """Return whether the study names any of the user's own parts."""
     return any(isinstance(options, CustomMeasure) for options in study.all_measures) or any(
         own_parts_of(trial.config) for trial in trials
     )
 
 
 def copy_code(study: Study, trials: Iterable[Trial], to: Path) -> None:
-    """Copy the code that workers on other machines have to be sent into one folder.
+    """Copy the code that workers on other machines need into one folder.
 
-    This package, so that driver and workers run the same code; and every loaded module that
-    lies beside one that the study names by import path, so that what those import from beside
-    them is there too. What is installed (in ``site-packages``) must be installed on the workers.
+    The folder gets this package, so that driver and workers run the same code. It also gets every
+    loaded module beside a module that the study names by import path, because named modules may
+    import their neighbours. Installed packages (in ``site-packages``) must be installed on the
+    workers.
 
     Args:
-        study: What is to be run.
-        trials: Its trials.
+        study: The study to run.
+        trials: Trials of the study.
         to: An empty folder.
 
     Raises:
-        ImportPathError: If something that the study names cannot be imported here.
+        ImportPathError: If a part that the study names cannot be imported here.
     """
     names = {
         name.partition(":")[0] for name in import_own_parts(study, trials) if is_import_path(name)
@@ -109,11 +110,11 @@ def copy_code(study: Study, trials: Iterable[Trial], to: Path) -> None:
 
 
 def _paths(modules: Iterable[ModuleType]) -> set[Path]:
-    """Where packages and modules lie that are not installed."""
+    """Return the locations of packages and modules that are not installed."""
     found: set[Path] = set()
     for module in modules:
         file = getattr(module, "__file__", None)
-        # A package may have no file but several folders, each of which is a part of it.
+        # A package may have several folders instead of a file; each contains part of it.
         places = list(getattr(module, "__path__", ())) or ([file] if file else [])
         found |= {Path(place).resolve() for place in places}
     return {path for path in found if not _INSTALLED & set(path.parts) and path.exists()}

@@ -1,7 +1,7 @@
-"""A Ray of our own that nobody else can reach: loopback only, behind a token.
+"""A private Ray instance that no other user can reach: loopback only, with a token.
 
-Whoever reaches the ports of a Ray can run code as the user who started it. Clusters are
-configured by who starts them (see ``cluster.yaml``); this is about the Ray on this machine.
+Access to the ports of a Ray instance is enough to run code as the user who started it. This module
+concerns Ray on this machine. Clusters are configured by their owners (see ``cluster.yaml``).
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from ray._private import ray_constants
 from orchestrator.errors import OrchestratorError
 
 PRIVATE = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-"""What ``ray.init`` is told. Without an explicit "local", it joins any cluster it finds here."""
+"""Arguments of ``ray.init``. Without an explicit "local", it joins any cluster it finds here."""
 
 
 OWNED = ".orchestrator.lock"
-"""Name of the file that marks a Ray session as a run's own, and is locked while it runs."""
+"""Name of the file that marks a Ray session as a run's own; locked during the run."""
 _YOUNG_SECONDS = 5.0
-_LONGEST_SOCKET = 107  # Of Unix, in bytes.
+_LONGEST_SOCKET = 107  # Maximum path length of a Unix socket, in bytes.
 _BELOW_FOLDER = len("/session_2026-11-25_23-16-05_031215_4194304/sockets/plasma_store")
 
 
 def short_folder() -> dict[str, str]:
-    """What ``ray.init`` is told besides, where its usual folder's path is too long for sockets."""
+    """Return extra ``ray.init`` arguments if its usual folder's path is too long for sockets."""
     usual = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray"
     if len(os.fsencode(usual)) + _BELOW_FOLDER <= _LONGEST_SOCKET:
         return {}
-    return {"_temp_dir": "/tmp/ray"}  # noqa: S108 - Ray's own default, made as it makes it
+    return {"_temp_dir": "/tmp/ray"}  # noqa: S108 - Ray's own default, created by Ray
 
 
 @contextmanager
 def kept_private() -> Iterator[None]:
-    """For the time of ``ray.init(**PRIVATE)``: make Ray keep to the loopback interface.
+    """Restrict Ray to the loopback interface during ``ray.init(**PRIVATE)``.
 
-    On Linux, Ray replaces 127.0.0.1 by the machine's address in the network, and then listens on
-    every interface. Where it is told that there are no clusters (its default on Windows and
-    macOS), it does neither. It reads that from the environment once, when it is imported.
+    On Linux, Ray replaces 127.0.0.1 with the machine's network address and then listens on every
+    interface. If clusters are disabled (the default on Windows and macOS), it does neither. Ray
+    reads this setting from the environment only once, on import, so its constant is changed here.
     """
     _guard_token()
     before = ray_constants.ENABLE_RAY_CLUSTER
@@ -59,11 +59,11 @@ def kept_private() -> Iterator[None]:
 
 @contextmanager
 def leaving_nothing() -> Iterator[None]:
-    """Remove at the end what the Ray of this process wrote to its temporary folder.
+    """Remove the temporary files of this process's Ray at the end.
 
-    Ray itself leaves a megabyte of logs of each start for ever. They are kept where something
-    went wrong that the user cannot mend: there they may tell why. Of a run that was killed, the
-    next one removes them.
+    Ray itself keeps a megabyte of logs per start forever. Here, logs are kept only after an error
+    that the user cannot fix, because they may show the cause. The next run removes the logs of a
+    killed run.
     """
     folder = Path(ray._private.worker._global_node.get_session_dir_path())
     with owned(folder):
@@ -74,28 +74,28 @@ def leaving_nothing() -> Iterator[None]:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         except BaseException:
-            (folder / OWNED).unlink(missing_ok=True)  # So it is kept.
+            (folder / OWNED).unlink(missing_ok=True)  # Unmarked, it is kept.
             raise
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def owned(folder: Path) -> FileLock:
-    """A lock that the operating system gives up when this process ends, however it ends."""
+    """Return a lock that the operating system releases when this process ends, even if killed."""
     return FileLock(folder / OWNED, timeout=0)
 
 
 def remove_what_killed_runs_left(sessions: Path) -> None:
-    """Remove the session folders that are marked and that no process has locked."""
+    """Remove the marked session folders that are not locked by a process."""
     for mark in sessions.glob(f"session_*/{OWNED}"):
         with suppress(Timeout, OSError):
-            # A run that has just made its mark may not hold the lock yet.
+            # A run that has just created its mark may not have locked it yet.
             if time.time() - mark.stat().st_mtime > _YOUNG_SECONDS:
                 with owned(mark.parent):
                     shutil.rmtree(mark.parent, ignore_errors=True)
 
 
 def _guard_token() -> None:
-    """See to it that only the user can read the token; Ray writes it readable by all."""
+    """Make the token readable only by the user; Ray itself writes it readable by all."""
     if {"RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"} & os.environ.keys():
         return
     path = Path.home() / ".ray" / "auth_token"
@@ -104,7 +104,7 @@ def _guard_token() -> None:
             _write_token(path)
         if path.stat().st_mode & 0o077:
             path.chmod(0o600)
-    except OSError:  # A home that can't be written: for this process and what it starts.
+    except OSError:  # Home is not writable: set a token for this process and its children.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
 
 
@@ -113,5 +113,5 @@ def _write_token(path: Path) -> None:
     with tempfile.NamedTemporaryFile("w", dir=path.parent) as file:  # readable by the user only
         file.write(secrets.token_hex(32))
         file.flush()
-        with suppress(FileExistsError):  # Another process was quicker, and its token is the one.
+        with suppress(FileExistsError):  # Another process was faster; its token counts.
             os.link(file.name, path)

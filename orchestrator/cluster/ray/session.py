@@ -1,4 +1,4 @@
-"""Starting, joining and leaving Ray, with everything quiet."""
+"""Starting, joining and leaving Ray, without its output."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from orchestrator.study.trials import Trial, expand_trials
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Tune's own handler lets ``fit`` return as if the study had ended.
+    # With Tune's own handler, ``fit`` returns as if the study had ended.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    # Five log files a trial that nothing reads: results go to Parquet.
+    # Five log files per trial that are never read: results go to Parquet.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    # Its state of all trials, written again and again: nothing is ever restored from it.
+    # Tune's experiment state: rewritten constantly, never restored from.
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -49,20 +49,20 @@ _SILENT: dict[str, Any] = {
 }
 FEW_CORES = 4
 PATIENCE_SECONDS = 10.0
-PLENTY = 10_000.0  # Of each custom resource on one machine: there they separate nothing.
+PLENTY = 10_000.0  # Amount of each custom resource on one machine, where it limits nothing.
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Slots:
-    """How many processes of each kind fit side by side.
+    """How many processes of each kind can run in parallel.
 
     Attributes:
-        trials: Trials that train at the same time.
-        measurers: Measurers reserved from the start.
-        most_measurers: Measurers there may be once no trial is left.
-        measurer_cpus: Cores that Ray books for one measurer.
+        trials: Maximum number of trials in parallel.
+        measurers: Number of measurers reserved from the start.
+        most_measurers: Maximum number of measurers once no trial is left.
+        measurer_cpus: Cores that Ray books per measurer.
     """
 
     trials: int
@@ -77,31 +77,31 @@ def ray_session(
 ) -> Iterator[Slots]:
     """Join the cluster at ``address``, or start Ray on this machine; leave it at the end.
 
-    SIGTERM and the loss of the terminal are turned into ``KeyboardInterrupt``, as Ctrl-C is, for as
-    long as the session lasts; a second signal ends the process at once.
-    The workers of a cluster are sent this package and the user's own modules, and one of them is
-    asked whether it can run the study and reach its results before anything is spent. Where this
-    process is connected to Ray already (a notebook), that connection is used and kept as it is.
+    During the session, SIGTERM and the loss of the terminal raise ``KeyboardInterrupt``, as Ctrl-C
+    does. A second signal ends the process immediately. The workers of a cluster receive this
+    package and the user's own modules. Before any work starts, one worker checks that it can run
+    the study and reach its results. If this process is already connected to Ray (in a notebook),
+    that connection is used and left unchanged.
 
     Args:
-        address: ``"auto"`` or ``host:port`` of a cluster; None starts Ray here and only here.
-        study: What is to be run: its resources, and the user's own code that it names.
-        trials: Its trials.
-        folder: Its results.
+        address: ``"auto"`` or ``host:port`` of a cluster; None starts Ray on this machine only.
+        study: The study to run, with its resources and the user's own code that it names.
+        trials: Trials of the study.
+        folder: Results folder.
 
     Yields:
-        The slots that this cluster gives.
+        Slots of the cluster.
 
     Raises:
-        ResourcesError: If one trial beside the measurers can never be scheduled, or if there
-            is no cluster at ``address``, or it wants another token, or Ray does not start.
+        ResourcesError: If one trial plus the measurers can never be scheduled, no cluster answers
+            at ``address``, the cluster requires another token, or Ray does not start.
         ImportPathError: If the workers cannot import what the study names.
         ResultsError: If the workers cannot reach the results.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     for name in ("ray", "ray.tune", "ray.data", "ray._private"):
-        # What fails is stored as a row and told at the end.
+        # Failures are stored as rows and reported at the end.
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if ray.is_initialized():
         with interrupts():
@@ -109,12 +109,12 @@ def ray_session(
         return
     needs = distinct_needs(study, trials)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Ray's own deprecations are not the user's to mend.
+        warnings.simplefilter("ignore")  # Users cannot fix Ray's own deprecations.
         if address:
             _join(address, study, trials)
         else:
             _start_here(study.resources, needs)
-        # Ray replaces handlers while it starts, so ours come after it.
+        # Ray replaces signal handlers while it starts, so ours are installed afterwards.
         with interrupts(), leaving_nothing() if not address else nullcontext():
             try:
                 found = slots(capacity(), study.resources, needs)
@@ -136,24 +136,24 @@ def _start_here(resources: ResourcesOptions, needs: Sequence[TrialResources]) ->
                 **short_folder(),
                 **_SILENT,
             )
-        except Exception as error:  # Ray has no class of its own for this.
+        except Exception as error:  # Ray has no specific class for this.
             if "timed out during startup" not in str(error):
                 raise
             raise ResourcesError(
-                "Ray did not start on this machine within half a minute",
-                "it is busy, or short of memory: run again once it is not",
+                "Ray did not start on this machine within 30 s",
+                "the machine is busy or low on memory; try again later",
             ) from error
 
 
 def _join(address: str, study: Study, trials: Iterable[Trial]) -> None:
-    """Connect to a cluster and send it the code, unless whoever submitted this job did so."""
-    # One look, of most of a minute, instead of twenty: nobody waits so long for a wrong address.
+    """Connect to a cluster and send it the code, unless the submitted job already includes it."""
+    # One attempt, of most of a minute, instead of twenty: too long a wait for a wrong address.
     os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
     job = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
     sent = {"working_dir", "py_modules"} & (job.get("runtime_env") or {}).keys()
     with tempfile.TemporaryDirectory() as folder:
-        # Not as py_modules: those come after whatever the workers have in a folder of the name
-        # of this process's working directory, which may be older.
+        # Not as py_modules: on a worker, a folder named like this process's working directory
+        # would take precedence over them, and its code may be older.
         environment = {} if sent else {"working_dir": folder}
         if not sent:
             copy_code(study, trials, Path(folder))
@@ -162,43 +162,45 @@ def _join(address: str, study: Study, trials: Iterable[Trial]) -> None:
         except ConnectionError as error:
             raise ResourcesError(
                 f"no Ray cluster answers at {address!r}: {error}",
-                "start one with `ray up cluster.yaml`, or leave --address out to run here",
+                "start one with `ray up cluster.yaml`, or omit --address to run on this machine",
             ) from error
         except AuthenticationError as error:
             raise ResourcesError(
-                f"the Ray cluster at {address!r} wants its token: {error}",
+                f"the Ray cluster at {address!r} requires its token: {error}",
                 "put the cluster's token into ~/.ray/auth_token and set RAY_AUTH_MODE=token",
             ) from error
         except RuntimeEnvSetupError as error:
             raise ImportPathError(
                 f"the code cannot be sent to the workers: {error}",
-                "keep data out of the folders of your modules, or install them on the workers",
+                "move data out of the folders of your modules, or install the modules on the "
+                "workers",
             ) from error
 
 
 def capacity() -> dict[str, float]:
-    """Resources of the cluster by name: what it has, or what its autoscaler may add up to."""
+    """Return the cluster's resources by name, including those its autoscaler may add."""
     now = ray.cluster_resources()
     most = ray._private.state.state.get_max_resources_from_cluster_config() or {}
     return {kind: max(now.get(kind, 0.0), most.get(kind, 0)) for kind in now.keys() | most.keys()}
 
 
 def ask_a_worker(study: Study, folder: ResultsFolder, cpus: float) -> None:
-    """Let one worker import what the study names and open its results.
+    """Check that one worker can import the parts that the study names and open its results.
 
-    A cluster may first have to grow one. It is one that measures: every command needs those, and
-    they cost less than those that train.
+    The cluster may first have to add a worker. The check books the resources of a measurer,
+    because every command needs measurers and they cost less than trials.
 
     Args:
-        study: Its import paths and resources.
-        folder: The results.
+        study: The study, with its import paths and resources.
+        folder: Results folder.
         cpus: Cores of a measurer.
 
     Raises:
+        ImportPathError: If the worker cannot run the study.
         ResultsError: If the worker cannot reach the results.
     """
     measurer = study.resources.measurer
-    # A little of a core at least, for the head has none to give and may have more installed.
+    # At least a fraction of a core: the head has none to offer, and may have more installed.
     cpus = max(cpus, 0.01)
     ask = _can_run.options(num_cpus=cpus, num_gpus=measurer.gpus, resources=measurer.custom)
     answer = ask.remote(study.model_dump_json(), str(folder.path))
@@ -213,12 +215,12 @@ def ask_a_worker(study: Study, folder: ResultsFolder, cpus: float) -> None:
         if isinstance(cause, ResultsError | StorageError):
             raise ResultsError(
                 f"a worker of the cluster cannot reach the results: {cause.message}",
-                "every node must mount their folder at the same path, or have the credentials of "
-                "their object store",
+                "mount the results folder at the same path on every node, or give every node the "
+                "credentials of the object store",
             ) from error
         raise ImportPathError(
             f"a worker of the cluster cannot run this study: {type(cause).__name__}: {cause}",
-            "what is not a module beside the study must be installed on the workers too",
+            "install on the workers everything that is not a module beside the study",
         ) from error
 
 
@@ -230,9 +232,9 @@ def _can_run(study: str, folder: str) -> None:
 
 
 def local_cpus(resources: ResourcesOptions, needs: Sequence[TrialResources], cores: int) -> int:
-    """Cores to declare: those there are, or what one trial and the measurers need at least."""
+    """Return the cores to declare: all cores, or more if one trial and the measurers need more."""
     largest = max(trial.cpus for trial in needs)
-    measurer = _measurer_cpus(resources, max(cores, largest))  # As for what is declared.
+    measurer = _measurer_cpus(resources, max(cores, largest))  # As for the declared cores.
     least = largest + measurer * resources.measurer.count
     return max(cores, -int(-least // 1))
 
@@ -244,7 +246,7 @@ def _measurer_cpus(resources: ResourcesOptions, cores: float) -> float:
 
 
 def distinct_needs(study: Study, trials: Iterable[Trial]) -> list[TrialResources]:
-    """What trials of a study may use, each once."""
+    """Return the distinct resource needs of a study's trials."""
     trial = study.resources.trial
     if not trial.overrides:
         return [trial]
@@ -261,21 +263,21 @@ def slots(
     resources: ResourcesOptions,
     needs: Sequence[TrialResources] | None = None,
 ) -> Slots:
-    """How many trials and measurers fit into ``available`` resources.
+    """Return how many trials and measurers fit into ``available`` resources.
 
     Args:
         available: Ray's totals: ``CPU``, ``GPU`` and custom resources.
-        resources: What one trial and one measurer ask for.
-        needs: What trials ask for, where they differ; by default all ask for the same.
+        resources: Resources of one trial and one measurer.
+        needs: Distinct resources of trials, if they differ; by default all are equal.
 
     Raises:
-        ResourcesError: If not even one trial of each kind fits beside the reserved measurers.
+        ResourcesError: If one trial of any kind plus the reserved measurers does not fit.
     """
     measurer = resources.measurer
     cores = available.get("CPU", 0.0)
     measurer_cpus = _measurer_cpus(resources, cores)
     per_measurer = {"CPU": measurer_cpus, "GPU": measurer.gpus, **measurer.custom}
-    # As many as there may be of the smallest: Ray itself holds the larger ones back.
+    # The number of the smallest trials that fit: Ray itself delays larger trials.
     trials = max(
         _trials_that_fit(available, trial, per_measurer, measurer.count)
         for trial in needs or [resources.trial]
@@ -289,7 +291,7 @@ def slots(
 
 
 def bundle(trial: TrialResources) -> dict[str, float]:
-    """What one trial asks for, as Ray names it."""
+    """Return the resources of one trial, by Ray's names."""
     return {"CPU": trial.cpus, "GPU": trial.gpus, **trial.custom}
 
 
@@ -308,9 +310,9 @@ def _trials_that_fit(
         if of_trial > left + 1e-9:
             example = f"{kind.lower()}s" if kind in ("CPU", "GPU") else f"custom: {{{kind}"
             raise ResourcesError(
-                f"resources: one trial ({of_trial:g} {kind}) beside {measurers} "
-                f"measurer(s) ({of_measurer:g} {kind} each) needs more than the "
-                f"{total:g} {kind} there are",
+                f"resources: one trial ({of_trial:g} {kind}) plus {measurers} "
+                f"measurer(s) ({of_measurer:g} {kind} each) exceeds the "
+                f"{total:g} {kind} available",
                 "lower resources.trial or resources.measurer in the study file, for example "
                 f"resources: {{trial: {{{example}: {max(left, 0):g}}}}}"
                 + "}"

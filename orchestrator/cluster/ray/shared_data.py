@@ -21,8 +21,8 @@ class SharedData:
     """The data sets of a study, by their options.
 
     Args:
-        options: Every distinct data set that the study's trials learn from. They are read
-            where this is called, so that only the driver needs the files.
+        options: Options of the data sets that the study's trials train on. The calling process
+            reads each distinct data set once, so that only the driver needs the files.
     """
 
     def __init__(self, options: Iterable[DataOptions]) -> None:
@@ -35,7 +35,7 @@ class SharedData:
                 self.references[key] = ray.put(arrays)
 
     def load(self, options: DataOptions, device: str) -> Dataset:
-        """The data set of ``options`` on ``device``; each process keeps the last few."""
+        """Return the data set of ``options`` on ``device``; each process caches the last few."""
         return _load(self.references[_key(options)], device)
 
 

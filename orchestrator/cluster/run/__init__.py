@@ -1,1 +1,1 @@
-"""A run from its first look at the results to its summary."""
+"""A run, from reading the results to its summary."""

@@ -1,8 +1,8 @@
-"""One run of a study: train and measure what is missing, until nothing is.
+"""One run of a study: train and measure until nothing is missing.
 
-Ray Tune is a scheduler here and the results folder is the only memory. Each round looks at
-what the study expects and what is stored, starts a fresh Tuner over the unfinished trials (each
-resumes itself) and drains the measurers. A run that finds nothing missing starts nothing.
+Ray Tune is only a scheduler here, and the results folder is the only memory. Each round compares
+the study with the stored results, starts a fresh Tuner for the unfinished trials (each resumes
+itself) and drains the measurers. A run that finds nothing missing starts nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from orchestrator.study.more_measures import with_measures
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial, expand_trials, hyperparameters, one_of_each_condition
 
-_TRAINED_AGAIN = "; `run` trains the network again"
+_TRAINED_AGAIN = "; `run` retrains the network"
 
 
 def run_study(
@@ -53,33 +53,33 @@ def run_study(
     retry_failed: bool = False,
     canary: bool = True,
 ) -> RunSummary:
-    """Train and measure whatever of ``study`` is missing at ``location``.
+    """Train and measure everything that ``study`` lacks at ``location``.
 
     Args:
         study: The study.
-        study_path: Its file, of which the results folder keeps a copy.
-        location: The results folder, created if need be, and locked for as long as this runs.
+        study_path: Its file, which is copied to the results folder.
+        location: Results folder, created if needed, and locked during the run.
         overrides: The ``--set`` options, for the provenance.
-        address: A Ray cluster; None starts Ray on this machine.
-        quiet: Show no progress.
-        retry_failed: Try again what failed in earlier runs, too.
-        canary: Let one trial of each shape go ahead of a larger grid.
+        address: Address of a Ray cluster; None starts Ray on this machine.
+        quiet: Whether to hide progress.
+        retry_failed: Whether to retry failures from earlier runs.
+        canary: Whether to run one canary trial per shape first on larger grids.
 
     Returns:
-        What was done and what failed.
+        Summary of completed and failed work.
 
     Raises:
-        ResultsError: If the folder is another study's or in use, or if its finished trials
+        ResultsError: If the folder belongs to another study or is in use, or if its finished trials
             contradict the study.
         ResourcesError: If the trials can never be scheduled.
         UserError: If a data set cannot be read.
-        StorageError: If the disk takes no more.
-        StudyIncomplete: If a trial that went ahead failed.
-        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything was stopped.
+        StorageError: If the disk is full or not writable.
+        StudyIncomplete: If a canary trial failed.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has stopped.
     """
     started = time.monotonic()
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    import_own_parts(study, trials.values())  # They must exist before hours of training.
+    import_own_parts(study, trials.values())  # Fail now, not after hours of training.
     folder = ResultsFolder(location)
     aside = damaged_files(folder)
     with storing(folder.path):
@@ -110,33 +110,33 @@ def measure_study(
     quiet: bool = False,
     retry_failed: bool = False,
 ) -> RunSummary:
-    """Measure more of a study that has been run, from its snapshots; nothing is trained.
+    """Add measures to a study that has been run, from its snapshots and without training.
 
-    The measures are added to the study that the folder keeps, so calling this again, also
-    without ``measures``, goes on with whatever is missing.
+    The measures are added to the study stored in the folder. Calling this again, even without
+    ``measures``, therefore resumes all missing work.
 
     Args:
-        location: The results folder, locked for as long as this runs.
-        measures: As a study file lists them, one YAML text each.
-        final: Add them for final networks only.
-        address: A Ray cluster; None starts Ray on this machine.
-        quiet: Show no progress.
-        retry_failed: Try again what failed in earlier runs, too.
+        location: Results folder, locked during the run.
+        measures: Measures as in a study file, one YAML text each.
+        final: Whether to add them for final networks only.
+        address: Address of a Ray cluster; None starts Ray on this machine.
+        quiet: Whether to hide progress.
+        retry_failed: Whether to retry failures from earlier runs.
 
     Returns:
-        What was done and what failed.
+        Summary of completed and failed work.
 
     Raises:
-        StudyFileError: If a text names no measure, or a parameter is wrong.
+        StudyFileError: If a text does not name a measure, or a parameter is wrong.
         ImportPathError: If the user's own measure cannot be imported.
-        ResultsError: If there are no results at ``location``, or they are in use.
-        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything was stopped.
+        ResultsError: If ``location`` has no results, or they are in use.
+        KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has stopped.
     """
     started = time.monotonic()
     folder = ResultsFolder.open(location)
     study = with_measures(read_study(folder), measures, final=final)
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
-    import_own_parts(study, trials.values())  # They must exist before hours of training.
+    import_own_parts(study, trials.values())  # Fail now, not after hours of training.
     with storing(folder.path), folder.lock():
         folder.extend(study.model_dump_json(indent=2), _provenance(study, folder.study_file))
         run = StudyRun(
@@ -148,13 +148,13 @@ def measure_study(
 def _provenance(
     study: Study, study_file: Path | Location, overrides: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Where this run comes from, with its claims: those stated before results weigh more."""
+    """Return the run's provenance, including its claims: those stated before results weigh more."""
     claims = [claim.model_dump(mode="json") for claim in study.claims]
     return collect_provenance(study_file, sys.argv, overrides, claims=claims)
 
 
 def _carry_out(run: StudyRun, started: float, aside: set[Location]) -> RunSummary:
-    """Tidy what earlier runs left, do what is missing, and sum up."""
+    """Clean up after earlier runs, do the missing work and summarize it."""
     folder, summary = run.folder, RunSummary(trials=len(run.trials))
     sweep_temporary(folder)
     set_aside_damaged_parts(folder)
@@ -162,7 +162,7 @@ def _carry_out(run: StudyRun, started: float, aside: set[Location]) -> RunSummar
     try:
         backlog = run_rounds(run, summary)
     finally:
-        sweep_temporary(folder)  # Of processes that were killed; all have ended.
+        sweep_temporary(folder)  # Files of killed processes; all processes have ended.
     restore_examples(folder, run.study, run.trials)
     compact_if_many(folder)
     _sum_up(run, backlog, summary)
@@ -193,7 +193,7 @@ def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
 
 
 def _refuse_contradictions(folder: ResultsFolder, study: Study, trials: Collection[Trial]) -> None:
-    """Before the study is written: what is finished must not contradict an edited one."""
+    """Refuse an edited study that contradicts finished trials, before the study is written."""
     if folder.resolved.is_file() and folder.study_name == study.study:
         with folder.lock():
             folder.restore_schemas()

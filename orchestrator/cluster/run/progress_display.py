@@ -1,4 +1,4 @@
-"""The display of a run: bars in a terminal, one plain line a minute elsewhere."""
+"""The progress display of a run: bars in a terminal, one plain line per minute elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ REFRESH_SECONDS = 0.5
 
 @contextmanager
 def show_progress(state: RunState, *, quiet: bool = False) -> Iterator[None]:
-    """Show how far ``state`` is, on standard error, for as long as the block lasts."""
+    """Show the progress of ``state`` on standard error until the block ends."""
     if quiet:
         yield
         return
@@ -37,7 +37,7 @@ def show_progress(state: RunState, *, quiet: bool = False) -> Iterator[None]:
 
 
 def tell(*, quiet: bool = False) -> Callable[[str], None]:
-    """How to tell one line of progress on standard error; nothing if ``quiet``."""
+    """Return a function that prints a line to standard error, or does nothing if ``quiet``."""
     return (lambda text: None) if quiet else _told
 
 
@@ -46,7 +46,7 @@ def _told(text: str) -> None:
 
 
 def summary_line(state: RunState) -> str:
-    """The state of a run in one line of plain text."""
+    """Return the state of a run as one line of plain text."""
     parts = [f"trials {state.completed}/{state.total}"]
     if state.failed:
         parts.append(f"{len(state.failed)} failed")
@@ -68,15 +68,15 @@ def _rates(state: RunState) -> str:
         parts.append(f"{60 * dispatcher.measured / elapsed:.0f} snapshots/min")
     left = state.seconds_left()
     if left:
-        parts.append(f"training about {duration(left)} more")
+        parts.append(f"about {duration(left)} of training left")
     elif dispatcher is not None and dispatcher.measured and dispatcher.waiting:
         left = dispatcher.waiting * elapsed / dispatcher.measured
-        parts.append(f"measuring about {duration(left)} more")
+        parts.append(f"about {duration(left)} of measuring left")
     return " · ".join(parts)
 
 
 def duration(seconds: float) -> str:
-    """``seconds`` as people say it: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
+    """Format ``seconds`` for people: ``42 s``, ``3 min 05 s``, ``2 h 10 min``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,8 +1,8 @@
-"""Rounds of training and measuring: look at what is missing, do it, and look again.
+"""Rounds of training and measuring: find the missing work, do it and check again.
 
-The results folder is the only memory. Whatever was killed, lost or set aside as damaged in one
-round is found missing by the next look and made again; what failed by itself is stored as failed
-and left alone.
+The results folder is the only memory. The next scan finds work that was killed, lost or set aside
+as damaged in one round, and it is redone. Work that failed because of its own error is stored as
+failed and left alone.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ MOST_ROUNDS = 3
 
 @dataclass(frozen=True)
 class StudyRun:
-    """What one run is to do.
+    """The task of one run.
 
     Attributes:
         study: The study.
-        folder: Its results, locked.
+        folder: Its results folder, locked.
         trials: Its trials, by id.
-        address: A Ray cluster; None starts Ray on this machine.
-        quiet: Show no progress.
-        training: Whether trials are trained, or snapshots only measured.
-        retry_failed: Whether what failed in earlier runs is tried again.
-        canary: Whether some trials go ahead of a larger grid.
+        address: Address of a Ray cluster; None starts Ray on this machine.
+        quiet: Whether to hide progress.
+        training: Whether to train trials; if not, only stored snapshots are measured.
+        retry_failed: Whether to retry failures from earlier runs.
+        canary: Whether canary trials run first on larger grids.
     """
 
     study: Study
@@ -71,22 +71,22 @@ class StudyRun:
     canary: bool = False
 
     def work_items(self, backlog: Backlog, snapshots: list[dict[str, Any]]) -> list[MeasureItem]:
-        """What is to be measured of some snapshots."""
+        """Return the work items for some snapshots."""
         return missing_measures(self.study, self.trials, backlog, snapshots)
 
     def audits(self) -> AuditBacklog:
-        """The audits that a claim of the study needs and that are missing."""
+        """Return the missing audits that a claim of the study needs."""
         return claimed_audits(self.folder, self.study, self.trials.values())
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What is missing from the results.
+    """The work missing from the results.
 
     Attributes:
         trials: Trials to train, by id.
         work_items: Snapshots to measure.
-        checks: A configuration for each shape of network whose stored checks were lost.
+        checks: One configuration per network shape whose stored checks were lost.
     """
 
     trials: dict[str, Trial] = field(default_factory=dict)
@@ -101,14 +101,14 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     """Train, measure and audit until nothing is missing or nothing more can be done.
 
     Args:
-        run: What is to be done.
-        summary: Takes in what was done.
+        run: Task of the run.
+        summary: Updated with the completed work.
 
     Returns:
-        What is stored at the end.
+        Stored state at the end.
 
     Raises:
-        StorageError: If the disk takes no more.
+        StorageError: If the disk is full or not writable.
     """
     backlog = read_backlog(run.folder, run.study)
     ended = run.trials.keys() & backlog.ended
@@ -118,7 +118,7 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     if run.retry_failed:
         known = backlog.without_failures()
     missing = _missing(run, known)
-    # A trial may be killed between its last row and this.
+    # A trial may have been killed after its last row but before it discarded its resume state.
     run.folder.discard_resume_states(backlog.completed - missing.trials.keys())
     if not missing and not run.audits().work_items:
         return backlog
@@ -176,20 +176,20 @@ def train_and_measure(
     nodes: FailingNodes,
     summary: RunSummary,
 ) -> None:
-    """Train and measure once what one look found missing.
+    """Train and measure once everything that one scan found missing.
 
     Args:
-        run: What is to be done.
-        missing: What is missing.
-        backlog: What was stored when that was looked for.
+        run: Task of the run.
+        missing: Missing work.
+        backlog: Stored state at the time of the scan.
         data: The study's data sets.
-        slots: What the cluster gives.
-        nodes: Takes in where trials failed.
-        summary: Takes in what was done.
+        slots: Slots of the cluster.
+        nodes: Updated with the nodes where trials failed.
+        summary: Updated with the completed work.
 
     Raises:
-        ModelError: If the network of a trial must not be trained.
-        StorageError: If the disk takes no more.
+        ModelError: If a trial's network must not be trained.
+        StorageError: If the disk is full or not writable.
     """
     state = RunState(
         trials=missing.trials,
@@ -208,7 +208,7 @@ def train_and_measure(
     dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots, state, unchecked)
     gate = Gate(state, _canary(run, missing, backlog, slots))
     try:
-        # Measurers before trials: training takes all the slots that it finds.
+        # Measurers before trials: training takes every free slot.
         dispatcher.start(
             lambda measurers: unchecked.update(_check(run, missing, measurers, dispatcher.replaced))
         )
@@ -228,7 +228,7 @@ def train_and_measure(
 def _check(
     run: StudyRun, missing: Missing, measurers: Sequence[Any], replaced: Callable[[Any], Any]
 ) -> dict[str, str]:
-    """Check networks before they are trained or measured; why not, by shape, where it cannot."""
+    """Check networks before training or measuring; return why shapes could not be checked."""
     if not run.study.measuring.trust_checks or not measurers:
         return {}
     limits = [need.timeout for need in distinct_needs(run.study, run.trials.values())]
@@ -241,7 +241,7 @@ def _check(
 
 
 def _canary(run: StudyRun, missing: Missing, backlog: Backlog, slots: Slots) -> Canary | None:
-    """Some trials go ahead if not all can train at once, where not all shapes are known to work."""
+    """Return canaries if not all trials fit in parallel and some shape is not known to work."""
     if not run.canary or len(missing.trials) <= slots.trials:
         return None
     ahead = choose_canaries(run.study, run.trials, missing.trials, backlog)

@@ -1,4 +1,4 @@
-"""What a run did, for people and for exit codes."""
+"""The summary of a run, for people and for exit codes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _CURVES = re.compile(r"/damaged/\w+-curves-compact-")
 
 @dataclass
 class RunSummary:
-    """What a run did.
+    """The summary of a run.
 
     Attributes:
-        trials: Trials of the study.
-        completed: How many of them are completed now.
-        trained: How many this run trained to their end.
-        measured: Snapshots that this run measured.
-        failed_trials: Id → reason of trials that are not completed.
-        failed_measures: What could not be measured, and why.
-        failed_audits: What could not be audited, and why.
-        set_aside: Files that were found damaged and are kept aside.
-        failing_nodes: Hosts on which processes of trials died again and again, and were avoided.
+        trials: Number of trials in the study.
+        completed: Number of trials that are completed now.
+        trained: Number of trials that this run trained to their end.
+        measured: Number of snapshots that this run measured.
+        failed_trials: Trial id → reason of trials that are not completed.
+        failed_measures: Failed measurements with their reasons.
+        failed_audits: Failed audits with their reasons.
+        set_aside: Damaged files that were set aside.
+        failing_nodes: Hosts avoided after repeated deaths of trial processes.
         seconds: Wall time.
     """
 
@@ -45,7 +45,7 @@ class RunSummary:
         return self.completed == self.trials and not (self.failed_measures or self.failed_audits)
 
     def text(self) -> str:
-        """The summary for people."""
+        """Return the summary as text for people."""
         lines = [
             f"{self.completed} of {self.trials} trials completed, {self.trained} trained and "
             f"{self.measured} snapshots measured in {duration(self.seconds)}"
@@ -57,16 +57,16 @@ class RunSummary:
             more = len(lines) - 1 - MOST_FAILURES_SHOWN
             lines[MOST_FAILURES_SHOWN + 1 :] = [f"  and {more} more; see `status`"]
         if self.failed_trials or self.failed_measures:
-            lines.append("  what failed is tried again only if asked: --retry-failed")
-        lines += [f"  host to look at, and avoided: {text}" for text in self.failing_nodes]
-        lines += [f"  damaged, kept aside{_remade(path)}: {path}" for path in self.set_aside]
+            lines.append("  failures are retried only with --retry-failed")
+        lines += [f"  failing host, avoided: {text}" for text in self.failing_nodes]
+        lines += [f"  damaged, set aside{_remade(path)}: {path}" for path in self.set_aside]
         return "\n".join(lines)
 
 
 def _remade(path: str) -> str:
-    """What a run recomputes of a file that was set aside."""
-    own = ", but for curves of measures of your own that do not set `curves`"
-    return " and made again" + (own if _CURVES.search(path) else "")
+    """Return how the summary describes what a run recomputes of a file that was set aside."""
+    own = ", except curves of your own measures that do not set `curves`"
+    return " and recomputed" + (own if _CURVES.search(path) else "")
 
 
 def _one(text: str) -> str:

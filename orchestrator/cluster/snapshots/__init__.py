@@ -1,1 +1,1 @@
-"""Work on snapshots: measuring, checking, auditing and comparing them."""
+"""Work on snapshots: measuring, checking, auditing and comparing."""

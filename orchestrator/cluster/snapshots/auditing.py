@@ -1,4 +1,4 @@
-"""Auditing a study under Ray: the last snapshot of some trials of each condition."""
+"""Audit of a study under Ray: the last snapshots of some trials per condition."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial, expand_trials
 from orchestrator.training import read_snapshot
 
-GONE = "its snapshot is gone, and with it what could be audited"
+GONE = "its snapshot is gone and cannot be audited"
 
 
 def audit_study(
@@ -47,22 +47,22 @@ def audit_study(
     address: str | None = None,
     progress: Progress = lambda text: None,
 ) -> list[str]:
-    """Audit what is not audited yet, and store it in the table ``audit``.
+    """Run the missing audits and store them in the table ``audit``.
 
-    Whatever the study measures is measured again, on the examples that the study measures on,
-    in float64, as it is and after each change.
+    All measures of the study are recomputed in float64 on the study's measured examples, without
+    a change and after each change.
 
     Args:
-        location: The results folder, locked for as long as this runs.
-        trials_per_condition: How many trials of each condition, those of the first seeds.
-        address: A Ray cluster; None starts Ray on this machine.
-        progress: Told one line after each snapshot.
+        location: Results folder, locked during the call.
+        trials_per_condition: Number of audited trials per condition, those with the first seeds.
+        address: Address of a Ray cluster; None starts Ray on this machine.
+        progress: Called with one line after each snapshot.
 
     Returns:
-        What failed, and why.
+        Failed audits with their reasons.
 
     Raises:
-        ResultsError: If there are no results or no snapshots.
+        ResultsError: If the folder has no results or no snapshots.
         DataError: If a data set cannot be read.
     """
     folder = ResultsFolder.open(location)
@@ -91,10 +91,10 @@ def run_audits(
     slots: Slots,
     progress: Progress,
 ) -> list[str]:
-    """Audit snapshots side by side, as many as there may be measurers.
+    """Audit snapshots, at most ``slots.most_measurers`` in parallel.
 
     Returns:
-        What failed, and why; the other snapshots are audited nevertheless.
+        Failed audits with their reasons; the remaining snapshots are still audited.
     """
     names = {str(item.checkpoint["checkpoint_id"]): item for item in work_items}
     return run_tasks("audit", _audit_snapshot, names, folder, study, trials, data, slots, progress)
@@ -126,13 +126,13 @@ def _audit_snapshot(
 def audit_rows(
     found: Iterable[AuditRow], checkpoint: Mapping[str, Any], versions: Mapping[str, int]
 ) -> list[dict[str, Any]]:
-    """Rows of the table ``audit``.
+    """Return rows of the table ``audit``.
 
     Args:
-        found: What an audit of the checkpoint's snapshot gave.
-        checkpoint: Its row of the table ``checkpoints``.
-        versions: Request → the version of its measure. A change that does not exist for the
-            network is of no request, and has none.
+        found: Results of an audit of the checkpoint's snapshot.
+        checkpoint: Row of the checkpoint in the table ``checkpoints``.
+        versions: Request → version of its measure. The row of a change that does not apply to the
+            network has no request and therefore no version.
     """
     identity = {name: checkpoint[name] for name in ("trial_id", "checkpoint_id")}
     return [

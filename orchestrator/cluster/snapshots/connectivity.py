@@ -1,4 +1,4 @@
-"""Comparing networks of different seeds on the line between them, under Ray."""
+"""Comparison under Ray of networks with different seeds, on the line between them."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from orchestrator.training import read_snapshot
 def connect_study(
     location: str | Path, *, address: str | None = None, progress: Progress = lambda text: None
 ) -> list[str]:
-    """Fill the table ``connectivity``: the last snapshots of each two successive seeds.
+    """Fill the table ``connectivity`` from the last snapshots of each two successive seeds.
 
     Args:
-        location: The results folder, locked for as long as this runs.
-        address: A Ray cluster; None starts Ray on this machine.
-        progress: Told one line after each pair.
+        location: Results folder, locked during the call.
+        address: Address of a Ray cluster; None starts Ray on this machine.
+        progress: Called with one line after each pair.
 
     Returns:
-        What failed, and why.
+        Failed pairs with their reasons.
 
     Raises:
-        ResultsError: If there are no results, or no condition has snapshots of two seeds.
+        ResultsError: If the folder has no results, or no condition has snapshots of two seeds.
         DataError: If a data set cannot be read.
     """
     folder = ResultsFolder.open(location)
@@ -51,7 +51,7 @@ def connect_study(
     pairs = _pairs(folder, trials)
     if not pairs:
         raise ResultsError(
-            f"{location}: no condition has snapshots of two seeds", "run it with more seeds"
+            f"{location}: no condition has snapshots of two seeds", "run the study with more seeds"
         )
     with folder.lock():
         done = _stored(folder)

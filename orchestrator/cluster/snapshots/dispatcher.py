@@ -1,4 +1,4 @@
-"""Keeps the measurers busy: finds committed snapshots, hands them out, replaces the dead."""
+"""The dispatcher: gives committed snapshots to measurers and replaces measurers that die."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from orchestrator.results import ResultsFolder, storing, write_part
 logger = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 3
-QUEUED_PER_MEASURER = 2  # One running, one waiting: no idling between two work items.
+QUEUED_PER_MEASURER = 2  # One running, one queued: a measurer never idles between work items.
 LOOK_SECONDS = 1.0
 _DIED = (
-    "its measurer died (killed, or out of memory? a smaller measuring.examples_per_pass and fewer "
-    "measurers need less)"
+    "its measurer died (killed or out of memory? a smaller measuring.examples_per_pass or fewer "
+    "measurers need less memory)"
 )
 
 FindOrders = Callable[[], list[MeasureItem]]
@@ -36,9 +36,9 @@ NewMeasurer = Callable[[], Any]
 
 @dataclass
 class _Worker:
-    """One measurer and the work items it was given, oldest first.
+    """A measurer and its assigned work items, oldest first.
 
-    It is given none before it runs: a measurer may wait long for a slot to become free.
+    A measurer gets no work items before it runs, because it may wait long for a free slot.
     """
 
     actor: Any
@@ -49,28 +49,28 @@ class _Worker:
 
 
 class Dispatcher:
-    """Runs in a thread of the driver from before the first trial until all is measured.
+    """The thread of the driver that runs from before the first trial until all is measured.
 
-    Correctness never depends on being notified of a snapshot: ``find_work`` reads the store. A
-    measurer that dies or hangs is replaced here, and only the work item that it was working on is
-    charged an attempt. Its requests are then tried one by one, so that the failing measure is found
-    and the others are measured; a request that was charged three attempts gets a row that says so.
-    A full disk ends the dispatcher: nothing is charged for that.
+    Correctness never depends on notifications of snapshots: ``find_work`` reads the store. If a
+    measurer dies or hangs, it is replaced, and only its current work item is charged an attempt.
+    The requests of that item are then retried one at a time, which isolates the failing request
+    and measures the others. A request gets a failure row after three charged attempts. A full disk
+    ends the dispatcher without charging an attempt.
 
     Args:
-        folder: Where rows about work items that could not be measured go.
-        find_work: Lists the work items for snapshots that lack rows and were not listed before;
+        folder: Results folder for the failure rows of work items.
+        find_work: Returns work items for snapshots that lack rows and were not returned before;
             called every second.
         new_measurer: Starts one measurer.
-        reserved: Measurers to keep from the start.
-        most: Measurers there may ever be.
-        timeout: Seconds that one work item may take.
-        room: How many measurers leave room for training now. With fewer than there are, idle ones
-            end: after the loss of a node they could keep every trial from starting, for ever.
+        reserved: Number of measurers to keep from the start.
+        most: Maximum number of measurers.
+        timeout: Seconds allowed per work item.
+        room: Returns how many measurers currently leave room for training. Idle measurers above
+            that number end, because they could block every trial forever after a node is lost.
 
     Attributes:
-        failures: What could not be measured, and why.
-        error: What ended the dispatcher before its time, if anything did.
+        failures: Failed measurements with their reasons.
+        error: Error that ended the dispatcher early, if any.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Dispatcher:
         self._room = inf
         self._workers: list[_Worker] = []
         self._queue: deque[MeasureItem] = deque()
-        self._failed_starts = 0  # Since one succeeded.
+        self._failed_starts = 0  # Consecutive failures.
         self._measured: set[str] = set()
         self._looked_at = 0.0
         self._draining = threading.Event()
@@ -101,24 +101,24 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self, prepare: Callable[[Sequence[Any]], None] = lambda measurers: None) -> None:
-        """Start the reserved measurers, wait until they are there, and begin.
+        """Start the reserved measurers, wait until they are ready, and start dispatching.
 
         Args:
-            prepare: Called with the measurers before the first work item; may have them
+            prepare: Called with the measurers before the first work item; may replace them with
                 :meth:`replaced`.
 
         Raises:
-            ResourcesError: If measurers die as they start, one after the other.
+            ResourcesError: If several measurers in a row die while starting.
         """
         self._complete()
         prepare([worker.actor for worker in self._workers])
         self._thread.start()
 
     def replaced(self, measurer: Any) -> Any:
-        """End a measurer before the first work item, and return another once it is there.
+        """End a measurer before the first work item, and return a new one once it is ready.
 
         Raises:
-            ResourcesError: As :meth:`start`.
+            ResourcesError: As for :meth:`start`.
         """
         ray.kill(measurer)
         self._workers = [worker for worker in self._workers if worker.actor is not measurer]
@@ -126,38 +126,38 @@ class Dispatcher:
         return self._workers[-1].actor
 
     def _complete(self) -> None:
-        """Start measurers that are missing and wait until all are there."""
+        """Start missing measurers and wait until all are ready."""
         self._grow()
         while starting := [worker.starting for worker in self._workers if not worker.ready]:
-            ray.wait(starting, timeout=LOOK_SECONDS)  # In short steps, as below.
+            ray.wait(starting, timeout=LOOK_SECONDS)  # In short steps, as in ``drain``.
             self._check_started()
             self._grow()
 
     def allow(self, measurers: int) -> None:
-        """Let the pool grow to ``measurers``, as trials free their slots."""
+        """Allow up to ``measurers`` measurers, as trials free their slots."""
         self.allowed = min(max(self.allowed, measurers), self.most)
 
     def wake(self) -> None:
-        """Look at the store now instead of within a second."""
+        """Check the store now instead of within a second."""
         self._wake.set()
 
     @property
     def waiting(self) -> int:
-        """Snapshots that were found and are not measured yet."""
+        """Number of snapshots that were found and are not measured yet."""
         return len(self._queue) + sum(len(worker.work_items) for worker in list(self._workers))
 
     @property
     def measured(self) -> int:
-        """Snapshots that were measured."""
+        """Number of measured snapshots."""
         return len(self._measured)
 
     def has_measured(self, trial_id: str) -> bool:
-        """Whether some snapshot of a trial was measured."""
+        """Return whether any snapshot of a trial has been measured."""
         return any(name.startswith(f"{trial_id}-") for name in list(self._measured))
 
     @property
     def working(self) -> bool:
-        """Whether snapshots get measured now: after the loss of a node, slots may be lacking."""
+        """Whether snapshots can be measured now; after the loss of a node, slots may be missing."""
         alive = self._thread.is_alive() and not self._stop.is_set()
         return alive and any(worker.ready for worker in list(self._workers))
 
@@ -165,7 +165,7 @@ class Dispatcher:
         """Wait until every snapshot in the store is measured or given up.
 
         Raises:
-            BaseException: Whatever ended the dispatcher's thread, if anything did.
+            BaseException: The error that ended the dispatcher's thread, if any.
         """
         self._draining.set()
         self.wake()
@@ -175,25 +175,25 @@ class Dispatcher:
             raise self.error
 
     def stop(self) -> None:
-        """Stop at once; what is being measured is lost and found missing by the next run."""
+        """Stop immediately. The next run redoes interrupted measurements."""
         self._stop.set()
         self.wake()
         if self._thread.is_alive():
             self._thread.join(5.0)
-        elif self._thread.ident is None:  # It was to begin once all were prepared.
+        elif self._thread.ident is None:  # Not started: preparation did not finish.
             self._end_measurers()
 
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
-                draining = self._draining.is_set()  # Before looking: nothing is missed.
+                draining = self._draining.is_set()  # Before the scan: nothing is missed.
                 looked = self._find()
                 self._grow()
                 self._hand_out()
                 self._collect()
                 if draining and looked and not self.waiting:
                     break
-        except BaseException as error:  # Handed to the driver by ``drain``.
+        except BaseException as error:  # ``drain`` raises it in the driver.
             if not self._stop.is_set():
                 self.error = error
         finally:
@@ -205,7 +205,7 @@ class Dispatcher:
         self._workers.clear()
 
     def _find(self) -> bool:
-        """Look at the store, unless there is work and that was done within the last second."""
+        """Scan the store, unless work is waiting and the last scan is less than a second old."""
         if self.waiting and time.monotonic() - self._looked_at < LOOK_SECONDS:
             return False
         self._looked_at = time.monotonic()
@@ -214,7 +214,7 @@ class Dispatcher:
         return True
 
     def _grow(self) -> None:
-        # Beyond the reserved ones, no more measurers than there is work for.
+        # Beyond the reserved measurers, start only as many as have work.
         wanted = (
             self.allowed
             if not self._thread.is_alive()
@@ -237,16 +237,17 @@ class Dispatcher:
                 ray.get(worker.starting)
                 worker.ready = True
                 self._failed_starts = 0
-            except RayTaskError as error:  # It does not reach the results.
+            except RayTaskError as error:  # The measurer cannot reach the results.
                 raise error.cause or error from None
-            except RayError as error:  # Killed, or there was no memory for it.
+            except RayError as error:  # Killed or out of memory.
                 self._workers.remove(worker)
                 self._failed_starts += 1
                 if self._failed_starts >= MOST_ATTEMPTS:
                     raise ResourcesError(
                         f"{self._failed_starts} measurers died as they started: "
                         f"{error_line(error)}",
-                        "see whether there is memory for them; the same command goes on",
+                        "check that enough memory is free, then run the same command again to "
+                        "resume",
                     ) from error
 
     def _hand_out(self) -> None:
@@ -260,10 +261,11 @@ class Dispatcher:
                     worker.work_items.append((worker.actor.measure.remote(item), item))
 
     def _fits(self, worker: _Worker) -> bool:
-        """Whether the next work item may wait behind those of ``worker``.
+        """Return whether the next work item may queue behind those of ``worker``.
 
-        Not if one of them is under suspicion: a measurer that dies may take with it the answer to
-        the work item before, which would then be charged for what it has not done.
+        An item that was charged an attempt never shares a queue. If a measurer dies, the result of
+        the preceding item may be lost too, and that item would be charged for a failure that it
+        did not cause.
         """
         if not self._queue:
             return False
@@ -271,9 +273,9 @@ class Dispatcher:
         return not (worker.work_items and alone)
 
     def _collect(self) -> None:
-        # Only the oldest work item of each: if several results are there, ``ray.wait`` returns any
-        # of them, and when a measurer dies all its work items end together. Waiting for all of
-        # them, it could return a younger one forever.
+        # Wait only for the oldest work item of each measurer. ``ray.wait`` returns any of several
+        # ready results, and all work items of a dead measurer end together. A wait for all of them
+        # could return a younger one forever.
         oldest = [worker.work_items[0][0] for worker in self._workers if worker.work_items]
         if not oldest:
             self._wake.wait(LOOK_SECONDS)
@@ -292,11 +294,11 @@ class Dispatcher:
                 if isinstance(error.cause, StorageError):
                     raise error.cause from None
                 self._give_up(item, error_line(error.cause or error), "error")
-            except RayError as error:  # The process, its node or what it needed of another.
+            except RayError as error:  # The process, its node or a required object was lost.
                 self._replace(worker, f"{_DIED}: {error_line(error)}", "error")
                 return
             else:
-                if not measured.lost:  # Otherwise the next look at the store finds that.
+                if not measured.lost:  # Otherwise the next scan of the store finds it missing.
                     self._measured.add(item.checkpoint_id)
                 self.failures += [_failure(item, reason) for reason in measured.failures]
                 if measured.spoilt:
@@ -306,11 +308,11 @@ class Dispatcher:
             worker.work_items.popleft()
             worker.since = time.monotonic()
         if worker.work_items and time.monotonic() - worker.since > self.timeout:
-            reason = f"took longer than measuring.timeout, {self.timeout:g} s"
+            reason = f"took longer than measuring.timeout ({self.timeout:g} s)"
             self._replace(worker, reason, "timeout")
 
     def _replace(self, worker: _Worker, reason: str, status: str) -> None:
-        """Put a new measurer in the place of ``worker``; charge only what it was working on."""
+        """End ``worker``, to be replaced; charge only the work item it was working on."""
         ray.kill(worker.actor)
         self._workers.remove(worker)
         head, *others = (item for _, item in worker.work_items)
@@ -326,8 +328,8 @@ class Dispatcher:
         self._queue.extendleft(reversed(others))
 
     def _retire(self, worker: _Worker, reason: str) -> None:
-        """End a measurer whose process must not measure anything else; charge nobody."""
-        logger.info("a measurer is replaced: the code of a study changed its process: %s", reason)
+        """End a measurer whose process must not measure anything else; charge no work item."""
+        logger.info("replacing a measurer because study code changed its process: %s", reason)
         ray.kill(worker.actor)
         self._workers.remove(worker)
         self._queue.extendleft(item for _, item in reversed(worker.work_items))
@@ -366,7 +368,7 @@ def measurer_factory(
     gpus: float,
     custom: Mapping[str, float],
 ) -> NewMeasurer:
-    """How this study's measurers are started."""
+    """Return a function that starts a measurer for this study."""
     threads = max(1, int(cpus))
 
     def start() -> Any:

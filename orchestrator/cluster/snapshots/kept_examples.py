@@ -1,4 +1,4 @@
-"""Keeps which examples measures took, and those that they name, for where the data are not."""
+"""Storage of the measured subsets and the named examples, for use without the data sets."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from orchestrator.results import ResultsFolder, write_part
 from orchestrator.study.data_options import DataOptions
 
 CURVE = "smallest_margins"
-MOST_NUMBERS = 3 * 64 * 64  # Of larger examples the report can show the labels, which are few.
+MOST_NUMBERS = 3 * 64 * 64  # Larger examples are not stored; the report shows only their labels.
 
 
 def keep_examples(
     folder: ResultsFolder, options: DataOptions, dataset: Dataset, rows: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Store the examples named by curves of ``rows``, each once, as parts of their own.
+    """Store the examples named by curves of ``rows``, each once and in its own part.
 
-    Which example a number means depends on subset, noise and seed of the data options, so these
-    are part of the key: as JSON, the same as ``data`` in ``trials.params_json``. Inputs are stored
-    as the network gets them (standardized, channels first), their shape as ``1x28x28``. Examples
-    of more than ``MOST_NUMBERS`` numbers are left out.
+    The example that a number refers to depends on subset, noise and seed of the data options.
+    These options are therefore part of the key, as JSON equal to ``data`` in
+    ``trials.params_json``. Inputs are stored as the network receives them (standardized, channels
+    first), with their shape as ``1x28x28``. Examples of more than ``MOST_NUMBERS`` numbers are
+    left out.
 
     Args:
-        folder: The results.
-        options: What the data set was loaded from.
+        folder: Results folder.
+        options: Options that the data set was loaded from.
         dataset: The data set.
-        rows: As measuring yields them; only those of the curve ``smallest_margins`` count.
+        rows: Measured rows; only those of the curve ``smallest_margins`` count.
     """
     named = {int(place) for row in rows if row.get("curve") == CURVE for place in row["x"]}
     data, digest = data_key(options)
@@ -49,23 +50,24 @@ def keep_examples(
             "shape": shape,
             "inputs": dataset.train_x[place].flatten().tolist(),
         }
-        # One part an example: a study names few, but each of them many times.
+        # One part per example: a study names few examples, but each of them many times.
         _write_once(folder, "examples", row, f"{digest}-train-{place}")
 
 
 def keep_subsets(
     folder: ResultsFolder, options: DataOptions, dataset: Dataset, context: MeasureContext
 ) -> None:
-    """Store which examples the measures of ``context`` took, each subset once.
+    """Store which examples the measures of ``context`` used, each subset once.
 
-    A subset is a row: ``n_examples`` of the ``measured_examples`` of a split, which the request
-    ends with where they are not all, and their places in the split, ascending.
+    Each subset is one row: ``n_examples`` of the ``measured_examples`` of a split, with their
+    positions in the split, ascending. If not the whole split is measured, the request ends with
+    the number of measured examples.
 
     Args:
-        folder: The results.
-        options: What the data set was loaded from.
+        folder: Results folder.
+        options: Options that the data set was loaded from.
         dataset: The data set.
-        context: After measuring.
+        context: Context after measuring.
     """
     for (split, _), places in context.subsets.items():
         keep_subset(folder, options, dataset, split, context.n_examples(split), places)
@@ -79,15 +81,15 @@ def keep_subset(
     measured: int,
     places: Tensor,
 ) -> None:
-    """Store one subset, once.
+    """Store one subset, unless it is already stored.
 
     Args:
-        folder: The results.
-        options: What the data set was loaded from.
+        folder: Results folder.
+        options: Options that the data set was loaded from.
         dataset: The data set.
-        split: Of which split.
-        measured: How many examples of it are measured.
-        places: Those of the subset, ascending.
+        split: Split of the subset.
+        measured: Number of measured examples in the split.
+        places: Positions of the subset in the split, ascending.
     """
     data, digest = data_key(options)
     row = {
@@ -102,7 +104,7 @@ def keep_subset(
 
 
 def data_key(options: DataOptions) -> tuple[str, str]:
-    """The data options as JSON, and a short name for them."""
+    """Return the data options as JSON, and a short name for them."""
     data = json.dumps(options.model_dump(mode="json"), sort_keys=True)
     return data, hashlib.sha256(data.encode()).hexdigest()[:12]
 

@@ -1,4 +1,4 @@
-"""Stores examples and subsets of them anew that were lost with a part, from the data sets alone."""
+"""Recovery of examples and subsets that were lost with a part, from the data sets alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TAKEN = """
 
 @dataclass
 class _Needed:
-    """What the stored rows of the trials of one data set name."""
+    """The examples and subsets that the stored rows name, for the trials of one data set."""
 
     options: DataOptions
     examples: set[int] = field(default_factory=set)
@@ -41,20 +41,21 @@ class _Needed:
 def restore_examples(folder: ResultsFolder, study: Study, trials: Mapping[str, Trial]) -> None:
     """Store the examples and subsets that rows of ``trials`` name and that are not stored.
 
-    Nothing is looked for of a data set of which nothing was ever stored, as of those with large
-    examples, unless a damaged part was kept aside. A data set that cannot be read any more is
-    told of in the log.
+    A data set for which nothing was ever stored, such as one with large examples, is skipped
+    unless a damaged part was set aside. A data set that can no longer be read is logged.
 
     Args:
-        folder: The study's results, locked, with all measured that there is to measure.
+        folder: Results folder of the study, locked, after all measuring is done.
         study: The study.
-        trials: Its trials, by id.
+        trials: Trials of the study, by id.
     """
     for needed in _missing(folder, study, trials):
         try:
             dataset = load_dataset(needed.options)
         except OrchestratorError as error:
-            logger.warning("lost examples of %s stay lost: %s", needed.options.name, error.message)
+            logger.warning(
+                "cannot restore lost examples of %s: %s", needed.options.name, error.message
+            )
             continue
         rows = [{"curve": CURVE, "x": sorted(needed.examples)}]
         keep_examples(folder, needed.options, dataset, rows)
@@ -119,5 +120,5 @@ def _restore_subset(
     elif positions is not None:
         places = positions
     else:
-        return  # These are all of them.
+        return  # The whole split: not a subset.
     keep_subset(folder, options, dataset, split, measured, places)

@@ -1,4 +1,4 @@
-"""A measurer: a process that holds data sets and networks, and measures snapshots."""
+"""The measurer: a process that keeps data sets and networks in memory and measures snapshots."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def measure(
     device: str,
     checks: ShapeChecks,
 ) -> Measured:
-    """Measure one snapshot and store the rows as one part. The process is reset at the end.
+    """Measure one snapshot, store its rows as one part and reset the process.
 
     A snapshot that is missing or does not match its hash is set aside.
     """
@@ -53,7 +53,7 @@ def measure(
 
 @contextmanager
 def _reset_at_end(config: TrialConfig, device: str) -> Iterator[list[Change]]:
-    """Reset the process after a trial's own code; the list has by then what was changed."""
+    """Reset the process after a trial's own code, and then add its changes to the yielded list."""
     process = ProcessState()
     import_trial_parts(config)
     process.imported()
@@ -96,7 +96,7 @@ def _measure(
         {**row, **identity, "written_at": datetime.now(UTC)}
         for row in measure_snapshot(context, requests, findings=findings)
     ]
-    # Whether a snapshot is measured is read off the table measures, which so comes last.
+    # The table measures is written last: its rows mark the snapshot as measured.
     keep_subsets(folder, config.data, dataset, context)
     if is_final(checkpoint):
         keep_examples(folder, config.data, dataset, rows)
@@ -110,7 +110,7 @@ def _measure(
 
 @ray.remote(max_restarts=0)
 class Measurer:
-    """The actor around :func:`measure`."""
+    """The Ray actor around :func:`measure`."""
 
     def __init__(self, folder: str, study: str, data: SharedData, threads: int) -> None:
         prepare_process(threads)
@@ -122,7 +122,7 @@ class Measurer:
         self.spoilt: str | None = None
 
     def ready(self) -> int:
-        """The process id, once the process is there and has reached the results."""
+        """Return the process id once the process runs and can reach the results."""
         ResultsFolder.open(self.folder.path)
         return os.getpid()
 
@@ -130,14 +130,14 @@ class Measurer:
         """Measure one snapshot, unless an earlier one spoilt this process."""
         if self.spoilt:  # The dispatcher hands the work item to another measurer.
             return Measured(item.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
-        self.spoilt = "a work item failed in it"  # Unless it does not.
+        self.spoilt = "a work item failed in it"  # Overwritten below on success.
         with storing(self.folder.path):
             measured = measure(item, self.folder, self.study, self.data, self.device, self.checks)
         self.spoilt = measured.spoilt
         return measured
 
     def check(self, config: TrialConfig) -> Checked:
-        """Check the shape of a trial's network. A process that it spoils is to be replaced."""
+        """Check the shape of a trial's network. A process spoilt by it must be replaced."""
         with storing(self.folder.path), _reset_at_end(config, self.device) as changes:
             refusal = self.checks.refusal(config)
         self.spoilt = lasting(changes)

@@ -1,4 +1,4 @@
-"""Work on snapshots that is neither training nor measuring, side by side under Ray."""
+"""Tasks on snapshots other than training and measuring, run in parallel under Ray."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Progress = Callable[[str], None]
 Task = Callable[[Item, str, str, SharedData, int], None]
 """Called with a work item, the results folder, the study as JSON, the data and a thread count."""
 
-MOST_RETRIES = 2  # Of a process that was killed or ran out of memory.
+MOST_RETRIES = 2  # After a process was killed or ran out of memory.
 
 
 def run_tasks(
@@ -36,29 +36,29 @@ def run_tasks(
     slots: Slots,
     progress: Progress,
 ) -> list[str]:
-    """Run a task for each work item, as many at a time as there may be measurers.
+    """Run one task per work item, at most ``slots.most_measurers`` in parallel.
 
     Args:
-        what: What is done, for people.
-        task: Stores what it finds.
-        work_items: By the names that people know them by.
-        folder: The results.
+        what: Name of the task in messages.
+        task: Function that stores its own results.
+        work_items: Work items by their names in messages.
+        folder: Results folder.
         study: The study.
-        trials: Its trials.
-        data: Its data sets.
-        slots: What the cluster gives.
-        progress: Told one line after each work item.
+        trials: Trials of the study.
+        data: Data sets of the study.
+        slots: Slots of the cluster.
+        progress: Called with one line after each work item.
 
     Returns:
-        What failed, and why; the other work items are carried out nevertheless.
+        Failed work items with their reasons; the remaining work items are still run.
     """
     start: Any = ray.remote(
         num_cpus=slots.measurer_cpus,
         num_gpus=study.resources.measurer.gpus,
         resources=study.resources.measurer.custom,
         max_retries=MOST_RETRIES,
-        # Code of the user's own may change its process. Otherwise no process is ended, which Ray
-        # would do with each that has a GPU; starting another takes seconds.
+        # The user's own code may change its process, so each process runs one task. Otherwise
+        # processes are reused: Ray would end those with a GPU, and a restart takes seconds.
         max_calls=1 if has_own_parts(study, trials) else 0,
     )(task)
     common = str(folder.path), study.model_dump_json(), data, max(1, int(slots.measurer_cpus))

@@ -1,4 +1,4 @@
-"""From a trial's configuration and a snapshot to a network that can be measured."""
+"""Construction of a measurable network from a trial's configuration and a snapshot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.study.measure_options import MeasuringOptions
 from orchestrator.study.spec import TrialConfig
 from orchestrator.training import build_loss, update_rule_at
 
-PROBE_SEED = 0  # The same probes for every snapshot, so that differences are not the probes'.
+PROBE_SEED = 0  # The same probes for every snapshot, so that probes cause no differences.
 
 
 def subject(
@@ -25,16 +25,16 @@ def subject(
     state: Mapping[str, Tensor] | None = None,
     step: int = 0,
 ) -> Audited:
-    """A trial's network with all that measures of it need.
+    """Return a trial's network with everything its measures need.
 
     Args:
-        config: Of the trial.
-        seed: Of the trial; the network is rebuilt as it was initialized.
-        dataset: Its data.
-        settings: On how many examples it is measured.
-        device: Where it is measured.
-        state: Of a snapshot; without, the network is the one before training.
-        step: Updates until then.
+        config: Configuration of the trial.
+        seed: Seed of the trial; reproduces the network's initialization.
+        dataset: Data set of the trial.
+        settings: Number of examples to measure on.
+        device: Device to measure on.
+        state: State of a snapshot; by default, the network before training is returned.
+        step: Number of updates before the snapshot.
     """
     model = build_model(
         config.model, dataset.input_shape, dataset.classes, seed, dataset.train_x.dtype

@@ -1,4 +1,4 @@
-"""The trust checks of a study: made by measurers, once for each shape of network, and stored."""
+"""The trust checks of a study: run by measurers once per network shape, and stored."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ logger = logging.getLogger(__name__)
 
 
 class ShapeChecks:
-    """The findings for each shape of network, in one process.
+    """The findings for each network shape, in one process.
 
     Args:
-        folder: The results, where they are stored.
+        folder: Results folder, where findings are stored.
         study: The study.
-        data: Its data sets.
-        device: Where this process computes.
+        data: Data sets of the study.
+        device: Device of this process.
     """
 
     def __init__(self, folder: ResultsFolder, study: Study, data: SharedData, device: str) -> None:
@@ -46,11 +46,11 @@ class ShapeChecks:
         self._known: dict[str, Findings] = {}
 
     def of(self, config: TrialConfig, unchecked: str | None = None) -> Findings:
-        """The findings for a trial's shape; none where the study turns the checks off.
+        """Return the findings for a trial's shape, or none if the study turns the checks off.
 
         Args:
-            config: Of the trial.
-            unchecked: Why the checks of this shape are not to be made, if so.
+            config: Configuration of the trial.
+            unchecked: Reason to skip the checks of this shape, if any.
         """
         if not self._study.measuring.trust_checks:
             return {}
@@ -68,7 +68,7 @@ class ShapeChecks:
         return network_findings(config, dataset, self._study.measuring, required, self._device)
 
     def refusal(self, config: TrialConfig) -> Refusal | None:
-        """Why networks of this shape must not be trained, if so."""
+        """Return the error that refuses to train networks of this shape, if any."""
         try:
             refuse_spoiled(config, self.of(config))
         except ModelError as error:
@@ -78,7 +78,7 @@ class ShapeChecks:
 
 @dataclass(frozen=True)
 class _Check:
-    """A check that a measurer is making."""
+    """A check in progress on a measurer."""
 
     measurer: Any
     shape: str
@@ -92,25 +92,25 @@ def check_shapes(
     measured: Iterable[TrialConfig],
     timeout: float,
 ) -> dict[str, str]:
-    """Have measurers check shapes of networks, each measurer one at a time.
+    """Check network shapes on measurers, one shape at a time per measurer.
 
-    A measurer that dies, takes too long or is spoilt by a network is replaced, and its successor
-    checks the remaining shapes. A network that does this is not refused: its trials and
-    measures have rows of their own.
+    A measurer that dies, takes too long or is spoilt by a network is replaced, and its replacement
+    checks the remaining shapes. The network is not refused for this, because its trials and
+    measures get rows of their own.
 
     Args:
         measurers: Actors with a method ``check``, ready.
-        replaced: Ends a measurer and returns another one, ready.
-        trained: Of trials that are to be trained.
-        measured: Of trials with snapshots to be measured, trained earlier.
-        timeout: Seconds for each shape.
+        replaced: Ends a measurer and returns a new one, ready.
+        trained: Configurations of trials to train.
+        measured: Configurations of earlier trials with snapshots to measure.
+        timeout: Seconds allowed per shape.
 
     Returns:
-        Why a shape could not be checked, by shape.
+        Shape → reason why it could not be checked.
 
     Raises:
-        ModelError: If a network that is to be trained cannot be, or its results could not be
-            believed.
+        ModelError: If a network to be trained cannot be trained, or its results could not be
+            trusted.
     """
     of_trained = {measuring_shape(config): config for config in trained}
     of_measured = {measuring_shape(config): config for config in measured}
@@ -134,7 +134,7 @@ def check_shapes(
                 continue
             del asked[reference]
             if checked.unmade is not None:
-                logger.warning("no trust checks of a network: %s", checked.unmade)
+                logger.warning("could not run the trust checks of a network: %s", checked.unmade)
                 unchecked[check.shape] = checked.unmade
             if checked.refusal is not None and check.shape in of_trained:
                 message, hint = checked.refusal
@@ -147,12 +147,12 @@ def check_shapes(
 def _result(reference: Any) -> Checked:
     try:
         checked: Checked = ray.get(reference)
-    except RayTaskError as error:  # What fails here fails again where there is a row for it.
+    except RayTaskError as error:  # It will recur where it gets a row.
         if isinstance(error.cause, StorageError):
             raise error.cause from None
         return Checked()
     except RayError:
-        return Checked(unmade="the process that made the checks died")
+        return Checked(unmade="the process that ran the checks died")
     return checked
 
 
@@ -162,13 +162,13 @@ def store_unchecked(
     configs: Iterable[TrialConfig],
     unchecked: Mapping[str, str],
 ) -> None:
-    """Store why lost checks could not be repeated, for shapes that nothing else is measured of.
+    """Store why lost checks could not be rerun, for shapes with nothing else to measure.
 
     Args:
-        folder: The results.
+        folder: Results folder.
         study: The study.
-        configs: One for each shape whose checks were lost.
-        unchecked: Reasons by shape, as :func:`check_shapes` returns them.
+        configs: One configuration per shape whose checks were lost.
+        unchecked: Reasons by shape, as returned by :func:`check_shapes`.
     """
     required = required_checks(study.all_measures)
     for config in configs:
@@ -187,15 +187,15 @@ def _undecided(required: Set[str], reason: str) -> Findings:
 def lost_checks(
     folder: ResultsFolder, study: Study, configs: Iterable[TrialConfig]
 ) -> list[TrialConfig]:
-    """One configuration for each shape whose checks are not stored.
+    """Return one configuration per shape whose checks are not stored.
 
-    Results from before there were checks are left alone: a folder counts only if it has checks, or
-    if a damaged part with checks was set aside.
+    Results from releases without checks are left alone. A folder is considered only if it has
+    stored checks, or if a damaged part with checks was set aside.
 
     Args:
-        folder: The results.
+        folder: Results folder.
         study: The study.
-        configs: Configurations of trials that have been measured.
+        configs: Configurations of measured trials.
     """
     if not study.measuring.trust_checks:
         return []
@@ -220,7 +220,7 @@ def _store(
     findings: Findings,
     device: str | None,
 ) -> None:
-    """One part for a shape; the newest checks of a shape count."""
+    """Write one part per shape; the newest checks of a shape count."""
     shape = _shape_id(study, config)
     rows = [
         {

@@ -1,1 +1,1 @@
-"""Training under Ray Tune: what trials do, which come first, when they stop."""
+"""Training under Ray Tune: execution, order and stopping of trials."""

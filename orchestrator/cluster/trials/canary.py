@@ -1,7 +1,8 @@
-"""The canary: one trial of each shape goes ahead, so that what can't work costs little.
+"""Canaries: one trial per shape runs first, so that a configuration that cannot work costs little.
 
-It is an ordinary trial that others wait for: until its first snapshot is measured for all that
-the study asks, or, where its first epoch leaves nothing to measure, until that epoch has ended.
+A canary is an ordinary trial that other trials wait for. They start when all requests have been
+measured on its first snapshot, or, if its first epoch leaves nothing to measure, when that epoch
+ends.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from orchestrator.study.trials import Trial
 def choose_canaries(
     study: Study, trials: Mapping[str, Trial], missing: Mapping[str, Trial], backlog: Backlog
 ) -> list[str]:
-    """The first of the missing trials of each shape that has not been seen to work.
+    """Return the first missing trial of each shape that is not known to work.
 
     Args:
         study: The study.
         trials: All its trials, by id.
-        missing: Those that are to be trained.
-        backlog: What is stored.
+        missing: Trials to train, by id.
+        backlog: Stored state of the study.
     """
     works = set(backlog.completed) if not study.requests else set()
     for checkpoint_id in backlog.measured_snapshots(study):
@@ -49,14 +50,14 @@ def _shape(trial: Trial) -> tuple[str, str]:
 
 @dataclass
 class Canary:
-    """The trials that go ahead, and what became of them.
+    """The canary trials of a run and their outcome.
 
     Attributes:
-        awaited: Ids of those of which it is not known yet whether they work.
-        others: How many trials wait for them.
-        to_measure: Whether something is to be measured of a trial's snapshots.
-        failed: Id of one that does not work.
-        reason: Why, if a measure failed.
+        awaited: Ids of canaries that are not known to work yet.
+        others: Number of trials that wait for the canaries.
+        to_measure: Returns whether a trial, given its id, has snapshots left to measure.
+        failed: Id of a canary that failed, if any.
+        reason: Reason of the failure, if a measure failed.
     """
 
     awaited: set[str]
@@ -66,7 +67,7 @@ class Canary:
     reason: str | None = None
 
     def update(self, state: RunState, dispatcher: Dispatcher) -> None:
-        """Take in what has become of them."""
+        """Update the outcome of the canaries."""
         for trial_id in sorted(self.awaited):
             for failure in list(dispatcher.failures):
                 # A failed check of measures is reported in rows and does not stop training.
@@ -83,22 +84,21 @@ class Canary:
     def _works(self, state: RunState, dispatcher: Dispatcher, trial_id: str) -> bool:
         if dispatcher.has_measured(trial_id):
             return True
-        if trial_id in state.trained:  # With nothing to be measured, or not yet.
+        if trial_id in state.trained:  # With nothing to measure, or nothing measured yet.
             return not self.to_measure(trial_id)
         if state.running.get(trial_id, {}).get("epoch", 0) < 1:
             return False
         return not self.to_measure(trial_id)
 
     def error(self, failures: Mapping[str, str]) -> StudyIncomplete:
-        """What to tell: which trial went ahead and failed, and why.
+        """Return the error that names the failed canary and the reason.
 
         Args:
-            failures: Why trials failed, by id.
+            failures: Reasons of failed trials, by trial id.
         """
         reason = self.reason or f"{self.failed}: {failures.get(str(self.failed), 'it failed')}"
         return StudyIncomplete(
-            f"a trial that went ahead of the others failed, so {self.others} trials were not "
-            f"started: {reason}",
-            "mend that and run again, with --retry-failed; or go on as it is with --no-canary; "
-            "nothing that was finished is lost",
+            f"a canary trial failed, so {self.others} trials were not started: {reason}",
+            "fix the cause and run again with --retry-failed, or continue with --no-canary; "
+            "finished work is kept",
         )

@@ -1,4 +1,4 @@
-"""Nodes on which processes of trials die again and again, and how trials keep away from them."""
+"""Nodes on which trial processes die repeatedly, and how trials avoid them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ray import tune
 from orchestrator.cluster.trials.free_nodes import more_nodes_may_come, nodes_that_can_hold
 
 FAILING_DEATHS = 3
-"""Of processes on one node, by which it counts as failing …"""
+"""Process deaths after which a node counts as failing …"""
 FAILING_TRIALS = 2
-"""… if they trained at least so many trials: a trial may be to blame by itself."""
-NODE_LABEL = "ray.io/node-id"  # Every node of Ray has it.
+"""… provided they involve at least this many trials, since a single trial may be the cause."""
+NODE_LABEL = "ray.io/node-id"  # Every Ray node has this label.
 
 
 class FailingNodes:
-    """Where the processes of trials died in this run.
+    """The deaths of trial processes in this run, by node.
 
-    A trial is not placed again where its process died, and no trial where those of several did,
-    as long as another node can hold it. Exceptions of the user's code are not counted. Read by the
-    dispatcher's thread while the driver's own writes.
+    A trial avoids nodes where its own process died, and all trials avoid failing nodes, as long as
+    another node is large enough. Exceptions in the user's code are not counted. The dispatcher's
+    thread reads this object while the driver's main thread writes it.
     """
 
     def __init__(self) -> None:
@@ -32,18 +32,18 @@ class FailingNodes:
         self._kept_away: dict[str, tuple[Mapping[str, float], frozenset[str]]] = {}
 
     def started(self, trial_id: str, node_id: str) -> None:
-        """Note where a trial's process runs."""
+        """Record the node on which a trial's process runs."""
         self._places[trial_id] = node_id
         self._kept_away.pop(trial_id, None)
 
     def died(self, trial_id: str) -> None:
-        """Note that a trial's process died where it ran."""
+        """Record that a trial's process died on its node."""
         if node_id := self._places.pop(trial_id, None):
             self._deaths[node_id][trial_id] += 1
 
     @property
     def failing(self) -> dict[str, str]:
-        """What to tell of each node that counts as failing, by its id."""
+        """Description of each node that counts as failing, by node id."""
         return {
             node_id: f"{deaths.total()} processes of {len(deaths)} trials died there"
             for node_id, deaths in list(self._deaths.items())
@@ -51,7 +51,7 @@ class FailingNodes:
         }
 
     def away(self, trial_id: str) -> frozenset[str]:
-        """Ids of the nodes that a trial has to keep away from as long as others can hold it."""
+        """Return the ids of nodes that a trial avoids as long as others are large enough."""
         failing = self.failing
         return frozenset(
             node_id
@@ -60,7 +60,7 @@ class FailingNodes:
         )
 
     def placement(self, trial_id: str, bundle: Mapping[str, float]) -> tune.PlacementGroupFactory:
-        """Where a trial may run: anywhere but on the nodes that it has to keep away from."""
+        """Return where a trial may run: anywhere except on the nodes that it avoids."""
         away = self.away(trial_id)
         self._kept_away.pop(trial_id, None)
         if not away or not nodes_that_can_hold(bundle, away):
@@ -72,9 +72,9 @@ class FailingNodes:
         )
 
     def stranded(self, trial_ids: Set[str]) -> bool:
-        """Whether one of these trials waits for other nodes than there are now.
+        """Return whether any of these trials waits for nodes that no longer exist.
 
-        Where it may run was decided when there were others; Ray waits for them for ever.
+        Its placement was decided while those nodes existed, and Ray waits for them forever.
         """
         waiting = [self._kept_away[id_] for id_ in self._kept_away.keys() & trial_ids]
         return any(not nodes_that_can_hold(*place) for place in waiting) and not (
@@ -82,17 +82,17 @@ class FailingNodes:
         )
 
     def summary(self) -> list[str]:
-        """The failing nodes for people, by their host names."""
+        """Return descriptions of the failing nodes for people, with host names."""
         if not self.failing:
             return []
         names = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()}
         return [
-            f"{names.get(node_id, 'a host that is gone')} (node {node_id[:8]}): {what}"
+            f"{names.get(node_id, 'a lost host')} (node {node_id[:8]}): {what}"
             for node_id, what in self.failing.items()
         ]
 
 
 def node_of(actor: Any) -> str:
-    """Id of the node on which an actor runs or ran; empty if Ray does not know."""
+    """Return the id of the node on which an actor runs or ran; empty if unknown to Ray."""
     table = ray._private.state.actors(actor._actor_id.hex())
     return str(table.get("Address", {}).get("NodeID", ""))

@@ -1,4 +1,4 @@
-"""Whether what waits finds room on some node, whatever Ray puts where."""
+"""Checks whether waiting processes fit on some node, wherever Ray places other processes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import ray
 from orchestrator.cluster.ray.session import capacity
 
 Bundle = Mapping[str, float]
-"""What a process books, by Ray's names of resources."""
+"""Resources that a process books, by Ray's names."""
 _ROUNDING = 1e-9
 
 
 def nodes_that_can_hold(bundle: Bundle, away: Iterable[str] = ()) -> list[Bundle]:
-    """All resources of each living node, but those away, that has enough for a process.
+    """Return the total resources of each living node that is large enough for a process.
 
     Args:
-        bundle: What the process books.
-        away: Ids of nodes that it keeps away from.
+        bundle: Resources that the process books.
+        away: Ids of nodes that it avoids; these are left out.
     """
     away = set(away)
     return [
@@ -30,22 +30,22 @@ def nodes_that_can_hold(bundle: Bundle, away: Iterable[str] = ()) -> list[Bundle
 
 
 def more_nodes_may_come() -> bool:
-    """Whether the cluster has an autoscaler that may add to what there is now."""
+    """Return whether the cluster has an autoscaler that may add resources."""
     now = ray.cluster_resources()
     return any(most > now.get(kind, 0.0) for kind, most in capacity().items())
 
 
 def measurers_beside(trials: Iterable[tuple[Bundle, frozenset[str]]], measurer: Bundle) -> float:
-    """The most measurers that, on whatever nodes they are, leave room for each of some trials.
+    """Return the maximum number of measurers that leave room for each trial on any placement.
 
-    Measurers keep what they book between two work items. With one more than this, they could lie so
-    that a trial finds no node for as long as they live. Infinite where measurers book nothing, or
-    no trial waits.
+    Measurers keep their resources between work items. One more measurer than this could be placed
+    such that a trial finds no node as long as the measurers live. The number is infinite if
+    measurers book nothing or no trial waits.
 
     Args:
-        trials: What each trial books, and the ids of the nodes it keeps away from as long as
-            others can hold it; equal ones once.
-        measurer: What one measurer books.
+        trials: Resources that each trial books, and ids of the nodes that it avoids as long as
+            other nodes are large enough; equal entries once.
+        measurer: Resources that one measurer books.
     """
     taken = {kind: need for kind, need in measurer.items() if need > 0}
     if not taken:
@@ -55,7 +55,7 @@ def measurers_beside(trials: Iterable[tuple[Bundle, frozenset[str]]], measurer: 
     rooms = []
     for trial, away in trials:
         nodes = nodes_that_can_hold(trial, away) or nodes_that_can_hold(trial)
-        # Those that fit beside the trial, and one more that keeps it from this node.
+        # Measurers that fit beside the trial, plus the one that blocks this node for it.
         rooms.append(max(0, sum(_beside(node, trial, taken) + 1 for node in nodes) - 1))
     return min(rooms, default=inf)
 
@@ -66,7 +66,7 @@ def _beside(there: Bundle, trial: Bundle, taken: Bundle) -> int:
 
 
 def _fit(there: Bundle, bundle: Bundle) -> float:
-    """How many times something fits, whole or not; infinitely often what books nothing."""
+    """Return how many times ``bundle`` fits, as a fraction; infinite if it books nothing."""
     return min(
         ((there.get(kind, 0.0) + _ROUNDING) / need for kind, need in bundle.items() if need > 0),
         default=inf,

@@ -1,4 +1,4 @@
-"""Whether training must stop, whether the trials behind the canary may start, and why."""
+"""Decisions on whether training must stop and whether the trials behind the canaries may start."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ STRANDED_CHECK_SECONDS = 5.0
 
 
 class Gate:
-    """Decides for Tune, between any two of its events, whether trials may continue or start.
+    """The decision for Tune, between any two of its events, whether trials may continue or start.
 
     Args:
-        state: The progress of the run.
-        canary: The trials that run first, if any do.
+        state: Progress of the run.
+        canary: Trials that run first, if any.
     """
 
     def __init__(self, state: RunState, canary: Canary | None = None) -> None:
@@ -25,9 +25,9 @@ class Gate:
         self._stranded = False
 
     def must_stop(self) -> bool:
-        """Whether training on is useless: storage, the dispatcher or a canary failed.
+        """Return whether training must stop: storage, the dispatcher or a canary failed.
 
-        Also if a trial waits for a node that is gone: the next round places it again.
+        It must also stop if a trial waits for a lost node; the next round places the trial again.
         """
         dispatcher = self._state.dispatcher
         if self._state.storage is not None or (dispatcher and dispatcher.error is not None):
@@ -41,11 +41,11 @@ class Gate:
         return self.canary.failed is not None
 
     def others_may_start(self) -> bool:
-        """Whether every canary is known to work."""
+        """Return whether every canary is known to work."""
         return self.canary is None or (not self.must_stop() and not self.canary.awaited)
 
     def raise_cause(self) -> None:
-        """Raise what made the trials stop before their end, if anything did.
+        """Raise the error that stopped the trials early, if any.
 
         Raises:
             StorageError: If a trial could not store its results.
@@ -57,7 +57,7 @@ class Gate:
             raise self.canary.error(self._state.failed)
 
     def _a_trial_is_stranded(self) -> bool:
-        """Whether a trial waits for a node that is gone; checked every few seconds."""
+        """Return whether a trial waits for a lost node; checked every few seconds."""
         if time.monotonic() - self._checked_at > STRANDED_CHECK_SECONDS:
             self._checked_at = time.monotonic()
             waiting = self._state.bundles.keys() - self._state.ended

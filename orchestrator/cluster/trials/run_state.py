@@ -1,4 +1,4 @@
-"""The progress of a run: what the display shows and Tune's hooks fill in."""
+"""The progress of a run: updated by Tune's hooks and shown by the display."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ BACK_PRESSURE_CHECK_SECONDS = 0.2
 
 @dataclass
 class RunState:
-    """What is known of the running trials.
+    """The progress of the trials in a run.
 
     Attributes:
-        trials: The trials to train in this run, by id.
-        total: Trials of the whole study.
-        completed: Trials of the study that are completed, those of earlier runs included.
-        dispatcher: The measurers' dispatcher, once there is one.
-        limit: Training waits while more snapshots than this wait to be measured.
-        slots: Trials that train at the same time.
-        seconds: Training seconds of completed trials, by id.
-        trained: Trials that were trained to their end.
-        failed: Trials that failed, and why.
-        running: What the running trials reported last.
-        ended: Trials that hold no slot any more.
-        storage: Why a trial could not store what it had, if so.
-        nodes: Where processes of trials died.
-        bundles: What the process of each trial books, by the trial's id.
-        untried: Trials that Tune gave up because a process died before they began in it.
+        trials: Trials to train in this run, by id.
+        total: Number of trials in the whole study.
+        completed: Number of completed trials in the study, including earlier runs.
+        dispatcher: Dispatcher of the measurers, once it exists.
+        limit: Number of unmeasured snapshots above which training waits.
+        slots: Number of trials that train in parallel.
+        seconds: Training seconds of completed trials, by trial id.
+        trained: Ids of trials that were trained to their end.
+        failed: Reasons of failed trials, by trial id.
+        running: Last reports of running trials, by trial id.
+        ended: Ids of trials that no longer occupy a slot.
+        storage: Error of a trial that could not store its results, if any.
+        nodes: Nodes where trial processes died.
+        bundles: Resources that each trial's process books, by trial id.
+        untried: Ids of trials that Tune gave up because a process died before they started in it.
+        started_at: Start of the run on the monotonic clock, in seconds.
     """
 
     trials: dict[str, Trial]
@@ -58,7 +59,7 @@ class RunState:
     started_at: float = field(default_factory=time.monotonic)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take in what a trial reported."""
+        """Record a trial's report."""
         if not result.get("done"):
             self.running[trial_id] = result
             return
@@ -74,7 +75,7 @@ class RunState:
             self.seconds[trial_id] = result["train_seconds"]
 
     def end(self, trial_id: str) -> None:
-        """Note that a trial's slot is free."""
+        """Record that a trial's slot is free."""
         self.running.pop(trial_id, None)
         self.ended.add(trial_id)
         if self.dispatcher is not None:
@@ -83,11 +84,11 @@ class RunState:
             self.dispatcher.wake()
 
     def placement(self, trial_id: str) -> tune.PlacementGroupFactory:
-        """What a trial books, and on which nodes it may run."""
+        """Return the resources that a trial books and the nodes on which it may run."""
         return self.nodes.placement(trial_id, self.bundles[trial_id])
 
     def places(self) -> list[tuple[dict[str, float], frozenset[str]]]:
-        """What trials book that have not ended, and the nodes they keep away from; each once."""
+        """Return the distinct resources and avoided nodes of trials that have not ended."""
         found = {
             (tuple(self.bundles[trial_id].items()), self.nodes.away(trial_id))
             for trial_id in self.bundles.keys() - self.ended
@@ -95,16 +96,16 @@ class RunState:
         return [(dict(bundle), away) for bundle, away in found]
 
     def wait_for_measurers(self) -> None:
-        """Back-pressure: hold the trials while too many snapshots wait to be measured."""
+        """Block the trials while too many snapshots wait to be measured (back-pressure)."""
         dispatcher = self.dispatcher
         while dispatcher is not None and dispatcher.working and dispatcher.waiting > self.limit:
             time.sleep(BACK_PRESSURE_CHECK_SECONDS)
 
     def seconds_left(self) -> float | None:
-        """Time until the last trial ends, from measured trial times; None if none is known.
+        """Estimate the seconds until the last trial ends; None if no trial times are known.
 
-        A trial that has not started is expected to take as long as the completed ones of its
-        condition, else of its batch size, else as all.
+        A trial is expected to take as long as the average completed trial of its condition. If
+        none exists, trials with its batch size are averaged, and otherwise all completed trials.
         """
         left = [trial for id_, trial in list(self.trials.items()) if id_ not in self.ended]
         if not left:
@@ -125,5 +126,5 @@ class RunState:
 
 
 def _kinds(trial: Trial) -> tuple[object, ...]:
-    """Which trials take as long as this one: the closest kind first, the last one is all."""
+    """Return the groups of trials that take as long as this one, closest first; None means all."""
     return trial.condition_id, trial.config.training.batch_size, None

@@ -1,4 +1,4 @@
-"""One trial as Ray Tune sees it: a process that trains one network after another."""
+"""The Ray Tune trainable: a process that trains one network after another."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ from orchestrator.training.process_guard import ProcessState, lasting
 from orchestrator.version import __version__
 
 REPORT_SECONDS = 2.0
-RESUME_SHARE = 0.05  # Of the time, at most, goes into writing resume states …
-RESUME_SECONDS = 5.0  # … and they are written no more often than this.
+RESUME_SHARE = 0.05  # Maximum fraction of time spent writing resume states …
+RESUME_SECONDS = 5.0  # … and minimum seconds between writes.
 SPOILT = "spoilt"
-"""In a trial's last report: what it did to its process that cannot be undone; None if nothing."""
+"""Key in a trial's last report: an irreversible change to its process; None without a change."""
 
 
 class TrialTrainable(tune.Trainable):  # type: ignore[misc]
-    """Trains one trial, writes its rows and snapshots, and resumes it by itself.
+    """The process that trains and resumes a trial and writes its rows and snapshots.
 
-    Tune's own checkpoints are not used: a restarted trial goes on from the newest resume
-    state in the results folder, whoever restarted it and for whatever reason.
+    Tune's own checkpoints are not used. After any restart, by Tune or by a later run, a trial
+    continues from the newest resume state in the results folder.
     """
 
     def setup(
@@ -67,14 +67,14 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
     ) -> None:
         """Prepare the process once; ``reset_config`` prepares it for each further trial."""
         self.location = folder
-        self.folder: ResultsFolder | None = None  # What keeps from it is a trial's to tell.
+        self.folder: ResultsFolder | None = None  # The trial opens it and reports errors.
         self.checkpoints = CheckpointOptions.model_validate_json(checkpoints)
         self.work_items, self.data = work_items, data
-        self.spoilt: str | None = None  # What a trial did to this process that cannot be undone.
+        self.spoilt: str | None = None  # Irreversible change to this process, if any.
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Begin another trial in the same process."""
+        """Start another trial in the same process."""
         item = self.work_items[new_config["trial_id"]]
         prepare_process(max(1, int(item.needs.cpus)))
         self.work = self._work(item)
@@ -91,14 +91,14 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
                 device="cuda" if item.needs.gpus else "cpu",
                 timeout=item.needs.timeout,
             )
-        except StorageError as error:  # Of the whole study; the trial has not failed.
+        except StorageError as error:  # It affects the whole study; the trial has not failed.
             why = {"status": "not stored", "error": (error.message, error.hint)}
             yield {"trial_id": item.trial_id, "done": True, **why}
 
     def step(self) -> dict[str, Any]:
-        """Train for about two seconds, or to the end, and report how far the trial is."""
-        if self.spoilt:  # ``TrialScheduler`` has Tune start another for every further trial.
-            raise RuntimeError(f"an earlier trial changed its process: {self.spoilt}")
+        """Train for about two seconds, or to the end, and report the trial's progress."""
+        if self.spoilt:  # ``TrialScheduler`` makes Tune start a new process for the next trial.
+            raise RuntimeError(f"an earlier trial changed this process: {self.spoilt}")
         deadline = time.monotonic() + REPORT_SECONDS
         report: dict[str, Any] = {}
         for report in self.work:
@@ -117,18 +117,18 @@ def run_trial(
     device: str = "cpu",
     timeout: float | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Train one trial and store what comes of it, going on from its resume state if it has one.
+    """Train one trial, from its resume state if it has one, and store its results.
 
-    The process is reset at the end: whatever the trial did to it, the next one finds it as if it
-    ran alone.
+    The process is reset at the end, so that the next trial runs as it would in a fresh process.
 
     Yields:
-        How far the trial is after each event: ``trial_id``, ``epoch``, ``updates``,
-        ``train_seconds`` and ``done``; at the end also ``status`` (``completed`` or ``failed``),
-        ``error`` and ``spoilt``, what makes this process unfit for another trial, if anything.
+        Progress of the trial after each event: ``trial_id``, ``epoch``, ``updates``,
+        ``train_seconds`` and ``done``. The last report also has ``status`` (``completed`` or
+        ``failed``), ``error`` and ``spoilt``, the change that makes this process unfit for another
+        trial, if any.
 
     Raises:
-        StorageError: If what it had cannot be stored.
+        StorageError: If results cannot be stored.
     """
     process = ProcessState()
     import_trial_parts(item.config)
@@ -168,7 +168,7 @@ def _run_trial(
         _write_trial(folder, identity, f"{attempt:04d}-running", status="running")
         try:
             yield from _train(item, config, identity, folder, checkpoints, data, device)
-        except UserError as error:  # The user's to mend: trying again would change nothing.
+        except UserError as error:  # Retrying cannot help.
             why = {"status": "failed", "error": error_text(error)}
             _write_trial(folder, identity, f"{attempt:04d}-failed", **why)
             yield {"trial_id": item.trial_id, "done": True, **why}
@@ -178,18 +178,18 @@ def _run_trial(
 def _deadline(
     seconds: float | None, folder: ResultsFolder, identity: dict[str, Any]
 ) -> Iterator[None]:
-    """End this process if the block takes too long, with a row that says so."""
+    """End this process with a failure row if the block takes too long."""
     if seconds is None:
         yield
         return
 
     def end() -> None:
         try:
-            why = f"its attempt took longer than resources.trial.timeout, {seconds:g} s"
+            why = f"its attempt took longer than resources.trial.timeout ({seconds:g} s)"
             name = f"{identity['attempt']:04d}-failed"
             _write_trial(folder, identity, name, status="failed", error=why)
         finally:
-            os._exit(1)  # What hangs can't be asked to stop; Tune starts it anew.
+            os._exit(1)  # A hung trial cannot stop itself; Tune restarts it.
 
     timer = threading.Timer(seconds, end)
     timer.daemon = True
@@ -233,7 +233,7 @@ def _train(
             buffered["epochs"] += _epoch_rows(trial_id, event)
             since = time.monotonic() - saved
             if since > max(RESUME_SECONDS, save_seconds / RESUME_SHARE):
-                # Rows first: what a resume state is past must already be stored.
+                # Rows first: a resume state must never be ahead of the stored rows.
                 _flush(folder, trial_id, buffered, event.step)
                 started = time.monotonic()
                 write_resume_state(resume_path, event.resume())
@@ -329,7 +329,7 @@ def _write_trial(
 
 
 def _next_attempt(folder: ResultsFolder, item: TrialItem) -> int:
-    """The first after those before this run that has not begun."""
+    """Return the number of the first attempt, after those of earlier runs, that has not started."""
     attempt, begun = item.attempt + 1, folder.table("trials")
     while (begun / f"{item.trial_id}-{attempt:04d}-running.parquet").exists():
         attempt += 1

@@ -1,7 +1,7 @@
-"""What Ray Tune calls while it trains: where trials run, which one is next, when to stop.
+"""Hooks for Ray Tune: where trials run, which trial is next, and when to stop.
 
-Tune pickles its settings once, to restore a run, which this package never does, and works with
-the objects that it was given. They refer to the state of the run and leave it out when pickled.
+Tune pickles its settings once, to restore a run, which this package never does. It works with the
+original objects, which refer to the state of the run and leave it out when pickled.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from orchestrator.cluster.trials.trainable import SPOILT
 
 
 class _NotPickled:
-    """Pickles as an empty object."""
+    """A base class whose objects pickle as empty."""
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
 
 
 class TrialScheduler(_NotPickled, FIFOScheduler):  # type: ignore[misc]
-    """Runs trials in their order, each where it may run, never in a process that one spoilt.
+    """A scheduler that runs trials in order, on allowed nodes, and never in a spoilt process.
 
-    A trainable cannot refuse to be reused: Tune counts ``reset_config() -> False`` as the failure
-    of the next trial, which has done nothing.
+    A trainable cannot refuse to be reused: Tune counts ``reset_config() -> False`` as a failure of
+    the next trial, which has not run yet.
 
     Args:
-        state: Knows what each trial books and which nodes it must avoid.
+        state: Provides the resources that each trial books and the nodes that it must avoid.
     """
 
     def __init__(self, state: RunState) -> None:
@@ -42,22 +42,22 @@ class TrialScheduler(_NotPickled, FIFOScheduler):  # type: ignore[misc]
         self._state = state
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Say what a trial books and where, before Tune queues it by that."""
+        """Set a trial's resources and placement, by which Tune then queues it."""
         trial.update_resources(self._state.placement(trial.config["trial_id"]))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Called before Tune decides whether to reuse the process of a trial that has ended."""
+        """Prevent reuse of a spoilt process; called before Tune decides on reuse."""
         if result.get(SPOILT):
-            # Tune reuses only those that it knows to have started.
+            # Tune reuses only processes that it knows to have started.
             process = tune_controller._trial_to_actor.get(trial)
             tune_controller._started_actors.discard(process)
 
 
 class RunCallback(_NotPickled, tune.Callback):  # type: ignore[misc]
-    """Passes Tune's events on to the state of the run.
+    """A callback that passes Tune's events to the state of the run.
 
     Args:
-        state: Takes them in.
+        state: Receives the events.
     """
 
     def __init__(self, state: RunState) -> None:
@@ -66,40 +66,40 @@ class RunCallback(_NotPickled, tune.Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        """A trial reported; block while the measurers are too far behind."""
+        """Record a trial's report, and block while the measurers are too far behind."""
         self._state.report(trial.config["trial_id"], result)
         self._state.wait_for_measurers()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial's process has started."""
+        """Record the node of a trial's new process."""
         actor = trial.temporary_state.ray_actor
         self._state.nodes.started(trial.config["trial_id"], node_of(actor))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial is about to be restarted: on another node, if its process died."""
+        """Place a trial before its restart, on another node if its process died."""
         if _process_died(trial):
             trial_id = trial.config["trial_id"]
             self._state.nodes.died(trial_id)
             trial.update_resources(self._state.placement(trial_id))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial failed for good."""
+        """Record that a trial failed for good."""
         trial_id = trial.config["trial_id"]
         if _process_died(trial):
             self._state.nodes.died(trial_id)
-            # Tune restarts only what runs, not what was waiting in a process that it shared.
+            # Tune restarts only a running trial, not one that was waiting for its process.
             if trial.num_failures <= trial.max_failures:
                 self._state.untried.add(trial_id)
         self._state.end(trial_id)
 
 
 class CanaryFirst(_NotPickled, BasicVariantGenerator):  # type: ignore[misc]
-    """Hands Tune the trials in their order: the canaries first, the others once these work.
+    """A search algorithm that hands Tune the canaries first, and other trials once these work.
 
     Args:
-        gate: Decides whether the others may start.
-        ahead: The number of canaries.
-        most: How many trials may train in parallel.
+        gate: Decides whether the other trials may start.
+        ahead: Number of canaries.
+        most: Maximum number of trials in parallel.
     """
 
     def __init__(self, gate: Gate, ahead: int, most: int) -> None:
@@ -108,7 +108,7 @@ class CanaryFirst(_NotPickled, BasicVariantGenerator):  # type: ignore[misc]
         self._gate = gate
 
     def next_trial(self) -> Any:
-        """The next trial; None if none is left, or none may start now."""
+        """Return the next trial, or None if none is left or none may start now."""
         if self.handed_out >= self.ahead:
             if self._gate.must_stop():
                 self.set_finished()
@@ -119,32 +119,32 @@ class CanaryFirst(_NotPickled, BasicVariantGenerator):  # type: ignore[misc]
         return trial
 
     def get_state(self) -> dict[str, Any]:
-        """What Tune pickles by the way: nothing."""
+        """Return the state for Tune to pickle: nothing."""
         return {}
 
 
 class StopWhenUseless(_NotPickled, tune.Stopper):  # type: ignore[misc]
-    """Ends every trial once training on is useless.
+    """A stopper that ends all trials once training must stop.
 
     Args:
-        gate: Decides that.
+        gate: Decides whether training must stop.
     """
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Never ends a single trial."""
+        """Return False: a single trial is never ended."""
         return False
 
     def stop_all(self) -> bool:
-        """Called by Tune between any two events."""
+        """Return whether training must stop; called by Tune between any two events."""
         return self._gate.must_stop()
 
 
 def _process_died(trial: Any) -> bool:
-    """Whether a trial failed because its process died, and not by an exception in it."""
-    # The driver's own copy: it reaches the storage, where Tune itself reads it, at the very end.
+    """Return whether a trial failed because its process died, not because of an exception."""
+    # Read the driver's own copy: the copy in storage, which Tune reads, is written at the very end.
     error = trial.pickled_error_file
     return error is not None and isinstance(
         cloudpickle.loads(Path(error).read_bytes()), RayActorError

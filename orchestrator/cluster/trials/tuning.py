@@ -1,4 +1,4 @@
-"""Trains trials under one fresh Tuner of Ray Tune, which is a scheduler here and no database."""
+"""Training of trials under a fresh Ray Tune Tuner, used as a scheduler but not as a database."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from orchestrator.results import ResultsFolder, StorePath, write_part
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import hyperparameters
 
-TRIAL_RESTARTS = 2  # Of a trial within one round, after whatever ended it.
+TRIAL_RESTARTS = 2  # Restarts of a trial within one round, for any reason.
 
 
 def train_trials(
@@ -40,16 +40,16 @@ def train_trials(
     state: RunState,
     gate: Gate,
 ) -> None:
-    """Train the trials of ``state``, each from its resume state; store those that failed for good.
+    """Train the trials of ``state`` from their resume states; store the final failures.
 
     Args:
         study: The study.
-        folder: Its results.
-        attempts: How often each trial was started so far.
-        data: Its data sets.
-        slots: What the cluster gives.
-        state: Names the trials, and takes in their progress.
-        gate: Decides which of them may start and continue.
+        folder: Results folder of the study.
+        attempts: Number of starts so far, by trial id.
+        data: Data sets of the study.
+        slots: Slots of the cluster.
+        state: Lists the trials and receives their progress.
+        gate: Decides which trials may start and continue.
     """
     work_items = {
         trial_id: TrialItem(
@@ -63,12 +63,12 @@ def train_trials(
         for trial_id, trial in state.trials.items()
     }
     ahead = sorted(gate.canary.awaited) if gate.canary is not None else []
-    # Canaries first, the others in their own order.
+    # Canaries first, then the other trials in their own order.
     work_items = {id_: work_items[id_] for id_ in dict.fromkeys([*ahead, *work_items])}
     with compacting(folder):
         results = build_tuner(folder, study, work_items, data, slots, state, gate).fit()
     errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
-    for trial_id in state.untried:  # Found missing by the next look.
+    for trial_id in state.untried:  # The next scan finds it missing.
         errors.pop(trial_id, None)
     told = read_backlog(folder, study).failures if errors else {}
     for trial_id, error in errors.items():
@@ -93,16 +93,16 @@ def build_tuner(
     state: RunState,
     gate: Gate,
 ) -> tune.Tuner:
-    """The run of Tune that trains these trials.
+    """Return the Tuner that trains these trials.
 
     Args:
-        folder: Where results go.
-        study: What is asked.
-        work_items: The trials by their ids; they reach a trial through Ray's object store.
+        folder: Results folder.
+        study: The study.
+        work_items: Trials by id; they reach trial processes through Ray's object store.
         data: Data sets of the trials.
-        slots: How many of them may train in parallel.
-        state: Decides where each trial runs, and takes in its progress.
-        gate: Decides whether they continue.
+        slots: Limits the number of trials in parallel.
+        state: Decides where each trial runs, and receives its progress.
+        gate: Decides whether trials may start and continue.
     """
     ahead = 0 if gate.canary is None else len(gate.canary.awaited)
     trainable = tune.with_parameters(
@@ -113,7 +113,7 @@ def build_tuner(
         data=data,
     )
 
-    # Two rounds may begin in one second, and a clock may be set back.
+    # With a random part: two rounds may start in one second, and a clock may be set back.
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     return tune.Tuner(
         trainable,
@@ -138,16 +138,16 @@ def build_tuner(
 
 
 def _storage(folder: ResultsFolder) -> dict[str, Any]:
-    """Where Tune keeps its own state, which nobody reads."""
+    """Return the location of Tune's own state, which is never read."""
     if isinstance(folder.tune, StorePath):
         return {"storage_path": folder.tune.key, "storage_filesystem": folder.tune.hasty_filesystem}
     return {"storage_path": str(folder.tune)}
 
 
 def _reason(error: BaseException) -> str:
-    """The user's part of a remote error: the last line of its traceback."""
+    """Return the user's part of a remote error: the last line of its traceback."""
     if isinstance(error, ray.exceptions.RayActorError):
-        return "its process died again and again (killed, or out of memory?)"
+        return "its process died repeatedly (killed or out of memory?)"
     lines = [line for line in str(error).splitlines() if line.strip()]
     return lines[-1].strip() if lines else type(error).__name__
 

@@ -1,1 +1,1 @@
-"""The Hessian of the loss and its relatives: traces, eigenvalues, gradients of examples."""
+"""The loss Hessian and related quantities: traces, eigenvalues, per-example gradients."""

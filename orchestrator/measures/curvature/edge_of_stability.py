@@ -1,4 +1,4 @@
-"""The largest eigenvalue of the Hessian against what the learning rate lets be stable."""
+"""The largest Hessian eigenvalue relative to the stability threshold of the learning rate."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ THRESHOLD = "stability_threshold"
 
 
 def stability_threshold(rule: UpdateRule) -> float:
-    """The curvature beyond which steps of ``rule`` on a quadratic grow without bound.
+    """Return the curvature beyond which steps of ``rule`` on a quadratic grow without bound.
 
-    Along an eigenvector of eigenvalue λ the steps obey a linear recursion, whose roots lie in
+    Along an eigenvector with eigenvalue λ, the steps follow a linear recursion. Its roots lie in
     the unit circle if λ is below (Cohen et al., arXiv:2103.00065)
 
     - 2/η for gradient descent,
     - (2 + 2β)/η with momentum β,
-    - (2 + 2β)/(η (1 + 2β)) with Nesterov's.
+    - (2 + 2β)/(η (1 + 2β)) with Nesterov momentum.
     """
     if rule.learning_rate == 0:
         return inf
@@ -37,23 +37,23 @@ def stability_threshold(rule: UpdateRule) -> float:
 
 
 class EdgeOfStability(Measure, options=EdgeOfStabilityOptions):
-    """λ_1 over the threshold of stability of the updates that led to the snapshot.
+    """λ_1 over the stability threshold of the updates that led to the snapshot.
 
     - ``stability_threshold``: 2/η for gradient descent, (2 + 2β)/η with momentum β, with η the
-      learning rate of the last update, its schedule included;
+      learning rate of the last update, including its schedule.
     - ``edge_of_stability`` = (λ_1 + weight decay) / ``stability_threshold``: full-batch gradient
-      descent sharpens until this is about 1 and then hovers there. An L2 penalty adds weight
-      decay to every eigenvalue. Batches smaller than the training set keep it below 1, the
-      more so the smaller they are: it is then a position relative to the edge, no prediction.
+      descent increases sharpness until this is about 1 and then hovers there. An L2 penalty adds
+      weight decay to every eigenvalue. Batches smaller than the training set keep it below 1, and
+      smaller batches more so; it is then a position relative to the edge, not a prediction.
 
-    λ_1 is that of the mean training loss on the measured examples, in eval mode, from the run
-    that a default ``hessian_spectrum`` uses; the variant ``unconverged`` is that run's. Both
-    values are NaN, with the reason, for networks not trained by SGD (Adam's steps have another
+    λ_1 is that of the mean training loss on the measured examples, in eval mode. It comes from
+    the Lanczos run of a default ``hessian_spectrum``, as does the variant ``unconverged``. Both
+    values are NaN, with a reason, for networks not trained by SGD (Adam's steps have a different
     threshold, arXiv:2207.14484) or without an ``update_rule`` in the context.
 
-    Invariances: none of the threshold; the ratio does not change when the loss is multiplied
-    and the learning rate divided by the same number. Neutral: 1 is the edge. Cost: none beside
-    ``hessian_spectrum``, otherwise that of it.
+    Invariances: none for the threshold; the ratio does not change when the loss is multiplied
+    and the learning rate divided by the same number. Neutral: 1 is the edge. Cost: that of
+    ``hessian_spectrum``, or none if that is also measured.
     """
 
     needs = frozenset({"gradient_graph", "krylov_space"})
@@ -81,7 +81,7 @@ class EdgeOfStability(Measure, options=EdgeOfStabilityOptions):
     )
 
     def __init__(self, options: EdgeOfStabilityOptions) -> None:
-        # The defaults of the spectrum, so that one run serves both.
+        # Other options default to those of the spectrum, so that one run serves both.
         self.options = HessianSpectrumOptions(
             name="hessian_spectrum", iterations=options.iterations, tolerance=options.tolerance
         )
@@ -91,8 +91,8 @@ class EdgeOfStability(Measure, options=EdgeOfStabilityOptions):
         rule = context.update_rule
         if rule is None:
             reason = (
-                "no update rule is known: the network wasn't trained by SGD, or the context "
-                "was made without update_rule"
+                "no update rule is known: the network was not trained by SGD, or the context "
+                "was created without update_rule"
             )
             yield Value(EDGE, nan, reason=reason)
             yield Value(THRESHOLD, nan, split=None, reason=reason)

@@ -1,23 +1,23 @@
-"""The exact trace of the Hessian of a piecewise linear network, for a few gradients.
+"""The exact Hessian trace of a piecewise linear network, at the cost of a few gradients.
 
 With J_i the Jacobian of example i's logits and A_i = ∂²ℓ_i/∂z² = Σ_r s_r v_r v_rᵀ,
 
     H = 1/n Σ_i J_iᵀ A_i J_i + 1/n Σ_i Σ_k (∂ℓ_i/∂z_k) ∇²z_k .
 
-Where logits are affine in each single parameter tensor and the pattern of open units is locally
-constant (``piecewise_linear`` proves it, ``exactness`` verifies it), ∂²z_k/∂θ_a² = 0 for every
-scalar parameter θ_a. The second sum has entries off the diagonal only, where two layers meet, so
-that almost everywhere
+If logits are affine in each parameter tensor and the activation pattern is locally constant
+(proven by ``piecewise_linear``, verified by ``exactness``), then ∂²z_k/∂θ_a² = 0 for every scalar
+parameter θ_a. The second sum then has only off-diagonal entries, between two layers, so almost
+everywhere
 
     tr H = 1/n Σ_i tr(J_iᵀ A_i J_i) = 1/n Σ_i Σ_r s_r ‖∇_θ ⟨v_r, z_i⟩‖² ,
 
-exactly, for every loss on the logits. For softmax cross-entropy A_i = diag(p) − ppᵀ and C − 1
-terms suffice (``loss_hessian``), so that this is C − 1 backward passes, and these need neither
-gradients with respect to weights nor those of single examples (``example_gradients``).
+exactly, for every loss on the logits. For softmax cross-entropy, A_i = diag(p) − ppᵀ and C − 1
+terms suffice (``loss_hessian``). The cost is then C − 1 backward passes, which need neither
+gradients with respect to weights nor per-example gradients (``example_gradients``).
 
-That the diagonal blocks of Hessian and Gauss-Newton matrix agree for piecewise linear networks:
-Botev, Ritter and Barber, arXiv:1706.03662. "Almost everywhere" means what automatic
-differentiation sees: kinks carry no curvature here, as in any Hessian-vector product.
+Botev, Ritter and Barber, arXiv:1706.03662, show that the diagonal blocks of Hessian and
+Gauss-Newton matrix agree for piecewise linear networks. "Almost everywhere" is in the sense of
+automatic differentiation: kinks have no curvature here, as in any Hessian-vector product.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from orchestrator.measures.curvature.piecewise_linear import Proof
 
 @dataclass(frozen=True)
 class ExactTrace:
-    """The exact trace of a mean over the training examples, and what it is made of.
+    """The exact trace of a mean over the training examples, and its decomposition.
 
-    That is of the Hessian of their loss, of its Gauss-Newton matrix or of the Fisher information.
+    The matrix is the Hessian of the loss, its Gauss-Newton matrix or the Fisher information.
 
     Attributes:
         total: The trace.
-        per_parameter: That of each parameter's diagonal block, by name; sums to ``total``.
-        per_example: That of each example's own matrix, such as tr ∇²ℓ_i, shape ``(n,)``,
+        per_parameter: Trace of each parameter's diagonal block, by name; sums to ``total``.
+        per_example: Trace of each example's own matrix, such as tr ∇²ℓ_i, shape ``(n,)``,
             float64; averages to ``total``.
     """
 
@@ -55,7 +55,7 @@ class ExactTrace:
 
     @classmethod
     def of(cls, by_name: dict[str, Tensor]) -> ExactTrace:
-        """Put it together from each example's share in each parameter, shapes ``(n,)``."""
+        """Build the trace from per-example contributions of each parameter, shapes ``(n,)``."""
         per_example = torch.stack(list(by_name.values())).sum(0)
         n = len(per_example)
         return cls(
@@ -66,9 +66,9 @@ class ExactTrace:
 
 
 def proof(context: MeasureContext) -> Proof:
-    """Whether the exact trace applies to the network of ``context``, and if not, why.
+    """Return whether the exact trace applies to the network of ``context``, and why not.
 
-    It applies if the proof succeeds and numbers confirm it (``exactness``).
+    It applies if the proof succeeds and is confirmed numerically (``exactness``).
     """
 
     def prove() -> Proof:
@@ -82,17 +82,17 @@ def exact_trace(context: MeasureContext) -> ExactTrace:
     """Compute tr H of the mean training loss without an estimate.
 
     Args:
-        context: Its network must be proven piecewise linear in each parameter.
+        context: Context whose network is proven piecewise linear in each parameter.
 
     Raises:
-        MeasureError: If it is not.
+        MeasureError: If the network is not proven.
     """
     outcome = proof(context)
     if not outcome.proven:
         raise MeasureError(
             f"the exact Hessian trace needs a network that is piecewise linear in each "
             f"parameter: {outcome.reason}",
-            "use method: hutchinson, or auto, which chooses it where it must",
+            "use method: hutchinson, or auto, which estimates if necessary",
         )
     columns = partial(loss_hessian, context.loss)
     return context.shared(

@@ -1,10 +1,10 @@
-"""Verifies by numbers what ``piecewise_linear`` proves from the graph of a network.
+"""Numerical verification of the result that ``piecewise_linear`` proves from a network's graph.
 
 For a network that is piecewise affine in each parameter tensor θ_i, H and the Gauss-Newton matrix
-G have the same diagonal blocks, for every loss: vᵀ(H − G)v = Σ_k (∂ℓ/∂z_k) vᵀ∇²z_k v vanishes
-for each v on one tensor alone. It is tested in the strongest form, with random weights w in place
-of ∂ℓ/∂z, which fade as the loss does: vᵀ ∇²⟨w, z⟩ v = 0. That sees whatever the network itself
-computes on real examples, including what ``torch.fx`` cannot trace.
+G have the same diagonal blocks for every loss: vᵀ(H − G)v = Σ_k (∂ℓ/∂z_k) vᵀ∇²z_k v vanishes for
+each v that is nonzero in one tensor only. The test uses the stronger form vᵀ ∇²⟨w, z⟩ v = 0, with
+random weights w in place of ∂ℓ/∂z, which vanishes with the loss. It covers everything the network
+computes on real examples, including operations that ``torch.fx`` cannot trace.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _EXAMPLES = 16
 
 
 def verify_exactness(context: MeasureContext) -> str | None:
-    """Why tr H is not known to be tr G for the network of ``context``; None where it is.
+    """Return why tr H is not known to equal tr G for the network of ``context``, or None.
 
-    Cost: one forward pass of at most ``examples_per_pass`` examples beside the logits, which are
-    shared, and for each parameter tensor one second derivative on 16 examples.
+    Cost: one forward pass of at most ``examples_per_pass`` examples in addition to the shared
+    logits, and one second derivative on 16 examples per parameter tensor.
 
     Args:
-        context: The network, on whose training examples it is verified.
+        context: The network and the training examples used for verification.
     """
 
     def compute() -> str | None:
@@ -48,7 +48,7 @@ def verify_exactness(context: MeasureContext) -> str | None:
 
 
 def _curved_parameter(context: MeasureContext) -> str | None:
-    """The first parameter tensor in which the logits are not affine."""
+    """Name the first parameter tensor in which the logits are not affine, if any."""
     x, _ = probe_examples(context, min(_EXAMPLES, context.n_examples("train")))
     parameters = list(context.parameters.values())
     generator = context.generator("exactness")
@@ -59,7 +59,7 @@ def _curved_parameter(context: MeasureContext) -> str | None:
         slopes = gradients([scalar], None, parameters, create_graph=True)
         require_second_derivatives(slopes)
         for (name, parameter), slope in zip(context.parameters.items(), slopes, strict=True):
-            # Of the parameter's own size, so that first and second order are comparable.
+            # Same size as the parameter, so that first and second order are comparable.
             size = torch.linalg.vector_norm(parameter.detach()) / parameter.numel() ** 0.5
             direction = _random(parameter, generator) * torch.where(size > 0, size, 1.0)
             terms = slope * direction

@@ -1,11 +1,11 @@
-"""Squared gradient norms of single examples, for every network, without storing gradients.
+"""Squared per-example gradient norms for every network, without storing gradients.
 
-Linear layers, convolutions and batch normalizations that are called once give theirs from what
-they saw and what arrives at their output (``gradient_norms``); that takes one backward pass for
-all examples. Parameters of any other kind (layer normalization, a weight used twice, a plain
-``nn.Parameter``) get them from gradients of single examples by ``torch.func.vmap``: dearer, but
-right for all of them. Where ``torch.func`` cannot batch an operation (LSTM, GRU), one example
-follows the other.
+For linear layers, convolutions and batch normalizations that are called once, the norms follow from
+the layer's input and the gradient at its output (``gradient_norms``). This takes one backward pass
+for all examples. For all other parameters (layer normalization, a weight used twice, a plain
+``nn.Parameter``) they are computed from per-example gradients by ``torch.func.vmap``, which is
+slower but always correct. If ``torch.func`` cannot batch an operation (LSTM, GRU), examples are
+processed one at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from orchestrator.measures.precise_loss import is_cross_entropy
 
 logger = logging.getLogger(__name__)
 
-# Numbers held at a time: about what the caches keep on a CPU, and enough to be busy elsewhere.
+# Numbers in memory at a time: about the CPU caches, and enough to keep another device busy.
 NUMBERS_ON_CPU = 2**21
 _NUMBERS_ON_DEVICE = 2**27
 
@@ -38,22 +38,22 @@ Columns = Callable[[Tensor, Tensor], Iterable[LossHessian]]
 
 
 def squared_gradient_norms(context: MeasureContext, columns: Columns) -> dict[str, Tensor]:
-    """Σ_r s_ri ‖∇_θ ⟨v_ri, z_i⟩‖² of each training example i, parameter by parameter.
+    """Return Σ_r s_ri ‖∇_θ ⟨v_ri, z_i⟩‖² of each training example i, per parameter.
 
     Args:
         context: The network and its data.
-        columns: From logits ``(n, classes)``, detached, and labels ``(n,)`` of a few examples
-            to the vectors v, shape ``(r, n, classes)``, and their signs s, part by part. It is
-            called for the examples in their order.
+        columns: Function from detached logits ``(n, classes)`` and labels ``(n,)`` of a few
+            examples to the vectors v, shape ``(r, n, classes)``, and their signs s, part by part.
+            It is called for the examples in order.
 
     Returns:
-        For each name in ``context.parameters`` a tensor of shape ``(n,)``, float64. Parameters
-        that take no part in the logits have zeros.
+        For each name in ``context.parameters``, a float64 tensor of shape ``(n,)``. Parameters
+        that the logits do not depend on have zeros.
 
     Raises:
         MeasureError: If logits of one example depend on others.
     """
-    mixing_layers(context)  # first, as it says what is wrong with networks that mix examples
+    mixing_layers(context)  # First: it raises the error for networks that mix examples.
     sums: defaultdict[str, list[Tensor]] = defaultdict(list)
     limit = examples_at_a_time(context)
     for inputs, labels in context.batches("train"):
@@ -64,7 +64,7 @@ def squared_gradient_norms(context: MeasureContext, columns: Columns) -> dict[st
 
 
 def _norms(context: MeasureContext, x: Tensor, y: Tensor, columns: Columns) -> dict[str, Tensor]:
-    """The sums for a few examples, by parameter name."""
+    """Return the sums for a few examples, by parameter name."""
     mixing = mixing_layers(context)
     with torch.enable_grad(), tapped(context.model) as taps:
         logits = context.forward(x)
@@ -95,14 +95,14 @@ def _norms(context: MeasureContext, x: Tensor, y: Tensor, columns: Columns) -> d
 
 
 def examples_at_a_time(context: MeasureContext) -> int:
-    """How many examples to work on together so that what is held of them stays in the caches."""
+    """Return the number of examples to process together so that their data fits the caches."""
     inputs, _ = next(context.batches("train"))
     with torch.enable_grad(), tapped(context.model) as taps:
         logits = context.forward(inputs[:1])
     usable = usable_taps(logits, taps)
     numbers = sum(tap.outputs + tap.inputs.numel() + tap.norms().numbers for tap in usable)
     if context.classes - 1 <= MOST_SQUARES and not is_cross_entropy(context.loss):
-        numbers = max(numbers, context.classes**2)  # its Hessian in the logits is formed
+        numbers = max(numbers, context.classes**2)  # Its Hessian in the logits is formed.
     limit = NUMBERS_ON_CPU if context.device.type == "cpu" else _NUMBERS_ON_DEVICE
     return max(1, limit // max(1, numbers))
 
@@ -110,7 +110,7 @@ def examples_at_a_time(context: MeasureContext) -> int:
 def _loose_parameters(
     context: MeasureContext, logits: Tensor, taps: list[Tap]
 ) -> dict[str, Tensor]:
-    """Parameters that logits depend on otherwise than through one of ``taps``."""
+    """Return the parameters that logits depend on and that no tap covers."""
     covered = {id(parameter) for tap in taps for parameter in tap.module.parameters()}
     others = {name: p for name, p in context.parameters.items() if id(p) not in covered}
     if not others or not logits.requires_grad:
@@ -125,14 +125,14 @@ def _loose_parameters(
 def _of_loose_parameters(
     context: MeasureContext, x: Tensor, chosen: LossHessian, loose: dict[str, Tensor]
 ) -> dict[str, Tensor]:
-    """Their sums, from gradients of single examples."""
+    """Return the sums for ``loose`` parameters, from per-example gradients."""
     try:
         return _together(context, x, chosen, loose)
     except RuntimeError as error:
         if isinstance(error, torch.AcceleratorError) or is_out_of_memory(error):
             raise
         # torch.func cannot batch every operation (LSTM, GRU, branches by an example's value).
-        logger.debug("gradients of single examples, one after the other: %s", error)
+        logger.debug("computing per-example gradients one at a time: %s", error)
     return _one_by_one(context, x, chosen, loose)
 
 
@@ -147,10 +147,10 @@ def _together(
 
     together = max(1, NUMBERS_ON_CPU // sum(values.numel() for values in loose.values()))
     sums = {name: chosen.columns.new_zeros(len(x)) for name in loose}
-    # One column after the other: torch cannot nest vmap around the derivative of PReLU.
+    # One column at a time: torch cannot nest vmap around the derivative of PReLU.
     for r, column in enumerate(chosen.columns):
         sign = 1.0 if chosen.signs is None else chosen.signs[r]
-        with torch.no_grad():  # no graph around the one that ``grad`` differentiates
+        with torch.no_grad():  # ``grad`` builds its own graph inside.
             of_column = vmap(squares, chunk_size=together)(x, column)
         for name, values in of_column.items():
             sums[name] += values * sign

@@ -1,15 +1,15 @@
-"""The trace of a Gauss-Newton matrix from random factors of each example's A_i = ∂²ℓ_i/∂z².
+"""The Gauss-Newton trace estimated from random factors of each example's A_i = ∂²ℓ_i/∂z².
 
 For softmax cross-entropy, with independent ε_c = ±1,
 
     v = √p ∘ ε − p ⟨√p, ε⟩   has   E v vᵀ = diag(p) − p pᵀ = A ,
 
-so that ‖Jᵀ v‖² is unbiased for tr(Jᵀ A J), from one gradient and without a matrix of classes ×
-classes. A label drawn from p has the same mean, but where softmax is confident a class of tiny
-probability carries it, and draws that miss that class all agree on a value far too small. Here
-every draw has a part in every class: its spread is about 0.7 of the mean at every confidence.
+so ‖Jᵀ v‖² is an unbiased estimate of tr(Jᵀ A J) from one gradient, without a classes × classes
+matrix. A label drawn from p has the same mean. For a confident softmax, however, a class of tiny
+probability dominates that mean, and draws that miss this class all agree on a value far too small.
+Here every draw includes every class, and its spread is about 0.7 of the mean at every confidence.
 
-Other losses get ⟨Jᵀ ε, Jᵀ A ε⟩ from two gradients (``paired_squares``).
+For other losses the estimate is ⟨Jᵀ ε, Jᵀ A ε⟩, from two gradients (``paired_squares``).
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from orchestrator.measures.precise_loss import PerExampleLoss, is_cross_entropy
 from orchestrator.measures.scaling import unit_of
 
 RELATIVE_ERROR = 0.05
-"""Standard error, relative to the estimate, at which measures stop drawing by default."""
+"""Default relative standard error at which measures stop drawing."""
 
-_USUAL_VARIANCE = 0.5  # of one draw of one example, relative to the square of its mean
+_USUAL_VARIANCE = 0.5  # Variance of one draw of one example, relative to its squared mean.
 
 Draw = Callable[[Tensor, Tensor, Tensor], LossHessian]
-"""From logits, labels and signs, one of each for every class, to the random squares."""
+"""Function from logits, labels and signs (one per class) to the random squares."""
 
 
 def softmax_draw(logits: Tensor, signs: Tensor) -> LossHessian:
-    """One random square for each example with diag(p) − ppᵀ as its mean.
+    """Return one random square per example, with mean diag(p) − ppᵀ.
 
-    The entry of the likeliest class is minus the sum of the others, and square roots of
-    probabilities are those of their logarithms, so that nothing cancels or vanishes where softmax
-    is confident.
+    The entry of the most likely class is minus the sum of the others, and square roots of
+    probabilities are computed from their logarithms. This avoids cancellation and underflow for a
+    confident softmax.
 
     Args:
         logits: Shape ``(n, classes)``.
@@ -66,7 +66,7 @@ def softmax_draw(logits: Tensor, signs: Tensor) -> LossHessian:
 
 
 def loss_draw(loss: PerExampleLoss) -> Draw:
-    """How random squares of the Hessian of ``loss`` in the logits are drawn."""
+    """Return the function that draws random squares of the Hessian of ``loss`` in the logits."""
     if is_cross_entropy(loss):
         return lambda logits, labels, signs: softmax_draw(logits, signs)
     return lambda logits, labels, signs: paired_squares(loss, logits, labels, signs)
@@ -77,22 +77,23 @@ def drawn_trace(
 ) -> EstimatedTrace:
     """Estimate 1/n Σ_i tr(J_iᵀ A_i J_i) from random squares of each A_i.
 
-    The standard error is that of the draws for these very examples, from the spread within each
-    of them; as two or three draws of one example can agree by chance, the usual spread counts as
-    one draw more. Where a single example carries the trace, only the draws of that one count: the
-    degrees of freedom are those of Welch and Satterthwaite. Drawing stops after 16, 32, 64 …
-    draws at ``relative_error``.
+    The standard error covers the draws for the given examples, based on the spread within each
+    example. Two or three draws of one example can agree by chance, so the usual spread counts as
+    one additional draw. If a single example dominates the trace, only its draws count: the degrees
+    of freedom follow Welch and Satterthwaite. The precision ``relative_error`` is checked after
+    16, 32, 64 … draws.
 
     Args:
         context: The network and its data. Draw number k of an example depends on the probes'
-            seed, on k and on the example's place in the split.
-        draw: How the squares of a few examples are drawn.
-        draws: Most draws, at least 2.
-        relative_error: Stop at a standard error of this times the estimate; 0 makes all draws.
+            seed, on k and on the example's position in the split.
+        draw: Function that draws the squares of a few examples.
+        draws: Maximum number of draws, at least 2.
+        relative_error: Stop when the standard error is at most this times the estimate; 0 uses
+            all draws.
 
     Raises:
         MeasureError: As ``squared_gradient_norms``.
-        ValueError: If ``draws`` is below 2, which has no standard error.
+        ValueError: If ``draws`` is below 2, too few for a standard error.
     """
     if draws < 2:
         raise ValueError(f"a standard error needs at least 2 draws, got {draws}")
@@ -116,7 +117,7 @@ def drawn_trace(
 
 
 def drawn_ggn(context: MeasureContext) -> EstimatedTrace:
-    """The trace of the Gauss-Newton matrix of the training loss, from 16 to 256 draws."""
+    """Estimate the Gauss-Newton trace of the training loss from 16 to 256 draws."""
     return context.shared(
         "drawn_ggn",
         lambda: drawn_trace(context, loss_draw(context.loss), relative_error=RELATIVE_ERROR),
@@ -124,7 +125,7 @@ def drawn_ggn(context: MeasureContext) -> EstimatedTrace:
 
 
 def drawn_fisher(context: MeasureContext) -> EstimatedTrace:
-    """The trace of the Fisher information of the network's softmax, from 16 to 256 draws."""
+    """Estimate the Fisher information trace of the network's softmax from 16 to 256 draws."""
     if is_cross_entropy(context.loss):
         return drawn_ggn(context)
     return context.shared(
@@ -138,29 +139,29 @@ def drawn_fisher(context: MeasureContext) -> EstimatedTrace:
 
 
 class _Drawn:
-    """One draw for every example, as ``squared_gradient_norms`` asks for them: in their order."""
+    """One draw per example, in the order in which ``squared_gradient_norms`` requests them."""
 
     def __init__(self, context: MeasureContext, draw: Draw, index: int) -> None:
         self.draw = draw
         self.generator = context.generator("factor_draws", index)
 
     def __call__(self, logits: Tensor, labels: Tensor) -> list[LossHessian]:
-        # Integers come one by one from the generator, so passes of any size get the same.
+        # The generator draws integers one by one, so the result does not depend on pass size.
         bits = torch.randint(0, 2, logits.shape, generator=self.generator)
         signs = (2 * bits - 1).to(logits)
         return [self.draw(logits, labels, signs)]
 
 
 class _Moments:
-    """Means over draws and squared deviations from them, one for each example (Welford 1962)."""
+    """Per-example means over draws and sums of squared deviations (Welford 1962)."""
 
     def __init__(self) -> None:
         self.count = 0
-        self.unit = 1.0  # of mean; that of squares is its square, so that they don't underflow
+        self.unit = 1.0  # Unit of mean; squares use its square, to avoid underflow.
         self.mean, self.squares = torch.zeros(()), torch.zeros(())
 
     def add(self, values: Tensor) -> None:
-        """Count one more draw in, shape ``(n,)``."""
+        """Add one more draw, shape ``(n,)``."""
         if not self.count:
             self.unit = unit_of([values.abs().max().item()])
         self.count += 1
@@ -170,7 +171,7 @@ class _Moments:
         self.squares = self.squares + before * (values - self.mean)
 
     def estimate(self) -> TraceEstimate:
-        """The mean over examples with the error that the draws leave."""
+        """Return the mean over examples with the standard error due to the draws."""
         value = self.unit * self.mean.mean().item()
         if not self.mean.isfinite().all():
             return TraceEstimate(nan, nan, self.count)

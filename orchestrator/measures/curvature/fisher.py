@@ -1,4 +1,4 @@
-"""Traces of the Fisher information, of its empirical namesake, and of the gradients' noise."""
+"""Traces of the Fisher information, the empirical Fisher and the gradient noise."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from orchestrator.study.measure_options.curvature import FisherOptions
 
 
 def fisher_trace(context: MeasureContext) -> ExactTrace:
-    """Trace of the Fisher information, 1/n Σ_i Σ_c p_ic ‖∇_θ log p_ic‖², and its parts.
+    """Return the Fisher information trace, 1/n Σ_i Σ_c p_ic ‖∇_θ log p_ic‖², and its parts.
 
-    With p_i the softmax of example i's logits and J_i their Jacobian it is
-    1/n Σ_i tr(J_iᵀ (diag(p_i) − p_i p_iᵀ) J_i): the trace of the Gauss-Newton matrix of
-    cross-entropy. It needs no labels and no proof, and is exact. A network trained by
-    cross-entropy shares it with ``ggn_trace``, and with ``hessian_trace`` where that is exact.
+    With p_i the softmax of example i's logits and J_i their Jacobian, it is
+    1/n Σ_i tr(J_iᵀ (diag(p_i) − p_i p_iᵀ) J_i), the trace of the Gauss-Newton matrix of
+    cross-entropy. It is exact and needs neither labels nor a proof. For a network trained with
+    cross-entropy it is shared with ``ggn_trace``, and with ``hessian_trace`` if that is exact.
 
     Raises:
         MeasureError: As ``squared_gradient_norms``.
@@ -49,9 +49,9 @@ def fisher_trace(context: MeasureContext) -> ExactTrace:
 
 
 def empirical_fisher_trace(context: MeasureContext) -> ExactTrace:
-    """1/n Σ_i ‖∇_θ ℓ_i‖² and its parts, with ℓ_i the training loss of example i.
+    """Return 1/n Σ_i ‖∇_θ ℓ_i‖² and its parts, with ℓ_i the training loss of example i.
 
-    ``per_example`` has the squared norm of the gradient of each example's loss.
+    ``per_example`` contains the squared gradient norm of each example's loss.
 
     Raises:
         MeasureError: As ``squared_gradient_norms``.
@@ -65,10 +65,10 @@ def empirical_fisher_trace(context: MeasureContext) -> ExactTrace:
 
 
 def gradient_noise(context: MeasureContext) -> float:
-    """1/n Σ_i ‖g_i − ḡ‖²: the trace of the covariance of the gradients of single examples.
+    """Return 1/n Σ_i ‖g_i − ḡ‖², the trace of the covariance of per-example gradients.
 
-    It is computed as 1/n Σ_i ‖g_i‖² − ‖ḡ‖². Differences within rounding of 0 are 0, as for a
-    single example.
+    It is computed as 1/n Σ_i ‖g_i‖² − ‖ḡ‖². Differences within rounding of 0, as for a single
+    example, are set to 0.
 
     Raises:
         MeasureError: As ``squared_gradient_norms``.
@@ -80,30 +80,32 @@ def gradient_noise(context: MeasureContext) -> float:
 
 
 class Fisher(Measure, options=FisherOptions):
-    """tr F, the empirical tr F, and the noise of the gradients with its scale.
+    """tr F, the empirical tr F, the gradient noise and the gradient noise scale.
 
     - ``fisher_trace``: E_x Σ_c p_c ‖∇ log p_c‖² with classes drawn from the network's own
-      softmax, whatever loss it was trained with. For cross-entropy it is the trace of the
-      Gauss-Newton matrix, and equals tr ∇²L for piecewise linear networks only.
-    - ``empirical_fisher_trace``: mean ‖g_i‖² with the true labels and the training loss. It is
-      no estimate of the former (Kunstner et al., arXiv:1905.12558): it vanishes with the loss.
+      softmax, for any training loss. For cross-entropy it is the trace of the Gauss-Newton
+      matrix; it equals tr ∇²L for piecewise linear networks only.
+    - ``empirical_fisher_trace``: mean ‖g_i‖² with the true labels and the training loss. It does
+      not estimate ``fisher_trace`` (Kunstner et al., arXiv:1905.12558), as it vanishes with the
+      loss.
     - ``gradient_noise``: mean ‖g_i‖² − ‖ḡ‖², the trace of the covariance of g_i over the
       training examples, divided by n.
-    - ``gradient_noise_scale``: gradient_noise / ‖ḡ‖², in examples, the simple noise scale:
-      batches much larger than it barely improve the direction of a step. It is the ratio for
-      this very training set, without correction for its finite size, and grows without bound
+    - ``gradient_noise_scale``: gradient_noise / ‖ḡ‖², the simple noise scale, in examples.
+      Batches much larger than this barely improve the direction of a step. It is the ratio for
+      the given training set, without correction for its finite size, and grows without bound
       towards a stationary point.
 
-    With more than 257 classes the first is estimated, with a standard error, from random factors
-    (``factor_draws``): the variant ``sampled_factors``. Otherwise all are exact for every network
-    whose logits belong to one example each: linear layers,
-    convolutions and batch normalizations never form a gradient of a single example; parameters
-    of other kinds fall back to ``torch.func.vmap`` of the gradient, within the memory of one
-    pass, or to one example after the other (``example_gradients``).
+    With more than 257 classes, ``fisher_trace`` is estimated from random factors
+    (``factor_draws``), with a standard error: variant ``sampled_factors``. Otherwise all values
+    are exact for every network whose logits each depend on one example. Linear layers,
+    convolutions and batch normalizations never form a per-example gradient. Other parameters
+    use ``torch.func.vmap`` of the gradient, within the memory of one pass, or process one example
+    at a time (``example_gradients``).
 
-    Invariances: none under rescaling of layers or scaling of logits. Lower traces are flatter; of
-    the noise neither is better. Cost: one gradient for the last three and classes − 1 for the
-    first (16 to 256 with more than 257 classes), which is free where ``hessian_trace`` is exact.
+    Invariances: none under rescaling of layers or scaling of logits. Lower traces are flatter;
+    the direction of the noise is neutral. Cost: one gradient for the last three values, and
+    classes − 1 for the first (16 to 256 with more than 257 classes), which is free if
+    ``hessian_trace`` is exact.
     """
 
     needs = frozenset({"gradient_graph"})
@@ -149,10 +151,10 @@ class Fisher(Measure, options=FisherOptions):
     )
 
     def __init__(self, options: FisherOptions) -> None:
-        del options  # it has none
+        del options  # unused: this measure has no options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the four values, of the training split.
+        """Yield the four values on the training split.
 
         Raises:
             MeasureError: If logits of one example depend on others.
@@ -170,11 +172,11 @@ class Fisher(Measure, options=FisherOptions):
 
 
 def _of_gradients(context: MeasureContext) -> Iterator[Value]:
-    """The values from squares of gradients, unless these squares are below the least float64."""
+    """Yield the values from squared gradients, unless these squares underflow in float64."""
     mean_square, square = empirical_fisher_trace(context).total, _squared_mean_gradient(context)
     length = norm(context.gradient("train"))
     if length > 0 and min(mean_square, length**2) < float_info.min:
-        reason = f"the mean gradient has the length {length:.3g}, whose square is no float64"
+        reason = f"the mean gradient has length {length:.3g}, whose square underflows in float64"
         for name in ("empirical_fisher_trace", "gradient_noise", "gradient_noise_scale"):
             yield Value(name, nan, reason=reason)
         return
@@ -182,7 +184,7 @@ def _of_gradients(context: MeasureContext) -> Iterator[Value]:
     yield _value("empirical_fisher_trace", mean_square)
     yield _value("gradient_noise", noise)
     if square == 0:
-        reason = "the mean gradient is zero, so that no scale compares with its noise"
+        reason = "the mean gradient is zero, so the noise scale is undefined"
         yield Value("gradient_noise_scale", nan, reason=reason)
     else:
         yield _value("gradient_noise_scale", noise / square)
@@ -200,7 +202,7 @@ def _squared_mean_gradient(context: MeasureContext) -> float:
 
 
 def _loss_gradient(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> list[LossHessian]:
-    """∂ℓ_i/∂z as the one column of each example."""
+    """Return ∂ℓ_i/∂z as the only column of each example."""
     logits = logits.detach().requires_grad_()
     with torch.enable_grad():
         total = loss.per_example(logits, labels).sum()

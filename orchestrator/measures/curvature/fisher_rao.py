@@ -16,10 +16,10 @@ from orchestrator.study.measure_options.curvature import FisherRaoNormOptions
 
 
 def radial_derivative(context: MeasureContext, inputs: Tensor) -> Tensor:
-    """J θ = d/ds z((1 + s) θ) at s = 0: how logits change as all parameters grow together.
+    """Return J θ = d/ds z((1 + s) θ) at s = 0, the derivative under joint parameter scaling.
 
     A bias-free network of L layers with piecewise linear activations is homogeneous of degree
-    L in its parameters, and gives L · z (Euler).
+    L in its parameters, so the result is L · z (Euler).
 
     Args:
         context: The network.
@@ -36,8 +36,8 @@ def radial_derivative(context: MeasureContext, inputs: Tensor) -> Tensor:
 class FisherRaoNorm(Measure, options=FisherRaoNormOptions):
     """θᵀFθ over all trainable parameters; the value itself, not its square root.
 
-    F is the Fisher information of the network's own softmax, on the training examples, whatever
-    loss it was trained with. In the space of logits it is diag(p) − ppᵀ, so that
+    F is the Fisher information of the network's own softmax on the training examples, for any
+    training loss. In logit space it is diag(p) − ppᵀ, so
 
         θᵀFθ = 1/n Σ_i Var_{c ~ p_i}(u_ic),   u_i = J_i θ,
 
@@ -45,9 +45,9 @@ class FisherRaoNorm(Measure, options=FisherRaoNormOptions):
     L · z_i, which gives the closed form of Liang et al. (L is one more than their number of
     hidden layers).
 
-    Invariances: it does not change under any rescaling of layers that leaves the function as it
-    is, node by node, biases included. It changes with the scale of logits, and vanishes as they
-    grow while all examples are classified alike. Lower is less complex. Cost: one pass.
+    Invariances: unchanged under any rescaling of layers, even per node and including biases, that
+    preserves the function. It changes with the scale of logits, and vanishes as they grow while
+    the predicted classes stay the same. Lower is less complex. Cost: one pass.
     """
 
     version = 2
@@ -66,10 +66,10 @@ class FisherRaoNorm(Measure, options=FisherRaoNormOptions):
     )
 
     def __init__(self, options: FisherRaoNormOptions) -> None:
-        del options  # it has none
+        del options  # unused: this measure has no options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the one value."""
+        """Yield the norm."""
         total = 0.0
         for (x, _), logits in zip(
             context.batches("train"),
@@ -83,9 +83,9 @@ class FisherRaoNorm(Measure, options=FisherRaoNormOptions):
 
 
 def _variances(values: Tensor, logits: Tensor) -> Tensor:
-    """Variance of each row of ``values`` under the softmax of ``logits``, float64.
+    """Return the float64 variance of each row of ``values`` under the softmax of ``logits``.
 
-    Counted from the value of the most probable class: so nothing cancels where the others'
+    Values are shifted by that of the most probable class, so that nothing cancels if the other
     probabilities are far below rounding.
     """
     p = logits.to(torch.float64).softmax(1)

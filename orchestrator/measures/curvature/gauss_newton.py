@@ -1,7 +1,7 @@
 """Products with the Gauss-Newton matrix G = 1/n Σ_i J_iᵀ A_i J_i.
 
-J_i is the Jacobian of example i's logits and A_i = ∂²ℓ_i/∂z² the Hessian of its loss there. For
-cross-entropy G is the Fisher information (Martens, arXiv:1412.1193, section 8).
+J_i is the Jacobian of example i's logits and A_i = ∂²ℓ_i/∂z² the Hessian of its loss in them. For
+cross-entropy, G is the Fisher information (Martens, arXiv:1412.1193, section 8).
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from orchestrator.measures.derivatives import require_second_derivatives
 def logit_derivative(
     context: MeasureContext, logits: Tensor, direction: Sequence[Tensor]
 ) -> Tensor:
-    """J v: how logits change as the parameters move along a direction.
+    """Return J v, the derivative of the logits along a direction in parameter space.
 
-    It is differentiated backwards twice, ⟨Jᵀw, v⟩ with respect to w, which works wherever a
+    It differentiates ⟨Jᵀw, v⟩ with respect to w, a double backward pass that works wherever a
     Hessian-vector product does.
 
     Args:
-        context: Whose ``forward`` made the logits.
+        context: Context whose ``forward`` computed the logits.
         logits: Shape ``(n, classes)``, with their graph, which is kept.
-        direction: v, one tensor for each of the context's parameters.
+        direction: v, one tensor per parameter of the context.
 
     Returns:
         Shape ``(n, classes)``, detached.
 
     Raises:
-        MeasureError: If an operation of the network forbids a second derivative.
+        MeasureError: If an operation of the network prevents a second derivative.
     """
     with torch.enable_grad():
         weights = torch.zeros_like(logits, requires_grad=True)
@@ -51,7 +51,7 @@ def logit_derivative(
 
 
 def gauss_newton_product(context: MeasureContext, vector: Tensor) -> Tensor:
-    """G v of the mean training loss. Cost: about 3 gradients, memory of one pass.
+    """Return G v of the mean training loss. Cost: about 3 gradients, memory of one pass.
 
     Args:
         context: The network and its data.

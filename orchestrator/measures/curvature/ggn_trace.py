@@ -1,4 +1,4 @@
-"""The trace of the Gauss-Newton matrix: exact for every network, or from random factors."""
+"""The trace of the Gauss-Newton matrix, exact for every network or from random factors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from orchestrator.study.measure_options.curvature import GgnTraceOptions
 
 
 def exact_ggn_trace(context: MeasureContext) -> ExactTrace:
-    """The trace 1/n Σ_i tr(J_iᵀ A_i J_i) of G, exactly and for every network.
+    """Return the exact trace 1/n Σ_i tr(J_iᵀ A_i J_i) of G, for every network.
 
-    J_i is the Jacobian of example i's logits and A_i = ∂²ℓ_i/∂z² = Σ_r s_r v_r v_rᵀ, so that it
-    is 1/n Σ_i Σ_r s_r ‖∇_θ ⟨v_r, z_i⟩‖². It needs no proof: only tr H = tr G does, and where
-    that is proven the two are one computation.
+    J_i is the Jacobian of example i's logits and A_i = ∂²ℓ_i/∂z² = Σ_r s_r v_r v_rᵀ, so the trace
+    is 1/n Σ_i Σ_r s_r ‖∇_θ ⟨v_r, z_i⟩‖². It needs no proof; only tr H = tr G does. If that is
+    proven, both traces share one computation.
 
     Raises:
         MeasureError: If logits of one example depend on others.
@@ -41,13 +41,13 @@ def exact_ggn_trace(context: MeasureContext) -> ExactTrace:
 def sampled_ggn_trace(context: MeasureContext, samples: int) -> TraceEstimate:
     """Estimate tr G from random factors of the Hessian of each example's loss in its logits.
 
-    Unbiased, and for cross-entropy with a relative spread of about 0.7 for one draw of one
-    example at every confidence of the network (``factor_draws``). A draw takes one gradient for
+    The estimate is unbiased. For cross-entropy, one draw of one example has a relative spread of
+    about 0.7 at every confidence of the network (``factor_draws``). A draw takes one gradient for
     cross-entropy and two for other losses.
 
     Args:
         context: The network and its data.
-        samples: Draws for each example, at least 2.
+        samples: Number of draws per example, at least 2.
 
     Raises:
         MeasureError: As ``exact_ggn_trace``.
@@ -60,17 +60,18 @@ class GgnTrace(Measure, options=GgnTraceOptions):
 
     G is the Hessian without the curvature of the logits themselves (Schraudolph 2002,
     10.1162/08997660260028683). For cross-entropy it is the Fisher information, whose trace
-    ``fisher`` gives too; for other losses the two differ. tr G = tr ∇²L for networks that are
-    proven piecewise linear (``exact_trace``); elsewhere the difference fades as the training
-    loss does.
+    ``fisher`` also gives; for other losses the two differ. tr G = tr ∇²L for networks that are
+    proven piecewise linear (``exact_trace``); otherwise the difference vanishes with the training
+    loss.
 
-    The variant ``exact`` costs classes − 1 gradients. With more than 257 classes, and with
-    ``label_samples`` where these are fewer than classes − 1, it is estimated from that many
-    random factors for each example (``factor_draws``): the variant ``sampled_factors``, with its
-    standard error. The option's name is that of the labels that were once drawn instead.
+    The variant ``exact`` costs classes − 1 gradients. If ``label_samples`` is set and below
+    classes − 1, or unset with more than 257 classes, the trace is estimated from random factors
+    (``factor_draws``): ``label_samples`` per example, or 16 to 256 by default. This is the
+    variant ``sampled_factors``, with a standard error. The option is named after labels, which
+    earlier versions drew instead of factors.
 
-    Invariances: none under rescaling of layers or scaling of logits. Lower is flatter. Cost: that
-    many gradients; none where ``hessian_trace`` is exact.
+    Invariances: none under rescaling of layers or scaling of logits. Lower is flatter. Cost: the
+    gradients above; none if ``hessian_trace`` is exact.
     """
 
     version = 2
@@ -92,7 +93,7 @@ class GgnTrace(Measure, options=GgnTraceOptions):
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the one value.
+        """Yield the trace.
 
         Raises:
             MeasureError: As ``exact_ggn_trace`` and ``sampled_ggn_trace``.

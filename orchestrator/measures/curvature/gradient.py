@@ -13,13 +13,13 @@ from orchestrator.study.measure_options.curvature import GradientNormOptions
 
 
 class GradientNorm(Measure, options=GradientNormOptions):
-    """‖∇L(θ)‖₂, of the mean loss over the whole split.
+    """‖∇L(θ)‖₂ of the mean loss over the whole split.
 
-    On the training split it tells how far from a stationary point a network is, without which
-    curvature says little; on the test split it has no such meaning and is a diagnostic.
+    On the training split it shows how far a network is from a stationary point, which is needed
+    to interpret curvature. On the test split it has no such meaning and is only a diagnostic.
 
     Invariances: none under rescaling of layers or scaling of logits. Lower is flatter to first
-    order. Cost: one gradient per split; the training one is shared.
+    order. Cost: one gradient per split; the training gradient is shared.
     """
 
     needs = frozenset({"gradient_graph"})
@@ -38,7 +38,7 @@ class GradientNorm(Measure, options=GradientNormOptions):
     )
 
     def __init__(self, options: GradientNormOptions) -> None:
-        del options  # it has none
+        del options  # unused: this measure has no options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield the norm on train and on test."""

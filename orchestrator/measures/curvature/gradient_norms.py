@@ -1,13 +1,13 @@
-"""Squared gradient norms of single examples, layer by layer, without the gradients themselves.
+"""Squared per-example gradient norms, layer by layer, without the gradients themselves.
 
 For a layer that computes y = W u + b at T positions of an example, the gradient of any scalar
-is Δ Uᵀ for W and Δ 1 for b, where Δ (outputs × T) is its gradient with respect to y and the
-columns of U (inputs × T) are what W saw: the input itself for a linear layer (T = 1 on vectors),
-its patches for a convolution (T pixels). Then, whichever takes fewer operations,
+is Δ Uᵀ for W and Δ 1 for b. Here Δ (outputs × T) is the scalar's gradient with respect to y, and
+the columns of U (inputs × T) are the inputs of W: the input itself for a linear layer (T = 1 for
+vectors), its patches for a convolution (T pixels). The cheapest of these forms is used:
 
     ‖Δ Uᵀ‖² = ‖Δ‖² ‖U‖²            for T = 1 (Goodfellow, arXiv:1510.01799),
             = ⟨Δᵀ Δ, Uᵀ U⟩          two Gram matrices, T × T,
-            = the norm of the product, outputs × inputs.
+            = squared norm of the product, outputs × inputs.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ BatchNorm = nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d
 
 
 class LayerNorms(ABC):
-    """Adds up squared gradient norms of each example over several scalars, for one layer.
+    """Accumulator of squared per-example gradient norms over several scalars, for one layer.
 
     Args:
         module: The layer.
-        inputs: What it was applied to, ``n`` examples.
+        inputs: The layer's inputs, ``n`` examples.
 
     Attributes:
-        seen: What its weights saw, as the layer's kind needs it.
-        weight_sums: What adds up for the weight.
-        bias_sums: What adds up for the bias, shape ``(n,)``.
+        seen: Inputs of the weights, in the form required by the kind of layer.
+        weight_sums: Accumulated sums for the weight.
+        bias_sums: Accumulated sums for the bias, shape ``(n,)``.
     """
 
     seen: Tensor
@@ -47,28 +47,28 @@ class LayerNorms(ABC):
 
     @property
     def numbers(self) -> int:
-        """How many numbers it holds."""
+        """Number of stored values."""
         return self.seen.numel() + self.weight_sums.numel()
 
     @abstractmethod
     def add(self, delta: Tensor, sign: Tensor | None) -> None:
-        """Count the gradient of one more scalar per example.
+        """Add the gradient of one more scalar per example.
 
         Args:
-            delta: Its gradient with respect to the layer's output.
-            sign: What its squared norm is multiplied by, shape ``(n,)``; None for 1.
+            delta: Gradient of the scalar with respect to the layer's output.
+            sign: Factor of its squared norm, shape ``(n,)``; None for 1.
         """
 
     @abstractmethod
     def weight(self) -> Tensor:
-        """The sums for the weight, shape ``(n,)``."""
+        """Return the sums for the weight, shape ``(n,)``."""
 
     def squared_norms(self) -> dict[str, Tensor]:
-        """The sums for ``weight`` and ``bias``, each of shape ``(n,)``."""
+        """Return the sums for ``weight`` and ``bias``, each of shape ``(n,)``."""
         return {"weight": self.weight(), "bias": self.bias_sums}
 
     def _add_bias(self, delta: Tensor, sign: Tensor | None) -> None:
-        """``delta`` has shape ``(n, channels, positions)``."""
+        """Add to the bias sums from ``delta`` of shape ``(n, channels, positions)``."""
         if self.has_bias:
             self.bias_sums += _signed(
                 _squared_norm(delta.sum(2) if delta.shape[2] > 1 else delta), sign
@@ -76,7 +76,7 @@ class LayerNorms(ABC):
 
 
 class AffineNorms(LayerNorms):
-    """For linear layers and convolutions."""
+    """Norms for linear layers and convolutions."""
 
     def __init__(self, module: AffineLayer, inputs: Tensor) -> None:
         super().__init__(module, inputs)
@@ -115,7 +115,7 @@ class AffineNorms(LayerNorms):
 
 
 class ScaleNorms(LayerNorms):
-    """For batch normalization with fixed statistics: one scale and one shift per channel."""
+    """Norms for batch normalization with fixed statistics: scale and shift per channel."""
 
     def __init__(self, module: BatchNorm, inputs: Tensor) -> None:
         super().__init__(module, inputs)
@@ -136,10 +136,10 @@ class ScaleNorms(LayerNorms):
 
 
 def patches(module: Convolution, inputs: Tensor) -> Tensor:
-    """What each output position of a convolution sees, for one to three axes.
+    """Return the input patch of each output position of a convolution with one to three axes.
 
     Args:
-        module: Its kernel, stride, padding, dilation and groups.
+        module: Convolution that defines kernel, stride, padding, dilation and groups.
         inputs: Shape ``(n, channels, *positions)``.
 
     Returns:
@@ -163,7 +163,7 @@ def patches(module: Convolution, inputs: Tensor) -> Tensor:
         zip(module.kernel_size, module.stride, module.dilation, strict=True), start=2
     ):
         seen = seen.unfold(axis, (k - 1) * d + 1, s)[..., ::d]
-    # Now (n, channels, *output positions, *kernel): the kernel goes before the positions.
+    # Now (n, channels, *output positions, *kernel): move the kernel before the positions.
     order = [0, 1, *range(2 + axes, 2 + 2 * axes), *range(2, 2 + axes)]
     seen = seen.permute(order)
     positions = prod(seen.shape[2 + axes :])
@@ -171,7 +171,7 @@ def patches(module: Convolution, inputs: Tensor) -> Tensor:
 
 
 def _squared_norm(values: Tensor) -> Tensor:
-    """Sum of squares over all axes but the first."""
+    """Return the sum of squares over all axes but the first."""
     norms: Tensor = torch.linalg.vector_norm(values.flatten(1), dim=1)
     return norms.square()
 

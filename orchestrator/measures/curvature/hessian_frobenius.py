@@ -18,14 +18,14 @@ from orchestrator.study.measure_options.curvature import HessianFrobeniusNormOpt
 class HessianFrobeniusNorm(Measure, options=HessianFrobeniusNormOptions):
     """‖∇²L‖_F = √ Σ_k λ_k² of the mean training loss.
 
-    For a probe v of independent entries ±1, E ‖Hv‖² = tr H² = ‖H‖_F²: that is Hutchinson's
-    estimate for H², from one product with H per probe. The value is the root of the mean m; its
-    standard error is that of m over 2√m (delta method), and its bias, −(standard error)² /
-    (2 ‖H‖_F) to first order, is far below it at the precision asked for. The probes are those
-    of ``hessian_trace``, whose products with H are shared.
+    For a probe v of independent entries ±1, E ‖Hv‖² = tr H² = ‖H‖_F². This is Hutchinson's
+    estimate for H², from one product with H per probe. The value is the root of the mean m. Its
+    standard error is that of m over 2√m (delta method). Its bias, −(standard error)² /
+    (2 ‖H‖_F) to first order, is far below the standard error at the requested precision. The
+    probes, and their products with H, are shared with ``hessian_trace``.
 
     Not invariant under rescaling of layers, nor under scaling of logits. Lower is flatter. Cost:
-    about 2 gradients a probe, shared with an estimated ``hessian_trace``.
+    about 2 gradients per probe, shared with an estimated ``hessian_trace``.
 
     Raises:
         MeasureError: If a single probe is allowed.
@@ -55,7 +55,7 @@ class HessianFrobeniusNorm(Measure, options=HessianFrobeniusNormOptions):
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the one value."""
+        """Yield the norm."""
         unit = unit_of([probe_moments(context, 0).length])
         square = probe_mean(
             lambda index: (probe_moments(context, index).length / unit) ** 2,

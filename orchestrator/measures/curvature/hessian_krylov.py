@@ -1,4 +1,4 @@
-"""Krylov spaces of the Hessian, from the probes that all measures share."""
+"""Krylov spaces of the Hessian, started from the probes shared by all measures."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from orchestrator.measures.curvature.krylov import Tridiagonalization
 
 
 def hessian_krylov_space(context: MeasureContext, probe: int) -> Tridiagonalization:
-    """The Krylov space of ∇²L from probe number ``probe`` of ``context``, empty as yet.
+    """Return an initially empty Krylov space of ∇²L, started from probe number ``probe``.
 
-    Its further random vectors, where the space turns out to be invariant, depend on the probes'
-    seed and the probe alone.
+    Further random vectors, needed if the space turns out to be invariant, depend only on the
+    probes' seed and the probe.
     """
     return Tridiagonalization(
         lambda vector: context.hessian_vector_product(vector.to(context.dtype)),
@@ -22,9 +22,9 @@ def hessian_krylov_space(context: MeasureContext, probe: int) -> Tridiagonalizat
 
 
 def shared_krylov_space(context: MeasureContext) -> Tridiagonalization:
-    """The space from probe 0, which eigenvalues and density have in common.
+    """Return the space from probe 0, shared by eigenvalues and spectral density.
 
-    Who uses it has ``krylov_space`` among its needs: a vector of the length of the parameters
-    for each product is kept until no measure needs them.
+    Measures that use it must list ``krylov_space`` in their needs. One vector of parameter length
+    per product is kept until no measure needs the space.
     """
     return context.shared("krylov_space", lambda: hessian_krylov_space(context, 0))

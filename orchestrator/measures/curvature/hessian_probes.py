@@ -1,4 +1,4 @@
-"""What one random probe of the Hessian tells, shared by all measures that average over probes."""
+"""Results of single Hessian probes, shared by all measures that average over probes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from orchestrator.measures.scaling import norm
 
 
 class ProbeMoments(NamedTuple):
-    """Numbers of one product H v with a vector of independent entries ±1.
+    """Numbers computed from one product H v with a vector of independent entries ±1.
 
     Attributes:
-        blocks: v_lᵀ(Hv)_l of each parameter l, whose mean is the trace of its diagonal block;
+        blocks: v_lᵀ(Hv)_l of each parameter l, with the trace of its diagonal block as mean;
             their sum vᵀHv has mean tr H.
-        length: ‖Hv‖, whose mean square is ‖H‖_F².
+        length: ‖Hv‖, with mean square ‖H‖_F².
     """
 
     blocks: tuple[float, ...]
@@ -25,7 +25,7 @@ class ProbeMoments(NamedTuple):
 
 
 def probe_moments(context: MeasureContext, index: int) -> ProbeMoments:
-    """The product with probe number ``index`` of ``context``, of which only these are kept."""
+    """Return the moments of the product with probe number ``index``, which is not kept."""
 
     def compute() -> ProbeMoments:
         vector = context.probe(index)
@@ -39,7 +39,7 @@ def probe_moments(context: MeasureContext, index: int) -> ProbeMoments:
 
 
 def block_forms(context: MeasureContext, vector: Tensor, product: Tensor) -> tuple[float, ...]:
-    """v_lᵀ(Av)_l of each parameter l, from the flat vectors v and A v."""
+    """Return v_lᵀ(Av)_l of each parameter l from the flat vectors v and A v."""
     terms = (vector * product).to(torch.float64)
     parts = torch.split(terms, [parameter.numel() for parameter in context.parameters.values()])
     return tuple(torch.stack([part.sum() for part in parts]).tolist())

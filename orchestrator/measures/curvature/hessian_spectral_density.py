@@ -35,10 +35,10 @@ EFFECTIVE_RANK = "hessian_effective_rank"
 def spectral_quadratures(
     context: MeasureContext, *, probes: int = 16, iterations: int = 32
 ) -> list[Quadrature]:
-    """One quadrature of the spectrum of ∇²L for each of the first ``probes`` of ``context``.
+    """Return one quadrature of the spectrum of ∇²L per probe, for the first ``probes`` probes.
 
     Raises:
-        FloatingPointError: If a Hessian-vector product isn't finite.
+        FloatingPointError: If a Hessian-vector product is not finite.
     """
 
     def run(index: int) -> Quadrature:
@@ -55,27 +55,28 @@ def spectral_quadratures(
 class HessianSpectralDensity(Measure, options=HessianSpectralDensityOptions):
     """The density of the eigenvalues of ∇²L by stochastic Lanczos quadrature.
 
-    - the curve ``hessian_spectral_density``: share of eigenvalues per unit of eigenvalue, each
-      smoothed by a Gaussian whose standard deviation is ``width`` of the range; with standard
-      errors over probes. What lies nearer together than a few widths cannot be told apart.
+    - the curve ``hessian_spectral_density``: fraction of eigenvalues per unit of eigenvalue, with
+      standard errors over probes. Each eigenvalue is smoothed by a Gaussian whose standard
+      deviation is ``width`` of the range; eigenvalues closer than a few widths are not resolved.
     - ``hessian_spectral_moment_k`` = 1/P Σ_i λ_i^k = tr(H^k) / P: the mean eigenvalue, the mean
-      of squares and so on, unbiased, with standard errors over probes. The first is that of
-      ``hessian_trace`` by the same probes, over P.
+      square and so on, unbiased, with standard errors over probes. The first moment equals the
+      ``hessian_trace`` from the same probes, over P.
     - ``hessian_effective_rank`` = (Σ λ_i)² / Σ λ_i², R_0 of Bartlett et al.: P if all are
-      equal, 1 if one counts. Its standard error is by the delta method, to second order in the
-      mean, so that it stays right where positive and negative eigenvalues cancel.
+      equal, 1 if one dominates. Its standard error uses the delta method, to second order in the
+      mean, and thus stays correct if positive and negative eigenvalues cancel.
 
-    P counts every trainable parameter; those that take no part in the logits have zeros. The
-    standard errors of moments come from the moments of twice their order, and those of the
-    density likewise: where very few eigenvalues count, the spread over 16 probes is too small.
+    P counts every trainable parameter; those that the logits do not depend on have eigenvalue
+    zero. The standard errors of moments come from the moments of twice their order, and similarly
+    for the density, because the spread over 16 probes is too small if very few eigenvalues
+    dominate.
 
     Invariances: none under rescaling of layers or scaling of logits, but the effective rank
     does not change with the scale of the loss. Lower moments are flatter. Cost: probes ·
-    iterations Hessian-vector products, of which ``hessian_spectrum`` shares those of the first
-    probe, and memory for one vector of P numbers per iteration.
+    iterations Hessian-vector products, of which those of the first probe are shared with
+    ``hessian_spectrum``, and memory for one vector of P numbers per iteration.
 
     Raises:
-        MeasureError: If a single probe is allowed, iterations are too few for the moments, or
+        MeasureError: If only one probe is allowed, iterations are too few for the moments, or
             the grid is too coarse for the width.
     """
 
@@ -141,7 +142,7 @@ class HessianSpectralDensity(Measure, options=HessianSpectralDensityOptions):
 
 
 def _moment(quadratures: list[Quadrature], order: int, unit: float) -> Value:
-    """The mean of λ^order, computed in units of ``unit``."""
+    """Return the mean of λ^order, computed in units of ``unit``."""
     samples, squares = (
         torch.tensor([q.moment(power, unit) for q in quadratures], dtype=torch.float64)
         for power in (order, 2 * order)
@@ -167,16 +168,16 @@ def _effective_rank(quadratures: list[Quadrature], unit: float) -> Value:
     if square == 0:
         return Value(EFFECTIVE_RANK, nan, reason="all eigenvalues are zero")
     value = n_parameters * mean**2 / square
-    # How the value changes, to first order, with each probe's pair of moments.
+    # First-order change of the value with each probe's pair of moments.
     slopes = 2 * n_parameters * mean / square, -value / square
     changes = [slopes[0] * a + slopes[1] * b for a, b in zip(first, second, strict=True)]
-    # The square of a mean that may be zero is not linear in it within its own error.
+    # Near zero, the squared mean is not linear in the mean within its error.
     curved = 2**0.5 * n_parameters * standard_error(first) ** 2 / square
     return Value(EFFECTIVE_RANK, value, hypot(standard_error(changes), curved))
 
 
 def moment_name(order: int) -> str:
-    """The name of the measure that is the mean of λ^order."""
+    """Return the name of the measure for the mean of λ^order."""
     return f"hessian_spectral_moment_{order}"
 
 
@@ -184,18 +185,18 @@ def _check(options: HessianSpectralDensityOptions) -> None:
     name = options.name
     if options.probes < 2:
         raise MeasureError(f"{name}: one probe has no standard error, expected at least 2 probes")
-    if options.moments >= options.iterations:  # Errors take moments of twice the order.
+    if options.moments >= options.iterations:  # Errors need moments of twice the order.
         raise MeasureError(
-            f"{name}: {options.iterations} iterations give moments with their errors up to "
-            f"{options.iterations - 1}, got moments: {options.moments}",
-            "allow more iterations; the default is 32",
+            f"{name}: {options.iterations} iterations give moments with standard errors up to "
+            f"order {options.iterations - 1}, got moments: {options.moments}",
+            "increase iterations; the default is 32",
         )
     spacing = (1 + 10 * options.width) / (options.grid_points - 1)
     if spacing > options.width:
         raise MeasureError(
-            f"{name}: {options.grid_points} points lie {spacing:.3g} of the range apart, "
-            f"which skips Gaussians of width {options.width:.3g}",
-            f"take at least {int(11 + 1 / options.width) + 2} grid_points",
+            f"{name}: {options.grid_points} points have a spacing of {spacing:.3g} of the range, "
+            f"too coarse for Gaussians of width {options.width:.3g}",
+            f"set grid_points to at least {int(11 + 1 / options.width) + 2}",
         )
 
 

@@ -1,4 +1,4 @@
-"""The largest and the smallest eigenvalues of the Hessian."""
+"""The largest eigenvalues and the smallest eigenvalue of the Hessian."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ RATIO = "hessian_eigenvalue_ratio"
 class HessianSpectrum(Measure, options=HessianSpectrumOptions):
     """λ_1 ≥ … ≥ λ_k, λ_min and λ_1/λ_k of the Hessian of the mean training loss.
 
-    All by one Lanczos run, from the start that ``hessian_spectral_density`` has in common with
-    it. "Largest" is algebraic: at a saddle, where |λ_min| > λ_1, the power
-    method would give λ_min. An eigenvalue lies within the residual ‖H y − λ y‖ of each value;
-    one whose residual did not fall to ``tolerance`` · |λ|, of its own size, within
-    ``iterations`` has the variant ``unconverged`` and the residual in the column ``error``. Of
-    the largest it is then a lower bound, of the smallest an upper bound. Nothing is known
-    better than the rounding of the products, about 1e-6 · λ_1 in float32. The smallest takes
-    the longest: it is often a hundredth of the largest and near to many others. Parameters
-    that take no part in the logits count as zero eigenvalues. A network with fewer than k
-    parameters has fewer eigenvalues.
+    All values come from one Lanczos run, whose start vector is shared with
+    ``hessian_spectral_density``. "Largest" is algebraic: at a saddle with |λ_min| > λ_1, the
+    power method would give λ_min. An eigenvalue lies within the residual ‖H y − λ y‖ of each
+    value. A value whose residual does not fall to ``tolerance`` · |λ| within ``iterations`` has
+    the variant ``unconverged`` and its residual in the column ``error``. It is then a lower bound
+    of a largest eigenvalue, or an upper bound of the smallest. No value is more precise than the
+    rounding of the products, about 1e-6 · λ_1 in float32. The smallest eigenvalue takes longest,
+    as it is often a hundredth of the largest and close to many others. Parameters that the logits
+    do not depend on count as zero eigenvalues. A network with fewer than k parameters has fewer
+    eigenvalues.
 
-    The ratio tells whether curvature sits in a single direction (Foret et al.,
-    arXiv:2010.01412, for k = 5). It is NaN unless λ_k is above zero by more than its
-    residual and rounding.
+    The ratio shows whether curvature is concentrated in a single direction (Foret et al.,
+    arXiv:2010.01412, for k = 5). It is NaN unless λ_k exceeds zero by more than its residual
+    and rounding.
 
     Lanczos for network Hessians: Papyan, arXiv:1811.07062; Ghorbani, Krishnan and Xiao,
     arXiv:1901.10159. Not invariant under rescaling of layers (Dinh et al., arXiv:1703.04933),
@@ -42,7 +42,7 @@ class HessianSpectrum(Measure, options=HessianSpectrumOptions):
     of them for λ_min.
 
     Raises:
-        MeasureError: If fewer iterations are allowed than eigenvalues asked for.
+        MeasureError: If fewer iterations are allowed than eigenvalues requested.
     """
 
     needs = frozenset({"gradient_graph", "krylov_space"})
@@ -54,7 +54,7 @@ class HessianSpectrum(Measure, options=HessianSpectrumOptions):
             raise MeasureError(
                 f"hessian_spectrum: {options.iterations} iterations cannot give the "
                 f"{options.top} largest eigenvalues",
-                "allow several times as many iterations as eigenvalues; the default is 100",
+                "set several times as many iterations as eigenvalues; the default is 100",
             )
         self.options = options
         self.entries = tuple(
@@ -81,7 +81,7 @@ class HessianSpectrum(Measure, options=HessianSpectrumOptions):
 
 
 def eigenvalue(run: LanczosResult, name: str, index: int) -> Value:
-    """One Ritz value of a run, marked if it has not converged."""
+    """Return one Ritz value of a run, marked if it has not converged."""
     value = run.values[index].item()
     if run.converged[index]:
         return Value(name, value)
@@ -92,19 +92,19 @@ def eigenvalue(run: LanczosResult, name: str, index: int) -> Value:
 
 def _ratio(run: LanczosResult, top: int) -> Value:
     if len(run.values) < top:
-        return Value(RATIO, nan, reason=f"there is no eigenvalue number {top}")
+        return Value(RATIO, nan, reason=f"the Hessian has fewer than {top} eigenvalues")
     first, last = eigenvalue(run, RATIO, 0), eigenvalue(run, RATIO, top - 1)
     if last.value <= max(run.residuals[top - 1].item(), run.rounding):
-        return Value(RATIO, nan, reason=f"λ_{top} is not above zero by more than its error")
+        return Value(RATIO, nan, reason=f"λ_{top} does not exceed zero by more than its error")
     worst = first if first.reason else last
     return replace(worst, value=first.value / last.value)
 
 
 def spectrum_run(context: MeasureContext, options: HessianSpectrumOptions) -> LanczosResult:
-    """The Lanczos run for the Hessian of ``context``, shared by all that ask for the same.
+    """Return the Lanczos run for the Hessian of ``context``, shared between equal options.
 
     Raises:
-        FloatingPointError: If a Hessian-vector product isn't finite.
+        FloatingPointError: If a Hessian-vector product is not finite.
     """
     return context.shared(
         ("lanczos", options.top, options.iterations, options.tolerance),
@@ -118,7 +118,7 @@ def spectrum_run(context: MeasureContext, options: HessianSpectrumOptions) -> La
 
 
 def name_of(rank: int) -> str:
-    """The name of the measure that is the ``rank``-th largest eigenvalue, from 1."""
+    """Return the measure name of the ``rank``-th largest eigenvalue, counted from 1."""
     return f"hessian_eigenvalue_{rank}"
 
 

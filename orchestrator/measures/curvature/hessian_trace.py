@@ -1,4 +1,4 @@
-"""The trace of the Hessian: exact where that is provably right, estimated elsewhere."""
+"""The trace of the Hessian: exact if provably correct, estimated otherwise."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ class HessianTrace(Measure, options=HessianTraceOptions):
     """tr ∇²L of the mean training loss.
 
     ``auto`` computes it exactly (variant ``exact``) for networks that are proven piecewise
-    linear in each parameter, which ReLU networks without group normalization are; see
-    ``exact_trace``. Others, such as networks with tanh or GELU, get the exact trace of the
-    Gauss-Newton matrix and Hutchinson's estimate of the rest (variant ``control_variate``),
-    whose variance after training is a small part of that of the whole. Where there is no
-    gradient of a single example, or more classes than probes, it is Hutchinson's estimate of
-    the whole (variant ``hutchinson``). Both come with their standard error, from the same
-    probes at every checkpoint. ``hutch++`` spends exactly ``probes`` products; it pays only
-    where these are several times the effective rank.
+    linear in each parameter, such as ReLU networks without group normalization; see
+    ``exact_trace``. For others, such as networks with tanh or GELU, it adds Hutchinson's estimate
+    of the remainder to the exact trace of the Gauss-Newton matrix (variant ``control_variate``).
+    After training, the variance of the remainder is a small fraction of that of the full Hessian.
+    Without per-example gradients, or with more classes than probes, it uses Hutchinson's estimate
+    of the full Hessian (variant ``hutchinson``). Both estimates have a standard error and use
+    the same probes at every checkpoint. ``hutch++`` uses exactly ``probes`` products and is worth
+    its cost only if these are several times the effective rank.
 
-    With more than 257 classes, and more than there are probes, a proven network gets an estimate
+    With more than 257 classes, and more classes than probes, a proven network gets an estimate
     from random factors of the loss's Hessian in the logits (variant ``sampled_factors``; see
-    ``factor_draws``): 16 draws are mostly precise to a percent.
+    ``factor_draws``). 16 draws are usually precise to one percent.
 
-    ``per_layer`` adds the trace of each parameter's diagonal block, which sum to the whole:
-    its variant is the parameter's name. It is the same work.
+    ``per_layer`` adds the trace of each parameter's diagonal block, with the parameter's name as
+    variant, at no extra cost. The blocks sum to the total.
 
     Not invariant under rescaling of layers (Dinh et al., arXiv:1703.04933), nor under scaling
-    of logits; under cross-entropy it falls with the loss itself. Lower is flatter. Cost: exact 2 to
-    10 gradients for 10 classes, growing with their number; otherwise about 2 a probe, 5 with the
-    control variate.
+    of logits; under cross-entropy it decreases with the loss itself. Lower is flatter. Cost: exact
+    2 to 10 gradients for 10 classes, growing with their number; otherwise about 2 gradients per
+    probe, 5 with the control variate.
 
     Raises:
-        MeasureError: If too few probes for a standard error are allowed, or ``hutch++`` is
-            asked for the layers.
+        MeasureError: If the probes are too few for a standard error, or ``hutch++`` is combined
+            with ``per_layer``.
     """
 
     needs = frozenset({"gradient_graph"})
@@ -82,22 +82,22 @@ class HessianTrace(Measure, options=HessianTraceOptions):
         fewest = FEWEST_PRODUCTS if options.method == "hutch++" else 2
         if options.probes < fewest:
             raise MeasureError(
-                f"hessian_trace: {options.probes} probes have no standard error, expected at "
-                f"least {fewest} probes"
+                f"hessian_trace: {options.probes} probes are too few for a standard error, "
+                f"expected at least {fewest} probes"
             )
         if options.method == "hutch++" and options.per_layer:
             raise MeasureError(
-                "hessian_trace: hutch++ has no traces of single layers",
+                "hessian_trace: hutch++ does not support per_layer",
                 "use method: auto, hutchinson or control_variate",
             )
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the trace, then that of each parameter's block if asked for.
+        """Yield the trace, then that of each parameter's block if requested.
 
         Raises:
-            MeasureError: If ``exact`` is asked of a network that isn't proven, or
-                ``control_variate`` of one without gradients of single examples.
+            MeasureError: If ``exact`` is requested for an unproven network, or
+                ``control_variate`` for one without per-example gradients.
         """
         method = self._method(context)
         if method == "exact":
@@ -126,7 +126,7 @@ class HessianTrace(Measure, options=HessianTraceOptions):
             return "hutchinson"
         try:
             exact_ggn_trace(context)
-        except MeasureError:  # there are no gradients of single examples
+        except MeasureError:  # The network has no per-example gradients.
             return "hutchinson"
         return "control_variate"
 

@@ -1,4 +1,4 @@
-"""Hutch++: a trace by projection on a sketch of the range, and probes for the rest."""
+"""Hutch++: trace estimation by projection on a sketched range, plus probes for the remainder."""
 
 from __future__ import annotations
 
@@ -20,23 +20,24 @@ def hutch_plus_plus(
 ) -> TraceEstimate:
     """Estimate tr A = tr(QᵀAQ) + tr((I − QQᵀ) A (I − QQᵀ)).
 
-    A third of the products with A makes Q, an orthonormal basis of A S for random S; a third
-    gives the first term exactly, and the rest is Hutchinson's estimate of the second. Given Q
-    that is unbiased, and so is the whole; the standard error is that of the last part alone.
-    The variance falls as 1/products² for positive semi-definite A where Hutchinson's falls as
-    1/products (Meyer, Musco, Musco and Woodruff, arXiv:2010.09649, algorithm 1), but a sketch
-    of few columns wastes two thirds of the products: with eigenvalues that decay slowly, or
-    fewer products than a few times the effective rank, it is the worse of the two.
+    A third of the products with A yields Q, an orthonormal basis of A S for random S. Another
+    third gives the first term exactly, and the rest gives Hutchinson's estimate of the second
+    term. That estimate is unbiased given Q, so the sum is unbiased too; the standard error is that
+    of the second term only. For positive semi-definite A, the variance decreases as 1/products²,
+    compared with 1/products for Hutchinson (Meyer, Musco, Musco and Woodruff, arXiv:2010.09649,
+    algorithm 1). A sketch with few columns, however, wastes two thirds of the products: Hutch++ is
+    worse than Hutchinson if eigenvalues decay slowly, or if products are fewer than a few times
+    the effective rank.
 
-    Memory: ``products`` / 3 vectors of A's size, in float64.
+    Memory: ``products`` / 3 vectors of A's size in float64.
 
     Args:
-        matvec: v ↦ A v, A symmetric.
-        probe: The random vector of an index from 0; independent entries ±1.
-        products: With A, in all; at least 6.
+        matvec: v ↦ A v with symmetric A.
+        probe: Function from an index (from 0) to a random vector of independent entries ±1.
+        products: Total number of products with A, at least 6.
 
     Raises:
-        ValueError: If ``products`` is below 6, which leaves no standard error.
+        ValueError: If ``products`` is below 6, too few for a standard error.
     """
     if products < FEWEST_PRODUCTS:
         raise ValueError(f"Hutch++ needs at least {FEWEST_PRODUCTS} products, got {products}")

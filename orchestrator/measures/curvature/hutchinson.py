@@ -1,4 +1,4 @@
-"""Hutchinson's estimate of a trace, stopped on its standard error."""
+"""Hutchinson's trace estimate, with a stopping rule on its standard error."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from torch import Tensor
 from orchestrator.measures.scaling import unit_of
 
 FEWEST_PROBES = 16
-_OF_NORMAL = 1.959963984540054  # the normal distribution's 97.5 % quantile
+_OF_NORMAL = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
 @dataclass(frozen=True)
 class TraceEstimate:
-    """A trace, estimated.
+    """An estimated trace.
 
     Attributes:
         value: Mean over the probes.
-        standard_error: Of that mean, as :func:`stated_error` gives it.
-        probes: How many were used.
+        standard_error: Standard error of that mean, as defined by :func:`stated_error`.
+        probes: Number of probes used.
     """
 
     value: float
@@ -34,12 +34,12 @@ class TraceEstimate:
 
 @dataclass(frozen=True)
 class EstimatedTrace:
-    """A trace and its share in each parameter, estimated.
+    """An estimated trace and its contribution from each parameter.
 
     Attributes:
         total: The trace.
-        per_parameter: The trace of each parameter's diagonal block, by name, from the same
-            random vectors; the values add up to that of ``total``.
+        per_parameter: Trace of each parameter's diagonal block, by name, from the same random
+            vectors; the values sum to that of ``total``.
     """
 
     total: TraceEstimate
@@ -55,24 +55,24 @@ def hutchinson(
 ) -> TraceEstimate:
     """Estimate tr A = E vᵀAv from random vectors with independent entries ±1.
 
-    It is unbiased, as E v vᵀ = I, with variance 2 (‖A‖_F² − Σ_i A_ii²) per probe: ±1 has the
-    smallest of all distributions with independent entries, as v_i² = 1 leaves the diagonal no
-    part in it (Hutchinson 1990, 10.1080/03610919008812866; Avron and Toledo 2011,
-    10.1145/1944345.1944349).
+    The estimate is unbiased because E v vᵀ = I. Its variance per probe is
+    2 (‖A‖_F² − Σ_i A_ii²), the smallest among distributions with independent entries: because
+    v_i² = 1, the diagonal does not contribute (Hutchinson 1990, 10.1080/03610919008812866; Avron
+    and Toledo 2011, 10.1145/1944345.1944349).
 
-    The standard error is looked at after 16, 32, 64 … probes only. Looking after each one would
-    stop at the first that happens to look precise: too early, with intervals that miss the
-    trace too often.
+    The standard error is checked only after 16, 32, 64 … probes. Checking after every probe would
+    stop at the first one that appears precise by chance, so intervals would miss the trace too
+    often.
 
     Args:
-        matvec: v ↦ A v, A symmetric.
-        probe: The random vector of an index from 0; entries ±1.
-        probes: Most probes to use, at least 2.
-        relative_error: Stop at a standard error of this times the estimate; 0 uses all probes,
-            unless they all agree.
+        matvec: v ↦ A v with symmetric A.
+        probe: Function from an index (from 0) to a random vector with entries ±1.
+        probes: Maximum number of probes, at least 2.
+        relative_error: Stop when the standard error is at most this times the estimate; 0 uses
+            all probes, unless they all agree.
 
     Raises:
-        ValueError: If ``probes`` is below 2, which has no standard error.
+        ValueError: If ``probes`` is below 2, too few for a standard error.
 
     >>> matrix = torch.tensor([[2.0, 1.0], [1.0, 3.0]])
     >>> signs = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
@@ -90,19 +90,19 @@ def hutchinson(
 def probe_mean(
     sample: Callable[[int], float], *, probes: int = 256, relative_error: float = 0.0
 ) -> TraceEstimate:
-    """Mean of independent samples, one per probe, stopped as ``hutchinson`` describes.
+    """Return the mean of independent samples, one per probe, with ``hutchinson``'s stopping rule.
 
     Args:
-        sample: The number that the probe of an index from 0 gives.
-        probes: Most probes to use, at least 2.
-        relative_error: Stop at a standard error of this times the mean; 0 uses all probes,
-            unless they all agree.
+        sample: Function from a probe's index (from 0) to its number.
+        probes: Maximum number of probes, at least 2.
+        relative_error: Stop when the standard error is at most this times the mean; 0 uses all
+            probes, unless they all agree.
 
     Returns:
-        The mean, NaN from the first sample that is not finite.
+        The mean; NaN, without further samples, if a sample is not finite.
 
     Raises:
-        ValueError: If ``probes`` is below 2, which has no standard error.
+        ValueError: If ``probes`` is below 2, too few for a standard error.
     """
     (mean,) = probe_means(
         lambda index: (sample(index),), probes=probes, relative_error=relative_error
@@ -117,19 +117,19 @@ def probe_means(
     relative_error: float = 0.0,
     deciding: int | None = None,
 ) -> list[TraceEstimate]:
-    """Means of several numbers from the same probes.
+    """Return the means of several numbers from the same probes.
 
     Args:
-        sample: The numbers that the probe of an index from 0 gives, always as many.
-        probes: Most probes to use, at least 2.
+        sample: Function from a probe's index (from 0) to a fixed count of numbers.
+        probes: Maximum number of probes, at least 2.
         relative_error: As for ``probe_mean``.
-        deciding: How many of the first numbers must be precise enough to stop; all by default.
+        deciding: Count of leading numbers that must be precise enough to stop; all by default.
 
     Returns:
-        One mean for each number, all NaN from the first probe where any is not finite.
+        One mean per number; all NaN, without further probes, if any number is not finite.
 
     Raises:
-        ValueError: If ``probes`` is below 2, which has no standard error.
+        ValueError: If ``probes`` is below 2, too few for a standard error.
     """
     if probes < 2:
         raise ValueError(f"a standard error needs at least 2 probes, got {probes}")
@@ -155,20 +155,20 @@ def _estimates(found: list[Sequence[float]]) -> list[TraceEstimate]:
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Of the mean of independent values, at least two, as :func:`stated_error` gives it."""
+    """Return the :func:`stated_error` of the mean of at least two independent values."""
     return stated_error(stdev(values) / len(values) ** 0.5, len(values) - 1)
 
 
 def stated_error(error: float, degrees_of_freedom: float) -> float:
-    """The standard error as rows state it, so that ±1.96 of it is the 95 % interval.
+    """Return the standard error for rows, scaled so that ±1.96 of it is the 95 % interval.
 
-    From few draws a standard error is itself uncertain, and the interval takes Student's
-    quantile in place of 1.96. As rows don't have the number of draws, the error is multiplied
+    With few draws the standard error is itself uncertain, and the interval needs Student's
+    quantile instead of 1.96. Rows do not contain the number of draws, so the error is multiplied
     by the ratio of the two: 6.5 for 2 draws, 1.09 for 16, 1.005 for 256.
 
     Args:
         error: Standard deviation of the mean, estimated from the draws.
-        degrees_of_freedom: Of that estimate: draws − 1 where there is nothing more to it.
+        degrees_of_freedom: Degrees of freedom of that estimate; draws − 1 in the simplest case.
 
     >>> round(stated_error(1.0, 15), 3)
     1.087
@@ -177,13 +177,13 @@ def stated_error(error: float, degrees_of_freedom: float) -> float:
 
 
 def carried_by_few(values: Sequence[float]) -> bool:
-    """Whether a few of the draws carry their mean, so that rarer ones may carry far more.
+    """Whether a few draws dominate the mean, so that rarer draws may dominate it even more.
 
-    The mean of a loss under large noise can be that of rare draws of a heavy tail: of those made
-    neither mean nor spread then says anything. It shows in the number of equal draws that they
-    are worth, (Σ |v|)² / Σ v², which is their number over 1 + the relative variance of |v|: a
-    fifth or less is a warning that neither a normal (0.64) nor a χ² of one degree of freedom
-    (0.33) gives.
+    The mean of a loss under large noise can be determined by rare draws from a heavy tail. Mean
+    and spread of the observed draws are then uninformative. The effective number of draws,
+    (Σ |v|)² / Σ v², detects this; it is their number over 1 + the relative variance of |v|. A
+    fraction of a fifth or less is a warning that neither a normal distribution (0.64) nor a χ²
+    with one degree of freedom (0.33) triggers.
     """
     unit = unit_of(values)
     sizes = [abs(value) / unit for value in values]

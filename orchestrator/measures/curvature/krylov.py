@@ -1,4 +1,4 @@
-"""A symmetric operator on its Krylov space, where it is tridiagonal."""
+"""Tridiagonalization of a symmetric operator on its Krylov space."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from orchestrator.measures.scaling import norm
 
-_BLOCK = 16  # basis vectors in one block of memory
-# A vector that loses more than this share of its length to the basis is orthogonalized again
+_BLOCK = 16  # Basis vectors per block of memory.
+# A vector that keeps less than this fraction of its length is orthogonalized again
 # ("twice is enough": Giraud, Langou and Rozložník, 10.1007/s00211-005-0615-4).
 _KEPT = 0.7
 
@@ -22,11 +22,11 @@ class Tridiagonal:
     """The matrix T of the first vectors of a Krylov space.
 
     Attributes:
-        diagonal: Of T.
-        off_diagonal: Beside it, one fewer; 0 where a new block begins.
-        beta: Length of what lies outside the space; 0 if it is invariant.
+        diagonal: Diagonal of T.
+        off_diagonal: Off-diagonal of T, one entry fewer; 0 where a new block begins.
+        beta: Norm of the residual outside the space; 0 if the space is invariant.
         block: Row of T where the last block begins.
-        precision: Rounding of the products with A, relative to 1.
+        precision: Machine epsilon of the products with A.
     """
 
     diagonal: Sequence[float]
@@ -37,7 +37,7 @@ class Tridiagonal:
 
     @property
     def size(self) -> int:
-        """Rows of T: the number of products with A that it took."""
+        """Number of rows of T, equal to the number of products with A."""
         return len(self.diagonal)
 
     @property
@@ -46,10 +46,10 @@ class Tridiagonal:
         return self.beta == 0
 
     def eigensystem(self, first: int = 0) -> tuple[Tensor, Tensor]:
-        """Eigenvalues of T, ascending, and eigenvectors in columns, both float64.
+        """Return the eigenvalues of T, ascending, and eigenvectors in columns, both float64.
 
         Args:
-            first: Leave out the rows of T before this one.
+            first: First row of T to include.
         """
         side = torch.tensor(self.off_diagonal[first:], dtype=torch.float64)
         matrix = torch.diag(torch.tensor(self.diagonal[first:], dtype=torch.float64))
@@ -63,21 +63,21 @@ class Tridiagonalization:
     """The Lanczos process: A V = V T + β v eᵀ with V orthonormal and T tridiagonal.
 
     Each step takes one product with A and adds one row to T. Every new vector is
-    orthogonalized against all before it, in float64, so that no eigenvalue shows up twice that
-    isn't double; the memory is that of the basis, ``dimension`` numbers per step. When β
-    vanishes the space is invariant, and a further step goes on from a random vector orthogonal
-    to it, in a new block of T.
+    orthogonalized against all previous ones in float64, so that simple eigenvalues do not appear
+    twice. Memory is that of the basis, ``dimension`` numbers per step. If β vanishes, the space is
+    invariant, and the next step continues from a random vector orthogonal to it, in a new block of
+    T.
 
-    The space grows when more of it is asked for, and T of its first vectors stays what it was:
-    whoever reads it finds the same, however far others went before.
+    The space grows on demand without changing T of its first vectors, so results do not depend on
+    how far other callers have grown the space.
 
     Args:
-        matvec: v ↦ A v for vectors of shape ``(dimension,)``, float64; may return a lower
+        matvec: v ↦ A v for float64 vectors of shape ``(dimension,)``; the result may have lower
             precision.
         dimension: Size of A.
-        start: The first vector, of any length but 0, shape ``(dimension,)``; random by default.
-        generator: Of random vectors, on the CPU; by default torch's own.
-        device: Where the vectors live.
+        start: First vector, of any nonzero length, shape ``(dimension,)``; random by default.
+        generator: CPU generator of random vectors; torch's default generator by default.
+        device: Device of the vectors.
 
     Attributes:
         dimension: Size of A.
@@ -100,17 +100,17 @@ class Tridiagonalization:
         else:
             start = start.to(device=device, dtype=torch.float64)
             self._vector = start / norm(start)
-        # One of each for each step.
+        # One entry per step.
         self._diagonal: list[float] = []
         self._betas: list[float] = []
         self._blocks: list[int] = []
         self._precision = torch.finfo(torch.float64).eps
 
     def first(self, size: int) -> Tridiagonal:
-        """T of the first ``size`` vectors, at most ``dimension``.
+        """Return T of the first ``size`` vectors, at most ``dimension``.
 
         Raises:
-            FloatingPointError: If A v isn't finite.
+            FloatingPointError: If A v is not finite.
         """
         while len(self._diagonal) < size:
             self._step()
@@ -123,10 +123,10 @@ class Tridiagonalization:
         )
 
     def first_block(self, size: int) -> Tridiagonal:
-        """As ``first``, or the smaller space that is invariant already.
+        """Return T as ``first`` does, or T of a smaller space if that is already invariant.
 
         Raises:
-            FloatingPointError: If A v isn't finite.
+            FloatingPointError: If A v is not finite.
         """
         for smaller in range(1, size):
             if (matrix := self.first(smaller)).invariant:
@@ -145,10 +145,10 @@ class Tridiagonalization:
         product = product.to(torch.float64)
         if not isfinite(norm(product)):
             raise FloatingPointError(
-                f"the operator's product with a vector isn't finite (iteration {size + 1})"
+                f"the operator's product with a vector is not finite (iteration {size + 1})"
             )
         alpha = torch.dot(self._vector, product).item()
-        # Taken away first, so that little is left for the basis to take away.
+        # Subtract these first, which leaves little for the orthogonalization.
         rest = product - alpha * self._vector
         if before > 0:
             rest -= before * self._basis.last()
@@ -167,7 +167,7 @@ class Tridiagonalization:
 
 
 class _Basis:
-    """Orthonormal vectors, float64, held in blocks so that growing copies nothing."""
+    """Orthonormal float64 vectors, stored in blocks to avoid copying when growing."""
 
     def __init__(
         self, dimension: int, device: torch.device | str, generator: torch.Generator | None
@@ -187,21 +187,21 @@ class _Basis:
         self.size += 1
 
     def last(self) -> Tensor:
-        """The vector appended last."""
+        """Return the vector appended last."""
         return self.blocks[-1][(self.size - 1) % _BLOCK]
 
     def random(self) -> Tensor:
-        """A random unit vector orthogonal to all."""
+        """Return a random unit vector orthogonal to the basis."""
         while True:
             vector = torch.randn(self.dimension, generator=self.generator, dtype=torch.float64)
             vector = self.orthogonalize(vector.to(self.device))
             length = norm(vector)
-            # Far shorter than a random vector's share outside the basis would be rounding.
+            # A remainder this short consists of rounding.
             if length > 1e-8:
                 return vector.div(length)
 
     def orthogonalize(self, vector: Tensor) -> Tensor:
-        """The part of ``vector`` that is orthogonal to all."""
+        """Return the component of ``vector`` orthogonal to the basis."""
         before = norm(vector)
         for _ in range(3):
             for block in self.blocks:

@@ -9,25 +9,25 @@ from torch import Tensor
 
 from orchestrator.measures.curvature.krylov import Tridiagonal, Tridiagonalization
 
-_LOOK_EVERY = 5  # iterations between two looks at the Ritz values
-# A residual of so many roundings of the largest eigenvalue cannot be improved upon.
+_LOOK_EVERY = 5  # Iterations between checks of the Ritz values.
+# Residuals below this multiple of the largest eigenvalue's rounding cannot be improved.
 _ROUNDINGS = 10
 
 
 @dataclass(frozen=True)
 class LanczosResult:
-    """What one run found of the spectrum of A.
+    """Part of the spectrum of A found by one run.
 
     Attributes:
-        values: All Ritz values θ, descending, shape ``(m,)``, float64. The largest are lower
-            bounds of the largest eigenvalues, one for one (Cauchy interlacing), the smallest
-            an upper bound of the smallest.
-        residuals: ‖A y − θ y‖ of each Ritz pair; an eigenvalue lies this near to θ.
+        values: All Ritz values θ, descending, shape ``(m,)``, float64. Each of the largest is a
+            lower bound of the corresponding eigenvalue (Cauchy interlacing), and the smallest is
+            an upper bound of the smallest eigenvalue.
+        residuals: ‖A y − θ y‖ of each Ritz pair; an eigenvalue lies within this distance of θ.
         limits: Residual up to which each value counts as converged.
-        rounding: Size up to which a value cannot be told from zero.
-        diagonal: Of the tridiagonal matrix, shape ``(m,)``, in the order of the iterations.
-        off_diagonal: Beside it, shape ``(m − 1,)``; 0 where an invariant subspace was complete.
-        complete: Whether the run went through the whole space, so that every value is exact.
+        rounding: Size up to which a value is indistinguishable from zero.
+        diagonal: Diagonal of the tridiagonal matrix, shape ``(m,)``, in iteration order.
+        off_diagonal: Its off-diagonal, shape ``(m − 1,)``; 0 after a complete invariant subspace.
+        complete: Whether the run covered the whole space, so that every value is exact.
     """
 
     values: Tensor
@@ -59,30 +59,30 @@ def lanczos(
 ) -> LanczosResult:
     """Find the ``top`` largest eigenvalues (algebraic, not by magnitude) and the smallest.
 
-    A is projected on its Krylov space, from a start that is not orthogonal to what is looked
-    for (a random one). An eigenpair (θ, s) of T gives the Ritz pair (θ, V s) of A with the
-    residual β |s_m| (Parlett, The Symmetric Eigenvalue Problem, chapter 13). The run ends once
-    each value asked for has a residual of at most ``tolerance`` · |θ|: of its own size, as the
-    smallest is often a thousandth of the largest. Values that nearly vanish, of which no digit
-    is known, count as converged at ten roundings of the largest.
+    A is projected onto its Krylov space. The start vector must not be orthogonal to the
+    eigenvectors sought (a random one is not). An eigenpair (θ, s) of T gives the Ritz pair (θ, V s)
+    of A with the residual β |s_m| (Parlett, The Symmetric Eigenvalue Problem, chapter 13). The run
+    ends once each requested value has a residual of at most ``tolerance`` · |θ|. This is relative
+    to its own size, as the smallest is often a thousandth of the largest. Nearly vanishing
+    values, with no reliable digit, count as converged at ten roundings of the largest.
 
-    When β vanishes, the space is invariant and the run goes on from a random vector orthogonal
-    to it. So repeated eigenvalues are found where A has few different ones (low rank, a
-    multiple of the identity). Where it doesn't, a Krylov space holds a single direction of each
-    eigenspace, and no such method can tell a repeated eigenvalue: the values are then right,
-    but one may be missing after another equal to it. With ``iterations`` ≥ ``dimension`` the
-    whole space is gone through, and all values are exact, with their multiplicities.
+    If β vanishes, the space is invariant and the run continues from a random vector orthogonal
+    to it. This finds repeated eigenvalues if A has few distinct ones (low rank, a multiple of the
+    identity). Otherwise a Krylov space contains a single direction of each eigenspace and cannot
+    reveal multiplicities: the values are correct, but repetitions may be missing. With
+    ``iterations`` ≥ ``dimension`` the whole space is covered, and all values are exact, with
+    their multiplicities.
 
     Args:
-        space: The Krylov space of A, which is made larger where necessary. How large others
-            have made it changes nothing.
-        top: How many of the largest eigenvalues to wait for.
-        smallest: Whether to wait for the smallest, too.
-        iterations: Most products with A.
-        tolerance: Residual to stop at, relative to the |θ| it belongs to.
+        space: The Krylov space of A, grown as needed. Its initial size does not affect the
+            result.
+        top: Number of largest eigenvalues that must converge.
+        smallest: Whether the smallest eigenvalue must also converge.
+        iterations: Maximum number of products with A.
+        tolerance: Residual at which to stop, relative to its |θ|.
 
     Raises:
-        FloatingPointError: If A v isn't finite.
+        FloatingPointError: If A v is not finite.
     """
     steps = min(iterations, space.dimension)
     exhaustive = iterations >= space.dimension
@@ -105,13 +105,13 @@ def lanczos(
 
 
 def _ritz(matrix: Tridiagonal, first: int = 0) -> tuple[Tensor, Tensor]:
-    """Ritz values, ascending, and their residuals."""
+    """Return Ritz values, ascending, and their residuals."""
     values, vectors = matrix.eigensystem(first)
     return values, matrix.beta * vectors[-1].abs()
 
 
 def _limits(matrix: Tridiagonal, values: Tensor, tolerance: float) -> Tensor:
-    """Residuals up to which Ritz values count as converged."""
+    """Return the residuals up to which Ritz values count as converged."""
     return (tolerance * values.abs()).clamp_min(_rounding(matrix, values))
 
 
@@ -126,11 +126,11 @@ def _finished(matrix: Tridiagonal, top: int, smallest: bool, tolerance: float) -
     if len(values) <= top or not converged[-top:].all() or (smallest and not converged[0]):
         return False
     if matrix.invariant and matrix.block == 0:
-        return False  # what lies beside the invariant subspace is still unknown
+        return False  # The complement of the subspace is still unexplored.
     if matrix.block == 0:
         return True
-    # After a restart the values before it are converged at once. What lies beside them is known
-    # when the new subspace has shown its own extremes, and these add nothing to what is wanted.
+    # After a restart, earlier values have converged. The run is finished when the new subspace's
+    # own extremes have converged and add nothing to the requested values.
     values_here, residuals_here = _ritz(matrix, matrix.block)
     if smallest and residuals_here[0] > limits[0]:
         return False

@@ -1,8 +1,8 @@
-"""Which layers of a network have a short way to gradients of single examples, and where they sit.
+"""Taps: layers whose per-example gradients follow from their inputs and output gradients.
 
-A layer is tapped if its weight enters the logits through this one call alone: then the gradient
-that arrives at its output and the input it saw make up the whole gradient of its weight, and
-``gradient_norms`` needs nothing else. This is read off the graph of each forward pass.
+A layer is tapped if its weight affects the logits through a single call only. The gradient at its
+output and its input then determine the whole gradient of its weight, and ``gradient_norms`` needs
+nothing else. This is determined from the graph of each forward pass.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 
 @dataclass(frozen=True)
 class Tap:
-    """One call of a layer: what went in, and where the gradient of what came out arrives.
+    """One call of a layer, with its inputs and the edge of its output gradient.
 
     Attributes:
         module: The layer.
-        inputs: What it was applied to.
-        outputs: How many numbers it returned.
-        edge: Where the gradient arrives; None if none does.
+        inputs: Inputs of the call.
+        outputs: Number of output values.
+        edge: Edge at which the output gradient arrives; None if the output has none.
     """
 
     module: AffineLayer | BatchNorm
@@ -54,7 +54,7 @@ class Tap:
     edge: GradientEdge | None
 
     def norms(self) -> LayerNorms:
-        """What adds up the squared gradient norms of this call."""
+        """Return an accumulator of the squared gradient norms of this call."""
         if isinstance(self.module, BatchNorm):
             return ScaleNorms(self.module, self.inputs)
         return AffineNorms(self.module, self.inputs)
@@ -62,13 +62,13 @@ class Tap:
 
 @contextmanager
 def tapped(model: nn.Module) -> Iterator[list[Tap]]:
-    """Record every call of a layer that has trainable parameters and a short way to its norms."""
+    """Record every call of a tappable layer with trainable parameters."""
     taps: list[Tap] = []
 
     def record(module: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if not inputs:  # given by keyword
+        if not inputs:  # Inputs given by keyword.
             return
-        # An edge, as the output itself may be overwritten in place by an activation.
+        # Keep an edge, because an activation may overwrite the output itself in place.
         edge = get_gradient_edge(output) if output.requires_grad else None
         taps.append(Tap(module, inputs[0].detach(), output.numel(), edge))
 
@@ -81,11 +81,11 @@ def tapped(model: nn.Module) -> Iterator[list[Tap]]:
 
 
 def usable_taps(logits: Tensor, taps: list[Tap]) -> list[Tap]:
-    """The taps whose layer's parameters reach the logits through this one call alone.
+    """Return the taps whose layer's parameters affect the logits through this one call only.
 
     Args:
-        logits: Shape ``(n, classes)``, with the graph of the pass that was recorded.
-        taps: Every call that was recorded in it.
+        logits: Shape ``(n, classes)``, with the graph of the recorded pass.
+        taps: All calls recorded in that pass.
     """
     nodes, uses = _graph(logits)
     calls = Counter(id(tap.module) for tap in taps)
@@ -101,14 +101,14 @@ def usable_taps(logits: Tensor, taps: list[Tap]) -> list[Tap]:
 
 
 def mixing_layers(context: MeasureContext) -> frozenset[int]:
-    """Identities of layers whose first axis was not shown to be that of the examples.
+    """Return the ids of layers whose first axis was not shown to be the example axis.
 
-    Found on real examples, in passes of two different sizes (``example_axis``). A layer that no
-    such pass calls is among them; usually there are none.
+    The test uses real examples in passes of two different sizes (``example_axis``). Layers that
+    no such pass calls are included. Usually the result is empty.
 
     Raises:
-        MeasureError: If logits or loss of one example depend on other examples, so that there are
-            no gradients of single examples.
+        MeasureError: If logits or loss of one example depend on other examples, so that
+            per-example gradients do not exist.
     """
 
     def compute() -> frozenset[int]:
@@ -148,13 +148,13 @@ def _refuse_difference(what: str, together: Tensor, alone: Tensor) -> None:
 def _mixed(what: str) -> MeasureError:
     verb = "depends" if what == "the loss" else "depend"
     return MeasureError(
-        f"{what} of one example {verb} on the other examples of its pass, so that "
-        "there is no gradient of a single example"
+        f"{what} of one example {verb} on the other examples of its pass, so "
+        "per-example gradients do not exist"
     )
 
 
 def _plain(module: nn.Module) -> bool:
-    """Whether a layer is of a kind that can be tapped, as torch made it, with parameters."""
+    """Whether a layer is of a tappable kind, unmodified, and has trainable parameters."""
     own = dict(module.named_parameters())
     return (
         type(module) in _LAYERS
@@ -175,7 +175,7 @@ def _has_axis_of_examples(tap: Tap, n: int) -> bool:
 
 
 def _graph(logits: Tensor) -> tuple[set[Any], Counter[int]]:
-    """The nodes of the graph of ``logits``, and how often each parameter enters it, by id."""
+    """Return the nodes of the graph of ``logits`` and each parameter's number of uses, by id."""
     nodes: set[Any] = set()
     uses: Counter[int] = Counter()
     pending: list[Any] = [logits.grad_fn]

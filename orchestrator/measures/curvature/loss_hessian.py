@@ -1,8 +1,8 @@
-"""The Hessian of one example's loss with respect to its logits, as a sum of few squares.
+"""The Hessian of one example's loss in its logits, as a sum of few squares.
 
-``exact_trace`` sends each square back through the network, so their number is what it costs.
-Where there are many classes, squares come a few at a time, and no matrix of classes × classes is
-formed; where there are too many, ``factor_draws`` replaces them by random ones.
+``exact_trace`` propagates each square back through the network, so their number determines the
+cost. With many classes, squares are computed a few at a time, without forming a classes × classes
+matrix. With too many classes, ``factor_draws`` replaces them by random squares.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from orchestrator.measures.derivatives import require_second_derivatives
 from orchestrator.measures.precise_loss import PerExampleLoss, is_cross_entropy
 
 MOST_SQUARES = 256
-"""Where the Hessian of an example has more squares, measures that may choose draw random ones."""
+"""Number of squares per example above which measures draw random ones, if they may choose."""
 NUMBERS_AT_ONCE = 2**18
-"""Most numbers in the squares that are formed together, except that one is always formed."""
+"""Maximum count of numbers in squares formed together, unless a single square exceeds it."""
 
 
 class LossHessian(NamedTuple):
-    """Σ_r signs[r, i] · columns[r, i] columns[r, i]ᵀ, all or a part of ∂²ℓ_i/∂z², for each i.
+    """Σ_r signs[r, i] · columns[r, i] columns[r, i]ᵀ, all or part of ∂²ℓ_i/∂z², for each i.
 
     Attributes:
-        columns: Shape ``(r, n, classes)``.
-        signs: 1, −1, or 0 where a column counts for nothing, shape ``(r, n)``; None if all are 1.
+        columns: Vectors of shape ``(r, n, classes)``.
+        signs: 1, −1, or 0 for an unused column, shape ``(r, n)``; None if all are 1.
     """
 
     columns: Tensor
@@ -35,17 +35,17 @@ class LossHessian(NamedTuple):
 
 
 def loss_hessian(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> Iterator[LossHessian]:
-    """Factorize the Hessian of each example's loss, in the way that is best for this loss.
+    """Factorize the Hessian of each example's loss, with the best method for this loss.
 
     Args:
-        loss: The loss, as built from a study file or the user's own.
+        loss: The loss, built from a study file or the user's own.
         logits: Shape ``(n, classes)``.
         labels: Shape ``(n,)``.
 
     Yields:
-        Parts that add up to it. Each has at most ``NUMBERS_AT_ONCE`` numbers or a single square
-        (two for losses other than cross-entropy). Up to ``MOST_SQUARES`` + 1 classes the squares
-        of such losses come as one part.
+        Parts that sum to the Hessian. Each has at most ``NUMBERS_AT_ONCE`` numbers or a single
+        square (two for losses other than cross-entropy). Up to ``MOST_SQUARES`` + 1 classes, the
+        squares of such losses come as one part.
     """
     if is_cross_entropy(loss):
         yield from softmax_squares(logits)
@@ -61,15 +61,15 @@ def loss_hessian(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> Iterat
 def softmax_hessian(logits: Tensor) -> LossHessian:
     """Factorize diag(p) − ppᵀ, the Hessian of softmax cross-entropy, into classes − 1 squares.
 
-    It does not depend on the label, and label smoothing leaves it as it is. With the tail sums
+    The Hessian does not depend on the label or on label smoothing. With the tail sums
     q_k = Σ_{j≥k} p_j, its LDLᵀ decomposition (the covariance of one multinomial draw, taken
     class by class) has the columns
 
         √(p_k q_{k+1} / q_k) · (e_k − Σ_{j>k} (p_j / q_{k+1}) e_j),   k = 1 … C − 1,
 
-    one fewer than √p_c (e_c − p). All of it is sums, products and quotients of positive numbers,
-    done on logarithms: nothing cancels, so that an example whose margin is 40 or 400, where
-    1 − p_y computed by subtraction is 0, still has its curvature with full relative precision.
+    one fewer than √p_c (e_c − p). The computation uses only sums, products and quotients of
+    positive numbers, on a log scale, so nothing cancels. An example with margin 40 or 400, where
+    1 − p_y computed by subtraction is 0, therefore keeps full relative precision.
 
     Args:
         logits: Shape ``(n, classes)``.
@@ -78,7 +78,7 @@ def softmax_hessian(logits: Tensor) -> LossHessian:
 
 
 def softmax_squares(logits: Tensor) -> Iterator[LossHessian]:
-    """The squares of :func:`softmax_hessian`, as many at a time as ``NUMBERS_AT_ONCE`` allows."""
+    """Yield the squares of :func:`softmax_hessian` in parts limited by ``NUMBERS_AT_ONCE``."""
     log_p, log_tail = _log_tails(logits)
     squares = logits.shape[1] - 1
     together = max(1, NUMBERS_AT_ONCE // max(1, logits.numel()))
@@ -87,13 +87,13 @@ def softmax_squares(logits: Tensor) -> Iterator[LossHessian]:
 
 
 def _log_tails(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Log p_k and log q_k, both of shape ``(n, classes)``."""
+    """Return log p_k and log q_k, both of shape ``(n, classes)``."""
     log_p = logits.log_softmax(1)
     return log_p, log_p.flip(1).logcumsumexp(1).flip(1)
 
 
 def _softmax_part(log_p: Tensor, log_tail: Tensor, first: int, last: int) -> LossHessian:
-    """The columns from ``first`` to before ``last``, counted from 0."""
+    """Return the columns from ``first`` up to but excluding ``last``, counted from 0."""
     here, behind = log_tail[:, first:last], log_tail[:, first + 1 : last + 1]
     scales = (0.5 * (log_p[:, first:last] + behind - here)).exp()
     shares = (log_p[:, None, :] - behind[:, :, None]).clamp(max=0).exp()
@@ -104,13 +104,14 @@ def _softmax_part(log_p: Tensor, log_tail: Tensor, first: int, last: int) -> Los
 
 
 def autograd_hessian(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> LossHessian:
-    """Factorize the Hessian of any loss, from its eigenvalues and eigenvectors.
+    """Factorize the Hessian of any loss by eigendecomposition.
 
-    The precision is that of the loss's own second derivatives. Where logits or derivatives
-    aren't finite, the factors are NaN.
+    The precision is that of the loss's own second derivatives. The factors are NaN for examples
+    with non-finite logits or derivatives.
 
     Args:
-        loss: Twice differentiable by autograd; each example's loss depends on its own logits.
+        loss: Loss, twice differentiable by autograd, in which each example depends on its own
+            logits.
         logits: Shape ``(n, classes)``.
         labels: Shape ``(n,)``.
     """
@@ -145,15 +146,16 @@ def autograd_hessian(loss: PerExampleLoss, logits: Tensor, labels: Tensor) -> Lo
 def paired_squares(
     loss: PerExampleLoss, logits: Tensor, labels: Tensor, directions: Tensor
 ) -> LossHessian:
-    """Two squares a_i for each example with Σ_r s_r ‖J a_ir‖² = ⟨J u_i, J A_i u_i⟩ for every J.
+    """Return two squares per example with Σ_r s_r ‖J a_ir‖² = ⟨J u_i, J A_i u_i⟩ for every J.
 
-    With A_i = ∂²ℓ_i/∂z² that is a term of tr(J A_i Jᵀ): summed over the unit vectors u it is the
-    trace, and over random u with E u uᵀ = I it has the trace as its mean. They are
-    (u ± A u) / 2, each vector first brought to the length of the other so that neither is lost
-    beside it, and count with the signs + and −.
+    With A_i = ∂²ℓ_i/∂z², this is a term of tr(J A_i Jᵀ). Its sum over the unit vectors u is the
+    trace, and its mean over random u with E u uᵀ = I is also the trace. The squares are
+    (u ± A u) / 2 with signs + and −. Both vectors are first scaled to the same length, so that
+    rounding loses neither.
 
     Args:
-        loss: Twice differentiable by autograd; each example's loss depends on its own logits.
+        loss: Loss, twice differentiable by autograd, in which each example depends on its own
+            logits.
         logits: Shape ``(n, classes)``, detached.
         labels: Shape ``(n,)``.
         directions: u, shape ``(n, classes)``.
@@ -175,13 +177,14 @@ def paired_squares(
 def loss_hessian_product(
     loss: PerExampleLoss, logits: Tensor, labels: Tensor, vectors: Tensor
 ) -> Tensor:
-    """A_i u_i of each example, shape ``(n, classes)``.
+    """Return A_i u_i of each example, shape ``(n, classes)``.
 
-    For softmax cross-entropy it is p ∘ (u − ⟨p, u⟩), with u counted from its value at the most
-    probable class, so that nothing cancels where the others' probabilities are tiny.
+    For softmax cross-entropy it is p ∘ (u − ⟨p, u⟩), with u shifted by its value at the most
+    probable class, so that nothing cancels if the other probabilities are tiny.
 
     Args:
-        loss: Twice differentiable by autograd; each example's loss depends on its own logits.
+        loss: Loss, twice differentiable by autograd, in which each example depends on its own
+            logits.
         logits: Shape ``(n, classes)``, detached.
         labels: Shape ``(n,)``.
         vectors: u, shape ``(n, classes)``.

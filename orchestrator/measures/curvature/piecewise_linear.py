@@ -1,27 +1,28 @@
-"""Proof that a network's logits are affine in every single one of its parameter tensors.
+"""Proof that a network's logits are affine in each of its parameter tensors.
 
-Let z(θ, x) be the logits. If z is affine in each parameter tensor θ_i while the others stand
-still, as long as no unit opens or closes and no maximum changes its place, then ∂²z/∂θ_i² = 0
-for almost every θ. The second term of H = Σ JᵀAJ + Σ_k (∂ℓ/∂z_k) ∇²z_k then has a zero diagonal,
+Let z(θ, x) be the logits. Assume that z is affine in each parameter tensor θ_i with the others
+fixed, as long as no unit switches and no maximum changes its position. Then ∂²z/∂θ_i² = 0 for
+almost every θ. The second term of H = Σ JᵀAJ + Σ_k (∂ℓ/∂z_k) ∇²z_k then has a zero diagonal,
 and the trace of the Hessian is that of the Gauss-Newton matrix alone (see ``exact_trace``).
 References: Martens, arXiv:1412.1193, section 8, for the two terms; Botev, Ritter and Barber,
 arXiv:1706.03662, for piecewise linear activations.
 
-The proof walks the graph that ``torch.fx`` traces. Every value in it is constant, or made of
-parameters alone, or made of the input. The proof holds if
+The proof walks the graph traced by ``torch.fx``. Every value in the graph is constant, depends on
+parameters only, or depends on the input. The proof succeeds under these conditions:
 
-- every operation has a rule in ``piecewise_rules``, which keeps piecewise affine functions so;
-- nothing made of parameters is used twice, so that each parameter enters in one place;
-- two values are multiplied only if one of them is not made of the input. By the rule before,
-  such factors never share a parameter;
-- nothing but values made of the input is changed in place, so that constants stay constant;
-- the first axis, that of the examples, passes through untouched, so that each row of logits
-  depends on its own example only.
+- Every operation has a rule in ``piecewise_rules`` and therefore preserves piecewise affine
+  functions.
+- No value made of parameters is used twice, so each parameter enters in one place.
+- Two values are multiplied only if one of them does not depend on the input. By the previous
+  condition, such factors never share a parameter.
+- Only values that depend on the input are changed in place, so constants stay constant.
+- The first axis, the example axis, is preserved, so each row of logits depends only on its own
+  example.
 
-Whatever has no rule counts as not proven, with a reason; nothing is assumed of it. ``torch.fx``
-does not see all that a forward pass does (hooks of the network itself, branches on the type of
-a value): what it can miss is refused where it can be seen, and the traced logits are compared
-with the network's own on all examples given. ``exactness`` verifies the outcome by numbers.
+An operation without a rule makes the network unproven, with a reason; nothing is assumed about it.
+``torch.fx`` does not capture everything in a forward pass (hooks of the network itself, branches on
+the type of a value). Detectable cases of this kind are refused, and the traced logits are compared
+with the network's own on all given examples. ``exactness`` verifies the result numerically.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ _SAMPLE_EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Proof:
-    """Whether logits were proven affine in each parameter tensor, almost everywhere.
+    """Result of the attempt to prove logits affine in each parameter tensor, almost everywhere.
 
     Attributes:
-        proven: Whether they were. False means unknown, not refuted.
-        reason: What stands in the way; empty if proven.
+        proven: Whether the proof succeeded. False means unknown, not refuted.
+        reason: Obstacle to the proof; empty if proven.
     """
 
     proven: bool
@@ -64,22 +65,22 @@ class Proof:
 def prove_piecewise_linear(
     model: nn.Module, inputs: Tensor, expected: Tensor | None = None
 ) -> Proof:
-    """Try to prove that logits are piecewise affine in each single parameter tensor.
+    """Try to prove that logits are piecewise affine in each parameter tensor.
 
     Args:
-        model: In eval mode; maps ``(n, *input_shape)`` to ``(n, classes)``. Left as it is.
+        model: Network in eval mode from ``(n, *input_shape)`` to ``(n, classes)``; not modified.
         inputs: At least one example, shape ``(n, *input_shape)``; all are run.
-        expected: Their logits, if they are known already.
+        expected: Their logits, if already known.
 
     Returns:
-        The outcome. A network that cannot be traced or run gives a reason, not an exception.
+        The proof. A network that cannot be traced or run gives a reason, not an exception.
     """
     for obstacle in _untraced(model):
         return Proof(False, obstacle)
     sample = inputs[torch.arange(_SAMPLE_EXAMPLES, device=inputs.device) % len(inputs)]
     try:
         graph = fx.symbolic_trace(model)
-    except Exception as error:  # the user's own code runs here and may raise anything
+    except Exception as error:  # User code runs here and may raise anything.
         return Proof(False, f"torch.fx cannot trace the network: {_first_line(error)}")
     try:
         with torch.enable_grad():
@@ -87,23 +88,23 @@ def prove_piecewise_linear(
             logits = model(sample.clone())
     except NotProvenError as reason:
         return Proof(False, str(reason))
-    except Exception as error:  # as above
+    except Exception as error:  # As above.
         return Proof(False, f"the network cannot be run on a sample: {_first_line(error)}")
     for name in own_derivatives(logits):
-        return Proof(False, f"{name} defines a derivative of its own")
+        return Proof(False, f"{name} defines a custom derivative")
     with torch.no_grad():
         everywhere = model(inputs.clone()) if expected is None else expected
         agree = _agree(traced, logits) and _agree(graph(inputs.clone()), everywhere)
     if not agree:
-        return Proof(False, "the network computes something else than torch.fx traced")
+        return Proof(False, "the network's logits differ from those of the torch.fx graph")
     return Proof(True)
 
 
 def _untraced(model: nn.Module) -> Iterator[str]:
-    """What changes a pass or its derivatives without showing in the graph that is traced."""
+    """Yield code that affects passes or derivatives but is missing from the traced graph."""
     hooked = any(getattr(model, hooks) for hooks in _HOOKS)
     if hooked or "forward" in vars(model) or type(model).__call__ is not nn.Module.__call__:
-        yield "the network itself has hooks or a forward pass of its own"
+        yield "the network itself has hooks or a replaced forward pass"
     if any(getattr(nn.modules.module, f"_global{hooks}") for hooks in _HOOKS):
         yield "hooks are registered for all modules of the process"
     for name, parameter in model.named_parameters():
@@ -112,14 +113,14 @@ def _untraced(model: nn.Module) -> Iterator[str]:
 
 
 def _agree(traced: Tensor, logits: Tensor) -> bool:
-    """Equal up to rounding, which grows with the depth of the network."""
+    """Whether logits are equal up to rounding, which grows with the depth of the network."""
     tolerance = torch.finfo(logits.dtype).eps ** 0.75
     scale = logits.detach().abs().nan_to_num(posinf=0.0).max().item() if len(logits) else 0.0
     return torch.allclose(traced, logits, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
 
 
 class _Prover(fx.Interpreter):
-    """Runs the graph on a sample and checks the rule of each operation."""
+    """Interpreter that runs the graph on a sample and checks the rule of each operation."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
         super().__init__(graph, garbage_collect_values=False)
@@ -128,7 +129,7 @@ class _Prover(fx.Interpreter):
         self.uses: Counter[int] = Counter()
 
     def run_node(self, n: fx.Node) -> Any:
-        """Run one operation, then find out what its value is made of."""
+        """Run one operation, then determine the role of its value."""
         value = super().run_node(n)
         self.roles[n] = self._role(n, value)
         return value
@@ -154,7 +155,7 @@ class _Prover(fx.Interpreter):
             elif self.roles[argument] is Role.CONSTANT:
                 constant = self.env[argument]
                 varies = isinstance(constant, Tensor) and constant.requires_grad
-                call.require(not varies, "uses a constant that parameters changed in place")
+                call.require(not varies, "uses a constant changed in place with parameters")
         if node.op != "call_module" and call.in_place:
             varies = bool(node.args) and call.role(0) is not Role.CONSTANT
             call.require(varies, "changes a constant in place")
@@ -166,7 +167,7 @@ class _Prover(fx.Interpreter):
             if rule is not None:
                 rule(call)
         role = max(made_of, key=lambda role: role.value)
-        call.require(isinstance(value, Tensor), "returns something else than a tensor")
+        call.require(isinstance(value, Tensor), "returns something other than a tensor")
         if role is Role.ACTIVATION:
             call.require(
                 value.ndim > 0 and len(value) == _SAMPLE_EXAMPLES, "mixes different examples"
@@ -182,7 +183,7 @@ class _Prover(fx.Interpreter):
         if not isinstance(value, Tensor) or not value.requires_grad:
             return Role.CONSTANT
         if not isinstance(value, nn.Parameter):
-            raise NotProvenError("something is computed from parameters before the forward pass")
+            raise NotProvenError("a tensor is computed from parameters before the forward pass")
         self._use(value, str(node.target))
         return Role.PARAMETER
 
@@ -192,15 +193,15 @@ class _Prover(fx.Interpreter):
         call.name = f"{type(module).__name__} (layer {str(call.node.target)!r})"
         call.require(rule is not None, "isn't known to be piecewise linear")
         hooked = any(getattr(module, hooks) for hooks in _HOOKS) or "forward" in vars(module)
-        call.require(not hooked, "has hooks or a forward pass of its own")
+        call.require(not hooked, "has hooks or a replaced forward pass")
         call.require(not module.training, "is in training mode")
         call.require(len(call.args) == 1 and not call.kwargs, "takes more than one input")
         for name, parameter in module.named_parameters():
-            call.require(call.role(0) is Role.ACTIVATION, "is applied to something but examples")
+            call.require(call.role(0) is Role.ACTIVATION, "is not applied to examples")
             if parameter.requires_grad:
                 self._use(parameter, f"{call.node.target}.{name}")
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            call.require(module.running_mean is not None, "normalizes by the batch at hand")
+            call.require(module.running_mean is not None, "normalizes by batch statistics")
         if rule is not None:
             rule(call)
 

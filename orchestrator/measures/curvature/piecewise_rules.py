@@ -1,8 +1,7 @@
-"""Which operations keep a piecewise affine function so, and leave the examples apart.
+"""Operations that preserve piecewise affine functions and keep examples separate.
 
-One rule for each operation that ``piecewise_linear`` accepts. A rule checks one call and gives
-the proof up where it does not hold; that rows are as many afterwards as before is checked for
-all of them by the prover.
+Each operation that ``piecewise_linear`` accepts has a rule. A rule checks one call and aborts the
+proof if the call violates it. The prover itself checks that the number of rows does not change.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from torch.nn import functional as F
 
 
 class NotProvenError(Exception):
-    """Gives the proof up; carries the reason."""
+    """Abort of the proof, with the reason."""
 
 
 class Role(Enum):
-    """What a value in the graph is made of: nothing that varies, parameters alone, the input."""
+    """Dependence of a value in the graph: on nothing, on parameters only, or on the input."""
 
     CONSTANT = 0
     PARAMETER = 1
@@ -30,7 +29,7 @@ class Role(Enum):
 
 
 def nodes_among(*arguments: Any) -> list[fx.Node]:
-    """Every node in nested arguments, as often as it occurs there."""
+    """Return every node in nested arguments, once per occurrence."""
     nodes: list[fx.Node] = []
     fx.node.map_arg(arguments, nodes.append)
     return nodes
@@ -58,97 +57,97 @@ class Call:
         return (name.endswith("_") and not name.endswith("__")) or any(f is True for f in flags)
 
     def require(self, holds: bool, otherwise: str) -> None:
-        """Give up the proof, with a reason, unless something holds."""
+        """Abort the proof with a reason unless ``holds``."""
         if not holds:
             raise NotProvenError(f"{self.name} {otherwise}")
 
     def role(self, position: int) -> Role:
-        """What the positional argument is made of; whatever isn't a node is constant."""
+        """Return the role of a positional argument; arguments other than nodes are constant."""
         argument = self.node.args[position]
         return self._roles[argument] if isinstance(argument, fx.Node) else Role.CONSTANT
 
     def argument(self, position: int, name: str, default: Any = None) -> Any:
-        """The value of an argument given by position or by name."""
+        """Return the value of an argument given by position or by name."""
         if len(self.args) > position:
             return self.args[position]
         return self.kwargs.get(name, default)
 
     def require_options_constant(self, operands: int = 1) -> None:
-        """All arguments but the first ``operands`` must be constant."""
+        """Require that all arguments after the first ``operands`` are constant."""
         self.require(len(self.args) >= operands, "isn't called with its operands by position")
         options = nodes_among(self.node.args[operands:], self.node.kwargs)
         constant = all(self._roles[option] is Role.CONSTANT for option in options)
         self.require(constant, "has options that aren't constant")
 
     def require_behind_examples(self, axes: Any, ndim: int) -> None:
-        """All ``axes``, of which there must be some, must lie behind the first."""
+        """Require at least one axis, and that all ``axes`` come after the first."""
         chosen = [axes] if isinstance(axes, int) else list(axes or ())
         behind = bool(chosen) and all(axis % ndim != 0 for axis in chosen)
-        self.require(behind, "isn't restricted to axes behind that of the examples")
+        self.require(behind, "isn't restricted to axes after the example axis")
 
 
 Rule = Callable[[Call], None]
 
 
 def _entrywise(call: Call) -> None:
-    """Entry by entry, over the last axes, or in row-major order; as many rows as before."""
+    """Check an operation by entry, over the last axes or in row-major order; rows are kept."""
     call.require_options_constant()
 
 
 def _padding(call: Call) -> None:
-    """Adds entries at the ends of the last axes."""
+    """Check an operation that adds entries at the ends of the last axes."""
     call.require_options_constant()
     call.require(len(call.argument(1, "pad")) < 2 * call.args[0].ndim, "adds examples")
 
 
 def _dropout(call: Call) -> None:
-    """Does nothing in eval mode."""
+    """Check that dropout is in eval mode, where it does nothing."""
     call.require_options_constant()
     call.require(not call.argument(2, "training", True), "is in training mode")
 
 
 def _over_axes(call: Call) -> None:
-    """A sum, mean or maximum over some axes."""
+    """Check a sum, mean or maximum over some axes."""
     call.require_options_constant()
     call.require_behind_examples(call.argument(1, "dim"), call.args[0].ndim)
 
 
 def _permutation(call: Call) -> None:
-    """All axes in a new order, the first where it was."""
+    """Check a permutation of all axes but the first."""
     call.require_options_constant()
     dims = call.args[1:] if len(call.args) > 2 else call.argument(1, "dims")
     call.require_behind_examples(dims[1:], call.args[0].ndim)
 
 
 def _transposition(call: Call) -> None:
-    """Two axes swapped, none of them the first."""
+    """Check a swap of two axes, neither of them the first."""
     call.require_options_constant()
     axes = call.argument(1, "dim0", 0), call.argument(2, "dim1", 0)
     call.require_behind_examples(axes, call.args[0].ndim)
 
 
 def _insertion(call: Call) -> None:
-    """A new axis of length 1."""
+    """Check the insertion of a new axis of length 1."""
     call.require_options_constant()
     call.require_behind_examples(call.argument(1, "dim"), call.args[0].ndim + 1)
 
 
 def _index(call: Call) -> None:
-    """Slices of the axes behind the first, of which all is kept."""
+    """Check slicing of axes after the first, which is kept whole."""
     call.require_options_constant()
     index = call.args[1]
     basic = isinstance(index, tuple) and all(isinstance(part, int | slice) for part in index)
-    call.require(basic and index[0] == slice(None), "picks among the examples")
+    call.require(basic and index[0] == slice(None), "selects among the examples")
 
 
 def _concatenation(call: Call) -> None:
-    """Values joined along an axis."""
+    """Check a concatenation along an axis."""
     call.require_options_constant()
     call.require_behind_examples(call.argument(1, "dim", 0), call.args[0][0].ndim)
 
 
 def _sum(call: Call) -> None:
-    """Two operands entry by entry, where rows must meet rows."""
+    """Check an elementwise operation of two operands, whose rows must correspond."""
     call.require_options_constant(2)
     ndim = max(value.ndim for value in call.args[:2] if isinstance(value, Tensor))
     roles = [call.role(0), call.role(1)]
@@ -162,26 +161,28 @@ def _sum(call: Call) -> None:
 
 
 def _product(call: Call) -> None:
-    """As a sum, but never of two values made of the input."""
+    """Check a product, as a sum, but refuse two factors that depend on the input."""
     _sum(call)
     both = call.role(0) is call.role(1) is Role.ACTIVATION
-    call.require(not both, "multiplies two values made of the input")
+    call.require(not both, "multiplies two values that depend on the input")
 
 
 def _quotient(call: Call) -> None:
-    """Division by something constant."""
+    """Check a division by a constant."""
     _sum(call)
-    call.require(call.role(1) is Role.CONSTANT, "divides by something that isn't constant")
+    call.require(call.role(1) is Role.CONSTANT, "divides by a value that isn't constant")
 
 
 def _weighted(fewest_axes: int) -> Rule:
-    """A linear layer, convolution or product with weights, given as arguments."""
+    """Return the rule for a linear layer, convolution or product with weights as arguments."""
 
     def rule(call: Call) -> None:
         call.require(len(call.args) >= 2, "isn't called with its operands by position")
-        call.require(call.role(0) is Role.ACTIVATION, "is applied to something but examples")
+        call.require(call.role(0) is Role.ACTIVATION, "is not applied to examples")
         others = [call.role(position) for position in range(1, len(call.args))]
-        call.require(Role.ACTIVATION not in others, "multiplies two values made of the input")
+        call.require(
+            Role.ACTIVATION not in others, "multiplies two values that depend on the input"
+        )
         call.require(call.args[0].ndim >= fewest_axes, "mixes different examples")
         call.require(fewest_axes > 2 or call.args[1].ndim <= 2, "mixes different examples")
 
@@ -189,7 +190,7 @@ def _weighted(fewest_axes: int) -> Rule:
 
 
 def _layer(fewest_axes: int) -> Rule:
-    """A layer on inputs with enough axes for one of examples."""
+    """Return the rule for a layer whose inputs have enough axes for an example axis."""
 
     def rule(call: Call) -> None:
         call.require(call.args[0].ndim >= fewest_axes, "mixes different examples")
@@ -198,7 +199,7 @@ def _layer(fewest_axes: int) -> Rule:
 
 
 def _named(rule: Rule, names: str, *homes: Any) -> Iterator[tuple[Any, Rule]]:
-    """The rule for methods of these names, and for the functions in ``homes``."""
+    """Yield the rule for methods of these names and for functions of these names in ``homes``."""
     for name in names.split():
         yield name, rule
         for home in homes:
@@ -239,7 +240,7 @@ MODULE_RULES: dict[type[nn.Module], Rule] = {
     **{
         getattr(nn, f"{kind}{axes}d"): _layer(axes + fewest)
         for axes in (1, 2, 3)
-        # Pooling and padding work on the last axes, and need one more that they leave alone.
+        # Pooling and padding act on the last axes and need one more axis, which they preserve.
         for kind, fewest in (
             *(("Conv", 2), ("ZeroPad", 1), ("ConstantPad", 1)),
             *((kind, 1) for kind in _POOLING_LAYERS),

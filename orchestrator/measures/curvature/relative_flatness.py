@@ -1,4 +1,4 @@
-"""Relative flatness of layers: curvature weighed by the weights, free of their scale."""
+"""Relative flatness of layers: curvature weighted by the weights, independent of their scale."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from orchestrator.study.measure_options.curvature import RelativeFlatnessOptions
 def exact_relative_flatness(
     context: MeasureContext, layers: Sequence[WeightLayer]
 ) -> dict[str, float]:
-    """κ of those of ``layers`` for which a few gradients give it exactly.
+    """Return κ for those of ``layers`` for which a few gradients give it exactly.
 
-    Where logits are affine in the weight W of a layer while all else stands still, the layer's
-    block of the Hessian is that of the Gauss-Newton matrix, 1/n Σ_i J_iᵀ A_i J_i with
-    A_i = ∂²ℓ_i/∂z² = Σ_r s_r v_r v_rᵀ. With G the gradient of ⟨v_r, z_i⟩ by W, which is Δ Uᵀ
-    of what arrives at the layer's output and what its weights saw,
+    If logits are affine in the weight W of a layer with all else fixed, the layer's block of the
+    Hessian is that of the Gauss-Newton matrix, 1/n Σ_i J_iᵀ A_i J_i with
+    A_i = ∂²ℓ_i/∂z² = Σ_r s_r v_r v_rᵀ. Let G be the gradient of ⟨v_r, z_i⟩ with respect to W. It
+    equals Δ Uᵀ, with Δ the gradient at the layer's output and U the inputs of its weights, so
 
         κ = 1/n Σ_i Σ_r s_r ‖Wᵀ G‖² = 1/n Σ_i Σ_r s_r ‖(Wᵀ Δ) Uᵀ‖² .
 
-    That is so for the layer that returns the logits, of every network, and for all layers of
-    networks that are proven piecewise linear (``exact_trace``) and have at most 257 classes;
-    always provided that the weight enters in this one place.
+    This applies to the layer that returns the logits, in every network. It also applies to all
+    layers of networks that are proven piecewise linear (``exact_trace``) and have at most 257
+    classes. In both cases the weight must be used in this one place only.
 
     Args:
         context: The network and its data.
-        layers: Some of ``weight_layers(context)``.
+        layers: Layers from ``weight_layers(context)``.
 
     Returns:
-        κ by name of the weight; layers it cannot be given for are left out.
+        κ by weight name; layers without an exact value are omitted.
     """
     wanted = {id(layer.module): layer for layer in layers}
     try:
         mixing = mixing_layers(context)
-    except MeasureError:  # logits of one example depend on others: nothing is exact
+    except MeasureError:  # Logits depend on other examples: nothing is exact.
         return {}
     sums: dict[str, float] = {}
     few = context.classes - 1 <= MOST_SQUARES
@@ -75,7 +75,7 @@ def exact_relative_flatness(
 
 
 def _returns(logits: Tensor, tap: Tap) -> bool:
-    """Whether the logits are what this linear layer returned."""
+    """Whether the logits are the output of this linear layer."""
     return (
         isinstance(tap.module, nn.Linear)
         and tap.edge is not None
@@ -84,7 +84,7 @@ def _returns(logits: Tensor, tap: Tap) -> bool:
 
 
 def _sums(context: MeasureContext, logits: Tensor, labels: Tensor, taps: list[Tap]) -> list[float]:
-    """Σ_i Σ_r s_r ‖(Wᵀ Δ) Uᵀ‖² of each tap."""
+    """Return Σ_i Σ_r s_r ‖(Wᵀ Δ) Uᵀ‖² of each tap."""
     edges = [tap.edge for tap in taps if tap.edge is not None]
     layers = [tap.module for tap in taps if not isinstance(tap.module, BatchNorm)]
     norms = [AffineNorms(layer, tap.inputs) for layer, tap in zip(layers, taps, strict=True)]
@@ -97,7 +97,7 @@ def _sums(context: MeasureContext, logits: Tensor, labels: Tensor, taps: list[Ta
 
 
 def _pulled_back(layer: AffineLayer, delta: Tensor) -> Tensor:
-    """Wᵀ Δ, laid out as Δ is."""
+    """Return Wᵀ Δ in the layout of Δ."""
     matrices = weight_matrices(layer)
     if isinstance(layer, nn.Linear):
         return delta @ matrices[0]
@@ -112,21 +112,21 @@ def estimated_relative_flatness(
     probes: int = 256,
     relative_error: float = 0.05,
 ) -> dict[str, TraceEstimate]:
-    """κ of each layer, unbiased, from one Hessian-vector product per probe for all together.
+    """Estimate κ of all layers, unbiased, from one joint Hessian-vector product per probe.
 
     With C Cᵀ = W Wᵀ and R of independent entries ±1, the rows of V = C R have
-    E V_sj V_s'j' = ⟨w_s, w_s'⟩ δ_jj', so that E vec(V)ᵀ H vec(V) = κ. Probes of different
-    layers are independent, so that ⟨V_l, (H V)_l⟩ is unbiased for each. The R depend on the
-    probes' seed, the layer and the probe's number alone, and are common to all checkpoints.
+    E V_sj V_s'j' = ⟨w_s, w_s'⟩ δ_jj', so E vec(V)ᵀ H vec(V) = κ. Probes of different layers are
+    independent, so ⟨V_l, (H V)_l⟩ is unbiased for each layer. R depends only on the probes' seed,
+    the layer and the probe's number, and is the same for all checkpoints.
 
     Args:
         context: The network and its data.
-        layers: Some of ``weight_layers(context)``.
-        probes: Most probes to use, at least 2.
+        layers: Layers from ``weight_layers(context)``.
+        probes: Maximum number of probes, at least 2.
         relative_error: Stop once each standard error is at most this times its estimate.
 
     Returns:
-        The estimates by name of the weight.
+        The estimates by weight name.
     """
     factors = {layer.name: _factor(weight_matrices(layer.module)) for layer in layers}
 
@@ -145,11 +145,11 @@ def estimated_relative_flatness(
 
 
 def _factor(matrices: Tensor) -> Tensor:
-    """C with C Cᵀ = W Wᵀ in each group: W itself, or what has fewer columns."""
+    """Return C with C Cᵀ = W Wᵀ in each group: W, or a matrix with fewer columns."""
     outputs, inputs = matrices.shape[1:]
     if inputs <= outputs or not matrices.isfinite().all():
         return matrices
-    # The symmetric root, as it changes little when W does.
+    # The symmetric root changes little when W changes little.
     values, vectors = torch.linalg.eigh((matrices @ matrices.mT).to(torch.float64))
     root: Tensor = vectors * values.clamp_min(0).sqrt()[:, None, :] @ vectors.mT
     return root.to(matrices.dtype)
@@ -167,22 +167,22 @@ def _probe(context: MeasureContext, name: str, index: int, factor: Tensor, like:
 class RelativeFlatness(Measure, options=RelativeFlatnessOptions):
     """κ_l = Σ_{s,s'} ⟨w_s, w_s'⟩ tr(H_{s,s'}), with w_s the rows of one layer's weights.
 
-    H_{s,s'} is the block ∂²L/∂w_s∂w_s' of the Hessian of the mean training loss. Despite its
-    name large values are sharp. A convolution's kernel counts as the matrix with one row per
-    output channel, groups apart. Biases have no part in it.
+    H_{s,s'} is the block ∂²L/∂w_s∂w_s' of the Hessian of the mean training loss. Despite the
+    name, large values are sharp. A convolution's kernel is treated as a matrix with one row per
+    output channel, separately per group. Biases are excluded.
 
-    The variant ``last`` is the layer called last, usually the one that returns the logits, for
-    which the theory is stated (a linear layer on fixed features); ``layers: all`` adds the
-    variants ``layer_1``, ``layer_2`` … in the order of the calls. It is exact, without standard
-    error, for the layer that returns the logits and for all layers of networks of at most 257
-    classes that are proven piecewise linear; otherwise estimated from random probes.
+    The variant ``last`` is the layer called last, usually the one that returns the logits. The
+    theory is stated for this layer (a linear layer on fixed features). ``layers: all`` adds the
+    variants ``layer_1``, ``layer_2`` … in call order. The value is exact, without standard
+    error, for the layer that returns the logits, and for all layers of networks with at most 257
+    classes that are proven piecewise linear. Otherwise it is estimated from random probes.
 
-    Invariances: it does not change under rescaling of layers that leaves the function as it is
-    (W_l → α W_l with the next layer divided by α); it changes with the scale of logits. Lower
-    is flatter. For a single linear layer without bias under cross-entropy it is at least the
-    Fisher-Rao norm, as θᵀFθ = vec(W)ᵀ H vec(W), with equality for a single input. Cost: exact
-    for ``last`` about one pass; exact for all layers classes − 1 gradients; estimated about 2
-    gradients per probe.
+    Invariances: unchanged under rescaling of layers that preserves the function (W_l → α W_l
+    with the next layer divided by α); changes with the scale of logits. Lower is flatter. For a
+    single linear layer without bias under cross-entropy, it is at least the Fisher-Rao norm, as
+    θᵀFθ = vec(W)ᵀ H vec(W), with equality for a single input. Cost: about one pass for an exact
+    ``last``, classes − 1 gradients for exact values of all layers, and about 2 gradients per
+    probe for estimates.
 
     Raises:
         MeasureError: If a single probe is allowed.
@@ -212,7 +212,7 @@ class RelativeFlatness(Measure, options=RelativeFlatnessOptions):
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the last layer's value, then each layer's if asked for."""
+        """Yield the last layer's value, then each layer's if requested."""
         layers = weight_layers(context)
         if not layers:
             reason = "no linear layer or convolution with trainable weights reaches the logits"

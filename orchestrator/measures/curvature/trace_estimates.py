@@ -1,4 +1,4 @@
-"""Estimates of the Hessian's trace and of its share in each parameter, from common probes."""
+"""Estimates of the Hessian trace and its contribution from each parameter, by shared probes."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from orchestrator.measures.curvature.loss_hessian import MOST_SQUARES
 def hutchinson_trace(
     context: MeasureContext, *, probes: int = 256, relative_error: float = 0.05
 ) -> EstimatedTrace:
-    """Hutchinson's estimate: the mean of vᵀHv, and of v_lᵀ(Hv)_l for each block.
+    """Return Hutchinson's estimate: the mean of vᵀHv, and of v_lᵀ(Hv)_l for each block.
 
-    The latter is unbiased for tr H_ll as entries of v in different blocks are independent; its
-    variance has a part from all blocks beside it. Probing stops on the precision of the total.
+    The block means are unbiased for tr H_ll, because entries of v in different blocks are
+    independent. Their variance includes contributions from the off-diagonal blocks of the same
+    row. The stopping rule uses the precision of the total.
 
     Args:
-        context: The network and its data; the probes are its own.
-        probes: Most probes to use, at least 2.
-        relative_error: Stop at a standard error of this times the total.
+        context: The network and its data, which also provides the probes.
+        probes: Maximum number of probes, at least 2.
+        relative_error: Stop when the standard error is at most this times the total.
     """
     return _estimate(
         context, lambda index: list(probe_moments(context, index).blocks), probes, relative_error
@@ -44,17 +45,17 @@ def hutchinson_trace(
 def controlled_trace(
     context: MeasureContext, *, probes: int = 256, relative_error: float = 0.05
 ) -> EstimatedTrace:
-    """The exact trace of G, and Hutchinson's estimate of the rest R = H − G alone.
+    """Return the exact trace of G plus Hutchinson's estimate for the remainder R = H − G.
 
     G is the Gauss-Newton matrix, R = 1/n Σ_i Σ_k (∂ℓ_i/∂z_k) ∇²z_k. The mean over probes of
-    tr G + vᵀHv − vᵀGv is unbiased, and its variance is that of R: as ∂ℓ/∂z fades with the
-    training loss, a few percent of that of H and less after training, and about the same
-    before. Cost: the exact trace of G, and about 5 gradients per probe.
+    tr G + vᵀHv − vᵀGv is unbiased, and its variance is that of R alone. As ∂ℓ/∂z vanishes with
+    the training loss, this is a few percent of the variance of H or less after training, and
+    about the same before training. Cost: the exact trace of G, and about 5 gradients per probe.
 
     Args:
-        context: The network and its data; the probes are its own.
-        probes: Most probes to use, at least 2.
-        relative_error: Stop at a standard error of this times the total.
+        context: The network and its data, which also provides the probes.
+        probes: Maximum number of probes, at least 2.
+        relative_error: Stop when the standard error is at most this times the total.
 
     Raises:
         MeasureError: As ``exact_ggn_trace``.
@@ -73,24 +74,25 @@ def controlled_trace(
 def factor_trace(
     context: MeasureContext, *, probes: int = 256, relative_error: float = 0.05
 ) -> EstimatedTrace:
-    """The trace of G, which is that of H for proven networks, from random factors.
+    """Estimate the trace of G, equal to that of H for proven networks, from random factors.
 
     Args:
-        context: Its network must be proven piecewise linear in each parameter (``exact_trace``).
-        probes: Most draws for each example, at least 2.
-        relative_error: Stop at a standard error of this times the total.
+        context: Context whose network is proven piecewise linear in each parameter
+            (``exact_trace``).
+        probes: Maximum number of draws per example, at least 2.
+        relative_error: Stop when the standard error is at most this times the total.
 
     Raises:
         MeasureError: As ``exact_ggn_trace``.
     """
     if (probes, relative_error) == (MOST_SQUARES, RELATIVE_ERROR):
-        return drawn_ggn(context)  # shared with other measures
+        return drawn_ggn(context)  # Shared with other measures.
     draw = loss_draw(context.loss)
     return drawn_trace(context, draw, draws=probes, relative_error=relative_error)
 
 
 def hutch_plus_plus_trace(context: MeasureContext, *, products: int = 256) -> TraceEstimate:
-    """The estimate of ``hutch_plus_plus`` for the Hessian of ``context``, with its probes."""
+    """Return the ``hutch_plus_plus`` estimate for the Hessian of ``context``, with its probes."""
     return hutch_plus_plus(context.hessian_vector_product, context.probe, products=products)
 
 

@@ -1,4 +1,4 @@
-"""The layers of a network that have a matrix of weights, in the order of their calls."""
+"""The layers of a network that have a weight matrix, in call order."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from orchestrator.measures.context import MeasureContext
 
 @dataclass(frozen=True)
 class WeightLayer:
-    """A linear layer or convolution that takes part in the logits.
+    """A linear layer or convolution that contributes to the logits.
 
     Attributes:
-        name: Of its weight in ``context.parameters``.
-        module: The layer itself.
+        name: Name of its weight in ``context.parameters``.
+        module: The layer.
     """
 
     name: str
@@ -26,7 +26,7 @@ class WeightLayer:
 
 
 def weight_matrices(module: nn.Linear | _ConvNd) -> Tensor:
-    """A layer's weight, one row for each output: ``(groups, outputs, inputs)``, detached.
+    """Return a layer's detached weight ``(groups, outputs, inputs)``, one row per output.
 
     The inputs of a convolution are the channels and kernel positions of one group.
     """
@@ -36,7 +36,7 @@ def weight_matrices(module: nn.Linear | _ConvNd) -> Tensor:
 
 
 def weight_layers(context: MeasureContext) -> list[WeightLayer]:
-    """Layers whose trainable weight the logits depend on, in the order of their first calls."""
+    """Return the layers whose trainable weight affects the logits, in order of first call."""
 
     def compute() -> list[WeightLayer]:
         called: dict[int, nn.Module] = {}
@@ -58,7 +58,7 @@ def weight_layers(context: MeasureContext) -> list[WeightLayer]:
             WeightLayer(used[id(module.weight)], module)
             for module in called.values()
             if isinstance(module, nn.Linear | _ConvNd)
-            and not isinstance(module, _ConvTransposeNd)  # whose weight has inputs first
+            and not isinstance(module, _ConvTransposeNd)  # Its weight has inputs first.
             and id(module.weight) in used
         ]
 
@@ -66,7 +66,7 @@ def weight_layers(context: MeasureContext) -> list[WeightLayer]:
 
 
 def _used(context: MeasureContext, logits: Tensor) -> dict[int, str]:
-    """Names of the parameters that ``logits`` depend on, by identity."""
+    """Return the names of the parameters that ``logits`` depend on, by identity."""
     if not logits.requires_grad:
         return {}
     parameters = context.parameters

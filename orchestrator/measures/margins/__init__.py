@@ -1,1 +1,1 @@
-"""How far examples are from being classified otherwise."""
+"""Margins: distances of examples from being classified differently."""

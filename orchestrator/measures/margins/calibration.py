@@ -1,4 +1,4 @@
-"""Temperature scaling: how sure the network should have been."""
+"""Temperature scaling: the temperature that calibrates the network's confidence."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _STEPS = 60
 
 @dataclass(frozen=True)
 class Calibration:
-    """A temperature, and the test examples that had no part in finding it.
+    """A temperature, and the test examples that were not used to fit it.
 
     Attributes:
         temperature: T, by which logits are divided.
-        others: Indices of the measured test examples that T was not fitted on, ascending.
+        others: Indices of the measured test examples not used to fit T, ascending.
     """
 
     temperature: float
@@ -32,15 +32,15 @@ class Calibration:
 
 
 def calibration(context: MeasureContext) -> Calibration:
-    """The temperature that minimizes cross-entropy on one half of the test split.
+    """Return the temperature that minimizes cross-entropy on one half of the test split.
 
     That half is fixed and stratified. Cross-entropy is convex in 1/T (Guo et al.,
-    arXiv:1706.04599, section 4.2), so that its derivative has one zero, found by bisection.
+    arXiv:1706.04599, section 4.2), so its derivative has one zero, which bisection finds.
 
     Raises:
-        MeasureError: If no temperature between 1e-4 and 1e4 is best: the half is classified
-            perfectly, so that certainty could grow for ever, or worse than by chance; or if
-            logits are not finite, or there is only one test example.
+        MeasureError: If no temperature between 1e-4 and 1e4 is optimal, because the half is
+            classified perfectly (confidence could grow without bound) or worse than by chance.
+            Also if logits are not finite, or the split has only one test example.
     """
 
     def compute() -> Calibration:
@@ -57,7 +57,7 @@ def calibration(context: MeasureContext) -> Calibration:
 
 
 def best_temperature(logits: Tensor, labels: Tensor) -> float:
-    """T at which the mean cross-entropy of logits / T is smallest.
+    """Return the T at which the mean cross-entropy of logits / T is smallest.
 
     Args:
         logits: Shape ``(n, classes)``.
@@ -72,7 +72,7 @@ def best_temperature(logits: Tensor, labels: Tensor) -> float:
     own = z.gather(1, labels[:, None])[:, 0]
 
     def slope(inverse: float) -> float:
-        """Derivative of the cross-entropy of ``inverse`` · z; it never falls."""
+        """Return the derivative of the cross-entropy of ``inverse`` · z; it never decreases."""
         mean = (z * (inverse * z).softmax(dim=1)).sum(dim=1)
         return float((mean - own).mean())
 
@@ -80,7 +80,7 @@ def best_temperature(logits: Tensor, labels: Tensor) -> float:
     if slope(high) <= 0:
         raise MeasureError("calibration: the held-out examples are all classified correctly")
     if slope(low) >= 0:
-        raise MeasureError("calibration: logits say no more of held-out examples than chance")
+        raise MeasureError("calibration: logits predict held-out examples no better than chance")
     for _ in range(_STEPS):
         middle = exp((log(low) + log(high)) / 2)
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)

@@ -23,21 +23,22 @@ _ENTRIES = (
 
 
 class MarginDistribution(Measure, options=MarginDistributionOptions):
-    """Quantiles of the output margins of the training examples, and whose are the smallest.
+    """Quantiles of the output margins of the training examples, and the smallest margins.
 
     - the curve ``margin_quantiles``: the margin at each of ``quantiles`` evenly spaced
       probabilities from 0 to 1, interpolated as in ``margin_median``;
-    - the curve ``smallest_margins``: the ``smallest`` examples with least margin, smallest first;
-      x is the place of the example in the training split (as the study's data options make it,
-      from 0), the value its margin. Of equal margins the earlier example comes first;
-    - the curve ``smallest_margin_predictions``: the class with the largest logit for each of them;
-    - ``margin_iqr``: the distance between the quartiles, a spread that outliers leave alone.
+    - the curve ``smallest_margins``: the ``smallest`` examples with the smallest margins, in
+      ascending order; x is the position of the example in the training split (as built by the
+      study's data options, counted from 0), the value its margin. Ties are ordered by position;
+    - the curve ``smallest_margin_predictions``: the class with the largest logit for each of
+      these examples;
+    - ``margin_iqr``: the interquartile range, a measure of spread that is robust to outliers.
 
-    The variant is the ``normalization``, as of :class:`Margin`. Where its divisor is undefined,
-    the margins are NaN with the reason, and the examples are those that come first.
+    The variant is the ``normalization``, as in :class:`Margin`. If its divisor is undefined, the
+    margins are NaN with the reason, and the examples are simply the first of the split.
 
-    Invariances: those of :class:`Margin`. The spread grows with the logit scale and says nothing
-    of its own about generalization. Cost: one forward pass, shared.
+    Invariances: those of :class:`Margin`. The spread grows with the logit scale and by itself says
+    nothing about generalization. Cost: one forward pass, shared.
     """
 
     entries = tuple(
@@ -64,14 +65,14 @@ class MarginDistribution(Measure, options=MarginDistributionOptions):
         """Yield the spread and the three curves.
 
         Raises:
-            MeasureError: If there is one class only.
+            MeasureError: If the network has only one class.
         """
         variant = self.options.normalization
         logits, labels = context.logits("train"), context.labels("train")
         found, reason = normalized_margins(context, "train", margins(logits, labels), variant)
         values = found.cpu().numpy()
         if reason is None and np.isnan(values).any():
-            reason = f"{np.isnan(values).sum()} margins are not numbers"
+            reason = f"{np.isnan(values).sum()} margins are NaN"
         probabilities = np.linspace(0, 1, self.options.quantiles)
         with np.errstate(invalid="ignore"):
             quantiles = np.quantile(values, probabilities)
@@ -89,7 +90,7 @@ class MarginDistribution(Measure, options=MarginDistributionOptions):
         smallest = values[least].tolist()
         yield Curve("smallest_margins", places, smallest, variant=variant, reason=reason)
         predictions = _predictions(logits).cpu().numpy()[least]
-        unknown = "logits are not numbers" if np.isnan(predictions).any() else None
+        unknown = "logits are NaN" if np.isnan(predictions).any() else None
         yield Curve(
             "smallest_margin_predictions",
             places,
@@ -100,6 +101,6 @@ class MarginDistribution(Measure, options=MarginDistributionOptions):
 
 
 def _predictions(logits: Tensor) -> Tensor:
-    """The class with the largest logit, as float64; NaN where a logit is."""
+    """Return the class with the largest logit, as float64; NaN if any logit is NaN."""
     classes = logits.argmax(dim=1).to(torch.float64)
     return classes.masked_fill(logits.isnan().any(dim=1), nan)

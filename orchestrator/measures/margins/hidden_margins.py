@@ -1,4 +1,4 @@
-"""Distances to the decision boundary in the spaces of hidden layers, to first order."""
+"""First-order distances to the decision boundary in the spaces of hidden layers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _NOT_HIDDEN = (nn.Softmax, nn.Softmax2d, nn.LogSoftmax, nn.Softmin, nn.Multihead
 
 @dataclass(frozen=True)
 class HiddenMargins:
-    """Of one layer, of all measured training examples.
+    """Margins of all measured training examples at one layer.
 
     Attributes:
         distances: d_i = (z_y − z_j) / ‖∇_h (z_y − z_j)‖_*, shape ``(n,)``, float64.
@@ -49,25 +49,25 @@ class HiddenMargins:
 def hidden_margins(
     context: MeasureContext, norm: str = "l2", layers: Sequence[str] | None = None
 ) -> list[HiddenMargins]:
-    """First-order margins of every hidden layer, from one backward pass.
+    """Return the first-order margins of every hidden layer, from one backward pass.
 
-    Class j is the runner-up, the class of the largest other logit, and ‖·‖_* the dual of the
-    norm of the distance (Elsayed et al., arXiv:1803.05598; Jiang et al., arXiv:1810.00113, eq. 3).
-    Negative for misclassified examples; infinite where the gradient is zero, as behind units that
-    are all off.
+    Class j is the runner-up, i.e. the class with the largest other logit, and ‖·‖_* is the dual
+    of the distance norm (Elsayed et al., arXiv:1803.05598; Jiang et al., arXiv:1810.00113, eq. 3).
+    Distances are negative for misclassified examples, and infinite where the gradient is zero, as
+    behind a layer whose units are all inactive.
 
     Args:
         context: The network and its training examples.
-        norm: ``l2`` or ``linf``, of the distance.
-        layers: Names of modules whose outputs count, in the order of their calls; by default
-            those of the kinds of activation that PyTorch has.
+        norm: Norm of the distance, ``l2`` or ``linf``.
+        layers: Names of the modules whose outputs are used, in the order of their calls; by
+            default the modules of PyTorch's activation classes.
 
     Returns:
-        One for each call of such a module, in order.
+        One entry per call of such a module, in order.
 
     Raises:
-        MeasureError: If there is one class only, or no such module, or one that does not exist,
-            or one that doesn't return one output for each example.
+        MeasureError: If the network has only one class or no such module, if a named module does
+            not exist, or if a module does not return one output per example.
     """
     modules = _modules(context, layers)
     distances: list[list[Tensor]] = []
@@ -92,7 +92,7 @@ def _modules(context: MeasureContext, layers: Sequence[str] | None) -> list[nn.M
             if name not in named:
                 raise MeasureError(
                     f"hidden_margin: the network has no module {name!r}",
-                    f"it has {', '.join(filter(None, named))}",
+                    f"available: {', '.join(filter(None, named))}",
                 )
         return [named[name] for name in layers]
     return [
@@ -106,7 +106,7 @@ def _modules(context: MeasureContext, layers: Sequence[str] | None) -> list[nn.M
 def _of_pass(
     context: MeasureContext, x: Tensor, y: Tensor, norm: str, modules: list[nn.Module]
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Outputs and distances of each layer, of one pass."""
+    """Return the outputs and distances of each layer for one pass."""
     logits, calls = _called(context, x, modules)
     lead = margins(logits.detach(), y)
     _require_rows(context, calls, len(x), [module for module, _ in _shown(context, modules)])
@@ -132,7 +132,7 @@ def _of_pass(
 
 
 def _gradients(logits: Tensor, y: Tensor, outputs: list[Tensor]) -> list[Tensor]:
-    """Of the lead of the labels in each output."""
+    """Return the gradient of the labels' lead with respect to each output."""
     with torch.enable_grad():
         own = logits.gather(1, y[:, None])[:, 0]
         other = logits.scatter(1, y[:, None], -inf).amax(dim=1)
@@ -140,7 +140,7 @@ def _gradients(logits: Tensor, y: Tensor, outputs: list[Tensor]) -> list[Tensor]
 
 
 def _lengths(gradient: Tensor, norm: str) -> Tensor:
-    """The dual norm of each example's part, in float64."""
+    """Return the dual norm of each example's gradient, in float64."""
     flat = gradient.flatten(1).to(torch.float64)
     found: Tensor = torch.linalg.vector_norm(flat, ord=2.0 if norm == "l2" else 1.0, dim=1)
     return found
@@ -152,17 +152,17 @@ _Call = tuple[nn.Module, Tensor]
 def _called(
     context: MeasureContext, x: Tensor, modules: list[nn.Module]
 ) -> tuple[Tensor, list[_Call]]:
-    """Logits, and the outputs of every call of ``modules``, on which the logits depend."""
+    """Return the logits, and the output of every call of ``modules`` in the logits' graph."""
     calls: list[_Call] = []
 
     def record(module: nn.Module, inputs: Any, output: Any) -> Any:
         if not isinstance(output, Tensor) or not output.is_floating_point():
             raise _refused(context, module, "does not return a tensor of real numbers")
         kept = output.clone()
-        if not kept.requires_grad:  # The layers before it are frozen.
+        if not kept.requires_grad:  # All layers before it are frozen.
             kept.requires_grad_()
         calls.append((module, kept))
-        return kept.clone()  # What comes after may change it in place.
+        return kept.clone()  # Later layers may modify it in place.
 
     hooks = [module.register_forward_hook(record) for module in modules]
     try:
@@ -175,10 +175,10 @@ def _called(
 
 
 def _shown(context: MeasureContext, modules: list[nn.Module]) -> list[_Call]:
-    """The calls of a pass of real examples, each shown to return one row per example.
+    """Return the calls of a pass over real examples, checked to return one row per example.
 
     Raises:
-        MeasureError: If one doesn't, or there are none.
+        MeasureError: If a call does not, or no module is called.
     """
 
     def compute() -> list[_Call]:
@@ -187,7 +187,7 @@ def _shown(context: MeasureContext, modules: list[nn.Module]) -> list[_Call]:
         _, fewer = _called(context, x[:FEW], modules)
         if not calls:
             raise MeasureError(
-                "hidden_margin: no activation is called as a module", "name layers: [...]"
+                "hidden_margin: no activation is called as a module", "set layers: [...]"
             )
         _require_rows(context, fewer, FEW, [module for module, _ in calls])
         shapes = zip(calls, fewer, strict=True)
@@ -195,7 +195,7 @@ def _shown(context: MeasureContext, modules: list[nn.Module]) -> list[_Call]:
         separate = separate_rows(logits, [output for _, output in calls]) if all(shown) else shown
         for (module, _), rows in zip(calls, separate, strict=True):
             if not rows:
-                raise _refused(context, module, "does not return one output for each example")
+                raise _refused(context, module, "does not return one output per example")
         return calls
 
     return context.shared(("hidden_layers", tuple(map(id, modules))), compute)
@@ -204,27 +204,27 @@ def _shown(context: MeasureContext, modules: list[nn.Module]) -> list[_Call]:
 def _require_rows(
     context: MeasureContext, calls: list[_Call], n: int, expected: list[nn.Module]
 ) -> None:
-    """Refuse a pass in which the layers aren't called as in another one, with all examples."""
+    """Refuse a pass whose layer calls differ from ``expected`` or do not have all ``n`` rows."""
     called = [module for module, _ in calls]
     for module in [*called, *expected]:
         if called.count(module) != expected.count(module):
-            raise _refused(context, module, "is not called equally often in every pass")
+            raise _refused(context, module, "is not called the same number of times in every pass")
     for module, output in calls:
         if output.ndim == 0 or len(output) != n:
-            raise _refused(context, module, "does not return one output for each example")
+            raise _refused(context, module, "does not return one output per example")
 
 
 def _refused(context: MeasureContext, module: nn.Module, what: str) -> MeasureError:
     names = {id(one): name for name, one in context.model.named_modules()}
     return MeasureError(
-        f"hidden_margin: layer {names[id(module)]!r} ({type(module).__name__}) {what}, so that "
-        f"there is no distance in its space",
-        "name layers that see every example once: layers: [...]",
+        f"hidden_margin: layer {names[id(module)]!r} ({type(module).__name__}) {what}, so "
+        f"distances in its space are undefined",
+        "set layers: [...] to layers that process every example once",
     )
 
 
 class _Spread:
-    """Σ_k Var_i h_k over passes, by the pairwise update of Chan, Golub and LeVeque 1983."""
+    """Sum Σ_k Var_i h_k over passes, by the pairwise update of Chan, Golub and LeVeque 1983."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -250,22 +250,22 @@ class _Spread:
 class HiddenMargin(Measure, options=HiddenMarginOptions):
     """The signature of the margin distribution at each hidden layer.
 
-    The layers are the calls of activations in their order, with variants ``layer_1``,
-    ``layer_2`` … for the distances themselves, and ``layer_1 total_variation`` … for distances
-    over the spread of the layer's outputs, sqrt(Σ_k Var_i h_k) (Jiang et al., arXiv:1810.00113,
+    The layers are the activation calls in order. The variants ``layer_1``, ``layer_2`` … are the
+    distances themselves. The variants ``layer_1 total_variation`` … are the distances divided by
+    the spread of the layer's outputs, sqrt(Σ_k Var_i h_k) (Jiang et al., arXiv:1810.00113,
     eq. 5). On the training split:
 
-    - ``hidden_margin_p10``, ``_p25``, ``_median``, ``_p75``: order statistics, so that infinite
-      distances stay where they are;
+    - ``hidden_margin_p10``, ``_p25``, ``_median``, ``_p75``: order statistics, in which infinite
+      distances keep their rank;
     - ``hidden_margin_lower_fence`` and ``_upper_fence``: p25 − 1.5 (p75 − p25) and
-      p75 + 1.5 (p75 − p25), NaN where p75 is infinite: with quartiles they are the signature;
+      p75 + 1.5 (p75 − p25), NaN if p75 is infinite; with the quartiles they form the signature;
     - ``hidden_margin_min``;
-    - ``hidden_margin_infinite_share``: examples for which nothing at that layer moves the
-      logits. They are counted, and never averaged.
+    - ``hidden_margin_infinite_share``: share of examples for which nothing at that layer moves
+      the logits. They are counted but never averaged.
 
-    Invariances: over the spread they don't change under rescaling of layers; none changes with
-    the scale of logits, or when units are permuted. Higher is expected to be better. Cost: one
-    forward and one backward pass for all layers together.
+    Invariances: divided by the spread, distances do not change under rescaling of layers. Neither
+    variant changes with the scale of logits or when units are permuted. Higher is expected to be
+    better. Cost: one forward and one backward pass for all layers together.
     """
 
     version = 3
@@ -297,14 +297,14 @@ class HiddenMargin(Measure, options=HiddenMarginOptions):
         """Yield the signature of each layer, raw and over its spread.
 
         Raises:
-            MeasureError: If there is one class only, or a module that is named does not exist,
-                or a layer does not return one output for each example.
+            MeasureError: If the network has only one class, a named module does not exist, or a
+                layer does not return one output per example.
         """
         modules = _modules(context, self.options.layers)
         if not modules:
-            margins(context.logits("train"), context.labels("train"))  # Refuses a single class.
+            margins(context.logits("train"), context.labels("train"))  # Raises for one class.
             for entry in self.entries:
-                reason = "no activation is called as a module; name layers: [...]"
+                reason = "no activation is called as a module; set layers: [...]"
                 yield Value(entry.measure, nan, reason=reason)
             return
         layers = hidden_margins(context, self.options.norm, self.options.layers)
@@ -321,7 +321,7 @@ def _signature(distances: Tensor, variant: str, reason: str | None) -> Iterator[
     array = distances.cpu().numpy()
     missing = int(np.isnan(array).sum())
     if missing:
-        why = reason or f"{missing} of {len(array)} distances are not a number"
+        why = reason or f"{missing} of {len(array)} distances are NaN"
         for entry in HiddenMargin.entries:
             yield value(entry.measure, nan, reason=why)
         return
@@ -338,7 +338,7 @@ def _signature(distances: Tensor, variant: str, reason: str | None) -> Iterator[
         "infinite_share": float(np.isposinf(array).mean()),
     }
     unmoved = (
-        f"at a share of {found['infinite_share']:.3g} of the examples nothing moves the logits"
+        f"for a share of {found['infinite_share']:.3g} of the examples, nothing moves the logits"
     )
     for name, number in found.items():
         why_not = None if isfinite(number) else unmoved

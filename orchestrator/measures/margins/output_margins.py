@@ -1,4 +1,4 @@
-"""Output margins: how far the true class is ahead of the best other one."""
+"""Output margins: the lead of the true class over the best other class."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OF_WEIGHTS: dict[Normalizer, tuple[str, Callable[[MeasureContext], float]]] = {
     "spectral": ("the product of spectral norms", spectral_product),
     "frobenius": ("the product of Frobenius norms", frobenius_product),
     "spectral_complexity": ("the spectral complexity", spectral_complexity),
-    "homogeneous": ("the norm of the parameters to the degree of homogeneity", homogeneous_norm),
+    "homogeneous": ("the parameter norm to the power of the degree", homogeneous_norm),
 }
 
 
@@ -54,21 +54,21 @@ _TEMPERATURE = CatalogEntry(
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """The margin γ_i = z_y − max_{j≠y} z_j of each example; negative where it is misclassified.
+    """Return the margin γ_i = z_y − max_{j≠y} z_j of each example; negative if misclassified.
 
     Args:
         logits: Shape ``(n, classes)``.
         labels: Shape ``(n,)``.
 
     Returns:
-        Shape ``(n,)``, float64. No softmax is taken, so confident examples don't saturate.
+        Shape ``(n,)``, float64. No softmax is taken, so confident examples do not saturate.
 
     Raises:
-        MeasureError: If there is one class only.
+        MeasureError: If the network has only one class.
     """
     if logits.shape[1] < 2:
         raise MeasureError(
-            f"a margin compares the true class with another one, but the network has "
+            f"a margin compares the true class with another class, but the network has "
             f"{logits.shape[1]} output"
         )
     z = logits.to(torch.float64)
@@ -78,9 +78,9 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def logit_norms(logits: Tensor) -> Tensor:
-    """‖z_i − mean_c z_ic‖₂ of each example, at least ``LOGIT_NORM_FLOOR``; shape ``(n,)``.
+    """Return ‖z_i − mean_c z_ic‖₂ of each example, at least ``LOGIT_NORM_FLOOR``; shape ``(n,)``.
 
-    From the logit normalization of Andriushchenko et al., arXiv:2302.07011.
+    This is the norm in the logit normalization of Andriushchenko et al., arXiv:2302.07011.
     """
     z = logits.to(torch.float64)
     norms: Tensor = torch.linalg.vector_norm(z - z.mean(1, keepdim=True), dim=1)
@@ -88,19 +88,19 @@ def logit_norms(logits: Tensor) -> Tensor:
 
 
 def total_variation(logits: Tensor) -> float:
-    """sqrt(Σ_c Var_i z_ic), the spread of the logits over examples (variance with 1/n).
+    """Return sqrt(Σ_c Var_i z_ic), the spread of the logits over examples (variance with 1/n).
 
-    Jiang et al., arXiv:1810.00113, at the output layer.
+    As in Jiang et al., arXiv:1810.00113, at the output layer.
     """
     z = logits.to(torch.float64)
     return z.var(dim=0, correction=0).sum().sqrt().item()
 
 
 def probability_margins(logits: Tensor, labels: Tensor) -> Tensor:
-    """p_y − max_{j≠y} p_j of the softmax, between −1 and 1; shape ``(n,)``, float64.
+    """Return p_y − max_{j≠y} p_j of the softmax, between −1 and 1; shape ``(n,)``, float64.
 
-    Computed from the logit margin γ as p_y (1 − e^{−γ}), without subtracting probabilities that
-    are nearly equal.
+    It is computed from the logit margin γ as p_y (1 − e^{−γ}), which avoids subtracting nearly
+    equal probabilities.
     """
     gamma = margins(logits, labels)
     p = logits.to(torch.float64).softmax(dim=1)
@@ -110,10 +110,10 @@ def probability_margins(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def summarize(values: Tensor) -> dict[str, float]:
-    """Mean, median, 10th and 25th percentile and minimum of ``values``, by name.
+    """Return the mean, median, 10th and 25th percentile and minimum of ``values``, by name.
 
     Quantiles interpolate linearly between order statistics (definition 7 of Hyndman and Fan,
-    NumPy's default). A NaN makes every one of them NaN.
+    NumPy's default). A single NaN makes all of them NaN.
     """
     array = values.cpu().numpy()
     with np.errstate(invalid="ignore"):
@@ -124,39 +124,39 @@ def summarize(values: Tensor) -> dict[str, float]:
 
 
 def negative_share(values: Tensor) -> float:
-    """Share of ``values`` below 0; NaN if one of them is NaN."""
+    """Return the share of ``values`` below 0; NaN if any value is NaN."""
     return nan if values.isnan().any() else (values < 0).to(torch.float64).mean().item()
 
 
 class Margin(Measure, options=MarginOptions):
-    """Summaries of the output margins of all examples, right and wrong ones alike.
+    """Summaries of the output margins of all examples, correct and misclassified.
 
-    The variant says what the margin is divided by; the first five are the default:
+    The variant is the quantity by which the margin is divided; the first five are the default:
 
-    - ``raw``: nothing. Changes with the logit scale.
+    - ``raw``: no divisor. It changes with the logit scale.
     - ``logit_norm``: each example's own ‖z − mean z‖₂, at least 1e-10.
     - ``total_variation``: sqrt(Σ_c Var_i z_c) over the same examples.
     - ``spectral``: Π_l ‖W_l‖₂ (Bartlett et al., arXiv:1706.08498, the product in equation 1.2).
     - ``frobenius``: Π_l ‖W_l‖_F (Neyshabur et al., arXiv:1503.00036).
     - ``spectral_complexity``: the whole of equation 1.2, distances from initialization included.
     - ``homogeneous``: ‖θ‖₂^D, where f(cθ) = c^D f(θ) (Lyu and Li, arXiv:1906.05890, equation 2);
-      undefined where the network is not homogeneous, as with biases. It stays when all
-      parameters are scaled, and changes when layers are rescaled against each other.
+      undefined if the network is not homogeneous, as with biases. The margin is then unchanged
+      when all parameters are scaled, but changes when layers are rescaled against each other.
     - ``calibrated``: the temperature that is best on a fixed half of the test split (Guo et al.,
       arXiv:1706.04599); on the test split only the other half is summarized. The temperature
       is ``calibration_temperature``.
 
-    And ``probability`` is not a quotient but p_y − max_{j≠y} p_j of the softmax.
+    ``probability`` is not a quotient but p_y − max_{j≠y} p_j of the softmax.
 
-    ``layer_factors`` says which layers the products run over. Where a divisor is undefined for
+    ``layer_factors`` defines which layers the products run over. If a divisor is undefined for
     a network, the value is NaN with the reason.
 
-    Invariances: rescaling of ReLU layers that leaves the function unchanged leaves every
-    variant unchanged (the two products where there are no biases; ``spectral_complexity``
-    never, as the weights before training stay, nor ``homogeneous``); multiplying all logits by
-    a constant, in the last layer, leaves all but these two, ``raw`` and ``probability`` unchanged;
-    permuting hidden units and adding a number to all logits change nothing. Higher is expected to
-    be better. Cost: one forward pass, shared; the products add a few products with each weight.
+    Invariances: function-preserving rescaling of ReLU layers changes only ``homogeneous`` and
+    ``spectral_complexity`` (whose weights before training stay fixed), and the two products if
+    the network has biases. Multiplying all logits by a constant, in the last layer, changes only
+    ``homogeneous``, ``spectral_complexity``, ``raw`` and ``probability``. Permuting hidden units
+    and adding a number to all logits change nothing. Higher is expected to be better. Cost: one
+    forward pass, shared; the products add a few products with each weight.
     """
 
     version = 4
@@ -168,7 +168,7 @@ class Margin(Measure, options=MarginOptions):
     )
 
     def __init__(self, options: MarginOptions) -> None:
-        # Those that need weights come last: what needs logits alone is safe from their faults.
+        # Those that need weights come last, so that their errors cannot affect the others.
         self.normalizations = sorted(options.normalizations, key=lambda name: name in _OF_WEIGHTS)
         if "calibrated" in self.normalizations:
             self.entries = (*Margin.entries, _TEMPERATURE)
@@ -177,7 +177,7 @@ class Margin(Measure, options=MarginOptions):
         """Yield each summary of each normalization, on train and on test.
 
         Raises:
-            MeasureError: If there is one class only.
+            MeasureError: If the network has only one class.
         """
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:
@@ -203,16 +203,16 @@ class Margin(Measure, options=MarginOptions):
 def normalized_margins(
     context: MeasureContext, split: Split, raw: Tensor, normalization: Normalizer
 ) -> tuple[Tensor, str | None]:
-    """The margins divided by their norm, and why they aren't finite if that is known.
+    """Return the margins divided by their norm, and why they are not finite if that is known.
 
     Args:
         context: The network and its data.
-        split: Which examples.
-        raw: Their margins, shape ``(n,)``.
-        normalization: What to divide by; see :class:`Margin`.
+        split: Split of the examples.
+        raw: Raw margins of the examples, shape ``(n,)``.
+        normalization: The divisor; see :class:`Margin`.
 
     Returns:
-        One margin for each of them, or, of the calibrated ones on test, for the other half.
+        One margin per example; for ``calibrated`` on test, only for the other half.
     """
     if normalization == "raw":
         return raw, None
@@ -232,7 +232,7 @@ def normalized_margins(
     except MeasureError as error:
         return torch.full_like(raw, nan), error_text(error)
     if isinf(divisor) or divisor == 0:
-        # An infinite product would turn every margin into a harmless looking 0.
+        # An infinite divisor would turn every margin into a harmless-looking 0.
         return torch.full_like(raw, nan), f"{what} is {divisor}"
     return raw / divisor, None
 

@@ -29,11 +29,11 @@ class PopulationMinimum:
     """An estimate of the lower end of a distribution.
 
     Attributes:
-        value: The end; minus infinity where the tail surely has none, NaN where it is not known.
-        low: Lower end of the 95 % interval; minus infinity where no end is supported.
-        high: Its upper end, at most the smallest value seen.
-        tail: How many values the estimate rests on.
-        reason: Why there is no end, or "".
+        value: The end; minus infinity if the tail clearly has none, NaN if it is unknown.
+        low: Lower end of the 95 % interval; minus infinity if no end is supported.
+        high: Upper end of the interval, at most the smallest value seen.
+        tail: Number of values that the estimate rests on.
+        reason: Why no end is given, or "".
     """
 
     value: float
@@ -46,36 +46,37 @@ class PopulationMinimum:
 def population_minimum(
     values: FloatArray, *, tail: float = 0.1, resamples: int = 200, seed: int = 0
 ) -> PopulationMinimum:
-    """The lower end of the distribution that ``values`` were drawn from, if they support one.
+    """Estimate the lower end of the distribution of ``values``, if they support one.
 
-    Below a low threshold u, the distances u − v follow a generalized Pareto distribution about
-    whatever the distribution is (Pickands 1975; Balkema and de Haan 1974). Its parameters come
-    from probability-weighted moments (Hosking and Wallis 1987, "Parameter and quantile estimation
-    for the generalized Pareto distribution"): with k > 0 it ends at σ/k, and the estimate is
-    u − σ/k, or the smallest value if that is smaller. With k ≤ 0 there is no end.
+    Below a low threshold u, the distances u − v approximately follow a generalized Pareto
+    distribution, regardless of the distribution of v (Pickands 1975; Balkema and de Haan 1974).
+    Its parameters come from probability-weighted moments (Hosking and Wallis 1987, "Parameter and
+    quantile estimation for the generalized Pareto distribution"). If k > 0 it ends at σ/k, and
+    the estimate is u − σ/k, or the smallest value if that is smaller. If k ≤ 0 it has no end.
 
-    A fit far from the end can show k > 0 where there is none, as for normal values, whose k falls
-    to 0 as the tail shrinks. So k is estimated from half the tail, the tail and twice the tail,
-    in the same bootstrap resamples of the largest, and an end is given only if 95 % intervals of
-    all three exclude 0, that of the difference between the largest and the smallest tail includes
-    0, and that of k extrapolated from these two, 2 k(half) − k(twice), excludes 0.
+    A fit far from the end can give k > 0 although the distribution has no end: for normal values,
+    k falls to 0 only as the tail shrinks. So k is estimated from half the tail, the tail and twice
+    the tail, in the same bootstrap resamples of the largest tail. An end is given only if three
+    conditions on 95 % intervals are met. The intervals of all three k exclude 0. The interval of
+    the difference between the largest and the smallest tail includes 0. The interval of k
+    extrapolated from these two, 2 k(half) − k(twice), excludes 0.
 
-    The interval of the end is that of percentiles. Simulated with uniform, half-normal and
+    The interval of the end is a percentile interval. In simulations with uniform, half-normal and
     triangular values, an end was given in 20, 22 and 8 % of samples of 1,000 values, 80, 79 and
     43 % of 3,000 and 99, 98 and 93 % of 10,000; its interval then covered the end in 96 to 98 %.
-    Normal values have no end; one was given in 1, 2 and 9 %. Where the density falls to 0 ever
-    more steeply, as for lognormal values, it was given in 2, 13 and 23 % and the interval then
+    Normal values have no end; one was given in 1, 2 and 9 %. For densities that fall to 0 ever
+    more steeply, such as the lognormal, an end was given in 2, 13 and 23 %, and the interval then
     mostly missed it (covered in 67, 54 and 3 %). The values must be independent draws from one
-    distribution: test examples are, training examples that were fitted are not.
+    distribution: test examples are, but training examples, which were fitted, are not.
 
     Args:
         values: Shape ``(n,)``, finite.
-        tail: Share of the values below u, at most a half.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        tail: Share of the values below u, at most one half.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the bootstrap.
 
     Raises:
-        ValueError: If fewer than three values are in half the tail.
+        ValueError: If half the tail has fewer than three values.
     """
     ordered = np.sort(values)
     counts = [int(share * len(values)) for share in (tail / 2, tail, min(2 * tail, 0.999))]
@@ -103,9 +104,9 @@ def population_minimum(
 
 
 def _fit(ascending: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
-    """K of the ``count`` largest of each row of sorted distances, and how far off the end lies.
+    """Return k of the ``count`` largest distances per sorted row, and the distance to the end.
 
-    The threshold of a shorter tail is the next distance. Where k ≤ 0 the end is infinitely far.
+    The threshold of a shorter tail is the next distance. Where k ≤ 0, the end is at infinity.
     """
     size = ascending.shape[1]
     base = ascending[:, size - count - 1] if count < size else np.zeros(len(ascending))
@@ -116,29 +117,29 @@ def _fit(ascending: FloatArray, count: int) -> tuple[FloatArray, FloatArray]:
         k = first / (first - 2 * second) - 2
         sigma = 2 * first * second / (first - 2 * second)
         length = np.where(k > 0, sigma / k, inf)
-    # All distances equal: the end is there.
+    # All distances are equal: this is the end.
     equal = first <= 0
     return np.where(equal, inf, k), base + np.where(equal, 0.0, length)
 
 
 def _quantile(values: FloatArray, share: float) -> float:
-    # By order statistics: infinities are larger, or lower, than every other.
+    # By order statistics, in which infinities rank above or below all finite values.
     return float(np.quantile(values, share, method="inverted_cdf"))
 
 
 class MarginPopulationMinimum(Measure, options=PopulationMinimumOptions):
     """The smallest output margin of the population, with its 95 % interval.
 
-    The smallest margin of a sample (``margin_min``) is one example's, and falls as examples are
-    added; this is an estimate of where it falls to (``population_minimum``): values
-    ``margin_population_minimum``, ``_low`` and ``_high``. Raw margins, of each split; those of the
-    training split were fitted, so that its estimate is of the population that would be fitted
-    so. An end is given only where the tail supports one; otherwise the value is minus infinity or
-    missing, its lower end is minus infinity, and both say why. The upper end is then the smallest
-    margin seen. No estimate is made from fewer than ``least`` values in the tail.
+    The smallest margin of a sample (``margin_min``) is that of a single example, and falls as
+    examples are added. This measure estimates its limit (``population_minimum``), with the values
+    ``margin_population_minimum``, ``_low`` and ``_high``. It uses the raw margins of each split.
+    Training examples were fitted, so the estimate for the training split refers to a population
+    fitted in the same way. An end is given only if the tail supports one; otherwise the value is
+    minus infinity or missing, its lower end is minus infinity, and both give the reason. The upper
+    end is then the smallest margin seen. A tail of fewer than ``least`` values gives no estimate.
 
-    Invariances as of the raw ``margin``. Higher is expected to be better. Cost: one forward pass,
-    shared.
+    Invariances: those of the raw ``margin``. Higher is expected to be better. Cost: one forward
+    pass, shared.
     """
 
     version = 2
@@ -167,7 +168,7 @@ class MarginPopulationMinimum(Measure, options=PopulationMinimumOptions):
         """Yield the estimate and its interval for each split.
 
         Raises:
-            MeasureError: If there is one class only.
+            MeasureError: If the network has only one class.
         """
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:

@@ -1,4 +1,4 @@
-"""The norms that go by the name of spectral norm of a convolution."""
+"""The different norms that are called the spectral norm of a convolution."""
 
 from __future__ import annotations
 
@@ -18,32 +18,33 @@ from orchestrator.study.measure_options.norms import ConvolutionNormsOptions
 
 
 def reshaped_norm(module: _ConvNd) -> float:
-    """‖K‖₂ of the kernel as a matrix of shape (output channels, all else).
+    """Return ‖K‖₂ of the kernel as a matrix of shape (output channels, all else).
 
-    The norm of the map from one patch to one position. That of the convolution on an image is
-    at most sqrt(number of taps) times as large (Miyato et al., arXiv:1802.05957, use it so).
+    This is the norm of the map from one patch to one position (used by Miyato et al.,
+    arXiv:1802.05957). The norm of the convolution on an image is at most sqrt(number of taps)
+    times as large.
     """
     return matrix_norm(module.weight.flatten(1))
 
 
 def circular_norm(module: _ConvNd, input_shape: tuple[int, ...]) -> float:
-    """The largest singular value of the convolution if the image were a torus.
+    """Return the largest singular value of the convolution on a torus instead of an image.
 
-    The Fourier transform of the kernel, taken at the size of the image, has for each frequency
-    a matrix between channels, and the singular values of the operator are those of all these
-    (Sedghi, Gupta and Long, arXiv:1805.10408, theorem 6). It is exact for circular padding, and
-    for zero padding an approximation that improves with the size of the image.
+    The Fourier transform of the kernel, taken at the size of the image, is one matrix between
+    channels per frequency. The singular values of the operator are those of all these matrices
+    (Sedghi, Gupta and Long, arXiv:1805.10408, theorem 6). The result is exact for circular
+    padding; for zero padding it is an approximation that improves with the size of the image.
 
     Args:
         module: A convolution of stride 1 in one group.
         input_shape: Shape of one input, ``(channels, *positions)``.
 
     Raises:
-        MeasureError: If it has a stride or groups, or is transposed.
+        MeasureError: If the convolution has a stride or groups, or is transposed.
     """
     if isinstance(module, _ConvTransposeNd) or module.groups > 1 or set(module.stride) != {1}:
         raise MeasureError(
-            "the circular norm is that of a convolution of stride 1 in one group, got "
+            "the circular norm needs a convolution of stride 1 in one group, got "
             f"stride {module.stride}, {module.groups} groups"
         )
     kernel = module.weight.detach().to(torch.float64)
@@ -54,7 +55,7 @@ def circular_norm(module: _ConvNd, input_shape: tuple[int, ...]) -> float:
     of_tap = kernel.movedim((0, 1), (-2, -1))
     taps: Iterator[tuple[int, ...]] = product(*[range(size) for size in kernel.shape[2:]])
     for tap in taps:
-        # A kernel larger than the image meets itself.
+        # A kernel larger than the image wraps onto itself.
         place = (i * step % n for i, step, n in zip(tap, module.dilation, sizes, strict=True))
         torus[tuple(place)] += of_tap[tap]
     at_frequencies = torch.fft.fftn(torus, dim=tuple(range(len(sizes)))).flatten(0, -3)
@@ -64,14 +65,14 @@ def circular_norm(module: _ConvNd, input_shape: tuple[int, ...]) -> float:
 class ConvolutionNorms(Measure, options=ConvolutionNormsOptions):
     """Three norms of each convolution, ``convolution_norm``.
 
-    The variants are ``layer_1 operator`` and so on, in the order of the calls: ``operator`` is
-    the layer's own norm, with its padding and stride, as in all products of norms here;
-    ``reshaped`` is that of the kernel as a matrix; ``circular`` that on a torus. Published
-    measures use one of the latter two, often without saying which. A network without
-    convolutions has NaN.
+    The variants are ``layer_1 operator`` and so on, in the order of the calls. ``operator`` is
+    the operator norm of the layer with its padding and stride, as in all products of norms here;
+    ``reshaped`` is the norm of the kernel as a matrix; ``circular`` is the norm on a torus.
+    Published measures use one of the latter two, often without saying which. For a network
+    without convolutions the value is NaN.
 
-    Invariances: none under rescaling of layers, as they scale with the layer's weights. Lower is
-    less complex. Cost: one singular value for each.
+    Invariances: none under rescaling of layers, as the norms scale with the layer's weights. Lower
+    is less complex. Cost: one singular value per norm.
     """
 
     version = 4
@@ -90,10 +91,10 @@ class ConvolutionNorms(Measure, options=ConvolutionNormsOptions):
     requires = frozenset()
 
     def __init__(self, options: ConvolutionNormsOptions) -> None:
-        del options  # it has none
+        del options  # unused: this measure has no options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the norms of each call of a convolution."""
+        """Yield the norms for each call of a convolution."""
         try:
             layers = [
                 (layer.module, layer.factor)

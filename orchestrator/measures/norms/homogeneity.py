@@ -1,4 +1,4 @@
-"""Positively homogeneous networks: their degree, and the norm that it makes of the weights."""
+"""Positively homogeneous networks: their degree, and the weight norm to that power."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ _EXAMPLES = 64
 
 
 def degree_of_homogeneity(context: MeasureContext) -> int:
-    """D with f(cθ; x) = c^D f(θ; x) for all c > 0, as in Lyu and Li, arXiv:1906.05890, section 2.
+    """Return D with f(cθ; x) = c^D f(θ; x) for all c > 0.
 
-    It is tried with c = 2 and c = ½ on the first training examples: multiplying by a power of
-    two rounds nothing, so that a homogeneous network is seen to be one in any precision.
-    D is the number of weight layers of a piecewise linear network without biases.
+    The definition is that of Lyu and Li, arXiv:1906.05890, section 2. It is tested with c = 2 and
+    c = ½ on the first training examples. Multiplying by a power of two causes no rounding, so a
+    homogeneous network is recognized in any precision. For a piecewise linear network without
+    biases, D is the number of weight layers.
 
     Raises:
-        MeasureError: If the network is not homogeneous: it has biases that matter, smooth
-            activations, or batch normalization; or if its logits are all 0 or not finite.
+        MeasureError: If the network is not homogeneous because of biases that matter, smooth
+            activations or batch normalization; or if its logits are all 0 or not finite.
     """
 
     def compute() -> int:
@@ -31,14 +32,14 @@ def degree_of_homogeneity(context: MeasureContext) -> int:
         logits, doubled, halved = (_logits(context, inputs, factor) for factor in (1.0, 2.0, 0.5))
         largest, larger = logits.abs().max().item(), doubled.abs().max().item()
         if not (0 < largest < inf and 0 < larger < inf):
-            raise MeasureError("homogeneity can't be seen: the logits are all 0 or not finite")
+            raise MeasureError("homogeneity cannot be tested: logits are all 0 or not finite")
         degree = round(log2(larger / largest))
         for restored in (doubled / 2.0**degree, halved * 2.0**degree):
             if not torch.allclose(restored, logits, rtol=0, atol=_TOLERANCE * largest):
                 raise MeasureError(
-                    "the network is not homogeneous in its parameters: scaling them all does "
-                    "not merely scale its logits",
-                    "piecewise linear networks without biases and normalization layers are",
+                    "the network is not homogeneous in its parameters: scaling all of them does "
+                    "more than scale its logits",
+                    "use a piecewise linear network without biases and normalization layers",
                 )
         return degree
 
@@ -46,10 +47,10 @@ def degree_of_homogeneity(context: MeasureContext) -> int:
 
 
 def homogeneous_norm(context: MeasureContext) -> float:
-    """‖θ‖₂^D, D the degree of homogeneity, for the normalized margin γ / ‖θ‖^D.
+    """Return ‖θ‖₂^D, with D the degree of homogeneity, for the normalized margin γ / ‖θ‖^D.
 
-    Gradient descent on exponentially tailed losses makes the smallest such margin grow late in
-    training (Lyu and Li, arXiv:1906.05890, equation 2).
+    Late in training, gradient descent on exponentially tailed losses increases the smallest such
+    margin (Lyu and Li, arXiv:1906.05890, equation 2).
 
     Raises:
         MeasureError: As :func:`degree_of_homogeneity`.

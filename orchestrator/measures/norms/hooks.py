@@ -1,4 +1,4 @@
-"""Whether hooks change what a network computes, so that its weights do not say what it is."""
+"""Detection of hooks that change a network's function, so that weights do not determine it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch.nn.modules import module as of_all_modules
 from orchestrator.measures.context import MeasureContext
 
 _EXAMPLES = 16
-_TOLERANCE = 1e-6  # Relative to the largest logit; hooks that only look change nothing at all.
+_TOLERANCE = 1e-6  # Relative to the largest logit; hooks that only observe change nothing at all.
 
 
 def hooks_change_logits(context: MeasureContext) -> bool:
     """Whether logits differ when no hook is called, on a few training examples.
 
-    Hooks that record, and those that compute a layer's weight from other parameters (the older
-    ``torch.nn.utils.weight_norm``), leave them: the weight stays where it was put last.
+    Hooks that record do not change them. Neither do hooks that compute a layer's weight from
+    other parameters (the older ``torch.nn.utils.weight_norm``), as the weight keeps its last value.
 
     Args:
-        context: The network. It runs once more if it has hooks, which are the same afterwards.
+        context: The network. If it has hooks, it runs once more, and they are restored afterwards.
     """
 
     def compute() -> bool:

@@ -1,4 +1,4 @@
-"""The measures of norm and margin that Jiang et al. compared."""
+"""The norm and margin measures compared by Jiang et al."""
 
 from __future__ import annotations
 
@@ -50,29 +50,29 @@ _INVARIANCES = dict.fromkeys(_OVER_MARGIN, "layer rescaling, logit scale") | dic
     _OF_PRODUCTS, "layer rescaling"
 )
 _Quantity: TypeAlias = float | str
-"""A number, or why there is none."""
+"""A number, or the reason why it is undefined."""
 
 
 class JiangNorms(Measure, options=JiangNormsOptions):
-    """Products and sums of norms over layers, alone and over the margin.
+    """Products and sums of norms over layers, alone and divided by the margin.
 
-    With W_l the weights of the d calls of linear layers and convolutions, and γ the 10th
-    percentile of the training margins. As in the paper without constants; products are given as
-    natural logarithms, for they overflow. Jiang et al. (arXiv:1912.02178, appendix C) then take
-    sqrt(· / m) with m training examples, which changes no ranking at equal m. Their further
-    measures are elsewhere here: equation 20 is ``parameter_count``, 44 is ``path_norm``, and
-    the sharpness ones are ``pac_bayes_sigma`` and ``worst_case_radius``.
+    W_l are the weights of the d calls of linear layers and convolutions; γ is the 10th percentile
+    of the training margins. Constants are omitted, as in the paper. Products are given as natural
+    logarithms, because they overflow. Jiang et al. (arXiv:1912.02178, appendix C) then take
+    sqrt(· / m) with m training examples, which changes no ranking at equal m. Their other measures
+    have names of their own here: equation 20 is ``parameter_count``, equation 44 is
+    ``path_norm``, and the sharpness measures are ``pac_bayes_sigma`` and ``worst_case_radius``.
 
-    The products are those of ``layer_factors``: convolutions count with their operator norm, a
-    batch normalization in eval mode with its own factor; d and the sums run over weights only.
-    Where γ is not positive what is divided by it is NaN with the reason: taking its absolute
-    value, as published code does, would make a wrong network look like a right one. Distances
+    The products are those of ``layer_factors``: convolutions count with their operator norm, and
+    batch normalization in eval mode with its own factor. d and the sums run over weights only.
+    If γ is not positive, quantities divided by it are NaN with the reason. Taking its absolute
+    value, as published code does, would make a network that misclassifies look accurate. Distances
     need the weights before training.
 
-    Invariances: the products do not change under rescaling of bias-free layers, sums and
-    distances do; over γ² the spectral and Frobenius products don't change when the last layer is
-    scaled. Lower is less complex. Cost: one singular value per layer and weight difference,
-    shared; one forward pass for γ.
+    Invariances: the products do not change under rescaling of bias-free layers; sums and
+    distances do. Divided by γ², the spectral and Frobenius products do not change when the last
+    layer is scaled. Lower is less complex. Cost: one singular value per layer and weight
+    difference, shared; one forward pass for γ.
     """
 
     version = 4
@@ -91,23 +91,23 @@ class JiangNorms(Measure, options=JiangNormsOptions):
     )
 
     def __init__(self, options: JiangNormsOptions) -> None:
-        del options  # it has none
+        del options  # unused: this measure has no options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield all of them; what is undefined is NaN with the reason."""
+        """Yield all values; those that are undefined are NaN with the reason."""
         quantities = jiang_norms(context)
         with_margin = {name for name, symbol, _ in ROWS if "γ" in symbol}
         for name, _, _ in ROWS:
             found = quantities[name]
             value, reason = (nan, found) if isinstance(found, str) else (found, None)
             if reason is None and not isfinite(value):
-                reason = "weights, or margins, are zero or not finite"
+                reason = "weights or margins are zero or not finite"
             split = "train" if name in with_margin else None
             yield Value(name, value, split=split, reason=reason)  # type: ignore[arg-type]
 
 
 def jiang_norms(context: MeasureContext) -> dict[str, _Quantity]:
-    """The values of :class:`JiangNorms` by name; why not, where one is undefined."""
+    """Return the values of :class:`JiangNorms` by name, or the reason if one is undefined."""
     log_margin = _log_margin(context)
     try:
         factors, layers = layer_factors(context), matrix_layers(context)
@@ -178,7 +178,7 @@ def _path(context: MeasureContext, log_margin: _Quantity) -> _Quantity:
 
 
 def _norms_of_change(layer: WeightLayer) -> tuple[float, float] | None:
-    """‖W − W₀‖_F and ‖W − W₀‖₂."""
+    """Return ‖W − W₀‖_F and ‖W − W₀‖₂; None if W₀ is not known."""
     if layer.change is None:
         return None
     frobenius = float(torch.linalg.vector_norm(layer.change))

@@ -1,25 +1,28 @@
-"""What each layer contributes to the products of norms over a network.
+"""The factors that each layer contributes to the products of norms over a network.
 
-A network computes z = f_L(… f_1(x)), and the products Π ‖W_l‖₂ and Π ‖W_l‖_F run over the layers
-that one forward pass really calls, each as often as it is called:
+A network computes z = f_L(… f_1(x)). The products Π ‖W_l‖₂ and Π ‖W_l‖_F run over the layers
+that one forward pass actually calls, each as often as it is called:
 
 - linear layers: norms of the weight matrix;
-- convolutions: the operator norm at the size of image they see (``operator_norm``) and the
+- convolutions: the operator norm at the image size they receive (``operator_norm``) and the
   Frobenius norm of the kernel;
 - batch normalization in eval mode is the diagonal map x ↦ γ / sqrt(σ² + ε) · x + …, and counts
   with that map's norm max_c |γ_c| / sqrt(σ_c² + ε_c) in both products. Scaling the weights in
-  front of it, with its statistics, hence leaves both products unchanged;
+  front of it together with its statistics therefore leaves both products unchanged;
 - layers that normalize by the statistics of their own input (group, layer, RMS normalization)
-  count with the norm of their learned scale, max |γ|. For them no such invariance holds, and
-  the product is no Lipschitz constant;
+  count with the norm of their learned scale, max |γ|. They have no such invariance, and the
+  product is then not a Lipschitz constant;
 - PReLU counts with max(1, max |a|).
 
 Biases, other activations, pooling, skip connections and constants by which ``forward`` multiplies
-count as 1. If logits depend on a
-parameter of any other kind of layer, or on one outside the calls of its layer (a weight used
-once more in ``F.linear``), or on hooks that change inputs or outputs of modules, the products are
-undefined and the row says why. Layers with tied
-weights are layers of their own: the weight counts once for each of their calls.
+count as 1. The products are undefined, and the row gives the reason, if the logits depend on one
+of these:
+
+- a parameter of any other kind of layer;
+- a parameter used outside the calls of its layer (a weight used once more in ``F.linear``);
+- hooks that change inputs or outputs of modules.
+
+Layers with tied weights count as separate layers: the weight counts once per call.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ from orchestrator.measures.norms.operator_norm import convolution_norm, matrix_n
 
 _Statistics = (_BatchNorm, _InstanceNorm)
 _OwnStatistics = (nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
-_HINT = "leave them out: normalizations: [raw, logit_norm, total_variation]"
+_HINT = "use only normalizations: [raw, logit_norm, total_variation]"
 _Known = (nn.Linear, _ConvNd, *_Statistics, *_OwnStatistics, nn.PReLU)
 
 
@@ -54,9 +57,9 @@ class LayerFactor:
 
     Attributes:
         name: The layer's name in the network.
-        spectral: Its factor of the spectral product.
-        frobenius: Its factor of the Frobenius product.
-        input_shape: Shape of one input of that call.
+        spectral: Factor of the spectral product.
+        frobenius: Factor of the Frobenius product.
+        input_shape: Shape of one input.
         output_shape: Shape of one output.
     """
 
@@ -68,20 +71,20 @@ class LayerFactor:
 
 
 def layer_factors(context: MeasureContext) -> tuple[LayerFactor, ...]:
-    """The factors of every call of a layer in one forward pass, in the order of the calls.
+    """Return the factors of every layer call in one forward pass, in the order of the calls.
 
     Raises:
-        MeasureError: If logits depend on a parameter that no known kind of layer holds.
+        MeasureError: If logits depend on a parameter outside the known kinds of layers.
     """
     return context.shared("layer_factors", lambda: tuple(_factors(context)))
 
 
 @dataclass(frozen=True)
 class WeightLayer:
-    """One call of a linear layer or convolution, with what it was before training.
+    """One call of a linear layer or convolution, with its change since before training.
 
     Attributes:
-        factor: Its norms.
+        factor: Norms of the layer.
         module: The layer.
         change: W − W₀, float64, shape of the weight; None where W₀ is not known.
     """
@@ -92,7 +95,7 @@ class WeightLayer:
 
 
 def matrix_layers(context: MeasureContext) -> list[WeightLayer]:
-    """The calls of ``layer_factors`` whose layer has a weight matrix or kernel.
+    """Return the calls of ``layer_factors`` whose layer has a weight matrix or kernel.
 
     Raises:
         MeasureError: As ``layer_factors``.
@@ -111,34 +114,34 @@ def matrix_layers(context: MeasureContext) -> list[WeightLayer]:
 
 
 def _initial_weight(context: MeasureContext, layer: str) -> Tensor | None:
-    """The weight of a layer before training; None if it is not known."""
+    """Return the weight of a layer before training; None if it is not known."""
     initial = context.initial_state
     if initial is None:
         return None
-    name = f"{layer}.weight".removeprefix(".")  # The network may be the layer.
+    name = f"{layer}.weight".removeprefix(".")  # The layer may be the whole network.
     if name in initial:
         return initial[name]
-    # The layer computes its weight from parameters of its own, as weight normalization does.
+    # The layer computes its weight from its own parameters, as with weight normalization.
     network = context.shared("initial_network", lambda: _initial_network(context))
     weight = getattr(network.get_submodule(layer), "weight", None) if network else None
     return weight.detach() if isinstance(weight, Tensor) else None
 
 
 def _initial_network(context: MeasureContext) -> nn.Module | None:
-    """A copy of the network in its state before training; None if that state does not fit."""
+    """Return a copy of the network in its state before training; None if that does not fit."""
     inputs, _ = next(context.batches("train"))
     try:
         network = deepcopy(context.model)
         network.load_state_dict(dict(context.initial_state or {}))
         with torch.no_grad():
-            network(inputs[:2].clone())  # Weights set by hooks are those of the last pass.
-    except RuntimeError:  # Other names or shapes.
+            network(inputs[:2].clone())  # Hooks that set weights do so in a pass.
+    except RuntimeError:  # Names or shapes differ.
         return None
     return network
 
 
 def spectral_product(context: MeasureContext) -> float:
-    """Π_l ‖W_l‖₂.
+    """Return Π_l ‖W_l‖₂.
 
     Raises:
         MeasureError: As ``layer_factors``.
@@ -147,7 +150,7 @@ def spectral_product(context: MeasureContext) -> float:
 
 
 def frobenius_product(context: MeasureContext) -> float:
-    """Π_l ‖W_l‖_F.
+    """Return Π_l ‖W_l‖_F.
 
     Raises:
         MeasureError: As ``layer_factors``.
@@ -159,7 +162,7 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
     if hooks_change_logits(context):
         raise MeasureError(
             "the products of norms are undefined for this network: hooks on its modules change "
-            "what it computes, so that its weights do not say what it is",
+            "its function, so its weights do not determine it",
             _HINT,
         )
     calls, unknown = _trace(context)
@@ -167,8 +170,8 @@ def _factors(context: MeasureContext) -> Iterator[LayerFactor]:
         owner = type(context.model.get_submodule(unknown[0].rpartition(".")[0])).__name__
         raise MeasureError(
             f"the products of norms are undefined for this network: parameter {unknown[0]!r} "
-            f"(of {owner}) enters otherwise than by a call of a linear, convolution, "
-            f"normalization or PReLU layer of PyTorch",
+            f"of {owner} is used outside linear, convolution, normalization and PReLU layers "
+            f"of PyTorch",
             _HINT,
         )
     names = {id(module): name for name, module in context.model.named_modules()}
@@ -185,10 +188,10 @@ _Call = tuple[nn.Module, tuple[int, ...], tuple[int, ...]]
 
 
 def _trace(context: MeasureContext) -> tuple[list[_Call], list[str]]:
-    """The calls of layers of known kinds, and names of parameters that enter otherwise.
+    """Return the calls of known kinds of layers, and names of parameters used outside them.
 
-    Such calls run on parameters without gradient, so that all uses of parameters, frozen ones
-    included, which are left in the graph of the logits are others.
+    During these calls no parameter requires a gradient. Any parameter left in the graph of the
+    logits, frozen ones included, is therefore used elsewhere.
     """
     calls: list[_Call] = []
     used: set[int] = set()
@@ -202,13 +205,13 @@ def _trace(context: MeasureContext) -> tuple[list[_Call], list[str]]:
             parameter.requires_grad_(parameter.is_floating_point())
         if inputs and isinstance(inputs[0], Tensor) and isinstance(output, Tensor):
             calls.append((module, tuple(inputs[0].shape[1:]), tuple(output.shape[1:])))
-        else:  # its input is given by keyword
+        else:  # The input is a keyword argument.
             used.update(map(id, module.parameters()))
 
     parameters = dict(context.model.named_parameters())
     trainable = {name: parameter.requires_grad for name, parameter in parameters.items()}
     known = [module for module in context.model.modules() if _is_known(module)]
-    # First, as hooks of the network's own may compute a layer's weight from other parameters.
+    # Prepended, as the network's own hooks may compute a layer's weight from other parameters.
     hooks = [module.register_forward_pre_hook(detach, prepend=True) for module in known]
     hooks += [module.register_forward_hook(record) for module in known]
     inputs, _ = next(context.batches("train"))
@@ -227,7 +230,7 @@ def _trace(context: MeasureContext) -> tuple[list[_Call], list[str]]:
 
 
 def _is_known(module: nn.Module) -> bool:
-    """Whether a layer is of a known kind and computes what PyTorch's own computes."""
+    """Whether a layer is of a known kind and computes the same as PyTorch's own class."""
     if not isinstance(module, _Known) or "forward" in vars(module):
         return False
     if type(module).__call__ is not nn.Module.__call__:
@@ -237,7 +240,7 @@ def _is_known(module: nn.Module) -> bool:
 
 
 def _norms(module: nn.Module, shape: tuple[int, ...]) -> tuple[float, float]:
-    """The spectral and the Frobenius factor of a layer of a known kind."""
+    """Return the spectral and the Frobenius factor of a layer of a known kind."""
     if isinstance(module, nn.Linear):
         return matrix_norm(module.weight), _frobenius(module.weight)
     if isinstance(module, _ConvNd):
@@ -251,7 +254,7 @@ def _frobenius(weight: Tensor) -> float:
 
 
 def _scale(module: Any) -> float:
-    """Norm of the diagonal map that a normalization or PReLU layer applies."""
+    """Return the norm of the diagonal map that a normalization or PReLU layer applies."""
     weight = getattr(module, "weight", None)
     scale = torch.ones(1) if weight is None else weight.detach().abs()
     scale = scale.to(torch.float64)

@@ -1,4 +1,4 @@
-"""The largest singular value of a linear operator that is given as a function."""
+"""The largest singular value of a linear operator given as a function."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_STEPS = 4000
 
 
 def matrix_norm(matrix: Tensor) -> float:
-    """‖W‖₂ of a matrix, in float64."""
+    """Return ‖W‖₂ of a matrix, in float64."""
     weight = matrix.detach().to(torch.float64)
     if not weight.isfinite().all():
         return float("nan")
@@ -31,15 +31,15 @@ def matrix_norm(matrix: Tensor) -> float:
 def convolution_norm(
     module: _ConvNd, input_shape: tuple[int, ...], tolerance: float = TOLERANCE
 ) -> float:
-    """‖A‖₂ of the linear map A that a convolution applies to inputs of one shape, in float64.
+    """Return ‖A‖₂ of the linear map A that a convolution applies to inputs of one shape.
 
-    This is the operator norm, with the layer's own padding, stride, dilation and groups, at
-    the size of image that it sees; not the norm of the kernel reshaped to a matrix, which is
-    smaller or larger by a factor that depends on the kernel, and not that of the circular
+    This is the operator norm in float64, with the layer's own padding, stride, dilation and groups,
+    at the image size it receives. It is not the norm of the kernel reshaped to a matrix, which is
+    smaller or larger by a factor that depends on the kernel. Nor is it the norm of the circular
     convolution (Sedghi et al., arXiv:1805.10408), which it approaches for large images.
 
     Args:
-        module: A convolution or transposed convolution of one to three axes.
+        module: A convolution or transposed convolution with one to three axes.
         input_shape: Shape of one input, ``(channels, *positions)``.
         tolerance: As for ``operator_norm``.
 
@@ -59,30 +59,30 @@ def operator_norm(
     device: torch.device,
     tolerance: float = TOLERANCE,
 ) -> float:
-    """‖A‖₂ by the locally optimal conjugate gradient method on AᵀA.
+    """Return ‖A‖₂ by the locally optimal conjugate gradient method on AᵀA.
 
     Knyazev, SIAM J. Sci. Comput. 23 (2001), algorithm 4.1 for one vector and no preconditioner:
     each step maximizes the Rayleigh quotient over the vector x, its residual r = AᵀA x − λ x and
-    the last direction. It converges about as fast as the Lanczos method, in the memory of a
-    few vectors. The distance of λ to an eigenvalue of AᵀA is at most ‖r‖, and ‖r‖² over its
-    gap to the others where that is smaller (Parlett, The Symmetric Eigenvalue Problem,
-    chapter 11), so that the value is usually right to many more digits than ``tolerance`` says.
+    the last direction. It converges about as fast as the Lanczos method, with the memory of only
+    a few vectors. The distance of λ to an eigenvalue of AᵀA is at most ‖r‖, or ‖r‖² divided by
+    its gap to the others if that is smaller (Parlett, The Symmetric Eigenvalue Problem,
+    chapter 11). The value therefore usually has many more correct digits than ``tolerance`` asks.
 
     Args:
         operator: Linear and differentiable; maps float64 tensors of ``input_shape`` to any shape.
-        input_shape: Shape of what it takes.
-        device: Where it computes.
-        tolerance: Stop where ‖r‖ ≤ tolerance · λ.
+        input_shape: Shape of the operator's input.
+        device: Device to compute on.
+        tolerance: Stop when ‖r‖ ≤ tolerance · λ.
 
     Raises:
-        MeasureError: If that isn't reached after thousands of products.
+        MeasureError: If this is not reached after thousands of products.
     """
     generator = torch.Generator().manual_seed(stream_seed(0, "operator_norm"))
     start = torch.randn(input_shape, generator=generator, dtype=torch.float64).to(device)
     with torch.enable_grad():
         variable = start.clone().requires_grad_()
         image = operator(variable)
-    # Norms of A are squared below, so A is brought to order 1 first.
+    # Norms of A are squared below, so A is scaled to order 1 first.
     scale = image.detach().abs().amax()
     if scale == 0:
         return 0.0

@@ -37,16 +37,17 @@ _FUNCTIONS = {
 
 
 def path_norm(context: MeasureContext) -> float:
-    """Square root of Σ over paths from an input, or a bias, to a logit of Π w².
+    """Return √(Σ Π w²), summed over all paths from an input or a bias to a logit.
 
-    It is what the network makes of an input of ones once every parameter is squared, summed
-    over the logits. Biases are weights of a unit that is always 1. Batch normalization in eval
-    mode is a layer of weights γ / sqrt(σ² + ε) and biases β − μ γ / sqrt(σ² + ε): the same
-    as folding it into the layer before, where that has no bias of its own.
+    It is computed by squaring every parameter, passing an input of ones through the network and
+    summing over the logits. Biases are weights of a unit that is always 1. Batch normalization in
+    eval mode is a layer of weights γ / sqrt(σ² + ε) and biases β − μ γ / sqrt(σ² + ε). This is
+    the same as folding it into the preceding layer, if that has no bias of its own.
 
     Raises:
-        MeasureError: If the network isn't proven to be made of linear layers, convolutions,
-            batch normalization, ReLU, pooling, sums and rearrangements, each parameter once.
+        MeasureError: If the network is not proven to consist of linear layers, convolutions,
+            batch normalization, ReLU, pooling, sums and rearrangements, with each parameter used
+            once.
     """
     return context.shared("path_norm", lambda: _path_norm(context))
 
@@ -54,15 +55,15 @@ def path_norm(context: MeasureContext) -> float:
 class PathNorm(Measure, options=PathNormOptions):
     """√ Σ_paths Π_{w on the path} w², the path norm with p = 2.
 
-    Without pooling it is the sum over all paths. Pooling is left as it is, as in equation 44 of
-    arXiv:1912.02178: a maximum counts the largest of its sums, a mean their mean. What it is
-    undefined for (other activations than ReLU, normalization by a sample's own statistics,
-    weights used twice) is NaN with the reason. The value is the root itself.
+    Without pooling the sum runs over all paths. Pooling is kept as it is, as in equation 44 of
+    arXiv:1912.02178: max pooling takes the largest of its sums, average pooling their mean. If it
+    is undefined (activations other than ReLU, normalization by a sample's own statistics, weights
+    used twice), the value is NaN with the reason. The value is the root itself, not its square.
 
-    Invariances: it does not change under rescaling of the nodes of ReLU layers that leaves the
-    function as it is, nor with the scale of weights before a batch normalization in eval mode
-    whose statistics follow. It scales with the logits. Lower is less complex. Cost: one forward
-    pass of one example; no data but its shape.
+    Invariances: it does not change under function-preserving rescaling of the nodes of ReLU
+    layers, nor with the scale of weights before a batch normalization in eval mode whose
+    statistics follow. It scales with the logits. Lower is less complex. Cost: one forward pass of
+    one example; only the shape of the data is used.
     """
 
     entries = (
@@ -79,16 +80,16 @@ class PathNorm(Measure, options=PathNormOptions):
     )
 
     def __init__(self, options: PathNormOptions) -> None:
-        del options  # it has none
+        del options  # unused: this measure has no options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the one value."""
+        """Yield the value."""
         try:
             value = path_norm(context)
         except MeasureError as error:
             yield Value("path_norm", nan, split=None, reason=error_text(error))
             return
-        reason = None if isfinite(value) else "the sum over paths overflows or has no value"
+        reason = None if isfinite(value) else "the sum over paths overflows or is NaN"
         yield Value("path_norm", value, split=None, reason=reason)
 
 
@@ -122,25 +123,25 @@ def _become_a_layer(module: nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d) ->
     module.weight = nn.Parameter(scale, requires_grad=False)
     module.bias = nn.Parameter(shift, requires_grad=False)
     module.running_mean = torch.zeros_like(scale)
-    # Some versions of PyTorch refuse an ε of zero, so the variance makes up for it.
+    # Some versions of PyTorch refuse an ε of zero, so the variance compensates for it.
     module.running_var = torch.ones_like(scale) - module.eps
 
 
 def _obstacle(model: nn.Module) -> str:
-    """What in a proven network isn't weights, ReLU, pooling, sums or rearrangement; or ""."""
+    """Name the part of a proven network that the path norm does not support, or return ""."""
     modules = dict(model.named_modules())
     for node in fx.symbolic_trace(model).graph.nodes:
         if node.op == "call_module":
             module = modules[node.target]
             if type(module) not in _MODULES:
-                return f"{type(module).__name__} (layer {node.target!r}) is not of its layers"
+                return f"{type(module).__name__} (layer {node.target!r}) is not supported"
         elif node.op == "get_attr":
             if not isinstance(_attribute(model, node.target), nn.Parameter):
-                return f"it uses a constant, {node.target!r}"
+                return f"it uses the constant {node.target!r}"
         elif node.op in ("call_function", "call_method"):
             name = node.target if isinstance(node.target, str) else node.target.__name__
             if name not in _FUNCTIONS:
-                return f"{name} (operation {node.name!r}) is not of its operations"
+                return f"{name} (operation {node.name!r}) is not supported"
             if name in ("add", "add_") and not _adds_values(node):
                 return f"{node.name!r} adds a constant"
     return ""

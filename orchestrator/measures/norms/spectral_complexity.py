@@ -13,14 +13,14 @@ from orchestrator.study.measure_options.norms import SpectralComplexityOptions
 
 
 def spectral_complexity(context: MeasureContext) -> float:
-    """Π_l ‖W_l‖₂ · (Σ_l (‖(W_l − W_l0)ᵀ‖_{2,1} / ‖W_l‖₂)^{2/3})^{3/2}.
+    """Return Π_l ‖W_l‖₂ · (Σ_l (‖(W_l − W_l0)ᵀ‖_{2,1} / ‖W_l‖₂)^{2/3})^{3/2}.
 
-    ‖A‖_{2,1} sums the ℓ2 norms of the columns of A, so that here the rows of W_l − W_l0 are
-    summed: the incoming weights of each unit. Reference matrices are the weights before training.
-    The rows of a convolution are those of its operator on the image it sees, each kernel once
-    for each output position (padding counts as if it were image). Biases don't count; factors of
-    normalizations are in the product (``layer_factors``). Bartlett et al., arXiv:1706.08498,
-    eq. 1.2, with Lipschitz constants 1.
+    ‖A‖_{2,1} sums the ℓ2 norms of the columns of A. The transpose makes these the rows of
+    W_l − W_l0, i.e. the incoming weights of each unit. Reference matrices are the weights before
+    training. The rows of a convolution are those of its operator on the image it receives: each
+    kernel counts once per output position (padding counts as if it were image). Biases do not
+    count; factors of normalizations are in the product (``layer_factors``). Bartlett et al.,
+    arXiv:1706.08498, eq. 1.2, with Lipschitz constants 1.
 
     Raises:
         MeasureError: As ``layer_factors``, or if the weights before training are not known.
@@ -49,9 +49,9 @@ def _row_norms(layer: WeightLayer) -> float:
 class SpectralComplexity(Measure, options=SpectralComplexityOptions):
     """Bartlett's full spectral complexity, ``spectral_complexity`` (arXiv:1706.08498, eq. 1.2).
 
-    Without the factor of distances it is ``spectral_norm_product``; the bound is about the ratio
-    of the margin to it, the normalization ``spectral_complexity`` of ``margin``. Not invariant
-    under rescaling of layers, as the weights before training stay where they are. Lower is less
+    Without the factor of distances it is ``spectral_norm_product``. The bound concerns the ratio
+    of the margin to it, which is the normalization ``spectral_complexity`` of ``margin``. Not
+    invariant under rescaling of layers, as the weights before training stay fixed. Lower is less
     complex. Cost: one singular value per layer, shared; data-free.
     """
 
@@ -69,10 +69,10 @@ class SpectralComplexity(Measure, options=SpectralComplexityOptions):
     )
 
     def __init__(self, options: SpectralComplexityOptions) -> None:
-        del options  # it has none
+        del options  # unused: this measure has no options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield it, or NaN with the reason."""
+        """Yield the value, or NaN with the reason."""
         try:
             value = spectral_complexity(context)
         except MeasureError as error:

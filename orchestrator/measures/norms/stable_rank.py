@@ -1,4 +1,4 @@
-"""How many directions the weights of each layer really use."""
+"""Stable rank: the effective number of directions in the weights of each layer."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from orchestrator.study.measure_options.norms import StableRankOptions
 
 
 def stable_ranks(context: MeasureContext) -> list[float]:
-    """‖W_l‖_F² / ‖W_l‖₂² of each call of a linear layer or convolution, in their order.
+    """Return ‖W_l‖_F² / ‖W_l‖₂² of each call of a linear layer or convolution, in order.
 
-    A layer of zeros has NaN.
+    For a layer of zeros the value is NaN.
 
     Raises:
         MeasureError: As ``layer_factors``.
@@ -31,19 +31,19 @@ def stable_ranks(context: MeasureContext) -> list[float]:
 
 
 class StableRank(Measure, options=StableRankOptions):
-    """Σ_l ‖W_l‖_F² / ‖W_l‖₂² over linear layers and convolutions, and each layer's part.
+    """Σ_l ‖W_l‖_F² / ‖W_l‖₂² over linear layers and convolutions, and each layer's term.
 
     The variants ``layer_1``, ``layer_2`` … are the layers in the order of their calls; the
-    sum has no variant. The layers and norms are those of ``layer_factors``, without
-    normalizations, whose part in sums is not that of a matrix. For a linear layer it is between
-    1 and the rank. For a convolution the Frobenius norm is that of the kernel, which counts
-    once, and the spectral norm that of the operator on the image: less than the stable rank of
-    the operator by about the number of output positions, and not bounded by 1 from below.
+    sum has no variant. The layers and norms are those of ``layer_factors`` except normalizations,
+    which would not contribute a matrix to the sum. For a linear layer the term is between 1 and
+    the rank. For a convolution, the Frobenius norm is that of the kernel, which counts once, and
+    the spectral norm that of the operator on the image. The term is then less than the stable rank
+    of the operator, by a factor of about the number of output positions, and may be below 1.
 
-    Invariances: it does not change when a layer's weights are scaled as a whole, so neither
+    Invariances: it does not change when a layer's weights are scaled as a whole, hence neither
     under rescaling of layers nor with the scale of logits; scaling single nodes changes it.
-    Lower is less complex. Undefined where ``layer_factors`` is, as NaN with the reason. Cost: one
-    singular value per layer, shared with ``norms`` and the normalized margins.
+    Lower is less complex. If ``layer_factors`` is undefined, the value is NaN with the reason.
+    Cost: one singular value per layer, shared with ``norms`` and the normalized margins.
     """
 
     version = 3
@@ -63,10 +63,10 @@ class StableRank(Measure, options=StableRankOptions):
     requires = frozenset()
 
     def __init__(self, options: StableRankOptions) -> None:
-        del options  # it has none
+        del options  # unused: this measure has no options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the sum, then each layer's part."""
+        """Yield the sum, then each layer's term."""
         try:
             ranks = stable_ranks(context)
         except MeasureError as error:

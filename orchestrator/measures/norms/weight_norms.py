@@ -1,4 +1,4 @@
-"""Norms of the weights: what can be said of a network without its data."""
+"""Norms of the weights, which need no data."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from orchestrator.study.measure_options.norms import NormsOptions
 
 
 def weight_norm(context: MeasureContext) -> float:
-    """‖θ‖₂ over all trainable parameters, biases and normalization included."""
+    """Return ‖θ‖₂ over all trainable parameters, biases and normalization included."""
     return float(torch.linalg.vector_norm(context.parameter_vector(), dtype=torch.float64))
 
 
 def distance_from_initialization(context: MeasureContext) -> float:
-    """‖θ − θ₀‖₂ over all trainable parameters.
+    """Return ‖θ − θ₀‖₂ over all trainable parameters.
 
     Raises:
-        MeasureError: If the state before training is not known or doesn't fit the network.
+        MeasureError: If the state before training is not known or does not fit the network.
     """
     initial = context.initial_state
     if initial is None:
@@ -47,14 +47,14 @@ def distance_from_initialization(context: MeasureContext) -> float:
 class Norms(Measure, options=NormsOptions):
     """Parameter count, ‖θ‖₂, ‖θ − θ₀‖₂, Π_l ‖W_l‖₂ and Π_l ‖W_l‖_F.
 
-    ``layer_factors`` says which layers the products run over. They are the values themselves,
-    not their squares or logarithms (arXiv:1912.02178, equations 32 and 36, take squares).
-    What is undefined for a network is NaN with the reason.
+    ``layer_factors`` defines which layers the products run over. The values are neither squared
+    nor logarithms (arXiv:1912.02178, equations 32 and 36, take squares). Values that are
+    undefined for a network are NaN with the reason.
 
     Invariances: the products do not change under rescaling of bias-free ReLU layers, nor with
     the scale of weights before a batch normalization in eval mode; ‖θ‖₂ and ‖θ − θ₀‖₂ change
-    under both. Lower means less complex. Cost: about one singular value decomposition per
-    layer, shared with the margins; no data but one example's shapes.
+    under both. Lower is less complex. Cost: about one singular value decomposition per layer,
+    shared with the margins; of the data, only the shapes of one example are used.
     """
 
     version = 3
@@ -107,7 +107,7 @@ class Norms(Measure, options=NormsOptions):
     requires = frozenset()
 
     def __init__(self, options: NormsOptions) -> None:
-        del options  # it has none
+        del options  # unused: this measure has no options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield the five values."""

@@ -1,1 +1,1 @@
-"""How far inputs can be moved before the prediction changes."""
+"""Robustness: how far inputs can be moved before the prediction changes."""

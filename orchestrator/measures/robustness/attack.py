@@ -1,4 +1,4 @@
-"""Projected gradient ascent on inputs: the attack that several measures share."""
+"""Projected gradient ascent on inputs: the attack shared by several measures."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from orchestrator.measures.robustness.inputs import chosen_inputs, lead, logits_
 from orchestrator.measures.robustness.linearized import nearest_class
 
 STEP = 2.5
-"""Sum of the lengths of all steps, in radii: any point of the ball can be reached."""
+"""Total length of all steps in radii, enough to reach any point of the ball."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How an attack is made.
+    """Settings of an attack.
 
     Attributes:
-        norm: Of the ball.
-        steps: Steps of ascent.
-        restarts: Ascents: the first starts at the input and goes for the class that is nearest to
-            first order; others start at random points of the ball and go for the best one.
+        norm: Norm of the ball.
+        steps: Steps per ascent.
+        restarts: Number of ascents. The first starts at the input and targets the class that is
+            nearest to first order; others start at random points of the ball and target the best.
     """
 
     norm: Norm
@@ -35,14 +35,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Attacked:
-    """What an attack found.
+    """Results of an attack.
 
     Attributes:
-        split: Of which split the examples are.
+        split: Split of the examples.
         labels: Shape ``(n,)``.
         predictions: Predicted classes of the unmoved inputs, shape ``(n,)``.
         flipped: Whether a point with another prediction was found, shape ``(n,)``, bool.
-        displacements: The shortest found that changes the prediction, else zero; shape of x.
+        displacements: The shortest found that change the prediction, else zero; shape of x.
     """
 
     split: Split
@@ -62,8 +62,8 @@ def attacked(
 ) -> Attacked:
     """Try to change the prediction of each input within a ball, whether it is right or wrong.
 
-    It is shared by all that ask for the same. For correct examples this is the attack on the
-    true label, so that robust = correct and stable holds example by example.
+    The result is shared by all calls with equal arguments. For correct examples this is the
+    attack on the true label, so an example is robust exactly if it is correct and stable.
     """
 
     def compute() -> Attacked:
@@ -79,27 +79,27 @@ def attacked(
 def flip(
     context: MeasureContext, x: Tensor, labels: Tensor, radii: Tensor, settings: Settings
 ) -> tuple[Tensor, Tensor]:
-    """Look within a ball around each input for a point that is not classified as its label.
+    """Search a ball around each input for a point that is not classified as its label.
 
-    The objective is z_j − z_y, whose gradient doesn't vanish where cross-entropy saturates
-    (Carlini and Wagner, arXiv:1608.04644); steps as of Madry et al., arXiv:1706.06083. Class j
-    is the nearest to first order in the first ascent, for the best other one need not be within
-    reach when another is; in further ones it is the best other class of the moment. Any other
-    class is a success. What is not found may still exist.
+    The objective is z_j − z_y, whose gradient does not vanish where cross-entropy saturates
+    (Carlini and Wagner, arXiv:1608.04644); steps are those of Madry et al., arXiv:1706.06083.
+    In the first ascent, class j is the nearest to first order, because the best other class may be
+    out of reach when another is within reach. In later ascents, j is the best other class at the
+    current point. Any other class is a success. A point that is not found may still exist.
 
     Args:
         context: The network.
         x: Inputs, shape ``(n, *input_shape)``.
-        labels: The classes to get away from, shape ``(n,)``.
-        radii: Of each ball, shape ``(n,)``.
-        settings: How hard to try.
+        labels: The classes to move away from, shape ``(n,)``.
+        radii: Radius of each ball, shape ``(n,)``.
+        settings: Settings of the attack.
 
     Returns:
         Whether a point was found, shape ``(n,)``; and the shortest displacement to one, zero
-        where there is none, shape of ``x``.
+        if none was found, shape of ``x``.
     """
     starts = [
-        # For all inputs at once: not to depend on passes.
+        # Drawn for all inputs together, so that they do not depend on passes.
         noise(
             settings.norm, len(x), x.shape[1:].numel(), context.generator("attack_start", restart)
         )

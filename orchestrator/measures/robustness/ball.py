@@ -12,7 +12,7 @@ Norm = Literal["l2", "linf"]
 
 
 def lengths(displacements: Tensor, norm: Norm) -> Tensor:
-    """The norm of each row, shape ``(n,)``."""
+    """Return the norm of each row, shape ``(n,)``."""
     flat = displacements.flatten(1)
     order = 2.0 if norm == "l2" else torch.inf
     found: Tensor = torch.linalg.vector_norm(flat, ord=order, dim=1)
@@ -20,7 +20,7 @@ def lengths(displacements: Tensor, norm: Norm) -> Tensor:
 
 
 def dual_lengths(gradients: Tensor, norm: Norm) -> Tensor:
-    """The dual norm over the last dimension: how fast a function can grow per unit of ``norm``."""
+    """Return the dual norm over the last dimension: the fastest growth per unit of ``norm``."""
     found: Tensor = torch.linalg.vector_norm(gradients, ord=2.0 if norm == "l2" else 1.0, dim=-1)
     return found
 
@@ -31,14 +31,14 @@ class Ball:
 
     Attributes:
         norm: ``l2`` or ``linf``.
-        radius: Of each ball, shape ``(n,)``.
+        radius: Radius of each ball, shape ``(n,)``.
     """
 
     norm: Norm
     radius: Tensor
 
     def project(self, displacements: Tensor) -> Tensor:
-        """The nearest displacements within the balls."""
+        """Return the nearest displacements within the balls."""
         radius = self._like(displacements)
         if self.norm == "linf":
             return displacements.clamp(min=-radius, max=radius)
@@ -46,9 +46,9 @@ class Ball:
         return torch.where(size > radius, displacements * (radius / size), displacements)
 
     def steepest(self, gradients: Tensor) -> Tensor:
-        """Displacements of the length of the radius along which the gradients grow fastest.
+        """Return displacements as long as the radius, in the direction of steepest ascent.
 
-        Where a gradient is zero there is no such direction, and the displacement is zero.
+        Where a gradient is zero, no such direction exists and the displacement is zero.
         """
         radius = self._like(gradients)
         if self.norm == "linf":
@@ -57,11 +57,11 @@ class Ball:
         return torch.where(size > 0, radius * gradients / size, torch.zeros_like(gradients))
 
     def random(self, noise: Tensor) -> Tensor:
-        """Points spread evenly over the balls.
+        """Return points distributed uniformly over the balls.
 
         Args:
-            noise: For l2 independent Gaussians and, in a further last column, uniform numbers;
-                for linf uniform numbers, and that column is not used. See :func:`noise`.
+            noise: For l2, independent Gaussians and an additional last column of uniform numbers;
+                for linf, uniform numbers, whose last column is unused. See :func:`noise`.
         """
         flat, uniform = noise[:, :-1], noise[:, -1:]
         radius = self.radius[:, None]
@@ -75,7 +75,10 @@ class Ball:
 
 
 def noise(norm: Norm, n: int, size: int, generator: torch.Generator) -> Tensor:
-    """What :meth:`Ball.random` needs for n points of ``size`` coordinates, float64 on the CPU."""
+    """Draw the input of :meth:`Ball.random` for n points of ``size`` coordinates.
+
+    It is float64 on the CPU.
+    """
     uniform = torch.rand(n, size + 1, generator=generator, dtype=torch.float64)
     if norm == "linf":
         return uniform

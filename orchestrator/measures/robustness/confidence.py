@@ -1,4 +1,4 @@
-"""How sure the network is: the distribution of its predicted probabilities."""
+"""Confidence: the distribution of the predicted probabilities."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _SUMMARY: tuple[tuple[str, str, Direction, str], ...] = (
 
 
 class Confidence(Measure, options=ConfidenceOptions):
-    """The largest predicted probability: its mean, its histogram, and how often two are close.
+    """The largest predicted probability: its mean, its histogram, and the share of near ties.
 
     On all measured examples of each split:
 
     - ``confidence_mean``: E max_c p_c;
     - ``calibration_error``: Σ_b n_b/n · |accuracy_b − confidence_b| over the bins of the
       histogram, the expected calibration error;
-    - ``near_boundary_share``: Pr[p₁ − p₂ ≤ near] with the two largest probabilities, the mass
-      that training against attacks concentrates at the boundary;
-    - the curve ``confidence_histogram``: density of max_c p_c at the middles of the bins.
+    - ``near_boundary_share``: Pr[p₁ − p₂ ≤ near] for the two largest probabilities, the mass
+      that adversarial training concentrates at the boundary;
+    - the curve ``confidence_histogram``: density of max_c p_c at the centers of the bins.
 
-    They change with the scale of logits, and not under rescaling of layers. Lower is better of
-    the error and the share near the boundary; of confidence itself neither. Cost: one forward
-    pass, shared.
+    All of them change with the scale of logits, but not under rescaling of layers. Lower is better
+    for the error and the share near the boundary; confidence itself has no better direction.
+    Cost: one forward pass, shared.
     """
 
     entries = tuple(

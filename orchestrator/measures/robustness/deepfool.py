@@ -25,14 +25,14 @@ from orchestrator.study.measure_options.robustness import DeepfoolMarginOptions
 
 @dataclass(frozen=True)
 class Search:
-    """What DeepFool found for each example.
+    """DeepFool's result for each example.
 
     Attributes:
-        distances: Shape ``(n,)``: 0 for misclassified examples, infinity where no displacement
-            was found, NaN where the logits are not numbers.
-        no_slope: Shape ``(n,)``, bool: the search came to where no boundary has a slope, as where
-            all hidden units are off.
-        cycled: Shape ``(n,)``, bool: the search came back to where it had been.
+        distances: Shape ``(n,)``; 0 for misclassified examples, infinity if no displacement
+            was found, NaN if the logits are NaN.
+        no_slope: Whether the search reached a point where no boundary has a slope, for example
+            because all hidden units are inactive; shape ``(n,)``, bool.
+        cycled: Whether the search returned to an earlier point; shape ``(n,)``, bool.
     """
 
     distances: Tensor
@@ -40,19 +40,19 @@ class Search:
     cycled: Tensor
 
     def reason(self, iterations: int) -> str | None:
-        """Why displacements were not found, and for how many examples; None if all were.
+        """Return why displacements were not found, and for how many examples; None if all were.
 
         Args:
-            iterations: Most linearizations.
+            iterations: Maximum number of linearizations.
         """
         unfinished = (self.distances == torch.inf) & ~self.no_slope & ~self.cycled
         counts = {
-            "came to where no boundary has a slope": self.no_slope,
+            "reached a point where no boundary has a slope": self.no_slope,
             "cycled": self.cycled,
             f"did not converge in {iterations} linearizations": unfinished,
         }
         parts = [f"{int(found.sum())} {what}" for what, found in counts.items() if found.any()]
-        return f"of {len(unfinished)} examples {', '.join(parts)}" if parts else None
+        return f"of {len(unfinished)} examples, {', '.join(parts)}" if parts else None
 
 
 def deepfool(
@@ -63,29 +63,29 @@ def deepfool(
     iterations: int = 50,
     overshoot: float = 0.02,
 ) -> Search:
-    """The length of a displacement that changes the classification, for each example.
+    """Return the length of a displacement that changes the classification, for each example.
 
-    From its present position, each input moves to the nearest boundary of the linearized
+    Each input moves from its current position to the nearest boundary of the linearized
     classifier, until its class differs from the true one (Moosavi-Dezfooli, Fawzi and Frossard,
     arXiv:1511.04599, algorithm 2; for ℓ∞ their section 3.3). The displacement is lengthened by
-    ``overshoot``, to get beyond the boundary and not onto it, and its whole length is returned:
+    ``overshoot``, so that it ends beyond the boundary and not on it. Its whole length is returned:
     an upper bound of the distance, for linear classifiers (1 + overshoot) times the distance.
 
-    Where pieces of the classifier meet, steps can alternate between them and shrink for ever. No
-    step is shorter than √ε of the displacement, so that such a search ends beyond the boundary
-    and rounding does not decide where. A search that returns to an earlier position has no end
-    and stops; as in Brent 1980, "An improved Monte Carlo factorization algorithm", the position
-    is compared with that of the last iteration that was a power of two.
+    Where pieces of the classifier meet, steps could alternate between them and shrink forever. No
+    step is therefore shorter than √ε of the displacement, so such a search ends beyond the
+    boundary, and rounding does not decide where. A search that returns to an earlier position
+    would never end, so it stops. As in Brent 1980, "An improved Monte Carlo factorization
+    algorithm", the position is compared with that of the last iteration that was a power of two.
 
     Args:
         context: The network.
         inputs: Examples.
         norm: ``l2`` or ``linf``.
-        iterations: Most linearizations.
-        overshoot: Relative.
+        iterations: Maximum number of linearizations.
+        overshoot: Relative overshoot.
 
     Returns:
-        The distances, and why the infinite ones are.
+        The distances, and why infinite ones are infinite.
     """
     found = [
         _of_pass(context, x, y, norm, iterations, overshoot)
@@ -135,26 +135,28 @@ def _of_pass(
 
 
 def _to_boundary(boundaries: Boundaries, which: Tensor, norm: Norm, shortest: Tensor) -> Tensor:
-    """The shortest step to a boundary of the linearized classifier, flat; 0 without a slope.
+    """Return the shortest step to a boundary of the linearized classifier, flat.
+
+    The step is 0 if no boundary has a slope.
 
     Args:
-        boundaries: Of one pass.
-        which: For which of its examples, bool.
-        norm: Of the step.
-        shortest: Least length of the step, one for each of these.
+        boundaries: Boundaries of one pass.
+        which: Mask of the examples to step, bool.
+        norm: Norm of the step.
+        shortest: Minimum length of the step, one per masked example.
     """
-    # Where a pair has no slope there is no way to its boundary, even from upon it.
+    # Without a slope, the boundary of a pair cannot be crossed, not even from a point on it.
     distances = torch.where(boundaries.steepness > 0, boundaries.distances, torch.inf)
     distance, nearest = distances.min(dim=1)
     distance, slope = distance[which], boundaries.slope(nearest)[which]
-    # A tie is left in the direction of the other class, by a hair.
+    # A tie is left by a tiny step towards the other class.
     distance = distance.clamp_min(torch.finfo(slope.dtype).eps).maximum(shortest)
     if norm == "linf":
         step = distance[:, None] * slope.sign()
     else:
         size = lengths(slope, "l2")[:, None]
         step = distance[:, None] * slope / torch.where(size > 0, size, torch.ones_like(size))
-    # Without any slope there is nowhere to go.
+    # Without any slope no step is possible.
     return torch.where(distance[:, None].isfinite(), step, torch.zeros_like(step))
 
 
@@ -162,12 +164,13 @@ class DeepfoolMargin(Measure, options=DeepfoolMarginOptions):
     """Summaries of DeepFool's distances on the training split.
 
     The names are those of ``input_margin`` with ``deepfool_margin``; the variant is the norm.
-    Misclassified examples count as 0. Examples for which no displacement was found (all hidden
-    units are off, the search cycled, or it did not converge within the iterations) are counted in
-    ``deepfool_margin_infinite_share``, whose row gives the number of each kind as its reason; the
-    mean is NaN if any of them is classified correctly.
-    An upper bound of the distance, in the units of the standardized inputs. Invariances as of
-    ``input_margin``. Higher is expected to be better. Cost: classes backward passes for each
+    Misclassified examples count as 0. ``deepfool_margin_infinite_share`` counts the examples for
+    which no displacement was found: all hidden units are inactive, the search cycled, or it did
+    not converge within the iterations. Its row gives the number of each kind as its reason. The
+    mean is NaN if any of these examples is classified correctly.
+
+    The distances are upper bounds, in the units of the standardized inputs. Invariances: those of
+    ``input_margin``. Higher is expected to be better. Cost: one backward pass per class and
     iteration, mostly 2 to 10 iterations.
     """
 
@@ -189,7 +192,7 @@ class DeepfoolMargin(Measure, options=DeepfoolMarginOptions):
         """Yield the summaries.
 
         Raises:
-            MeasureError: If there is one class only.
+            MeasureError: If the network has only one class.
         """
         options = self.options
         inputs = chosen_inputs(context, "train", options.examples)

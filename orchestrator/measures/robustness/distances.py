@@ -1,4 +1,4 @@
-"""Summaries of distances to the decision boundary, in which nothing unbounded is averaged."""
+"""Summaries of distances to the decision boundary that never average unbounded ones."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ QUANTILES = {"median": 0.5, "p10": 0.1, "p25": 0.25}
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances of examples to the nearest point that is classified otherwise.
+    """Distances of examples to the nearest point that is classified differently.
 
     Attributes:
-        split: Of which examples.
-        values: Shape ``(n,)``; where unbounded, the distance that is surely exceeded, which
+        split: Split of the examples.
+        values: Shape ``(n,)``; where unbounded, a distance that is certainly exceeded, which
             may be infinity.
         unbounded: Whether no such point was found, shape ``(n,)``, bool.
         correct: Whether the example is classified correctly, shape ``(n,)``.
@@ -38,18 +38,20 @@ class Distances:
 def summarize_distances(
     measure: str, variant: str, distances: Distances, unbounded: str
 ) -> Iterator[Value]:
-    """Quantiles over all examples, mean and minimum over correct ones, and what they hide.
+    """Yield quantiles over all examples, mean and minimum over correct ones, and two shares.
+
+    The shares are those of unbounded distances and of misclassified examples.
 
     Args:
-        measure: What the names begin with.
-        variant: Of the values.
+        measure: Prefix of the names.
+        variant: Variant of the values.
         distances: The distances.
-        unbounded: The name under which those without a bound are counted.
+        unbounded: Name of the share of unbounded distances.
     """
     values, correct = distances.values.to(torch.float64), distances.correct
     value = partial(Value, variant=variant, split=distances.split, n_examples=len(values))
     if values.isnan().any():
-        reason = f"{int(values.isnan().sum())} of {len(values)} distances are not a number"
+        reason = f"{int(values.isnan().sum())} of {len(values)} distances are NaN"
         for name in (*QUANTILES, "min", "mean", unbounded, "misclassified_share"):
             yield value(f"{measure}_{name}", nan, reason=reason)
         return
@@ -82,7 +84,7 @@ def summarize_distances(
 def distance_entries(
     measure: str, symbol: str, citation: str, cost: str, unbounded: str
 ) -> tuple[CatalogEntry, ...]:
-    """The catalog's entries of everything that :func:`summarize_distances` yields."""
+    """Return the catalog entries of all values that :func:`summarize_distances` yields."""
     rows: tuple[tuple[str, str, Direction], ...] = (
         ("median", f"median {symbol}", "higher"),
         ("p10", f"10th percentile of {symbol}", "higher"),

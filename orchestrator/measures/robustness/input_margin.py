@@ -1,4 +1,4 @@
-"""Distances to the decision boundary in input space, to first order."""
+"""First-order distances to the decision boundary in input space."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from orchestrator.study.measure_options.robustness import InputMarginOptions
 
 
 def first_order_distances(context: MeasureContext, inputs: Inputs, norm: Norm) -> Tensor:
-    """min_{j≠y} (z_y − z_j) / ‖∇_x (z_y − z_j)‖_* of each example, over all other classes.
+    """Return min_{j≠y} (z_y − z_j) / ‖∇_x (z_y − z_j)‖_* of each example, over all other classes.
 
-    The distance at which the linearized logits change their order, with ‖·‖_* the dual norm;
-    exact for linear classifiers. The runner-up need not be the nearest class. It is negative for
-    misclassified examples: minus the distance to the farthest of the boundaries that are
-    violated. Where the gradient of a pair is zero, as in a region in which every hidden unit is
-    off, that boundary is infinitely far away.
+    This is the distance at which the order of the linearized logits changes, with ‖·‖_* the dual
+    norm; it is exact for linear classifiers. The runner-up need not be the nearest class. For
+    misclassified examples the distance is negative: minus the distance to the farthest violated
+    boundary. If the gradient of a pair is zero, as in a region where every hidden unit is
+    inactive, that boundary is infinitely far away.
 
     Args:
         context: The network.
@@ -41,7 +41,7 @@ def first_order_distances(context: MeasureContext, inputs: Inputs, norm: Norm) -
         Shape ``(n,)``.
 
     Raises:
-        MeasureError: If there is one class only.
+        MeasureError: If the network has only one class.
     """
     return torch.cat(
         [_of_pass(context, x, y, norm) for x, y in inputs.passes(context.examples_per_pass)]
@@ -50,26 +50,27 @@ def first_order_distances(context: MeasureContext, inputs: Inputs, norm: Norm) -
 
 def _of_pass(context: MeasureContext, x: Tensor, y: Tensor, norm: Norm) -> Tensor:
     found = Boundaries(context, x, y, norm)
-    margins(found.logits, y)  # Refuses a single class.
+    margins(found.logits, y)  # Raises for one class.
     return found.distances.amin(dim=1)
 
 
 class InputMargin(Measure, options=InputMarginOptions):
-    """Quantiles of the first-order distance to the decision boundary, and how many are infinite.
+    """Quantiles of the first-order distance to the decision boundary, and the infinite share.
 
     For each norm (the variants ``l2`` and ``linf``), on a fixed subset of each split:
 
-    - ``input_margin_median``, ``_p10``, ``_p25``: order statistics over all examples, wrong
-      ones counting as negative;
+    - ``input_margin_median``, ``_p10``, ``_p25``: order statistics over all examples, with
+      negative distances for misclassified ones;
     - ``input_margin_mean``, ``input_margin_min``: over correctly classified examples, the average
-      and the minimum margin (Wu and Yu, arXiv:1907.11780 speak of their trade-off); the mean is
-      NaN as soon as one distance is infinite, and the reason says how many are;
-    - ``input_margin_infinite_share``: dead regions, where every gradient is zero;
+      and the minimum margin (Wu and Yu, arXiv:1907.11780, discuss their trade-off). The mean is
+      NaN if any distance is infinite, and the reason gives the number of infinite ones;
+    - ``input_margin_infinite_share``: share of examples in dead regions, where every gradient is
+      zero;
     - ``input_margin_misclassified_share``.
 
     Distances are in the units of the standardized inputs. Invariances: rescaling of layers,
     scaling of logits, permutation of units, eval-mode batch norm rescaling. Higher is expected
-    to be better. Cost: one backward pass for each class.
+    to be better. Cost: one backward pass per class.
 
     Sokolić et al., arXiv:1605.08254; Elsayed et al., arXiv:1803.05598; Jiang et al.,
     arXiv:1810.00113, eq. 3.
@@ -93,7 +94,7 @@ class InputMargin(Measure, options=InputMarginOptions):
         """Yield the summaries of each split and norm.
 
         Raises:
-            MeasureError: If there is one class only.
+            MeasureError: If the network has only one class.
         """
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:

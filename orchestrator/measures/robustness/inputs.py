@@ -1,4 +1,4 @@
-"""The examples whose inputs are moved, and what all such measures ask of the network."""
+"""The examples whose inputs are moved, and the quantities shared by measures that do so."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Inputs:
     """Some examples of one split.
 
     Attributes:
-        split: Which split they are of.
-        x: Shape ``(n, *input_shape)``, in the context's precision; in the standardized units
-            in which the network sees them.
+        split: Split of the examples.
+        x: Inputs, shape ``(n, *input_shape)``, in the context's precision and in the standardized
+            units that the network receives.
         y: Labels, shape ``(n,)``.
     """
 
@@ -38,24 +38,24 @@ class Inputs:
         return len(self.y)
 
     def passes(self, examples: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels of at most so many examples at a time."""
+        """Yield inputs and labels of at most ``examples`` examples at a time."""
         yield from zip(torch.split(self.x, examples), torch.split(self.y, examples), strict=True)
 
 
 def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Inputs:
-    """At most so many of the measured examples: a stratified subset, the same for every network.
+    """Return at most ``examples`` measured examples: a stratified subset, equal for all networks.
 
     Raises:
-        MeasureError: If inputs are not real numbers, as token ids are not.
+        MeasureError: If inputs are not real numbers but, for example, token ids.
     """
 
     def choose() -> Inputs:
         x, y = context.data(split)
         if not x.is_floating_point():
             raise MeasureError(
-                f"inputs are of type {str(x.dtype).removeprefix('torch.')}, such as token ids, and "
-                "not real numbers: they cannot be moved by a little, and distances between them "
-                "mean nothing"
+                f"inputs are of type {str(x.dtype).removeprefix('torch.')} (such as token ids), "
+                "not real numbers: small displacements of them and distances between them are "
+                "meaningless"
             )
         if examples < len(y):
             chosen = moved_places(y, split, examples)
@@ -67,14 +67,14 @@ def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Input
 
 
 def logits_of(context: MeasureContext, x: Tensor) -> Tensor:
-    """Logits of inputs, shape ``(n, classes)``, without gradient, pass by pass."""
+    """Return the logits of inputs, shape ``(n, classes)``, without gradient, pass by pass."""
     with torch.no_grad():
         passes = torch.split(x, context.examples_per_pass)
         return torch.cat([context.forward(part) for part in passes])
 
 
 def zero_gradient_entry(measure: str) -> CatalogEntry:
-    """The catalog's entry of ``zero_gradient_share``, as a value of ``measure``."""
+    """Return the catalog entry of ``zero_gradient_share``, as a value of ``measure``."""
     return CatalogEntry(
         f"{measure}_zero_gradients",
         "robustness",
@@ -90,9 +90,9 @@ def zero_gradient_entry(measure: str) -> CatalogEntry:
 def zero_gradient_value(
     context: MeasureContext, inputs: Inputs, measure: str, variant: str
 ) -> Value:
-    """``zero_gradient_share`` as a value of ``measure``."""
+    """Return ``zero_gradient_share`` as a value of ``measure``."""
     share = zero_gradient_share(context, inputs)
-    reason = "gradients in the inputs are not finite" if isnan(share) else None
+    reason = "gradients with respect to the inputs are not finite" if isnan(share) else None
     return Value(
         f"{measure}_zero_gradients",
         share,
@@ -104,12 +104,11 @@ def zero_gradient_value(
 
 
 def zero_gradient_share(context: MeasureContext, inputs: Inputs) -> float:
-    """The share of inputs in which the gradient of every logit is zero, or rounding alone.
+    """Return the share of inputs at which the gradient of every logit is zero or only rounding.
 
-    NaN if a gradient is not finite.
-
-    An attack finds no way for them, whatever the network does: they look robust. It is shared by
-    all that ask for the same inputs.
+    The share is NaN if a gradient is not finite. An attack finds no direction for such inputs,
+    so they look robust regardless of the network. The result is shared by all calls with the same
+    inputs.
     """
 
     def compute() -> float:
@@ -135,7 +134,7 @@ def zero_gradient_share(context: MeasureContext, inputs: Inputs) -> float:
 def _weighted_gradient(
     context: MeasureContext, x: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The logits, and the gradient of a weighted sum of each example's."""
+    """Return the logits, and the gradient of a weighted sum of each example's logits."""
     with torch.enable_grad():
         at = x.detach().clone().requires_grad_()
         logits = context.forward(at)
@@ -151,6 +150,6 @@ def _gradient(total: Tensor, at: Tensor) -> Tensor:
 
 
 def lead(logits: Tensor, labels: Tensor) -> Tensor:
-    """How far ``labels`` are ahead of the best other class, z_y − max_{j≠y} z_j; shape ``(n,)``."""
+    """Return the lead of ``labels`` over the best other class, z_y − max_{j≠y} z_j, ``(n,)``."""
     own = logits.gather(1, labels[:, None])[:, 0]
     return own - logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)

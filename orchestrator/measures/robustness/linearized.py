@@ -1,4 +1,4 @@
-"""The classifier as it looks to first order from an input: gradients, nearest boundaries."""
+"""The classifier linearized at an input: gradients and nearest boundaries."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from orchestrator.measures.robustness.ball import Norm, dual_lengths, lengths
 from orchestrator.measures.rounding import FAR, UNSTEADY, set_by_rounding, shaken, unresolved
 
 GRADIENT_NUMBERS = 2**24
-"""Most numbers in the gradients of all classes that are kept together."""
+"""Maximum size of the gradients of all classes for which they are kept together, in numbers."""
 
 
 class Boundaries:
     """The boundaries of the linearized classifier between the label and each other class.
 
-    The gradients of all logits are kept if they are at most ``GRADIENT_NUMBERS`` numbers;
-    otherwise one class at a time is looked at, for one more backward pass and another for each
-    call of :meth:`slope`, and memory does not grow with classes × input size.
+    The gradients of all logits are kept if they are at most ``GRADIENT_NUMBERS`` numbers.
+    Otherwise classes are processed one at a time, so that memory does not grow with
+    classes × input size. This takes one more backward pass, and another per call of :meth:`slope`.
 
-    Gradients that are nothing but rounding count as zero (:mod:`orchestrator.measures.rounding`).
+    Gradients that are only rounding count as zero (:mod:`orchestrator.measures.rounding`).
 
     Args:
-        context: The network; in eval mode each example's logits are its own.
+        context: The network; in eval mode an example's logits depend on that example alone.
         x: Inputs of one pass, shape ``(n, *input_shape)``.
         labels: Shape ``(n,)``.
-        norm: Of the distances.
+        norm: Norm of the distances.
 
     Attributes:
         logits: Shape ``(n, classes)``, detached.
         distances: (z_y − z_j) / ‖∇_x (z_y − z_j)‖_*, shape ``(n, classes)``; infinity for j = y
-            and where the gradient is zero but the logits differ, 0 where they are equal. NaN where
-            rounding sets the logits.
+            and where the gradient is zero but the logits differ, 0 where the logits are equal. NaN
+            where rounding determines the logits.
         steepness: ‖∇_x (z_j − z_y)‖_*, shape ``(n, classes)``.
     """
 
@@ -58,7 +58,7 @@ class Boundaries:
         self.distances = distances.scatter(1, labels[:, None], torch.inf)
 
     def slope(self, classes: Tensor) -> Tensor:
-        """∇_x (z_j − z_y) for one class j of each example, flat: ``(n, input_size)``."""
+        """Return ∇_x (z_j − z_y) for one class j per example, flat: ``(n, input_size)``."""
         if self._slopes is not None:
             return self._slopes[torch.arange(len(classes), device=classes.device), classes]
         of_classes, of_labels = (self._pass.gradient(one) for one in (classes, self._labels))
@@ -67,7 +67,7 @@ class Boundaries:
     def _flatten_rounding(
         self, context: MeasureContext, x: Tensor, gaps: Tensor, norm: Norm
     ) -> None:
-        """Set the steepness to zero where it is rounding."""
+        """Set the steepness to zero where it is only rounding."""
         reach = lengths(x, norm).max()
         self.steepness[unresolved(self.steepness, reach, self.logits)] = 0
         far = (gaps.abs() > FAR * reach * self.steepness) & (reach > 0)
@@ -86,7 +86,7 @@ class Boundaries:
 
 
 class _Pass:
-    """A forward pass, and gradients of its logits in its inputs."""
+    """A forward pass, and the gradients of its logits with respect to its inputs."""
 
     def __init__(self, context: MeasureContext, x: Tensor) -> None:
         with torch.enable_grad():
@@ -94,7 +94,7 @@ class _Pass:
             self.outputs = context.forward(self._x)
 
     def slopes(self, labels: Tensor) -> Iterator[Tensor]:
-        """∇_x (z_j − z_y) for each class j in turn, flat: ``(n, input_size)``."""
+        """Yield ∇_x (z_j − z_y) for each class j in turn, flat: ``(n, input_size)``."""
         own = self.gradient(labels)
         for j in range(self.outputs.shape[1]):
             slope = self.gradient(torch.full_like(labels, j)) - own
@@ -102,7 +102,7 @@ class _Pass:
             yield slope
 
     def gradient(self, classes: Tensor) -> Tensor:
-        """Of the logit of one class for each example, flat: ``(n, input_size)``."""
+        """Return the gradient of the logit of one class per example, flat: ``(n, input_size)``."""
         with torch.enable_grad():
             output = self.outputs.gather(1, classes[:, None])
             (found,) = torch.autograd.grad(
@@ -112,11 +112,11 @@ class _Pass:
 
 
 def nearest_class(context: MeasureContext, x: Tensor, labels: Tensor, norm: Norm) -> Tensor:
-    """The other class whose boundary is nearest to first order, shape ``(n,)``, of one pass.
+    """Return the other class whose boundary is nearest to first order, shape ``(n,)``, for a pass.
 
-    Of classes that are equally near up to rounding it is the one with the largest logit: where a
-    single unit is on, all of them are, and rounding must not choose. Where all are infinitely far
-    it is that one, too.
+    Among classes that are equally near up to rounding, it is the one with the largest logit. If a
+    single unit is active, all classes are equally near, and rounding must not choose among them.
+    The class with the largest logit is also chosen if all boundaries are infinitely far.
     """
     found = Boundaries(context, x, labels, norm)
     logits, distances = found.logits, found.distances

@@ -1,4 +1,4 @@
-"""How fast logits change around inputs."""
+"""Local Lipschitz constants: how fast logits change around inputs."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from orchestrator.study.measure_options.robustness import LocalLipschitzOptions
 def local_lipschitz(
     context: MeasureContext, inputs: Inputs, norm: Norm, radius: float, steps: int
 ) -> Tensor:
-    """Max ‖f(x) − f(x′)‖ / ‖x − x′‖ over the x′ that an ascent within a ball around x visits.
+    """Return max ‖f(x) − f(x′)‖ / ‖x − x′‖ over the x′ visited by an ascent in a ball around x.
 
-    f are the logits. For ``linf`` their change is in ℓ1 and that of the input in ℓ∞, as of Yang
-    et al. (arXiv:2003.02460); for ``l2`` both are in ℓ2, so that a linear network
-    has at most its spectral norm. The ascent starts at a random point of the ball.
+    f are the logits. For ``linf``, their change is measured in ℓ1 and that of the input in ℓ∞, as
+    in Yang et al. (arXiv:2003.02460). For ``l2`` both are in ℓ2, so the value for a linear network
+    is at most its spectral norm. The ascent starts at a random point of the ball.
 
     Args:
         context: The network.
         inputs: Examples.
         norm: ``l2`` or ``linf``.
-        radius: Of the ball.
-        steps: Of the ascent.
+        radius: Radius of the ball.
+        steps: Steps of the ascent.
 
     Returns:
         Shape ``(n,)``: lower bounds of the local Lipschitz constants.
@@ -68,7 +68,7 @@ def _of_pass(context: MeasureContext, x: Tensor, ball: Ball, start: Tensor, step
                 moved - x, ball.norm
             )
             (gradient,) = torch.autograd.grad(ratio.sum(), moved, materialize_grads=True)
-        largest = torch.maximum(largest, ratio.detach())  # a NaN stays
+        largest = torch.maximum(largest, ratio.detach())  # keeps NaN
         displacement = ball.project(displacement + step.steepest(gradient))
     return largest
 
@@ -76,11 +76,11 @@ def _of_pass(context: MeasureContext, x: Tensor, ball: Ball, start: Tensor, step
 class LocalLipschitz(Measure, options=LocalLipschitzOptions):
     """Mean and maximum over examples of the local Lipschitz constant of the logits.
 
-    On a fixed subset of each split; the variant is the norm and the radius. Lower bounds, by an
-    ascent (``local_lipschitz``). Not invariant under scaling of logits; invariant under rescaling
-    of layers. Lower is smoother. ``local_lipschitz_zero_gradients`` is the share of examples in
-    which every gradient is zero or rounding alone, so that the ascent has no way to go. Cost: steps
-    gradients over the examples chosen.
+    Computed on a fixed subset of each split; the variant is the norm and the radius. The values are
+    lower bounds, found by an ascent (``local_lipschitz``). They are invariant under rescaling of
+    layers, but not under scaling of logits. Lower is smoother. ``local_lipschitz_zero_gradients``
+    is the share of examples at which every gradient is zero or only rounding, so the ascent has no
+    direction to follow. Cost: ``steps`` gradients over the chosen examples.
     """
 
     entries = (
@@ -107,7 +107,7 @@ class LocalLipschitz(Measure, options=LocalLipschitzOptions):
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield both of each split."""
+        """Yield the values of each split."""
         options = self.options
         variant = f"{options.norm} {options.radius:g}"
         splits: tuple[Split, ...] = ("train", "test")

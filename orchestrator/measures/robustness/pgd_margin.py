@@ -24,30 +24,29 @@ from orchestrator.study.measure_options.robustness import PgdMarginOptions
 
 
 def largest_radius(inputs: Inputs, norm: Norm) -> float:
-    """Half a standard deviation of the data in every coordinate, as a radius of ``norm``."""
+    """Return half a standard deviation of the data in every coordinate, as a radius of ``norm``."""
     return 0.5 if norm == "linf" else 0.5 * sqrt(inputs.x[0].numel())
 
 
 def pgd_distances(
     context: MeasureContext, inputs: Inputs, settings: Settings, largest: float, bisections: int
 ) -> tuple[Tensor, Tensor]:
-    """The smallest radius at which an attack was seen to succeed, for each example.
+    """Return the smallest radius at which an attack was seen to succeed, for each example.
 
-    The attack is tried at ``largest`` and then at the middle of what is left. A success also
-    tells the length of its own displacement, which may be less than the radius. So each
-    distance is the length of a displacement that changes the class: an upper bound.
+    The attack is tried at ``largest`` and then at the midpoint of the remaining interval. A success
+    also yields the length of its own displacement, which may be less than the radius. So each
+    distance is the length of a displacement that changes the class, i.e. an upper bound.
 
     Args:
         context: The network.
         inputs: Examples.
-        settings: Of the attack (``attack.flip``).
-        largest: Radius beyond which nothing is looked for.
-        bisections: How often the interval is halved.
+        settings: Settings of the attack (``attack.flip``).
+        largest: Largest radius searched.
+        bisections: Number of times the interval is halved.
 
     Returns:
-        Distances, shape ``(n,)``: 0 for misclassified examples, ``largest`` where nothing was
-        found; and for which examples nothing was found, shape ``(n,)``, bool: there the distance
-        is censored.
+        Distances, shape ``(n,)``: 0 for misclassified examples, ``largest`` if no point was found.
+        Also whether no point was found and the distance is censored, shape ``(n,)``, bool.
     """
     x, y = inputs.x, inputs.y
     upper = x.new_full((len(inputs),), largest)
@@ -59,7 +58,7 @@ def pgd_distances(
     for _ in range(bisections + 1):
         if not len(active):
             break
-        # First at the largest radius, of which it is not known whether anything is within.
+        # First at the largest radius, as it is unknown whether any point lies within it.
         radii = torch.where(succeeded, (lower + upper) / 2, upper)[active]
         flipped, displacements = flip(context, x[active], y[active], radii, settings)
         reached = lengths(displacements, settings.norm)
@@ -74,16 +73,16 @@ def pgd_distances(
 class PgdMargin(Measure, options=PgdMarginOptions):
     """Summaries of the distances that projected gradient ascent with bisection finds.
 
-    On a fixed subset of the training split; the variant is the norm. The names are those of
-    ``input_margin`` with ``pgd_margin``. An example that withstands the attack at the largest
-    radius is right-censored: it is counted in ``pgd_margin_censored_share``, quantiles are those
-    of the Kaplan-Meier estimate, in which it stays as censored, and the mean over correct
-    examples is NaN as soon as one of them is. Misclassified examples count as 0.
+    Computed on a fixed subset of the training split; the variant is the norm. The names are those
+    of ``input_margin`` with ``pgd_margin``. An example that withstands the attack at the largest
+    radius is right-censored and counts in ``pgd_margin_censored_share``. Quantiles are those of
+    the Kaplan-Meier estimate, which includes censored examples. The mean over correct examples is
+    NaN if any of them is censored. Misclassified examples count as 0.
 
-    An upper bound of the distance, in the units of the standardized inputs; ascents of which all
-    but the first start at random points, the same for every network. Invariances as of
+    The distances are upper bounds, in the units of the standardized inputs. All ascents except the
+    first start at random points, the same for every network. Invariances: those of
     ``input_margin``. Higher is expected to be better. Cost: steps · restarts · (bisections + 1)
-    gradients over the examples chosen.
+    gradients over the chosen examples.
     """
 
     entries = distance_entries(
@@ -104,7 +103,7 @@ class PgdMargin(Measure, options=PgdMarginOptions):
         """Yield the summaries.
 
         Raises:
-            MeasureError: If there is one class only.
+            MeasureError: If the network has only one class.
         """
         options = self.options
         inputs = chosen_inputs(context, "train", options.examples)

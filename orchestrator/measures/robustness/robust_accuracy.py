@@ -32,26 +32,26 @@ _NAMES = (
 
 
 class Robustness(Measure, options=RobustnessOptions):
-    """Shares of examples that stay as they are when inputs are moved within a ball.
+    """Shares of examples whose prediction does not change when inputs are moved within a ball.
 
-    On a fixed subset of each split; the variant is the norm and the radius, in the units of the
-    standardized inputs, like ``linf 0.1``.
+    Computed on a fixed subset of each split; the variant is the norm and the radius, in the units
+    of the standardized inputs, such as ``linf 0.1``.
 
     - ``natural_accuracy``: Pr[argmax f(x) = y] on that subset;
-    - ``perturbation_stability``: Pr[argmax f(x + δ) = argmax f(x) for all δ that were tried],
-      with δ away from the network's own prediction (Wu et al., arXiv:2010.01279);
-    - ``robust_accuracy``: Pr[argmax f(x + δ) = y for all δ that were tried] (Madry et al.,
+    - ``perturbation_stability``: Pr[argmax f(x + δ) = argmax f(x) for all δ tried], where δ
+      attacks the network's own prediction (Wu et al., arXiv:2010.01279);
+    - ``robust_accuracy``: Pr[argmax f(x + δ) = y for all δ tried] (Madry et al.,
       arXiv:1706.06083);
-    - ``robustness_zero_gradients``: the share of examples in which every gradient is zero or
-      rounding alone, so that an attack by gradients has no way to go and they look robust.
+    - ``robustness_zero_gradients``: the share of examples at which every gradient is zero or only
+      rounding, so that a gradient attack has no direction to follow and they look robust.
 
-    Example by example, robust means correct and stable, so that natural accuracy + stability − 1
+    An example is robust exactly if it is correct and stable, so natural accuracy + stability − 1
     ≤ robust accuracy ≤ both. The attack is projected gradient ascent on the lead of the best
-    other class (``attack.flip``), and finds what it finds: accuracy and stability are upper
-    bounds. Networks that hide their gradients look more robust than they are.
+    other class (``attack.flip``). It may miss points, so accuracy and stability are upper bounds.
+    Networks with masked gradients look more robust than they are.
 
     Invariances: rescaling of layers, scaling of logits, permutation of units. Higher is better.
-    Cost: steps times restarts gradients, shared with what asks for the same attack.
+    Cost: steps times restarts gradients, shared by all measures that use the same attack.
     """
 
     entries = (
@@ -92,7 +92,7 @@ class Robustness(Measure, options=RobustnessOptions):
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the three shares of each split."""
+        """Yield the shares of each split."""
         options = self.options
         settings = Settings(options.norm, options.steps, options.restarts)
         variant = f"{options.norm} {options.radius:g}"
@@ -104,7 +104,7 @@ class Robustness(Measure, options=RobustnessOptions):
             if not finite.all():
                 for name in _NAMES:
                     yield value(
-                        name, nan, reason=f"logits of {int((~finite).sum())} examples aren't finite"
+                        name, nan, reason=f"{int((~finite).sum())} examples have non-finite logits"
                     )
                 continue
             found = attacked(context, split, options.examples, settings, options.radius)

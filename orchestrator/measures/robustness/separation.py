@@ -1,4 +1,4 @@
-"""How far apart differently labelled examples are: what robustness the data allow."""
+"""Separation of differently labelled examples, which limits the robustness the data allow."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from orchestrator.measures.robustness.inputs import Inputs, chosen_inputs
 from orchestrator.study.measure_options.robustness import SeparationOptions
 
 NUMBERS_AT_ONCE = 2**24
-"""Most entries of a matrix of distances held in memory; the result does not depend on it."""
+"""Maximum number of entries of a distance matrix in memory; the result does not depend on it."""
 
 
 def separation(one: Inputs, other: Inputs, norm: Norm) -> tuple[float, int]:
-    """The smallest distance between examples with different labels, and how many have distance 0.
+    """Return the smallest distance between differently labelled examples, and the conflicts.
 
     Args:
         one: Examples.
-        other: Examples, perhaps the same.
+        other: Examples, possibly the same.
         norm: ``l2`` or ``linf``.
 
     Returns:
-        The distance, infinity if all labels are the same; and the number of examples of ``one``
-        to which an identical one with another label exists.
+        The distance, infinity if all labels are the same; and the number of conflicts, i.e.
+        examples of ``one`` for which an identical example with another label exists.
     """
     smallest, conflicts = inf, 0
     x, others = one.x.flatten(1), other.x.flatten(1)
@@ -46,7 +46,7 @@ def separation(one: Inputs, other: Inputs, norm: Norm) -> tuple[float, int]:
 
 
 def _distances(x: Tensor, others: Tensor, norm: Norm) -> Tensor:
-    # Not by the products of the two: that has no exact zero.
+    # Not from inner products, which give no exact zeros.
     difference = x[:, None, :] - others[None, :, :]
     found: Tensor = torch.linalg.vector_norm(difference, ord=2.0 if norm == "l2" else inf, dim=-1)
     return found
@@ -55,14 +55,14 @@ def _distances(x: Tensor, others: Tensor, norm: Norm) -> Tensor:
 class Separation(Measure, options=SeparationOptions):
     """The smallest distance between differently labelled examples, ``separation``.
 
-    Of the training split within itself, and of the test split to the training split; the variant
-    is the norm. With 2r the distance, a classifier that is both accurate and robust at every
-    radius below r exists (Yang et al., arXiv:2003.02460). It is a property of the data, the same
-    for every network, and over a subset an upper bound of that of the whole.
-    ``separation_conflicts`` counts examples of which an identical one has another label: there
-    the distance is 0.
+    Computed within the training split, and from the test split to the training split; the variant
+    is the norm. If the distance is 2r, a classifier exists that is both accurate and robust at
+    every radius below r (Yang et al., arXiv:2003.02460). Separation is a property of the data, the
+    same for every network; over a subset it is an upper bound of that of the whole.
+    ``separation_conflicts`` counts examples for which an identical example has another label, so
+    that the distance is 0.
 
-    Invariances: no change of the network matters. Higher leaves more room for robustness. Cost:
+    Invariances: it does not depend on the network. Higher leaves more room for robustness. Cost:
     n² distances of inputs; no pass.
     """
 
@@ -95,7 +95,7 @@ class Separation(Measure, options=SeparationOptions):
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield both for each split and norm."""
+        """Yield both values for each split and norm."""
         train = chosen_inputs(context, "train", self.options.examples)
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:

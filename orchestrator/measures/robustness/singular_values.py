@@ -17,9 +17,9 @@ _CITATION = "Roy, Vetterli 2007, The effective rank; Wen, Li, Jia, ICML 2020"
 
 
 def weight_matrices(context: MeasureContext) -> dict[str, Tensor]:
-    """Weights of linear layers and convolutions by the name of the layer.
+    """Return the weights of linear layers and convolutions by the name of the layer.
 
-    A kernel is the matrix of shape (output channels, all else) that acts on patches; its
+    A kernel is taken as the matrix of shape (output channels, all else) that acts on patches; its
     singular values are not those of the convolution on an image.
     """
     return {
@@ -30,7 +30,7 @@ def weight_matrices(context: MeasureContext) -> dict[str, Tensor]:
 
 
 def effective_rank(singular_values: Tensor) -> float:
-    """Exp of the entropy of σ_i / Σ σ: between 1 and the rank. NaN for a matrix of zeros."""
+    """Return exp of the entropy of σ_i / Σ σ, between 1 and the rank; NaN for a zero matrix."""
     total = singular_values.sum()
     if not total > 0:
         return nan
@@ -42,9 +42,9 @@ class SingularValues(Measure, options=SingularValuesOptions):
     """Effective rank of each layer's weights, and the curve of its singular values, descending.
 
     The variants are ``layer_1``, ``layer_2`` … in the order of the network's modules. The curve
-    ``singular_values`` has the rank of each value as x, from 1. The effective rank doesn't change
-    when the layer is scaled, so neither under rescaling of layers; the values do. A lower rank is
-    less complex. Cost: one singular value decomposition a layer; no data.
+    ``singular_values`` has the position of each value as x, from 1. The effective rank does not
+    change when the layer is scaled, hence not under rescaling of layers; the values do change. A
+    lower rank is less complex. Cost: one singular value decomposition per layer; no data.
     """
 
     entries = (

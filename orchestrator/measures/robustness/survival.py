@@ -1,4 +1,4 @@
-"""The distribution of distances of which some are known only to be larger than a bound."""
+"""The distribution of distances when some are known only to exceed a bound."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ class Survival:
     """The Kaplan-Meier estimate of S(t) = Pr[distance > t].
 
     Attributes:
-        times: The distinct distances that were observed, ascending, shape ``(m,)``.
-        surviving: S just after each of them, shape ``(m,)``.
+        times: The distinct observed distances, ascending, shape ``(m,)``.
+        surviving: S just after each observed distance, shape ``(m,)``.
     """
 
     times: npt.NDArray[np.float64]
     surviving: npt.NDArray[np.float64]
 
     def quantile(self, share: float) -> float:
-        """The smallest distance that at least ``share`` of all do not exceed; infinity if none.
+        """Return the smallest distance not exceeded by at least ``share`` of all; else infinity.
 
-        Without censoring it is an order statistic: the inverse of the empirical distribution.
+        Without censoring it is an order statistic, the inverse of the empirical distribution.
         """
         reached = np.flatnonzero(1 - self.surviving >= share - _ROUNDING)
         return float(self.times[reached[0]]) if len(reached) else inf
 
 
 def kaplan_meier(distances: npt.NDArray[np.float64], censored: npt.NDArray[np.bool_]) -> Survival:
-    """S(t) as the product over observed distances t_i ≤ t of 1 − d_i / n_i.
+    """Return S(t), the product over observed distances t_i ≤ t of 1 − d_i / n_i.
 
     Here d_i distances equal t_i and n_i are at least t_i, censored ones included (Kaplan and
     Meier 1958, "Nonparametric estimation from incomplete observations"). A censored distance
-    is one that is known only to be larger than the value given.
+    is known only to be larger than the value given.
 
     Args:
         distances: Shape ``(n,)``.

@@ -1,1 +1,1 @@
-"""How the loss grows when the weights are perturbed."""
+"""Sharpness: how the loss grows when the weights are perturbed."""

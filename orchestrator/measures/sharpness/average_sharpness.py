@@ -24,20 +24,20 @@ class AverageSharpness(Measure, options=AverageSharpnessOptions):
       et al., arXiv:1706.08947);
     - ``adaptive``: δ_i ~ N(0, ρ² θ_i²) (Andriushchenko et al., arXiv:2302.07011, average-case
       sharpness with c = |θ|);
-    - ``normalize_logits`` takes the loss of (z − z̄) / ‖z − z̄‖₂ (``NormalizedLogits``).
+    - ``normalize_logits``: the loss of (z − z̄) / ‖z − z̄‖₂ (``NormalizedLogits``).
 
-    For small ρ it is ρ²/2 Σ c_i² H_ii, exactly so for a quadratic loss without adaptation:
+    For small ρ it is ρ²/2 Σ c_i² H_ii. For a quadratic loss without adaptation this is exact:
     ρ² tr H / 2.
 
     Draws come in pairs ±δ, whose mean cancels the gradient and all odd orders of the loss. The
     pairs are independent, and the standard error is that of their mean. Drawing stops after 16,
-    32, 64 … pairs if that is small enough (as for ``hessian_trace``), or at the most draws
-    allowed. Where a few draws carry the mean, as large noise on a confident network can make it,
-    the error is infinite. The noise is the same at every checkpoint.
+    32, 64 … pairs if the standard error is small enough (as for ``hessian_trace``), or at the
+    maximum number of draws. If a few draws dominate the mean, as can happen with large noise on a
+    confident network, the error is infinite. The noise is the same at every checkpoint.
 
-    Invariances: the adaptive one does not change under rescaling of ReLU layers, the other
-    does; both change with the logit scale unless logits are normalized, which leaves the
-    adaptive one free of it. Lower is flatter. Cost: one forward pass a draw.
+    Invariances: the adaptive variant does not change under rescaling of ReLU layers; the default
+    does. Both change with the logit scale, unless logits are normalized: the adaptive variant then
+    does not change with it. Lower is flatter. Cost: one forward pass per draw.
     """
 
     entries = (
@@ -59,7 +59,7 @@ class AverageSharpness(Measure, options=AverageSharpnessOptions):
         if options.draws < 4:
             raise MeasureError(
                 f"average_sharpness: draws is {options.draws}, expected at least 4: draws come in "
-                f"pairs, and a standard error needs two of them"
+                f"pairs, and a standard error needs two pairs"
             )
         self.rho = options.rho
         self.adaptive = options.adaptive
@@ -68,7 +68,7 @@ class AverageSharpness(Measure, options=AverageSharpnessOptions):
         self.normalize_logits = options.normalize_logits
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the one value with its standard error."""
+        """Yield the value with its standard error."""
         loss_at, base = self._loss(context)
         scale: float | torch.Tensor = self.rho
         if self.adaptive:
@@ -89,11 +89,11 @@ class AverageSharpness(Measure, options=AverageSharpnessOptions):
             reason = "the loss is not finite under the noise"
         elif carried_by_few(increases):
             error = inf
-            reason = f"a few of {len(increases)} pairs of draws carry the mean: rarer ones may more"
+            reason = f"a few of {len(increases)} draw pairs dominate the mean; rarer ones may too"
         yield Value("average_sharpness", mean.value, error, variant, reason=reason)
 
     def _loss(self, context: MeasureContext) -> tuple[Callable[[torch.Tensor], float], float]:
-        """δ ↦ L(θ + δ), and L(θ)."""
+        """Return δ ↦ L(θ + δ), and L(θ)."""
         if not self.normalize_logits:
             return context.loss_at, context.loss_value("train")
         loss = NormalizedLogits(context.loss)

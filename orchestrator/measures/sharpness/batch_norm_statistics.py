@@ -16,18 +16,18 @@ from orchestrator.measures.context import MeasureContext
 def recompute(context: MeasureContext, state: dict[str, Tensor]) -> None:
     """Set the running statistics in ``state`` to those of all measured training examples.
 
-    Each layer gets the mean and the variance (divided by the count, not by one less) of its
-    inputs over all the examples at once, when the layers before it use their own new ones: what
-    one pass over all examples in training mode would normalize by. They therefore depend neither
-    on ``examples_per_pass`` nor on an order of the examples, as averages over batches would.
+    Each layer gets the mean and the variance (divided by n, not n − 1) of its inputs over all
+    examples together, computed while the layers before it use their new statistics. One pass over
+    all examples in training mode would normalize by the same statistics. Unlike averages over
+    batches, they depend neither on ``examples_per_pass`` nor on the order of the examples.
 
-    Layers without running statistics are left alone; so are those that a forward pass does not
-    call. One that is called more than once gets the statistics of all its calls. Cost: one
-    forward pass if all examples fit into one, otherwise one for each layer.
+    Layers without running statistics, and layers that a forward pass does not call, are not
+    changed. A layer that is called more than once gets the statistics of all its calls. Cost: one
+    forward pass if all examples fit into one, otherwise one per layer.
 
     Args:
-        context: The network and its data. It is not changed.
-        state: Its parameters and buffers by name; the statistics are changed in place.
+        context: The network and its data, not changed.
+        state: Parameters and buffers by name; the statistics are changed in place.
     """
     names = {
         module: name
@@ -40,7 +40,7 @@ def recompute(context: MeasureContext, state: dict[str, Tensor]) -> None:
     one_pass = context.n_examples("train") <= context.examples_per_pass
 
     if one_pass and len(set(calls)) == len(calls):
-        # Each layer's input is all there is when it is called, and right for those behind it.
+        # A layer's input has all examples, so its statistics are set before later layers run.
         def settle(layer: _BatchNorm, x: Tensor) -> None:
             _Moments().add(x).store(names[layer], state)
 
@@ -66,7 +66,7 @@ class _Moments:
         self._mean = self._squares = torch.zeros(())
 
     def add(self, x: Tensor) -> _Moments:
-        """Count inputs ``(n, channels, …)`` in (the update of Chan, Golub and LeVeque 1979)."""
+        """Add inputs ``(n, channels, …)`` by the update of Chan, Golub and LeVeque 1979."""
         rows = x.detach().transpose(0, 1).flatten(1).to(torch.float64)
         count, mean = rows.shape[1], rows.mean(1)
         squares = (rows - mean[:, None]).square().sum(1)
@@ -79,7 +79,7 @@ class _Moments:
         return self
 
     def store(self, name: str, state: dict[str, Tensor]) -> None:
-        """Write mean and variance over the statistics of the layer of that name."""
+        """Overwrite the statistics of the named layer with the mean and variance."""
         prefix = f"{name}." if name else ""
         state[f"{prefix}running_mean"].copy_(self._mean)
         state[f"{prefix}running_var"].copy_(self._squares / self._count)
@@ -91,7 +91,7 @@ def _on_input(
 ) -> Iterator[None]:
     """Call ``see(layer, input)`` before each call of the layers."""
 
-    def hook(layer: Any, inputs: tuple[Any, ...]) -> None:  # What it returned would be the input.
+    def hook(layer: Any, inputs: tuple[Any, ...]) -> None:  # A returned value would be the input.
         see(layer, inputs[0])
 
     hooks = [layer.register_forward_pre_hook(hook) for layer in layers]
@@ -105,7 +105,7 @@ def _on_input(
 def _calls(
     context: MeasureContext, state: dict[str, Tensor], layers: list[_BatchNorm]
 ) -> list[_BatchNorm]:
-    """The layers in the order in which a forward pass calls them, as often as it does."""
+    """Return the layers in the order in which a forward pass calls them, once per call."""
     called: list[_BatchNorm] = []
     inputs, _ = next(context.batches("train"))
     with _on_input(layers, lambda layer, _: called.append(layer)), torch.no_grad():

@@ -1,4 +1,4 @@
-"""The network with its parameters displaced: its loss, its error and its gradient there."""
+"""Loss, error and gradient of the network at displaced parameters."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from orchestrator.measures.network import in_precision
 from orchestrator.measures.precise_loss import PerExampleLoss
 
 Examples = tuple[Tensor, Tensor]
-"""Inputs as the data set has them, and labels."""
+"""Inputs as in the data set, and labels."""
 
 
 @dataclass(frozen=True)
 class LossAndError:
-    """What a network does, averaged over examples.
+    """Loss and error of a network, averaged over examples.
 
     Attributes:
         loss: Mean loss.
-        error: Share of the examples whose largest logit is not that of their label; NaN if one
-            of the logits is NaN or +∞, which are no order.
+        error: Share of the examples whose largest logit is not that of their label; NaN if any
+            logit is NaN or +∞, since such logits cannot be ranked.
     """
 
     loss: float
@@ -40,17 +40,17 @@ def displaced(
     split: Split = "train",
     loss: PerExampleLoss | None = None,
 ) -> LossAndError:
-    """Mean loss and error at θ + δ. Cost: one forward pass.
+    """Return the mean loss and error at θ + δ. Cost: one forward pass.
 
     Args:
         context: The network and its data.
         displacement: Flat vector δ of length ``n_parameters``.
-        examples: Which examples; all measured ones of ``split`` by default.
-        split: Of which split, where ``examples`` is not given.
-        loss: Which loss; that of ``context`` by default.
+        examples: Examples to use; by default all measured ones of ``split``.
+        split: Split to use if ``examples`` is not given.
+        loss: Loss to use; by default that of ``context``.
 
     Raises:
-        MeasureError: If ``displacement`` has another length.
+        MeasureError: If ``displacement`` has the wrong length.
     """
     examples = context.data(split) if examples is None else examples
     return loss_and_error(context, _parameters(context, displacement), examples, loss)
@@ -62,13 +62,13 @@ def loss_and_error(
     examples: Examples,
     loss: PerExampleLoss | None = None,
 ) -> LossAndError:
-    """Mean loss and error with other parameters, or buffers. Cost: one forward pass.
+    """Return the mean loss and error with other parameters or buffers. Cost: one forward pass.
 
     Args:
         context: The network and its data.
-        state: What to use instead of the network's own, by name.
-        examples: Which examples.
-        loss: Which loss; that of ``context`` by default.
+        state: Tensors to use instead of the network's own, by name.
+        examples: Examples to use.
+        loss: Loss to use; by default that of ``context``.
     """
     total = _Total(context.loss if loss is None else loss)
     with torch.no_grad():
@@ -84,16 +84,16 @@ def displaced_gradient(
     *,
     loss: PerExampleLoss | None = None,
 ) -> tuple[LossAndError, Tensor]:
-    """Mean loss and error at θ + δ, and the gradient of that loss, flat. Cost: one gradient.
+    """Return the mean loss and error at θ + δ, and the loss gradient, flat. Cost: one gradient.
 
     Args:
         context: The network and its data.
         displacement: Flat vector δ of length ``n_parameters``.
-        examples: Which examples; all training examples by default.
-        loss: Which loss; that of ``context`` by default.
+        examples: Examples to use; by default all training examples.
+        loss: Loss to use; by default that of ``context``.
 
     Raises:
-        MeasureError: If ``displacement`` has another length.
+        MeasureError: If ``displacement`` has the wrong length.
     """
     examples = context.data("train") if examples is None else examples
     total = _Total(context.loss if loss is None else loss)
@@ -104,7 +104,7 @@ def displaced_gradient(
     for x, y in _passes(context, examples):
         with torch.enable_grad():
             share = total.add(context.forward(x, parameters), y) / len(examples[1])
-        if share.requires_grad:  # Not where the logits depend on no parameter at all.
+        if share.requires_grad:  # False if the logits depend on no parameter.
             parts = torch.autograd.grad(share, list(parameters.values()), materialize_grads=True)
             gradient += context.flatten(parts)
     return total.mean(), gradient
@@ -118,7 +118,7 @@ class _Total:
         self._loss = self._wrong = self._count = 0.0
 
     def add(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Count one pass in; its summed loss, differentiable."""
+        """Add one pass and return its summed loss, which is differentiable."""
         losses = self._per_example(logits, labels)
         wrong = (logits.argmax(1) != labels).sum().item()
         self._loss += losses.detach().sum(dtype=torch.float64).item()

@@ -1,4 +1,4 @@
-"""How the error grows with noise in proportion to the weights."""
+"""The growth of the error under noise proportional to the weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CITATION = "Pittorino et al., arXiv:2006.07897"
 def error_increases(
     context: MeasureContext, sigmas: tuple[float, ...], draws: int
 ) -> list[list[float]]:
-    """err(θ ⊙ (1 + σ z)) − err(θ) of the training examples: a list over draws for each σ.
+    """Return err(θ ⊙ (1 + σ z)) − err(θ) of the training examples, one list over draws per σ.
 
     The z are standard Gaussian vectors, the same for every σ and every checkpoint.
     """
@@ -37,7 +37,7 @@ def error_increases(
 
 
 def mean_height(sigmas: tuple[float, ...], heights: list[float]) -> float:
-    """Mean of a function over [0, last σ], linear between the σ, 0 at 0."""
+    """Return the mean of a function over [0, last σ], linear between the σ and 0 at 0."""
     points = [(0.0, 0.0), *zip(sigmas, heights, strict=True)]
     area = sum((b - a) * (u + v) / 2 for (a, u), (b, v) in pairwise(points))
     return area / sigmas[-1]
@@ -51,13 +51,13 @@ class FlatnessProfile(Measure, options=FlatnessProfileOptions):
     - ``flatness_profile_mean``: its mean over [0, largest σ], linear between the points.
 
     The draws of z are common to all σ and all checkpoints, and the standard errors are those of
-    means over draws. Where few draws or none change any prediction, as at the smallest σ, they
-    allow for one example that changes in draws too rare to be among them. Where logits are not
-    finite under the noise the value is not either.
+    means over draws. If few or no draws change any prediction, as at the smallest σ, the standard
+    errors allow for one example that changes only in draws too rare to have occurred. If logits
+    are not finite under the noise, the value is not finite either.
 
-    Invariances: none of the scale of a layer matters, as noise is in proportion to it: neither
-    rescaling of ReLU layers nor, without a bias in the last layer or with it scaled too, the
-    logit scale. Lower is flatter. Cost: ``draws`` forward passes for each σ.
+    Invariances: the noise is proportional to the weights, so rescaling of ReLU layers changes
+    nothing. Nor does the logit scale, if the last layer has no bias or its bias is scaled too.
+    Lower is flatter. Cost: ``draws`` forward passes per σ.
     """
 
     entries = (
@@ -96,7 +96,7 @@ class FlatnessProfile(Measure, options=FlatnessProfileOptions):
     def compute(self, context: MeasureContext) -> Iterator[Value | Curve]:
         """Yield the profile and its mean."""
         found = error_increases(context, self.sigmas, self.draws)
-        # Where there is one class, no example can change.
+        # With one class, no prediction can change.
         one_example = (context.classes > 1) / context.n_examples("train")
         means, errors = zip(*(_mean_and_error(each, one_example) for each in found), strict=True)
         finite = all(map(isfinite, means))
@@ -111,13 +111,13 @@ class FlatnessProfile(Measure, options=FlatnessProfileOptions):
 
 
 def _mean_and_error(values: list[float], smallest: float) -> tuple[float, float]:
-    """Mean over draws and its error, which is not below that of a change that no draw shows.
+    """Return the mean over draws and its error, at least that of a change missed by all draws.
 
-    What happens in fewer than 3 of as many draws can be missed by all of them (a 95 % bound).
+    An event with a probability of up to 3 / n can be missed by all n draws (a 95 % bound).
 
     Args:
-        values: One for each draw.
-        smallest: The least change that a draw can show: that of a single example.
+        values: One value per draw.
+        smallest: The smallest change that a draw can show, that of a single example.
     """
     if not all(map(isfinite, values)):
         return sum(values), sum(values)

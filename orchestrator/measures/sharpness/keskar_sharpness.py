@@ -27,7 +27,7 @@ def box_ascent(
         context: The network and its data.
         epsilon: ε.
         steps: Steps of the ascent.
-        basis: A, shape (parameters, dimensions), its columns independent; None for the identity.
+        basis: A, shape (parameters, dimensions), with independent columns; None for the identity.
 
     Returns:
         Loss at θ, the largest loss seen, and y / (ε (|A⁺θ| + 1)) there.
@@ -49,18 +49,19 @@ def box_ascent(
 class KeskarSharpness(Measure, options=KeskarSharpnessOptions):
     """100 · (max L(θ + A y) − L(θ)) / (1 + L(θ)), |y_i| ≤ ε (|(A⁺θ)_i| + 1).
 
-    Metric 2.1 of Keskar et al., arXiv:1609.04836, for each ε: in the full space (A the identity),
-    or with ``subspace`` in random ones, of that many dimensions (theirs had 100), where A has
-    independent standard normal entries, which they leave open. The value is then the mean over
-    ``draws`` of A, the same for every ε and checkpoint, with the standard error over them.
+    Metric 2.1 of Keskar et al., arXiv:1609.04836, for each ε. By default it uses the full space
+    (A is the identity). With ``subspace`` it uses random subspaces of that dimension (100 in the
+    paper), where A has independent standard normal entries, a choice that the paper leaves open.
+    The value is then the mean over ``draws`` of A, the same for every ε and checkpoint, with the
+    standard error over these draws.
 
-    They maximize by a few iterations of L-BFGS-B; here it is projected gradient ascent on all
-    measured training examples (``projected_ascent``), a lower bound of the maximum that is no less
-    exact in boxes this small, where the loss is almost linear.
+    The paper maximizes with a few iterations of L-BFGS-B. Here, projected gradient ascent on all
+    measured training examples (``projected_ascent``) gives a lower bound of the maximum. It is no
+    less accurate in boxes this small, where the loss is almost linear.
 
     Invariances: none under rescaling of layers, because of the 1 in the box, nor with the logit
-    scale. Lower is flatter. Cost: ``steps`` + 1 gradients for each ε, and each draw; a subspace
-    needs memory for ``subspace`` × parameters numbers.
+    scale. Lower is flatter. Cost: ``steps`` + 1 gradients per ε and draw; a subspace needs memory
+    for ``subspace`` × parameters numbers.
     """
 
     version = 3
@@ -82,7 +83,7 @@ class KeskarSharpness(Measure, options=KeskarSharpnessOptions):
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield one value for each ε."""
+        """Yield one value per ε."""
         epsilons = tuple(dict.fromkeys(self.options.epsilons))
         subspace = self.options.subspace
         draws = range(1 if subspace is None else self.options.draws)
@@ -104,11 +105,11 @@ class KeskarSharpness(Measure, options=KeskarSharpnessOptions):
 
 
 def _random_basis(context: MeasureContext, dimensions: int, draw: int) -> Tensor:
-    """A of a draw: shape (parameters, dimensions)."""
+    """Return the matrix A of a draw, shape (parameters, dimensions)."""
     if dimensions > context.n_parameters:
         raise MeasureError(
-            f"keskar_sharpness: subspace: {dimensions} dimensions, but the network has "
-            f"{context.n_parameters:,} parameters; expected at most as many"
+            f"keskar_sharpness: subspace has {dimensions} dimensions, but the network has "
+            f"{context.n_parameters:,} parameters; expected at most that many"
         )
     first = draw * dimensions
     columns = [context.probe(first + number, "gaussian") for number in range(dimensions)]

@@ -1,4 +1,4 @@
-"""Samples from a Gaussian that is tilted by a potential, with their diagnostics."""
+"""Samples from a Gaussian tilted by a potential, with diagnostics."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from orchestrator.measures.scaling import unit_of
 
 _FIRST_STEP, _WINDOW, _LEAST_ACCEPTANCE = 2.0, 10, 0.4
 _LARGEST_SCORE, _FEWEST_EFFECTIVE = 4.0, 20.0
-_SHORTEST_TIME = 0.5  # Not 1: of independent samples the estimates are on both sides of it.
+_SHORTEST_TIME = 0.5  # Not 1: estimates from independent samples lie on both sides of 1.
 
 Potential = Callable[[Tensor], tuple[float, float, Tensor]]
-"""v ↦ what is observed there, the potential Φ(v), and its gradient."""
+"""v ↦ the observable at v, the potential Φ(v), and its gradient."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class ChainMean:
     """Mean of an observable over a chain.
 
     Attributes:
-        mean: Over the samples after the burn-in.
-        standard_error: Of it, with the autocorrelation of the chain.
-        problem: Which diagnostic failed; None if none did.
+        mean: Mean over the samples after the burn-in.
+        standard_error: Standard error of the mean, given the autocorrelation of the chain.
+        problem: The diagnostic that failed; None if all passed.
     """
 
     mean: float
@@ -39,32 +39,32 @@ class ChainMean:
 def tilted_mean(
     potential: Potential, start: Tensor, generator: torch.Generator, *, burn_in: int, samples: int
 ) -> ChainMean:
-    """Mean of an observable under the density exp(−Φ(v)) N(v; 0, I), by Langevin sampling.
+    """Estimate the mean of an observable under exp(−Φ(v)) N(v; 0, I) by Langevin sampling.
 
     The proposals are those of the preconditioned Crank-Nicolson Langevin method (Cotter,
-    Roberts, Stuart, White, arXiv:1202.0709, section 4): exact for Φ = 0 at every step size and
-    in every dimension, and independent of the last point at the first step size. Each is
-    accepted or rejected, so that the samples are not biased by the step size as those of
-    stochastic gradient Langevin dynamics are. The step size is halved after each 10 steps of
-    the burn-in of which fewer than 4 were accepted.
+    Roberts, Stuart, White, arXiv:1202.0709, section 4). For Φ = 0 they are exact at every step
+    size and in every dimension, and at the first step size independent of the last point. Each
+    proposal is accepted or rejected, so the step size does not bias the samples, unlike in
+    stochastic gradient Langevin dynamics. The step size is halved after every 10 burn-in steps of
+    which fewer than 4 were accepted.
 
     A chain is not trusted if fewer than a fifth of its proposals were accepted, if its two halves
-    differ by more than four standard errors of their own, if it is worth fewer than 20
-    independent samples (with fewer, its standard error is itself no more than a guess), or if a
-    few of its steps carry the mean.
+    differ by more than four of their own standard errors, if it is worth fewer than 20
+    independent samples (the standard error is then itself only a guess), or if a few of its steps
+    dominate the mean.
 
     Args:
         potential: Observable, Φ and ∇Φ at a point. A Φ that is not finite counts as a density
             of 0.
-        start: Where the chain begins, flat.
-        generator: Of the randomness.
+        start: Starting point of the chain, flat.
+        generator: Generator of the random numbers.
         burn_in: Steps before the samples.
         samples: Steps that count, more than 20.
     """
     point, step, accepted = start, _FIRST_STEP, 0
     here = potential(point)
     if not isfinite(here[1]):
-        return ChainMean(nan, nan, "the loss is not finite where the chain begins")
+        return ChainMean(nan, nan, "the loss is not finite at the start of the chain")
     found: list[float] = []
     for index in range(burn_in + samples):
         if index % _WINDOW == 0 and 0 < index <= burn_in:
@@ -86,7 +86,7 @@ def tilted_mean(
 
 
 def _rate(u: Tensor, v: Tensor, step: float, at: tuple[float, float, Tensor]) -> float:
-    """ρ(u, v) of the acceptance probability min(1, exp(ρ(u, v) − ρ(v, u)))."""
+    """Return ρ(u, v) of the acceptance probability min(1, exp(ρ(u, v) − ρ(v, u)))."""
     _, value, gradient = at
     slope = torch.dot(v - u, gradient) / 2 + step / 4 * torch.dot(u + v, gradient)
     return value + float(slope + step / 4 * torch.dot(gradient, gradient))
@@ -105,22 +105,22 @@ def _summary(found: list[float], acceptance: float) -> ChainMean:
     elif effective < _FEWEST_EFFECTIVE:
         problem = f"{count} steps are worth {effective:.1f} independent samples"
     elif carried_by_few(found):
-        problem = f"a few of {count} steps carry the mean: rarer ones may more"
+        problem = f"a few of {count} steps dominate the mean; rarer ones may too"
     return ChainMean(*_mean_and_error(found), problem)
 
 
 def _mean_and_error(values: list[float]) -> tuple[float, float]:
-    # Deviations from their own mean are too small by 1 − time / count; by 1 − 1 / count in
-    # independent samples.
+    # The variance around the sample mean is too small by 1 − time / count, which is
+    # 1 − 1 / count for independent samples.
     count, time = len(values), autocorrelation_time(values)
     return fmean(values), sqrt(pvariance(values) * time / max(count - time, 1))
 
 
 def autocorrelation_time(values: list[float]) -> float:
-    """Steps that are worth one independent sample: 1 + 2 Σ_k ρ_k, at least ½.
+    """Return the number of steps worth one independent sample: 1 + 2 Σ_k ρ_k, at least ½.
 
-    The sum ends where the correlations of two successive lags no longer add up to a positive
-    number (Geyer 1992, initial positive sequence).
+    The sum ends where the correlations of two successive lags no longer have a positive sum
+    (Geyer 1992, initial positive sequence).
     """
     x = torch.tensor(values, dtype=torch.float64)
     x = x - x.mean()

@@ -23,9 +23,9 @@ class LinearConnectivity:
     Attributes:
         alphas: α, evenly spaced from 0 to 1.
         train_losses: Mean loss of the measured training examples at each α.
-        train_errors: Share of them that is misclassified.
-        test_losses: As ``train_losses``, of the test examples.
-        test_errors: As ``train_errors``, of the test examples.
+        train_errors: Share of misclassified training examples at each α.
+        test_losses: As ``train_losses``, for the test examples.
+        test_errors: As ``train_errors``, for the test examples.
     """
 
     alphas: tuple[float, ...]
@@ -56,18 +56,18 @@ class LinearConnectivity:
 
 
 def barrier(alphas: tuple[float, ...], values: tuple[float, ...]) -> float:
-    """Max over 0 < α < 1 of v(α) − [(1 − α) v(0) + α v(1)].
+    """Return the maximum over 0 < α < 1 of v(α) − [(1 − α) v(0) + α v(1)].
 
-    The barrier of Entezari et al., arXiv:2110.06296, over the points between the ends, so that
-    it is negative where a loss is convex along the line. Frankle et al., arXiv:1912.05671, compare
-    with the mean of the ends instead (error instability); the two agree for equal ends.
+    This is the barrier of Entezari et al., arXiv:2110.06296, over the points between the ends, so
+    it is negative if a loss is convex along the line. Frankle et al., arXiv:1912.05671, compare
+    with the mean of the ends instead (error instability); the two agree if the ends are equal.
 
     Args:
-        alphas: From 0 to 1, at least three.
-        values: v at each.
+        alphas: At least three values of α, from 0 to 1.
+        values: v at each α.
 
     Returns:
-        The barrier; NaN if one of the values is NaN.
+        The barrier; NaN if any value is NaN.
     """
     first, last = values[0], values[-1]
     excess = [
@@ -78,7 +78,7 @@ def barrier(alphas: tuple[float, ...], values: tuple[float, ...]) -> float:
 
 
 def why_no_barrier(alphas: tuple[float, ...], values: tuple[float, ...]) -> str | None:
-    """Why there is no finite ``barrier``, or None if there is one.
+    """Return why ``barrier`` is not finite, or None if it is finite.
 
     >>> why_no_barrier((0.0, 0.5, 1.0), (1.0, float("nan"), 2.0))
     'not finite at 1 of 3 points, first at alpha=0.5'
@@ -97,40 +97,40 @@ def linear_connectivity(
     points: int = 11,
     recompute_batch_norm: bool = True,
 ) -> LinearConnectivity:
-    """Loss and error of the networks on the line from one network to another.
+    """Return loss and error of the networks on the line from one network to another.
 
-    All parameters, trainable or not, and buffers of floating-point type are interpolated;
-    other buffers stay those of the first network. Both networks are in eval mode, and in the
-    precision of ``context``.
+    All parameters (trainable or not) and buffers of floating-point type are interpolated; other
+    buffers are those of the first network. Both networks are in eval mode, in the precision of
+    ``context``.
 
-    Interpolated weights do not have interpolated statistics: with ``recompute_batch_norm`` those
-    of batch normalization are found anew at every α, ends included, from all measured training
-    examples (``batch_norm_statistics``). The ends then differ from what was trained if running
-    averages did. Without it the statistics are interpolated, and the ends are exact.
+    Interpolated weights do not have interpolated statistics. With ``recompute_batch_norm``,
+    batch-normalization statistics are therefore recomputed at every α, ends included, from all
+    measured training examples (``batch_norm_statistics``). The ends then differ from the trained
+    networks if the running averages differ from these statistics. Without it, the statistics are
+    interpolated and the ends are exact.
 
-    Not invariant under rescaling of layers or permutation of units, which is what it is asked
-    about::
+    The result is not invariant under rescaling of layers or permutation of units, and is meant to
+    reveal just these::
 
         found = linear_connectivity(context, other.state_dict())
         print(found.test_error_barrier)
 
-    Cost: 1 forward pass of each split for each point, and with batch normalization one
-    more of the training examples, or one more for each such layer where the examples do not
-    fit into one pass.
+    Cost: one forward pass of each split per point. Batch normalization adds one pass over the
+    training examples per point, or one per such layer if the examples do not fit into one pass.
 
     Args:
-        context: The first network θ₁ and the data. It is not changed.
+        context: The first network θ₁ and the data, not changed.
         other_state: ``state_dict`` of the second network θ₂, of the same architecture.
         points: Number of α, ends included.
-        recompute_batch_norm: Whether to find batch-normalization statistics anew.
+        recompute_batch_norm: Whether to recompute batch-normalization statistics.
 
     Raises:
-        MeasureError: If there are fewer than three points, or the state does not fit.
+        MeasureError: If ``points`` is less than three, or the state does not fit.
     """
     if points < 3:
         raise MeasureError(f"linear_connectivity: points is {points}, expected at least 3")
     tensors = chain(context.model.named_parameters(), context.model.named_buffers())
-    kept = context.model.state_dict().keys()  # Some buffers are no part of a network's state.
+    kept = context.model.state_dict().keys()  # Some buffers are not part of the state.
     own = {name: tensor for name, tensor in tensors if name in kept}
     other = {name: _fitting(other_state, name, tensor) for name, tensor in own.items()}
     alphas = torch.linspace(0, 1, points, dtype=torch.float64).tolist()

@@ -1,4 +1,4 @@
-"""How much of the weights' surroundings has a small loss."""
+"""Local entropy: the volume of small loss around the weights."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _LARGEST_SCORE = 8.0  # The difference of two rules has up to twice the error of
 
 
 def chain_at(context: MeasureContext, options: LocalEntropyOptions, coupling: float) -> ChainMean:
-    """Mean of L(θ′) under the density ∝ exp(−λ β L(θ′) − γ/2 ‖θ′ − θ‖²).
+    """Return the mean of L(θ′) under the density ∝ exp(−λ β L(θ′) − γ/2 ‖θ′ − θ‖²).
 
     Args:
         context: The network and its data.
         options: γ, β and the length of the chain.
-        coupling: λ, from 0 to 1. Each has a stream of random numbers of its own, the same for
-            every checkpoint.
+        coupling: λ, from 0 to 1. Each λ has its own stream of random numbers, the same for every
+            checkpoint.
     """
     scale = 1 / sqrt(options.gamma)
     tilt = coupling * options.inverse_temperature
@@ -49,22 +49,22 @@ def chain_at(context: MeasureContext, options: LocalEntropyOptions, coupling: fl
 
 
 class LocalEntropy(Measure, options=LocalEntropyOptions):
-    """log ∫ exp(−β L(θ′) − γ/2 ‖θ′ − θ‖²) dθ′, less its value (P/2) log(2π/γ) for L = 0.
+    """log ∫ exp(−β L(θ′) − γ/2 ‖θ′ − θ‖²) dθ′, minus its value (P/2) log(2π/γ) for L = 0.
 
-    The local entropy of Chaudhari et al., arXiv:1611.01838 (see also Pittorino et al.,
-    arXiv:2006.07897), as log E exp(−β L(θ′)) over θ′ ~ N(θ, I/γ): the constant depends on γ
-    and the number of parameters alone, and would hide everything else. With β = 1 it is at
+    This is the local entropy of Chaudhari et al., arXiv:1611.01838 (see also Pittorino et al.,
+    arXiv:2006.07897), as log E exp(−β L(θ′)) over θ′ ~ N(θ, I/γ). The constant depends only on γ
+    and the number of parameters, and would mask everything else. With β = 1 the value is at
     most 0 for losses that are not negative, and near −E L(θ′) unless that is large. L is the
     mean training loss.
 
     It is computed by thermodynamic integration, −β ∫₀¹ E_λ L dλ, where E_λ is the mean under the
-    density with λβ for β: five Gauss-Legendre nodes, and at each a Langevin chain with full
-    gradients and an accept-reject step (``tilted_mean``). The published estimates of the
-    entropy's gradient use stochastic gradients and no such step instead.
+    density with λβ for β. The integral uses five Gauss-Legendre nodes, each with a Langevin chain
+    with full gradients and an accept-reject step (``tilted_mean``). Published estimates of the
+    entropy's gradient use stochastic gradients without such a step.
 
-    The standard error is that of the chains. The value is NaN, and says ``unconverged``, if a
-    chain fails its diagnostics, or if three of the nodes give another integral than all five by
-    more than eight standard errors and 2 %.
+    The standard error is that of the chains. The value is NaN with the reason ``unconverged`` if a
+    chain fails its diagnostics, or if the integral from three of the nodes differs from that of
+    all five by more than eight standard errors and 2 %.
 
     Invariances: none under rescaling of layers or scaling of logits. Higher is flatter. Cost:
     5 (``burn_in`` + ``samples`` + 1) gradients.
@@ -88,13 +88,13 @@ class LocalEntropy(Measure, options=LocalEntropyOptions):
     def __init__(self, options: LocalEntropyOptions) -> None:
         if options.samples < 40:
             raise MeasureError(
-                f"local_entropy: samples is {options.samples}, expected at least 40 to judge a "
-                f"chain by"
+                f"local_entropy: samples is {options.samples}, expected at least 40 for the "
+                f"diagnostics of a chain"
             )
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the one value."""
+        """Yield the value."""
         beta = self.options.inverse_temperature
         variant = f"gamma={self.options.gamma!r}"
         variant += "" if beta == 1 else f", inverse_temperature={beta!r}"
@@ -117,13 +117,13 @@ class LocalEntropy(Measure, options=LocalEntropyOptions):
 
 
 def quadrature() -> tuple[list[float], list[float]]:
-    """Nodes and weights of the Gauss-Legendre rule on [0, 1]."""
+    """Return the nodes and weights of the Gauss-Legendre rule on [0, 1]."""
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     return [(1 + x) / 2 for x in nodes.tolist()], [w / 2 for w in weights.tolist()]
 
 
 def embedded_weights(nodes: list[float]) -> list[float]:
-    """Weights on [0, 1] for the outer nodes and the middle one, exact for cubic functions.
+    """Return weights on [0, 1] for the outer nodes and the middle one, exact for cubics.
 
     Args:
         nodes: The five nodes of :func:`quadrature`.

@@ -1,4 +1,4 @@
-"""The loss along random directions that are normalized filter by filter."""
+"""The loss along random filter-normalized directions."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _SUMMARY: tuple[tuple[str, str, str, Direction, str, str], ...] = (
     ("loss_slice_width", "|t|: L(θ + t d) = 2 L(θ)", "1", "higher", "20 F for each half-axis", _R),
 )
 _WIDTH_TOLERANCE = 1e-3
-_LEAST_WIDTH = 1e-12  # Of the extent: where bisection ends if every step leaves all bounds.
+_LEAST_WIDTH = 1e-12  # Relative to the extent: bisection ends here if every step exceeds 2 L(θ).
 
 
 def filter_normalized_direction(context: MeasureContext, index: int) -> Tensor:
-    """Random direction number ``index``, each filter as long as the network's own.
+    """Return random direction number ``index``, each filter as long as the network's own.
 
-    Independent Gaussian entries, in which each slice of a weight along its first axis (the
+    The entries are independent Gaussians. Each slice of a weight along its first axis (the
     incoming weights of one unit of a linear layer or one channel of a convolution) is scaled to
     the Euclidean norm of the same slice of θ. Parameters with fewer than two axes (biases,
     scales and shifts of normalizations) do not move (Li et al., arXiv:1712.09913, section 4).
@@ -59,21 +59,21 @@ def filter_normalized_direction(context: MeasureContext, index: int) -> Tensor:
 
 
 def slice_width(context: MeasureContext, direction: Tensor, ts: Sequence[float]) -> float:
-    """The smallest t > 0 at which L(θ + t d) reaches 2 L(θ), to 0.1 %.
+    """Return the smallest t > 0 at which L(θ + t d) reaches 2 L(θ), to 0.1 %.
 
     Args:
         context: The network and its data.
         direction: d, flat.
-        ts: Increasing positive distances at which to look; the first that has reached 2 L(θ) and
-            the one before are then bisected.
+        ts: Increasing positive distances to check; the interval that ends with the first one to
+            reach 2 L(θ) is then bisected.
 
     Returns:
-        The distance; infinite if none of ``ts`` has reached it.
+        The distance; infinite if none of ``ts`` reaches 2 L(θ).
     """
     goal = 2 * context.loss_value("train")
     low = 0.0
     for high in ts:
-        # Not below: a loss that is not a number has left every bound.
+        # Not >=: a NaN loss counts as having reached the goal.
         if not context.loss_at(high * direction) < goal:
             break
         low = high
@@ -93,20 +93,19 @@ class LossSlice(Measure, options=LossSliceOptions):
 
     - curves ``loss_slice`` and ``error_slice``: loss and error (share of misclassified
       examples) of the training examples at ``points`` values of x, evenly spaced from
-      −``extent`` to ``extent``; with two ``dimensions``, at all pairs of them, x changing faster.
+      −``extent`` to ``extent``; with two ``dimensions``, at all pairs (x, y), with x varying
+      faster.
     - ``loss_slice_width``: the distance from θ at which the loss has doubled, the mean over
-      the two half-axes (four with two dimensions). Half-axes along which it does not double
-      within ``extent`` count with that, and the value says ``censored``.
+      the two half-axes (four with two dimensions). A half-axis along which it does not double
+      within ``extent`` counts as ``extent``, and the value is marked ``censored``.
 
-    The directions are those of ``filter_normalized_direction``, and the same for every
-    checkpoint of a trial. They are a sample of one (or two): other directions have other
-    widths, and no error is stated for them. Where the loss at θ is not positive there is no
-    width.
+    The directions are those of ``filter_normalized_direction``, the same for every checkpoint of
+    a trial. They are a sample of one (or two): other directions have other widths, and no error is
+    given for this. If the loss at θ is not positive, the width is undefined.
 
-    Invariances: the slices do not change under rescaling of ReLU layers by a factor for each
-    layer; they change with the logit scale. A larger width is flatter. Cost:
-    ``points`` forward passes (their square with two dimensions), and about 20 for each
-    half-axis.
+    Invariances: the slices do not change under rescaling of ReLU layers by one factor per layer;
+    they change with the logit scale. A larger width is flatter. Cost: ``points`` forward passes
+    (their square with two dimensions), and about 20 per half-axis.
     """
 
     version = 2

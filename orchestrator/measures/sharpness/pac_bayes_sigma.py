@@ -1,4 +1,4 @@
-"""How much noise on the weights the accuracy withstands on average."""
+"""The largest noise on the weights that the accuracy withstands on average."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ _SUMMARY: tuple[tuple[str, str, str, Direction, str, str], ...] = (
         "none",
     ),
 )
-_ROUNDING = 1e-9  # A fall of exactly accuracy_drop, a share of examples, is not more than it.
-_SLOPE_FACTOR = 2**0.25  # Wide enough for the draws' common noise, narrow for the curvature.
-_LARGEST_LOG_ERROR = 20.0  # Nothing is known then, and its exponential is still a number.
+_ROUNDING = 1e-9  # A drop of exactly accuracy_drop, a share of examples, is still allowed.
+_SLOPE_FACTOR = 2**0.25  # Wide enough for the noise of common draws, narrow for the curvature.
+_LARGEST_LOG_ERROR = 20.0  # σ is then unknown, and the exponential is still finite.
 
 
 @dataclass(frozen=True)
 class Sigma:
-    """A standard deviation of noise, estimated.
+    """An estimated standard deviation of noise.
 
     Attributes:
-        threshold: The largest one withstood.
-        standard_error: From the number of draws; None if censored, NaN if the accuracy does not
+        threshold: The largest standard deviation withstood.
+        standard_error: Standard error over draws; None if censored, NaN if the accuracy does not
             fall around the estimate.
     """
 
@@ -70,15 +70,15 @@ class Sigma:
 
 
 def pac_bayes_sigma(context: MeasureContext, options: PacBayesSigmaOptions) -> Sigma | None:
-    """Largest σ at which noise on the weights costs at most ``accuracy_drop`` on average.
+    """Return the largest σ at which weight noise costs at most ``accuracy_drop`` on average.
 
     All σ are tried with the same ``draws`` of the noise. Their mean loss of accuracy D(σ) has
-    a standard error s / √draws, and the standard error of σ is that over dD/dσ, the slope
-    between 0.84 σ and 1.19 σ (delta method); ``tolerance`` is no part of it. A network whose
-    logits are no numbers under the noise has lost all its accuracy.
+    a standard error s / √draws. The standard error of σ is that divided by dD/dσ, the slope
+    between 0.84 σ and 1.19 σ (delta method); it does not include ``tolerance``. A network whose
+    logits are NaN or +∞ under the noise counts as having lost all its accuracy.
 
     Returns:
-        The estimate; None if the logits are not all numbers without noise.
+        The estimate; None if logits are NaN or +∞ without noise.
     """
     base = _Noise(context, options)
     if isnan(base.error):
@@ -94,7 +94,7 @@ def pac_bayes_sigma(context: MeasureContext, options: PacBayesSigmaOptions) -> S
 
 
 class _Noise:
-    """The falls of the training accuracy under the common draws of noise."""
+    """Drops of the training accuracy under the common draws of noise."""
 
     def __init__(self, context: MeasureContext, options: PacBayesSigmaOptions) -> None:
         self._context, self._options = context, options
@@ -105,7 +105,7 @@ class _Noise:
         return list(self._drops(sigma))
 
     def breaks(self, sigma: float) -> bool:
-        """Whether the mean fall is too large, from no more draws than decide that."""
+        """Whether the mean drop is too large, from no more draws than needed to decide."""
         allowed = self._options.accuracy_drop * self._options.draws + _ROUNDING
         total = 0.0
         for count, drop in enumerate(self._drops(sigma), start=1):
@@ -125,18 +125,18 @@ class _Noise:
 
 
 def noise_scale(theta: Tensor, sigma: float, options: PacBayesSigmaOptions) -> Tensor:
-    """Standard deviation of each parameter's noise: σ, or √(σ² θ² + ε²) if magnitude-aware."""
+    """Return each parameter's noise level: σ, or √(σ² θ² + ε²) if magnitude-aware."""
     if not options.magnitude_aware:
         return torch.full_like(theta, sigma)
     return (sigma**2 * theta.square() + options.epsilon**2).sqrt()
 
 
 def isotropic_complexity(distance: float, sigma: float, examples: int) -> float:
-    """‖θ − θ₀‖² / (4σ²) + log(m/σ) + 10 (Jiang et al., arXiv:1912.02178, equation 48).
+    """Return ‖θ − θ₀‖² / (4σ²) + log(m/σ) + 10 (Jiang et al., arXiv:1912.02178, equation 48).
 
     Args:
-        distance: ‖θ − θ₀‖₂; with ‖θ‖₂ it is equation 49.
-        sigma: Standard deviation of the noise, of prior and posterior alike.
+        distance: ‖θ − θ₀‖₂; ‖θ‖₂ gives equation 49.
+        sigma: Standard deviation of the noise, for both prior and posterior.
         examples: m.
     """
     return distance**2 / (4 * sigma**2) + log(examples / sigma) + 10
@@ -145,12 +145,12 @@ def isotropic_complexity(distance: float, sigma: float, examples: int) -> float:
 def magnitude_aware_complexity(
     distance: float, sigma: float, examples: int, scale: Tensor
 ) -> float:
-    """¼ Σ_i log(v / s_i²) + log(m/σ′) + 10, with v = (‖θ − θ₀‖² + Σ_i s_i²) / P.
+    """Return ¼ Σ_i log(v / s_i²) + log(m/σ′) + 10, with v = (‖θ − θ₀‖² + Σ_i s_i²) / P.
 
-    The sum is half the divergence of the posterior N(θ, s_i²), the very noise that σ′ was
-    found with, from the prior N(θ₀, v), whose variance v makes it smallest. Jiang et al.,
-    arXiv:1912.02178, equations 56 and 57, have (θ_i − θ₀_i)² for θ_i² in s_i²: another noise
-    than that of their σ′.
+    The sum is half the divergence of the posterior N(θ, s_i²) from the prior N(θ₀, v). The
+    posterior is the very noise with which σ′ was found; the variance v of the prior minimizes the
+    divergence. Jiang et al., arXiv:1912.02178, equations 56 and 57, have (θ_i − θ₀_i)² for θ_i² in
+    s_i², which is not the noise of their σ′.
 
     Args:
         distance: ‖θ − θ₀‖₂, or ‖θ‖₂ for a prior around 0.
@@ -159,7 +159,7 @@ def magnitude_aware_complexity(
         scale: The standard deviations s_i, flat.
 
     Returns:
-        The number; infinite if a parameter has no noise at all.
+        The complexity; infinite if a parameter has no noise at all.
     """
     variances = scale.to(torch.float64).square()
     prior = (distance**2 + variances.sum()) / len(variances)
@@ -168,26 +168,26 @@ def magnitude_aware_complexity(
 
 
 class PacBayesSigma(Measure, options=PacBayesSigmaOptions):
-    """Noise that costs at most ``accuracy_drop`` of the training accuracy, and what follows.
+    """Noise that costs at most ``accuracy_drop`` of the training accuracy, and its complexity.
 
     - ``pac_bayes_sigma``: the largest σ with acc(θ) − E acc(θ + u) ≤ 0.1, where u ~ N(0, σ² I)
       (Jiang et al., arXiv:1912.02178; Dziugaite et al., arXiv:2010.11924). If
       ``magnitude_aware``, u_i ~ N(0, σ′² θ_i² + ε²). σ is a standard deviation; public code
-      that passes σ² for one gives √σ here.
+      that passes σ² in its place gives √σ here.
     - ``inverse_square_sigma``: 1/σ² (equation 53; 61 if magnitude-aware).
-    - ``pac_bayes_complexity``: the bound's numerator, variants ``initialization`` and
-      ``origin`` after the prior's center (equations 48 and 49; ``magnitude_aware_complexity``
-      for those of 56 and 57). It is no bound by itself: the one of the paper is
+    - ``pac_bayes_complexity``: the bound's numerator, with variants ``initialization`` and
+      ``origin`` named after the prior's center (equations 48 and 49; ``magnitude_aware_complexity``
+      in place of 56 and 57). It is not a bound by itself: the paper's bound is
       √(complexity / (m − 1)).
 
-    Where ``largest`` is withstood, the values are those of that bound and say ``censored``.
-    The noise is the same at every checkpoint; see ``pac_bayes_sigma`` for the standard error of
+    If ``largest`` is withstood, the values are those at ``largest`` and marked ``censored``. The
+    noise is the same at every checkpoint. ``pac_bayes_sigma`` explains the standard error of
     log σ, which is carried over to each value as half its change from one error below to one above.
 
-    Invariances: multiplying all logits by a constant changes nothing but what the last layer's
-    size does to the noise; σ′ does not change under rescaling of ReLU layers as ε → 0, σ does.
-    Higher σ is flatter. Cost: 300 to 700 forward passes with 48 draws; fewer than half of the
-    draws where σ is far too large.
+    Invariances: multiplying all logits by a constant has no effect except that the size of the
+    last layer changes the noise. σ′ does not change under rescaling of ReLU layers as ε → 0; σ
+    does. Higher σ is flatter. Cost: 300 to 700 forward passes with 48 draws; fewer than half of
+    the draws are needed where σ is far too large.
     """
 
     entries = tuple(
@@ -216,7 +216,7 @@ class PacBayesSigma(Measure, options=PacBayesSigmaOptions):
     def _carried(
         self, found: Sigma | None, function: Callable[[float], float]
     ) -> tuple[float, float | None, str | None]:
-        """What follows from σ, its standard error, and what a reader must know of it."""
+        """Return a value derived from σ, its standard error, and its caveat if any."""
         if found is None:
             return nan, None, "the logits are not finite at these weights"
         sigma, error = found.threshold.value, found.standard_error
@@ -229,15 +229,15 @@ class PacBayesSigma(Measure, options=PacBayesSigmaOptions):
         if error is None:
             return value, None, censored_reason(found.threshold, "σ", self.options.accuracy_drop)
         if isnan(error):
-            return value, nan, "the accuracy does not fall around σ, whose error is thus unknown"
-        # Not by the slope at σ: what follows from σ is far from linear within a large error of it.
+            return value, nan, "the accuracy does not fall around σ, so the error of σ is unknown"
+        # Not by the slope at σ: derived values are far from linear within a large error of σ.
         factor = exp(min(error / sigma, _LARGEST_LOG_ERROR))
         return value, abs(function(sigma * factor) - function(sigma / factor)) / 2, None
 
     def _functions(
         self, context: MeasureContext
     ) -> tuple[tuple[str, str, Callable[[float], float]], ...]:
-        """What is yielded: name, end of the variant, and how it follows from σ."""
+        """Return the name, the end of the variant and the function of σ for each value."""
 
         def complexity(distance: Callable[[MeasureContext], float], sigma: float) -> float:
             examples = context.n_examples("train")

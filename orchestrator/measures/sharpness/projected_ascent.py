@@ -12,20 +12,20 @@ from torch import Tensor
 
 Norm = Literal["l2", "linf"]
 Objective = Callable[[Tensor], tuple[float, Tensor]]
-"""A point ↦ the value there, and the gradient."""
+"""A point ↦ the value and the gradient there."""
 
 _MOMENTUM = 0.75  # Share of the new step: α of Croce and Hein.
-_ENOUGH_INCREASES = 0.75  # Share of a window's steps that must have gained: their ρ.
+_ENOUGH_INCREASES = 0.75  # Share of a window's steps that must gain: ρ of Croce and Hein.
 
 
 @dataclass(frozen=True)
 class Ascent:
-    """Where an ascent began and the highest point it saw.
+    """The start of an ascent and the highest point it visited.
 
     Attributes:
         start: Value at the center of the ball.
-        value: Largest value seen; what was found there instead where it was not finite.
-        point: Where.
+        value: Largest value seen, or the value that ended the ascent by not being finite.
+        point: Point of that value.
     """
 
     start: float
@@ -45,19 +45,20 @@ def projected_ascent(
 
     The method is Auto-PGD (Croce and Hein, arXiv:2003.01690, algorithm 1 with one start): steps
     along the steepest direction of the norm with momentum, of length 2 ``radius`` at first. At
-    checkpoints that come ever closer the length is halved, and the ascent resumes from the
-    highest point, if fewer than three quarters of the steps since have gained, or neither the
-    length nor the highest value has changed. There is no step size to tune.
+    increasingly frequent checkpoints, the length is halved and the ascent resumes from the highest
+    point under either of two conditions: fewer than three quarters of the steps since the last
+    checkpoint have gained, or neither the length nor the highest value has changed. No step size
+    needs tuning.
 
     A linear function is maximized by the first step, and a convex quadratic one in the long run.
     In general the result is a lower bound of the maximum. A value that is not finite ends the
     ascent and is returned as it is.
 
     Args:
-        objective: u ↦ value and gradient; called ``steps`` + 1 times at most.
-        norm: Of the ball.
-        radius: Of the ball.
-        steps: How many steps.
+        objective: u ↦ value and gradient; called at most ``steps`` + 1 times.
+        norm: Norm of the ball.
+        radius: Radius of the ball.
+        steps: Number of steps.
         fallback: First direction where the gradient at 0 vanishes, as at an exact minimum.
     """
     point = torch.zeros_like(fallback)
@@ -96,10 +97,10 @@ def projected_ascent(
 
 
 def steepest(gradient: Tensor, norm: Norm) -> Tensor:
-    """The direction of norm 1 with the largest product with ``gradient``; 0 if that is 0."""
+    """Return the direction of norm 1 with the largest product with ``gradient``; 0 if that is 0."""
     if norm == "linf":
         return gradient.sign()
-    # Over its largest entry first: squares of small entries underflow.
+    # Divided by the largest entry first, because squares of small entries underflow.
     largest = gradient.abs().amax()
     if largest == 0:
         return torch.zeros_like(gradient)
@@ -109,7 +110,7 @@ def steepest(gradient: Tensor, norm: Norm) -> Tensor:
 
 
 def project(point: Tensor, norm: Norm, radius: float) -> Tensor:
-    """The nearest point with ‖u‖ ≤ ``radius``."""
+    """Return the nearest point with ‖u‖ ≤ ``radius``."""
     if norm == "linf":
         return point.clamp(-radius, radius)
     length = float(torch.linalg.vector_norm(point, dtype=torch.float64))

@@ -14,7 +14,7 @@ from orchestrator.study.measure_options.sharpness import SamSharpnessOptions
 
 
 def ascent_step(gradient: Tensor, scale: Tensor, rho: float) -> Tensor:
-    """The δ that maximizes ⟨g, δ⟩ over ‖δ / c‖₂ ≤ ρ: δ = ρ c² g / ‖c g‖₂.
+    """Return the δ that maximizes ⟨g, δ⟩ over ‖δ / c‖₂ ≤ ρ: δ = ρ c² g / ‖c g‖₂.
 
     Args:
         gradient: g, flat.
@@ -22,10 +22,10 @@ def ascent_step(gradient: Tensor, scale: Tensor, rho: float) -> Tensor:
         rho: Radius of the ball.
 
     Returns:
-        δ, flat; 0 where c g vanishes altogether.
+        δ, flat; 0 if c g vanishes entirely.
     """
     direction = scale * gradient
-    # Norm of the direction over its largest entry: its square cannot underflow.
+    # Divided by the largest entry before taking the norm, so that squares do not underflow.
     largest = direction.abs().amax()
     if largest == 0:
         return torch.zeros_like(gradient)
@@ -43,12 +43,12 @@ class SamSharpness(Measure, options=SamSharpnessOptions):
       zero stays zero.
 
     The gradient is that of all measured training examples, not of a batch (m-sharpness with
-    m = n), and the step is not projected or repeated: a lower bound of the worst case in the
-    ball. At a vanishing gradient it is 0.
+    m = n), and the step is not projected or repeated. The value is thus a lower bound of the worst
+    case in the ball. If the gradient vanishes, the value is 0.
 
-    Invariances: the adaptive one does not change under rescaling of ReLU layers, the other
-    does; both change with the logit scale. Lower is flatter. Cost: one gradient (shared) and
-    one forward pass.
+    Invariances: the adaptive variant does not change under rescaling of ReLU layers; the default
+    does. Both change with the logit scale. Lower is flatter. Cost: one gradient (shared) and one
+    forward pass.
     """
 
     needs = frozenset({"gradient_graph"})
@@ -72,7 +72,7 @@ class SamSharpness(Measure, options=SamSharpnessOptions):
         self.adaptive = options.adaptive
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the one value."""
+        """Yield the value."""
         gradient = context.gradient("train")
         scale = context.parameter_vector().abs() if self.adaptive else torch.ones_like(gradient)
         step = ascent_step(gradient, scale, self.rho)
@@ -81,5 +81,5 @@ class SamSharpness(Measure, options=SamSharpnessOptions):
 
 
 def ball_text(rho: float, adaptive: bool) -> str:
-    """Canonical text of a neighborhood of θ: ``rho=0.05`` or ``rho=0.05, adaptive``."""
+    """Return the canonical text of a ball around θ: ``rho=0.05`` or ``rho=0.05, adaptive``."""
     return f"rho={rho!r}" + (", adaptive" if adaptive else "")

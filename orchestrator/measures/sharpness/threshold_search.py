@@ -12,12 +12,12 @@ _MOST_HALVINGS = 40
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where a network stops to withstand.
+    """The largest size that a network withstands.
 
     Attributes:
         value: The size, within half the tolerance; the bound of the search if censored.
-        censored: ``above``: the largest size tried is withstood, so that the threshold is no
-            smaller; ``below``: not even the smallest one is.
+        censored: ``above`` if the largest size tried is withstood, so the threshold is at least
+            that large; ``below`` if not even the smallest one is withstood.
     """
 
     value: float
@@ -27,19 +27,19 @@ class Threshold:
 def largest_withstood(
     breaks: Callable[[float], bool], *, largest: float, tolerance: float
 ) -> Threshold:
-    """Find the largest size that does not break, from above.
+    """Find the largest size that does not break, searching from above.
 
-    Sizes are halved from ``largest`` down to the first that is withstood, 40 times at most;
-    between it and the one before the threshold is bisected on the logarithmic scale. Where
-    ``breaks`` is not monotone it is a threshold above which sizes broke at each halving tried.
+    Sizes are halved from ``largest`` down to the first that is withstood, at most 40 times. The
+    interval between that size and the one before is then bisected on the logarithmic scale. If
+    ``breaks`` is not monotone, the result is a threshold above which each halving tried broke.
 
     Args:
-        breaks: Whether a size is too much.
+        breaks: Whether a size is too large.
         largest: Upper bound of the search.
-        tolerance: Stop at an interval whose ends differ by this, relative to the lower one.
+        tolerance: Stop when the ends of the interval differ by this, relative to the lower one.
 
     Returns:
-        The geometric mean of the last interval's ends, or the bound and that it is censored.
+        The geometric mean of the last interval's ends; or the bound, marked as censored.
     """
     if not breaks(largest):
         return Threshold(largest, "above")
@@ -60,12 +60,12 @@ def largest_withstood(
 
 
 def censored_reason(threshold: Threshold, name: str, accuracy_drop: float) -> str | None:
-    """Why a threshold of accuracy is a bound only; None where it was found.
+    """Return why a threshold of accuracy is only a bound; None if it was found.
 
     Args:
-        threshold: What was found.
+        threshold: Result of the search.
         name: Symbol of the size.
-        accuracy_drop: The fall of the accuracy that is too much.
+        accuracy_drop: The drop of the accuracy that is still allowed.
     """
     if threshold.censored is None:
         return None

@@ -1,4 +1,4 @@
-"""How large a change of the weights the accuracy withstands in the worst case."""
+"""The largest change of the weights that the accuracy withstands in the worst case."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ _SUMMARY: tuple[tuple[str, str, str, Direction, str], ...] = (
     ),
 )
 _INVARIANCES = "layer rescaling (magnitude_aware, epsilon=0)"
-_ROUNDING = 1e-9  # A fall of exactly accuracy_drop, a share of examples, is not more than it.
+_ROUNDING = 1e-9  # A drop of exactly accuracy_drop, a share of examples, is still allowed.
 
 
 def worst_case_radius(context: MeasureContext, options: WorstCaseRadiusOptions) -> Threshold | None:
-    """Largest α for which no change in the box was found to cost more than ``accuracy_drop``.
+    """Return the largest α for which no change found in the box costs over ``accuracy_drop``.
 
     In each box the training loss is maximized (``projected_ascent`` with ``steps`` steps), and
-    the accuracy is looked at on the way. Boxes contain smaller ones, but an ascent may miss in
-    a larger box what it found in a smaller one: the search starts from the largest.
+    the accuracy is checked along the way. Boxes contain smaller ones, but an ascent may miss in a
+    larger box a point that it found in a smaller one. The search therefore starts from the largest.
 
     Returns:
-        α; None if the logits are not all numbers at θ.
+        α; None if logits are NaN or +∞ at θ.
     """
     theta = context.parameter_vector()
     before = displaced(context, torch.zeros_like(theta)).error
@@ -62,7 +62,7 @@ def worst_case_radius(context: MeasureContext, options: WorstCaseRadiusOptions) 
         def objective(unit: Tensor) -> tuple[float, Tensor]:
             found, gradient = displaced_gradient(context, box * unit)
             withstood = found.error - before <= options.accuracy_drop + _ROUNDING
-            # Infinity ends the ascent, with the answer; logits that are NaN predict nothing.
+            # Infinity ends the ascent with the answer; NaN logits predict nothing.
             return (found.loss if withstood else inf), box * gradient
 
         ascent = projected_ascent(
@@ -74,7 +74,7 @@ def worst_case_radius(context: MeasureContext, options: WorstCaseRadiusOptions) 
 
 
 def half_widths(theta: Tensor, radius: float, options: WorstCaseRadiusOptions) -> Tensor:
-    """Largest change of each parameter: α, or α′ |θ_i| + ε if magnitude-aware."""
+    """Return the largest change of each parameter: α, or α′ |θ_i| + ε if magnitude-aware."""
     if not options.magnitude_aware:
         return torch.full_like(theta, radius)
     return radius * theta.abs() + options.epsilon
@@ -87,12 +87,12 @@ class WorstCaseRadius(Measure, options=WorstCaseRadiusOptions):
       ``magnitude_aware``, α′ with |u_i| ≤ α′ |θ_i| + ε (Jiang et al., arXiv:1912.02178).
     - ``inverse_square_radius``: 1/α² (equation 52; 60 if magnitude-aware).
 
-    Accuracy is that of all measured training examples at once. The worst u is sought by ascent
-    on the training loss, so that α is an upper bound of the definition's, the tighter the more
-    ``steps``. Where ``largest`` is withstood, the values are those of that bound and say
-    ``censored``. A loss that is not finite counts as a fall of the accuracy.
+    The accuracy is that of all measured training examples together. The worst u is searched for by
+    ascent on the training loss, so α is an upper bound of the true value, and tighter with more
+    ``steps``. If ``largest`` is withstood, the values are those at ``largest`` and marked
+    ``censored``. A loss that is not finite counts as a drop of the accuracy.
 
-    Invariances: α′ does not change under rescaling of ReLU layers as ε → 0, α does. Higher is
+    Invariances: α′ does not change under rescaling of ReLU layers as ε → 0; α does. Higher is
     flatter. Cost: 50 to 200 gradients; boxes that are too large take one or two.
     """
 

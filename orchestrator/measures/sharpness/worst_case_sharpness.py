@@ -27,8 +27,8 @@ def worst_case_ascent(
 
     Args:
         context: The network.
-        examples: Inputs as the data set has them, and labels.
-        options: Which ball, and how many steps.
+        examples: Inputs as in the data set, and labels.
+        options: The ball and the number of steps.
 
     Returns:
         Loss at θ, the largest loss seen, and δ / c there (δ itself in the plain ball).
@@ -46,7 +46,7 @@ def worst_case_ascent(
         norm=options.norm,
         radius=options.rho,
         steps=options.steps,
-        # Where c is 0 the loss does not change, and no part of the ball is to be spent there.
+        # Where c is 0 the loss does not change, so no part of the ball should be spent there.
         fallback=context.probe(0, "gaussian") * (scale > 0),
     )
 
@@ -54,11 +54,12 @@ def worst_case_ascent(
 def maximization_batches(
     context: MeasureContext, examples: int, batch_size: int
 ) -> Iterator[Examples]:
-    """Training examples in batches of at most ``batch_size``, their sizes equal up to one.
+    """Yield training examples in batches of at most ``batch_size``, with sizes equal up to one.
 
-    They are the same for every network of a data set, whatever ``examples_per_pass``: a
-    stratified random order of all measured training examples, of which the first ``examples``
-    are cut into as few batches as there can be. Each batch has about the classes' shares of all.
+    The batches are the same for every network of a data set and any ``examples_per_pass``. All
+    measured training examples are put into a stratified random order, of which the first
+    ``examples`` are split into as few batches as possible. Each batch has about the same shares of
+    classes as the whole.
     """
     inputs, labels = context.data("train")
     order = stratified_order(labels, stream_seed(0, "maximization_batches"))[:examples]
@@ -70,29 +71,29 @@ def maximization_batches(
 class WorstCaseSharpness(Measure, options=WorstCaseSharpnessOptions):
     """Mean over batches of max L_B(θ + δ) − L_B(θ) over ‖δ / c‖_p ≤ ρ: m-sharpness.
 
-    The maximum is taken for each batch of m = ``batch_size`` training examples on its own, and
+    The maximum is taken separately for each batch of m = ``batch_size`` training examples, and
     the maxima are averaged, weighted by examples (Foret et al., arXiv:2010.01412;
-    Andriushchenko et al., arXiv:2302.07011). Larger batches give smaller values: only equal
-    ``batch_size`` compares. The ball is
+    Andriushchenko et al., arXiv:2302.07011). Larger batches give smaller values, so compare only
+    values with equal ``batch_size``. The ball is defined by
 
-    - ``norm`` l2 or linf: p = 2 or ∞;
+    - ``norm``: p = 2 for l2, ∞ for linf;
     - ``adaptive``: c = |θ| for every trainable parameter (Kwon et al., arXiv:2102.11600, with
       η = 0), so that exact zeros stay zero; otherwise c = 1.
 
-    ``normalize_logits`` takes the loss of (z − z̄) / ‖z − z̄‖₂ (``NormalizedLogits``).
+    With ``normalize_logits``, the loss is that of (z − z̄) / ‖z − z̄‖₂ (``NormalizedLogits``).
 
-    The search is ``projected_ascent``, from δ = 0 without restarts: the value is a lower bound
-    of the definition's, at least 0, and at least ``sam_sharpness`` where there is a single
-    batch of all examples. The standard error is that of the mean over batches, seen as draws
-    from the data: how much the value would differ on other examples. The classes' equal shares
-    in all batches make it rather too large than too small; of the default eight batches a 95 %
-    interval takes the t quantile, 2.36. It does not tell how far the ascent is from the maximum,
-    and there is none for a single batch.
+    The search is ``projected_ascent``, from δ = 0 without restarts. The value is therefore a lower
+    bound of the defined one, at least 0, and at least ``sam_sharpness`` if a single batch contains
+    all examples. The standard error is that of the mean over batches, treated as draws from the
+    data, and describes how much the value would differ on other examples. Equal class shares in all
+    batches make it too large rather than too small. With the default eight batches, a 95 %
+    interval uses the t quantile 2.36. The standard error does not cover the distance of the ascent
+    from the maximum, and is undefined for a single batch.
 
-    Invariances: the adaptive one does not change under rescaling of ReLU layers; with
+    Invariances: the adaptive variant does not change under rescaling of ReLU layers; with
     normalized logits it does not change with the logit scale either. Duplicated data fill the
-    batches differently, and so change the value unless there is a single batch. Lower is
-    flatter. Cost: ``steps`` + 1 gradients of the ``examples``.
+    batches differently, and so change the value unless a single batch is used. Lower is flatter.
+    Cost: ``steps`` + 1 gradients of the ``examples``.
     """
 
     version = 2
@@ -116,7 +117,7 @@ class WorstCaseSharpness(Measure, options=WorstCaseSharpnessOptions):
         self.options = options
 
     def compute(self, context: MeasureContext) -> Iterator[Value]:
-        """Yield the one value."""
+        """Yield the value."""
         options = self.options
         increases: list[float] = []
         sizes: list[int] = []
@@ -137,10 +138,10 @@ class WorstCaseSharpness(Measure, options=WorstCaseSharpnessOptions):
 
 
 def weighted_mean(values: list[float], sizes: list[int]) -> tuple[float, float | None]:
-    """Mean weighted by sizes, and its standard error over the values; None for a single one.
+    """Return the mean weighted by sizes, and its standard error; None for a single value.
 
-    Deviations are divided by one less than their number, as for equal weights. A value that is
-    not finite leaves the mean not finite and the error NaN.
+    The variance is divided by the number of values minus one, as for equal weights. If a value is
+    not finite, the mean is not finite and the error is NaN.
     """
     count, total = len(values), sum(sizes)
     mean = sum(size * value for size, value in zip(sizes, values, strict=True)) / total

@@ -1,1 +1,1 @@
-"""Checks of a network before it is trained and measured: what formulas take for granted."""
+"""Trust checks: tests of the measures' assumptions before a network is trained and measured."""

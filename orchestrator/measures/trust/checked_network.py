@@ -1,8 +1,8 @@
-"""What the checks look at: a few real examples, and a copy of the network moved off special points.
+"""Subject of the checks: a few real examples and a copy of the network with perturbed weights.
 
-Freshly initialized weights are special: biases of zero put ReLU units exactly on their kink where
-an image is blank, and a last layer of zeros hides everything before it. So the checks look at
-weights moved a little at random; what they check is a property of the code, not of the weights.
+Freshly initialized weights are special: zero biases put ReLU units exactly on their kink for blank
+images, and a zero last layer hides all layers before it. The checks therefore perturb the weights
+slightly at random; they test a property of the code, not of the weights.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from orchestrator.random_streams import stream_seed
 
 MOST_EXAMPLES = 100
 _LEAST_EXAMPLES = 8
-_MOST_NUMBERS = 2**21  # Of all inputs together: large examples need large networks.
+_MOST_NUMBERS = 2**21  # Over all inputs together: large examples need large networks.
 _RELATIVE_MOVE, _LEAST_MOVE = 1e-2, 1e-3
 
 
 def stream(purpose: str) -> torch.Generator:
-    """A CPU generator of its own for one purpose of the checks."""
+    """Return a separate CPU generator for one purpose of the checks."""
     return torch.Generator().manual_seed(stream_seed(0, "trust_checks", purpose))
 
 
 def sampled(dataset: Dataset, most: int = MOST_EXAMPLES) -> Dataset:
-    """Copies of a few examples of each split, of all classes."""
+    """Copy a few examples of each split, stratified by class."""
 
     def chosen(inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         numbers = max(1, inputs[:1].numel())
@@ -47,15 +47,15 @@ def sampled(dataset: Dataset, most: int = MOST_EXAMPLES) -> Dataset:
 
 @dataclass(frozen=True)
 class Subject:
-    """A network as the checks look at it.
+    """A network prepared for the checks.
 
     Attributes:
-        dataset: At most :data:`MOST_EXAMPLES` examples of each split, copied.
-        measured: The network, moved a little, as it is measured.
-        logits: Of its training examples in one pass; None if the network raises.
-        raised: What it raised.
-        double: The same in float64; None if it does not compute its logits in float64.
-        why_not_double: Why not.
+        dataset: Copies of at most :data:`MOST_EXAMPLES` examples per split.
+        measured: Context of the network with perturbed weights, in the precision of measuring.
+        logits: Logits of its training examples in one pass; None if the network raised.
+        raised: Exception that the network raised, if any.
+        double: Context of the same network in float64; None if its logits are not float64.
+        why_not_double: Why ``double`` is None.
     """
 
     dataset: Dataset
@@ -67,7 +67,7 @@ class Subject:
 
     @classmethod
     def of(cls, context: MeasureContext) -> Subject:
-        """The subject for the network and data of ``context``, which is left as it is."""
+        """Build the subject for the network and data of ``context``, which is not modified."""
         (train_x, train_y), (test_x, test_y) = context.data("train"), context.data("test")
         everything = Dataset("", train_x, train_y, test_x, test_y, context.classes, "")
         dataset = sampled(everything, min(MOST_EXAMPLES, context.examples_per_pass))
@@ -81,12 +81,12 @@ class Subject:
                 reason = f"it does not run in float64: {named_error(error)}"
                 return cls(dataset, measured, logits, raised, None, reason.partition("\n")[0])
         if seen is not None and seen.dtype != torch.float64:
-            reason = f"its logits are {str(seen.dtype).removeprefix('torch.')} in float64, too"
+            reason = f"its logits are {str(seen.dtype).removeprefix('torch.')} even in float64"
             return cls(dataset, measured, logits, raised, None, reason)
         return cls(dataset, measured, logits, raised, double)
 
     def part(self, start: int, n: int) -> MeasureContext:
-        """The network in float64 with ``n`` of the examples only, from ``start`` on, cyclically."""
+        """Return a float64 context with only ``n`` examples, from ``start`` on, cyclically."""
         double = self.measured if self.double is None else self.double
         x, y = self.dataset.train_x, self.dataset.train_y
         places = torch.arange(start, start + min(n, len(y)), device=y.device) % len(y)
@@ -94,10 +94,10 @@ class Subject:
         return _context(double.model, few, double, double.dtype)
 
     def first_pass(self) -> Tensor:
-        """The logits.
+        """Return the logits.
 
         Raises:
-            Exception: What the network raises.
+            Exception: The network's own exception.
         """
         if self.logits is None:
             raise self.raised or RuntimeError("no logits")
@@ -105,7 +105,7 @@ class Subject:
 
 
 def inputs_pass(context: MeasureContext) -> Tensor:
-    """Logits of all training examples of a context in one pass, without gradient."""
+    """Return the logits of all training examples in one pass, without graph."""
     inputs, _ = next(context.batches("train"))
     with torch.no_grad():
         return context.forward(inputs.clone())
@@ -120,10 +120,10 @@ def _context(
 def _first_pass(
     context: MeasureContext, dataset: Dataset
 ) -> tuple[MeasureContext, Tensor | None, Exception | None]:
-    """The network moved a little, and its logits; as it is, if those are not finite."""
+    """Return the network, perturbed unless its logits are then not finite, and its logits."""
     found: tuple[MeasureContext, Tensor | None, Exception | None]
     for model in (_moved(context.model), context.model):
-        own = sampled(dataset)  # To compare what passes leave of it.
+        own = sampled(dataset)  # A copy, to detect writes by passes.
         tried = _context(model, own, context, context.dtype)
         try:
             logits = inputs_pass(tried)
@@ -137,7 +137,7 @@ def _first_pass(
 
 
 def _moved(model: nn.Module) -> nn.Module:
-    """A copy with weights moved a little, in place, so that tied ones stay tied."""
+    """Return a copy with weights perturbed in place, so that tied weights stay tied."""
     moved, generator = copy_with_ties(model, "the network"), stream("moved")
     with torch.no_grad():
         for parameter in moved.parameters():

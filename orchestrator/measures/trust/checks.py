@@ -1,4 +1,4 @@
-"""The checks of one network: before a study trains its shape, and before a notebook measures it."""
+"""Trust checks of one network, before a study trains its shape or a notebook measures it."""
 
 from __future__ import annotations
 
@@ -49,18 +49,17 @@ _FIRST: tuple[Check, ...] = (
     "repeatable",
     "examples_separate",
 )
-"""Where one of these fails, the later ones would only repeat it."""
+"""If one of these fails, later checks would only repeat its failure."""
 
 
 def context_findings(context: MeasureContext, checks: Collection[Check]) -> Findings:
     """Check the network of a context for what its measures require.
 
-    Each check looks at a copy of the network and of at most a hundred examples, and is made once
-    for a context.
+    Each check uses a copy of the network and of at most 100 examples, and runs once per context.
 
     Args:
-        context: Is left as it is.
-        checks: Which checks.
+        context: The context; its network and data are not modified.
+        checks: Names of the checks.
     """
     found: dict[Check, Finding] = context.shared("trust_checks", dict)
     missing = [check for check in _OF_MEASURES if check in checks and check not in found]
@@ -98,16 +97,16 @@ def network_findings(
     checks: Collection[Check],
     device: str | torch.device = "cpu",
 ) -> Findings:
-    """Check a shape of network: train it for two updates, then check what its measures require.
+    """Check a network shape: train it for two updates, then check what its measures require.
 
-    The result depends on nothing but the arguments.
+    The result depends only on the arguments.
 
     Args:
-        config: Of any trial of the shape.
+        config: Configuration of any trial of the shape.
         dataset: Its data, on any device; a few examples are copied.
-        settings: How the study measures.
-        checks: What the study's measures require.
-        device: Where to compute.
+        settings: Measuring options of the study.
+        checks: Checks required by the study's measures.
+        device: Device to compute on.
 
     Returns:
         The findings by check, in the order of :data:`CHECKS`.
@@ -144,7 +143,7 @@ def network_findings(
         else:
             made = dict(context_findings(context, checks))
         for check, finding in made.items():
-            # What training decided counts, unless measuring shows a fault.
+            # Findings from training take precedence, unless measuring fails a check.
             if check not in found or finding.status == "failed":
                 found[check] = finding
     return {check: found[check] for check in CHECKS if check in found}
@@ -154,7 +153,7 @@ def refuse_spoiled(config: TrialConfig, findings: Findings) -> None:
     """Refuse a network that cannot be trained.
 
     Raises:
-        ModelError: If a check failed that spoils training.
+        ModelError: If a check failed whose failure prevents training.
     """
     for finding in findings.values():
         if finding.spoils_training:

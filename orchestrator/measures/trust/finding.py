@@ -1,4 +1,4 @@
-"""What the trust checks are called, what each of them spoils, and what one found."""
+"""Trust checks: names, consequences and findings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Check = Literal[
     "second_derivatives",
 ]
 CHECKS: tuple[Check, ...] = get_args(Check)
-"""In the order in which they are made: a check may presuppose those before it."""
+"""Checks in execution order; a check may presuppose earlier ones."""
 Status = Literal["passed", "failed", "undecided"]
 
 SPOILS_TRAINING: frozenset[Check] = frozenset({"outputs_fit", "data_unchanged", "state_restores"})
-"""If one of these fails, nothing is trained. If another fails, some measures have no value."""
+"""Checks whose failure prevents training. If another check fails, some measures have no value."""
 
-# What measures require, by what they compute.
+# Checks required by measures, grouped by the quantities these compute.
 PASSES: frozenset[Check] = frozenset(
     {"data_unchanged", "measuring_precision", "repeatable", "examples_separate"}
 )
@@ -33,7 +33,7 @@ INPUT_GRADIENTS: frozenset[Check] = PASSES | {"input_gradients"}
 SECOND_DERIVATIVES: frozenset[Check] = PARAMETER_GRADIENTS | {"second_derivatives"}
 
 UNTRUSTED = "trust check "
-"""How the reason begins in the rows of measures that a failed check leaves without a value."""
+"""Prefix of the reason in rows of measures without a value because of a failed check."""
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class Finding:
     """The outcome of one check for one shape of network.
 
     Attributes:
-        check: Which check.
-        status: ``passed``, ``failed``, or ``undecided`` if the check could not be made.
+        check: Name of the check.
+        status: ``passed``, ``failed``, or ``undecided`` if the check was not possible.
         reason: Why it did not pass.
-        hint: How to mend it.
+        hint: How to fix the problem.
     """
 
     check: Check
@@ -54,7 +54,7 @@ class Finding:
 
     @property
     def spoils_training(self) -> bool:
-        """Whether nothing may be trained."""
+        """Whether the network must not be trained."""
         return self.status == "failed" and self.check in SPOILS_TRAINING
 
 
@@ -62,7 +62,7 @@ Findings = Mapping[Check, Finding]
 
 
 def objection(required: Collection[Check], findings: Findings) -> str | None:
-    """Why a measure has no value: the first of its required checks that failed, if any."""
+    """Return why a measure has no value: its first required check that failed, or None."""
     for check in CHECKS:
         finding = findings.get(check)
         if check in required and finding is not None and finding.status == "failed":

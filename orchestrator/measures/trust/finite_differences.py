@@ -1,8 +1,8 @@
-"""Do gradients reach what measures differentiate by, and are they derivatives of the logits?
+"""Checks that parameter and input gradients are the derivatives of the logits.
 
-A weighted sum of logits is moved along one direction and compared with its gradient. Features
-computed under ``no_grad``, detached factors, straight-through estimators and rounded inputs give
-gradients of another function than the network is, often zeros.
+Finite differences of a weighted sum of logits along one direction are compared with its gradient.
+Features computed under ``no_grad``, detached factors, straight-through estimators and rounded
+inputs give gradients of a function other than the network, often zeros.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _INPUT_JITTER = 1e-3
 _INPUT_MOVE = 0.1
 _MOST_NAMED = 5
 _TRIES = 3
-_STEADY = 1e-4  # Of the gradient; where kinks are many, one of three tries is below 1e-7.
+_STEADY = 1e-4  # Relative to the gradient; even with many kinks, one of three tries is below 1e-7.
 _SHORT = 1e-7
-_NO_DERIVATIVES = "have gradients in the input that are not the derivatives of their logits"
+_NO_DERIVATIVES = "have input gradients that are not the derivatives of their logits"
 
 
 def parameter_gradients(subject: Subject) -> Finding:
-    """Random moves of the weights change logits as their gradient says."""
+    """Check that random moves of the weights change logits as the gradient predicts."""
     if subject.double is None:
         return no_double(subject, "parameter_gradients")
     context = subject.part(0, _EXAMPLES)
@@ -47,7 +47,7 @@ def parameter_gradients(subject: Subject) -> Finding:
         return terms.sum(), terms.abs().sum()
 
     gradients = _parameter_gradient(context, x, weights)
-    # Of a complex parameter torch's gradient is that by real and imaginary part.
+    # For a complex parameter, torch returns the gradient by real and imaginary part.
     slopes = {name: (g.conj() * directions[name]).sum().real for name, g in gradients.items()}
     if _agrees(sum(slopes.values(), torch.zeros_like(weights[0, 0])), value):
         return Finding("parameter_gradients")
@@ -68,13 +68,13 @@ def parameter_gradients(subject: Subject) -> Finding:
         "failed",
         f"gradients in {len(hidden)} of {len(slopes)} parameters are not the derivatives of the "
         f"logits, for example all zero although the logits change: {named}",
-        "look for no_grad, detach() and estimated gradients in forward(); weights that are not to "
-        "be trained get requires_grad_(False), and are then left out",
+        "check for no_grad, detach() and estimated gradients in forward(); set "
+        "requires_grad_(False) on weights that are not trained, to exclude them",
     )
 
 
 def input_gradients(subject: Subject) -> Finding:
-    """Random moves of the inputs change logits as their gradient says."""
+    """Check that random moves of the inputs change logits as the gradient predicts."""
     if subject.double is None:
         return no_double(subject, "input_gradients")
     context = subject.part(0, _EXAMPLES)
@@ -83,8 +83,8 @@ def input_gradients(subject: Subject) -> Finding:
         return Finding(
             "input_gradients",
             "failed",
-            f"the inputs are whole numbers ({x.dtype}), which cannot be moved a little",
-            "leave the measures that move inputs out of the study",
+            f"the inputs are integers ({x.dtype}), which do not allow small perturbations",
+            "remove measures that perturb inputs from the study",
         )
     generator = stream("input_gradients")
 
@@ -99,7 +99,7 @@ def input_gradients(subject: Subject) -> Finding:
 
     wrong = torch.ones(len(x), dtype=torch.bool, device=x.device)
     always, zero = wrong.clone(), wrong.clone()
-    for _ in range(_TRIES):  # A kink lies nearby once, and not each time.
+    for _ in range(_TRIES):  # A nearby kink affects one try, not all of them.
         at, direction = x + _INPUT_JITTER * noise(), noise()
         gradient = _input_gradient(context, at, weights)
         slopes = (gradient * direction).flatten(1).sum(dim=1)
@@ -118,22 +118,22 @@ def input_gradients(subject: Subject) -> Finding:
     for found, most, what in (
         (wrong, len(x) // 2, _NO_DERIVATIVES),
         (always, 0, _NO_DERIVATIVES),
-        (jumps, len(x) // 2, "have a gradient of zero in the input although their logits change "
-         "when it moves"),
+        (jumps, len(x) // 2, "have an input gradient of zero although their logits change with "
+         "the input"),
     ):  # fmt: skip
         if int(found.sum()) > most:
             return Finding(
                 "input_gradients",
                 "failed",
                 f"{int(found.sum())} of {len(x)} examples {what}",
-                "look for no_grad, detach(), rounding and casts to whole numbers in forward(); if "
-                "the inputs are indices of an embedding, leave measures that move inputs out",
+                "check for no_grad, detach(), rounding and casts to integers in forward(); if the "
+                "inputs are embedding indices, remove measures that perturb inputs",
             )
     return Finding("input_gradients")
 
 
 def unit_directions(context: MeasureContext, purpose: str) -> dict[str, Tensor]:
-    """A random direction of length 1 in which every parameter tensor has the same share."""
+    """Return a random direction of length 1 in which all parameter tensors have equal norm."""
     drawn = torch.randn(context.n_parameters, generator=stream(purpose), dtype=torch.float64)
     parts = zip(context.parameters, context.unflatten(drawn.to(context.device)), strict=True)
     shares = len(context.parameters) ** 0.5
@@ -150,14 +150,14 @@ def _agrees(slope: Tensor, value: Callable[[float], tuple[Tensor, Tensor]]) -> b
 
 
 def _differs(slope: Tensor, difference: Tensor, size: Tensor, h: float) -> Tensor:
-    """Whether they differ beyond rounding of terms of the given size; never if not finite."""
+    """Whether both differ beyond rounding of terms of the given size; False if not finite."""
     larger = torch.maximum(slope.abs(), difference.abs())
     allowed = _TOLERANCE * larger + _ROUNDING * size / h
     return (slope - difference).abs() > allowed
 
 
 def _examples(context: MeasureContext) -> tuple[Tensor, Tensor]:
-    """Inputs of one pass, and a random weight for each of their logits."""
+    """Return the inputs of one pass and a random weight for each of their logits."""
     x, _ = next(context.batches("train"))
     weights = torch.randn(
         len(x), context.classes, generator=stream("logit_weights"), dtype=torch.float64
@@ -186,6 +186,6 @@ def _input_gradient(context: MeasureContext, at: Tensor, weights: Tensor) -> Ten
 
 
 def no_double(subject: Subject, check: Check) -> Finding:
-    """The finding for a network that does not run in float64, where differences lose digits."""
+    """Return the finding for a network without float64, where differences lose digits."""
     reason = f"derivatives are compared in float64, but {subject.why_not_double}"
     return Finding(check, "undecided", reason)

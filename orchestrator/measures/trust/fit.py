@@ -1,4 +1,4 @@
-"""Do outputs and labels fit the task? Checked whenever a context is made."""
+"""Check, made for every context, that outputs and labels fit the classification task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TRIED_EXAMPLES = 2
 
 
 def random_state_kept(device: torch.device) -> AbstractContextManager[None]:
-    """Give the block PyTorch's random state, and take back what it changes of it."""
+    """Return a context that restores PyTorch's random state at its end."""
     return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
@@ -26,36 +26,36 @@ def require_fitting(
     inputs: Tensor,
     forward: Callable[[Tensor], Tensor],
 ) -> None:
-    """Refuse a network and data for which the formulas of classification mean nothing.
+    """Refuse a network and data to which the formulas of classification do not apply.
 
     Args:
         classes: Number of classes.
-        labels: Of each split.
+        labels: Labels of each split.
         inputs: Some examples, on the device of the network.
-        forward: From inputs to logits.
+        forward: Function from inputs to logits.
 
-    A network that raises is not refused: some measures need no pass through it, and the rows of
-    the others give the reason.
+    A network that raises an exception is not refused: some measures need no pass through it, and
+    the rows of the others give the reason.
 
     Raises:
-        MeasureError: If a label is not a class, there are fewer than two classes, or the logits
-            of an example are not as many floating-point numbers as there are classes.
+        MeasureError: If a label is not a class, the number of classes is below two, or the network
+            does not return one floating-point logit per class for each example.
     """
     if classes < 2:
         raise MeasureError(
             f"the data have {classes} class, expected at least 2",
-            "measures are of classifiers; for two classes use two logits and the labels 0 and 1",
+            "only classifiers can be measured; for two classes use two logits and labels 0 and 1",
         )
     for split, given in labels.items():
         if given.is_floating_point() or given.ndim != 1:
             raise MeasureError(
                 f"the {split} labels are {given.dtype} of shape {tuple(given.shape)}, expected "
-                f"one whole number per example: int64 of shape ({len(given)},)"
+                f"one integer per example: int64 of shape ({len(given)},)"
             )
         least, most = int(given.min()), int(given.max())
         if least < 0 or most >= classes:
             raise MeasureError(
-                f"the {split} labels lie between {least} and {most}, expected 0 to {classes - 1} "
+                f"the {split} labels range from {least} to {most}, expected 0 to {classes - 1} "
                 f"for {classes} classes"
             )
     try:
@@ -64,12 +64,14 @@ def require_fitting(
     except Exception as error:
         if isinstance(error, OrchestratorError) and not isinstance(error, WrongPrecision):
             raise
-        return  # The check ``measuring_precision`` reports it, for the measures that need passes.
+        return  # ``measuring_precision`` reports it for measures that need passes.
     if not logits.is_floating_point():
         raise MeasureError(f"the logits are {logits.dtype}, expected floating-point numbers")
     if logits.shape[1] != classes:
         raise MeasureError(
-            f"the network gives {logits.shape[1]} logits for each example, expected {classes}: one "
-            "for each class",
-            "measures are of classifiers; for two classes use two logits" if classes == 2 else None,
+            f"the network returns {logits.shape[1]} logits per example, expected {classes} (one "
+            "per class)",
+            "only classifiers can be measured; for two classes use two logits"
+            if classes == 2
+            else None,
         )

@@ -1,4 +1,4 @@
-"""Are forward passes what measures take them for: pure, repeatable, one result per example?"""
+"""Checks that forward passes are pure, repeatable and independent between examples."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from orchestrator.measures.trust.checked_network import Subject, inputs_pass, st
 from orchestrator.measures.trust.finding import Finding
 
 _AGREEMENT = 1e-2
-"""Relative deviation between precisions of a typical example; float32 rounding gives 1e-6."""
-_ALONE = 8  # Examples that are passed alone, beside the most extreme ones.
-_MOVE = 1e-2  # Length of the displacement of the weights after which a pass is repeated.
+"""Largest typical relative deviation between precisions; float32 rounding causes 1e-6."""
+_ALONE = 8  # Number of single-example passes, besides the most extreme examples.
+_MOVE = 1e-2  # Length of the weight displacement after which a pass is repeated.
 
 
 def data_unchanged(subject: Subject) -> Finding:
-    """Passes and losses write into nothing that they are handed."""
+    """Check that passes and losses do not write into their inputs."""
     context = subject.measured
     logits = context.logits("train")
     kept = logits.clone()
@@ -30,21 +30,21 @@ def data_unchanged(subject: Subject) -> Finding:
         return Finding(
             "data_unchanged",
             "failed",
-            "a forward pass changed the data that it was given",
+            "a forward pass modified its input data",
             "the network writes into its input: use x = (x - mean) / std, not x.sub_(mean)",
         )
     if not same(logits, kept):
         return Finding(
             "data_unchanged",
             "failed",
-            "the loss changed the logits that it was given",
-            "let the loss work on a copy: logits = logits.clone()",
+            "the loss modified its input logits",
+            "make the loss work on a copy: logits = logits.clone()",
         )
     return Finding("data_unchanged")
 
 
 def measuring_precision(subject: Subject) -> Finding:
-    """The network runs in the precision of its measures, with much the same logits in another."""
+    """Check that the network runs in the measures' precision and similarly in another one."""
     context, logits = subject.measured, subject.logits
     wanted = _name(context.dtype)
     if logits is None:
@@ -59,32 +59,32 @@ def measuring_precision(subject: Subject) -> Finding:
         )
     other = torch.float32 if context.dtype == torch.float64 else torch.float64
     if not same_pass(logits, context.logits("train")):
-        return Finding("measuring_precision")  # The check ``repeatable`` tells.
+        return Finding("measuring_precision")  # The check ``repeatable`` reports it.
     try:
         single = inputs_pass(_in(subject, other))
     except Exception:
-        return Finding("measuring_precision")  # The other precision is not asked for.
+        return Finding("measuring_precision")  # The other precision is not required.
     deviations = (logits.double() - single.double()).abs().amax(dim=1) / _scale(logits)
     typical = deviations.nanmedian().item()
     if typical > _AGREEMENT:
         return Finding(
             "measuring_precision",
             "failed",
-            f"logits in {wanted} and in {_name(other)} differ by {typical:.2g} of the largest "
-            "logit in the median over examples",
-            "something in forward() depends on the type of its input, or loses nearly all digits",
+            f"logits in {wanted} and {_name(other)} differ by {typical:.2g} of the largest logit "
+            "(median over examples)",
+            "remove operations in forward() that depend on the dtype of the input or lose nearly "
+            "all digits",
         )
     return Finding("measuring_precision")
 
 
 def repeatable(subject: Subject) -> Finding:
-    """Two passes over the same examples give the same bits, also after weights were moved."""
+    """Check that repeated passes give the same bits, also after a pass with moved weights."""
     context = subject.measured
     first, second = subject.first_pass(), context.logits("train")
-    random = "it is random or changes its state"
+    random = "the network is random or changes its state"
     hint = (
-        "give F.dropout training=self.training, and draw noise or update state only if "
-        "self.training"
+        "pass training=self.training to F.dropout; draw noise or update state only if self.training"
     )
     if not same_pass(first, second):
         return Finding(
@@ -103,19 +103,18 @@ def repeatable(subject: Subject) -> Finding:
             "failed",
             "after a pass with other weights the network gave logits that differ by up to "
             f"{_largest_difference(first, third):.2g}: it kept some of those weights",
-            "look for a module that is registered under two names, and for weights that forward() "
-            "stores",
+            "check for a module registered under two names, and for weights stored by forward()",
         )
     return Finding("repeatable")
 
 
 def examples_separate(subject: Subject) -> Finding:
-    """The logits of an example do not depend on the others of its pass, beyond rounding."""
+    """Check that logits do not depend on other examples in the pass, beyond rounding."""
     context = subject.double or subject.measured
     whole = subject.first_pass() if context is subject.measured else inputs_pass(context)
     n = len(whole)
     if n < 2:
-        return Finding("examples_separate", "undecided", "there is a single example")
+        return Finding("examples_separate", "undecided", "only one example is available")
     inputs, _ = next(context.batches("train"))
     tolerance = torch.finfo(whole.dtype).eps ** 0.5
     for places in _partial_passes(inputs, whole):
@@ -126,21 +125,21 @@ def examples_separate(subject: Subject) -> Finding:
             return Finding(
                 "examples_separate",
                 "failed",
-                f"{int((off > tolerance).sum())} of {len(off)} examples have other logits in a "
-                f"pass of {len(off)} examples than in one of {n}, by up to {off.max():.2g} of the "
+                f"logits of {int((off > tolerance).sum())} of {len(off)} examples differ between "
+                f"passes of {len(off)} and of {n} examples, by up to {off.max():.2g} of the "
                 "largest logit",
-                "something is computed over the first axis, which counts the examples: batch norm "
-                "without running statistics, pooling or attention over it, or batch_first=False",
+                "check for operations over the first axis (the examples): batch norm without "
+                "running statistics, pooling or attention over it, or batch_first=False",
             )
     return Finding("examples_separate")
 
 
 def _partial_passes(inputs: Tensor, logits: Tensor) -> Iterator[Tensor]:
-    """Positions of the examples of passes that differ from the whole as much as passes can.
+    """Yield positions of examples for partial passes that differ strongly from the whole.
 
-    Both ends in two sizes, neither that of the whole, for code that guesses an axis by its length.
-    The smallest and the largest, by inputs and by logits, and single examples, for code that
-    branches on an average of a pass.
+    Passes of both ends, in two sizes smaller than the whole, detect code that guesses an axis by
+    its length. Passes of the smallest and largest examples (by inputs and by logits) and of single
+    examples detect code that branches on an average over the pass.
     """
     n, third = len(logits), max(1, len(logits) // 3)
     places = torch.arange(n, device=logits.device)
@@ -154,14 +153,14 @@ def _partial_passes(inputs: Tensor, logits: Tensor) -> Iterator[Tensor]:
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Equal bit for bit, where NaN equals NaN."""
+    """Whether two tensors are equal bit for bit, where NaN equals NaN."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def same_pass(one: Tensor, other: Tensor) -> bool:
-    """Equal as two passes are: bit for bit on a CPU, up to rounding elsewhere."""
+    """Whether the results of two passes agree: bit for bit on a CPU, up to rounding elsewhere."""
     if one.device.type == "cpu":
         return same(one, other)
     tolerance = 10 * torch.finfo(one.dtype).eps ** 0.5

@@ -1,7 +1,7 @@
-"""Is the Hessian product symmetric, and the derivative of the gradient?
+"""Check that the Hessian product is symmetric and is the derivative of the gradient.
 
-torch differentiates some backward passes wrongly without a word, and leaves out what a detached
-factor would add. Symmetry shows the first of these, central differences both.
+Torch silently differentiates some backward passes incorrectly, and omits the contribution of
+detached factors. Symmetry detects the first problem, central differences detect both.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from orchestrator.measures.trust.finding import Finding
 from orchestrator.measures.trust.finite_differences import STEPS, no_double, unit_directions
 
 _ATTEMPTS = (16, 8, 2)
-"""Examples of each attempt: fewer, where kinks of ReLU lie within a step."""
-_SYMMETRY = 1e-7  # Of the length of the product.
-_TOLERANCE = 1e-3  # Relative to the product, of all or of one parameter tensor.
-_NEGLIGIBLE = 1e-5  # Parts of a product that are smaller than this share of it are not compared.
+"""Examples in each attempt; fewer examples have fewer ReLU kinks within a step."""
+_SYMMETRY = 1e-7  # Relative to the length of the product.
+_TOLERANCE = 1e-3  # Relative to the product, over one parameter tensor.
+_NEGLIGIBLE = 1e-5  # Parts smaller than this fraction of a product are not compared.
 _ROUNDING = 1e3 * torch.finfo(torch.float64).eps
-_CONSISTENT = 0.1  # Most difference between the steps, as a share of that from the product.
+_CONSISTENT = 0.1  # Maximum difference between steps, relative to that from the product.
 _HINT = (
-    "write the layer in plain operations, or leave out the measures of the Hessian; networks "
-    "under detach() or with estimated gradients have none"
+    "write the layer in plain operations, or omit Hessian measures; a network with detach() or "
+    "estimated gradients has no Hessian"
 )
 
 
 def second_derivatives(subject: Subject) -> Finding:
-    """The Hessian product is symmetric and agrees with central differences of the gradient.
+    """Check the Hessian product for symmetry and against central differences of the gradient.
 
-    Differences at two steps that agree with each other, but not with the product, show that the
-    product is wrong. If they do not agree with each other there is a kink within the step, or
-    rounding prevails: other examples and another direction are tried then.
+    If the differences at two step sizes agree with each other but not with the product, the
+    product is wrong. If they disagree, a kink lies within the step or rounding dominates, and
+    other examples and another direction are tried.
     """
     if subject.double is None:
         return no_double(subject, "second_derivatives")
@@ -47,12 +47,12 @@ def second_derivatives(subject: Subject) -> Finding:
     return Finding(
         "second_derivatives",
         "undecided",
-        "central differences of the gradient do not converge: kinks lie close, or it is not finite",
+        "central differences of the gradient do not converge (nearby kinks or non-finite values)",
     )
 
 
 def _attempt(context: MeasureContext, attempt: int) -> Finding | None:
-    """What one direction shows; None if it does not decide."""
+    """Return the finding for one direction; None if inconclusive."""
     v = context.flatten(list(unit_directions(context, f"product {attempt}").values()))
     product = context.hessian_vector_product(v)
     pairs = [(_gradient(context, h * v), _gradient(context, -h * v)) for h in STEPS]
@@ -105,7 +105,7 @@ def _asymmetry(context: MeasureContext, v: Tensor, product: Tensor) -> Finding |
 
 
 def _gradient(context: MeasureContext, displacement: Tensor) -> Tensor:
-    """The gradient of the mean training loss where the weights are moved."""
+    """Return the gradient of the mean training loss at displaced weights."""
     moved = {
         name: (p.detach() + step).requires_grad_()
         for (name, p), step in zip(

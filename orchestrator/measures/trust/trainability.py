@@ -1,4 +1,4 @@
-"""Can a network be trained, stored and built anew? Two updates on a few examples show it."""
+"""Check, in two updates on a few examples, that a network can be trained, stored and rebuilt."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _UPDATES = 2
 def training_findings(
     config: TrialConfig, dataset: Dataset, device: str | torch.device
 ) -> Iterator[Finding]:
-    """Train a network of this configuration for two updates, store it, and build it anew.
+    """Train a network of this configuration for two updates, store it and rebuild it.
 
-    What only fails in training (memory, an update that raises) is left to the trials, which
-    report it as their own: the checks it keeps from being made are ``undecided``.
+    Failures of training itself (memory, an exception in an update) are reported by the trials.
+    Checks that they prevent are ``undecided``.
 
     Args:
-        config: Of any trial of the shape.
+        config: Configuration of any trial of the shape.
         dataset: Its data; a few examples are copied.
-        device: Where to train.
+        device: Device to train on.
 
     Yields:
         The findings ``outputs_fit``, ``data_unchanged`` and ``state_restores``.
@@ -70,15 +70,15 @@ def training_findings(
         yield Finding(
             "data_unchanged",
             "failed",
-            "training changed the data set, which other trials share",
+            "training modified the data set, which other trials share",
             "the network writes into its input: use x = (x - mean) / std, not x.sub_(mean)",
         )
     elif _loss_writes(config, small):
         yield Finding(
             "data_unchanged",
             "failed",
-            "the loss changes the logits from which errors are computed after it",
-            "let the loss work on a copy: logits = logits.clone()",
+            "the loss modifies the logits, from which errors are computed later",
+            "make the loss work on a copy: logits = logits.clone()",
         )
     else:
         yield Finding("data_unchanged")
@@ -92,28 +92,28 @@ def _unfit(config: TrialConfig, model: nn.Module, small: Dataset) -> Finding | N
         return Finding(
             "outputs_fit",
             "failed",
-            f"labels lie between {int(labels.min())} and {int(labels.max())}, expected 0 to "
+            f"labels range from {int(labels.min())} to {int(labels.max())}, expected 0 to "
             f"{classes - 1} and at least two classes",
         )
     with random_state_kept(x.device), torch.no_grad():
         logits = model.eval()(x.clone())
     expected = f"expected floating-point logits of shape ({len(x)}, {classes})"
     if not isinstance(logits, Tensor):
-        return Finding("outputs_fit", "failed", f"gave a {type(logits).__name__}, {expected}")
+        return Finding("outputs_fit", "failed", f"returned a {type(logits).__name__}, {expected}")
     if tuple(logits.shape) != (len(x), classes) or not logits.is_floating_point():
         got = f"{logits.dtype} of shape {tuple(logits.shape)}"
-        return Finding("outputs_fit", "failed", f"gave {got}, {expected}")
+        return Finding("outputs_fit", "failed", f"returned {got}, {expected}")
     try:
         build_loss(config.training.loss).per_example(logits.clone(), y)
     except ImportPathError:
         raise
-    except UserError as error:  # Not one number per example.
+    except UserError as error:  # The loss is not one number per example.
         return Finding("outputs_fit", "failed", error.message, error.hint)
     return None
 
 
 def _shortened(config: TrialConfig, examples: int) -> TrialConfig:
-    """The configuration with batches that divide the examples, and two updates."""
+    """Return the configuration with two updates and no batch of a single example."""
     batch = min(config.training.batch_size, examples)
     batch = max(size for size in range(1, batch + 1) if examples % size != 1 or size == 1)
     changes = {"batch_size": batch, "stop": StopOptions(updates=_UPDATES)}
@@ -125,7 +125,7 @@ def _tensors(dataset: Dataset) -> list[Tensor]:
 
 
 class _Fixed(nn.Module):
-    """Gives the same logits whatever comes."""
+    """Network that returns the same logits for any input."""
 
     def __init__(self, logits: Tensor) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _Fixed(nn.Module):
 
 
 def _loss_writes(config: TrialConfig, small: Dataset) -> bool:
-    """Whether an evaluation tells another error than its logits have."""
+    """Whether evaluation reports a different error than that of the logits."""
     labels = small.train_y
     logits = torch.nn.functional.one_hot((labels + 1) % small.classes, small.classes)
     generator = torch.Generator().manual_seed(SEED)
@@ -147,15 +147,15 @@ def _loss_writes(config: TrialConfig, small: Dataset) -> bool:
 
 
 def _state_restores(config: TrialConfig, learner: Learner, small: Dataset) -> Finding:
-    """The stored state, in a newly built network, gives the logits of the trained one."""
+    """Check that the stored state, in a rebuilt network, gives the trained network's logits."""
 
     def failed(reason: str) -> Finding:
         return Finding(
             "state_restores",
             "failed",
             reason,
-            "what training changes must be parameters or persistent buffers (register_buffer) of "
-            "tensors of fixed shape, not plain attributes",
+            "store everything that training changes in parameters or persistent buffers "
+            "(register_buffer) of fixed shape, not in plain attributes",
         )
 
     try:
@@ -171,17 +171,17 @@ def _state_restores(config: TrialConfig, learner: Learner, small: Dataset) -> Fi
     except Exception as error:
         return failed(f"raised {named_error(error)}")
     trained = _logits(learner.model, small.train_x)
-    for network, what in ((rebuilt, "newly built network"), (copied, "deep copy of it")):
+    for network, what in ((rebuilt, "newly built network"), (copied, "deep copy of one")):
         if not same_pass(trained, _logits(network, small.train_x)):
             return failed(
-                f"after {learner.step} updates, the state dict in a {what} gives other logits than "
-                "the trained network"
+                f"after {learner.step} updates, the state dict in a {what} gives different logits "
+                "than the trained network"
             )
     return Finding("state_restores")
 
 
 def _logits(model: nn.Module, inputs: Tensor) -> Tensor:
-    """Logits in eval mode; the same random numbers each time, for networks that draw some."""
+    """Return logits in eval mode, with fixed random numbers for networks that draw any."""
     with random_state_kept(inputs.device), torch.no_grad():
         torch.manual_seed(stream_seed(SEED, "trust_checks", "evaluation"))
         logits: Tensor = model.eval()(inputs.clone())

@@ -1,1 +1,1 @@
-"""The claims of a study, judged on its results."""
+"""Judging the claims of a study on its results."""

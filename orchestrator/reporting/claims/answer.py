@@ -1,4 +1,4 @@
-"""One paragraph that answers the study's question as far as its claims do."""
+"""A paragraph that answers the study's question with its claims."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from orchestrator.statistics.claim import as_given, with_interval
 
 _SENTENCES = {
     ("flatness_tracks_margin", "holds"): (
-        "Flat minima and large margins tell the same story {scope}: once the training error is "
-        "at most 0.1, the logarithm of the Hessian trace and the mean margin correlate with "
-        "{number}."
+        "Flatness tracks the margin {scope}: where the training error is at most 0.1, the "
+        "logarithm of the Hessian trace and the mean margin correlate with {number}."
     ),
     ("flatness_tracks_margin", "fails"): (
         "Flatness does not track the margin {scope} as strongly as claimed: where the training "
@@ -22,24 +21,24 @@ _SENTENCES = {
         "Whether flatness tracks the margin remains unclear: {number}."
     ),
     ("margin_is_cheaper", "holds"): (
-        "Margins are far cheaper than flatness {scope}: {number} times the seconds for a Hessian "
-        "trace."
+        "Margins are far cheaper than flatness {scope}: a Hessian trace takes {number} times as "
+        "many seconds."
     ),
     ("margin_is_cheaper", "fails"): (
-        "Margins are not {threshold} times cheaper {scope}: {number} times the seconds for a "
-        "Hessian trace."
+        "Margins are not {threshold} times cheaper {scope}: a Hessian trace takes {number} times "
+        "as many seconds."
     ),
     ("margin_is_cheaper", "unclear"): (
         "Whether margins are {threshold} times cheaper than a Hessian trace remains unclear: "
         "{number}."
     ),
     ("flatness_depends_on_parametrization", "holds"): (
-        "The reparametrization check passes: with the function left as it was, the Hessian "
-        "trace changed by {number} of itself, and the margin not at all."
+        "The reparametrization check passes: with the function unchanged, the Hessian trace has "
+        "a relative change of {number}, and the margin does not change."
     ),
     ("flatness_depends_on_parametrization", "fails"): (
-        "The reparametrization check fails: the trace changed by {number} of itself, or a "
-        "margin changed, too."
+        "The reparametrization check fails: the Hessian trace has a relative change of {number}, "
+        "or a margin changed too."
     ),
     ("flatness_depends_on_parametrization", "unclear"): (
         "The reparametrization check remains unclear: {number}."
@@ -50,39 +49,41 @@ _SENTENCES = {
     ),
     ("margin_predicts_gap_at_least_as_well", "fails"): (
         "The margin does not rank networks by a generalization gap at least as well as the "
-        "Hessian trace {scope}: it does worse, or larger margins go with larger gaps ({number})."
+        "Hessian trace {scope}: it ranks worse, or larger margins go with larger gaps ({number})."
     ),
     ("margin_predicts_gap_at_least_as_well", "unclear"): (
         "Whether the margin ranks networks by their gaps as well as the Hessian trace remains "
         "unclear: {number}."
     ),
     ("flatness_is_an_epiphenomenon", "holds"): (
-        "Flatness is an epiphenomenon of how one trains {scope}: under another loss, optimizer or "
-        "regularization it follows the margin otherwise than in the usual training ({number})."
+        "Flatness is an epiphenomenon of the way of training {scope}: under another loss, "
+        "optimizer or regularization it follows the margin differently than under the usual "
+        "training ({number})."
     ),
     ("flatness_is_an_epiphenomenon", "fails"): (
         "Flatness follows the margin {scope} under other losses, optimizers and regularization "
-        "much as it does in the usual training ({number})."
+        "much as under the usual training ({number})."
     ),
     ("flatness_is_an_epiphenomenon", "unclear"): (
-        "Whether flatness follows the margin only in the usual training remains unclear: {number}."
+        "Whether flatness follows the margin only under the usual training remains unclear: "
+        "{number}."
     ),
     ("large_batch_needs_time", "holds"): (
-        "Large batches only lack updates {scope}: after as many updates their margins are {number} "
-        "times those of small batches, and after as many epochs smaller."
+        "Large batches merely lack updates {scope}: after equally many updates their margins are "
+        "{number} times those of small batches, and after equally many epochs they are smaller."
     ),
     ("large_batch_needs_time", "fails"): (
-        "Large batches do not merely lack updates {scope}: after as many updates their margins are "
-        "{number} times those of small batches."
+        "Large batches do not merely lack updates {scope}: after equally many updates their "
+        "margins are {number} times those of small batches."
     ),
     ("large_batch_needs_time", "unclear"): (
         "Whether large batches merely lack updates remains unclear: {number}."
     ),
 }
 _VERDICTS = {
-    "holds": "It holds {scope} that",
-    "fails": "It does not hold {scope} that",
-    "unclear": "It remains unclear whether",
+    "holds": "This claim holds {scope}:",
+    "fails": "This claim fails {scope}:",
+    "unclear": "This claim remains unclear:",
 }
 _NUMBERS = {
     "flatness_tracks_margin": ("r = {}", 3),
@@ -95,19 +96,19 @@ _NUMBERS = {
 
 
 def answer(judged: Sequence[Judged]) -> str:
-    """The paragraph under the question."""
+    """Return the paragraph below the question."""
     if not judged:
-        return "The study states no claims; the figures show what was measured."
+        return "The study states no claims; the figures show the measurements."
     return " ".join(_sentence(one.claim) for one in judged)
 
 
 def _sentence(claim: Claim) -> str:
-    """What survives comes first: a claim that holds as stated only begins with what it is not."""
+    """Describe a verdict; estimates that contradict a claim that holds as stated come first."""
     told = _verdict(claim)
     if not claim.against:
         return told
     against = "; ".join(
-        f"{one.what} it is {with_interval(one.estimate, 2)}" for one in claim.against
+        f"{one.what}, the estimate is {with_interval(one.estimate, 2)}" for one in claim.against
     )
     return f"{against[:1].upper()}{against[1:]}, so the following holds as stated only. {told}"
 

@@ -1,4 +1,4 @@
-"""The study's claims, judged on its results."""
+"""Judging the study's claims on its results."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
 from orchestrator.study.design import ranged_columns
 
 Options = Mapping[str, Any]
-"""The threshold, where the study gives one."""
+"""The threshold, if the study sets one."""
 
 WRONG = 0.05
-"""Of verdicts, the largest share that is wrong in simulated studies."""
+"""Largest share of wrong verdicts in simulated studies."""
 
 MARGIN = "margin_mean"
 TRACE = "hessian_trace"
@@ -52,15 +52,15 @@ TRACE = "hessian_trace"
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim with what it rests on.
+    """A claim with its evidence.
 
     Attributes:
         claim: The claim and its verdict.
-        query: Where its rows come from.
-        figure: Key of the figure that shows it; ``fragility`` is the audit's table.
-        holm: The claim's p-value, adjusted by Holm's method for all claims of the study that are
-            no checks; None for a check, and without an interval.
-        late: That the claim was stated after the first results, a sentence, or "".
+        query: Query behind the claim.
+        figure: Key of the figure that shows the claim; ``fragility`` is the audit's table.
+        holm: p-value of the claim, adjusted by Holm's method over all claims of the study except
+            checks; None for a check or without an interval.
+        late: Sentence if the claim was stated after the first results, or "".
     """
 
     claim: Claim
@@ -72,24 +72,24 @@ class Judged:
 
 @again_if_compacted
 def check_claims(results: str | Location, *, everything: bool = False) -> list[Claim]:
-    """Judge the claims that the study names.
+    """Judge the claims of the study.
 
     Args:
         results: The results folder; the study need not be finished.
         everything: As for :func:`~orchestrator.reporting.write_report`.
 
     Returns:
-        One claim for each name in the study's ``claims``, in that order.
+        One claim per entry of the study's ``claims``, in that order.
 
     Raises:
-        ResultsError: If there are no results at that path.
+        ResultsError: If the path has no results.
     """
     with open_source(results, everything=everything) as source:
         return [judged.claim for judged in judge_claims(source)]
 
 
 def judge_claims(source: Source) -> list[Judged]:
-    """Judge the claims that the study names, in its order."""
+    """Judge the claims of the study, in its order."""
     claims = claims_of(source)
     if not claims:
         return []
@@ -103,28 +103,28 @@ def judge_claims(source: Source) -> list[Judged]:
 
 
 def expected_wrong(judged: Sequence[Judged]) -> str:
-    """How many verdicts are expected to be wrong, one sentence or two; "" without a verdict."""
+    """Describe how many verdicts are expected to be wrong; "" without a verdict."""
     findings = [one.claim for one in judged if not one.claim.check]
     verdicts = sum(claim.verdict != "unclear" for claim in findings)
     if not verdicts:
         return ""
     here = sum(c.verdict != "unclear" and c.scope == "in this grid" for c in findings)
     alone = (
-        f" {'All' if here == verdicts else f'{here} of them'} speak of this grid alone, with other "
+        f" {'All' if here == verdicts else f'{here} of them'} apply to this grid only, with other "
         "seeds."
         if here
         else ""
     )
     return (
         f"{counted(verdicts, 'verdict')} on {counted(len(findings), 'claim')}: at most "
-        f"{WRONG * verdicts:.2g} of them are expected to be wrong, even where every truth lies "
-        "just on its threshold (the table of rates under Methods). Beside each stands Holm’s "
+        f"{WRONG * verdicts:.2g} of them are expected to be wrong, even if every truth lies "
+        "exactly at its threshold (see Verdict rates under Methods). Each claim also gives Holm’s "
         f"p-value, which bounds the chance of any wrong verdict on this page.{alone}"
     )
 
 
 def _adjusted(judged: list[Judged]) -> list[Judged]:
-    """Add Holm's p-values: the family is the claims of the study file."""
+    """Add p-values adjusted by Holm's method over the claims of the study file."""
     p_values = [
         np.nan if one.claim.check or one.claim.p_value is None else one.claim.p_value
         for one in judged
@@ -247,11 +247,11 @@ def _there(source: Source, *names: str) -> list[str]:
 
 
 def _with_missing(claim: Claim, source: Source, *measures: str) -> Claim:
-    """Say first which measures the study does not have at all."""
+    """Leave a claim unclear if the study lacks a measure, and name the missing measures."""
     missing = [name for name in measures if not source.has(name)]
     if not missing:
         return claim
-    first = f"No snapshot has a {' or a '.join(missing)} yet, so nothing can be said."
+    first = f"No snapshot has {' or '.join(missing)} yet, so the claim cannot be judged."
     return replace(claim, explanation=first, verdict="unclear")
 
 

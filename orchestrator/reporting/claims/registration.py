@@ -1,4 +1,4 @@
-"""Which claims were stated before there were results: those are worth more."""
+"""Claims stated before the first results, which are stronger evidence than later ones."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FIRST_RESULT = Query(
 
 
 def stated_after_results(source: Source) -> tuple[str, ...]:
-    """A sentence for each claim of the study that was added or changed after the first results.
+    """Return a sentence for each claim that was added or changed after the first results.
 
     Returns:
-        In the order of the study; "" for claims that were there before any trial was completed, and
-        where that is not known: earlier releases did not record the claims of a run.
+        One text per claim, in the order of the study. It is "" for claims stated before any trial
+        was completed, and if that is unknown: earlier releases did not record the claims of a run.
     """
     (first,) = source.rows(FIRST_RESULT)["written_at"]
     recorded = [parse_claims(run["claims"]) if "claims" in run else None for run in source.runs]
@@ -34,7 +34,7 @@ def stated_after_results(source: Source) -> tuple[str, ...]:
                 if first is not None and first.astimezone(UTC) < stated:
                     sentence = (
                         f"Stated in this form on {stated:%Y-%m-%d at %H:%M} UTC, after the first "
-                        "results were there: it is weaker evidence than a claim stated before."
+                        "results: it is weaker evidence than a claim stated before them."
                     )
                 break
         found.append(sentence)

@@ -1,4 +1,4 @@
-"""Claims that a study states itself, from their columns to a verdict."""
+"""Judging claims that a study states itself, from their columns to a verdict."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ _STATISTICS = {
     "spearman": "Spearman ρ between {x} and {y}",
     "kendall": "Kendall τ_b between {x} and {y}, over networks of different conditions",
     "mean": "Mean over conditions of {x}",
-    "median": "Median of the medians of conditions of {x}",
+    "median": "Median over conditions of the median {x}",
 }
 
 
 def judge_stated(source: Source, claim: StatedClaim, conditions: Conditions) -> tuple[Claim, Query]:
-    """Find the columns, the number and the verdict.
+    """Read the columns of a claim, compute its estimate and judge it.
 
-    Whatever is wrong with a claim's SQL or columns leaves it unclear, with the reason: a report
-    that is written tells more than one that is not.
+    An error in a claim's SQL or columns leaves the claim unclear and gives the reason, so that
+    the report is still written.
     """
     query = _query(claim)
     try:
         rows = _rows(source, query)
     except QueryError as error:
         reason = error.message.split("\n")[0]
-        nothing = _nothing("its query cannot be run")
-        return _claim(claim, nothing, [f"The query: {reason}."]), query
+        nothing = _nothing("the query of the claim cannot be run")
+        return _claim(claim, nothing, [f"Query error: {reason}."]), query
     missing = [name for name in (*_IDENTITY, *_columns(claim)) if name not in rows.columns]
     if missing:
         return _claim(claim, _nothing(f"the query has no column {missing[0]}"), []), query
@@ -70,7 +70,7 @@ def judge_stated(source: Source, claim: StatedClaim, conditions: Conditions) -> 
         columns = {name: rows.floats(name) for name in (*_columns(claim), _LOSS)}
         design, groups = conditions.design(rows), rows.groups()
     except (TypeError, ValueError) as error:
-        return _claim(claim, _nothing(f"its columns are not usable: {error}"), []), query
+        return _claim(claim, _nothing(f"the columns are not usable: {error}"), []), query
     compared, sentences = _compared(claim, rows, columns, groups)
     finite = compared.finite
     excluded = int(np.sum(~finite))
@@ -78,8 +78,8 @@ def judge_stated(source: Source, claim: StatedClaim, conditions: Conditions) -> 
     def inferred(kept: BoolArray, given: FloatArray | None = None) -> Inference:
         return infer_statistic(claim.statistic, compared.select(kept), design, given, excluded)
 
-    # Networks that are compared at the same stage are matched already, and rows of theirs that
-    # lie between snapshots have no loss; a mean of one column has no confounder.
+    # Networks compared at the same stage are already matched, and their rows between snapshots
+    # have no loss. A mean of one column has no confounder.
     correlated = compared.stratum is None and bool(claim.y)
     beside = stand_beside(
         lambda kept, given: inferred(kept, given).estimate,
@@ -98,7 +98,7 @@ def judge_stated(source: Source, claim: StatedClaim, conditions: Conditions) -> 
 
 
 def _sample(rows: Rows) -> tuple[Rows, str]:
-    """Whole trials, chosen by a hash, so that pairs of rows stay few enough to compare."""
+    """Choose whole trials by a hash, so that pairs of rows stay few enough to compare."""
     trials = [str(trial) for trial in rows["trial_id"]]
     if len(trials) <= MOST_RANKED and len(set(trials)) <= MOST_COMPARED:
         return rows, ""
@@ -112,7 +112,7 @@ def _sample(rows: Rows) -> tuple[Rows, str]:
     }
     kept = rows.select(np.array([trial in chosen for trial in trials], dtype=np.bool_))
     return kept, (
-        f"All pairs of {len(trials):,} values would be too many: these are "
+        f"{len(trials):,} values have too many pairs, so this statistic uses "
         f"{counted(len(chosen), 'trial')} of {len(order):,}, chosen by a hash of their names."
     )
 
@@ -122,7 +122,7 @@ def _columns(claim: StatedClaim) -> list[str]:
 
 
 def _query(claim: StatedClaim) -> Query:
-    about = f"what the claim {claim.name} rests on"
+    about = f"rows behind the claim {claim.name}"
     if claim.query:
         return Query(claim.name, about, claim.query.strip().rstrip(";"))
     names = ", ".join(identifier(name) for name in dict.fromkeys((*_columns(claim), _LOSS)))
@@ -146,7 +146,7 @@ def _query(claim: StatedClaim) -> Query:
 
 @again_if_compacted
 def _rows(source: Source, query: Query) -> Rows:
-    # SQL from outside: on a connection that reads these results and nothing else.
+    # SQL from outside runs on a connection that can read only these results.
     names, fetched = ask(
         source.folder.path,
         query.sql,
@@ -199,7 +199,7 @@ def _claim(
     statistic = _STATISTICS[claim.statistic].format(x=called(claim.x), y=called(claim.y))
     if claim.given:
         statistic += f" given {', '.join(called(name) for name in claim.given)}"
-    statistic += ", of its own query" if claim.query else f", {_DESIGNS[claim.design]}"
+    statistic += ", from its own query" if claim.query else f", {_DESIGNS[claim.design]}"
     statistic += f" with {claim.where}" if claim.where else ""
     below, above = found.p_below(claim.threshold), found.p_above(claim.threshold)
     verdict, p_value = judge(*((below, above) if _side(claim) == "below" else (above, below)))

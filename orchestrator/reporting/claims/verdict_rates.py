@@ -1,4 +1,4 @@
-"""How often claims hold and fail in simulated worlds whose truth is known.
+"""Rates at which claims hold and fail in simulated worlds with known truth.
 
 The table is written by ``python -m tests.statistics.claims.rates`` and checked by
 ``python -m tests.full verdicts``.
@@ -17,15 +17,15 @@ _HEADS = ("claim", "world", "claim is", "studies", "holds in %", "fails in %")
 
 
 def row_name(claim: BuiltInClaim | StatedClaim) -> str:
-    """The name of a claim in the table: its own, or for a stated claim its statistic."""
+    """Return the name of a claim in the table; for a stated claim, its statistic."""
     return f"stated: {claim.statistic}" if isinstance(claim, StatedClaim) else claim.name
 
 
 def verdict_rates(claims: Collection[str]) -> Table:
-    """The rates of some claims.
+    """Return the rates of some claims.
 
     Args:
-        claims: Their names in the table.
+        claims: Names of the claims in the table.
     """
     text = resources.files(__package__).joinpath("verdict_rates.csv").read_text(encoding="utf-8")
     rows = [

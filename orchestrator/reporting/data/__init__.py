@@ -1,1 +1,1 @@
-"""What a report asks of the results."""
+"""Queries on the results, and data derived from them for the report."""

@@ -1,4 +1,4 @@
-"""How far the study is: what was to be trained and measured, and what has been."""
+"""Progress of the study: the requested trials and measurements, and the finished ones."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Progress:
     """Counts of trials and of measures.
 
     Attributes:
-        expected_trials: How many trials the grid has.
+        expected_trials: Number of trials in the grid.
         trials: Status → number of trials stored.
-        stop_reasons: Why completed trials stopped → number of trials.
-        snapshots: How many snapshots there are to measure.
-        asked: Request → number of snapshots that it is asked of.
-        unmeasured: Request → number of those without any answer to it.
-        unaudited: What lacks an audit, in a study with a claim about audits, or "".
+        stop_reasons: Stop reason → number of completed trials.
+        snapshots: Number of snapshots to measure.
+        asked: Request → number of snapshots that it applies to.
+        unmeasured: Request → number of those snapshots without a result.
+        unaudited: Text on missing audits, in a study with a claim about audits, or "".
     """
 
     expected_trials: int
@@ -44,28 +44,28 @@ class Progress:
 
     @property
     def completed(self) -> int:
-        """Completed trials."""
+        """Number of completed trials."""
         return self.trials.get("completed", 0)
 
     @property
     def failed(self) -> int:
-        """Failed trials."""
+        """Number of failed trials."""
         return self.trials.get("failed", 0)
 
     @property
     def outstanding(self) -> int:
-        """Trials of the grid that are neither completed nor failed."""
+        """Number of trials in the grid that are neither completed nor failed."""
         return max(0, self.expected_trials - self.completed - self.failed)
 
     @property
     def finished(self) -> bool:
-        """Whether every trial has ended, and every snapshot and audit has its answers."""
+        """Whether every trial has ended and no measurement or audit is missing."""
         missing = any(self.unmeasured.values())
         return not (self.outstanding or missing or self.unaudited)
 
     @property
     def sentence(self) -> str:
-        """What is missing, or "" if the study is finished."""
+        """Sentences on missing work, or "" if the study is finished."""
         if self.finished:
             return ""
         parts = []
@@ -76,18 +76,18 @@ class Progress:
         missing = sum(self.unmeasured.values())
         if missing:
             parts.append(
-                f"{missing:,} of {sum(self.asked.values()):,} measurements of snapshots are missing"
+                f"{missing:,} of {sum(self.asked.values()):,} snapshot measurements are missing"
             )
         if self.unaudited:
             parts.append(self.unaudited)
         return (
-            f"This study is not finished: {'; '.join(parts)}. Everything below is preliminary. "
-            "Run the study again to go on."
+            f"This study is not finished: {'; '.join(parts)}. All results below are "
+            "preliminary. Run the study again to resume."
         )
 
 
 def read_progress(source: Source) -> Progress:
-    """Count what there is, and compare it with what the study asks for."""
+    """Count the stored results and compare them with the requests of the study."""
     trials: dict[str, int] = {}
     stop_reasons: dict[str, int] = {}
     for status, stop_reason, count in source.rows(TRIAL_OUTCOMES).tuples():

@@ -1,4 +1,4 @@
-"""The conditions of a study: their place on every swept axis, and whether that was drawn."""
+"""The conditions of a study: their level on every swept axis, and which axes were drawn."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CONDITIONS = Query(
 
 @dataclass(frozen=True)
 class Conditions:
-    """Where the conditions of a study lie.
+    """The levels of the conditions of a study.
 
     Attributes:
-        levels: Name of each swept axis → condition → its level, as text.
+        levels: Name of a swept axis → condition → level as text.
         drawn: Names of the axes whose levels were drawn at random.
         unlearned: Completed trials whose networks did not learn.
     """
@@ -40,7 +40,7 @@ class Conditions:
     unlearned: tuple[str, ...] = ()
 
     def design(self, rows: Rows) -> Design:
-        """The design that the conditions of some rows follow."""
+        """Return the design that the conditions of the rows follow."""
         names = rows["condition_id"]
         columns = {
             axis: [levels.get(str(name), "") for name in names]
@@ -49,16 +49,16 @@ class Conditions:
         return Design.of(columns, rows.groups(), self.drawn)
 
     def learned(self, rows: Rows) -> BoolArray:
-        """Shape (n,), whether the network of each row learned; those in training count so."""
+        """Return whether each row's network learned, shape (n,); running trials count as such."""
         unlearned = set(self.unlearned)
         return np.array([str(name) not in unlearned for name in rows["trial_id"]], dtype=np.bool_)
 
 
 def read_conditions(source: Source) -> Conditions:
-    """The conditions that have trials."""
+    """Read the conditions that have trials."""
     rows = source.rows(CONDITIONS)
     listed, drawn = swept_keys(source.study)
-    # What was drawn together is an axis for each path: any of them may be what a claim is about.
+    # Paths drawn together become one axis each, because a claim can be about any of them.
     apart = {"sweep": dict.fromkeys((*listed, *drawn), ())}
     axes = grid_axes(apart, rows["params_json"])
     return Conditions(
@@ -72,7 +72,7 @@ def read_conditions(source: Source) -> Conditions:
 
 
 def swept_keys(study: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The keys of ``sweep`` whose values are listed, and those drawn at random together."""
+    """Return the keys of ``sweep`` with listed values, and those drawn together at random."""
     sweep = study.get("sweep", {})
     random = sweep.get(RANDOM)
     drawn = tuple(random.get("of", {})) if isinstance(random, Mapping) else ()

@@ -1,4 +1,4 @@
-"""Who takes part: how trials ended, and which snapshots have an answer to which request."""
+"""Coverage: how trials ended, and the results of each request on the snapshots."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ DIVERGED = "diverged"
 FAILED = "failed"
 UNFINISHED = "not finished"
 OUTCOMES = (COMPLETED, SHORT, DIVERGED, FAILED, UNFINISHED)
-"""How a trial can have ended, from the best to the least."""
+"""Outcomes of a trial, from best to worst."""
 
 MEASURED = "measured"
 NOT_FINITE = "some value not finite"
 NOT_MEASURED = "failed"
 ANSWERS = (MEASURED, NOT_FINITE, NOT_MEASURED)
-"""What became of one request on one snapshot."""
+"""Outcomes of one request on one snapshot."""
 
 
 def _outcome(target: float | None) -> str:
@@ -32,16 +32,16 @@ def _outcome(target: float | None) -> str:
 
 
 def outcomes(level: str | None, target: float | None) -> Query:
-    """How many trials ended in which way.
+    """Return the query for the number of trials per outcome.
 
     Args:
-        level: A hyperparameter's column, whose levels are counted apart.
-        target: The training loss at which training was to stop, if there is one.
+        level: Column of a hyperparameter, whose levels are counted separately.
+        target: Training loss at which training was to stop, if any.
     """
     name = identifier(level) if level else "NULL"
     return Query(
         "outcomes",
-        "how many trials ended in which way",
+        "number of trials per outcome",
         f"WITH ended AS (SELECT {name} AS level, {_outcome(target)} AS outcome FROM trials)\n"  # noqa: S608
         "SELECT level, outcome, count(*) AS trials\n"
         "FROM ended GROUP BY ALL ORDER BY level NULLS LAST, outcome",
@@ -49,14 +49,14 @@ def outcomes(level: str | None, target: float | None) -> Query:
 
 
 def set_apart(hyperparameters: Sequence[str], target: float | None, milestones: int) -> Query:
-    """Every trial that is not simply completed, that missed a milestone, or lacks values.
+    """Return the query for trials that ended abnormally, missed a milestone or lack values.
 
     Args:
-        hyperparameters: Columns of the hyperparameters that vary.
-        target: The training loss at which training was to stop, if there is one.
-        milestones: How many training losses snapshots were asked for at.
+        hyperparameters: Columns of the varied hyperparameters.
+        target: Training loss at which training was to stop, if any.
+        milestones: Number of training losses at which snapshots were requested.
     """
-    # Under names of ours, for theirs can be any.
+    # Renamed, because the study's own names can be anything.
     names = [f"hyperparameter_{n}" for n, _ in enumerate(hyperparameters, 1)]
     settings = "".join(
         f", {identifier(column)} AS {name}"
@@ -65,8 +65,8 @@ def set_apart(hyperparameters: Sequence[str], target: float | None, milestones: 
     shown = "".join(f", {name}" for name in names)
     return Query(
         "set_apart",
-        "every trial that failed, is not finished, did not reach a training loss that was asked "
-        "for, or has values that are not finite or failed",
+        "every trial that failed, is unfinished, did not reach a requested training loss, or has "
+        "values that are not finite or failed",
         "WITH taken AS (\n"  # noqa: S608 - names quoted, numbers
         "    SELECT trial_id, count(*) AS snapshots FROM checkpoints GROUP BY trial_id\n"
         "), reached AS (\n"
@@ -90,7 +90,8 @@ def set_apart(hyperparameters: Sequence[str], target: float | None, milestones: 
 
 ANSWERED = Query(
     "answered",
-    "on how many snapshots each request gave finite values only, some others, or failed",
+    "number of snapshots on which each request gave only finite values, some that are not finite, "
+    "or failed",
     "WITH answers AS (\n"  # noqa: S608 - words of ours
     "    SELECT request, CASE\n"
     f"        WHEN bool_or(status NOT IN ('ok', 'nonfinite')) THEN '{NOT_MEASURED}'\n"

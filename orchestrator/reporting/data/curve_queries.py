@@ -1,6 +1,6 @@
-"""What the report asks of the curves: densities, slices and distributions of margins.
+"""Queries on the curves: spectral densities, loss slices and distributions of margins.
 
-As in ``queries``, everything is aggregated in SQL: what is drawn does not grow with the study.
+As in ``queries``, everything is aggregated in SQL, so figures do not grow with the study.
 """
 
 # ruff: noqa: S608 - names are our own, or quoted.
@@ -23,14 +23,14 @@ MOST_QUANTILES = 101
 
 @dataclass(frozen=True)
 class Chosen:
-    """The curves that a figure draws, where requests may differ in their parameters.
+    """The curves that a figure draws, chosen among requests with different parameters.
 
     Attributes:
         curve: Name of the curve.
-        request: The request that most final networks have an answer to.
+        request: Request with results on the most final networks.
         variant: Variant of the curves.
-        remark: A sentence about those that are not drawn, or "".
-        query: By which they were chosen.
+        remark: Sentences on curves that are not drawn, or "".
+        query: Query that chose them.
     """
 
     curve: str
@@ -41,7 +41,7 @@ class Chosen:
 
     @property
     def condition(self) -> str:
-        """What is true of their rows, in SQL."""
+        """SQL condition that selects the rows of the curves."""
         return (
             f"curve = {_quoted(self.curve)} AND request = {_quoted(self.request)} "
             f"AND variant = {_quoted(self.variant)}"
@@ -49,17 +49,17 @@ class Chosen:
 
 
 def choose_curves(source: Source, curve: str, variant: str | None = None) -> Chosen | None:
-    """Which curves of final networks to draw; None if there is none.
+    """Choose the curves of final networks to draw; return None if none exist.
 
     Args:
         source: The results.
         curve: Name of the curve.
-        variant: Which of its variants; any by default.
+        variant: Variant of the curve; any by default.
     """
     only = "" if variant is None else f" AND variant = {_quoted(variant)}"
     query = Query(
         f"{curve}_requests",
-        f"how many final networks have a {curve}, by request",
+        f"number of final networks with {curve}, per request",
         "SELECT request, variant, count(*) AS networks,\n"
         "    count(*) FILTER (status <> 'ok') AS nonfinite\n"
         "FROM curves SEMI JOIN final USING (checkpoint_id)\n"
@@ -71,17 +71,15 @@ def choose_curves(source: Source, curve: str, variant: str | None = None) -> Cho
         return None
     request, found, _, nonfinite = rows[0]
     sentences = [
-        f"Not drawn: values that are not finite, of {counted(nonfinite, 'network')}."
-        if nonfinite
-        else "",
-        f"Drawn is the request {request}, one of {len(rows)}." if len(rows) > 1 else "",
+        f"Not drawn: non-finite values of {counted(nonfinite, 'network')}." if nonfinite else "",
+        f"Of {len(rows)} requests, only {request} is drawn." if len(rows) > 1 else "",
     ]
     remark = " ".join(sentence for sentence in sentences if sentence)
     return Chosen(curve, request, found, remark, query)
 
 
 def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
-    """Densities averaged over networks, each interpolated at the same points for its level."""
+    """Return the query for densities averaged over networks, at common points per level."""
     return Query(
         "spectral_densities",
         "density of the Hessian’s eigenvalues, averaged over the final networks of each level",
@@ -99,7 +97,7 @@ def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
         "        (eigenvalue - x[1]) / (x[-1] - x[1]) * (n - 1) AS place\n"
         "    FROM points JOIN densities ON points.level IS NOT DISTINCT FROM densities.level\n"
         "), interpolated AS (\n"
-        "    -- Beyond its grid, five widths from the outermost eigenvalues, it is zero.\n"
+        "    -- Beyond its grid, five widths from the outermost eigenvalues, a density is 0.\n"
         "    SELECT level, eigenvalue, CASE WHEN place BETWEEN 0 AND n - 1 THEN\n"
         "        value[floor(place)::INT + 1] * (1 - place + floor(place))\n"
         "        + value[ceil(place)::INT + 1] * (place - floor(place)) ELSE 0 END AS density\n"
@@ -112,7 +110,7 @@ def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
 
 
 def top_eigenvalues(hue: Hue | None) -> Query:
-    """The measured largest eigenvalue, over the final networks of each level."""
+    """Return the query for the largest measured eigenvalue, over final networks per level."""
     return Query(
         "top_eigenvalues",
         "largest eigenvalue of the Hessian over the final networks of each level",
@@ -128,7 +126,7 @@ def top_eigenvalues(hue: Hue | None) -> Query:
 
 
 def loss_slices(chosen: Chosen, hue: Hue | None) -> Query:
-    """Losses along a line over the final networks of each level."""
+    """Return the query for losses along a line, over the final networks of each level."""
     return Query(
         "loss_slices",
         "training loss along a filter-normalized direction, over the final networks of each level",
@@ -147,10 +145,10 @@ def loss_slices(chosen: Chosen, hue: Hue | None) -> Query:
 
 
 def loss_planes(chosen: Chosen, hue: Hue | None) -> Query:
-    """Losses on a plane, of one network of each level."""
+    """Return the query for losses on a plane, of one network per level."""
     return Query(
         "loss_planes",
-        "training loss on a plane of the network with the median training loss of each level",
+        "training loss on a plane, of the network with the median training loss of each level",
         "WITH planes AS (\n"
         f"    SELECT trial_id, level, train_loss, x, y, value,\n"
         "        sqrt(len(x))::INT AS n, median(train_loss) OVER (PARTITION BY level) AS middle\n"
@@ -173,7 +171,7 @@ def loss_planes(chosen: Chosen, hue: Hue | None) -> Query:
 
 
 def final_margins(chosen: Chosen, hue: Hue | None) -> Query:
-    """Quantiles of margins, averaged over the final networks of each level."""
+    """Return the query for quantiles of margins, averaged over final networks per level."""
     return Query(
         "final_margins",
         "quantiles of the training margins, averaged over the final networks of each level",
@@ -192,17 +190,17 @@ def final_margins(chosen: Chosen, hue: Hue | None) -> Query:
 
 
 def margins_along_training(chosen: Chosen, hue: Hue | None) -> Query:
-    """Five quantiles of margins over epochs, averaged over networks of each level."""
+    """Return the query for five margin quantiles over epochs, averaged per level."""
     quantiles = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
     columns = ",\n".join(
-        # Between two stored quantiles on a straight line.
+        # Linear interpolation between two stored quantiles.
         f"    avg(value[floor({p} * (n - 1))::INT + 1] * (1 - {p} * (n - 1) % 1)\n"
         f"        + value[ceil({p} * (n - 1))::INT + 1] * ({p} * (n - 1) % 1)) AS {name}"
         for name, p in quantiles.items()
     )
     return Query(
         "margins_along_training",
-        "quantiles of the training margins over epochs, where half of a level’s networks have them",
+        "quantiles of the training margins per epoch, if half of a level’s networks have them",
         "WITH distributions AS (\n"
         f"    SELECT trial_id, level, epoch, value, len(x) AS n\n"
         f"    FROM curves JOIN {_networks(hue, 'gap')} USING (checkpoint_id, trial_id)\n"
@@ -225,13 +223,13 @@ def margins_along_training(chosen: Chosen, hue: Hue | None) -> Query:
 
 
 def smallest_margins(chosen: Chosen, most: int) -> Query:
-    """The examples that most final networks have among their smallest margins."""
+    """Return the query for examples most often among the smallest margins of final networks."""
     prediction = Chosen(
         "smallest_margin_predictions", chosen.request, chosen.variant, "", chosen.query
     )
     return Query(
         "smallest_margins",
-        "the training examples that most final networks have among their smallest margins",
+        "training examples that are among the smallest margins of the most final networks",
         "WITH named AS (\n"
         "    SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data,\n"
         "        unnest(x)::BIGINT AS example, unnest(value) AS margin\n"
@@ -244,7 +242,7 @@ def smallest_margins(chosen: Chosen, most: int) -> Query:
         f"    WHERE {prediction.condition}\n"
         "), networks AS (\n"
         "    SELECT data, count(DISTINCT trial_id) AS trials FROM named GROUP BY data\n"
-        "    -- Examples of other subsets or noise have other numbers.\n"
+        "    -- The number of an example depends on the subset and the noise.\n"
         "    ORDER BY trials DESC, data LIMIT 1\n"
         "), votes AS (\n"
         "    SELECT data, example, class, count(*) AS votes\n"
@@ -273,7 +271,7 @@ def _level(hue: Hue | None) -> str:
 
 
 def _networks(hue: Hue | None, view: str = "final") -> str:
-    """A view of snapshots with none of the study's own columns, which can have any name."""
+    """Return SQL for a view of snapshots without the study's own columns, whose names can clash."""
     return (
         "(\n"
         "        SELECT checkpoint_id, trial_id, epoch, train_loss, status AS trial_status,\n"

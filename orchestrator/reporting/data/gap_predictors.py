@@ -1,4 +1,4 @@
-"""How every measure ranks trained networks by their generalization gaps."""
+"""Rankings of trained networks by their generalization gaps, for every measure."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Predictor:
     """A measure of trained networks.
 
     Attributes:
-        column: Its column in ``wide``.
-        family: Its family in the catalog.
+        column: Column of the measure in ``wide``.
+        family: Family of the measure in the catalog.
         sign: +1 if higher values should go with larger gaps, −1 if with smaller ones.
-        directed: Whether either is expected of it; ``sign`` is +1 where not.
+        directed: Whether a direction is expected; if not, ``sign`` is +1.
     """
 
     column: str
@@ -52,14 +52,14 @@ class Predictor:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Kendall's τ_b of a measure and a gap, with the sign the measure has.
+    """Kendall's τ_b of a measure and a gap, for the values as measured (without ``sign``).
 
     Attributes:
         predictor: The measure.
-        gap: Which gap.
+        gap: Name of the gap.
         tau: τ_b over trained networks.
-        holm: p-value adjusted by Holm over all measures and both gaps; None without one.
-        fdr: The same by Benjamini and Hochberg.
+        holm: p-value adjusted by Holm's method over all measures and both gaps; None without one.
+        fdr: The same, by the method of Benjamini and Hochberg.
     """
 
     predictor: Predictor
@@ -71,16 +71,16 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Trained:
-    """The trained networks of a study, with everything to rank them by.
+    """The trained networks of a study, with all measures that can rank them.
 
     Attributes:
-        query: Where the rows come from.
-        rows: One a network.
-        predictors: Measures that vary over them, at most ``MOST_PREDICTORS``.
-        more: Measures beyond that many, left out.
-        axes: Axis of the grid on which they differ → the level of each.
-        reliability: Measure → share of its variance that is not its own estimation error; only
-            measures that are estimated.
+        query: Query behind the rows.
+        rows: One row per network.
+        predictors: Measures that vary over the networks, at most ``MOST_PREDICTORS``.
+        more: Number of further measures, which are left out.
+        axes: Axis of the grid on which the networks differ → level of each network.
+        reliability: Measure → share of its variance that is not estimation error; only for
+            estimated measures.
     """
 
     query: Query
@@ -92,7 +92,7 @@ class Trained:
 
     @property
     def grid(self) -> Grid | None:
-        """The grid they lie on; None if it has no axis or does not tell all conditions apart."""
+        """Grid of the networks; None if it has no axis or does not separate all conditions."""
         if not self.axes:
             return None
         grid = Grid.of(self.axes)
@@ -101,11 +101,11 @@ class Trained:
 
 
 def trained_networks(source: Source) -> Trained:
-    """Read them, and find out what can rank them.
+    """Read the trained networks and the measures that can rank them.
 
-    Measures on the test split say little of generalization and are left out, as are those that
-    the catalog calls neutral. The user's own functions are in no catalog: nothing is expected of
-    their values, which are shown nevertheless.
+    Measures on the test split say little about generalization and are left out, as are measures
+    that the catalog calls neutral. User-defined functions are not in the catalog; they are
+    included without an expected direction.
     """
     known = [
         Predictor(column, family, -1 if direction == "higher" else 1, direction is not None)
@@ -137,7 +137,7 @@ def _reliabilities(source: Source) -> dict[str, float]:
 
 
 def rank(trained: Trained) -> list[Ranking]:
-    """τ of every measure with both gaps, adjusted for how many they are."""
+    """Compute τ of every measure with both gaps; p-values are adjusted for their number."""
     groups = trained.rows.groups()
     found = [
         (one, gap, kendall(trained.rows.floats(one.column), trained.rows.floats(gap), groups))
@@ -153,13 +153,13 @@ def rank(trained: Trained) -> list[Ranking]:
 
 
 def ceilings(trained: Trained) -> dict[str, NoiseCeiling]:
-    """What seeds leave of each gap to be explained."""
+    """Compute the noise ceiling of each gap, which variation over seeds imposes."""
     conditions: Sequence[str] = trained.rows["condition_id"]
     return {gap: noise_ceiling(trained.rows.floats(gap), conditions) for gap in GAPS}
 
 
 def as_tau(correlation: float) -> float:
-    """The τ that goes with an r where both are normal: 2/π · arcsin r (Greiner)."""
+    """Convert r to τ for two normal variables: 2/π · arcsin r (Greiner)."""
     return 2 / pi * asin(min(1.0, max(-1.0, correlation)))
 
 

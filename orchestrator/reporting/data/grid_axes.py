@@ -1,4 +1,4 @@
-"""The axes of a study's grid, and where on them each network lies."""
+"""The axes of a study's grid, and the level of each network on them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Settings = Mapping[str, Any]
 
 
 def grid_axes(study: Mapping[str, Any], params: Sequence[str | None]) -> dict[str, tuple[str, ...]]:
-    """What each axis is called → the level of each network on it.
+    """Return the title of each axis → the level of each network on it.
 
-    Coupled hyperparameters are one axis, and so is a whole part of the study (an optimizer with
-    its options): what varies together is one thing. So are all paths of a random search, of which
-    each drawn condition is one level.
+    Hyperparameters that vary together form one axis: coupled ones, or a whole section of the study
+    (an optimizer with its options). All paths of a random search also form one axis, whose levels
+    are the drawn conditions.
 
     Args:
         study: The resolved study, whose ``sweep`` names the axes.
-        params: The settings of each network, JSON.
+        params: Settings of each network, as JSON.
 
     Returns:
         Only axes on which networks differ.
@@ -38,7 +38,7 @@ def grid_axes(study: Mapping[str, Any], params: Sequence[str | None]) -> dict[st
 
 
 def _settings(network: Settings, paths: Sequence[str]) -> Iterator[tuple[str, Any]]:
-    """Dotted path → value of everything at or below the paths."""
+    """Yield the dotted path and value of everything at or below the paths."""
     for path in paths:
         value: Any = network
         for part in path.split("."):
@@ -55,7 +55,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _level(settings: Settings, varied: Sequence[str]) -> str:
-    """Names first, then the options that are not zero: ``sgd, weight decay 0.001``."""
+    """Format names first, then nonzero options: ``sgd, weight decay 0.001``."""
     if len(varied) == 1:
         return _text(settings, varied[0])
     present = [name for name in varied if settings.get(name)]

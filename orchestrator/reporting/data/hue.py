@@ -1,4 +1,4 @@
-"""By which hyperparameter figures are coloured."""
+"""The hyperparameter that determines colours in figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from orchestrator.study.columns import path_columns
 from orchestrator.study.design import design_axes
 
 MOST_NAMED = 7
-"""Beyond this many levels, colours are taken from a continuous scale."""
+"""With more levels than this, colours come from a continuous scale."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Hue:
     """A hyperparameter that varies in the study.
 
     Attributes:
-        column: Its column in ``gap``, ``final`` and ``wide``.
-        title: How it is called in the figures.
-        levels: Its values as text, in order.
-        of_trial: Its column in ``trials``, where that has another name.
+        column: Column of the hyperparameter in ``gap``, ``final`` and ``wide``.
+        title: Name in the figures.
+        levels: Values as text, in order.
+        of_trial: Column in ``trials``, if its name differs there.
     """
 
     column: str
@@ -32,7 +32,7 @@ class Hue:
 
 
 def choose_hue(source: Source) -> Hue | None:
-    """Batch size if it varies, else the first swept hyperparameter that does, else None."""
+    """Choose batch size if it varies, else the first swept hyperparameter that does, else None."""
     for column in varied_columns(source):
         values = source.rows(distinct_values(column))["value"]
         levels = tuple(dict.fromkeys(map(level_text, values)))
@@ -41,7 +41,7 @@ def choose_hue(source: Source) -> Hue | None:
 
 
 def varied_columns(source: Source) -> tuple[str, ...]:
-    """The columns of ``trials`` with the hyperparameters that the study varies."""
+    """Return the columns of ``trials`` with the hyperparameters that the study varies."""
     paths = [path for axis in design_axes(source.study) for path in axis.paths]
     columns = path_columns(paths).values()
     return tuple(
@@ -52,9 +52,9 @@ def varied_columns(source: Source) -> tuple[str, ...]:
 
 
 def level_text(value: Any) -> str:
-    """A hyperparameter's value as it reads in a legend; ``none`` where it does not apply.
+    """Format a hyperparameter value for a legend; ``none`` if it does not apply.
 
-    Different numbers have different texts.
+    Different numbers give different texts.
     """
     if value is None:
         return "none"

@@ -1,4 +1,4 @@
-"""Questions whose answers compare whole networks, one row each or one a stage of training."""
+"""Queries that compare whole networks, with one row per network or stage of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_COMPARED = 500
 
 
 def final_networks(measures: Iterable[str]) -> Query:
-    """One row a completed trial: its last snapshot, to rank networks by."""
+    """Return the query for the last snapshot of every completed trial, to rank networks."""
     names = "".join(f", {identifier(name)}" for name in measures)
     return Query(
         "final_networks",
@@ -23,11 +23,11 @@ def final_networks(measures: Iterable[str]) -> Query:
 
 
 INTERVENED = ("loss", "label_smoothing", "optimizer", "rho", "weight_decay")
-"""The columns of ``trials`` that say how, and with which loss, a network was trained."""
+"""Columns of ``trials`` that describe how, and with which loss, a network was trained."""
 
 
 def by_intervention(measures: Iterable[str]) -> Query:
-    """Every snapshot with how its network was trained."""
+    """Return the query for every snapshot, with how its network was trained."""
     names = "".join(f", {identifier(name)}" for name in measures)
     return Query(
         "by_intervention",
@@ -45,7 +45,7 @@ _FEW_TRIALS = (
 
 
 def at_milestones(measures: Iterable[str]) -> Query:
-    """The snapshot at which each trial reached each training loss that was asked for."""
+    """Return the query for the snapshot at which each trial reached each requested loss."""
     names = "".join(f", {identifier(name)}" for name in measures)
     sql = (
         "SELECT trial_id, condition_id, reached.train_loss_milestone, loss_gap, "  # noqa: S608
@@ -57,14 +57,14 @@ def at_milestones(measures: Iterable[str]) -> Query:
         "ORDER BY trial_id, reached.train_loss_milestone DESC"
     )
     about = (
-        "the snapshot at which each trial reached each training loss, of at most "
+        "the snapshot at which each trial reached each training loss, for at most "
         f"{MOST_COMPARED} trials, chosen by a hash"
     )
     return Query("at_milestones", about, sql)
 
 
 def at_times(measures: Iterable[str]) -> Query:
-    """Snapshots of completed trials, to compare them at the same update or epoch."""
+    """Return the query for snapshots of completed trials, to compare at one update or epoch."""
     names = "".join(f", {identifier(name)}" for name in measures)
     return Query(
         "at_times",
@@ -78,14 +78,14 @@ def at_times(measures: Iterable[str]) -> Query:
 
 TEST_EXAMPLES = Query(
     "test_examples",
-    "how many test examples were measured, at most",
+    "largest number of test examples that were measured",
     "SELECT max(n_examples) AS examples FROM measures WHERE split = 'test'",
 )
 
 MEASURE_COLUMNS = Query(
     "measure_columns",
-    "the columns of wide that could rank networks: not of the test split, and not neutral; those "
-    "of functions of the user's own are in no catalog and have no direction",
+    "columns of wide that could rank networks: neither on the test split nor neutral; user-defined "
+    "functions are not in the catalog and have no direction",
     # Several variants can share a column: an exact trace and an estimate of it.
     "SELECT DISTINCT column_name, coalesce(family, 'own') AS family, direction\n"
     "FROM parts.wide_columns LEFT JOIN measure_catalog USING (measure)\n"
@@ -95,7 +95,7 @@ MEASURE_COLUMNS = Query(
 
 
 def ranked_networks(measures: Iterable[str]) -> Query:
-    """One row a completed trial: its last snapshot with all that could rank it."""
+    """Return the query for the last snapshot of every completed trial, with its measures."""
     names = "".join(f", {identifier(name)}" for name in measures)
     return Query(
         "ranked_networks",

@@ -1,4 +1,4 @@
-"""What a report is made from: the tables, the study, and where they came from."""
+"""Inputs of a report: the tables, the study and its provenance."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest, StatedC
 
 @dataclass(frozen=True)
 class Rows:
-    """The answer to a query, column by column.
+    """The result of a query, by column.
 
     Attributes:
-        columns: Name → values, all of one length.
+        columns: Name → values; all columns have the same length.
     """
 
     columns: Mapping[str, Sequence[Any]]
@@ -46,26 +46,26 @@ class Rows:
         return self.columns[column]
 
     def floats(self, column: str) -> FloatArray:
-        """A column as float64 of shape (n,); NaN for NULL and for columns that are not there."""
+        """Return a column as float64 of shape (n,); NaN for NULL and for missing columns."""
         if column not in self.columns:
             return np.full(len(self), np.nan)
         values = self.columns[column]
         return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
     def groups(self) -> Groups:
-        """Who is independent of whom, from ``trial_id`` and ``condition_id``."""
+        """Return which rows are independent, from ``trial_id`` and ``condition_id``."""
         return Groups.of(self["trial_id"], self["condition_id"])
 
     def select(self, rows: npt.NDArray[np.bool_]) -> Rows:
-        """Only some of the rows."""
+        """Return only the selected rows."""
         kept = np.flatnonzero(rows).tolist()
         return Rows({name: [values[row] for row in kept] for name, values in self.columns.items()})
 
     def in_order(self) -> Rows:
-        """Sorted by trial, then step, then all other columns, whatever order they came in.
+        """Return the rows sorted by trial, then step, then all other columns.
 
-        Sums of floating-point numbers depend on their order in the last digits, and a query from
-        outside need not have one.
+        A query from outside may not define an order, and the last digits of floating-point sums
+        depend on it.
         """
         first = [name for name in ("trial_id", "step") if name in self.columns]
         names = [*first, *(name for name in self.columns if name not in first)]
@@ -74,12 +74,12 @@ class Rows:
         return Rows({name: [values[row] for row in order] for name, values in self.columns.items()})
 
     def tuples(self) -> list[tuple[Any, ...]]:
-        """Row by row."""
+        """Return the rows as tuples."""
         return list(zip(*self.columns.values(), strict=True))
 
 
 def _sort_key(value: Any) -> tuple[int, float, str]:
-    """Numbers by size, then what is not a number, then texts and all else by their text."""
+    """Return a key that sorts numbers by size, then NaN, then everything else by its text."""
     if isinstance(value, int | float):
         return (1, 0.0, "") if isnan(value) else (0, float(value), "")
     return (2, 0.0, repr(value))
@@ -90,14 +90,14 @@ class Source:
     """An open results folder.
 
     Attributes:
-        folder: Where it is.
-        connection: DuckDB over its tables.
-        study: The resolved study, as JSON says it.
-        runs: The runs that made the results, oldest first, as ``provenance.json`` has them.
-        columns: The columns of the view ``wide``.
-        trial_columns: Column of ``trials`` → what it is called in ``wide``.
-        left_out: Stored trials that the study no longer asks for, which no query sees.
-        asked: Every query run so far, for the report's list.
+        folder: The results folder.
+        connection: DuckDB connection to its tables.
+        study: The resolved study, as parsed from JSON.
+        runs: Runs that produced the results, oldest first, as in ``provenance.json``.
+        columns: Columns of the view ``wide``.
+        trial_columns: Column of ``trials`` → its name in ``wide``.
+        left_out: Stored trials that are no longer in the study's grid; no query sees them.
+        asked: All queries run so far, for the report's list.
     """
 
     folder: ResultsFolder
@@ -110,7 +110,7 @@ class Source:
     asked: list[Query] = field(default_factory=list)
 
     def rows(self, query: Query) -> Rows:
-        """Run a query, and note that it was asked."""
+        """Run a query and record it in ``asked``."""
         if query not in self.asked:
             self.asked.append(query)
         relation = self.connection.sql(query.sql)
@@ -120,7 +120,7 @@ class Source:
         return Rows(dict(zip(names, values, strict=True)))
 
     def has(self, *columns: str) -> bool:
-        """Whether ``wide`` has all these columns: whether those measures were ever taken."""
+        """Return whether ``wide`` has all these columns, so whether they were ever measured."""
         return self.columns.issuperset(columns)
 
 
@@ -128,25 +128,25 @@ _CLAIMS: TypeAdapter[tuple[BuiltInClaim | StatedClaim, ...]] = TypeAdapter(tuple
 
 
 def claims_of(source: Source) -> tuple[BuiltInClaim | StatedClaim, ...]:
-    """The claims of the study; those stored by earlier versions hold names only."""
+    """Return the claims of the study; earlier versions stored only their names."""
     return parse_claims(source.study.get("claims", []))
 
 
 def parse_claims(stored: Sequence[Any]) -> tuple[BuiltInClaim | StatedClaim, ...]:
-    """Claims from their JSON."""
+    """Parse claims from their JSON."""
     return _CLAIMS.validate_python(stored)
 
 
 @contextmanager
 def open_source(results: str | Location, *, everything: bool = False) -> Iterator[Source]:
-    """Open a results folder for reading; closed at the end of the ``with`` statement.
+    """Open a results folder for reading; the end of the ``with`` statement closes it.
 
     Args:
         results: The results folder.
-        everything: Also read the trials that the study as it stands no longer asks for.
+        everything: Also read stored trials that are no longer in the study's grid.
 
     Raises:
-        ResultsError: If there are no results at that path, or what is there is damaged.
+        ResultsError: If the path has no results, or they are damaged.
     """
     folder = ResultsFolder.open(results)
     study = described_study(folder)

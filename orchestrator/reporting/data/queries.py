@@ -1,7 +1,7 @@
-"""Every question the report asks of the tables, as SQL that anyone can run again.
+"""The report's queries on the tables, as SQL that anyone can rerun.
 
 Queries select from the views of a results folder (``wide``, ``trials``, ``measures`` …) and
-order their rows, so that equal results give equal reports.
+order their rows, so that identical results give identical reports.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ MOST_POINTS = 1000
 
 @dataclass(frozen=True)
 class Query:
-    """One named question.
+    """A named query.
 
     Attributes:
-        name: Short, unique within the report.
-        about: What it answers, one line.
-        sql: A single SELECT (or DESCRIBE).
+        name: Short name, unique within the report.
+        about: Description in one line.
+        sql: A single SELECT (or DESCRIBE) statement.
     """
 
     name: str
@@ -31,13 +31,13 @@ class Query:
 
 
 def columns_of(view: str) -> Query:
-    """Which columns a view has."""
+    """Return the query for the columns of a view."""
     sql = f"SELECT column_name FROM (DESCRIBE {view})"  # noqa: S608 - names of our own views
     return Query("columns", f"columns of {view}", sql)
 
 
 def distinct_values(column: str) -> Query:
-    """The values that a hyperparameter takes."""
+    """Return the query for the values of a hyperparameter."""
     name = identifier(column)
     order = "ORDER BY value NULLS LAST"
     sql = f"SELECT DISTINCT {name} AS value FROM trials {order}"  # noqa: S608 - quoted
@@ -45,7 +45,7 @@ def distinct_values(column: str) -> Query:
 
 
 def snapshots(columns: Iterable[str]) -> Query:
-    """Every snapshot with measures, for correlations and for curves along training.
+    """Return the query for all snapshots, for correlations and for curves along training.
 
     Args:
         columns: Columns of ``wide``: measures, and hyperparameters to hold fixed.
@@ -62,7 +62,7 @@ def snapshots(columns: Iterable[str]) -> Query:
 
 
 def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query:
-    """The headline without its intervals, in SQL alone."""
+    """Return the query for the headline correlation, without intervals, in SQL alone."""
     values = ", ".join(f"({threshold:g})" for threshold in thresholds)
     name = identifier(measure)
     return Query(
@@ -78,12 +78,12 @@ def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query
 
 
 def scatter(measures: Iterable[str], hue: str | None) -> Query:
-    """Points to draw: all snapshots, or a fixed sample if there are many."""
+    """Return the query for points to draw: all snapshots, or a fixed sample if many."""
     names = "".join(f", {identifier(name)}" for name in measures) + _as_hue(hue)
     wanted = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in measures)
     return Query(
         "points",
-        f"measured snapshots, at most {MOST_POINTS} of them, chosen by a hash of their name",
+        f"at most {MOST_POINTS} measured snapshots, chosen by a hash of their names",
         "SELECT trial_id, seed, step, epoch, milestones, train_loss, train_error,\n"
         f"    loss_gap, error_gap{names},\n"
         f"    {IS_FINAL} AS is_final,\n"
@@ -95,7 +95,7 @@ def scatter(measures: Iterable[str], hue: str | None) -> Query:
 
 
 def along_training(measures: Iterable[str], hue: str | None) -> Query:
-    """Snapshots of completed trials in order of time."""
+    """Return the query for snapshots of completed trials in order of time."""
     names = "".join(f", {identifier(name)}" for name in measures) + _as_hue(hue)
     return Query(
         "along_training",
@@ -107,7 +107,7 @@ def along_training(measures: Iterable[str], hue: str | None) -> Query:
 
 
 def _as_hue(column: str | None) -> str:
-    """A hyperparameter's column of ``wide`` as ``hue``, for it may have any name."""
+    """Return SQL for a hyperparameter's column of ``wide``, renamed to ``hue``."""
     return f", {identifier(column)} AS hue" if column else ""
 
 
@@ -127,7 +127,7 @@ PAIRED_SECONDS = Query(
     "        AND status IN ('ok', 'nonfinite')\n"
     "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
     "), probe AS (\n"
-    "    -- A relative error that is never reached makes all the probes that were asked for.\n"
+    "    -- If the relative error is never reached, all requested probes are drawn.\n"
     "    SELECT checkpoint_id,\n"
     "        seconds / regexp_extract(request, 'probes=([0-9]+)', 1)::DOUBLE AS probe_seconds\n"
     "    FROM measures\n"
@@ -147,7 +147,7 @@ PAIRED_SECONDS = Query(
 
 MEASURE_COST = Query(
     "measure_cost",
-    "seconds per snapshot and in total of each request",
+    "seconds of each request, per snapshot and in total",
     "WITH requests AS (\n"
     "    SELECT checkpoint_id, request, any_value(seconds) AS seconds\n"
     "    FROM measures WHERE status IN ('ok', 'nonfinite') GROUP BY checkpoint_id, request\n"
@@ -190,7 +190,7 @@ FAILED_TRIALS = Query(
 
 SEEDS_PER_CONDITION = Query(
     "seeds_per_condition",
-    "how many completed trials conditions have",
+    "number of completed trials per condition",
     "SELECT min(seeds) AS fewest, max(seeds) AS most, count(*) AS conditions FROM (\n"
     "    SELECT condition_id, count(*) AS seeds FROM trials\n"
     "    WHERE status = 'completed' GROUP BY condition_id\n"
@@ -199,14 +199,14 @@ SEEDS_PER_CONDITION = Query(
 
 MILESTONES_REACHED = Query(
     "milestones_reached",
-    "how many trials reached each training loss",
+    "number of trials that reached each training loss",
     "SELECT train_loss_milestone AS milestone, count(DISTINCT trial_id) AS trials\n"
     "FROM milestones GROUP BY milestone ORDER BY milestone DESC",
 )
 
 MEASURE_STATUS = Query(
     "measure_status",
-    "values that are not finite and requests that failed",
+    "values that are not finite, and failed requests",
     "SELECT request, measure, variant, coalesce(split, '') AS split, status,\n"
     "    count(*) AS n, min(error) AS example\n"
     "FROM measures WHERE status <> 'ok' GROUP BY ALL ORDER BY ALL",
@@ -214,7 +214,7 @@ MEASURE_STATUS = Query(
 
 NOT_POSITIVE_TRACES = Query(
     "not_positive_traces",
-    "Hessian traces without a logarithm",
+    "Hessian traces at or below zero, which have no logarithm",
     "SELECT count(*) AS n FROM measures\n"
     "WHERE measure = 'hessian_trace' AND status = 'ok' AND value <= 0",
 )
@@ -228,7 +228,7 @@ UNCONVERGED = Query(
 
 MEASURED_REQUESTS = Query(
     "measured_requests",
-    "on how many snapshots, and on how many of final networks, each request has an answer",
+    "number of snapshots with a result of each request, in total and of final networks",
     "SELECT request, count(DISTINCT checkpoint_id) AS snapshots,\n"
     f"    count(DISTINCT checkpoint_id) FILTER (WHERE {IS_FINAL}) AS final\n"
     "FROM measures LEFT JOIN checkpoints USING (checkpoint_id)\n"
@@ -237,7 +237,7 @@ MEASURED_REQUESTS = Query(
 
 SNAPSHOT_COUNT = Query(
     "snapshot_count",
-    "how many snapshots there are, and how many of final networks",
+    "number of snapshots, in total and of final networks",
     "SELECT count(*) AS snapshots, count(DISTINCT trial_id) AS trials,\n"
     f"    count(*) FILTER (WHERE {IS_FINAL}) AS final\n"
     "FROM checkpoints",
@@ -245,7 +245,7 @@ SNAPSHOT_COUNT = Query(
 
 STANDARD_ERRORS = Query(
     "standard_errors",
-    "how far estimates are from exact: median and largest relative standard error",
+    "median and largest relative standard error of estimates",
     "SELECT measure, variant, count(*) AS n,\n"
     "    median(standard_error / abs(value)) AS median_relative_error,\n"
     "    max(standard_error / abs(value)) AS largest_relative_error\n"
@@ -255,11 +255,11 @@ STANDARD_ERRORS = Query(
 
 CATALOG = Query(
     "measures_taken",
-    "the measures that were taken, with what the catalog says of them",
+    "measures taken, with their catalog entries",
     "SELECT measure, coalesce(family, 'own') AS family, symbol, unit, direction, cost, citation\n"
     "FROM (\n"
     "    SELECT DISTINCT measure FROM measures\n"
-    "    -- What failed is stored under its request's name.\n"
+    "    -- A failure is stored under the name of its request.\n"
     "    WHERE status IN ('ok', 'nonfinite')\n"
     "        OR measure IN (SELECT measure FROM measure_catalog)\n"
     ") LEFT JOIN measure_catalog USING (measure)\n"
@@ -276,7 +276,7 @@ HOW_MEASURED = Query(
 
 FRAGILITY = Query(
     "fragility",
-    "how much each measure changes under what must not matter",
+    "how much each measure changes under transformations that should not matter",
     "SELECT measure, variant, split, snapshots, excluded, layer_rescaling, unit_permutation,\n"
     "    logit_scale, batch_partition, duplicated_data, float32, data_subset, probe_seed\n"
     "FROM fragility WHERE split IS DISTINCT FROM 'test'\n"
@@ -285,13 +285,13 @@ FRAGILITY = Query(
 
 BARRIERS = Query(
     "barriers",
-    "barriers of loss and error between networks that differ in the seed alone",
+    "barriers of loss and error between networks that differ only in the seed",
     "SELECT condition_id, split, quantity, barrier FROM connectivity ORDER BY ALL",
 )
 
 REPARAMETRIZED = Query(
     "reparametrized",
-    "how much the trace changes when layers are rescaled, and the margin, also by permutation",
+    "relative change of the trace under layer rescaling, and of the margin also under permutation",
     "SELECT trial_id, condition_id,\n"
     "    coalesce(\n"
     "        max(relative_change) FILTER (measure = 'hessian_trace' AND variant = 'exact'\n"
@@ -308,7 +308,7 @@ REPARAMETRIZED = Query(
 
 UNAUDITED = Query(
     "unaudited",
-    "how many conditions have trained networks, none of them audited",
+    "number of conditions with trained networks, none of them audited",
     "SELECT count(DISTINCT condition_id) AS conditions FROM final\n"
     "WHERE condition_id NOT IN (\n"
     "    SELECT condition_id FROM audit JOIN trials USING (trial_id)\n"
@@ -317,14 +317,14 @@ UNAUDITED = Query(
 
 
 def unaudited_networks(most: int) -> Query:
-    """How many networks lack an audit where at most so many of each architecture are to have one.
+    """Return the query for the number of networks that still lack an audit.
 
     Args:
-        most: Networks of each shape: of equal data, model and loss.
+        most: Networks to audit per architecture (equal data, model and loss).
     """
     return Query(
         "unaudited_networks",
-        f"how many more networks are to be audited, at most {most} of each architecture",
+        f"number of networks still to be audited, with at most {most} per architecture",
         "SELECT coalesce(sum(greatest(0, least(wanted, trained) - audited)), 0) AS networks\n"  # noqa: S608 - a number
         "FROM (\n"
         f"    SELECT {most} AS wanted, count(DISTINCT trial_id) AS trained,\n"
@@ -339,7 +339,8 @@ def unaudited_networks(most: int) -> Query:
 
 FURTHER_REPARAMETRIZED = Query(
     "further_reparametrized",
-    "the same of further measures: those of flatness, and normalized margins",
+    "median relative change under layer rescaling, for other flatness measures and normalized "
+    "margins",
     "SELECT measure, variant, median(relative_change) AS change\n"
     "FROM audit JOIN measure_catalog USING (measure)\n"
     "WHERE change = 'layer_rescaling' AND status = 'ok' AND split = 'train'\n"
@@ -350,7 +351,7 @@ FURTHER_REPARAMETRIZED = Query(
 
 MACHINES = Query(
     "machines",
-    "where trials ran",
+    "machines and versions that ran trials",
     "SELECT host, device, python_version, torch_version, orchestrator_version,\n"
     "    count(*) AS trials, sum(train_seconds) / 3600 AS training_hours\n"
     "FROM trials GROUP BY ALL ORDER BY ALL",
@@ -358,13 +359,13 @@ MACHINES = Query(
 
 DATASET_NAMES = Query(
     "dataset_names",
-    "the names of the data sets",
+    "names of the data sets",
     "SELECT DISTINCT dataset FROM trials WHERE dataset IS NOT NULL ORDER BY dataset",
 )
 
 DATASETS = Query(
     "datasets",
-    "the data and its content hash",
+    "data sets with their content hashes",
     "SELECT dataset, dataset_hash, train_size, count(*) AS trials\n"
     "FROM trials GROUP BY ALL ORDER BY ALL",
 )

@@ -1,4 +1,4 @@
-"""How networks were trained, in words: what an intervention changes."""
+"""Descriptions of how networks were trained, which interventions change."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ _USUAL = "the usual training"
 
 
 def ways_of_training(rows: Rows, ranged: Collection[str] = ()) -> tuple[list[str], str]:
-    """How the network of each row was trained, in words, and which way is the plainest.
+    """Describe how the network of each row was trained, and find the plainest way.
 
-    Only what differs between rows is named, and of that neither a zero nor what does not apply:
-    ``cross_entropy, sgd, weight decay 0.001``. Plainest is cross-entropy before other losses, any
-    optimizer before sharpness-aware ones, and the least label smoothing and weight decay.
+    Only settings that differ between rows are named, without zeros and settings that do not apply:
+    ``cross_entropy, sgd, weight decay 0.001``. The plainest way has cross-entropy before other
+    losses, any optimizer before sharpness-aware ones, and the least label smoothing and weight
+    decay.
 
     Args:
-        rows: With the columns ``INTERVENED``.
-        ranged: Columns drawn at random from a range; each value would be a way of its own.
+        rows: Rows with the columns ``INTERVENED``.
+        ranged: Columns drawn at random from a range, which are ignored because each value would be
+            a separate way.
     """
     settings = list(zip(*(rows[column] for column in INTERVENED), strict=True))
     varied = [
@@ -57,7 +59,7 @@ def _readable(place: int) -> str:
 
 
 def kinds(rows: Rows) -> list[str]:
-    """Architecture and loss of the network of each row, as far as they differ: ``cnn, mse``."""
+    """Return each network's architecture and loss, as far as they differ: ``cnn, mse``."""
     varied = [name for name in ("model", "loss") if len(set(rows[name])) > 1]
     return [
         ", ".join(level_text(value) for value in values)

@@ -1,4 +1,4 @@
-"""What a paper takes from a study: figures on paper, tables, and the queries behind them."""
+"""Exports for a paper: printable figures, tables, and the queries behind them."""
 
 from __future__ import annotations
 

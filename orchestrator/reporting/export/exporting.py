@@ -1,4 +1,4 @@
-"""From a results folder to a folder for a paper."""
+"""Exporting a results folder for a paper."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from orchestrator.results.store.atomic import write_atomically
 from orchestrator.study.problems import did_you_mean
 
 NAMES = (*FIGURE_KEYS, "claims", "fragility", "barriers")
-"""What can be exported, by the names that its files get."""
+"""Names of everything that can be exported; each is the stem of its files."""
 
 QUERIES = "queries.sql"
 PPI = 300
@@ -42,12 +42,12 @@ FORMATS = (*_DRAWINGS, *_TABLES)
 
 @dataclass(frozen=True)
 class Export:
-    """What was written.
+    """The result of an export.
 
     Attributes:
-        directory: Where.
-        files: Its files, by name, in the order of the report.
-        missing: What there is not of what was asked for: name → why.
+        directory: Folder of the files.
+        files: Names of the files, in the order of the report.
+        missing: Requested name that is not available → reason.
     """
 
     directory: Location
@@ -55,19 +55,19 @@ class Export:
     missing: Mapping[str, str]
 
     def text(self) -> str:
-        """The directory, and a line for each name with its formats, or why it is missing."""
+        """Return the directory and one line per name, with its formats or why it is missing."""
         formats: dict[str, list[str]] = {}
         for file in self.files:
             name, _, kind = file.rpartition(".")
             formats.setdefault(name, []).append(kind)
         lines = [f"  {name}: {', '.join(kinds)}" for name, kinds in formats.items()]
-        lines += [f"  {name} is not there: {why}" for name, why in self.missing.items()]
+        lines += [f"  {name} is not available: {why}" for name, why in self.missing.items()]
         return "\n".join([str(self.directory), *lines])
 
 
 @dataclass(frozen=True)
 class _Part:
-    """Something with a name: a figure and its table, or a table alone."""
+    """A named item of the export: a figure and its table, or a table alone."""
 
     name: str
     title: str
@@ -85,32 +85,33 @@ def write_export(
     formats: Iterable[str] | None = None,
     ppi: float = PPI,
 ) -> Export:
-    """Write the figures of the report, all its numbers and its queries, for a paper.
+    """Write the figures of the report, all its numbers and its queries as files for a paper.
 
-    Files are named after the figures, ``threshold.pdf``, and each is written in full or not at
-    all. Files of an earlier export are replaced; others are left alone. Equal results give equal
-    files, except PDF: the library orders its objects anew each time.
+    Files are named after the figures, such as ``threshold.pdf``, and each is written atomically.
+    Files of an earlier export are replaced; other files are not touched. Identical results give
+    identical files, except for PDF: the library orders its objects differently each time.
 
     Args:
         results: The results folder; the study need not be finished.
-        to: Where to; ``export`` in the results folder by default.
+        to: Folder to write to; ``export`` in the results folder by default.
         figures: Which of :data:`NAMES`; all by default.
         formats: Which of :data:`FORMATS`; all by default. ``queries.sql`` is always written.
-        ppi: Resolution of PNG, in pixels an inch, which are 72 units of a figure.
+        ppi: Resolution of PNG in pixels per inch; an inch is 72 units of a figure.
 
     Raises:
-        ResultsError: If there are no results at that path.
-        ExportError: If there is no such figure, format or resolution, or nothing can be written.
+        ResultsError: If the path has no results.
+        ExportError: If a requested figure or format does not exist, the resolution is out of
+            range, or the destination is not writable.
     """
     names = _known("figure or table", figures, NAMES)
     kinds = _known("format", formats, FORMATS)
     if not 1 <= ppi <= MOST_PPI:
-        raise ExportError(f"a PNG can't have {ppi:g} pixels an inch: expected 1 to {MOST_PPI}")
+        raise ExportError(f"ppi: got {ppi:g}, expected 1 to {MOST_PPI} pixels per inch")
     page, folder = read_page(results)
     directory = folder.path / "export" if to is None else Path(to)
     parts = {part.name: part for part in _parts(page)}
     chosen = [parts[name] for name in names]
-    # All is drawn before anything is written.
+    # Draw everything before writing anything.
     files = {
         f"{part.name}.{kind}": content
         for part in chosen
@@ -128,10 +129,10 @@ def write_export(
 
 
 def queries_text(study: str, queries: Sequence[Query]) -> str:
-    """Every query as one SQL file, each under a comment that says what it answers."""
+    """Format all queries as one SQL file, each below a comment that describes it."""
     lines = [
-        f"-- The queries behind the report of study {_one_line(study)}, over the views of its",
-        "-- results folder. One at a time: python -m orchestrator query RESULTS 'SELECT …'",
+        f"-- Queries behind the report of study {_one_line(study)}, on the views of its results",
+        "-- folder. Run them one at a time: python -m orchestrator query RESULTS 'SELECT …'",
     ]
     for query in queries:
         lines += ["", f"-- {_one_line(query.name)}: {_one_line(query.about)}", f"{query.sql};"]
@@ -139,17 +140,17 @@ def queries_text(study: str, queries: Sequence[Query]) -> str:
 
 
 def _known(what: str, asked: Iterable[str] | None, known: Sequence[str]) -> list[str]:
-    """What was asked for, in the order of what there is, each once."""
+    """Return the requested names in the order of ``known``, without duplicates."""
     if asked is None:
         return list(known)
     wanted = list(asked)
     for name in wanted:
         if name not in known:
-            hint = f"there are {', '.join(known)}"
+            hint = f"available: {', '.join(known)}"
             close = did_you_mean(name, known)
-            raise ExportError(f"no {what} {name!r}", f"{close} {hint}" if close else hint)
+            raise ExportError(f"unknown {what} {name!r}", f"{close} {hint}" if close else hint)
     if not wanted:
-        raise ExportError(f"no {what} is named", f"there are {', '.join(known)}")
+        raise ExportError(f"no {what} selected", f"available: {', '.join(known)}")
     return [name for name in known if name in wanted]
 
 

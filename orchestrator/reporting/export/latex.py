@@ -1,4 +1,4 @@
-"""Tables as LaTeX that any engine sets, whatever the text in them."""
+"""Tables as LaTeX that compiles with any engine and with any text in them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ MOST_ON_A_PAGE = 40
 
 _LONG_TEXT = 40
 _PROSE = 110
-"""Longer texts are for the page, not for a column."""
-# Of figures and spaces between columns, what a line of 16 cm holds.
+"""Columns with longer texts are left out and named in a comment."""
+# Font sizes with the number of digits, gaps between columns included, on a line of 16 cm.
 _SIZES = ((r"\small", 90), (r"\footnotesize", 102), (r"\scriptsize", 118))
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     **{character: f"\\{character}" for character in "%_&#{}$"},
-    # These would be other characters in the old font encodings, or shorthands of babel.
+    # In old font encodings these are other characters, or shorthands of babel.
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\char34{}",
     "`": r"\textasciigrave{}",
-    # After the end of a row these would be its options.
+    # After the end of a row LaTeX reads these as its options.
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
@@ -55,16 +55,17 @@ _SIGNS = (
 )
 _MATH = {pair[0]: pair[1:] for pair in f"{_GREEK} {_SIGNS}".split()}
 _RAISED = {"<super>": "^", "<sub>": "_"}
-_LAST_LATIN = "\u017f"  # What every LaTeX of today knows by itself goes this far.
+_LAST_LATIN = "\u017f"  # The last character that every current LaTeX supports without packages.
 _EXPONENT = re.compile(r"(−?[\d.]+)e([+−]?)0*(\d+)")
 
 
 def latex_table(table: Table, title: str, caption: str) -> str:
-    """All rows, rounded as in the report, as ``tabular`` (``longtable`` if there are many).
+    """Return all rows, rounded as in the report, as ``tabular``, or ``longtable`` if many.
 
-    Rules are those of booktabs. A page is narrow: columns of the same value in all rows are told
-    in a comment, as are those of long prose, which the other formats have. Comments also say what
-    the table is, which packages it needs, its caption, and which characters pdfLaTeX lacks.
+    Rules are those of booktabs. A page is narrow, so columns with the same value in all rows move
+    to a comment. Columns of long prose are only named there; the other formats contain them.
+    Comments also give the title, the packages needed, the caption, and the characters that
+    pdfLaTeX lacks.
     """
     table, dropped = _narrowed(_with_intervals(table))
     long = len(table.rows) > MOST_ON_A_PAGE
@@ -83,7 +84,7 @@ def latex_table(table: Table, title: str, caption: str) -> str:
         *([rf"% \caption{{{latex_text(caption)}}}"] if caption else []),
         *dropped,
         *_foreign([title, caption, *table.columns, *_texts(table)]),
-        *([] if size else ["% Wider than a page: set it sideways, or leave out columns."]),
+        *([] if size else ["% Wider than a page: print it sideways, or leave out columns."]),
         rf"\begingroup{size or _SIZES[-1][0]}\setlength{{\tabcolsep}}{{3pt}}",
         rf"\begin{{{environment}}}{{{columns}}}",
         r"\toprule",
@@ -99,7 +100,7 @@ def latex_table(table: Table, title: str, caption: str) -> str:
 
 
 def _with_intervals(table: Table) -> Table:
-    """Both ends of an interval in one column."""
+    """Merge both ends of an interval into one column."""
     columns: list[str] = []
     rows: list[list[Any]] = [[] for _ in table.rows]
     number = 0
@@ -115,7 +116,7 @@ def _with_intervals(table: Table) -> Table:
 
 
 def _narrowed(table: Table) -> tuple[Table, list[str]]:
-    """The columns that tell rows apart in few words, and comments on the others."""
+    """Drop columns that are constant or too long, and return comments on them."""
     kept, same, prose = [], [], []
     for number, head in enumerate(table.columns):
         texts = [cell(row[number], table.digits, table.smallest) for row in table.rows]
@@ -136,7 +137,7 @@ def _narrowed(table: Table) -> tuple[Table, list[str]]:
 
 
 def _size(table: Table, long_texts: Sequence[bool]) -> str | None:
-    """The largest type in which the columns fit a page, None if none does."""
+    """Return the largest font size in which the columns fit a page; None if none fits."""
     characters = sum(
         max(len(head), *(len(cell(row[number], table.digits)) for row in table.rows), 0)
         for number, head in enumerate(table.columns)
@@ -147,7 +148,7 @@ def _size(table: Table, long_texts: Sequence[bool]) -> str | None:
 
 
 def latex_text(text: str) -> str:
-    """Text that LaTeX sets as it is, on one line; Greek letters and signs as mathematics."""
+    """Escape text for LaTeX, on one line; Greek letters and signs become mathematics."""
     line = _one_line(text)
     following = f"{line[1:]} "
     return (
@@ -195,7 +196,7 @@ def _is_long(values: Sequence[Any]) -> bool:
 
 
 def _paragraph(columns: int) -> str:
-    """A column of text that breaks; several share the room that the others leave."""
+    """Return a column type with wrapped text; several share the width left by the others."""
     return rf"p{{{min(0.3, 0.6 / columns):.2g}\linewidth}}"
 
 
@@ -208,12 +209,10 @@ def _foreign(texts: Sequence[str]) -> list[str]:
     found = {character for character in used if _character(character) == character > _LAST_LATIN}
     if not found:
         return []
-    return [
-        f"% Only XeLaTeX and LuaLaTeX, with a font that has them, set {' '.join(sorted(found))}"
-    ]
+    return [f"% Needs XeLaTeX or LuaLaTeX, and a font that has {' '.join(sorted(found))}"]
 
 
 def _one_line(text: str) -> str:
-    """Without line breaks, which would end comments and rows, and without what is invisible."""
+    """Remove line breaks, which would end comments and rows, and invisible characters."""
     seen = (c for c in text if c.isspace() or unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
     return " ".join("".join(seen).split())

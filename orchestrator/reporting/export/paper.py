@@ -1,4 +1,4 @@
-"""Charts for paper: black ink on white, in a font that comes with the renderer."""
+"""Charts for print: black on white, in a font that comes with the renderer."""
 
 from __future__ import annotations
 
@@ -14,39 +14,40 @@ from orchestrator.reporting.page.svg import static_svg
 PAPER = "white"
 PRINTED_INK = "black"
 FONT = "'Liberation Sans', Arial, Helvetica, sans-serif"
-"""The first comes with vl-convert, so that PDF and PNG look alike on every machine."""
+"""The first font comes with vl-convert, so PDF and PNG look the same on every machine."""
 
 _FROM_DATA = frozenset({"data", "datasets", "domain", "sort", "values"})
 
 
 def paper_svg(figure: Figure) -> str:
-    """A figure as an SVG file that needs no page around it. Equal figures give equal text.
+    """Return a figure as a standalone SVG file. Identical figures give identical text.
 
-    Text stays text, in the font that the reader has; PDF and PNG carry their own.
+    Text stays text, in a font of the reader's machine; PDF and PNG contain their font.
     """
     drawn = static_svg(on_paper(figure.chart or {}), figure.key, figure.alternative)
     return f"{drawn}\n"
 
 
 def paper_pdf(svg: str) -> bytes:
-    """An SVG of :func:`paper_svg` as PDF with its fonts inside.
+    """Convert an SVG of :func:`paper_svg` to PDF with embedded fonts.
 
-    Equal SVG look equal, but the library orders the objects in the file anew each time.
+    Identical SVGs look identical, but the library orders the objects in the file differently
+    each time.
     """
     drawn: bytes = vl_convert.svg_to_pdf(svg)
     return drawn
 
 
 def paper_png(svg: str, ppi: float) -> bytes:
-    """An SVG of :func:`paper_svg` as PNG of ``ppi`` pixels an inch, which are 72 units of SVG."""
+    """Convert an SVG of :func:`paper_svg` to PNG with ``ppi`` pixels per inch (72 SVG units)."""
     drawn: bytes = vl_convert.svg_to_png(svg, ppi=ppi)
     return drawn
 
 
 def on_paper(specification: Mapping[str, Any]) -> dict[str, Any]:
-    """A chart of the report with ink, paper and font in place of what its page would give.
+    """Return a chart of the report with its own ink, background and font, not those of a page.
 
-    Only what describes the look is changed, not what comes from data.
+    Only styling changes; values that come from data do not.
     """
     printed: dict[str, Any] = _inked(specification)
     printed["config"] = {**printed.get("config", {}), "background": PAPER, "font": FONT}

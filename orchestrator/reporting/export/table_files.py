@@ -10,15 +10,15 @@ from typing import Any
 from orchestrator.reporting.figures import Table, cell
 from orchestrator.results.database.formats import distinct, plain
 
-# Before these a backslash makes Markdown take them as they are. Underscores inside words are.
+# Characters that Markdown needs escaped by a backslash; underscores inside words need none.
 _SPECIAL = re.compile(r"[\\`*\[\]|~$#]|(?<!\w)_|_(?!\w)")
 _ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
 
 
 def csv_table(table: Table) -> str:
-    """All rows in full precision: RFC 4180, but with plain line ends; no value is empty.
+    """Format all rows in full precision, as RFC 4180 but with LF; missing values are empty.
 
-    Columns of one name get ``_1``, ``_2`` … after it.
+    Columns with the same name get the suffixes ``_1``, ``_2`` …
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -28,7 +28,7 @@ def csv_table(table: Table) -> str:
 
 
 def markdown_table(table: Table, title: str, caption: str) -> str:
-    """All rows, rounded as in the report, under a heading and a caption."""
+    """Format all rows, rounded as in the report, below a heading and a caption."""
     heads = [markdown_text(column) for column in table.columns]
     rules = ["---:" if right else "---" for right in numeric_columns(table)]
     rows = [
@@ -41,14 +41,14 @@ def markdown_table(table: Table, title: str, caption: str) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text that Markdown and HTML show as it is, on one line."""
+    """Escape text so that Markdown and HTML show it unchanged, on one line."""
     for character, entity in _ENTITIES:
         text = text.replace(character, entity)
     return _SPECIAL.sub(lambda found: f"\\{found[0]}", " ".join(text.split()))
 
 
 def numeric_columns(table: Table) -> list[bool]:
-    """Which columns hold numbers, besides empty cells, and are aligned to the right."""
+    """Return which columns contain only numbers and empty cells, and so are right-aligned."""
     columns = zip(*table.rows, strict=True) if table.rows else ((),) * len(table.columns)
     return [_is_numeric(values) for values in columns]
 

@@ -1,4 +1,4 @@
-"""The figures of a report, in the order in which they argue."""
+"""The figures of a report, in the order of its argument."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ FIGURE_KEYS = (
     "loss-slices",
     "loss-planes",
 )
-"""The key of each, whether it can be drawn or not."""
+"""The keys of all figures, including those that can't be drawn."""
 
 _OF_REQUESTS: tuple[tuple[str, int | None, Callable[[Source, Hue | None], Figure]], ...] = (
     (margin_distribution.REQUEST, None, margin_distribution.margin_distribution_figure),
@@ -62,13 +62,13 @@ _OF_REQUESTS: tuple[tuple[str, int | None, Callable[[Source, Hue | None], Figure
     (loss_slices.REQUEST, 1, loss_slices.loss_slices_figure),
     (loss_slices.REQUEST, 2, loss_slices.loss_planes_figure),
 )
-"""Request, its ``dimensions`` where it has such, and what draws it."""
+"""Request, its ``dimensions`` if it has that option, and the function that draws it."""
 
 
 def all_figures(source: Source) -> list[Figure]:
-    """Every figure; those that can't be drawn say why.
+    """Return every figure; one that can't be drawn gives the reason.
 
-    Figures of a single request are asked for only by studies that make it.
+    A figure of a single request counts as asked for only if the study makes that request.
     """
     hue = choose_hue(source)
     trained = trained_networks(source)
@@ -77,7 +77,7 @@ def all_figures(source: Source) -> list[Figure]:
         for key in ("measures", "final_measures")
         for options in source.study.get(key, ())
     ]
-    with debug_mode(False):  # Each chart is validated once, when it is finished.
+    with debug_mode(False):  # Each chart is validated only once, when it is finished.
         drawn = [
             threshold_figure(source),
             flatness_margin_figure(source, hue),

@@ -1,4 +1,4 @@
-"""Margin and flatness along updates and along epochs, by batch size."""
+"""Margin and flatness over updates and over epochs, by batch size."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MOST_TIMES = 30
 
 
 def training_figure(source: Source, hue: Hue | None) -> Figure:
-    """Means over networks with intervals, at the same updates and at the same epochs."""
+    """Plot means over networks with intervals, at equal updates and at equal epochs."""
     measures = [name for name in _MEASURES if source.has(name)]
     if not measures:
         reason = "No snapshot has a margin_mean or a hessian_trace."
@@ -55,14 +55,14 @@ def training_figure(source: Source, hue: Hue | None) -> Figure:
         reason = "No completed trial has a snapshot with a finite value yet."
         return Figure(_KEY, _TITLE, queries=(query,), missing=reason)
     missing = [name for name in _MEASURES if name not in measures]
-    by = f"for each {hue.title}" if hue else "over all networks"
+    by = f" per {hue.title}" if hue else ""
     sentences = [
-        f"Means {by} over completed trials, with 95 % Student intervals over networks, of the "
-        "trace’s logarithm for the trace. Between its snapshots a network’s value is "
-        "interpolated in the logarithm of time; a mean is drawn where at least half of its "
-        "networks are measured. Left the same number of updates, right the same number of "
-        "epochs: where curves lie on each other, that time explains the difference.",
-        f"No snapshot has a {missing[0]}, so it has no panels." if missing else "",
+        f"Means{by} over completed trials, with 95 % Student intervals over networks. Those of "
+        "the trace are computed from its logarithm. Between its snapshots, a network’s value is "
+        "interpolated in the logarithm of time. A mean is drawn where at least half of its "
+        "networks are measured. Left: at the same number of updates; right: at the same number of "
+        "epochs. Where curves coincide, that measure of time explains the difference.",
+        f"No snapshot has a {missing[0]}, so its panels are omitted." if missing else "",
     ]
     return Figure(
         _KEY,
@@ -103,7 +103,7 @@ def _curve_records(
 
 
 def _times(curves: Curves, trials: IntArray) -> FloatArray:
-    """The times at which snapshots were taken, thinned out if there are many."""
+    """Return the times of snapshots, thinned to at most ``_MOST_TIMES``."""
     found = np.unique(np.concatenate([curves.of(int(trial))[0] for trial in trials]))
     if len(found) <= _MOST_TIMES:
         return found
@@ -126,7 +126,7 @@ def _interval(values: FloatArray, on_log_axis: bool) -> dict[str, float | None]:
 
 
 def _raised(exponent: float | None) -> float | None:
-    """Ten to that power: 0 or infinite where that is beyond all numbers, as intervals can be."""
+    """Raise ten to an exponent; ends of intervals can underflow to 0 or overflow to infinity."""
     if exponent is None:
         return None
     try:
@@ -182,12 +182,12 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
 
 
 def _inside(end: float | None, span: Span) -> float | None:
-    """An end of an interval, on the axis' own end where it lies beyond."""
+    """Clamp an end of an interval to the range of the axis."""
     return None if end is None else min(max(end, span.low), span.high)
 
 
 def _span(records: list[dict[str, Any]], on_log_axis: bool) -> Span:
-    """The range of means, and as much of their intervals as leaves the means readable."""
+    """Return the range of the means, plus as much of their intervals as keeps them readable."""
 
     def scaled(*names: str) -> FloatArray:
         found = [r[name] for r in records for name in names if r[name] is not None]
@@ -212,7 +212,7 @@ def _alternative(records: list[dict[str, Any]], measures: Sequence[str], hue: Hu
         for (measure, level), mean in last.items()
     )
     return (
-        f"{2 * len(measures)} line charts of {' and '.join(measures)} along updates and along "
+        f"{2 * len(measures)} line charts of {' and '.join(measures)} over updates and over "
         f"epochs. Last values: {ends}."
     )
 

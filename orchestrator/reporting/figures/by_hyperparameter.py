@@ -1,4 +1,4 @@
-"""How a measure ranks networks that differ in one hyperparameter only: a heat map."""
+"""Heat map of how each measure ranks networks that differ in only one hyperparameter."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ Cell = tuple[Predictor, str, str, Estimate, int, int]
 
 
 def granulated_figure(trained: Trained) -> Figure:
-    """ψ of every measure along every hyperparameter, and Ψ, for both gaps."""
+    """Plot ψ of every measure along every hyperparameter, and Ψ, for both gaps."""
     queries = (trained.query,)
     conditions = len(set(trained.rows["condition_id"]))
     grid = trained.grid
     if grid is None or not trained.predictors or conditions < _FEWEST_CONDITIONS:
         reason = (
-            "It needs a measure and trained networks of at least three conditions that differ in "
-            "the swept hyperparameters and in nothing else."
+            "This figure needs a measure, and trained networks of at least three conditions that "
+            "differ in the swept hyperparameters only."
         )
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     cells = _cells(trained, grid)
     missing = (
         f" The grid lacks {counted(grid.n_missing, 'combination')} of levels; groups of one "
-        "network are left out."
+        "network are excluded."
         if grid.n_missing
         else ""
     )
@@ -49,14 +49,14 @@ def granulated_figure(trained: Trained) -> Figure:
         _KEY,
         _TITLE,
         caption=(
-            "Pooled over a grid, a measure can rank networks by following one hyperparameter "
-            "alone. Here ψ is the mean of Kendall’s τ_a over groups of conditions that differ in "
-            "that hyperparameter only, seeds averaged, and Ψ the mean of ψ over hyperparameters "
-            "(arXiv:1912.02178). Signs are turned so that +1 is the expected order: larger margins "
-            "with smaller gaps, more of anything else with larger ones."
-            f"{_undirected(trained)}{missing} The table adds K, the conditional mutual "
-            "information of the same paper, beside its value for shuffled measures: it cannot see "
-            "the sign, and is not 0 by chance."
+            "Pooled over a grid, a measure can rank networks merely by following one "
+            "hyperparameter. Here ψ is the mean of Kendall’s τ_a over groups of conditions that "
+            "differ in one hyperparameter only, with seeds averaged. Ψ is the mean of ψ over "
+            "hyperparameters (arXiv:1912.02178). Signs are chosen so that +1 is the expected "
+            "order: larger margins with smaller gaps, larger values of all other measures with "
+            f"larger gaps.{_undirected(trained)}{missing} The table adds K, the conditional mutual "
+            "information of the same paper, and its value for shuffled measures. K ignores the "
+            "sign, and it is positive even by chance."
         ),
         alternative=(
             f"Heat map of {counted(len(trained.predictors), 'measure')} by "
@@ -71,7 +71,7 @@ def granulated_figure(trained: Trained) -> Figure:
 
 def _undirected(trained: Trained) -> str:
     names = [one.column for one in trained.predictors if not one.directed]
-    return f" No order is expected of {', '.join(names)}: signs are as found." if names else ""
+    return f" No order is expected of {', '.join(names)}: signs are as measured." if names else ""
 
 
 def _cells(trained: Trained, grid: Grid) -> list[Cell]:
@@ -92,8 +92,8 @@ def _cells(trained: Trained, grid: Grid) -> list[Cell]:
 
 
 def _information(trained: Trained, grid: Grid) -> list[Cell]:
-    """K of every measure, with what shuffling makes of it as the remark."""
-    if len(grid.conditions) > _MOST_CONDITIONS:  # Work grows with their square.
+    """Return K of every measure, with its distribution under shuffling as the remark."""
+    if len(grid.conditions) > _MOST_CONDITIONS:  # The cost is quadratic in the conditions.
         return []
     cells: list[Cell] = []
     for one, gap in itertools.product(trained.predictors, GAPS):
@@ -162,7 +162,7 @@ def _chart(cells: list[Cell]) -> dict[str, Any]:
         color=alt.Color(
             "psi:Q",
             title="ψ",
-            # Orange to blue, which colour-blind people tell apart.
+            # Orange to blue is safe for colour-blind readers.
             scale=alt.Scale(domain=[-1, 0, 1], range=["#D55E00", "#F2F2F2", "#0072B2"]),
             legend=alt.Legend(gradientLength=160),
         )

@@ -1,4 +1,4 @@
-"""Whether flatness and margin stay on one line when training itself is changed."""
+"""Flatness against margin under changed training: a test whether they stay on one line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Correlation = tuple[str, Estimate]
 
 
 def interventions_figure(source: Source) -> Figure:
-    """Trace against margin by way of training, and their correlation inside and across ways."""
+    """Plot trace against margin by way of training, with correlations within and across ways."""
     claimed = "flatness_is_an_epiphenomenon" in {claim.name for claim in claims_of(source)}
     measures = [name for name in _MEASURES if source.has(name)]
     query = by_intervention(measures)
@@ -48,7 +48,7 @@ def interventions_figure(source: Source) -> Figure:
     if len(set(ways)) < 2 or len(measures) < 2:
         reason = (
             "Loss, optimizer, label smoothing and weight decay are the same for all networks or "
-            "drawn from a range, or a snapshot has no margin_mean and hessian_trace."
+            "drawn from a range, or all snapshots lack margin_mean or hessian_trace."
         )
         return Figure(_KEY, _TITLE, queries=(query,), missing=reason, asked=claimed)
     small = rows.floats("train_error") <= TRAIN_ERROR_THRESHOLD
@@ -71,13 +71,13 @@ def interventions_figure(source: Source) -> Figure:
         _KEY,
         _TITLE,
         caption=(
-            f"Snapshots with a training error of at most {TRAIN_ERROR_THRESHOLD:g}, by how their "
-            "network was trained. If the margin set the flatness, all would lie on one line. "
-            f"Pearson’s r between log trace and mean margin: {told}; {across} over all together. "
-            "Traces are those of the loss that was trained on."
+            f"Snapshots with a training error of at most {TRAIN_ERROR_THRESHOLD:g}, by the way "
+            "their network was trained. If the margin determined the flatness, all points would "
+            f"lie on one line. Pearson’s r between log trace and mean margin: {told}; {across} "
+            "over all together. Each trace is that of the loss used for training."
         ),
         alternative=(
-            f"Scatter plot of Hessian trace and mean margin by way of training, and a dot plot of "
+            f"Scatter plot of Hessian trace and mean margin by way of training, and dot plot of "
             f"their correlations: {told}; over all {across}."
         ),
         queries=(query,),
@@ -87,7 +87,7 @@ def interventions_figure(source: Source) -> Figure:
 
 
 def _inside(found: Interventions, reference: str) -> list[Correlation]:
-    """The correlation inside each way of training, the usual one first."""
+    """Return the correlation within each way of training, with the reference first."""
     others = [(one.name, one.correlation) for one in found.effects]
     return [(reference, found.reference), *others]
 
@@ -184,7 +184,7 @@ def _correlations(correlations: list[Correlation], colours: list[str], shapes: l
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
         x=alt.X(
             "r:Q",
-            title="Pearson’s r; lowest: all together",
+            title="Pearson’s r (bottom: all together)",
             scale=scale,
             axis=CORRELATIONS.axis(),
         ),

@@ -1,4 +1,4 @@
-"""The headline of several studies: one line for each."""
+"""Headline figure of several studies, with one line per study."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _MEASURES = ("margin_mean", "hessian_trace")
 
 
 def compared_threshold_figure(sources: Mapping[str, Source]) -> Figure:
-    """How r(log Hessian trace, mean margin) depends on who is looked at, in each study.
+    """Plot r(log Hessian trace, mean margin) against the training-error threshold by study.
 
     Args:
-        sources: What each study is called → its results.
+        sources: Name of each study → its results.
     """
     query = snapshots(_MEASURES)
     lines = {}
@@ -44,19 +44,19 @@ def compared_threshold_figure(sources: Mapping[str, Source]) -> Figure:
         for name, line in lines.items()
     )
     without = [name for name in sources if name not in lines]
-    missing = f" Without a line: {', '.join(without)}, for want of snapshots." if without else ""
+    missing = f" Not shown for lack of snapshots: {', '.join(without)}." if without else ""
     return Figure(
         _KEY,
         _TITLE,
         caption=(
             "Correlation between the logarithm of the Hessian trace and the mean margin on the "
-            "training set, over the snapshots of each study whose training error is at most the "
-            "threshold; right with the logarithm of the training loss held fixed. Bands: 95 % "
+            "training set, over the snapshots of each study with a training error of at most the "
+            "threshold. Right: with the logarithm of the training loss held fixed. Bands: 95 % "
             "intervals from a bootstrap over trials within conditions. At the tightest "
             f"threshold: {ends}.{missing}"
         ),
         alternative=(
-            "Two line charts over the training-error threshold, one line for each study: "
+            "Two line charts over the training-error threshold, with one line per study, show the "
             f"correlation with the mean margin, plain and partial. Plain: {ends}."
         ),
         queries=(query,),

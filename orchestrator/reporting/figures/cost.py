@@ -1,4 +1,4 @@
-"""What each measure costs beside training."""
+"""Cost of each measure compared with training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orchestrator.reporting.figures.theme import (
 )
 
 _KEY = "cost"
-_TITLE = "What measuring costs beside training"
+_TITLE = "Cost of measuring compared with training"
 _COLUMNS = ("what", "kind", "n", "low", "middle", "high", "total")
 _KINDS = {"measure": "measuring a snapshot", "training": "training a network"}
 _ROW_HEIGHT = 24
@@ -27,34 +27,34 @@ _LABEL = 220
 
 
 def cost_figure(source: Source) -> Figure:
-    """Seconds per snapshot of each request, and seconds of training."""
+    """Plot the seconds of each request per snapshot, and the seconds of training."""
     queries = (MEASURE_COST, TRAINING_COST)
     measuring, training = (source.rows(query).tuples() for query in queries)
     if not measuring:
-        reason = "No measurement that took any time is stored, so there is no cost to compare."
+        reason = "No stored measurement took any time, so no costs can be compared."
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     rows = [dict(zip(_COLUMNS, row, strict=True)) for row in (*training, *measuring)]
     measured = sum(row["total"] for row in rows if row["kind"] == "measure")
     trained = sum(row["total"] or 0 for row in rows if row["what"] == "training, whole network")
     beside = (
-        f"Measuring took {_duration(measured)} in all, training {_duration(trained)}: "
-        f"{measured / trained:.2g} times as long."
+        f"Measuring took {_duration(measured)} in total, {measured / trained:.2g} times as long "
+        f"as training ({_duration(trained)})."
         if trained
-        else f"Measuring took {_duration(measured)} in all; no training time is recorded yet."
+        else f"Measuring took {_duration(measured)} in total; no training time is recorded yet."
     )
     dearest, cheapest = measuring[0], measuring[-1]
     return Figure(
         _KEY,
         _TITLE,
         caption=(
-            "Median seconds of each request on one snapshot, and of training one network; lines "
-            f"from the 10th to the 90th percentile. {beside} Work that requests share, such as "
-            "the forward pass, is charged to the first of them; processes that ran at the same "
+            "Median seconds per snapshot for each request, and per network for training; lines "
+            f"span the 10th to the 90th percentile. {beside} Shared work, such as the forward "
+            "pass, counts towards the first request that needs it. Processes that ran at the same "
             "time shared the machine."
         ),
         alternative=(
-            f"Dot plot of seconds on a logarithmic axis. Dearest measure: {dearest[0]}, median "
-            f"{dearest[4]:.3g} s a snapshot; cheapest: {cheapest[0]}, {cheapest[4]:.3g} s."
+            f"Dot plot of seconds on a logarithmic axis. Costliest measure: {dearest[0]}, median "
+            f"{dearest[4]:.3g} s per snapshot; cheapest: {cheapest[0]}, {cheapest[4]:.3g} s."
         ),
         queries=queries,
         table=_table(rows),
@@ -78,7 +78,7 @@ def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
             alt.Tooltip("middle:Q", title="median s", format=".3~g"),
             alt.Tooltip("low:Q", title="10th percentile s", format=".3~g"),
             alt.Tooltip("high:Q", title="90th percentile s", format=".3~g"),
-            alt.Tooltip("total:Q", title="in all s", format=",.4~g"),
+            alt.Tooltip("total:Q", title="total s", format=",.4~g"),
             alt.Tooltip("n:Q", title="number", format=",d"),
         ],
     )
@@ -114,6 +114,6 @@ def _duration(seconds: float) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:
-    heads = ("what", "number", "10th percentile, s", "median, s", "90th percentile, s", "in all, s")
+    heads = ("what", "number", "10th percentile, s", "median, s", "90th percentile, s", "total, s")
     columns = ("what", "n", "low", "middle", "high", "total")
     return Table.of(heads, [tuple(row[name] for name in columns) for row in rows])

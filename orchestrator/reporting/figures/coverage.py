@@ -1,4 +1,4 @@
-"""Who takes part: how trials ended, and which snapshots were measured."""
+"""Coverage: outcomes of trials, and measurements of snapshots."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from orchestrator.reporting.figures.theme import INK, OKABE_ITO, WIDE, data, the
 from orchestrator.statistics.claim import counted
 
 _KEY = "coverage"
-_TITLE = "Who takes part: trials and measurements"
-_NOT_BEGUN = "not begun"
+_TITLE = "Coverage: trials and measurements"
+_NOT_BEGUN = "not started"
 _MISSING = "not measured yet"
 _ROW_HEIGHT = 24
 _LABEL = 200
 _WIDTH = WIDE - 300
 _DIGIT = 9
 Part = tuple[str, str, int]
-"""A row of a panel, what became of some of it, and of how many."""
+"""A row of a panel, one outcome, and the number of trials or snapshots with that outcome."""
 
 
 def coverage_figure(source: Source, hue: Hue | None) -> Figure:
-    """Trials by how they ended, snapshots by what became of each request, who is set apart."""
+    """Plot trials by outcome and snapshots by the result of each request; list flagged trials."""
     training = source.study.get("training", {})
     target = training.get("stop", {}).get("train_loss")
     milestones = len(source.study.get("checkpoints", {}).get("train_loss", ()))
@@ -47,7 +47,7 @@ def coverage_figure(source: Source, hue: Hue | None) -> Figure:
     progress = read_progress(source)
     trials = list(_trials(source.rows(by_level).tuples(), hue))
     if not trials:
-        reason = f"None of {counted(progress.expected_trials, 'trial')} has begun."
+        reason = f"None of {counted(progress.expected_trials, 'trial')} has started."
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     not_begun = progress.expected_trials - sum(count for *_, count in trials)
     if not_begun > 0:
@@ -62,7 +62,7 @@ def coverage_figure(source: Source, hue: Hue | None) -> Figure:
         caption=_caption(trials, answers, len(rows)),
         alternative=(
             f"Stacked bars. Trials: {_told(trials)}. "
-            f"Snapshots times requests: {_told(answers) or 'none yet'}."
+            f"Requests on snapshots: {_told(answers) or 'none yet'}."
         ),
         queries=queries,
         table=Table.of(
@@ -93,15 +93,15 @@ def _caption(trials: Sequence[Part], answers: Sequence[Part], apart: int) -> str
     whole = all(outcome == COMPLETED for _, outcome, _ in trials)
     measured = all(answer == MEASURED for _, answer, _ in answers)
     listed = (
-        f"The table lists the {counted(apart, 'trial')} set apart: failed, not finished, short of "
-        "a training loss that was asked for, or with values that are not finite or failed."
+        f"The table lists {counted(apart, 'flagged trial')}: failed, unfinished, short of a "
+        "requested training loss, or with non-finite or failed values."
         if apart
-        else "No trial is set apart."
+        else "No trial is flagged."
     )
     return (
-        f"Above, how trials ended: {_told(trials)}. Below, what became of each request on each "
-        f"snapshot: {_told(answers) or 'none yet'}. "
-        f"{'All takes part in what this page says. ' if whole and measured else ''}{listed}"
+        f"Top: outcomes of trials ({_told(trials)}). Bottom: results of each request on each "
+        f"snapshot ({_told(answers) or 'none yet'}). "
+        f"{'All trials and measurements are included. ' if whole and measured else ''}{listed}"
     )
 
 
@@ -110,7 +110,7 @@ def _chart(trials: list[Part], answers: list[Part], hue: Hue | None) -> dict[str
         _panel(
             trials,
             (*OUTCOMES, _NOT_BEGUN),
-            ("trials", hue.title if hue else None, "how trials ended"),
+            ("trials", hue.title if hue else None, "outcome of trials"),
             "Trials",
         )
     ]
@@ -119,8 +119,8 @@ def _chart(trials: list[Part], answers: list[Part], hue: Hue | None) -> dict[str
             _panel(
                 answers,
                 (*ANSWERS, _MISSING),
-                ("snapshots", None, "what became of a request"),
-                "Snapshots of each request",
+                ("snapshots", None, "result of the request"),
+                "Snapshots per request",
             )
         )
     chart = alt.vconcat(*panels).resolve_scale(color="independent")
@@ -152,7 +152,7 @@ def _panel(
             axis=span.axis(),
         ),
         tooltip=[
-            alt.Tooltip("row:N", title=down or "of"),
+            alt.Tooltip("row:N", title=down or "group"),
             alt.Tooltip("outcome:N", title=legend),
             alt.Tooltip("count:Q", title=counted_in, format=",d"),
         ],
@@ -165,7 +165,7 @@ def _panel(
             scale=alt.Scale(domain=used, range=[colours[one] for one in used]),
         ),
     )
-    # The number and its place tell segments apart without colour.
+    # The number and its position distinguish segments without colour.
     text = (
         base.transform_filter("datum.wide")
         .mark_text(fontSize=11, color="#111111")

@@ -1,4 +1,4 @@
-"""The same question under four designs: who is compared with whom decides the answer."""
+"""The same correlations under four designs, which differ in the networks they compare."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Found = tuple[str, str, str, Estimate, int]
 
 
 def designs_figure(source: Source) -> Figure:
-    """τ of margin and trace with both gaps, over trained networks and at matched stages."""
+    """Plot τ of margin and trace with both gaps, over trained networks and at matched stages."""
     measures = [name for name in _MEASURES if source.has(name)]
     if not measures:
         reason = "No snapshot has a margin_mean or a hessian_trace."
@@ -52,7 +52,7 @@ def designs_figure(source: Source) -> Figure:
     )
     found = _estimates(source, measures)
     if all(estimate.value is None for *_, estimate, _ in found):
-        reason = "Too few networks have been trained and measured to compare any."
+        reason = "Too few networks have been trained and measured for a comparison."
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     disagreeing = _disagreements(found)
     told = "; ".join(disagreeing) if disagreeing else "the designs do not contradict each other"
@@ -60,10 +60,11 @@ def designs_figure(source: Source) -> Figure:
         _KEY,
         _TITLE,
         caption=(
-            "Kendall’s τ_b with 95 % intervals, from a bootstrap over trials within conditions. "
-            "Trained networks differ in how far they were trained; matched designs compare only "
+            "Kendall’s τ_b with 95 % intervals from a bootstrap over trials within conditions. "
+            "Trained networks differ in how far they were trained. Matched designs compare only "
             "networks at the same train loss (the milestones of the study), or after the same "
-            f"number of updates or epochs (interpolated between snapshots). Here: {told}."
+            "number of updates or epochs (interpolated between snapshots). In this study, "
+            f"{told}."
         ),
         alternative=(
             f"Dot plot of rank correlations of {' and '.join(_MEASURES[m] for m in measures)} "
@@ -106,7 +107,7 @@ def _inside(matched: MatchedRows) -> Estimate:
 
 
 def _disagreements(found: list[Found]) -> list[str]:
-    """Pairs of a measure and a gap whose τ is surely positive in one design, negative in other."""
+    """Describe each pair of measure and gap whose τ is significant with opposite signs."""
     told = []
     for measure, gap in dict.fromkeys((one[0], one[1]) for one in found):
         sure = [
@@ -116,12 +117,12 @@ def _disagreements(found: list[Found]) -> list[str]:
         ]
         if len({_sign(estimate) for _, estimate in sure}) > 1:
             parts = ", ".join(f"{design} {with_interval(e, 2)}" for design, e in sure)
-            told.append(f"{_MEASURES[measure]} and {GAPS[gap]} disagree ({parts})")
+            told.append(f"the designs disagree on {_MEASURES[measure]} and {GAPS[gap]} ({parts})")
     return told
 
 
 def _sign(estimate: Estimate) -> int:
-    """The sign of an estimate whose interval leaves out 0; 0 where it does not."""
+    """Return the sign of an estimate, or 0 if its interval is missing or contains 0."""
     if estimate.low is None or estimate.high is None:
         return 0
     return int(estimate.low > 0) - int(estimate.high < 0)
@@ -160,8 +161,8 @@ def _chart(found: list[Found]) -> dict[str, Any]:
             scale=alt.Scale(domain=designs, range=[OKABE_ITO[n] for n in (4, 3, 2, 5)]),
         ),
         tooltip=[
-            alt.Tooltip("pair:N", title="of"),
-            alt.Tooltip("design:N", title="compared"),
+            alt.Tooltip("pair:N", title="measure, gap"),
+            alt.Tooltip("design:N", title="networks compared"),
             alt.Tooltip("tau:Q", title="τ_b", format=".3f"),
             alt.Tooltip("low:Q", title="95 % from", format=".3f"),
             alt.Tooltip("high:Q", title="95 % to", format=".3f"),

@@ -1,4 +1,4 @@
-"""What a figure is: a chart with its words, its numbers and its SQL."""
+"""Figures: a chart with its text, numbers and SQL."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ MOST_TABLE_ROWS = 60
 
 @dataclass(frozen=True)
 class Table:
-    """The numbers of a figure, for those who don't see it or want them exactly.
+    """The numbers of a figure, for readers who can't see it or need exact values.
 
     Attributes:
-        columns: Heads, with units.
-        rows: All of them, in full precision.
-        digits: Significant digits to show of a number.
-        smallest: Numbers nearer to zero than this are shown as 0.
+        columns: Column heads, with units.
+        rows: All rows, in full precision.
+        digits: Significant digits to show.
+        smallest: Numbers closer to zero than this are shown as 0.
     """
 
     columns: tuple[str, ...]
@@ -31,22 +31,22 @@ class Table:
 
     @classmethod
     def of(cls, columns: Sequence[str], rows: Iterable[Sequence[Any]], **shown: Any) -> Table:
-        """A table of rows of any kind; ``shown`` are ``digits`` and ``smallest``."""
+        """Build a table from any sequences; ``shown`` may set ``digits`` and ``smallest``."""
         return cls(tuple(columns), tuple(tuple(row) for row in rows), **shown)
 
     @property
     def first(self) -> tuple[tuple[Any, ...], ...]:
-        """As many rows as a page shows."""
+        """The first rows, as many as a page shows."""
         return self.rows[:MOST_TABLE_ROWS]
 
 
 def cell(value: Any, digits: int = 4, smallest: float = 0.0) -> str:
-    """A value as people read it: nothing as a dash, numbers rounded, with a true minus sign.
+    """Format a table value: a dash if empty, numbers rounded and with a true minus sign.
 
     Args:
-        value: What stands in a table.
+        value: The table value.
         digits: Significant digits.
-        smallest: Numbers nearer to zero than this are 0.
+        smallest: Numbers closer to zero than this are shown as 0.
     """
     if value is None or value == "":
         return "–"
@@ -62,27 +62,27 @@ def cell(value: Any, digits: int = 4, smallest: float = 0.0) -> str:
 
 
 def not_yet(request: str, parameters: str = "") -> str:
-    """Why there is no figure of a request that the study asks for, and what would change that."""
+    """Return a sentence that explains why a request has no figure yet and how to add it."""
     asked = f"'{{{request}: {{{parameters}}}}}'" if parameters else request
-    return f"No final network has a {request} yet; measure RESULTS {asked} adds it."
+    return f"No final network has {request} yet; to add it: measure RESULTS {asked}."
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure, or one sentence that says why there is none.
+    """One figure, or one sentence that explains why it is missing.
 
     Attributes:
         key: Anchor in the page.
-        title: What it shows, a few words.
-        caption: What is to be seen and how it was made; whole sentences.
-        interaction: What a reader of the page can do with it, a sentence or "".
-        alternative: For readers who can't see it: kind of chart, axes, what stands out.
-        queries: What it was made from.
+        title: Title of a few words.
+        caption: Full sentences on the content of the figure and how it was made.
+        interaction: Sentence on how a reader of the page can interact with it, or "".
+        alternative: Text for readers who can't see it: chart type, axes, main features.
+        queries: Queries for its data.
         table: Its numbers.
         chart: Its Vega-Lite specification; None if it can't be drawn.
-        missing: Why it can't be drawn, or "".
-        asked: Whether the study is about it. A page leaves out what is missing and was never
-            asked for.
+        missing: Reason why it can't be drawn, or "".
+        asked: Whether the study requests it. A page omits missing figures that were not
+            requested.
     """
 
     key: str
@@ -98,19 +98,19 @@ class Figure:
 
     @property
     def shown(self) -> bool:
-        """Whether a page has it, drawn or as a sentence."""
+        """Whether a page includes the figure, drawn or as a sentence."""
         return self.asked or self.chart is not None
 
     def cut_noted(self) -> Figure:
-        """The same, whose caption says so if marks lie beyond an axis and are drawn on its end."""
+        """Return the figure with a note in its caption if marks are clamped to an axis end."""
         if not is_cut(self.chart):
             return self
-        ends = f"Numbers below {LEAST:g} or above {MOST:g} in size are drawn on the end of an axis"
+        ends = f"Magnitudes below {LEAST:g} or above {MOST:g} are drawn at the end of the axis"
         return replace(self, caption=f"{self.caption} {ends}.".strip())
 
 
 def is_cut(chart: Any) -> bool:
-    """Whether an axis of a Vega-Lite specification ends before its numbers; see :class:`Span`."""
+    """Whether an axis of a Vega-Lite specification clamps its values; see :class:`Span`."""
     if isinstance(chart, dict):
         cut = chart.get("clamp") is True
         return cut or any(is_cut(part) for key, part in chart.items() if key != "datasets")

@@ -1,4 +1,4 @@
-"""Margin against flatness, coloured by batch size, shaped by milestone."""
+"""Margin against flatness, with batch size as colour and milestone as shape."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MEASURES = ("margin_mean", "hessian_trace")
 
 
 def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
-    """Every measured snapshot, by its Hessian trace and its mean margin."""
+    """Plot every measured snapshot by its Hessian trace and mean margin."""
     missing = [name for name in _MEASURES if not source.has(name)]
     if missing:
         reason = f"No snapshot has a {' or a '.join(missing)}."
@@ -37,11 +37,11 @@ def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
         reason = f"No snapshot has a finite margin and a positive trace. {points.excluded}"
         return Figure(_KEY, _TITLE, queries=(points.query,), missing=reason.strip())
     small = sum(error <= TRAIN_ERROR_THRESHOLD for error in points.column("train_error"))
-    colour = f"coloured by {hue.title}, " if hue else ""
+    colour = f"coloured by {hue.title} and " if hue else ""
     sentences = [
-        "Each point is one snapshot of one network: its Hessian trace and its mean margin, both "
-        f"on the training set, {colour}shaped by the milestone at which it was taken. Faint "
-        f"points have a training error above {TRAIN_ERROR_THRESHOLD:g}; {small:,} do not.",
+        "Each point is one snapshot of one network: its Hessian trace and mean margin, both "
+        f"on the training set, {colour}shaped by the milestone at which it was taken. Points with "
+        f"a training error above {TRAIN_ERROR_THRESHOLD:g} are faint; the other {small:,} are not.",
         points.sampled,
         points.excluded,
     ]
@@ -49,7 +49,7 @@ def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
         _KEY,
         _TITLE,
         caption=" ".join(sentence for sentence in sentences if sentence),
-        interaction="Choose a colour in the legend to see it alone." if hue else "",
+        interaction="Click a colour in the legend to show only its points." if hue else "",
         alternative=(
             f"Scatter plot of {len(points.records)} snapshots: Hessian trace from "
             f"{min(points.column('hessian_trace')):.3g} to "

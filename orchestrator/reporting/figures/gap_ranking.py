@@ -1,4 +1,4 @@
-"""Which measure ranks trained networks as their gaps do: a forest plot with the noise ceiling."""
+"""Forest plot of how well measures rank trained networks by their gaps, with noise ceiling."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from orchestrator.statistics import NoiseCeiling, attenuation
 from orchestrator.statistics.claim import counted, with_interval
 
 _KEY = "predictors"
-_TITLE = "Which measure ranks networks by their gap"
+_TITLE = "How well each measure ranks networks by their gap"
 _ROW_HEIGHT = 22
 _LETTER_WIDTH = 6
 _LEVEL = 0.05
@@ -38,7 +38,7 @@ _RELIABLE = 0.9
 
 
 def predictors_figure(trained: Trained) -> Figure:
-    """τ of every measure with both gaps, with intervals, and the ceiling that seeds leave."""
+    """Plot τ of every measure with both gaps, with intervals and the noise ceiling from seeds."""
     queries = (MEASURE_COLUMNS, trained.query)
     if not trained.predictors:
         reason = f"Fewer than {FEWEST_NETWORKS} trained networks have a measure that varies."
@@ -50,7 +50,7 @@ def predictors_figure(trained: Trained) -> Figure:
     order = _order(rankings)
     best = {gap: _best(rankings, gap) for gap in GAPS}
     told = "; ".join(
-        f"with the {GAPS[gap]} {one.predictor.column}, {with_interval(one.tau, 2)}"
+        f"{one.predictor.column} with the {GAPS[gap]}, {with_interval(one.tau, 2)}"
         for gap, one in best.items()
         if one is not None
     )
@@ -58,13 +58,13 @@ def predictors_figure(trained: Trained) -> Figure:
     tests = sum(one.holm is not None for one in rankings)
     sentences = [
         f"Kendall’s τ_b over {counted(len(trained.rows), 'trained network')}, with 95 % intervals "
-        "from a bootstrap over trials within conditions; a measure of flatness or norm should lie "
-        "on the right (more of it, larger gaps), a margin on the left. "
-        f"Largest: {told}.",
-        f"Of {counted(tests, 'test')} {found} remain below 0.05 after Holm’s adjustment.",
+        "from a bootstrap over trials within conditions. A measure of flatness or norm should lie "
+        "on the right (larger values, larger gaps), a margin on the left. "
+        f"Largest |τ|: {told}.",
+        f"After Holm’s adjustment, p is below 0.05 in {found} of {counted(tests, 'test')}.",
         *(_ceiling_sentence(gap, limits[gap]) for gap in GAPS),
         _noisy(trained),
-        f"{counted(trained.more, 'further measure')} left out." if trained.more else "",
+        f"Not shown: {counted(trained.more, 'further measure')}." if trained.more else "",
     ]
     return Figure(
         _KEY,
@@ -72,7 +72,7 @@ def predictors_figure(trained: Trained) -> Figure:
         caption=" ".join(sentence for sentence in sentences if sentence),
         alternative=(
             f"Forest plot of {counted(len(order), 'measure')}: rank correlation with the loss gap "
-            f"and with the error gap, with intervals. Largest: {told}."
+            f"and with the error gap, with intervals. Largest |τ|: {told}."
         ),
         queries=queries,
         table=_table(rankings, order, trained.reliability),
@@ -81,7 +81,7 @@ def predictors_figure(trained: Trained) -> Figure:
 
 
 def _noisy(trained: Trained) -> str:
-    """Which measures are so uncertain that their correlations are attenuated."""
+    """Name the measures whose uncertainty attenuates their correlations."""
     shown = {one.column for one in trained.predictors}
     named = [
         f"{column} at most {attenuation(share):.2f}"
@@ -91,13 +91,12 @@ def _noisy(trained: Trained) -> str:
     if not named:
         return ""
     return (
-        "The standard errors of estimates alone limit what |r| they can have with anything: "
-        f"{', '.join(named)}."
+        f"Standard errors of estimates limit their |r| with any other quantity: {', '.join(named)}."
     )
 
 
 def _order(rankings: list[Ranking]) -> list[str]:
-    """Measures by their larger |τ|, largest first."""
+    """Sort measures by the larger of their |τ| with both gaps, in descending order."""
     size: dict[str, float] = {}
     for one in rankings:
         column = one.predictor.column
@@ -115,9 +114,9 @@ def _ceiling_sentence(gap: str, limit: NoiseCeiling) -> str:
         return f"No noise ceiling for the {GAPS[gap]}: {limit.correlation.reason}."
     share = with_interval(limit.reliability, 2)
     return (
-        f"Hyperparameters explain a share {share} of the variance of the {GAPS[gap]}, seeds the "
-        f"rest: a function of them alone could reach τ = {as_tau(limit.correlation.value):.2f}, "
-        "the dashed lines."
+        f"Hyperparameters explain a share of {share} of the variance of the {GAPS[gap]}, seeds the "
+        "rest. A function of hyperparameters alone could reach "
+        f"τ = {as_tau(limit.correlation.value):.2f} (dashed lines)."
     )
 
 

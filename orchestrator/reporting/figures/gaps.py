@@ -1,4 +1,4 @@
-"""Margin and flatness, each against the loss gap and the error gap."""
+"""Margin and flatness against the loss gap and the error gap."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _GAPS = {"loss_gap": "loss gap", "error_gap": "error gap"}
 
 
 def gaps_figure(source: Source, hue: Hue | None) -> Figure:
-    """Both measures against both gaps, which can disagree in sign."""
+    """Plot both measures against both gaps, whose signs can differ."""
     measures = [name for name in _MEASURES if source.has(name)]
     if not measures:
         reason = "No snapshot has a margin_mean or a hessian_trace."
@@ -51,9 +51,9 @@ def gaps_figure(source: Source, hue: Hue | None) -> Figure:
     )
     n = max(tau.n for tau in ranks.values())
     sentences = [
-        "Each point is one snapshot; final networks are filled. Gaps are test minus training, "
-        "so larger is worse; they can disagree in sign, because the loss gap also grows with "
-        "the scale of the logits.",
+        "Each point is one snapshot; points of final networks are filled. Gaps are test minus "
+        "training, so larger is worse. The two gaps can differ in sign, because the loss gap also "
+        "grows with the scale of the logits.",
         f"Kendall’s τ over the final networks ({n}): {texts}.",
         _without(source, measures),
         points.sampled,
@@ -63,10 +63,10 @@ def gaps_figure(source: Source, hue: Hue | None) -> Figure:
         _KEY,
         _TITLE,
         caption=" ".join(sentence for sentence in sentences if sentence),
-        interaction="Drag over any panel to mark the same snapshots in all.",
+        interaction="Drag over any panel to highlight the same snapshots in all panels.",
         alternative=(
             f"{2 * len(measures)} scatter plots of {len(points.records)} snapshots against the "
-            f"loss gap and the error gap. Rank correlations over final networks: {texts}."
+            f"loss gap and the error gap. Rank correlations over the final networks: {texts}."
         ),
         queries=(points.query, query),
         table=_table(ranks),
@@ -86,7 +86,7 @@ def _rank_correlations(source: Source, measures: list[str]) -> dict[tuple[str, s
 
 def _without(source: Source, measures: list[str]) -> str:
     missing = [name for name in _MEASURES if name not in measures]
-    return f"No snapshot has a {missing[0]}, so it has no panels." if missing else ""
+    return f"No snapshot has a {missing[0]}, so its panels are omitted." if missing else ""
 
 
 def _chart(points: Points, measures: list[str], hue: Hue | None) -> dict[str, Any]:
@@ -97,7 +97,7 @@ def _chart(points: Points, measures: list[str], hue: Hue | None) -> dict[str, An
     panels[0] = panels[0].add_params(brush)
     shared = {_DATA: rounded(points.records)}
     chart = themed(alt.concat(*panels, columns=len(measures), datasets=shared))
-    # One brush for all panels. Adding it to each makes Altair warn that it joins them.
+    # One brush for all panels: adding it to each makes Altair warn that it merges them.
     chart["params"][0]["views"] = [panel.name for panel in panels]
     return chart
 

@@ -1,4 +1,4 @@
-"""The levels of the hue that a figure of many parts has room for."""
+"""The levels of a hue that fit into a figure with many parts."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ ALL = "all networks"
 
 
 def narrowed(hue: Hue | None, most: int) -> tuple[Hue | None, str]:
-    """The hue with at most so many levels, evenly chosen, and a sentence about the others or ""."""
+    """Reduce the hue to at most ``most`` levels, evenly spaced.
+
+    Returns:
+        The hue, and a sentence about the omitted levels or "".
+    """
     if hue is None or len(hue.levels) <= most:
         return hue, ""
     last = len(hue.levels) - 1
     chosen = sorted({round(i * last / (most - 1)) for i in range(most)})
     kept = replace(hue, levels=tuple(hue.levels[place] for place in chosen))
-    return kept, f"Drawn are {len(chosen)} of {len(hue.levels)} levels of {hue.title}."
+    return kept, f"Shown: {len(chosen)} of {len(hue.levels)} levels of {hue.title}."
 
 
 def by_level(rows: Rows, hue: Hue | None) -> Iterator[dict[str, Any]]:
-    """Rows as records, with ``hue`` instead of ``level``, of the levels that ``hue`` has."""
+    """Yield rows of the levels in ``hue`` as records, with ``level`` renamed to ``hue``."""
     for values in rows.tuples():
         record = dict(zip(rows.columns, values, strict=True))
         level = record.pop("level")
@@ -34,7 +38,7 @@ def by_level(rows: Rows, hue: Hue | None) -> Iterator[dict[str, Any]]:
 
 
 def finite(records: Iterable[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
-    """The records whose values of these names are all there and finite; means can overflow."""
+    """Return the records whose named values are all present and finite; means can overflow."""
     return [
         record
         for record in records
@@ -43,10 +47,10 @@ def finite(records: Iterable[dict[str, Any]], *names: str) -> list[dict[str, Any
 
 
 def levels_of(hue: Hue | None) -> tuple[str, ...]:
-    """What ``hue`` of the records can be."""
+    """Return the possible values of ``hue`` in records."""
     return hue.levels if hue else (ALL,)
 
 
 def level_title(hue: Hue | None, level: str) -> str:
-    """A level as the title of its panel."""
+    """Return a level as the title of its panel."""
     return f"{hue.title} {level}" if hue else level

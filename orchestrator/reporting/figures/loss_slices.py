@@ -1,4 +1,4 @@
-"""The loss around final networks: along a line, and on a plane."""
+"""Loss around final networks, along a line and on a plane."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _LINE_KEY, _PLANE_KEY = "loss-slices", "loss-planes"
 _LINE_TITLE = "Loss along a random direction"
 _PLANE_TITLE = "Loss on a random plane"
 _DIRECTION = (
-    "Directions are random, with each filter as long as the network’s own (Li et al., "
-    "arXiv:1712.09913), so that distance 1 is one length of each filter; in all networks they come "
-    "from the same random numbers."
+    "Directions are random, with each filter scaled to the norm of the network’s own filter (Li et "
+    "al., arXiv:1712.09913), so that distance 1 is one norm of each filter. All networks use the "
+    "same random numbers."
 )
 _MOST_PANELS = 6
 _PANEL = 180
 
 
 def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
-    """Loss along one direction, over the networks of each level."""
+    """Plot the loss along one direction, over the networks of each level."""
     chosen = choose_curves(source, REQUEST, "dimensions=1")
     if chosen is None:
         reason = not_yet(REQUEST)
@@ -51,10 +51,10 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
         return Figure(_LINE_KEY, _LINE_TITLE, queries=(chosen.query, query), missing=reason)
     lost = len(records) - len(positive)
     sentences = [
-        "Training loss, logarithmic, at the final networks and at distances from them along one "
+        "Training loss, logarithmic, over the distance from the final networks along one "
         "direction: median over networks, with a band from the lowest to the highest. A wider "
         f"valley is flatter. {_DIRECTION}",
-        f"Not drawn: {counted(lost, 'point')} where a loss is not positive or not finite."
+        f"Not drawn: {counted(lost, 'point')} where a loss is non-positive or non-finite."
         if lost
         else "",
         left_out,
@@ -72,7 +72,7 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
 
 
 def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
-    """Loss on a plane through one network of each level."""
+    """Plot the loss on a plane through one network of each level."""
     chosen = choose_curves(source, REQUEST, "dimensions=2")
     if chosen is None:
         reason = not_yet(REQUEST, "dimensions: 2")
@@ -84,11 +84,11 @@ def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
     if not records:
         reason = f"No final network has a {REQUEST} with a finite, positive loss."
         return Figure(_PLANE_KEY, _PLANE_TITLE, queries=(chosen.query, query), missing=reason)
-    of_level = f"of its {hue.title}" if hue else "of all"
+    of_level = f"of its {hue.title}" if hue else "of all networks"
     sentences = [
-        "Training loss, as colour on a logarithmic scale, on a plane through one final network in "
-        f"each panel, which is the cross in the middle: the network with the median training loss "
-        f"{of_level}, neither the luckiest nor the worst. {_DIRECTION}",
+        "Training loss, as colour on a logarithmic scale, on a plane through one final network per "
+        "panel, marked by the cross in the middle. It is the network with the median training loss "
+        f"{of_level}, neither the best nor the worst. {_DIRECTION}",
         left_out,
         chosen.remark,
     ]
@@ -111,7 +111,7 @@ def _line_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any
     base = alt.Chart(data(records)).encode(
         x=alt.X(
             "distance:Q",
-            title="distance, in lengths of the filters",
+            title="distance, in filter norms",
             scale=distances.scale(),
             axis=distances.axis(),
         ),
@@ -168,7 +168,7 @@ def _plane_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, An
 def _plane(records: list[dict[str, Any]], title: str, losses: Span) -> Any:
     points = sorted({record["x"] for record in records})
     ticks = [points[0], *([0.0] if 0.0 in points else []), points[-1]]
-    # A whole number of pixels for each column, or gaps would show.
+    # A whole number of pixels per column avoids visible gaps.
     size = len(points) * max(1, round(_PANEL / len(points)))
     cells = [{name: record[name] for name in ("x", "y", "loss")} for record in records]
     axis = alt.Axis(values=ticks, labelAngle=0, grid=False, domain=False, format="~g")

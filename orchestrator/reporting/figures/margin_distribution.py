@@ -1,4 +1,4 @@
-"""The whole distribution of the training margins: at the end, and over training."""
+"""Distribution of the training margins, of final networks and over training."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _QUANTILES = ("q05", "q25", "q50", "q75", "q95")
 _PANEL_HEIGHT = 150
 _TENTHS = "round(datum.share * 100) % 10 === 0"
 _EDGE = 0.05
-"""Share of the examples at either end that may lie beyond the axis: outliers would stretch it."""
+"""Share of examples that may lie beyond either end of the axis, which outliers would stretch."""
 
 
 def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
-    """Shares of examples by margin at the end, and bands of quantiles over epochs."""
+    """Plot shares of examples by margin in final networks, and bands of quantiles over epochs."""
     chosen = choose_curves(source, "margin_quantiles")
     if chosen is None:
         return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
@@ -52,14 +52,14 @@ def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
         return Figure(_KEY, _TITLE, queries=(chosen.query, *queries), missing=reason)
     unit = "" if chosen.variant == "raw" else f", divided by {chosen.variant.replace('_', ' ')}"
     sentences = [
-        "Top: the share of training examples with at most that margin "
-        f"(true logit less the largest other{unit}) in the final networks, averaged over networks "
-        "at equal shares, with a band from the lowest to the highest network. Left of zero are "
-        f"the misclassified; up to {100 * _EDGE:g} % of the examples at either end may lie beyond "
-        "the axis.",
-        "Below: the same over training, where at least half of the networks have a snapshot at "
-        "that epoch: the median, and bands that hold the middle 50 % and 90 % of the "
-        "examples, averaged over networks."
+        "Top: cumulative share of training examples by margin "
+        f"(true logit minus the largest other{unit}) in the final networks. Margins are averaged "
+        "over networks at equal shares, with a band from the lowest to the highest network. "
+        f"Examples left of zero are misclassified. Up to {100 * _EDGE:g} % of the examples at "
+        "either end may lie beyond the axis.",
+        "Bottom: margins over training, at epochs where at least half of the networks have a "
+        "snapshot. Lines are medians; bands contain the middle 50 % and 90 % of the examples, "
+        "averaged over networks."
         if along
         else "",
         left_out,
@@ -87,7 +87,7 @@ def _chart(
         if (own := [record for record in along if record["hue"] == level])
     ]
     top = _final_panel(final, hue, title)
-    # A legend of its own stays with the curves that it explains.
+    # Independent legends stay next to the curves that they explain.
     chart = alt.vconcat(top, *([alt.concat(*panels, columns=2)] if panels else []))
     chart = chart.resolve_legend(color="independent", shape="independent")
     return themed(chart, room=80)
@@ -184,13 +184,13 @@ def _alternative(final: list[dict[str, Any]], along: list[dict[str, Any]], hue: 
     panels = len({record["hue"] for record in along})
     below = f" Below, {panels} charts of its quantiles over epochs." if panels else ""
     return (
-        "Curves of the share of training examples over the margin, final networks. "
+        "Curves of the cumulative share of training examples over the margin, final networks. "
         f"{'; '.join(parts)}.{below}"
     )
 
 
 def _table(final: list[dict[str, Any]], along: list[dict[str, Any]], hue: Hue | None) -> Table:
-    """Along training if there is such, else the final networks; the SQL gives both."""
+    """Tabulate values along training if any exist, else final networks; the SQL returns both."""
     head = hue.title if hue else "networks shown"
     if not along:
         names: tuple[str, ...] = ("hue", "share", "margin", "low", "high", "networks")

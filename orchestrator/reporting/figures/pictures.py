@@ -1,4 +1,4 @@
-"""Examples as small pictures: PNG files inside an address, made without an image library."""
+"""Examples as small pictures: PNG files in ``data:`` addresses, made without an image library."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 FEWEST_OF_SIGNAL = 16
-"""Fewer numbers than that in a row are features, not the points of a line."""
+"""A row of fewer numbers than this is treated as features, not as a signal."""
 
 
 def picture_size(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """Channels, height and width of an example that is a picture, else None.
+    """Return channels, height and width if an example is a picture, else None.
 
     >>> picture_size((28, 28)), picture_size((3, 32, 32)), picture_size((1, 40))
     ((1, 28, 28), (3, 32, 32), None)
@@ -27,7 +27,7 @@ def picture_size(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
 
 
 def is_signal(shape: tuple[int, ...]) -> bool:
-    """Whether an example is one row of numbers, enough to draw a line through.
+    """Whether an example is one row of enough numbers to draw as a line.
 
     >>> is_signal((40,)), is_signal((1, 40)), is_signal((4,)), is_signal((2, 40))
     (True, True, False, False)
@@ -37,14 +37,14 @@ def is_signal(shape: tuple[int, ...]) -> bool:
 
 
 def picture_addresses(inputs: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> list[str]:
-    """Pictures as ``data:`` addresses.
+    """Return pictures as ``data:`` addresses.
 
-    Networks see standardized numbers; here each channel is stretched from its smallest number
-    in all of the pictures, black, to its largest, full.
+    Networks see standardized inputs. Here each channel is rescaled so that its smallest number
+    over all pictures is black and its largest is full intensity.
 
     Args:
         inputs: Shape ``(n, channels · height · width)``, finite.
-        shape: Channels (1 is grey, 3 red, green and blue), height and width.
+        shape: Channels (1 is grey, 3 are red, green and blue), height and width.
     """
     pixels = inputs.reshape(len(inputs), *shape)
     low = pixels.min(axis=(0, 2, 3), keepdims=True)
@@ -57,15 +57,15 @@ def picture_addresses(inputs: npt.NDArray[np.float64], shape: tuple[int, int, in
 
 
 def png(pixels: npt.NDArray[np.uint8]) -> bytes:
-    """A PNG file (W3C recommendation, second edition, sections 5, 9 and 11).
+    """Encode a PNG file (W3C recommendation, second edition, sections 5, 9 and 11).
 
     Args:
-        pixels: Shape ``(height, width, channels)``, one channel or three.
+        pixels: Shape ``(height, width, channels)`` with one or three channels.
     """
     height, width, channels = pixels.shape
     colour_type = {1: 0, 3: 2}[channels]
     header = struct.pack(">IIBBBBB", width, height, 8, colour_type, 0, 0, 0)
-    # Before each row stands the number of its filter, 0: none.
+    # Each row starts with its filter type; 0 is unfiltered.
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
     return (
         b"\x89PNG\r\n\x1a\n"

@@ -1,4 +1,4 @@
-"""Snapshots as points of a scatter plot, with all that a tooltip tells."""
+"""Snapshots as points of a scatter plot, with their tooltips."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _MOST_MILESTONES = len(SHAPES) - 2
 
 @dataclass(frozen=True)
 class Points:
-    """What a scatter plot draws.
+    """The points of a scatter plot.
 
     Attributes:
-        records: One mapping a point, with JSON values: the columns of the query, ``hue`` and
+        records: One mapping per point, with JSON values: the columns of the query, ``hue`` and
             ``milestone``.
-        milestones: The milestones that occur, in the order of the legend.
-        left_out: Points that can't be drawn: not finite, or not positive on a log axis.
-        n_snapshots: How many snapshots there are, of which the points may be a sample.
-        query: Where they come from.
+        milestones: Milestones that occur, in the order of the legend.
+        left_out: Number of points that can't be drawn: not finite, or not positive on a log axis.
+        n_snapshots: Number of all snapshots; the points may be a sample of them.
+        query: Query that returned the points.
     """
 
     records: list[dict[str, Any]]
@@ -42,31 +42,29 @@ class Points:
 
     @property
     def sampled(self) -> str:
-        """A sentence if not all snapshots are drawn, else ""."""
+        """A sentence on the sampling if not all snapshots are drawn, else ""."""
         drawn = len(self.records) + self.left_out
         if self.n_snapshots == drawn:
             return ""
         return (
-            f"Drawn are {drawn:,} of {self.n_snapshots:,} snapshots, chosen by a hash of their "
-            "names; statistics use all."
+            f"Shown: {drawn:,} of {self.n_snapshots:,} snapshots, chosen by a hash of their "
+            "names; statistics use all of them."
         )
 
     @property
     def excluded(self) -> str:
-        """A sentence if some points can't be drawn, else ""."""
+        """A sentence on the points that can't be drawn, or ""."""
         if not self.left_out:
             return ""
         count = f"{self.left_out:,} snapshot{'s' * (self.left_out != 1)}"
-        return (
-            f"Not drawn: {count} with a value that is not finite or a trace that is not positive."
-        )
+        return f"Not drawn: {count} with a non-finite value or a non-positive trace."
 
     def column(self, name: str) -> list[float]:
-        """The values of one column."""
+        """Return the values of one column."""
         return [record[name] for record in self.records]
 
     def table(self, hue: Hue | None) -> Table:
-        """The points as numbers."""
+        """Return the points as a table."""
         heads = {
             "trial_id": "trial",
             "hue": hue.title if hue else None,
@@ -87,7 +85,7 @@ class Points:
 
 
 def collect_points(source: Source, hue: Hue | None, measures: Sequence[str]) -> Points:
-    """Ask for the points and prepare them."""
+    """Query and prepare the points."""
     query = scatter(measures, hue.column if hue else None)
     rows = source.rows(query)
     names = _milestone_names(rows)
@@ -107,7 +105,7 @@ def collect_points(source: Source, hue: Hue | None, measures: Sequence[str]) -> 
 
 
 def _milestone_names(rows: Rows) -> dict[float, str]:
-    """Milestone → its name; those beyond the number of shapes are not told apart."""
+    """Map each milestone to its name, keeping only the lowest if shapes run out."""
     found = {value for values in rows["milestones"] for value in values or ()}
     return {
         value: f"training loss ≤ {value:g}"
@@ -130,7 +128,7 @@ def _record(row: dict[str, Any], hue: Hue | None, names: dict[float, str]) -> di
 
 
 def tooltips(hue: Hue | None, points: Points) -> list[alt.Tooltip]:
-    """What a point says when it is touched."""
+    """Return the tooltip fields of a point."""
     fields: list[tuple[str, str, str | None]] = [
         *([("hue:N", hue.title, None)] if hue else []),
         ("seed:Q", "seed", None),
@@ -154,7 +152,7 @@ def tooltips(hue: Hue | None, points: Points) -> list[alt.Tooltip]:
 
 
 def milestone_shape(points: Points) -> Any:
-    """The shape channel, from the field ``milestone``."""
+    """Return the shape channel for the field ``milestone``."""
     shapes = list(SHAPES[: len(points.milestones)])
     return alt.Shape(
         "milestone:N",

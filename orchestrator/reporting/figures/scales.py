@@ -1,8 +1,8 @@
-"""The one place where figures get their axes: right for every number that results can hold.
+"""Axes for all figures, valid for every number that results can contain.
 
-Vega's own domains and ticks end the page for denormal and for huge numbers, and are empty where
-all values are equal. So every quantitative position and colour takes its domain, its ticks and
-the format of its labels from a :class:`Span`.
+Vega's own domains and ticks crash the page on denormal and on huge numbers, and are empty if
+all values are equal. So every quantitative position and colour takes its domain, ticks and
+label format from a :class:`Span`.
 """
 
 from __future__ import annotations
@@ -15,30 +15,29 @@ from typing import Any, Literal
 import altair as alt
 
 LEAST, MOST = 1e-300, 1e300
-"""Axes reach no further than these magnitudes; what lies beyond is drawn on their end."""
+"""Limits of the magnitudes on an axis; values beyond them are drawn at its end."""
 _NARROWEST = 5e-5
-"""Least length of a linear axis as a share of its numbers: charts hold six digits of each."""
+"""Least length of a linear axis relative to its numbers: charts store six digits of each."""
 _MANTISSAS: tuple[tuple[int, ...], ...] = ((1, 2, 5), (1, 3), (1,))
 _ROOM_FOR_ONE = 1.3
-_PLAIN_LEAST, _PLAIN_MOST = 1e-4, 1e6  # Between them labels have no exponent.
-_LONGEST = 1e8  # On logarithmic axes the format g writes all zeros of twelve digits.
+_PLAIN_LEAST, _PLAIN_MOST = 1e-4, 1e6  # Labels between these have no exponent.
+_LONGEST = 1e8  # On logarithmic axes, format g writes out all zeros of up to twelve digits.
 
 Kind = Literal["linear", "log", "symlog"]
 
 
 @dataclass(frozen=True)
 class Span:
-    """What an axis covers.
+    """The range, ticks and type of an axis.
 
     Attributes:
-        low: Its lower end, finite.
-        high: Its upper end, finite and above ``low``.
-        ticks: Round numbers inside, rising, at least one.
-        form: Format of their labels, of d3-format.
-        kind: Whether equal lengths are equal differences or equal ratios; ``symlog`` is linear
-            around zero and logarithmic beyond.
-        constant: Of ``symlog``: about where it turns from linear to logarithmic.
-        cut: Whether numbers lie beyond the largest or smallest magnitude of an axis.
+        low: Lower end, finite.
+        high: Upper end, finite and above ``low``.
+        ticks: Round numbers inside the range, ascending, at least one.
+        form: Label format, in d3-format syntax.
+        kind: Scale type; ``symlog`` is linear around zero and logarithmic beyond.
+        constant: Approximate value at which ``symlog`` changes from linear to logarithmic.
+        cut: Whether some numbers exceed the largest or smallest magnitude of an axis.
     """
 
     low: float
@@ -50,7 +49,7 @@ class Span:
     cut: bool = False
 
     def scale(self, **more: Any) -> alt.Scale:
-        """The Vega-Lite scale; ``more`` are further properties of it."""
+        """Return the Vega-Lite scale; ``more`` are further scale properties."""
         found: dict[str, Any] = {"domain": [self.low, self.high], "nice": False}
         if self.kind != "linear":
             found["type"] = self.kind
@@ -61,21 +60,21 @@ class Span:
         return alt.Scale(**{**found, **more})
 
     def axis(self, **more: Any) -> alt.Axis:
-        """The Vega-Lite axis; ``more`` are further properties of it."""
+        """Return the Vega-Lite axis; ``more`` are further axis properties."""
         return alt.Axis(**{"values": list(self.ticks), "format": self.form, **more})
 
     def legend(self, **more: Any) -> alt.Legend:
-        """The Vega-Lite legend, where the scale is one of colours."""
+        """Return the Vega-Lite legend of a colour scale; ``more`` are further properties."""
         return alt.Legend(**{"values": list(self.ticks), "format": self.form, **more})
 
 
 def linear(values: Iterable[float | None], share: float = 0.05, most: int = 6) -> Span:
-    """A linear axis a little longer than its values, so that no mark lies on its end.
+    """Return a linear axis slightly longer than the values, so that no mark lies at its end.
 
     Args:
-        values: What is drawn; what is None or not finite is not.
+        values: Values to draw; None and non-finite values are ignored.
         share: Room at each end, as a share of the range of values.
-        most: About how many labels there is room for.
+        most: Approximate maximum number of labels.
     """
     found = _finite(values)
     inside = [max(-MOST, min(MOST, value)) for value in found] or [0.0]
@@ -97,13 +96,13 @@ def logarithmic(
     most: int = 7,
     form: str = "",
 ) -> Span:
-    """A logarithmic axis a little longer than its values, with few, round labels.
+    """Return a logarithmic axis slightly longer than the values, with few, round labels.
 
     Args:
-        values: What is drawn; what is None, not finite or not positive is not.
-        factor: Room at each end; 1 for none, unless all values are equal.
-        most: About how many labels there is room for.
-        form: Format of the labels, where it is not to be chosen.
+        values: Values to draw; None, non-finite and non-positive values are ignored.
+        factor: Factor of room at each end; 1 adds none unless all values are equal.
+        most: Approximate maximum number of labels.
+        form: Label format; chosen automatically by default.
     """
     found = [value for value in _finite(values) if value > 0]
     inside = [max(LEAST, min(MOST, value)) for value in found] or [1.0]
@@ -118,17 +117,17 @@ def logarithmic(
 def symmetric_logarithmic(
     values: Iterable[float | None], constant: float, share: float = 0.02, most: int = 6
 ) -> Span:
-    """An axis with zero on it that is linear around there and logarithmic beyond, on both sides.
+    """Return an axis that is linear around zero and logarithmic beyond, on both sides.
 
     Args:
-        values: What is drawn; what is None or not finite is not.
-        constant: About where it turns from linear to logarithmic.
+        values: Values to draw; None and non-finite values are ignored. The axis includes zero.
+        constant: Approximate value at which the axis changes from linear to logarithmic.
         share: Room at each end, as a share of the range of values.
-        most: About how many labels there is room for on the longer side.
+        most: Approximate maximum number of labels on the longer side.
     """
     span = linear([0.0, *values], share)
     longest = max(abs(span.low), abs(span.high))
-    # Their ratio is part of the formula: it has to stay a number.
+    # The formula contains longest / constant, which must stay finite.
     constant = six_digits(min(max(constant, longest / 1e12, LEAST), longest))
     ticks = _log_ticks(constant / _ROOM_FOR_ONE, longest, most)[0]
     signed = (*(-tick for tick in reversed(ticks)), 0.0, *ticks)
@@ -137,7 +136,7 @@ def symmetric_logarithmic(
 
 
 def counts(most: int) -> Span:
-    """A linear axis of whole numbers from 0 to ``most``, or to 1."""
+    """Return a linear axis of whole numbers from 0 to ``most``, at least to 1."""
     high = float(max(1, most))
     ticks = tuple(tick for tick in _linear_ticks(0.0, high, 8)[0] if tick == int(tick))
     return Span(0.0, high, ticks, ",d")
@@ -149,7 +148,7 @@ PERCENTS = Span(0.0, 1.0, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), ".0%")
 
 
 def six_digits(value: float) -> float:
-    """A number rounded to six significant digits: more than a screen shows only cost bytes."""
+    """Round to six significant digits: more would be invisible and cost bytes."""
     return float(f"{value:.6g}")
 
 
@@ -158,14 +157,14 @@ def _finite(values: Iterable[float | None]) -> list[float]:
 
 
 def _linear_ticks(low: float, high: float, most: int) -> tuple[tuple[float, ...], float]:
-    """Multiples of the smallest round step that gives at most ``most`` of them, and the step."""
+    """Return at most ``most`` multiples of the smallest suitable round step, and the step."""
     exponent = math.floor(math.log10(high / most - low / most))
     for power in range(exponent, exponent + 3):
         for mantissa in (1, 2, 5):
             step = _round_number(mantissa, power)
             numbers = range(math.ceil(low / step), math.floor(high / step) + 1)
             ticks = [_round_number(number * mantissa, power) for number in numbers]
-            # Rounded, the outermost can lie beyond the ends.
+            # After rounding, the outermost ticks can lie beyond the ends.
             inside = tuple(tick for tick in ticks if low <= tick <= high)
             if 0 < len(inside) <= most:
                 return inside, step
@@ -173,7 +172,7 @@ def _linear_ticks(low: float, high: float, most: int) -> tuple[tuple[float, ...]
 
 
 def _log_ticks(low: float, high: float, most: int) -> tuple[tuple[float, ...], str]:
-    """Round numbers of a logarithmic axis, and the format of their labels."""
+    """Return round numbers on a logarithmic axis, and their label format."""
     decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
     inside: list[float] = []
     for mantissas in _MANTISSAS:
@@ -185,13 +184,13 @@ def _log_ticks(low: float, high: float, most: int) -> tuple[tuple[float, ...], s
         stride = -(-len(inside) // most)
         shown = tuple(inside[::stride])
         return shown, "~g" if shown[-1] < _LONGEST else ".0e"
-    # Within a factor of two: as round as a linear axis of that length.
+    # The range is within a factor of two: use the ticks of a linear axis.
     found, step = _linear_ticks(low, high, most)
     return found, _form(found, step)
 
 
 def _form(ticks: tuple[float, ...], step: float) -> str:
-    """A format that tells ticks apart, without an exponent where they are of common size."""
+    """Return a format that distinguishes the ticks, without exponents at common magnitudes."""
     largest = max(map(abs, ticks))
     if largest == 0:
         return "~g"
@@ -203,5 +202,5 @@ def _form(ticks: tuple[float, ...], step: float) -> str:
 
 
 def _round_number(mantissa: int, power: int) -> float:
-    """``mantissa · 10**power``, rounded once."""
+    """Return ``mantissa · 10**power``, rounded once."""
     return float(f"{mantissa}e{power}")

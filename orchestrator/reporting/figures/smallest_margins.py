@@ -1,4 +1,4 @@
-"""The training examples that final networks find hardest, as far as they can be shown."""
+"""The training examples with the smallest margins in final networks, drawn where possible."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SIGNAL_WIDTH, _SIGNAL_HEIGHT = 130, 70
 
 
 def smallest_margins_figure(source: Source) -> Figure:
-    """The examples that most final networks have among their smallest margins."""
+    """Draw the examples that most final networks have among their smallest margins."""
     chosen = choose_curves(source, "smallest_margins")
     if chosen is None:
         return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
@@ -40,18 +40,19 @@ def smallest_margins_figure(source: Source) -> Figure:
     panels = _panels(examples)
     if not panels:
         reason = (
-            "The examples are no pictures or signals, or are not in the table examples, which a "
-            f"{REQUEST} of final networks fills; the table here names them."
+            "The examples are not pictures or signals, or are missing from the table examples, "
+            f"which {REQUEST} of final networks fills. The table of this figure lists them."
         )
         return Figure(_KEY, _TITLE, queries=queries, table=table, missing=reason)
     trials = examples[0]["trials"]
     hidden = len(examples) - len(panels)
     sentences = [
         f"The {len(panels)} training examples that most of {counted(trials, 'final network')} have "
-        "among those with the smallest margins. Above each: its label, the label that most of "
-        "these networks predict, how many networks name it, and its mean margin over those. "
-        "Below zero it is misclassified. Many networks that agree on a wrong label hint at a "
-        "wrong label of the example.",
+        "among their smallest margins. Above each example: its label and the label that most of "
+        "these networks predict; the number of networks that have it among their smallest "
+        "margins; and its mean margin over these networks. A negative margin means that the "
+        "example is misclassified. If many networks agree on a wrong label, the example itself "
+        "may be mislabelled.",
         f"{counted(hidden, 'example')} can’t be drawn." if hidden else "",
         chosen.remark,
     ]
@@ -77,7 +78,7 @@ def _are_pictures(examples: list[dict[str, Any]]) -> bool:
 
 
 def _panels(examples: list[dict[str, Any]]) -> list[Any]:
-    """A panel for each example that was kept; examples of one data set have one shape."""
+    """Return a panel per stored example; all examples of a data set have the same shape."""
     kept = [e for e in examples if e["inputs"] and all(map(math.isfinite, e["inputs"]))]
     if not kept:
         return []
@@ -96,7 +97,7 @@ def _picture(example: dict[str, Any], address: str, size: tuple[int, int, int]) 
     _, height, width = size
     scale = _PICTURE / max(height, width)
     chart = alt.Chart(data([{"picture": address}]))
-    # Pixels as they are: a smoothed 8 × 8 digit is hard to read.
+    # Sharp pixels: a smoothed 8 × 8 digit is hard to read.
     mark = chart.mark_image(width=scale * width, height=scale * height, aspect=False, smooth=False)
     return mark.encode(
         url="picture:N",
@@ -123,7 +124,7 @@ def _signal(example: dict[str, Any], inputs: npt.NDArray[np.float64], span: Span
 
 def _title(example: dict[str, Any]) -> alt.TitleParams:
     return alt.TitleParams(
-        f"{_label(example)}, seen as {example['prediction']}",
+        f"{_label(example)}, predicted {example['prediction']}",
         subtitle=[
             f"{example['networks']} of {example['trials']}",
             f"margin {number(example['margin'], 2)}",
@@ -145,11 +146,11 @@ def _said(example: dict[str, Any]) -> str:
 
 def _alternative(examples: list[dict[str, Any]]) -> str:
     first = "; ".join(
-        f"example {e['example']}, label {_label(e)}, mostly predicted {e['prediction']}, named by "
-        f"{e['networks']} of {e['trials']} networks"
+        f"example {e['example']}, label {_label(e)}, mostly predicted as {e['prediction']}, among "
+        f"the smallest margins in {e['networks']} of {e['trials']} networks"
         for e in examples[:4]
     )
-    return f"Small pictures of {len(examples)} training examples, with the hardest first: {first}."
+    return f"Small pictures of {len(examples)} training examples, hardest first: {first}."
 
 
 def _table(examples: list[dict[str, Any]]) -> Table:

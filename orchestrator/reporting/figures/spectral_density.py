@@ -1,4 +1,4 @@
-"""The density of the Hessian's eigenvalues of final networks, by batch size."""
+"""Density of the Hessian eigenvalues of final networks, by batch size."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ _MOST_LEVELS = len(SHAPES)
 _MOST_DECADES = 9
 _LOWEST_MARK, _MARK_STEP = 0.05, 0.05  # Shares of the axis' length.
 _UPPER_END = 0.8
-"""Beyond this part of a level's range lie its largest eigenvalues: they set the axis' lower end."""
+"""Fraction of a level's range above which its largest eigenvalues lie; these set the axis floor."""
 
 
 def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
-    """Densities averaged over the networks of each level, with the largest eigenvalue."""
+    """Plot densities averaged over the networks of each level, with the largest eigenvalue."""
     chosen = choose_curves(source, REQUEST)
     if chosen is None:
         reason = not_yet(REQUEST)
@@ -63,14 +63,15 @@ def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
     )
     sentences = [
         "Share of the eigenvalues of the Hessian of the training loss per unit of eigenvalue, "
-        "logarithmic, by stochastic Lanczos quadrature: mean over final networks, with a band "
-        f"from the lowest to the highest network ({networks}). Each eigenvalue is smoothed by a "
-        "Gaussian as wide as the request says; what lies nearer together is not told apart, and "
+        "logarithmic, by stochastic Lanczos quadrature. Lines are means over final networks; "
+        f"bands span the lowest to the highest network ({networks}). Each eigenvalue is smoothed "
+        "by a Gaussian of the requested width: eigenvalues closer than that are not resolved, and "
         "a peak at zero is at least that wide. "
-        "The axis ends below the density of each level’s largest eigenvalues; what is lower lies "
-        "on its end. Eigenvalues are linear near zero and logarithmic beyond.",
-        "Marks at the bottom: the largest eigenvalue as measured, mean over networks, with a line "
-        "from the smallest to the largest."
+        "The density axis ends below the density of each level’s largest eigenvalues; lower "
+        "densities are drawn at its end. The eigenvalue axis is linear near zero and logarithmic "
+        "beyond.",
+        "Marks at the bottom: the measured largest eigenvalue, averaged over networks, with a "
+        "line from the smallest to the largest."
         if tops
         else "",
         left_out,
@@ -132,7 +133,7 @@ def _chart(
 
 
 def _floor(records: list[dict[str, Any]], highest: float) -> float:
-    """A third of the density of the largest eigenvalues, of the level where that is least."""
+    """Return a third of the density at the largest eigenvalues, at the level where it is lowest."""
     peaks = [
         max(float(record["density"]) for record in own[int(_UPPER_END * len(own)) :])
         for own in _of_levels(records)
@@ -141,7 +142,7 @@ def _floor(records: list[dict[str, Any]], highest: float) -> float:
 
 
 def _linear(records: list[dict[str, Any]]) -> float:
-    """Where the axis turns from linear to logarithmic: at a tenth of the shortest level's range."""
+    """Return the end of the linear part of the axis: a tenth of the shortest level's range."""
     longest = [max(abs(r["eigenvalue"]) for r in own) for own in _of_levels(records)]
     return float(min(longest)) / 10
 
@@ -152,7 +153,7 @@ def _of_levels(records: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
 
 
 def _marks(tops: list[dict[str, Any]], hue: Hue | None, floor: float, highest: float) -> list[Any]:
-    """The largest eigenvalues, one height for each level, so that they don't hide each other."""
+    """Mark the largest eigenvalues, at one height per level so that the marks don't overlap."""
     if not tops:
         return []
     heights = [_LOWEST_MARK + _MARK_STEP * place for place in range(len(tops))]
@@ -185,13 +186,13 @@ def _alternative(records: list[dict[str, Any]], tops: list[dict[str, Any]], hue:
     )
     largest = "; ".join(f"{level_title(hue, t['hue'])}: {t['eigenvalue']:.3g}" for t in tops)
     return (
-        "Curves of the density of eigenvalues on a logarithmic axis, over eigenvalues. "
-        f"Ranges: {ranges}." + (f" Largest eigenvalues, means: {largest}." if tops else "")
+        "Curves of eigenvalue density, on a logarithmic axis, over the eigenvalues. "
+        f"Ranges: {ranges}." + (f" Mean largest eigenvalues: {largest}." if tops else "")
     )
 
 
 def _table(records: list[dict[str, Any]], tops: list[dict[str, Any]], hue: Hue | None) -> Table:
-    """Where each level's density lies; its points are what the SQL gives."""
+    """Summarize the density of each level; the SQL query returns all its points."""
     heads = (
         hue.title if hue else "networks shown",
         "networks",

@@ -1,8 +1,8 @@
-"""How all figures look: readable on light and on dark paper, in print, and without colour.
+"""The common style of all figures: readable in light and dark mode, in print and without colour.
 
-Ink is ``currentColor``, which the page sets, so one drawing serves both modes. Colours are those
-of Okabe and Ito ("Color universal design", 2008) without black, which is ink; more levels than
-that take their colours from viridis, less its ends, which vanish on dark or on light paper.
+Ink is ``currentColor``, which the page sets, so one drawing serves both modes. The palette is that
+of Okabe and Ito ("Color universal design", 2008) without black, which is replaced by ink. Hues
+with more levels use viridis without its ends, which are invisible on dark or light backgrounds.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ CONFIG: dict[str, Any] = {
     "background": "transparent",
     "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
     "view": {"stroke": None},
-    # Hundreds of marks with labels of their own help nobody; the table does.
+    # No ARIA label per mark: hundreds help nobody; the table does.
     "aria": False,
     "axis": _AXIS,
     "legend": _LEGEND,
@@ -66,33 +66,33 @@ CONFIG: dict[str, Any] = {
 
 
 def themed(chart: Any, room: int = 70) -> dict[str, Any]:
-    """The Vega-Lite specification of a finished chart, with the look of the page.
+    """Return the Vega-Lite specification of a finished chart in the style of the page.
 
     Args:
         chart: An Altair chart whose views have a fixed width.
         room: Pixels beside each view for its axis; the page uses it to fit narrow screens.
     """
     specification: dict[str, Any] = chart.configure(**CONFIG).to_dict()
-    # Vega-Lite knows this, Altair's copy of its schema does not.
+    # Valid in Vega-Lite, but missing from Altair's copy of its schema.
     stacked = {"bottom": {"direction": "vertical", "anchor": "start"}}
     specification["config"]["legend"]["layout"] = stacked
-    # An address that nothing asks for, but that would look as if the page did.
+    # Nothing fetches this URL, but it would look as if the page did.
     del specification["$schema"]
     return {**specification, "usermeta": {"room": room}}
 
 
 def data(rows: Iterable[Mapping[str, Any]]) -> alt.Data:
-    """Rows as inline data of a chart, rounded."""
+    """Return rows as rounded inline data of a chart."""
     return alt.Data(values=rounded(rows))
 
 
 def rounded(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows with six digits of each number: more than a screen shows only cost bytes."""
+    """Round all numbers to six significant digits: more would be invisible and cost bytes."""
     return [{name: _shown(value) for name, value in row.items()} for row in rows]
 
 
 def hue_scale(hue: Hue) -> alt.Scale:
-    """One colour for each level."""
+    """Return a scale with one colour per level."""
     levels = list(hue.levels)
     if len(levels) <= MOST_NAMED:
         return alt.Scale(domain=levels, range=list(OKABE_ITO[: len(levels)]))
@@ -101,10 +101,10 @@ def hue_scale(hue: Hue) -> alt.Scale:
 
 
 def hue_color(hue: Hue | None, channel: Any = alt.Color) -> Any:
-    """A colour channel, from the field ``hue``; a single colour if nothing is varied."""
+    """Return a colour channel for the field ``hue``, or a single colour without a hue."""
     if hue is None:
         return alt.value(OKABE_ITO[4])
-    # Sorted by the domain of the scale: as text 1024 would come before 16.
+    # Sort by the domain of the scale: as text, 1024 would come before 16.
     return channel(
         "hue:N",
         title=hue.title,
@@ -115,7 +115,7 @@ def hue_color(hue: Hue | None, channel: Any = alt.Color) -> Any:
 
 
 def _labelled(levels: Sequence[str]) -> dict[str, Any]:
-    """Of many numbers some, from the first to the last: their colours lie between each other."""
+    """Label only some of many numeric levels: colours of the others lie in between."""
     if len(levels) <= MOST_NAMED or not all(map(_is_number, levels)):
         return {}
     last = len(levels) - 1
@@ -132,7 +132,7 @@ def _is_number(text: str) -> bool:
 
 
 def hue_shape(hue: Hue | None) -> Any:
-    """A shape for each level beside its colour, in one legend; a circle if there are too many."""
+    """Return a shape channel that shares the hue's legend; circles only if levels are too many."""
     if hue is None or len(hue.levels) > len(SHAPES):
         return alt.value(SHAPES[0])
     levels = list(hue.levels)
@@ -141,7 +141,7 @@ def hue_shape(hue: Hue | None) -> Any:
 
 
 def _shown(value: Any) -> Any:
-    """Six digits of a number; nothing where it is not finite, which JSON cannot hold."""
+    """Round a number to six digits; return None if it is not finite, which JSON does not allow."""
     if not isinstance(value, float):
         return value
     return six_digits(value) if math.isfinite(value) else None

@@ -1,4 +1,4 @@
-"""The headline: correlation of flatness and margin against the training-error threshold."""
+"""Headline figure: correlation of flatness and margin against the training-error threshold."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class Point:
     """Correlations over the snapshots below one threshold.
 
     Attributes:
-        line: What the line that it belongs to is of.
-        threshold: The largest training error.
+        line: Name of the line that the point belongs to.
+        threshold: Largest training error.
         plain: Pearson's r of the logarithm of flatness and the mean margin.
-        partial: The same with the logarithm of the training loss held fixed.
-        within: The same with the mean of each condition removed.
+        partial: ``plain`` with the logarithm of the training loss held fixed.
+        within: ``plain`` with the mean of each condition removed.
         ranked: Spearman’s ρ.
-        independent: As ``plain``, with Fisher's interval, as if snapshots were independent.
+        independent: ``plain`` with Fisher's interval, as if snapshots were independent.
     """
 
     line: str
@@ -61,12 +61,12 @@ class Point:
 
 
 def threshold_figure(source: Source) -> Figure:
-    """The headline: how r(log flatness, mean margin) depends on who is looked at."""
+    """Plot how r(log flatness, mean margin) depends on the training-error threshold."""
     measured = [name for name in FLATNESS if source.has(name)]
     if not source.has("margin_mean") or not measured:
         wanted = "margin_mean" if measured else "hessian_trace or hessian_eigenvalue_1"
         return Figure(
-            _KEY, _TITLE, missing=f"No snapshot has a {wanted}, so there is no correlation."
+            _KEY, _TITLE, missing=f"No snapshot has a {wanted}, so no correlation is defined."
         )
     query = snapshots(["margin_mean", *measured])
     rows = source.rows(query)
@@ -89,7 +89,7 @@ def threshold_figure(source: Source) -> Figure:
 
 
 def points_by_threshold(rows: Rows, name: str, line: str) -> Iterator[Point]:
-    """One point for each threshold that still has snapshots, and fewer than the one before."""
+    """Yield one point per threshold with enough snapshots, and fewer than the previous one."""
     error, margin = rows.floats("train_error"), rows.floats("margin_mean")
     flatness, loss = positive_log10(rows.floats(name)), positive_log10(rows.floats("train_loss"))
     groups = rows.groups()
@@ -128,13 +128,13 @@ def _records(points: list[Point], which: str) -> list[dict[str, Any]]:
 def threshold_chart(
     points: list[Point], title: str, colours: Mapping[str, str], counted: str | None
 ) -> Any:
-    """A line for each name among ``points``, beside each other plain and partial.
+    """Return two panels, plain and partial correlation, with one line per name in ``points``.
 
     Args:
-        points: What is drawn.
-        title: What the names are.
+        points: Points to draw.
+        title: Legend title of the names.
         colours: Name → colour.
-        counted: Whose numbers of snapshots stand along the top; None for nobody's.
+        counted: Name of the line whose snapshot counts are shown along the top, or None.
     """
     panels = [_panel(points, which, title, colours, counted) for which in _PANELS]
     return themed(alt.concat(*panels, columns=2))
@@ -193,7 +193,7 @@ def _panel(
         scale=alt.Scale(domain=names, range=shapes),
     )
     dots = base.mark_point(filled=True, size=55, opacity=1).encode(y=y, shape=shape)
-    # Those of other lines are in the table.
+    # Snapshot counts of the other lines are in the table.
     counts = (
         alt.Chart(data([r for r in _records(points, which) if r["line"] == counted]))
         .mark_text(color=INK, fontSize=10, opacity=0.8)
@@ -210,13 +210,13 @@ def _caption(points: list[Point]) -> str:
     loose, tight = own[0], own[-1]
     return (
         f"Correlation between the logarithm of flatness and the mean margin on the training set, "
-        f"over snapshots whose training error is at most the threshold: for the {first} it goes "
+        f"over snapshots with a training error of at most the threshold. For the {first} it goes "
         f"from {with_interval(loose.plain, 2)} at {loose.threshold:g} ({loose.plain.n} snapshots) "
         f"to {with_interval(tight.plain, 2)} at {tight.threshold:g} ({tight.plain.n}). "
-        "Right: the same with the logarithm of the training loss held fixed, which both "
-        "measures follow. Bands: 95 % intervals from a bootstrap over trials within conditions. "
-        "Along the top: number of snapshots. The table adds r inside conditions, Spearman’s ρ, and "
-        "the interval that Fisher’s z would give if all snapshots were independent."
+        "Right: the correlation with the logarithm of the training loss held fixed, since both "
+        "measures follow that loss. Bands: 95 % intervals from a bootstrap over trials within "
+        "conditions. Along the top: number of snapshots. The table adds r within conditions, "
+        "Spearman’s ρ, and Fisher’s z interval, which assumes independent snapshots."
     )
 
 
@@ -228,13 +228,13 @@ def _alternative(points: list[Point]) -> str:
         if point.plain.value is not None
     )
     return (
-        "Two line charts over the training-error threshold, loose on the left, tight on the "
-        f"right: correlation with the mean margin, plain and partial. {values}."
+        "Two line charts over the training-error threshold, loose on the left and tight on the "
+        f"right, show the correlation with the mean margin, plain and partial. {values}."
     )
 
 
 def threshold_table(points: list[Point], title: str) -> Table:
-    """All correlations with their intervals, a row for each line and threshold."""
+    """Return all correlations with their intervals, one row per line and threshold."""
     columns = (
         title,
         "training error ≤",
@@ -244,9 +244,9 @@ def threshold_table(points: list[Point], title: str) -> Table:
         "partial r",
         "partial from",
         "partial to",
-        "r inside conditions",
-        "inside from",
-        "inside to",
+        "r within conditions",
+        "within from",
+        "within to",
         "snapshots",
         "trials",
         "left out",

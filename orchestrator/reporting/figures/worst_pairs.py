@@ -1,4 +1,4 @@
-"""How often a measure orders two conditions the wrong way, and where it is worst."""
+"""How often each measure misorders pairs of conditions, and the worst pair."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Judged = tuple[Predictor, str, SignError]
 
 
 def environments_figure(source: Source, trained: Trained) -> Figure:
-    """Distribution of sign errors over environments, of a few measures, for both gaps."""
+    """Plot the distribution of sign errors over environments for a few measures and both gaps."""
     queries = (trained.query, TEST_EXAMPLES)
     grid = trained.grid
     directed = [one for one in trained.predictors if one.directed]
     if grid is None or not directed:
         reason = (
-            "It needs a measure of which an order is expected, and trained networks that differ "
+            "This figure needs a measure with an expected order, and trained networks that differ "
             "in a hyperparameter."
         )
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
@@ -46,8 +46,8 @@ def environments_figure(source: Source, trained: Trained) -> Figure:
     ]
     if not any(judged.environments for *_, judged in found):
         reason = (
-            "No two conditions that differ in one hyperparameter have gaps further apart than "
-            "the test set resolves."
+            "No two conditions that differ in one hyperparameter have gaps that the test set can "
+            "distinguish."
         )
         return Figure(_KEY, _TITLE, queries=queries, missing=reason)
     drawn = _drawn(found)
@@ -56,8 +56,8 @@ def environments_figure(source: Source, trained: Trained) -> Figure:
         _TITLE,
         caption=_caption(found, examples, fewest),
         alternative=(
-            "Two step charts, for the loss gap and the error gap: share of environments with a "
-            f"sign error of at most that much, for {', '.join(drawn)}."
+            "Two step charts, for the loss gap and the error gap: cumulative share of "
+            f"environments by sign error, for {', '.join(drawn)}."
         ),
         queries=queries,
         table=_table(found),
@@ -66,7 +66,7 @@ def environments_figure(source: Source, trained: Trained) -> Figure:
 
 
 def _fewest(trained: Trained) -> float:
-    """Twelve pairs of trials, or all that the seeds of the study can make."""
+    """Return the least effective size: twelve pairs of trials, or all that the seeds allow."""
     conditions = list(trained.rows["condition_id"])
     seeds = max((conditions.count(one) for one in set(conditions)), default=0)
     return float(min(FEWEST_EFFECTIVE, max(1, seeds**2 // 2)))
@@ -76,13 +76,13 @@ def _judge(
     trained: Trained, one: Predictor, gap: str, grid: Grid, examples: int | None, fewest: float
 ) -> SignError:
     values = one.sign * trained.rows.floats(one.column)
-    # The loss is no mean of values in [0, 1], which Hoeffding's inequality needs.
+    # Hoeffding's inequality needs a mean of values in [0, 1]; the loss is not such a mean.
     known = int(examples) if examples and gap == "error_gap" else None
     return sign_error(values, trained.rows.floats(gap), grid, known, fewest)
 
 
 def _drawn(found: list[Judged]) -> list[str]:
-    """The two measures the study is about, and those with the least mean sign error."""
+    """Return mean margin and Hessian trace, then measures with the lowest mean sign errors."""
     mean: dict[str, list[float]] = {}
     for one, _, judged in found:
         if judged.overall.mean.value is not None:
@@ -101,17 +101,17 @@ def _caption(found: list[Judged], examples: int | None, fewest: float) -> str:
         for gap, name in GAPS.items()
     )
     weights = (
-        f"Pairs whose error gaps differ by no more than chance would on {examples:,} test "
-        "examples (as many as were measured) count less or not at all. "
+        f"Pairs whose error gaps could differ by chance on {examples:,} test examples (the "
+        "number measured) count less or not at all. "
         if examples
         else ""
     )
     return (
-        "An environment is a pair of conditions that differ in one hyperparameter; its sign error "
-        "is the share of pairs of their networks that a measure orders the wrong way: 0 is "
-        "perfect, ½ is a coin (arXiv:2010.11924). A robust measure rises at once and has no tail "
-        f"on the right. {weights}Environments with an effective size below {fewest:g} pairs are "
-        f"dropped: {counts}. {worst}."
+        "An environment is a pair of conditions that differ in one hyperparameter. Its sign error "
+        "is the share of pairs of their networks that a measure orders wrongly: 0 is perfect, ½ "
+        "is a coin flip (arXiv:2010.11924). For a robust measure the curve rises immediately and "
+        f"has no right tail. {weights}Environments with an effective size below {fewest:g} pairs "
+        f"are dropped, which leaves {counts}. {worst}."
     )
 
 

@@ -1,1 +1,1 @@
-"""The report as a page."""
+"""HTML pages: the report of a study and the comparison of several studies."""

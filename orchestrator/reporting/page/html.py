@@ -1,4 +1,4 @@
-"""The report as one HTML file: no network, and readable without scripts."""
+"""The report as one HTML file, readable offline and without scripts."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _MARKS = {"holds": "✓", "fails": "✗", "unclear": "?"}
 
 @dataclass(frozen=True)
 class Page:
-    """Everything a report says.
+    """The content of a report.
 
     Attributes:
         name: Name of the study.
-        question: Its question, or "".
-        unfinished: What is missing of it, or "".
-        answer: One paragraph.
-        counts: How many trials, snapshots and values it rests on.
-        claims: Its claims, judged.
-        multiplicity: How many of their verdicts are expected to be wrong, or "".
-        figures: Its figures, or why they are missing.
-        methods: How it was done.
-        sections: Further tables, such as that of the audit.
-        limitations: What must not be concluded.
-        provenance: Where it comes from.
-        queries: Every query asked, each once.
-        written_at: When the report was written.
+        question: Question of the study, or "".
+        unfinished: Sentence on missing work, or "" if the study is finished.
+        answer: Paragraph that answers the question.
+        counts: Sentence with the numbers of completed trials and snapshots.
+        claims: Claims of the study with their verdicts.
+        multiplicity: Sentences on the expected number of wrong verdicts, or "".
+        figures: Figures, including missing ones with the reason.
+        methods: The methods section.
+        sections: Further tables, such as the audit's.
+        limitations: Sentences on the limitations of the study.
+        provenance: The provenance section.
+        queries: All queries that were run, without duplicates.
+        written_at: Time at which the report was written.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Page:
 
 
 def render(page: Page) -> str:
-    """The page as HTML."""
+    """Render the page as HTML."""
     figures = [figure for figure in page.figures if figure.shown]
     return fill_template(
         "page.html",
@@ -74,12 +74,12 @@ def render(page: Page) -> str:
 
 
 def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
-    """A self-contained HTML file. Whatever came from data or study is escaped.
+    """Render a self-contained HTML file; text from the data or the study is escaped.
 
     Args:
-        name: The template, one that extends ``layout.html``.
-        figures: The figures in it, for their drawings and their scripts.
-        **content: What else the template asks for.
+        name: Name of a template that extends ``layout.html``.
+        figures: Figures on the page, whose drawings and specifications are embedded.
+        **content: Other variables of the template.
     """
     environment = jinja2.Environment(
         autoescape=True,
@@ -109,10 +109,10 @@ def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
 
 
 def write_page(path: Location, page: str) -> None:
-    """Write a page in full or not at all, and the folders above it where they are missing.
+    """Write a page atomically, creating missing parent folders.
 
     Raises:
-        ExportError: If nothing can be written there.
+        ExportError: If the path is not writable.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

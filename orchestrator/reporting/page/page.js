@@ -1,12 +1,12 @@
-// Puts the interactive chart in the place of the drawing that is shown without scripts. The
-// drawing stays, hidden, for print.
+// Replaces each static drawing, which is shown without scripts, by an interactive chart. The
+// drawing stays in the page, hidden, for print.
 "use strict";
 
-const MENU = 38; // pixels that Vega-Embed keeps free for its menu
-const PHONE = 500; // pixels below which words give way to the panel
+const MENU = 38; // pixels that Vega-Embed reserves for its menu
+const PHONE = 500; // pixels of width below which labels shrink to leave room for the panel
 const PHONE_LABELS = 110;
 
-// As many columns of panels as fit; axes and legends need the rest of the width.
+// Uses as many columns of panels as fit; axes and legends need the rest of the width.
 function fitPart(part, room, width) {
   const views = part.concat || [part];
   const columns = part.concat ? part.columns : 1;

@@ -1,4 +1,4 @@
-"""From a results folder to ``report.html``."""
+"""Building ``report.html`` from a results folder."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def write_report(
 
     Args:
         results: The results folder.
-        output: The file; ``report.html`` in the results folder by default.
-        everything: Also report the trials that the study as it stands no longer asks for.
+        output: Path of the file; ``report.html`` in the results folder by default.
+        everything: Also include stored trials that are no longer in the study's grid.
 
     Returns:
-        The file; one that was there is replaced.
+        Path of the file; an existing file is replaced.
 
     Raises:
-        ResultsError: If there are no results at that path.
-        ExportError: If nothing can be written there.
+        ResultsError: If the path has no results.
+        ExportError: If the output is not writable.
     """
     page, folder = read_page(results, everything=everything)
     path = folder.report if output is None else Path(output)
@@ -45,13 +45,13 @@ def write_report(
 
 @again_if_compacted
 def read_page(results: str | Location, *, everything: bool = False) -> tuple[Page, ResultsFolder]:
-    """What the report of a results folder says, and the folder."""
+    """Return the content of the report of a results folder, and the folder."""
     with open_source(results, everything=everything) as source:
         return compose(source), source.folder
 
 
 def compose(source: Source) -> Page:
-    """Everything the report says, before it becomes HTML."""
+    """Collect the content of the report."""
     progress = read_progress(source)
     claims = judge_claims(source)
     figures = all_figures(source)

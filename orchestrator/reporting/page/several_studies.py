@@ -1,4 +1,4 @@
-"""Several studies on one page: what each says of every claim, and in what they differ."""
+"""Comparison of studies on one page: verdicts per claim, and differing hyperparameters."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FILE = "comparison.html"
 
 DIFFERING = Query(
     "differing_hyperparameters",
-    "the hyperparameters in which studies differ; over several results folders",
+    "hyperparameters that differ between studies; runs on several results folders",
     "SELECT study, hyperparameter, settings FROM differing_hyperparameters\n"
     "ORDER BY hyperparameter, study",
 )
@@ -32,16 +32,16 @@ DIFFERING = Query(
 
 @dataclass(frozen=True)
 class ComparedClaim:
-    """One claim in every study that makes it by the same statistic.
+    """One claim, in all studies that state it with the same statistic.
 
     Attributes:
-        name: As in the study files.
-        anchor: Unique on the page.
-        statement: What is claimed.
-        statistic: What the number is.
-        table: A row for each study: its verdict and its number.
-        explanations: Study → why, for those that state the claim.
-        queries: What the numbers were made from.
+        name: Name of the claim in the study files.
+        anchor: Link anchor, unique on the page.
+        statement: The claim in words.
+        statistic: Description of the statistic.
+        table: Table with one row per study: its verdict and its estimate.
+        explanations: Study → explanation of its verdict, for studies that state the claim.
+        queries: Queries behind the estimates.
     """
 
     name: str
@@ -55,18 +55,18 @@ class ComparedClaim:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything the page says.
+    """The content of the page.
 
     Attributes:
-        names: What each study is called.
-        studies: A row for each study.
-        unfinished: Study → what is missing of it.
-        differing: The hyperparameters in which the studies differ.
-        claims: Every claim that any of them states.
-        figure: The headline, with a line for each study.
-        provenance: Study → where it comes from.
-        queries: Every query asked, each once.
-        written_at: When the page was written.
+        names: Labels of the studies.
+        studies: Table with one row per study.
+        unfinished: Study → sentence on its missing work; unfinished studies only.
+        differing: Table of the hyperparameters that differ between the studies.
+        claims: All claims that at least one study states.
+        figure: The headline figure, with one line per study.
+        provenance: Study → its provenance section.
+        queries: All queries that were run, without duplicates.
+        written_at: Time at which the page was written.
     """
 
     names: Sequence[str]
@@ -86,15 +86,15 @@ def write_comparison(
     """Compare studies, finished or not, in one self-contained HTML file.
 
     Args:
-        results: Their results folders.
-        output: The file; ``comparison.html`` beside the first folder by default.
+        results: Results folders of the studies.
+        output: Path of the file; ``comparison.html`` beside the first folder by default.
 
     Returns:
-        The file; one that was there is replaced.
+        Path of the file; an existing file is replaced.
 
     Raises:
-        ResultsError: If one of the paths holds no results, or is given twice.
-        ExportError: If nothing can be written there.
+        ResultsError: If a path has no results or is given twice.
+        ExportError: If the output is not writable.
     """
     folders = open_folders(results)
     path = folders[0].path.parent / FILE if output is None else Path(output)
@@ -106,10 +106,10 @@ def write_comparison(
 
 @again_if_compacted
 def compare(results: Sequence[str | Location]) -> Comparison:
-    """Everything the comparison says, before it becomes HTML.
+    """Collect the content of the comparison.
 
     Raises:
-        ResultsError: If one of the paths holds no results, or is given twice.
+        ResultsError: If a path has no results or is given twice.
     """
     folders = open_folders(results)
     names = study_labels(folders)
@@ -155,7 +155,7 @@ def _studies(sources: Mapping[str, Source], progress: Mapping[str, Progress]) ->
 
 
 def _differing(names: Sequence[str], rows: Sequence[tuple[str, str, str]]) -> Table:
-    """A row for each hyperparameter, a column for each study."""
+    """Return a table with one row per hyperparameter and one column per study."""
     settings = {(study, hyperparameter): text for study, hyperparameter, text in rows}
     hyperparameters = dict.fromkeys(hyperparameter for _, hyperparameter, _ in rows)
     return Table.of(
@@ -168,7 +168,7 @@ def _compared_claims(judged: Mapping[str, Sequence[Judged]]) -> list[ComparedCla
     by_name: dict[str, dict[tuple[str, str], dict[str, Judged]]] = {}
     for study, claims in judged.items():
         for one in claims:
-            # Studies may mean different things by one name.
+            # Studies can use one name for different claims.
             meaning = (one.claim.statement, one.claim.statistic)
             by_name.setdefault(one.claim.name, {}).setdefault(meaning, {})[study] = one
     return [

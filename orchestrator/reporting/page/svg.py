@@ -1,4 +1,4 @@
-"""Charts as static SVG, readable where no script runs."""
+"""Charts as static SVG, readable without scripts."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def static_svg(specification: Mapping[str, Any], key: str, title: str) -> str:
-    """Draw a chart.
+    """Draw a chart as static SVG.
 
     Args:
-        specification: Vega-Lite, with its data inside.
-        key: Unique on the page; comes before every id, because ids of several drawings on one
-            page would collide.
-        title: What a screen reader says of it.
+        specification: Vega-Lite specification with inline data.
+        key: Prefix of every id, unique on the page, so that ids of different drawings do not
+            collide.
+        title: Label for screen readers.
 
     Returns:
-        An ``<svg>`` element. Equal charts give equal text.
+        An ``<svg>`` element; identical charts give identical text.
     """
     drawn: str = vl_convert.vegalite_to_svg(drawable(specification), allowed_base_urls=[])
-    # Ids are counted up within a process; here they are counted from 0 in each drawing.
+    # The renderer numbers ids per process; renumber them from 0 in each drawing.
     for number, name in enumerate(dict.fromkeys(_ID.findall(drawn))):
         new = f"{key}-{number}"
         drawn = drawn.replace(f'id="{name}"', f'id="{new}"')
@@ -37,9 +37,9 @@ def static_svg(specification: Mapping[str, Any], key: str, title: str) -> str:
 
 
 def drawable(value: Any) -> Any:
-    """JSON without the characters that no XML can hold, such as those of a coloured terminal.
+    """Replace characters that XML forbids, such as those of terminal colours, in JSON data.
 
-    The renderer ends the whole process where it meets one.
+    The renderer aborts the whole process on such a character.
     """
     if isinstance(value, Mapping):
         return {name: drawable(one) for name, one in value.items()}
@@ -49,7 +49,7 @@ def drawable(value: Any) -> Any:
 
 
 def embedded_json(value: Any) -> str:
-    """JSON that can stand in a ``<script>`` element: without ``<``, ``>``, ``&``."""
+    """Return JSON that is safe in a ``<script>`` element: ``<``, ``>`` and ``&`` are escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -58,8 +58,8 @@ def embedded_json(value: Any) -> str:
 
 @cache
 def scripts() -> str:
-    """Vega, Vega-Lite and Vega-Embed in one script, fit for a ``<script>`` element."""
-    # Its stub asks for a snippet that the function itself does not need.
+    """Return Vega, Vega-Lite and Vega-Embed as one script, safe in a ``<script>`` element."""
+    # The type stub requires a snippet; the function itself does not.
     bundle: str = vl_convert.javascript_bundle()  # type: ignore[call-arg]
     return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 

@@ -1,1 +1,1 @@
-"""What a report says in sentences and small tables."""
+"""Sentences and small tables of the report."""

@@ -1,4 +1,4 @@
-"""Barriers on the line between networks of two seeds, as a table by condition."""
+"""Barriers on the line between networks of two seeds, as a table per condition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _QUANTITIES = (("train", "loss"), ("test", "loss"), ("train", "error"), ("test",
 
 
 def describe_barriers(source: Source) -> Section:
-    """The section on linear connectivity; a row for each condition with two seeds or more."""
+    """Describe linear connectivity, with one row per condition that has two or more seeds."""
     levels = read_conditions(source).levels
     values: dict[str, dict[tuple[str, str], list[float | None]]] = defaultdict(
         lambda: defaultdict(list)
@@ -24,22 +24,22 @@ def describe_barriers(source: Source) -> Section:
     for condition, split, quantity, barrier in source.rows(BARRIERS).tuples():
         values[condition][split, quantity].append(barrier)
     if not values:
-        missing = "No networks were connected yet (`connectivity RESULTS`)."
+        missing = "No barriers have been measured yet; to measure them: `connectivity RESULTS`."
         return Section("barriers", "Barriers between seeds", "", None, BARRIERS, missing)
     pairs = sum(len(found["train", "loss"]) for found in values.values())
     without = sum(
         barrier is None for found in values.values() for one in found.values() for barrier in one
     )
     explanation = (
-        f"{counted(pairs, 'pair')} of networks that differ in the seed alone, one after the other, "
-        "are compared on the straight line between their weights. A barrier is the largest rise of "
-        "loss or error on that line above the line between its ends (Frankle et al., "
-        "arXiv:1912.05671); 0 means that the networks are linearly connected. Shown is the median "
-        "over the pairs of a condition."
+        f"This table compares {counted(pairs, 'pair')} of networks that differ only in the seed "
+        "(successive seeds), along the straight line between their weights. A barrier is the "
+        "largest rise of loss or error along that line above linear interpolation between its "
+        "ends (Frankle et al., arXiv:1912.05671); 0 means that the networks are linearly "
+        "connected. Values are medians over the pairs of a condition."
     )
     if without:
         unknown = counted(without, "barrier")
-        explanation += f" {unknown} could not be computed; the table connectivity says why."
+        explanation += f" {unknown} could not be computed; the table connectivity gives reasons."
     heads = (*levels, "pairs", *(f"{quantity}, {split}" for split, quantity in _QUANTITIES))
     rows = [
         (

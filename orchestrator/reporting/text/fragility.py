@@ -1,4 +1,4 @@
-"""How fragile each measure is: the audit, as a table that a glance can read."""
+"""Fragility of each measure: the audit as a compact table."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from orchestrator.reporting.figures import Table
 from orchestrator.reporting.text.section import Section
 from orchestrator.statistics.claim import counted
 
-_HEADS = (  # Of the columns of the view, in its order; short, for eight of them side by side.
+_HEADS = (  # For the view's columns, in the view's order; short, so that eight fit side by side.
     "layers rescaled",
     "units permuted",
     "logits scaled",
@@ -18,30 +18,30 @@ _HEADS = (  # Of the columns of the view, in its order; short, for eight of them
     "half data",
     "other probes",
 )
-_LEAST = 0.001  # What is below half of this is shown as no change.
+_LEAST = 0.001  # Changes below half of this are shown as 0.
 
 
 def describe_fragility(source: Source) -> Section:
-    """The section on audits: a row for each value, a column for each change."""
+    """Describe the audits, with one row per value and one column per change."""
     rows = source.rows(FRAGILITY).tuples()  # measure, variant, split, snapshots, excluded, …
     if not rows:
-        missing = "Nothing was audited yet."
+        missing = "No network has been audited yet."
         return Section("fragility", "Fragility", "", None, FRAGILITY, missing)
     snapshots = max(row[3] for row in rows)
     excluded = sum(row[4] for row in rows)
     missing = (
-        f" {counted(excluded, 'value')} could not be compared, as it was not finite or failed; "
-        "the table audit says why."
+        f" {counted(excluded, 'value')} could not be compared (not finite or failed); "
+        "the table audit gives reasons."
         if excluded
         else ""
     )
     explanation = (
-        f"{counted(snapshots, 'network')} measured again after changes that must not matter: "
-        "layers rescaled and units permuted with the function unchanged, logits multiplied, "
-        "the data in other passes, each example twice, less precision, half of the data, other "
-        "probes. Shown is the median of |after − before| relative to the larger of the two; "
-        f"0.5 is a factor of two, and below {_LEAST / 2:g} it is 0. A dash: there is no such "
-        f"change or value.{missing}"
+        f"{counted(snapshots, 'network')} remeasured after changes that should not matter: "
+        "layers rescaled or units permuted with the function unchanged, logits multiplied, "
+        "data split into other passes, each example twice, lower precision, half of the data, "
+        "other probes. Values are medians of |after − before| relative to the larger of the two. "
+        f"0.5 is a factor of two, and values below {_LEAST / 2:g} are shown as 0. A dash means "
+        f"that the change or value does not exist.{missing}"
     )
     shown = [
         (", ".join(filter(None, (measure, variant))), *changes)

@@ -1,4 +1,4 @@
-"""Where the results come from, and how to make them again."""
+"""Provenance of the results, and how to reproduce them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MOST_RUNS = 20
 
 @dataclass(frozen=True)
 class Provenance:
-    """The section on provenance.
+    """The provenance section.
 
     Attributes:
-        items: Term and text, of the newest run and of all trials.
-        command: How to repeat the newest run, or "" if it is not recorded.
-        runs: All runs, oldest first.
-        machines: Where trials ran.
-        diff: What was not committed, or "".
+        items: Terms with texts, on the latest run and on all trials.
+        command: Command that repeats the latest run, or "" if it is not recorded.
+        runs: Table of the latest runs, oldest first.
+        machines: Table of the machines that ran trials.
+        diff: Uncommitted changes, or "".
     """
 
     items: tuple[tuple[str, str], ...]
@@ -42,7 +42,7 @@ def collect_report_provenance(source: Source) -> Provenance:
     diff = source.folder.diff.read_text(encoding="utf-8") if source.folder.diff.is_file() else ""
     shortened = diff[:MOST_DIFF]
     if len(diff) > MOST_DIFF:
-        shortened += f"\n… cut here; code.diff has {len(diff):,} characters"
+        shortened += f"\n… truncated; code.diff has {len(diff):,} characters"
     run_heads = ("started", "command", "commit", "uncommitted changes")
     machine_heads = ("host", "device", "Python", "torch", "orchestrator", "trials", "hours")
     return Provenance(
@@ -58,7 +58,7 @@ def _items(source: Source, newest: Mapping[str, Any]) -> Iterator[tuple[str, str
     seeds = source.study.get("seeds", 1)
     listed = range(seeds) if isinstance(seeds, int) else seeds
     yield "Started", str(newest.get("started_at", "not recorded"))
-    yield "Code", _commit(newest.get("git"), "no repository around the working directory")
+    yield "Code", _commit(newest.get("git"), "the working directory is not in a repository")
     if newest.get("package_git"):
         yield "Orchestrator’s code", _commit(newest["package_git"], "")
     yield "Overrides", ", ".join(newest.get("overrides", [])) or "none"
@@ -78,7 +78,7 @@ def _data(name: str | None, content_hash: str | None, train_size: int | None, tr
 
 
 def _repeatable(command: Sequence[str]) -> str:
-    """The command line as one would type it: Python keeps the path of a module it runs."""
+    """Return the command line as typed; Python records the path of a module that it runs."""
     if command and command[0].endswith("__main__.py"):
         return shlex.join(["python", "-m", "orchestrator", *command[1:]])
     return shlex.join(command)
@@ -91,7 +91,7 @@ def _commit(git: Mapping[str, Any] | None, otherwise: str) -> str:
     if git.get("branch"):
         text += f" on {git['branch']}"
     if not git.get("dirty"):
-        return f"{text}, nothing uncommitted"
+        return f"{text}, no uncommitted changes"
     return f"{text}, with uncommitted changes (sha256 {git.get('diff_sha256')})"
 
 

@@ -1,4 +1,4 @@
-"""What a reader must not conclude, found in the data itself."""
+"""Limitations of a study, derived from its results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_NAMED = 6
 
 
 def find_limitations(source: Source, progress: Progress) -> list[str]:
-    """One sentence or two for each thing that limits what the study shows."""
+    """Return one or two sentences per limitation of the study."""
     return [
         *_left_out(source),
         *_seeds(source),
@@ -48,8 +48,8 @@ def _left_out(source: Source) -> Iterator[str]:
         named = [f"{value} ({number:,})" for value, number in values.items()]
         more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
         yield (
-            f"{counted(count, 'stored trial')} of values that are no longer in the grid "
-            f"{'is' if count == 1 else 'are'} left out: {', '.join(named[:_MOST_NAMED])}{more}. "
+            f"{counted(count, 'stored trial')} with values that are no longer in the grid "
+            f"{'is' if count == 1 else 'are'} excluded: {', '.join(named[:_MOST_NAMED])}{more}. "
             "`report --everything` includes them; `query` always does."
         )
 
@@ -57,18 +57,18 @@ def _left_out(source: Source) -> Iterator[str]:
 def _seeds(source: Source) -> Iterator[str]:
     fewest, most, conditions = source.rows(SEEDS_PER_CONDITION).tuples()[0]
     if not conditions:
-        yield "No trial is completed, so nothing can be said about the spread over seeds."
+        yield "No trial is completed, so the spread over seeds is unknown."
     elif fewest < FEW_SEEDS:
         seeds = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         yield (
             f"Few seeds: {counted(conditions, 'condition')} with {seeds} completed "
-            f"{'trial' if most == 1 else 'trials'} each. Intervals are widened for it, but "
-            f"{FEW_SEEDS} or more seeds would tell effects from luck more safely."
+            f"{'trial' if most == 1 else 'trials'} each. Intervals are widened accordingly, but "
+            f"{FEW_SEEDS} or more seeds would separate effects from chance more reliably."
         )
         if fewest == 1:
             yield (
-                "Conditions with a single trial say nothing about their own spread; for "
-                "intervals they were pooled, which makes them too wide rather than too narrow."
+                "Conditions with a single trial give no information about their own spread. They "
+                "were pooled for intervals, which makes intervals too wide rather than too narrow."
             )
 
 
@@ -76,8 +76,9 @@ def _unfinished(progress: Progress) -> Iterator[str]:
     if progress.outstanding:
         running = progress.trials.get("running", 0)
         yield (
-            f"{counted(progress.outstanding, 'trial')} of {progress.expected_trials:,} are not "
-            f"completed ({running:,} begun). Those that are may not be like the others."
+            f"{counted(progress.outstanding, 'trial')} of {progress.expected_trials:,} "
+            f"{'is' if progress.outstanding == 1 else 'are'} unfinished ({running:,} started). "
+            "The finished ones may not be representative."
         )
     for request, missing in progress.unmeasured.items():
         if missing:
@@ -91,12 +92,13 @@ def _failed(source: Source, progress: Progress) -> Iterator[str]:
             f"{trial_id}: {(error or 'no reason recorded').splitlines()[0][:200]}"
             for trial_id, error in source.rows(FAILED_TRIALS).tuples()
         )
-        yield f"{counted(progress.failed, 'trial')} failed and take no part ({examples})."
+        verb = "is" if progress.failed == 1 else "are"
+        yield f"{counted(progress.failed, 'trial')} failed and {verb} excluded ({examples})."
     diverged = progress.stop_reasons.get("diverged", 0)
     if diverged:
         yield (
-            f"{counted(diverged, 'trial')} diverged; snapshots without finite values are left "
-            "out, which favours the settings that train stably."
+            f"{counted(diverged, 'trial')} diverged; snapshots without finite values are "
+            "excluded, which favours settings that train stably."
         )
 
 
@@ -107,9 +109,9 @@ def _unlearned(source: Source) -> Iterator[str]:
         more = f" and {len(trials) - _MOST_NAMED} more" if len(trials) > _MOST_NAMED else ""
         yield (
             f"{counted(len(trials), 'completed trial')} did not learn: {named}{more}. Their final "
-            "training loss is not finite, or their final training error lies above half that of "
-            "the best constant answer, or above what the study states. They count in all figures "
-            "and claims; beside each claim stands the estimate without them."
+            "training loss is not finite, or their final training error exceeds half that of the "
+            "best constant prediction, or the limit that the study sets. They are included in all "
+            "figures and claims; each claim also gives the estimate without them."
         )
     unknown = [
         str(name)
@@ -118,9 +120,9 @@ def _unlearned(source: Source) -> Iterator[str]:
     ]
     if unknown:
         yield (
-            f"For {', '.join(unknown)} the error of the best constant answer is not known, so only "
-            "a training loss that is not finite tells that a network did not learn; "
-            "learned: {train_error: …} in the study states an error."
+            f"For {', '.join(unknown)} the error of the best constant prediction is unknown, so "
+            "only a non-finite training loss shows that a network did not learn. To set a limit, "
+            "add learned: {train_error: …} to the study."
         )
 
 
@@ -132,7 +134,7 @@ def _targets(source: Source, progress: Progress) -> Iterator[str]:
         yield (
             f"{short:,} of {counted(progress.completed, 'completed trial')} never reached the "
             f"training loss {target:g} at which training was to stop. Final networks are "
-            "therefore not all equally well trained."
+            "therefore not all trained equally well."
         )
     reached = dict(source.rows(MILESTONES_REACHED).tuples())
     ended = progress.completed + progress.failed
@@ -155,17 +157,17 @@ def _excluded(source: Source) -> Iterator[str]:
             more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
             reasons = [str(row[6]).splitlines()[0][:200] for row in found if row[6]]
             reason = f" First reason: {reasons[0]}." if reasons else ""
-            yield f"{total:,} values {words}: {', '.join(names)}{more}.{reason}"
+            yield f"{counted(total, 'value')} {words}: {', '.join(names)}{more}.{reason}"
     not_positive = source.rows(NOT_POSITIVE_TRACES)["n"][0]
     if not_positive:
         yield (
             f"{counted(not_positive, 'Hessian trace')} at or below zero "
             f"{'has' if not_positive == 1 else 'have'} no logarithm and "
-            f"{'is' if not_positive == 1 else 'are'} left out of correlations and figures."
+            f"{'is' if not_positive == 1 else 'are'} excluded from correlations and figures."
         )
     for measure, count, example in source.rows(UNCONVERGED).tuples():
         yield (
-            f"{measure} did not converge on {counted(count, 'snapshot')}, where it is left out "
+            f"{measure} did not converge on {counted(count, 'snapshot')}, where it is excluded "
             f"({example})."
         )
 
@@ -175,20 +177,19 @@ def _estimates(source: Source) -> Iterator[str]:
         if largest > LARGE_RELATIVE_ERROR:
             name = f"{measure} ({variant})" if variant else measure
             yield (
-                f"{name} is an estimate: over {counted(n, 'value')} its relative standard error "
-                f"is {middle:.2g} in the median and {largest:.2g} at most."
+                f"{name} is an estimate: over {counted(n, 'value')}, its relative standard error "
+                f"has median {middle:.2g} and maximum {largest:.2g}."
             )
 
 
 def _always(source: Source) -> Iterator[str]:
     yield (
-        "Correlation is not cause. Margin and flatness both follow the training loss, so beside "
-        "each correlation stands the one with the loss held fixed."
+        "Correlation is not causation. Margin and flatness both follow the training loss, so each "
+        "correlation is also given with the loss held fixed."
     )
     yield (
-        "Flatness changes when layers are rescaled although the function stays the same (Dinh "
-        "et al., arXiv:1703.04933), and both margin and flatness change with the scale of the "
-        "logits."
+        "Rescaling layers changes flatness although the function stays the same (Dinh et al., "
+        "arXiv:1703.04933). Both margin and flatness change with the scale of the logits."
     )
 
 

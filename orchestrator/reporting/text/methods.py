@@ -1,4 +1,4 @@
-"""How the study was done, told from the study itself and from the measures' catalog."""
+"""The methods section, derived from the study file and the catalog of measures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from orchestrator.study.sweep_options import RANDOM
 
 @dataclass(frozen=True)
 class Methods:
-    """The section on methods.
+    """The methods section.
 
     Attributes:
-        paragraphs: Head and text of each.
-        measures: The measures taken, with symbol, unit, direction, cost and citation.
-        rates: For each claim of the study, how often it holds and fails in simulated worlds.
+        paragraphs: Heading and text of each paragraph.
+        measures: Table of the measures taken, with symbol, unit, direction, cost and citation.
+        rates: Table of how often each claim of the study holds and fails in simulated worlds.
     """
 
     paragraphs: tuple[tuple[str, str], ...]
@@ -35,11 +35,11 @@ class Methods:
 
 
 def describe_methods(source: Source, figures: Collection[str]) -> Methods:
-    """Tell how data, networks, training, snapshots, measures and statistics were done.
+    """Describe data, networks, training, snapshots, measures and statistics.
 
     Args:
         source: The study.
-        figures: Keys of the figures that are drawn, whose statistics are told.
+        figures: Keys of the drawn figures, whose statistics are described.
     """
     study = _with_swept_marked(source.study)
     paragraphs = (
@@ -63,7 +63,7 @@ _SWEPT = "varied (see Grid)"
 
 
 def _with_swept_marked(study: Mapping[str, Any]) -> dict[str, Any]:
-    """The study with every value that the grid replaces marked, so that none is told as fixed."""
+    """Return the study with all swept values marked, so that none is reported as fixed."""
     marked: dict[str, Any] = deepcopy(dict(study))
     for path in (path for axis in design_axes(study) for path in axis.paths):
         *parents, last = path.split(".")
@@ -76,7 +76,7 @@ def _with_swept_marked(study: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _component(options: Mapping[str, Any] | str | None) -> str:
-    """A named component and its options, as a sentence."""
+    """Format a named component and its options as a sentence."""
     if isinstance(options, str):
         return f"{options}."
     given = {key: value for key, value in (options or {}).items() if key != "name"}
@@ -127,8 +127,8 @@ def _snapshots(checkpoints: Mapping[str, Any]) -> str:
     if checkpoints.get("train_loss"):
         losses = ", ".join(map(_text, checkpoints["train_loss"]))
         parts.append(
-            f"where the training loss first comes down to {losses}, found inside epochs, to one "
-            "update or to less than 10 % below"
+            f"where the training loss first falls to {losses}, located within epochs to one update "
+            "or to less than 10 % below"
         )
     for unit in ("epochs", "updates"):
         positions = checkpoints.get(unit)
@@ -142,7 +142,7 @@ def _positions(positions: Mapping[str, int] | Iterable[int], unit: str) -> str:
         return f"at {unit} {', '.join(map(_text, positions))}"
     if "every" in positions:
         return f"every {positions['every']:,} {unit}"
-    return f"at {positions['log_spaced']:,} {unit} equally far apart in logarithm"
+    return f"at {positions['log_spaced']:,} {unit} spaced evenly in logarithm"
 
 
 def _measures(source: Source) -> str:
@@ -155,9 +155,9 @@ def _measures(source: Source) -> str:
         f"{split or 'both splits'}: {counted(n, 'example')}, {dtype}, batch norm in {mode} mode"
         for dtype, mode, n, split in found
     )
-    asked = [f"Asked for: {every}."] if every else []
-    asked += [f"Of final networks only: {final}."] if final else []
-    text = " ".join(asked) or "No measures were asked for."
+    asked = [f"Requested: {every}."] if every else []
+    asked += [f"Requested on final networks only: {final}."] if final else []
+    text = " ".join(asked) or "No measures were requested."
     return f"{text} Measured on {how}." if how else text
 
 

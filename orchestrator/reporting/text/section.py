@@ -1,4 +1,4 @@
-"""A section of the report that is one table and what it shows."""
+"""A section of the report: one table and its explanation."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from orchestrator.reporting.figures import Table
 
 @dataclass(frozen=True)
 class Section:
-    """A table of the report, outside its figures.
+    """A table of the report that belongs to no figure.
 
     Attributes:
-        key: Its name in links and in exports.
-        title: Its heading.
-        explanation: What the table shows, in whole sentences.
-        table: The table; None if nothing was measured for it.
-        query: What it was made from.
-        missing: Why there is no table, in one sentence, or "".
+        key: Name in links and in exports.
+        title: Heading.
+        explanation: Explanation of the table, in full sentences.
+        table: The table; None if nothing has been measured for it.
+        query: Query behind the table.
+        missing: Reason why the table is missing, in one sentence, or "".
     """
 
     key: str

@@ -1,1 +1,1 @@
-"""DuckDB over results folders, and what is read with it."""
+"""DuckDB over results folders, and the queries that use it."""

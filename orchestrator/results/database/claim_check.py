@@ -1,6 +1,6 @@
-"""Whether the claims of a study file can be judged: their columns and their SQL, before any run.
+"""Checks of a study's claims before any run: their columns and their SQL.
 
-The views of results are made over no rows, and each claim's question is prepared on them.
+The result views are created over empty tables, and each claim's query is prepared on them.
 """
 
 # ruff: noqa: S608 - names are quoted; conditions and queries are the user's, and only prepared.
@@ -34,18 +34,18 @@ _IDENTITY = ("trial_id", "condition_id")
 
 
 def claim_problems(source: Source, study: Study) -> tuple[list[Problem], list[Problem]]:
-    """What is wrong with the claims of a study.
+    """Return the problems with the claims of a study.
 
-    A column that only a measure of the user's own can have counts as there: their code is not
-    imported. Whether a variant exists is not known either.
+    A column that only a custom measure can provide counts as existing, because the user's code is
+    not imported. Whether a variant exists is also unknown.
 
     Args:
         source: The study file.
-        study: What it says.
+        study: The study in ``source``.
 
     Returns:
-        Problems that no run can mend, and warnings: what a claim is about is not asked for, but
-        can be measured later.
+        Problems that no run can fix, and warnings that a quantity in a claim is not requested,
+        but can be measured later.
     """
     problems: list[Problem] = []
     warnings: list[Problem] = []
@@ -68,25 +68,25 @@ def claim_problems(source: Source, study: Study) -> tuple[list[Problem], list[Pr
                     source.problem(
                         _keys(source, number, field),
                         f"claim {claim.name}: {what} is not measured in this study",
-                        f"add {measures[0]} to measures; it can be measured later, too",
+                        f"add {measures[0]} to measures; it can also be measured later",
                     )
                 )
     return problems, warnings
 
 
 def _keys(source: Source, number: int, field: str) -> list[Any]:
-    """Where a claim's field is: ``{name: …, x: …}``, ``{my_claim: {x: …}}``, or a bare name."""
+    """Return a field's place in ``{name: …, x: …}``, ``{my_claim: {x: …}}``, or a bare name."""
     node = source.tree["claims"][number]
     inner = [] if not isinstance(node, Mapping) or "name" in node else list(node)[:1]
     return ["claims", number, *inner, field]
 
 
 class _Checked:
-    """One stated claim.
+    """One stated claim, after its check.
 
     Attributes:
-        problems: What is wrong with it.
-        warnings: Columns that only a measure of the user's own can have, if any has them.
+        problems: Problems with the claim.
+        warnings: Warnings about columns that only a custom measure can provide.
         measured: Field, column and the measures that fill it, for each column of a measure.
     """
 
@@ -120,7 +120,7 @@ class _Checked:
             self._prepare("where", f"SELECT 1 FROM wide WHERE step > 0 AND ({claim.where})")
 
     def _prepare(self, field: str, sql: str) -> list[str] | None:
-        """The columns of the answer to ``sql``; None if it cannot be run."""
+        """Return the columns of the result of ``sql``; None if it cannot be run."""
         while True:
             with connect_to_nothing(self._swept, self._columns) as database:
                 try:
@@ -141,25 +141,25 @@ class _Checked:
                     if column.lower() in self._columns or not self._is_measured(
                         field, column, known
                     ):
-                        self._unknown(field, column, known, "there is no column")
+                        self._unknown(field, column, known, "no column named")
                         return None
             self._columns.append(column.lower())
 
     def _is_measured(self, field: str, column: str, known: Sequence[str]) -> bool:
-        """Whether ``column`` can be that of a measure; noted, with what fills it."""
+        """Whether ``column`` can come from a measure; if so, record it."""
         measures = measures_filling(column)
         if measures:
             self.measured.append((field, column, measures))
             return True
         if not self._own or not _OF_MEASURES.fullmatch(column.lower()):
             return False
-        what = f"the column {column!r} is there only if a measure of your own yields it"
+        what = f"the column {column!r} exists only if a custom measure provides it"
         keys = _keys(self._source, self._number, field)
         self.warnings.append(self._source.problem(keys, what, self._similar(column, known)))
         return True
 
     def _unknown(self, field: str, column: str, known: Sequence[str], what: str) -> None:
-        hint = self._similar(column, known) or "`query RESULTS 'DESCRIBE wide'` lists the columns"
+        hint = self._similar(column, known) or "list the columns: `query RESULTS 'DESCRIBE wide'`"
         self._refuse(field, f"{what} {column!r}", hint)
 
     def _similar(self, column: str, known: Sequence[str]) -> str | None:
@@ -180,7 +180,7 @@ def _named(claim: StatedClaim) -> Iterable[tuple[str, str]]:
 
 
 def _swept(study: Study) -> dict[str, type]:
-    """The study's own columns of ``trials``, with the types that their values give them."""
+    """Return the study's own columns of ``trials``, typed from their values."""
     columns = swept_columns(study.sweep.paths)
     conditions = expand_trials(study.model_copy(update={"seeds": 1}))
     return column_types(

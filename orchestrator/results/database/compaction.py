@@ -1,7 +1,7 @@
-"""Turns many parts of a table into one sorted file.
+"""Merges the parts of a table into one sorted file.
 
-At every moment, and after a crash at any, each fact is stored at least once: the new file appears
-after its rows were read back, and only then are the parts removed.
+Each fact is stored at least once at every moment, and so after any crash. The new file appears
+only after its rows have been read back, and the parts are removed after that.
 """
 
 # ruff: noqa: S608 - all names in the SQL are this package's own; paths are quoted.
@@ -40,12 +40,12 @@ SPILL_DIRECTORY = f".compaction{TEMPORARY_SUFFIX}"
 
 @dataclass(frozen=True)
 class Compacted:
-    """What was done to one table.
+    """The compaction of one table.
 
     Attributes:
-        table: Which.
-        parts: Files that were merged.
-        path: The file they became.
+        table: Name of the table.
+        parts: Number of files merged.
+        path: Path of the merged file.
     """
 
     table: str
@@ -54,33 +54,34 @@ class Compacted:
 
 
 class _Different(Exception):
-    """What was written is not what was to be written."""
+    """The written rows differ from the rows to be written."""
 
 
 def compact(path: Result, *, least_parts: int = 2) -> list[Compacted]:
     """Merge the parts of every table that has at least ``least_parts`` files.
 
-    Facts stored more than once are kept once, as the views show them. Queries that are running
-    meanwhile may fail and have to be repeated; those that start meanwhile are right.
+    Facts stored more than once are kept once, as the views show them. Queries that are already
+    running may fail and must be repeated; queries that start during compaction are correct.
 
     Args:
-        path: The results folder. Whoever holds its lock passes the :class:`ResultsFolder`.
-        least_parts: Fewer files are left as they are.
+        path: The results folder. A caller that has its lock passes the :class:`ResultsFolder`.
+        least_parts: Minimum number of files; tables with fewer are left as they are.
 
     Returns:
-        What was done, table by table.
+        The compactions, table by table.
 
     Raises:
-        ResultsError: If there are no results, another process works on them, or parts are damaged.
-        StorageError: If the disk takes no more; every part is still there then.
+        ResultsError: If the results do not exist, are in use by another process, or have damaged
+            parts.
+        StorageError: If the disk is full or refuses writes; all parts are kept then.
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
     with folder.lock():
         folder.look()
         parts = whole_parts(folder)
         with connect_to_parts(folder, parts) as database:
-            # Sorting beyond that goes to disk, here, for /tmp may be small or memory itself; it is
-            # no slower, and whatever else runs keeps its memory.
+            # Larger sorts spill to the results folder, because /tmp may be small or in memory.
+            # That is no slower, and leaves memory to other processes.
             database.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
             database.execute(f"SET temp_directory = {quote(folder.here / SPILL_DIRECTORY)}")
             try:
@@ -115,9 +116,9 @@ def _compact_table(
                 raise _Different
     except _Different:
         if all(_is_still(part, version) for part, version in read.items()):
-            why = "its rows read back as something else; all parts are kept"
+            why = "the rows read back differ from those written; all parts are kept"
             raise refused(target, why) from None
-        logger.info("parts of %s were written again meanwhile; all are kept", table)
+        logger.info("parts of %s were rewritten during compaction; all are kept", table)
         return None
     remove_unchanged(read)
     sync_directory(target.parent)
@@ -125,7 +126,7 @@ def _compact_table(
 
 
 def _same(database: duckdb.DuckDBPyConnection, table: str, written: Path) -> bool:
-    """Whether a file has the rows of the table, and some of every group that the parts have."""
+    """Whether a file has the rows of the table, and some rows of every group in the parts."""
     rows, group = f"read_parquet({quote(written)})", KEYS[table].group
     content = [
         database.execute(f"SELECT count(*), sum(hash(stored)) FROM {source} AS stored").fetchone()
@@ -139,17 +140,17 @@ def _same(database: duckdb.DuckDBPyConnection, table: str, written: Path) -> boo
 
 
 def remove_unchanged(read: Mapping[Location, tuple[int, int]]) -> None:
-    """Remove the parts that were read, except any that has been replaced since.
+    """Remove the parts that were read, except those replaced since.
 
     Args:
-        read: The version of each part as it was read.
+        read: Version of each part when it was read.
     """
 
     def remove(part: Location) -> None:
         if _is_still(part, read[part]):
             part.unlink()
         else:
-            logger.info("%s was written again meanwhile and is kept", part)
+            logger.info("%s was rewritten during compaction and is kept", part)
 
     with ThreadPoolExecutor(CONNECTIONS) as pool:
         for _ in pool.map(remove, read):
@@ -161,5 +162,5 @@ def _is_still(part: Location, version: tuple[int, int]) -> bool:
 
 
 def _version(part: Location, stat: Any) -> tuple[int, int]:
-    """What tells a part from one that replaced it; of a copy, what it shares with its object."""
+    """Return a version that changes if a part is replaced; a copy has that of its object."""
     return (stat.st_size if isinstance(part, StorePath) else stat.st_ino), stat.st_mtime_ns

@@ -1,4 +1,4 @@
-"""DuckDB over a results folder: tables, views and macros, always up to date."""
+"""DuckDB over a results folder: up-to-date tables, views and macros."""
 
 # ruff: noqa: S608 - all names in the SQL are this package's own; paths are quoted.
 
@@ -50,7 +50,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-# Of the trial, not of the checkpoint: the checkpoint's own count stays.
+# Columns of trials that gap leaves out; the checkpoint's own count stays.
 _NOT_IN_GAP = ("trial_id", "examples_seen", "written_at")
 MOST_REPETITIONS = 2
 LOCKED_DOWN = (
@@ -58,10 +58,10 @@ LOCKED_DOWN = (
     "SET enable_external_access = false",
     "SET lock_configuration = true",
 )
-"""After these, SQL from outside reads tables, and files only in the directories allowed before."""
+"""Settings after which outside SQL reads only tables, and files in previously allowed folders."""
 MEASURE_COLUMN_VIEWS = ("by_condition", "wide")
 _GAPS = ("loss_gap", "error_gap")
-# Not of a condition: of one of its trials.
+# Properties of single trials, not of their condition.
 _NOT_IN_CONDITION = (
     *("trial_id", "condition_id", "seed", "status", "stop_reason", "error", "attempt"),
     *("epochs", "updates", "examples_seen", "train_seconds", "evaluation_seconds"),
@@ -74,38 +74,38 @@ _OF_BY_CONDITION = ("condition_id", "quantity", "n", "n_excluded", "mean", "sd",
 def connect(
     path: Results, *, measure_columns: bool = True, without: Collection[str] = ()
 ) -> duckdb.DuckDBPyConnection:
-    """Open results as an in-memory DuckDB database; nothing in the folder is ever changed.
+    """Open results as an in-memory DuckDB database; the folder is never changed.
 
     Views: the tables ``trials``, ``epochs``, ``checkpoints``, ``measures``, ``curves``,
     ``examples``, ``example_subsets``, ``measure_catalog``, ``audit``, ``connectivity``, each fact
     once; ``gap``, ``final``, ``wide``, ``by_condition``, ``milestones``, ``fragility``,
     ``curve_points``.
     Macros: ``kendall(list(x), list(y))``, ``spearman(list(x), list(y))``.
-    Times are in UTC. A connection reads the parts that are in the folder when it is opened, after
-    comparing each with its checksum, and no other file: rows written later need a new connection.
-    So does everything once the results are compacted, for the parts that were joined are gone.
+    Times are in UTC. A connection reads only the parts that are in the folder when it is opened,
+    after comparing each with its checksum. Rows written later need a new connection. After a
+    compaction, every query needs a new connection, because the merged parts are gone.
 
-    Of several folders, every table and view has the rows of all, and a first column ``study``:
-    the study's name, followed by the folder where names are equal. Columns that a study does not
-    have are NULL there. ``differing_hyperparameters`` shows in what the studies differ. What
-    joins rows of two studies must join by ``study`` too: their trials may have equal names.
-    ``study_1.wide``, ``study_2.wide`` … are the views of each folder alone.
+    With several folders, every table and view has the rows of all folders and a first column
+    ``study``: the study's name, followed by the folder where names are equal. Columns that a study
+    lacks are NULL. ``differing_hyperparameters`` shows the hyperparameters in which the studies
+    differ. Joins must also match ``study``, because trials of different studies may have equal
+    ids. ``study_1.wide``, ``study_2.wide`` … are the views of each folder alone.
 
-    ``connect(path).sql("…")`` gives a relation with ``.df()``, ``.pl()``, ``.to_arrow_table()``.
+    ``connect(path).sql("…")`` returns a relation with ``.df()``, ``.pl()``, ``.to_arrow_table()``.
 
-    This is DuckDB with everything it can do: SQL that is not yours belongs to :func:`query`.
+    The connection can do anything DuckDB can; run untrusted SQL with :func:`query`.
 
     Args:
         path: The results folder or its address, or a list of several.
-        measure_columns: Whether to look at all measures for the columns of ``wide``; without,
-            ``wide`` and ``by_condition`` are not there and connecting is quicker.
-        without: Names of trials that are left out, of a single folder.
+        measure_columns: Whether to scan all measures for the columns of ``wide``. Connecting
+            without the scan is faster, but ``wide`` and ``by_condition`` do not exist.
+        without: Ids of trials to leave out; for a single folder only.
 
     Returns:
         The connection; close it, or use it in a ``with`` statement.
 
     Raises:
-        ResultsError: If ``path`` holds no results, newer ones, or damaged parts.
+        ResultsError: If ``path`` contains no results, newer results or damaged parts.
     """
     several = not isinstance(path, str | Path | StorePath | ResultsFolder)
     folders = open_folders(path)
@@ -124,7 +124,7 @@ def connect(
 def connect_to_parts(
     folder: ResultsFolder, parts: Mapping[str, Sequence[Part]]
 ) -> duckdb.DuckDBPyConnection:
-    """As :func:`connect`, over some parts and without columns of measures."""
+    """Open a database like :func:`connect`, over some parts and without columns of measures."""
     with _closed_on_error(_new_connection()) as connection:
         _read_files(connection, _create_views(connection, folder, parts, measure_columns=False))
     return connection
@@ -133,11 +133,11 @@ def connect_to_parts(
 def connect_to_nothing(
     swept: Mapping[str, type], measures: Iterable[str]
 ) -> duckdb.DuckDBPyConnection:
-    """As :func:`connect`, over results without any row, and with nothing else to read.
+    """Open a database like :func:`connect`, over empty tables and without access to files.
 
     Args:
         swept: The study's own columns of ``trials``.
-        measures: Columns of measures that ``wide`` is to have.
+        measures: Columns of measures that ``wide`` should have.
     """
     with _closed_on_error(_new_connection()) as connection:
         connection.execute("CREATE SCHEMA parts")
@@ -154,7 +154,7 @@ def _new_connection() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         ":memory:",
         config={
-            # Fail at once rather than try to reach a server.
+            # Fail immediately rather than contact a server.
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "temp_directory": str(spill),
@@ -176,13 +176,13 @@ def _closed_on_error(
 
 
 def again_if_compacted(read: Callable[P, T]) -> Callable[P, T]:
-    """Begin a function anew that reads tables, if these were compacted meanwhile.
+    """Rerun a table-reading function if the tables were compacted while it ran.
 
-    A large run joins its parts now and then. What was opened before then misses the files that
-    were joined. The function opens a connection of its own each time, and writes nothing.
+    A large run merges its parts from time to time, and connections opened before then miss the
+    merged files. The function must open its own connection on each call and write nothing.
 
     Raises:
-        FilesGoneError: From the function, if that happens again and again.
+        FilesGoneError: From the function, if this happens repeatedly.
     """
 
     @wraps(read)
@@ -191,7 +191,7 @@ def again_if_compacted(read: Callable[P, T]) -> Callable[P, T]:
             try:
                 return read(*args, **kwargs)
             except (duckdb.IOException, FilesGoneError) as error:
-                logger.info("looking again, for files are gone: %s", error)
+                logger.info("reading again, because files are gone: %s", error)
         try:
             return read(*args, **kwargs)
         except duckdb.IOException as error:
@@ -207,7 +207,7 @@ def _create_views(
     measure_columns: bool,
     without: Collection[str] = (),
 ) -> Iterable[TableViews]:
-    """Every view, upon tables without rows; :func:`_read_files` gives them their rows."""
+    """Create every view on tables without rows; :func:`_read_files` adds the rows."""
     tables = {
         table: table_views(folder, table, parts[table], without=bool(without)) for table in TABLES
     }
@@ -309,7 +309,7 @@ def _create_further_views(
 
 
 def trial_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """Column of ``trials`` → what it is called in ``gap``, ``final`` and ``wide``."""
+    """Return column of ``trials`` → its name in ``gap``, ``final`` and ``wide``."""
     columns = [name for name in _columns(connection, "trials") if name not in _NOT_IN_GAP]
     return beside(columns, {*_columns(connection, "checkpoints"), *_GAPS})
 
@@ -317,7 +317,7 @@ def trial_columns(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 def _stored_measures(
     connection: duckdb.DuckDBPyConnection, measures: TableViews
 ) -> list[tuple[str, str, str | None, str]]:
-    # Straight from the files: whether a value is repeated does not matter here.
+    # Directly from the files: repeated values do not matter here.
     rows = " UNION ALL ".join(
         f"({sql})" for sql in measures.sources.values() if not sql.startswith("FROM")
     )

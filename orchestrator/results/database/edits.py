@@ -1,4 +1,4 @@
-"""What an edited study file changes about the results that there are."""
+"""Effects of an edited study file on existing results."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Change:
 
     Attributes:
         path: Dotted path in the study.
-        before: As JSON; empty if it was not there.
-        now: As JSON; empty if it is not there.
+        before: Old value as JSON; empty if absent.
+        now: New value as JSON; empty if absent.
     """
 
     path: str
@@ -34,7 +34,7 @@ class Change:
     now: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.before or 'not there'} → {self.now or 'not there'}"
+        return f"{self.path}: {self.before or 'absent'} → {self.now or 'absent'}"
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,15 @@ class Edit:
     """How a study differs from its results.
 
     Attributes:
-        changes: What differs from the study of the newest run, measures left out.
-        new: Trials that were never begun.
-        kept: Trials that were begun and are still asked for.
-        completed: Those of them that are completed.
-        dropped: Trials that were begun and are no longer asked for; their rows stay.
+        changes: Differences from the study of the newest run, except in measures.
+        new: Number of trials that never started.
+        kept: Number of started trials that are still in the study.
+        completed: Number of kept trials that are completed.
+        dropped: Number of started trials that are no longer in the study; their rows stay.
         measures_added: Requests that the newest run did not have.
         measures_dropped: Requests that only the newest run had; their rows stay.
-        contradictions: In what completed trials that are no longer asked for differ from all
-            trials of the study, which have one and the same value there.
+        contradictions: Values that are the same in all trials of the study, but differ in
+            completed trials that are no longer in the study.
     """
 
     changes: tuple[Change, ...]
@@ -63,11 +63,11 @@ class Edit:
     contradictions: tuple[Change, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, fit for JSON."""
+        """Return the edit as JSON-serializable values."""
         return asdict(self)
 
     def text(self) -> str:
-        """The same for people."""
+        """Return the edit as text for people."""
         lines = [f"changed    {change}" for change in self.changes]
         lines += [f"measures   {request} added" for request in self.measures_added]
         lines += [
@@ -86,15 +86,15 @@ class Edit:
 
 @again_if_compacted
 def compare_study(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) -> Edit:
-    """Compare a study with the results it is to go on with.
+    """Compare a study with the existing results that it continues.
 
     Args:
         folder: The results.
-        study: The study as its file says now.
-        trials: Its trials.
+        study: The study in its current version.
+        trials: Trials of ``study``.
 
     Raises:
-        ResultsError: If the results can't be read.
+        ResultsError: If the results cannot be read.
     """
     stored = read_study(folder)
     asked = {trial.trial_id: trial for trial in trials}
@@ -117,31 +117,32 @@ def compare_study(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) 
 
 
 def refuse_contradictions(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) -> None:
-    """Make sure that a study may go on with the results that there are.
+    """Check that a study may continue its existing results.
 
     Args:
         folder: The results.
-        study: The study as its file says now.
-        trials: Its trials.
+        study: The study in its current version.
+        trials: Trials of ``study``.
 
     Raises:
-        ResultsError: If finished trials contradict it, or a swept value would change its column.
+        ResultsError: If finished trials contradict the study, or a swept value would change its
+            column.
     """
     now = swept_columns(study.sweep.paths)
     for path, column in swept_columns(read_study(folder).sweep.paths).items():
         if now.get(path, column) != column:
             raise ResultsError(
                 f"{folder.path}: the column {column} of {path} would become {now[path]}, because "
-                "something else is swept under that name now",
-                "rename the other, or give the study a folder of its own with --results",
+                "another swept path now has that name",
+                "rename the other, or give the study its own folder with --results",
             )
     contradictions = compare_study(folder, study, trials).contradictions
     if contradictions:
         raise ResultsError(
-            f"{folder.path}: finished trials contradict the study as it is now:\n"
+            f"{folder.path}: finished trials contradict the current study:\n"
             + "\n".join(f"    {change}" for change in contradictions),
-            "undo the change, or give it a folder of its own with --results; "
-            "to compare both in one study, sweep over that value",
+            "undo the change, or give the study its own folder with --results; "
+            "to compare both values in one study, sweep over them",
         )
 
 
@@ -176,7 +177,7 @@ def _changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterable[Chan
 
 
 def _flat(content: Any, path: str = "") -> dict[str, str]:
-    """Dotted path → JSON text, of everything that is no mapping itself."""
+    """Return dotted path → JSON text for every value that is not a mapping."""
     if isinstance(content, Mapping) and content:
         return {
             inner: value

@@ -1,4 +1,4 @@
-"""Writes what a query answers: for people, for spreadsheets, for programs."""
+"""Writes query results for people, spreadsheets and programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from orchestrator.results.folder.writer import COMPRESSION, COMPRESSION_LEVEL
 from orchestrator.terminal import printable
 
 BATCH_ROWS = 65_536
-_CONTROLS = re.compile(r"[\x7f-\x9f]")  # JSON escapes only those below.
+_CONTROLS = re.compile(r"[\x7f-\x9f]")  # JSON escapes only those below these.
 _MARKUP = re.compile(r"([\\|<`]|(?<=\])\()")
 
 
@@ -35,36 +35,36 @@ def write_result(
     width: int | None = None,
     most_rows: int = 40,
 ) -> int:
-    """Write the rows of ``relation`` as they come: an answer may be larger than memory.
+    """Write the rows of ``relation`` as they arrive, since they may not all fit in memory.
 
-    - ``table``: aligned columns, at most ``most_rows`` rows, cut to ``width``, and the number
-      of all rows; for reading only.
-    - ``csv``: RFC 4180 in UTF-8, with a header. NULL is empty; numbers are in full precision,
-      ``nan`` and ``inf`` among them; lists and structures are JSON. Only where ``stream`` is a
-      terminal are control characters shown as escapes.
-    - ``json``: a list of objects. JSON has no NaN and no infinities: they become ``null``, as
-      NULL does.
+    - ``table``: aligned columns, at most ``most_rows`` rows, cut to ``width``, and the total
+      number of rows; for reading only.
+    - ``csv``: RFC 4180 in UTF-8, with a header. NULL is empty; numbers, including ``nan`` and
+      ``inf``, have full precision; lists and structures are JSON. Control characters are escaped
+      only if ``stream`` is a terminal.
+    - ``json``: a list of objects. JSON has neither NaN nor infinities; these become ``null``, like
+      NULL.
     - ``markdown``: a table of all rows, in which nothing becomes a tag, a link or code.
-    - ``parquet``: as the tables are stored; nothing is lost. Intervals, which it has no type for,
-      are texts.
+    - ``parquet``: the format of the stored tables; nothing is lost. Intervals, for which it has no
+      type, become text.
 
     Args:
-        relation: From :func:`query` or any other connection.
+        relation: Relation from :func:`query` or any other connection.
         format: One of the above.
-        stream: Takes bytes, or has a ``buffer`` that does, as ``sys.stdout``; need not be
+        stream: Accepts bytes, or has a ``buffer`` that does, like ``sys.stdout``; need not be
             seekable.
-        width: Characters of a terminal's line; None does not cut.
-        most_rows: Rows of ``table``.
+        width: Characters per line of the terminal; None does not cut.
+        most_rows: Maximum number of rows of ``table``.
 
     Returns:
-        The number of rows of the answer.
+        The number of rows of the result.
 
     Raises:
-        QueryError: If the query fails while it runs, or there is no such format.
+        QueryError: If the query fails while it runs, or the format does not exist.
     """
     formats = get_args(ResultFormat)
     if format not in formats:
-        raise QueryError(f"no format {format!r}", f"formats are {', '.join(formats)}")
+        raise QueryError(f"unknown format {format!r}", f"formats are {', '.join(formats)}")
     binary = cast(BinaryIO, getattr(stream, "buffer", stream))
     with sql_errors():
         if format == "parquet":
@@ -99,13 +99,13 @@ def format_result(
     width: int | None = None,
     most_rows: int = 40,
 ) -> str:
-    """As :func:`write_result`, but returns the text.
+    """Return the text that :func:`write_result` would write.
 
     Raises:
-        QueryError: Also for ``parquet``, which is no text.
+        QueryError: As for :func:`write_result`, and for ``parquet``, which is not text.
     """
     if format == "parquet":
-        raise QueryError("parquet is no text", "use write_result, or relation.write_parquet(file)")
+        raise QueryError("parquet is not text", "use write_result, or relation.write_parquet(file)")
     stream = io.BytesIO()
     write_result(relation, format, stream, width=width, most_rows=most_rows)
     return stream.getvalue().decode()
@@ -173,7 +173,7 @@ def _write_parquet(reader: pa.RecordBatchReader, names: list[str], stream: Binar
 
 
 class _Counting(io.RawIOBase):
-    """Knows its position, which pipes do not and Parquet asks for; leaves its stream open."""
+    """Tracks its position, which Parquet needs and pipes lack; leaves its stream open."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -201,7 +201,7 @@ def _rows(reader: pa.RecordBatchReader) -> Iterator[tuple[Any, ...]]:
 
 
 def distinct(names: Sequence[str]) -> list[str]:
-    """Names, with ``_1``, ``_2`` … after those that repeat an earlier one."""
+    """Return ``names``, with ``_1``, ``_2`` … appended to repeated ones."""
     taken: list[str] = []
     for name in names:
         candidate, number = name, 0
@@ -219,7 +219,7 @@ def _is_numeric(kind: pa.DataType) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A value as CSV has it: numbers in full precision, nothing as an empty text."""
+    """Return a value as in CSV: numbers in full precision, None as an empty text."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -232,7 +232,7 @@ def plain(value: Any) -> Any:
 
 
 def _strict(value: Any) -> Any:
-    """``value`` as JSON can say it."""
+    """Return ``value`` in a form that JSON can represent."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Decimal):

@@ -1,4 +1,4 @@
-"""Trials that are stored, but that the study as it stands no longer asks for."""
+"""Stored trials that are no longer in the current study."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from orchestrator.study.trials import expand_trials
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Trials of values that were taken out of the grid, or of seeds.
+    """Trials with values or seeds that were removed from the study.
 
     Attributes:
-        trial_ids: Their names.
-        values: What was taken out → the number of its trials: ``training.batch_size 16``.
+        trial_ids: Ids of the trials.
+        values: Removed value, such as ``training.batch_size 16`` → its number of trials.
     """
 
     trial_ids: frozenset[str] = frozenset()
@@ -33,13 +33,14 @@ class LeftOut:
 
 
 def trials_left_out(folder: ResultsFolder, connection: duckdb.DuckDBPyConnection) -> LeftOut:
-    """The stored trials whose swept values or seed the study of the newest run does not have.
+    """Return the stored trials whose swept values or seed are not in the newest run's study.
 
-    What cannot be compared, for it names parts that are not installed here, is not left out.
+    Trials that cannot be compared, because they name components that are not installed here, are
+    not left out.
 
     Args:
         folder: The results.
-        connection: Over all of their rows.
+        connection: Connection over all of their rows.
     """
     try:
         study = read_study(folder)
@@ -51,7 +52,7 @@ def trials_left_out(folder: ResultsFolder, connection: duckdb.DuckDBPyConnection
     levels = [{values[place] for values in grid} for place in range(len(paths))]
     seeds = set(study.seed_list)
 
-    @cache  # Seeds of a condition have one and the same text.
+    @cache  # All seeds of a condition have the same text.
     def found(params: str) -> tuple[str, ...] | None:
         complete = _complete(json.loads(params))
         return None if complete is None else _values(complete, paths)
@@ -79,7 +80,7 @@ def trials_left_out(folder: ResultsFolder, connection: duckdb.DuckDBPyConnection
 
 
 def _complete(params: Any) -> dict[str, Any] | None:
-    """The options of a trial with the defaults of added ones; None if this version can't say."""
+    """Return a trial's options with defaults for newer ones; None if not readable here."""
     try:
         return TrialConfig.model_validate(params).model_dump(mode="json")
     except ValidationError:

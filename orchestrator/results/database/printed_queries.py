@@ -1,4 +1,4 @@
-"""Queries whose answers the commands ``audit`` and ``connectivity`` print."""
+"""Queries whose results the commands ``audit`` and ``connectivity`` print."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from orchestrator.results.folder.stored_study import read_study
 from orchestrator.results.store.store_path import Location
 from orchestrator.study.columns import path_columns
 
-# Two digits tell a change from rounding, and let the table fit a screen.
+# Two digits distinguish a change from rounding, and the table fits on a screen.
 FRAGILITY = """
     SELECT measure, variant, split, COLUMNS(
         * EXCLUDE (measure, variant, split, snapshots, excluded)
@@ -20,13 +20,13 @@ FRAGILITY = """
 
 
 def barriers_query(results: str | Path | Location) -> str:
-    """SQL for every barrier in a results folder: swept values, both seeds, split and quantity.
+    """Return SQL for all barriers in a folder: swept values, both seeds, split and quantity.
 
     Args:
         results: The results folder.
 
     Raises:
-        ResultsError: If there are no results.
+        ResultsError: If the folder contains no results.
     """
     study = read_study(ResultsFolder.open(results))
     names = dict.fromkeys(path_columns(study.sweep.paths).values())

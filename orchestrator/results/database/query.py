@@ -1,4 +1,4 @@
-"""Questions in SQL from outside: one statement, that only reads, only these results."""
+"""SQL queries from outside: one statement that only reads, and only the given results."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from orchestrator.results.table_schemas import TABLES
 ResultFormat = Literal["table", "csv", "json", "markdown", "parquet"]
 T = TypeVar("T")
 
-# Only then is it worth looking at all measures for the columns of these views.
+# Only these queries need the columns of measures, which cost a scan of all measures.
 _NEEDS_MEASURE_COLUMNS = re.compile(
     r"wide|by_condition|parts|show|duckdb_|information_schema|pg_catalog|describe", re.IGNORECASE
 )
@@ -41,14 +41,14 @@ _MISSING_TABLE = re.compile(r"Table with name \"?(\w+)\"? does not exist")
 
 
 def query(path: Results, sql: str) -> duckdb.DuckDBPyRelation:
-    """Ask the results a question.
+    """Run an SQL query on results.
 
-    The statement runs on a connection of its own that can read the Parquet files of the
-    tables, and nothing else on the machine or the network; it can't write, and can't change
-    these settings. Memory and time are not limited.
+    The statement runs on its own connection, which can read the Parquet files of the tables
+    and nothing else on the machine or the network. It cannot write or change these settings.
+    Memory and time are not limited.
 
     Args:
-        path: The results folder, or several: see :func:`connect`.
+        path: The results folder, or several; see :func:`connect`.
         sql: One statement: SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN.
 
     Returns:
@@ -56,7 +56,7 @@ def query(path: Results, sql: str) -> duckdb.DuckDBPyRelation:
         :func:`write_result`.
 
     Raises:
-        ResultsError: If ``path`` holds no results.
+        ResultsError: If ``path`` contains no results.
         QueryError: If the SQL is wrong, or would do anything but read.
     """
     connection = _open(path, sql)
@@ -75,22 +75,22 @@ def ask(
     *,
     without: Collection[str] = (),
 ) -> T:
-    """Ask the results a question that Ctrl-C can end, whatever it is.
+    """Run an SQL query that Ctrl-C can always interrupt.
 
-    DuckDB looks for signals only between the batches of an answer, and some questions have no
-    first one. So they are answered beside the thread that hears of signals.
+    DuckDB checks for signals only between the batches of a result, and some queries never reach
+    a first batch. So the query runs in another thread than the one that receives signals.
 
     Args:
         path: As for :func:`query`.
         sql: As for :func:`query`.
-        use: Takes the relation and fetches what is wanted of it.
+        use: Function that takes the relation and fetches data from it.
         without: As for :func:`connect`.
 
     Returns:
-        What ``use`` returns.
+        The return value of ``use``.
 
     Raises:
-        ResultsError: If ``path`` holds no results.
+        ResultsError: If ``path`` contains no results.
         QueryError: If the SQL is wrong, fails while it runs, or would do anything but read.
     """
     answered: Future[T] = Future()
@@ -105,11 +105,11 @@ def ask(
     with closing(_open(path, sql, without)) as connection:
         beside = Thread(target=answer)
         try:
-            # Within the try: an interruption may come as soon as the answer has begun.
+            # Inside the try: an interrupt may arrive as soon as the thread has started.
             beside.start()
             return answered.result()
         finally:
-            # Its end is awaited, for the connection is closed next; an interruption between two
+            # Wait for the thread, because the connection is closed next. An interrupt between two
             # statements is lost, so one may not be enough.
             while beside.is_alive():
                 with suppress(KeyboardInterrupt):
@@ -119,7 +119,7 @@ def ask(
 
 
 def _open(path: Results, sql: str, without: Collection[str] = ()) -> duckdb.DuckDBPyConnection:
-    """A connection on which ``sql`` can do nothing but read these results."""
+    """Return a connection on which ``sql`` can only read these results."""
     several = not isinstance(path, str | Path | StorePath | ResultsFolder)
     folders = open_folders(path)
     with sql_errors(), duckdb.connect(":memory:") as bare:
@@ -139,25 +139,25 @@ def _open(path: Results, sql: str, without: Collection[str] = ()) -> duckdb.Duck
 
 
 def _lock_down(connection: duckdb.DuckDBPyConnection, folders: Iterable[ResultsFolder]) -> None:
-    # Not the whole folder: should anything find a way to write, snapshots are out of its reach.
+    # Not the whole folder: if a query found a way to write, snapshots would be out of reach.
     tables = ", ".join(quote(folder.readable(table)) for folder in folders for table in TABLES)
     for setting in (f"SET allowed_directories = [{tables}]", *LOCKED_DOWN):
         connection.execute(setting)
 
 
 def sql_text(sql: str, results: Sequence[str]) -> str:
-    """The SQL of a command line.
+    """Return the SQL given on a command line.
 
     Args:
         sql: SQL, a file that ends in ``.sql``, or ``-`` for standard input.
-        results: The results folders that were named before it.
+        results: The results folders given before ``sql``.
 
     Raises:
-        QueryError: If it cannot be read, or is one more folder.
+        QueryError: If the SQL cannot be read, or ``sql`` is another folder.
     """
     folder = os.path.isdir(sql)
     if folder or not results:
-        what = "no SQL is given" if folder else "no results folder is given"
+        what = "no SQL given" if folder else "no results folder given"
         named = " ".join([*results, sql] if folder else ["RESULTS"])
         raise QueryError(
             what, f"the SQL comes after all folders: query {named} 'FROM final LIMIT 5'"
@@ -166,7 +166,7 @@ def sql_text(sql: str, results: Sequence[str]) -> str:
         if sql == "-":
             return sys.stdin.read()
         return Path(sql).read_text(encoding="utf-8") if sql.endswith(".sql") else sql
-    except (OSError, ValueError) as error:  # not there, not text, a name with a NUL
+    except (OSError, ValueError) as error:  # Missing, not text, a name with a NUL.
         where = "standard input" if sql == "-" else sql
         raise QueryError(f"{where}: cannot be read: {error}") from error
 
@@ -176,14 +176,14 @@ def sql_errors(connection: duckdb.DuckDBPyConnection | None = None) -> Iterator[
     """Turn DuckDB's errors into :class:`QueryError`, with its message and position.
 
     Args:
-        connection: Whose tables to suggest when a name is wrong.
+        connection: Connection whose tables are suggested when a name is wrong.
     """
     try:
         yield
     except duckdb.IOException as error:
         raise FilesGoneError(str(error), RUN_AGAIN) from error
     except duckdb.PermissionException as error:
-        raise QueryError(str(error), "a query reads only the tables of these results") from error
+        raise QueryError(str(error), "a query can only read the tables of these results") from error
     except duckdb.Error as error:
         missing = _MISSING_TABLE.search(str(error))
         hint = _similar(connection, missing[1]) if connection and missing else None

@@ -1,8 +1,8 @@
-"""Which SQL only reads.
+"""A check that SQL only reads.
 
-That a statement is a ``SELECT`` does not say so: since DuckDB 2.0 a ``WITH`` clause may hold a
-``COPY … TO``, which writes files. The tree that DuckDB's own parser makes of the statement is
-therefore walked, and whatever is not known to read is refused.
+A ``SELECT`` statement may still write: since DuckDB 2.0, a ``WITH`` clause may contain a
+``COPY … TO``, which writes files. So the check walks the tree that DuckDB's own parser returns,
+and refuses everything that is not known to only read.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ _PIVOT = re.compile(r"\bPIVOT\b", re.IGNORECASE)
 _COMMENT = re.compile(r"\s*(--[^\n]*(\n|$)|/\*.*?\*/)", re.DOTALL)
 
 _HINT = (
-    "one SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN of these; to compute "
-    "further, use orchestrator.connect from Python"
+    "use one SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE or EXPLAIN; for anything else, "
+    "use orchestrator.connect in Python"
 )
 
 
@@ -53,36 +53,36 @@ def check_only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Refuse SQL that is not exactly one statement that only reads.
 
     Raises:
-        QueryError: If it is anything else, with what.
+        QueryError: If the SQL is anything else; the message names it.
     """
     if not sql.isascii():
         try:
             sql.encode()
         except UnicodeEncodeError as error:
             line = sql.count("\n", 0, error.start) + 1
-            raise QueryError(f"the SQL is not UTF-8 text, in its line {line}") from None
+            raise QueryError(f"line {line} of the SQL is not UTF-8 text") from None
     statements = connection.extract_statements(sql)
     if not statements:
         raise QueryError("no SQL to run", "for example: SELECT * FROM final LIMIT 5")
     kind = statements[0].type
     several = len(statements) > 1
     if (several or kind == duckdb.StatementType.MULTI) and _PIVOT.search(sql):
-        # DuckDB makes several statements of it: the first collects the values, as a type.
+        # DuckDB splits it into several statements; the first collects the values as a type.
         raise QueryError(
             "PIVOT needs the values that become columns", "write PIVOT … ON column IN (…)"
         )
     if several:
-        raise QueryError(f"{len(statements)} statements; a query is one statement", _HINT)
+        raise QueryError(f"got {len(statements)} statements; a query must be one statement", _HINT)
     if kind == duckdb.StatementType.EXPLAIN:
-        # EXPLAIN ANALYZE runs what it explains.
+        # EXPLAIN ANALYZE runs the statement.
         bare = _strip_comments(sql)
         explained = _EXPLAIN.match(bare)
         if explained is None:
-            raise QueryError("an EXPLAIN that is not understood", _HINT)
+            raise QueryError("this form of EXPLAIN is not supported", _HINT)
         check_only_reads(connection, bare[explained.end() :])
         return
     if kind != duckdb.StatementType.SELECT:
-        raise QueryError(f"{kind.name} statements can't be run; a query only reads", _HINT)
+        raise QueryError(f"{kind.name} statements are not allowed; a query only reads", _HINT)
     _check_tree(connection, sql)
 
 
@@ -91,9 +91,11 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     try:
         tree = json.loads(serialized[0][0])
     except RecursionError:
-        raise QueryError("nested too deeply to be checked", "make it of several parts") from None
+        raise QueryError(
+            "nested too deeply to be checked", "split it into several queries"
+        ) from None
     if tree["error"]:
-        raise QueryError(f"can't be checked: {tree['error_message']}", _HINT)
+        raise QueryError(f"cannot be checked: {tree['error_message']}", _HINT)
     for node in _dictionaries(tree["statements"]):
         kind = node.get("type")
         clause = node.get("query_node")
@@ -101,13 +103,13 @@ def _check_tree(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         is_query = isinstance(clause, dict) or str(kind).endswith("_NODE")
         if is_query and what not in _READING_NODES:
             what = str(what).removesuffix("_NODE").removesuffix("_QUERY")
-            raise QueryError(f"{what} inside a query can't be run; a query only reads", _HINT)
+            raise QueryError(f"{what} is not allowed inside a query; a query only reads", _HINT)
         if kind == "TABLE_FUNCTION":
             name = str(node["function"].get("function_name")).lower()
             if name not in _TABLE_FUNCTIONS:
                 raise QueryError(
-                    f"the table function {name} can't be used here",
-                    f"these can: {', '.join(sorted(_TABLE_FUNCTIONS))}",
+                    f"the table function {name} is not allowed",
+                    f"allowed: {', '.join(sorted(_TABLE_FUNCTIONS))}",
                 )
 
 

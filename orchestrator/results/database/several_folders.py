@@ -1,8 +1,8 @@
-"""Several results folders as one database: every table and view, told apart by study.
+"""Several results folders as one database: every table and view has a column ``study``.
 
-Each folder's views are made as for that folder alone, in a database of its own (``study_1``,
-``study_2`` …): trials of two studies may well have the same identity, so nothing may be joined
-across them by accident. The views over all of them are unions.
+Each folder's views are created as for that folder alone, in its own database (``study_1``,
+``study_2`` …). Trials of two studies may have the same id, so rows must not be joined across
+studies by accident. The views over all folders are unions.
 """
 
 # ruff: noqa: S608 - names in the SQL are this package's own; labels are quoted.
@@ -22,7 +22,7 @@ Result = str | Path | StorePath | ResultsFolder
 Results = Result | Sequence[Result]
 """One results folder or its address, or several."""
 
-# Of a trial, but not chosen by who planned it.
+# Columns of a trial that its author does not choose.
 _NO_HYPERPARAMETERS = """
     study, trial_id, condition_id, seed, status, stop_reason, error, attempt, epochs, updates,
     examples_seen, train_seconds, evaluation_seconds, n_parameters, params_json, dataset_hash,
@@ -48,21 +48,21 @@ LEFT JOIN taken USING (study, hyperparameter)
 WINDOW same AS (PARTITION BY hyperparameter)
 QUALIFY min(coalesce(settings, '')) OVER same <> max(coalesce(settings, '')) OVER same
 """
-"""What the settings of each study are, of the hyperparameters in which studies differ."""
+"""Settings of each study for the hyperparameters in which the studies differ."""
 
 
 def database_of(number: int) -> str:
-    """Name of the database of one of several folders, counted from 1."""
+    """Return the name of the database of a folder, counted from 1."""
     return f"study_{number}"
 
 
 def union_view(view: str, labels: Sequence[str], *, with_study: bool) -> str:
-    """SQL that makes one view of those of all studies, by name of column.
+    """Return SQL that unites the same view of all studies, matching columns by name.
 
     Args:
-        view: Its name, the same in every study's database.
-        labels: What each study is called.
-        with_study: Whether it has a column ``study`` already, which the label replaces.
+        view: Name of the view, the same in every study's database.
+        labels: Label of each study.
+        with_study: Whether the view already has a column ``study``, which the label replaces.
     """
     others = "* EXCLUDE (study)" if with_study else "*"
     parts = [
@@ -73,24 +73,24 @@ def union_view(view: str, labels: Sequence[str], *, with_study: bool) -> str:
 
 
 def open_folders(paths: Results) -> list[ResultsFolder]:
-    """The results folders at ``paths``, which may be a single one.
+    """Open the results folders at ``paths``, which may be a single path.
 
     Raises:
-        ResultsError: If there is none, one is given twice, or one holds no results.
+        ResultsError: If ``paths`` is empty, or a folder is given twice or contains no results.
     """
     if isinstance(paths, str | Path | StorePath | ResultsFolder):
         paths = [paths]
     if not paths:
-        raise ResultsError("no results folder is named", "name at least one")
+        raise ResultsError("no results folder given", "give at least one")
     folders = [p if isinstance(p, ResultsFolder) else ResultsFolder.open(p) for p in paths]
     for path, count in Counter(folder.path for folder in folders).items():
         if count > 1:
-            raise ResultsError(f"{path}: given {count} times", "name each results folder once")
+            raise ResultsError(f"{path}: given {count} times", "give each results folder once")
     return folders
 
 
 def study_labels(folders: Sequence[ResultsFolder]) -> list[str]:
-    """What each study is called: its name, with its folder after it where names are equal.
+    """Return a label per study: its name, followed by its folder where names are equal.
 
     >>> study_labels([])
     []

@@ -1,4 +1,4 @@
-"""How far a study is: read from its results alone, from any terminal."""
+"""Progress of a study, read from its results alone, so from any terminal."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from orchestrator.results.table_schemas import IS_FINAL
 
 @dataclass(frozen=True)
 class RequestStatus:
-    """One request of the study's ``measures``, counted in snapshots.
+    """Snapshot counts for one request of the study's ``measures``.
 
     Attributes:
-        request: Its canonical text.
+        request: Canonical text of the request.
         ok: Snapshots whose values are all finite.
-        nonfinite: Snapshots with a value that is not.
-        failed: Snapshots on which it failed.
-        missing: Snapshots it is asked of and was not computed on yet.
+        nonfinite: Snapshots with a non-finite value.
+        failed: Snapshots on which the request failed.
+        missing: Snapshots on which the request still has to be computed.
     """
 
     request: str
@@ -49,9 +49,9 @@ class Failure:
 
     Attributes:
         kind: ``trial`` or ``measure``.
-        name: The trial's id, or the checkpoint's with the request.
-        reason: Why.
-        at: When, in UTC.
+        name: Trial id, or checkpoint id and request.
+        reason: Reason for the failure.
+        at: Time of the failure in UTC.
     """
 
     kind: str
@@ -62,26 +62,26 @@ class Failure:
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """How far a study is.
+    """Progress of a study.
 
     Attributes:
-        study: Its name.
-        path: Its results.
-        running: The process that works on it now, if any.
-        trials_expected: Trials of the grid as the newest run knew it.
-        trials_completed: Those that ended by themselves.
-        trials_running: Those that began and have not ended; without a running process they
+        study: Name of the study.
+        path: Path of its results.
+        running: Process that is working on the study, if any.
+        trials_expected: Trials in the grid of the newest run.
+        trials_completed: Trials that completed their training.
+        trials_running: Trials that started and have not ended; without a running process, they
             were interrupted.
-        trials_failed: Those whose last attempt failed.
-        trials_unlearned: Completed ones whose networks did not learn.
-        trials_left_out: Stored trials of values that were taken out of the grid; the counts
-            above are without them.
-        snapshots: Checkpoints whose networks are stored, of all trials.
-        snapshots_measured: Those on which every request has values.
-        snapshots_failed: Those on which every request was tried and some failed.
-        snapshots_pending: The others.
-        requests: Each request by itself.
-        failures: The newest failures, newest first.
+        trials_failed: Trials whose last attempt failed.
+        trials_unlearned: Completed trials whose networks did not learn.
+        trials_left_out: Stored trials with values that were removed from the grid; the counts
+            above exclude these trials.
+        snapshots: Stored snapshots of all trials.
+        snapshots_measured: Snapshots on which every request has values.
+        snapshots_failed: Snapshots on which every request was tried and some failed.
+        snapshots_pending: All other snapshots.
+        requests: Status of each request.
+        failures: Newest failures, newest first.
     """
 
     study: str
@@ -101,7 +101,7 @@ class StudyStatus:
     failures: tuple[Failure, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain values, fit for JSON."""
+        """Return the status as JSON-serializable values."""
         content = asdict(self)
         content["path"] = str(self.path)
         for failure in content["failures"]:
@@ -110,14 +110,14 @@ class StudyStatus:
 
 
 def study_status(path: Result, *, most_failures: int = 5) -> StudyStatus:
-    """Count what is stored against what the study asks for.
+    """Compare the stored results with the requests of the study.
 
     Args:
         path: The results folder.
-        most_failures: How many failures to list.
+        most_failures: Maximum number of failures to list.
 
     Raises:
-        ResultsError: If there are no results, or their study can't be read.
+        ResultsError: If the results do not exist, or their study cannot be read.
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
     study = described_study(folder)
@@ -214,7 +214,7 @@ def _failures(database: duckdb.DuckDBPyConnection, most: int) -> tuple[Failure, 
 
 
 def status_text(status: StudyStatus) -> str:
-    """A :class:`StudyStatus` for people, in a few lines."""
+    """Return a :class:`StudyStatus` as a few lines of text for people."""
     waiting = max(
         0,
         status.trials_expected
@@ -224,15 +224,15 @@ def status_text(status: StudyStatus) -> str:
     )
     begun = "running" if status.running else "interrupted"
     lines = [
-        f"{status.study}: {status.running or 'no run is working on it'}",
+        f"{status.study}: {status.running or 'no run is active'}",
         f"trials     {status.trials_completed} of {status.trials_expected} completed, "
-        f"{status.trials_running} {begun}, {status.trials_failed} failed, {waiting} not begun"
+        f"{status.trials_running} {begun}, {status.trials_failed} failed, {waiting} not started"
         + (f", {status.trials_left_out} no longer in the grid" if status.trials_left_out else ""),
         f"snapshots  {status.snapshots_measured} of {status.snapshots} measured, "
         f"{status.snapshots_pending} pending, {status.snapshots_failed} with failures",
     ]
     if status.trials_unlearned:
-        lines.insert(2, f"           {status.trials_unlearned} completed without having learned")
+        lines.insert(2, f"           {status.trials_unlearned} completed without learning")
     width = max((len(request.request) for request in status.requests), default=0)
     for request in status.requests:
         lines.append(

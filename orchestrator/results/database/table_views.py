@@ -1,8 +1,8 @@
-"""SQL of the views that make one table of many parts, each fact once.
+"""SQL of the views that merge the parts of a table, with each fact once.
 
-The newest compacted file holds each fact once already, so only groups of rows that newer
-parts touch are looked at for repetitions: a window over everything would need minutes and
-gigabytes where this needs neither.
+The newest compacted file already contains each fact once, so only groups of rows that newer
+parts touch are checked for repetitions. A window over all rows would need minutes and
+gigabytes; this needs neither.
 """
 
 # ruff: noqa: S608 - all names in the SQL are this package's own; paths are quoted.
@@ -34,15 +34,15 @@ _SQL_TYPES = {
 class TableViews:
     """The views of one table.
 
-    DuckDB looks into every file a view reads when the view is created, and again for each
-    view upon it. So ``views`` are created upon ``empty`` sources, which are then replaced.
+    DuckDB opens every file that a view reads when the view is created, and again for each
+    view built on it. So ``views`` are created on ``empty`` sources, which are then replaced.
 
     Attributes:
-        empty: Source → SQL that has its columns and no rows.
-        views: Statements that create ``parts.<table>_latest``, each fact once, and ``<table>``,
-            the same with times in UTC without their zone.
-        sources: Source → SQL of its rows. ``parts.<table>`` is every row as stored,
-            repetitions included.
+        empty: Source → SQL with its columns and no rows.
+        views: Statements that create ``parts.<table>_latest`` with each fact once, and
+            ``<table>`` with the same rows, but times in UTC without their zone.
+        sources: Source → SQL of its rows. ``parts.<table>`` has every row as stored,
+            including repetitions.
     """
 
     empty: dict[str, str]
@@ -53,13 +53,13 @@ class TableViews:
 def table_views(
     folder: ResultsFolder, table: str, parts: Sequence[Part], *, without: bool = False
 ) -> TableViews:
-    """The SQL of one table's views over some of its parts, and no other file.
+    """Return the SQL of one table's views over some of its parts, and no other file.
 
     Args:
         folder: The results.
-        table: Which table.
+        table: Name of the table.
         parts: Its parts, from :func:`~orchestrator.results.folder.parts.whole_parts`.
-        without: Whether ``<table>`` lacks the trials named in ``parts.left_out``.
+        without: Whether ``<table>`` leaves out the trials in ``parts.left_out``.
     """
     stored = folder.schema(table)
     schema = complete_schema(table, stored)
@@ -95,7 +95,7 @@ def table_views(
 
 
 def views_of_nothing(table: str, schema: pa.Schema) -> TableViews:
-    """The views of a table without rows, such as one that came after the folder was made."""
+    """Return the views of a table without rows, such as one newer than the folder."""
     columns = ", ".join(f"NULL::{_SQL_TYPES[f.type]} AS {identifier(f.name)}" for f in schema)
     source = f"parts.{table}"
     empty = {source: f"SELECT {columns} WHERE false"}
@@ -143,7 +143,7 @@ def _once(table: str, rows: str) -> str:
         f"(PARTITION BY {', '.join(keys.key)} ORDER BY {keys.preference}) = 1"
     )
     if table == "measures":
-        # A failure is stored under its request's name; success has other measures' names.
+        # A failure is stored under its request's name; successes have names of measures.
         sql += (
             f" AND ({MEASURED} OR NOT bool_or({MEASURED}) "
             "OVER (PARTITION BY checkpoint_id, request))"
@@ -152,13 +152,13 @@ def _once(table: str, rows: str) -> str:
 
 
 def quote(value: str | Path) -> str:
-    """``value`` as a string literal of SQL."""
+    """Return ``value`` as an SQL string literal."""
     text = str(value).replace("'", "''")
     return f"'{text}'"
 
 
 def identifier(name: str) -> str:
-    """``name`` as the name of a column or table in SQL, whatever is in it."""
+    """Return ``name`` as a quoted SQL identifier; it may contain any characters."""
     text = name.replace('"', '""')
     return f'"{text}"'
 

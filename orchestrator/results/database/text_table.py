@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.terminal import printable
 
 LONGEST_CELL = 60
-SHORTEST_PART = 24  # A column of which less than this fits is not begun.
+SHORTEST_PART = 24  # A column is left out if less than this fits.
 _GAP = "  "
 
 
@@ -22,16 +22,16 @@ def draw_table(
     width: int | None,
     most_rows: int,
 ) -> tuple[list[str], int]:
-    """Draw the first rows, and count them all.
+    """Draw the first rows, and count all rows.
 
-    Columns that do not fit are named below the table, long cells are cut with ``…``.
+    Columns that do not fit are named below the table; long cells are cut with ``…``.
 
     Args:
-        names: Of the columns.
-        numeric: Which columns are set to the right.
-        rows: As many as there are.
-        width: Characters of a line; None for any number.
-        most_rows: Rows to draw.
+        names: Names of the columns.
+        numeric: Whether each column is numeric, and so right-aligned.
+        rows: All rows.
+        width: Maximum characters per line; None for any number.
+        most_rows: Maximum number of rows to draw.
 
     Returns:
         The lines, and the number of rows.
@@ -64,7 +64,7 @@ def draw_table(
 
 
 def _fitting(sizes: Sequence[int], width: int | None) -> int:
-    """How many columns are shown, the last perhaps in part; at least one."""
+    """Return the number of columns shown, the last perhaps in part; at least one."""
     if width is None:
         return len(sizes)
     left, shown = width, 0
@@ -85,7 +85,7 @@ def _line(cells: Sequence[str], columns: Sequence[tuple[int, int, bool]]) -> str
 
 
 def _cell(value: Any) -> list[str]:
-    """The lines of one cell. Only a plan of EXPLAIN has several."""
+    """Return the lines of one cell; only a plan of EXPLAIN has several."""
     if value is None:
         return ["NULL"]
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Which trained networks did not learn, by :mod:`orchestrator.study.learning_criterion`."""
+"""Finds networks that did not learn, by :mod:`orchestrator.study.learning_criterion`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FINAL_ERRORS = (
 
 
 def did_not_learn(database: duckdb.DuckDBPyConnection, study: Mapping[str, Any]) -> tuple[str, ...]:
-    """The completed trials whose networks did not learn, sorted.
+    """Return the sorted ids of completed trials whose networks did not learn.
 
     Args:
         database: A connection over the results.

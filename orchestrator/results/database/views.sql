@@ -1,14 +1,14 @@
--- The views and macros of a connection over results, besides those of the tables themselves.
--- $placeholders are filled in by database.py.
+-- The views and macros of a connection over results, in addition to the tables.
+-- connection.py fills in the $placeholders.
 
 -- Rank correlations of two lists of equal length, as kendall(list(x), list(y)).
--- Pairs in which either value is NULL or NaN are left out; infinities rank as such. NULL when
--- fewer than two pairs remain or one side has no two different values.
+-- Pairs in which either value is NULL or NaN are left out; infinities are ranked. The result is
+-- NULL if fewer than two pairs remain or all values on one side are equal.
 
 -- Lambdas over a list of one element stand for local variables. Lists of lists, not structs:
 -- DuckDB 2.0 fails on structs in lambdas under HAVING.
 
--- [x, y] without the pairs that are left out.
+-- [x, y] without the pairs to be left out.
 CREATE MACRO parts.complete_pairs(x, y) AS
     CASE WHEN len(x) = len(y) THEN
         list_transform(
@@ -31,9 +31,9 @@ CREATE MACRO parts.untied_pairs(v) AS
     len(v) * len(v)
     - list_sum(list_transform(map_values(list_histogram(v)), lambda size: size * size));
 
--- Mid-ranks: the places of each value in order, once with ties in the order of the list, once
--- in its reverse, averaged. Arguments are put in as text, so no lambda here may be called as one
--- of the callers'.
+-- Mid-ranks: the average of each value's position with ties in list order and with ties in reverse
+-- order. Macro arguments are substituted as text, so lambda parameters here must differ from the
+-- callers'.
 CREATE MACRO parts.ranks(v) AS list_transform(
     [[
         list_grade_up(list_grade_up(list_transform(v, lambda one, place: [one, place]))),
@@ -44,12 +44,12 @@ CREATE MACRO parts.ranks(v) AS list_transform(
     )
 )[1];
 
--- Less their mean, so that their cosine is Pearson's correlation.
+-- Ranks minus their mean, so that their cosine is Pearson's correlation.
 CREATE MACRO parts.centered_ranks(v) AS
     list_transform(parts.ranks(v), lambda one: one - (len(v) + 1) / 2);
 
 -- Kendall's tau-b: (concordant − discordant) / √(pairs untied in x · pairs untied in y).
--- Time and memory grow with the square of the length.
+-- Time and memory grow quadratically with the length.
 CREATE MACRO kendall(x, y) AS list_transform(
     [parts.complete_pairs(x, y)],
     lambda s: list_transform([s[1]], lambda us: list_transform([s[2]], lambda vs:
@@ -89,8 +89,8 @@ CREATE MACRO student_t_975(degrees) AS CASE
         + 1.589534053393 / degrees ^ 4
 END;
 
--- Every checkpoint with its trial, and how far test lies above train: in loss and in error,
--- which can disagree in sign.
+-- Every checkpoint with its trial and its gaps, test minus train: in loss and in error, which may
+-- differ in sign.
 CREATE VIEW gap AS
 SELECT
     checkpoints.* EXCLUDE (written_at),
@@ -104,7 +104,7 @@ CREATE VIEW final AS
 SELECT * FROM gap WHERE status = 'completed'
 QUALIFY row_number() OVER (PARTITION BY trial_id ORDER BY step DESC) = 1;
 
--- The losses at which checkpoints were asked for: one row each, where a trial reached it.
+-- Milestones, the train losses at which checkpoints were requested: one row per milestone reached.
 CREATE VIEW milestones AS
 SELECT trial_id, checkpoint_id, step, train_loss_milestone
 FROM (
@@ -112,9 +112,9 @@ FROM (
     FROM checkpoints
 );
 
--- What is measured, under the name of its column in wide. Where requests differ in how they
--- measure the same thing on one checkpoint, the exact value is preferred, then the one on most
--- examples, then the newest.
+-- Measured values with the names of their columns in wide. If several requests measure the same
+-- quantity of a checkpoint, the exact value is preferred, then the value on most examples, then the
+-- newest.
 CREATE VIEW parts.measured AS
 SELECT
     measures.*,
@@ -127,7 +127,7 @@ JOIN parts.wide_columns
     AND measures.split IS NOT DISTINCT FROM wide_columns.split
 WHERE measures.status IN ('ok', 'nonfinite');
 
--- One row a checkpoint, one column a measure. NaN and infinities stay; NULL is not measured.
+-- One row per checkpoint, one column per measure. NaN and infinities stay; NULL means not measured.
 CREATE VIEW wide AS
 SELECT gap.*$wide_columns
 FROM gap LEFT JOIN (
@@ -135,7 +135,7 @@ FROM gap LEFT JOIN (
     FROM parts.measured GROUP BY measured.checkpoint_id
 ) AS of_measures USING (checkpoint_id);
 
--- Means over the seeds of a condition, of the final checkpoints, with 95 % t-intervals.
+-- Means over the seeds of a condition at the final checkpoints, with 95 % t-intervals.
 -- Completed trials without a finite value are counted in n_excluded.
 CREATE VIEW by_condition AS
 WITH quantities AS (
@@ -154,7 +154,7 @@ WITH quantities AS (
 scaled AS (
     SELECT
         trials.condition_id, quantities.quantity, quantities.value,
-        -- Squares of large values would overflow.
+        -- Values are scaled, because squares of large values would overflow.
         max(abs(quantities.value)) OVER (
             PARTITION BY trials.condition_id, quantities.quantity
         ) AS scale
@@ -194,8 +194,8 @@ LEFT JOIN summaries
     ON conditions.condition_id = summaries.condition_id
     AND observed.quantity = summaries.quantity;
 
--- How fragile each measure is: the median over audited snapshots of |after − before| over the
--- larger of the two, one column a change. NULL where a change or a value does not exist.
+-- Fragility of each measure: the median over audited snapshots of |after − before|, divided by the
+-- larger of the two, with one column per change. NULL where a change or a value does not exist.
 CREATE VIEW fragility AS
 SELECT
     measure, variant, split,
@@ -212,7 +212,7 @@ SELECT
 FROM audit WHERE measure <> ''
 GROUP BY measure, variant, split;
 
--- The points of each curve, one a row, in the order of the curve.
+-- The points of each curve, one row per point, in the order of the curve.
 CREATE VIEW curve_points AS
 SELECT
     trial_id, checkpoint_id, step, request, curve, variant, split,

@@ -1,7 +1,7 @@
-"""Which column of ``wide`` each measure has, and the SQL that fills it.
+"""The column of ``wide`` for each measure, and the SQL that fills it.
 
 DuckDB refuses views whose columns depend on the data, so the columns are those of the
-measures that are stored when the connection is made.
+measures that are stored when the connection is opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from orchestrator.results.database.table_views import quote
 from orchestrator.study.columns import spelled, told_apart
 
-# They say how a value was found, or that nothing was done to it; not what it is.
+# Variants that name the method, or say that a value is unmodified; the quantity is the same.
 UNNAMED_VARIANTS = (
     "",
     "raw",
@@ -21,7 +21,7 @@ UNNAMED_VARIANTS = (
     "hutchinson",
     "hutch++",
     "sampled_factors",
-    "sampled_labels",  # by versions before factors were drawn
+    "sampled_labels",  # From versions that did not sample factors.
 )
 WITH_STANDARD_ERROR = ("hessian_trace",)
 _ERROR = "_standard_error"
@@ -31,14 +31,14 @@ MeasureKey = tuple[str, str, str | None]
 
 
 def column_name(measure: str, variant: str, split: str | None, taken: Collection[str] = ()) -> str:
-    """Name of a measure's column: ``measure[_variant][_test]``, only of ``[a-z0-9_]``.
+    """Return a measure's column name: ``measure[_variant][_test]``, only of ``[a-z0-9_]``.
 
     Args:
-        measure: The measure.
-        variant: What distinguishes it.
-        split: Which examples it is of.
-        taken: Names of other columns, in lower case; ``measure_`` is put before a name that is
-            among them.
+        measure: Name of the measure.
+        variant: Variant of the measure.
+        split: Split on which it was measured.
+        taken: Names of other columns, in lower case; a name among them gets the prefix
+            ``measure_``.
 
     >>> column_name("margin_mean", "spectral", "test")
     'margin_mean_spectral_test'
@@ -48,11 +48,11 @@ def column_name(measure: str, variant: str, split: str | None, taken: Collection
 
 
 def wide_columns(keys: Iterable[MeasureKey], taken: Collection[str]) -> dict[MeasureKey, str]:
-    """The column of each measure.
+    """Return the column of each measure.
 
-    Those that differ only in how the value was found share a column. Others never do: of several
-    that come to one name, the one that is written like that keeps it, and the others get some
-    digits after it.
+    Measures that differ only in the method share a column; other measures never do. If several
+    would get the same name, the measure whose own spelling matches keeps it, and the others get
+    digits appended.
 
     Args:
         keys: The measures.
@@ -67,7 +67,7 @@ def wide_columns(keys: Iterable[MeasureKey], taken: Collection[str]) -> dict[Mea
     used = others | groups.keys()
     for name, group in groups.items():
         if name.endswith(_ERROR) and name.removesuffix(_ERROR) in WITH_STANDARD_ERROR:
-            unchanged = []  # The view has a column of its own under this name.
+            unchanged = []  # The view already has a column with this name.
         elif len(group) == 1:
             unchanged = group
         else:
@@ -94,13 +94,13 @@ def _text(measure: str, variant: str, split: str | None) -> str:
 
 
 def _precedence(key: MeasureKey) -> tuple[bool, int, str]:
-    """A measure of examples before one of unknown ones: built-in ones before one's own."""
+    """Return a sort key: known splits before unknown ones, so built-in before custom measures."""
     measure, variant, split = key
     return split is None, -len(measure), variant
 
 
 def columns_view(columns: Mapping[MeasureKey, str]) -> str:
-    """SQL of ``parts.wide_columns``: measure, variant, split → column_name."""
+    """Return the SQL of ``parts.wide_columns``: measure, variant, split → column_name."""
     head = "CREATE VIEW parts.wide_columns AS SELECT * FROM (VALUES "
     names = " AS t(measure, variant, split, column_name)"
     rows = [
@@ -114,22 +114,22 @@ def columns_view(columns: Mapping[MeasureKey, str]) -> str:
 
 
 def wide_aggregates(columns: Mapping[MeasureKey, str], several: Collection[str]) -> dict[str, str]:
-    """Column → the aggregate over a checkpoint's measured rows that fills it.
+    """Return column → the aggregate over a checkpoint's measured rows that fills it.
 
     Args:
         columns: From :func:`wide_columns`.
         several: Columns for which a checkpoint may have several rows; see
-            :func:`columns_of_several`. To choose among them takes ten times as long.
+            :func:`columns_of_several`. Choosing among rows takes ten times as long.
     """
     aggregates = {}
     for name in dict.fromkeys(columns.values()):
-        # Qualified, for the columns of the view may have any name.
+        # Qualified, because the columns of the view may have any name.
         where = f"measured.column_name = {quote(name)}"
         for column, content in ((name, "value"), (f"{name}{_ERROR}", "standard_error")):
             if column != name and name not in WITH_STANDARD_ERROR:
                 continue
             if name in several:
-                # Also where it is null: the error of the value that is shown, or none.
+                # Nulls included: the standard error must belong to the value shown.
                 aggregates[column] = (
                     f"arg_max_null(measured.{content}, measured.preference) FILTER (WHERE {where})"
                 )
@@ -141,16 +141,16 @@ def wide_aggregates(columns: Mapping[MeasureKey, str], several: Collection[str])
 def columns_of_several(
     columns: Mapping[MeasureKey, str], stored: Iterable[tuple[str, str, str | None, str]]
 ) -> set[str]:
-    """The columns that several requests, variants or measures share.
+    """Return the columns that several requests, variants or measures share.
 
     Args:
         columns: From :func:`wide_columns`.
-        stored: Each measure, variant, split and request there is, once.
+        stored: Each stored combination of measure, variant, split and request, once.
     """
     counts = Counter(columns[measure, variant, split] for measure, variant, split, _ in stored)
     return {name for name, count in counts.items() if count > 1}
 
 
 def select_list(expressions: Sequence[str]) -> str:
-    """Further items of a select list, each after a comma."""
+    """Return further items of a select list, each after a comma."""
     return "".join(f",\n    {expression}" for expression in expressions)

@@ -1,1 +1,1 @@
-"""The files of a results folder: where each lies, what it holds, whether it is whole."""
+"""The files of a results folder: locations, contents and integrity checks."""

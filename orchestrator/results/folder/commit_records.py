@@ -1,8 +1,8 @@
-"""Commit records: a snapshot counts once the record beside it is there.
+"""Commit records: a snapshot counts once the record beside it exists.
 
-``snapshots/<trial_id>/<step>.json`` holds the snapshot's whole row of ``checkpoints``, and is
-written after ``<step>.safetensors``. What was taken is thus known without waiting for the part
-in which the row will be stored.
+``snapshots/<trial_id>/<step>.json`` contains the snapshot's whole row of ``checkpoints`` and is
+written after ``<step>.safetensors``. Snapshots are thus known before the part with their rows is
+stored.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from orchestrator.results.store.store_path import Location
 
 logger = logging.getLogger(__name__)
 
-MANY_TRIALS = 100  # For more than these, an object store is asked for all snapshots at once.
+MANY_TRIALS = 100  # For more trials, one listing of a store's snapshots replaces one per trial.
 
 
 @dataclass
 class _TrialSnapshots:
-    """What was last seen in one trial's folder of snapshots."""
+    """The last known content of one trial's snapshot folder."""
 
     modified: int = -1
     settled: bool = False
     rows: dict[str, tuple[tuple[int, int], dict[str, Any] | None]] = field(default_factory=dict)
 
     def sorted_rows(self, without: Container[str]) -> list[dict[str, Any]]:
-        """The rows that could be read, by step."""
+        """Return the rows that could be read, by step."""
         read = (row for _, row in list(self.rows.values()) if row is not None)
         rows = [row for row in read if row["checkpoint_id"] not in without]
         return sorted(rows, key=lambda row: int(row["step"]))
@@ -51,7 +51,7 @@ def commit_snapshot(folder: ResultsFolder, row: Mapping[str, Any]) -> Location:
 
     Args:
         folder: The study's results.
-        row: Its row of ``checkpoints``, all columns.
+        row: Its row of ``checkpoints``, with all columns.
 
     Returns:
         The record, beside the snapshot.
@@ -64,18 +64,18 @@ def commit_snapshot(folder: ResultsFolder, row: Mapping[str, Any]) -> Location:
     if set(row) != set(schema.names):
         differing = ", ".join(sorted(set(row) ^ set(schema.names)))
         raise ResultsError(
-            f"the record of a snapshot differs from a row of checkpoints: {differing}"
+            f"a snapshot record must have the columns of checkpoints, but differs in {differing}"
         )
     snapshot = folder.snapshot(row["trial_id"], row["step"])
     if not snapshot.is_file():
-        raise ResultsError(f"{snapshot}: missing; a snapshot is recorded after it was written")
+        raise ResultsError(f"{snapshot}: missing; write a snapshot before recording it")
     record = snapshot.with_suffix(".json")
     write_atomically(record, sealed_json(row, indent=None, default=_encode))
     return record
 
 
 def snapshot_id(trial_id: str, step: int | str) -> str:
-    """The ``checkpoint_id`` of a trial's snapshot."""
+    """Return the ``checkpoint_id`` of a trial's snapshot."""
     return f"{trial_id}-{step}"
 
 
@@ -84,16 +84,16 @@ def committed_snapshots(
     trial_ids: Collection[str] | None = None,
     without: Container[str] = (),
 ) -> list[dict[str, Any]]:
-    """The rows of all committed snapshots, ordered by trial and step.
+    """Return the rows of all committed snapshots, ordered by trial and step.
 
-    Records read before are remembered with ``folder``: looking again costs one ``stat`` a
-    trial, or on an object store a request for each thousand files. A record whose snapshot is
-    gone, or that can't be read, does not count.
+    ``folder`` caches the records read, so a repeated call costs one ``stat`` per trial, or one
+    request per thousand files in an object store. A record that cannot be read, or whose snapshot
+    is gone, does not count.
 
     Args:
         folder: The study's results.
-        trial_ids: Only these trials; by default all.
-        without: Ids of snapshots to leave out; their records are not even read.
+        trial_ids: Trials to include; by default all.
+        without: Ids of snapshots to leave out; their records are not read.
     """
     if folder.mirror is not None:
         return _on_store(folder, folder.mirror, trial_ids, without)
@@ -107,10 +107,10 @@ def committed_snapshots(
 
 
 def unreadable_records(folder: ResultsFolder) -> list[tuple[str, int]]:
-    """Trial and step of the records that :func:`committed_snapshots` could not read, in order.
+    """Return trial and step of records :func:`committed_snapshots` could not read, in order.
 
     Args:
-        folder: As it was given to that function, which remembers them with it.
+        folder: The object passed to :func:`committed_snapshots`, which caches these records.
     """
     return sorted(
         (trial_id, int(name.partition(".")[0]))
@@ -121,7 +121,7 @@ def unreadable_records(folder: ResultsFolder) -> list[tuple[str, int]]:
 
 
 def listed_snapshots(folder: ResultsFolder) -> list[str]:
-    """Ids of the snapshots that have a record, in order; read is none of these.
+    """Return the ids of snapshots that have a record, in order, without reading the records.
 
     Args:
         folder: The study's results.
@@ -177,7 +177,7 @@ def _rows_of(
         known.modified = modified
         entries = {entry.name: entry for entry in os.scandir(directory)}
         if _read_records(entries, known, folder.schema("checkpoints"), without):
-            known.settled = False  # Who leaves out less shall look again.
+            known.settled = False  # A later call may leave out fewer: list again.
     return known.sorted_rows(without)
 
 
@@ -187,7 +187,7 @@ def _read_records(
     schema: pa.Schema,
     without: Container[str],
 ) -> int:
-    """Read what is new among the files of one trial; returns how many were left out."""
+    """Read the new records of one trial, and return the number of records left out."""
     left_out = 0
     for name in known.rows.keys() - entries.keys():
         del known.rows[name]
@@ -221,22 +221,22 @@ def _read_record(path: Path, schema: pa.Schema) -> dict[str, Any] | None:
             for name, value in row.items()
         }
     except (OSError, LookupError, ValueError, AttributeError, TypeError, RecursionError) as error:
-        logger.warning("%s: not a record of a snapshot, left out (%s)", path, error)
+        logger.warning("%s: not a valid snapshot record, left out (%s)", path, error)
         return None
 
 
 def _check_identity(row: Mapping[str, Any], path: Path) -> None:
-    """Whatever a record says, it leads to its own snapshot only."""
+    """Check that a record refers to its own snapshot and to no other file."""
     if (row["trial_id"], row["step"]) != (path.parent.name, int(path.stem)):
-        raise ValueError(f"of step {row['step']} of trial {row['trial_id']}")
+        raise ValueError(f"belongs to step {row['step']} of trial {row['trial_id']}")
     for column in ("checkpoint_id", "path", "sha256"):
         if not isinstance(row[column], str):
             raise TypeError(f"{column} is a {type(row[column]).__name__}")
     if Path(row["path"]).is_absolute() or ".." in Path(row["path"]).parts:
-        raise ValueError(f"{row['path']} is outside of the results")
+        raise ValueError(f"{row['path']} is outside the results")
 
 
 def _encode(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
-    raise TypeError(f"{type(value).__name__} in the record of a snapshot")
+    raise TypeError(f"{type(value).__name__} in a snapshot record")

@@ -1,7 +1,7 @@
-"""Files that are not what was written: found by their checksums, and kept aside.
+"""Damaged files: detected by their checksums and set aside.
 
-Nothing damaged is deleted. It is moved to the folder ``damaged`` of the results, so that the next
-run finds its content missing and recomputes it.
+Damaged files are never deleted. They are moved to the folder ``damaged`` of the results, so the
+next run finds their content missing and recomputes it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from orchestrator.results.store.store_path import Location
 
 
 def set_aside(folder: ResultsFolder, path: Location) -> Location | None:
-    """Move a damaged file of the results out of the way.
+    """Move a damaged file of the results to ``damaged``.
 
     Args:
         folder: The study's results.
-        path: The file, somewhere in it.
+        path: The file, anywhere in ``folder``.
 
     Returns:
-        Where it is now; None if it was not there.
+        The new path; None if the file did not exist.
     """
     name = "-".join(path.parts[len(folder.path.parts) :])
     aside = folder.damaged / f"{uuid.uuid4().hex[:8]}-{name}"
     folder.damaged.mkdir(exist_ok=True)
     try:
-        path.rename(aside)  # type: ignore[arg-type]  # Both on a disk, or both on a store.
+        path.rename(aside)  # type: ignore[arg-type]  # Both on disk or both in a store.
     except FileNotFoundError:
         return None
     sync_directory(path.parent)
@@ -38,22 +38,22 @@ def set_aside(folder: ResultsFolder, path: Location) -> Location | None:
 
 
 def set_aside_snapshot(folder: ResultsFolder, trial_id: str, step: int) -> None:
-    """Move a damaged snapshot and its record out of the way: it has to be taken again."""
+    """Set a damaged snapshot and its record aside; the snapshot must be retaken."""
     snapshot = folder.snapshot(trial_id, step)
-    # The record first: without it the snapshot counts as not taken.
+    # The record first: without it, the snapshot counts as not taken.
     set_aside(folder, snapshot.with_suffix(".json"))
     set_aside(folder, snapshot)
 
 
 def set_aside_damaged_parts(folder: ResultsFolder) -> list[Location]:
-    """Move the parts that are not as they were written, or not where, out of the way.
+    """Set aside the parts that are damaged or not in their own place.
 
-    To be called while the folder's lock is held. Whether a snapshot is measured is read off the
-    table ``measures``; its curves are in a part of the same name. So a part of ``measures`` goes
-    with that part.
+    The caller must have the folder's lock. The table ``measures`` decides whether a snapshot
+    counts as measured, and its curves are in a part of the same name. So a damaged part of
+    ``curves`` takes the part of ``measures`` with it.
 
     Returns:
-        Where they are now.
+        The new paths.
     """
     damaged = damaged_parts(folder)
     measured = [
@@ -66,15 +66,15 @@ def set_aside_damaged_parts(folder: ResultsFolder) -> list[Location]:
 
 
 def set_aside_unreadable_records(folder: ResultsFolder) -> None:
-    """Move the records that could not be read, and their snapshots, out of the way.
+    """Set aside the records that could not be read, with their snapshots.
 
-    These are the ones that the last look at committed snapshots found. To be called while the
-    folder's lock is held.
+    These are the records that the last call of ``committed_snapshots`` could not read. The caller
+    must have the folder's lock.
     """
     for trial_id, step in unreadable_records(folder):
         set_aside_snapshot(folder, trial_id, step)
 
 
 def damaged_files(folder: ResultsFolder) -> set[Location]:
-    """What was set aside so far."""
+    """Return the files set aside so far."""
     return set(folder.damaged.iterdir()) if folder.damaged.is_dir() else set()

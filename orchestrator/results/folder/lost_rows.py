@@ -1,4 +1,4 @@
-"""Rows that were lost with a part and can be stored again without computing anything."""
+"""Restores rows that were lost with a part, where that needs no computation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from orchestrator.results.folder.writer import write_part
 def restore_checkpoints(
     folder: ResultsFolder, trial_ids: Collection[str], known: Collection[str]
 ) -> int:
-    """Store the rows of checkpoints that only the records beside the snapshots still have.
+    """Store the checkpoint rows that only the commit records still contain.
 
     Args:
         folder: The study's results, locked.
@@ -21,7 +21,7 @@ def restore_checkpoints(
         known: Ids of the checkpoints that are in the table.
 
     Returns:
-        The number of rows.
+        The number of rows stored.
     """
     rows = committed_snapshots(folder, trial_ids, without=known)
     ids = "\n".join(row["checkpoint_id"] for row in rows)

@@ -1,4 +1,4 @@
-"""Looking for new snapshots again and again, at the cost of those trials that may have some."""
+"""Polling for new snapshots, at a cost that grows only with the trials that may have some."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from orchestrator.results.folder.results_folder import ResultsFolder
 
 
 class NewSnapshots:
-    """Tells of each committed snapshot once.
+    """Reports each committed snapshot once.
 
-    A look costs a listing of the trials that were begun and one of the snapshots of each of them
-    that may take more: a grid of ten thousand trials is looked at as fast as a small one.
+    A poll lists the trials that have started, and the snapshots of each of these that may take
+    more. So polling a grid of ten thousand trials is as fast as polling a small one.
 
     Args:
         folder: The study's results.
-        trial_ids: The trials to look at.
-        known: Ids of snapshots that are never told.
+        trial_ids: Trials to poll.
+        known: Ids of snapshots that are never reported.
     """
 
     def __init__(
@@ -31,18 +31,18 @@ class NewSnapshots:
         self._told = set(known)
 
     def look(self, ended: Collection[str]) -> list[dict[str, Any]]:
-        """The rows of the snapshots that were committed since the last look, by trial and step.
+        """Return the rows of snapshots committed since the last poll, by trial and step.
 
         Args:
-            ended: Trials that took their last snapshot before this was called; they are looked at
-                a last time.
+            ended: Trials that took their last snapshot before this call; they are polled one last
+                time.
         """
         begun = self._open & self._begun()
         rows = committed_snapshots(self._folder, begun, without=self._told)
         self._told.update(row["checkpoint_id"] for row in rows)
         for trial_id in self._open.intersection(ended):
             self._open.discard(trial_id)
-            self._folder.snapshot_cache.pop(trial_id, None)  # A large study has very many.
+            self._folder.snapshot_cache.pop(trial_id, None)  # Frees memory in large studies.
         return rows
 
     def _begun(self) -> set[str]:

@@ -1,9 +1,9 @@
-"""The one place where parts are opened: what is read is what was written, and written for there.
+"""The only module that opens parts; it accepts only intact parts in their own place.
 
-Each file is examined once a process, before anything parses it. Its seal covers all of its bytes
-and names the results, the table and the part for which it was written, so that neither a flipped
-bit nor a file from elsewhere passes. Parts of earlier releases without a seal are read through:
-their pages have checksums. Hidden files and those beginning with ``_`` are not parts.
+Each file is checked once per process, before anything parses it. Its seal covers all of its bytes
+and names the results, table and part for which it was written, so neither a flipped bit nor a file
+from elsewhere passes. Parts of earlier releases without a seal are read in full, since their pages
+have checksums. Hidden files and files whose names start with ``_`` are not parts.
 """
 
 from __future__ import annotations
@@ -29,48 +29,48 @@ from orchestrator.results.store.mirror import Mirror
 from orchestrator.results.store.store_path import Location, StorePath
 from orchestrator.results.table_schemas import TABLES, table_schema
 
-MEND = "run the study again: it moves damaged files to damaged/ and recomputes what they held"
-RUN_AGAIN = "if the results were compacted meanwhile, run it again"
-THREADS = 8  # Most of the time goes into waiting for a disk, perhaps across a network.
+MEND = "run the study again: it moves damaged files to damaged/ and recomputes the lost data"
+RUN_AGAIN = "try again if the results were compacted while they were read"
+THREADS = 8  # Most of the time is spent waiting for a disk, perhaps over a network.
 FILES_A_TASK = 32
 MOST_LISTINGS = 10
 
 _Known = dict[Path, tuple[Place, tuple[int, ...]]]
-# By folder of a table, the files that were found whole: for which place, and which version of each.
+# Table folder → its files that were found intact, each with its place and version.
 _whole: dict[Path, _Known] = {}
 
 
 class Tables(Protocol):
-    """What is read here of a :class:`ResultsFolder`, where these are described."""
+    """The part of :class:`ResultsFolder` that is used here; see there."""
 
     path: Location
     mirror: Mirror | None
 
     def look(self) -> None:
-        """Bring copies of an object store up to date."""
+        """Update the local copies of an object store."""
 
     def table(self, table: str) -> Location:
-        """Folder of a table's parts."""
+        """Return the folder of a table's parts."""
 
     def readable(self, table: str) -> Path:
-        """The same on this machine."""
+        """Return the local folder of a table's parts."""
 
     def stored_schema(self, table: str) -> pa.Schema | None:
-        """The schema of a table; None if it is missing."""
+        """Return the schema of a table; None if it is missing."""
 
     def place(self, table: str, name: str) -> Place:
-        """The place of a part."""
+        """Return the place of a part."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file with rows of a table, examined.
+    """A file with rows of a table, after its check.
 
     Attributes:
-        path: Where it lies on this machine.
-        origin: Where it lies in the results: the same path, or on an object store.
-        stat: What the system says of the file that was examined.
-        damage: Why it must not be read; empty if it is whole.
+        path: Path on this machine.
+        origin: Path in the results: the same, or in an object store.
+        stat: Status of the file when it was checked.
+        damage: Reason why it must not be read; empty if it is intact.
     """
 
     path: Path
@@ -80,15 +80,15 @@ class Part:
 
 
 def whole_parts(folder: Tables) -> dict[str, list[Part]]:
-    """The parts of each table, all of them whole: the only files whose rows may be read.
+    """Return the parts of each table, all intact: the only files whose rows may be read.
 
-    Where the results are on an object store, these are the copies on this machine; one that is
-    damaged while its object is not is fetched anew.
+    If the results are in an object store, these are the local copies. A damaged copy of an intact
+    object is fetched again.
 
     Raises:
         ResultsError: If a part is damaged or cannot be read, or a table with parts lacks its
             schema.
-        FilesGoneError: If files vanish again and again.
+        FilesGoneError: If files keep vanishing.
     """
     try:
         found = _examined(folder)
@@ -99,29 +99,29 @@ def whole_parts(folder: Tables) -> dict[str, list[Part]]:
     except OSError as error:
         raise ResultsError(
             f"{error.filename or folder.path}: cannot be read: {error.strerror or error}",
-            "check its permissions, and the disk",
+            "check its permissions and the disk",
         ) from error
     refuse_damaged(_damaged(found))
     for table, parts in found.items():
         if parts and folder.stored_schema(table) is None:
             raise ResultsError(
                 f"{folder.table(table) / SCHEMA_FILE}: missing, but {table} has parts",
-                "run the study again, which writes it anew",
+                "run the study again, which recreates it",
             )
     return found
 
 
 def undamaged_parts(folder: Tables, table: str) -> list[Part]:
-    """The whole parts of one table, for the repair of what the results lack; others are left out.
+    """Return the intact parts of one table, for repairs; damaged parts are left out.
 
     Raises:
-        OSError: If a part cannot be read for a reason that is not its own.
+        OSError: If a part cannot be read for a reason other than damage.
     """
     return [part for part in _examined(folder, [table])[table] if not part.damage]
 
 
 def identity_of(folder: Tables) -> str:
-    """The identity of results whose schemas are all lost, from their parts; empty if unknown."""
+    """Return the identity of results without schemas, from their parts; empty if unknown."""
     for table in TABLES:
         for part in undamaged_parts(folder, table):
             seal = read_seal(part.path)
@@ -131,12 +131,12 @@ def identity_of(folder: Tables) -> str:
 
 
 def damaged_parts(folder: Tables) -> list[Location]:
-    """Where parts lie that are not as they were written, or not where, sorted.
+    """Return the sorted paths of parts that are damaged or not in their own place.
 
-    Copies of objects on a store that are damaged alone are thrown away.
+    Damaged copies of intact objects in a store are deleted instead.
 
     Raises:
-        OSError: If a part cannot be read for a reason that is not its own.
+        OSError: If a part cannot be read for a reason other than damage.
     """
     folder.look()
     damaged = _damaged(_examined(folder))
@@ -144,9 +144,9 @@ def damaged_parts(folder: Tables) -> list[Location]:
 
 
 def refuse_damaged(damaged: Sequence[Part]) -> None:
-    """Raise a :class:`ResultsError` that names the first of some damaged parts, if there is one."""
+    """Raise a :class:`ResultsError` that names the first damaged part, if any."""
     if damaged:
-        others = f"; so are {len(damaged) - 1} other parts" if len(damaged) > 1 else ""
+        others = f"; other damaged parts: {len(damaged) - 1}" if len(damaged) > 1 else ""
         raise ResultsError(f"{damaged[0].origin}: damaged: {damaged[0].damage}{others}", MEND)
 
 
@@ -159,7 +159,7 @@ def _examined(folder: Tables, tables: Collection[str] = TABLES) -> dict[str, lis
     for _ in range(MOST_LISTINGS):
         listed = _listed(folder, tables)
         found = {table: _examine_table(folder, table, sorted(listed[table])) for table in tables}
-        # A compaction renames and removes while a folder is listed: rows could be missed.
+        # Compaction may rename and remove files during a listing, so rows could be missed.
         later = _listed(folder, tables)
         if all(
             listed[table] <= later[table]
@@ -167,7 +167,7 @@ def _examined(folder: Tables, tables: Collection[str] = TABLES) -> dict[str, lis
             for table in tables
         ):
             return found
-    raise FilesGoneError(f"{folder.path}: files vanish while they are read", RUN_AGAIN)
+    raise FilesGoneError(f"{folder.path}: files vanished while they were read", RUN_AGAIN)
 
 
 def _listed(folder: Tables, tables: Collection[str]) -> dict[str, set[Path]]:
@@ -179,7 +179,7 @@ def _listed(folder: Tables, tables: Collection[str]) -> dict[str, set[Path]]:
         except (FileNotFoundError, NotADirectoryError):
             names = []
         found[table] = {directory / name for name in names if not name.startswith((".", "_"))}
-        if folder.mirror is not None and SCHEMA_FILE in names:  # On a disk it is read elsewhere.
+        if folder.mirror is not None and SCHEMA_FILE in names:  # On disk, it is read elsewhere.
             found[table].add(directory / SCHEMA_FILE)
     return found
 
@@ -213,13 +213,13 @@ def _examine_table(folder: Tables, table: str, paths: Sequence[Path]) -> list[Pa
 def examine_file(
     path: Path, origin: Location, place: Place, columns: _Columns, before: _Known, now: _Known
 ) -> Part | None:
-    """The part at ``path``, noted in ``now`` if it is whole; None if it is gone."""
+    """Return the part at ``path``, noted in ``now`` if intact; None if the file is gone."""
     try:
         found = path.stat()
     except FileNotFoundError:
         if not path.is_symlink():
             return None
-        return Part(path, origin, path.lstat(), "the link leads nowhere")
+        return Part(path, origin, path.lstat(), "it is a broken link")
     version = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     if before.get(path) == (place, version):
         now[path] = (place, version)
@@ -231,14 +231,14 @@ def examine_file(
         damage = _damage(path, place, columns)
     except FileNotFoundError:
         return None
-    # Within a tick of the clock a file may change without a new time.
+    # Within one clock tick, a file may change without a new time.
     if not damage and time.time_ns() - max(version[-2:]) > SETTLED_NANOSECONDS:
         now[path] = (place, version)
     return Part(path, origin, found, damage)
 
 
 class _Columns:
-    """Which columns the parts of a table may and must have."""
+    """The columns that the parts of a table may and must have."""
 
     def __init__(self, table: str, schema: pa.Schema | None) -> None:
         self.required = {field.name for field in table_schema(table) if not field.nullable}
@@ -255,7 +255,7 @@ def _damage(source: Path | bytes, place: Place, columns: _Columns) -> str:
             return "its checksum differs"
         if seal.place is not None:
             return place.unlike(seal.place)
-    # Of an earlier release, or its seal has lost its name.
+    # From an earlier release, or a key of the seal is damaged.
     try:
         opened = pa.BufferReader(source) if isinstance(source, bytes) else source
         with pq.ParquetFile(opened, page_checksum_verification=True) as file:
@@ -264,15 +264,15 @@ def _damage(source: Path | bytes, place: Place, columns: _Columns) -> str:
                 pass
     except FileNotFoundError:
         raise
-    except Exception as error:  # Whatever a parser makes of bytes that nobody wrote.
+    except Exception as error:  # A parser may raise anything on corrupted bytes.
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # The disk's, not the file's.
+            raise  # An error of the disk, not of the file.
         return f"it cannot be read: {error_text(error).splitlines()[0]}"
-    return "" if columns.fit(names) else "its columns are not those of the table"
+    return "" if columns.fit(names) else "its columns do not match the table"
 
 
 def _is_copy_alone(folder: Tables, part: Part) -> bool:
-    """Whether only this machine's copy of an object is damaged; it is thrown away then."""
+    """Whether only the local copy of an object is damaged; if so, the copy is deleted."""
     if not isinstance(part.origin, StorePath):
         return False
     try:

@@ -1,4 +1,4 @@
-"""Names of parts, and the place in some results for which a file was written."""
+"""Part names, and the place in the results for which a file was written."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=-]*")
 
 
 class Place(NamedTuple):
-    """Where a Parquet file of results belongs.
+    """The place of a Parquet file in the results.
 
     Attributes:
-        results: Identity of the results folder; empty in those that earlier releases made.
-        table: The table.
-        name: The file's name without ``.parquet``.
+        results: Identity of the results folder; empty if an earlier release created it.
+        table: Name of the table.
+        name: Name of the file without ``.parquet``.
     """
 
     results: str
@@ -28,7 +28,7 @@ class Place(NamedTuple):
         return "/".join(self)
 
     def unlike(self, written: str) -> str:
-        """How this place differs from the one in a file's seal; empty if it does not."""
+        """Describe how this place differs from the one in a file's seal; empty if equal."""
         results, table, name = written.split("/", 2)
         if (table, name) != (self.table, self.name):
             return f"it was written as {table}/{name}.parquet"
@@ -38,11 +38,11 @@ class Place(NamedTuple):
 
 
 def is_part_name(name: str) -> bool:
-    """Whether ``name``, without its suffix, can be that of a part or of a compacted file."""
+    """Whether ``name``, without suffix, is valid for a part or a compacted file."""
     return _NAME.fullmatch(name) is not None
 
 
 def compaction_number(path: Location) -> int:
-    """The ``n`` of ``compact-<n>.parquet``; 0 for every other file."""
+    """Return the ``n`` of ``compact-<n>.parquet``; 0 for any other file."""
     match = _COMPACTED.fullmatch(path.name)
     return int(match[1]) if match else 0

@@ -1,4 +1,4 @@
-"""Where results come from: code, versions, hardware, command. Never environment variables."""
+"""Provenance of results: code, versions, hardware, command; never environment variables."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 MEND = (
-    "restore it from a copy; if there is none, move it away and run the study again, which begins "
-    "a new one"
+    "restore it from a backup; without one, move it away and run the study again, which starts a "
+    "new file"
 )
 DIFF_LIMIT = 1024 * 1024
 PROGRAM_SECONDS = 30
@@ -53,19 +53,19 @@ def collect_provenance(
     directory: str | Path | None = None,
     **more: Any,
 ) -> dict[str, Any]:
-    """Describe this run: one entry of ``provenance.json``.
+    """Describe this run as one entry of ``provenance.json``.
 
-    Environment variables and addresses of repositories are not part of it.
+    Environment variables and repository addresses are not included.
 
     Args:
         study_path: The study file.
-        command: The command line, as a list.
+        command: The command line as a list.
         overrides: The ``--set`` options.
-        directory: The project whose commit counts; by default the working directory.
-        **more: Further JSON values, for example hashes of the data.
+        directory: The project whose commit is recorded; by default the working directory.
+        **more: Further JSON values, for example data hashes.
 
     Returns:
-        A mapping fit for JSON.
+        A JSON-serializable mapping.
     """
     project = Path(directory or Path.cwd()).resolve()
     return {
@@ -83,7 +83,7 @@ def collect_provenance(
 
 
 def without_secrets(text: str) -> str:
-    """``text`` with ``…`` for passwords in addresses and for values whose name says secret.
+    """Replace passwords in addresses, and values whose names suggest secrets, by ``…``.
 
     >>> without_secrets("https://me:word@example.com/x"), without_secrets("api_key=12ab")
     ('https://…@example.com/x', 'api_key=…')
@@ -92,23 +92,23 @@ def without_secrets(text: str) -> str:
 
 
 def code_diff(directory: str | Path | None = None, limit: int = DIFF_LIMIT) -> str:
-    """What differs from the commit in the repository around ``directory``.
+    """Return the uncommitted changes in the repository around ``directory``.
 
     Args:
         directory: By default the working directory.
-        limit: Most bytes of the diff; what is cut is said at its end.
+        limit: Maximum size of the diff in bytes; a note at its end reports any truncation.
 
     Returns:
         The diff of tracked files against ``HEAD``, then the names of untracked files; empty
-        if all is committed or there is no repository.
+        if everything is committed or ``directory`` is outside any repository.
     """
     project = Path(directory or Path.cwd()).resolve()
-    # External diff programs and text filters of the repository's configuration are not run.
+    # Do not run external diff programs or text filters from the repository's configuration.
     diff = _git(project, "diff", "--no-ext-diff", "--no-textconv", "--no-color", "HEAD") or ""
     content = diff.encode()
     if len(content) > limit:
         diff = content[:limit].decode(errors="ignore")
-        diff += f"\n# cut here: the diff has {len(content)} bytes, {limit} are kept\n"
+        diff += f"\n# truncated: the diff has {len(content)} bytes, {limit} are kept\n"
     untracked = _git(project, "ls-files", "--others", "--exclude-standard") or ""
     return diff + "".join(f"# untracked: {name}\n" for name in untracked.splitlines())
 
@@ -123,16 +123,16 @@ def record_run(path: Location, run: Mapping[str, Any]) -> None:
 
 
 def read_runs(path: Location) -> dict[str, Any]:
-    """The content of ``provenance.json``: the list ``runs``, oldest first.
+    """Read ``provenance.json``: a mapping with the list ``runs``, oldest first.
 
     Raises:
-        ResultsError: If it is missing or damaged.
+        ResultsError: If the file is missing or damaged.
     """
     return read_json(path, "runs", list, MEND)
 
 
 def archive_diff(path: Location, diff: str) -> None:
-    """Write ``code.diff``; an earlier run's that differs is kept as ``code-<hash>.diff``."""
+    """Write ``code.diff``; keep a differing earlier one as ``code-<hash>.diff``."""
     if path.is_file():
         earlier = path.read_bytes()
         if earlier and earlier != diff.encode():
@@ -142,7 +142,7 @@ def archive_diff(path: Location, diff: str) -> None:
 
 
 def _git_state(directory: Path) -> dict[str, Any] | None:
-    """Commit and cleanliness of the repository around ``directory``; None outside of any."""
+    """Return commit and cleanliness of the repository around ``directory``; None outside any."""
     commit = _git(directory, "rev-parse", "HEAD")
     if commit is None:
         return None
@@ -156,14 +156,14 @@ def _git_state(directory: Path) -> dict[str, Any] | None:
 
 
 def _package_git_state() -> dict[str, Any] | None:
-    """As :func:`_git_state` for this package, if it runs from a repository of its own code."""
+    """Return :func:`_git_state` of this package if it runs from its own repository, else None."""
     source = Path(__file__).resolve()
     tracked = _git(source.parent, "ls-files", "--error-unmatch", source.name)
     return None if tracked is None else _git_state(source.parent)
 
 
 def _git(directory: Path, *arguments: str) -> str | None:
-    """Output of a git command; None without git, repository, commit or answer in time."""
+    """Return a git command's output; None without git, repository or commit, or on timeout."""
     return _output("git", "-C", str(directory), "--no-optional-locks", *arguments)
 
 

@@ -1,4 +1,4 @@
-"""The results folder of one study: where everything is, and whose it is."""
+"""The results folder of one study: paths, schemas and ownership."""
 
 from __future__ import annotations
 
@@ -34,31 +34,31 @@ from orchestrator.results.table_schemas import (
 
 RESOLVED = "study.resolved.json"
 MEND_STUDY = (
-    "restore it from a copy; if there is none, move it away and run the study again with the same "
-    "file and --set options, which writes it anew"
+    "restore it from a backup; without one, move it away and run the study again with the same "
+    "file and --set options, which recreates it"
 )
 
 
 class ResultsFolder:
     """Paths of a results folder, and its tables' schemas.
 
-    The constructor looks at nothing; :meth:`create` and :meth:`open` check the folder.
+    The constructor does not access the folder; :meth:`create` and :meth:`open` check it.
 
     Args:
-        path: The folder, or its address on an object store; see :func:`locate`. Its name is
-            usually that of the study.
+        path: The folder, or its address in an object store; see :func:`locate`. It is usually
+            named after the study.
 
     Attributes:
         path: Absolute path, symbolic links resolved.
         lock: ``with folder.lock():`` keeps every other process from running on the folder.
-        mirror: Keeps copies of what lies on an object store; None for a folder on a disk.
-        here: Where tables are read on this machine: the folder itself, or the copies.
+        mirror: Local copies of files in an object store; None for a folder on disk.
+        here: Path on this machine from which tables are read: the folder itself, or the copies.
     """
 
     def __init__(self, path: str | Path | StorePath) -> None:
         self.path = locate(path)
         if set("/".join(self.path.parts)) & set("*?[]"):
-            # They are wildcards in the paths that DuckDB reads.
+            # DuckDB reads these characters as wildcards.
             raise ResultsError(
                 f"{self.path}: the path of results can't contain any of * ? [ ]",
                 "rename the folder, or choose another with --results",
@@ -84,22 +84,22 @@ class ResultsFolder:
         *,
         swept: Mapping[str, type] | None = None,
     ) -> ResultsFolder:
-        """Make the folder for a study, or take up the one it has.
+        """Create the folder for a study, or reuse the existing one.
 
-        The same study may come again, also with a larger grid: its file is replaced, columns
-        are added, and the run is appended to the provenance.
+        A study may be run again in its folder, also with a larger grid: its file is replaced,
+        columns are added, and the run is appended to the provenance.
 
         Args:
-            path: Where; need not exist.
+            path: Path of the folder; need not exist.
             study_json: The resolved study, JSON with at least ``study``, its name.
             study_text: The study file as the user wrote it.
-            provenance: Of this run; see :func:`collect_provenance`.
-            diff: What is uncommitted; see :func:`code_diff`.
+            provenance: Provenance of this run; see :func:`collect_provenance`.
+            diff: Uncommitted changes; see :func:`code_diff`.
             swept: The study's own columns of ``trials``; see :func:`swept_columns`.
 
         Raises:
-            ResultsError: If the folder is another study's, in use, newer, or something else, or
-                cannot be made.
+            ResultsError: If the folder belongs to another study, is in use, is newer, is not a
+                results folder, or cannot be created.
         """
         folder = cls(path)
         name = json.loads(study_json)["study"]
@@ -108,14 +108,12 @@ class ResultsFolder:
             folder.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ResultsError(
-                f"{folder.path}: cannot be made: {error.strerror}",
+                f"{folder.path}: cannot be created: {error.strerror}",
                 "choose another folder with --results",
             ) from error
         with folder.lock():
-            folder._schema_files.completed(
-                "trials", swept or {}
-            )  # Nothing is written if that fails.
-            # First of all: from here on the folder is known as this study's.
+            folder._schema_files.completed("trials", swept or {})  # On failure, nothing is written.
+            # First of all: from here on, the folder belongs to this study.
             write_atomically(folder.resolved, sealed_json(json.loads(study_json)))
             write_atomically(folder.study_file, study_text)
             for directory in (folder.snapshots, folder.resume, folder.tune):
@@ -128,11 +126,11 @@ class ResultsFolder:
         return folder
 
     def extend(self, study_json: str, provenance: Mapping[str, Any]) -> None:
-        """Note that more is asked of the same study, under a lock that the caller holds.
+        """Record an extended version of the same study; the caller must have the lock.
 
         Args:
-            study_json: The resolved study, with what is asked now.
-            provenance: Of this run; see :func:`collect_provenance`.
+            study_json: The resolved study, with the added requests.
+            provenance: Provenance of this run; see :func:`collect_provenance`.
         """
         write_atomically(self.resolved, sealed_json(json.loads(study_json)))
         for table in TABLES:  # They may lack columns of later releases.
@@ -141,10 +139,10 @@ class ResultsFolder:
 
     @classmethod
     def open(cls, path: str | Path | StorePath) -> ResultsFolder:
-        """The results folder at ``path``.
+        """Open the results folder at ``path``.
 
         Raises:
-            ResultsError: If there is none, its study is damaged, or a newer version of this
+            ResultsError: If it does not exist, its study is damaged, or a newer version of this
                 package wrote it.
         """
         folder = cls(path)
@@ -160,11 +158,11 @@ class ResultsFolder:
 
     @property
     def study_name(self) -> str:
-        """Name of the study whose results these are."""
+        """Name of the study."""
         return str(self.stored_study()["study"])
 
     def stored_study(self) -> dict[str, Any]:
-        """The study as stored, only its name checked; see :func:`~orchestrator.results.read_study`.
+        """Read the study, checking only its name; see :func:`~orchestrator.results.read_study`.
 
         Raises:
             ResultsError: If its file is damaged.
@@ -183,12 +181,12 @@ class ResultsFolder:
 
     @property
     def provenance(self) -> Location:
-        """Who, when, with what: one entry a run, as JSON."""
+        """Provenance as JSON, with one entry per run."""
         return self.path / "provenance.json"
 
     @property
     def diff(self) -> Location:
-        """What was uncommitted when the newest run began."""
+        """Uncommitted changes when the newest run started."""
         return self.path / "code.diff"
 
     @property
@@ -198,61 +196,61 @@ class ResultsFolder:
 
     @property
     def snapshots(self) -> Location:
-        """Folder of the networks to be measured, one folder a trial."""
+        """Folder of the snapshots, with one subfolder per trial."""
         return self.path / "snapshots"
 
     @property
     def resume(self) -> Location:
-        """Folder of the states from which unfinished trials go on."""
+        """Folder of the resume states of unfinished trials."""
         return self.path / "resume"
 
     @property
     def tune(self) -> Location:
-        """Ray Tune's own logs; nothing is read from it."""
+        """Folder of Ray Tune's own logs; never read."""
         return self.path / "tune"
 
     @property
     def damaged(self) -> Location:
-        """Files that were found damaged, kept aside; there once there is one."""
+        """Folder of damaged files that were set aside; created when needed."""
         return self.path / "damaged"
 
     def table(self, table: str) -> Location:
-        """Folder of a table's parts."""
+        """Return the folder of a table's parts."""
         return self.path / table
 
     def readable(self, table: str) -> Path:
-        """Folder on this machine with a table's parts, as they were at the last :meth:`look`."""
+        """Return the local folder of a table's parts, as of the last :meth:`look`."""
         return self.here / table
 
     def look(self) -> None:
-        """Bring the copies of all tables up to date, where the folder is on an object store."""
+        """Update the local copies of all tables if the folder is in an object store."""
         if self.mirror is not None:
             self.mirror.pull([self.mirror.origin / table for table in TABLES], "*.parquet")
 
     def snapshot(self, trial_id: str, step: int) -> Location:
-        """The network of a trial after ``step`` updates."""
+        """Return the path of a trial's snapshot after ``step`` updates."""
         return self.snapshots / trial_id / f"{step}.safetensors"
 
     def resume_state(self, trial_id: str) -> Location:
-        """The state from which a trial goes on."""
+        """Return the path of a trial's resume state."""
         return self.resume / f"{trial_id}.safetensors"
 
     def discard_resume_states(self, trial_ids: Collection[str]) -> None:
-        """Remove the resume states of trials that are finished, and what was kept beside them."""
-        # A copy of a store has no empty folders.
+        """Remove the resume states of finished trials, and the files kept beside them."""
+        # A folder copied from a store lacks empty subfolders.
         for path in self.resume.iterdir() if self.resume.exists() else ():
             if path.name.partition(".")[0] in trial_ids:
                 path.unlink(missing_ok=True)
 
     def schema(self, table: str) -> pa.Schema:
-        """Arrow schema of a table as stored, the study's own columns included.
+        """Return the stored Arrow schema of a table, including the study's own columns.
 
         Raises:
-            ResultsError: If there is no such table, or its schema is newer than this package or
+            ResultsError: If the table does not exist, or its schema is newer than this package or
                 damaged.
         """
         if table not in TABLES:
-            raise ResultsError(f"no table {table!r}", f"the tables are {', '.join(TABLES)}")
+            raise ResultsError(f"unknown table {table!r}", f"the tables are {', '.join(TABLES)}")
         schema = self._schema_files.find(table)
         if schema is None and table in ADDED_TABLES:
             return table_schema(table)
@@ -261,7 +259,7 @@ class ResultsFolder:
         return schema
 
     def stored_schema(self, table: str) -> pa.Schema | None:
-        """The schema of a table as its file has it; None if the file is missing.
+        """Return the schema in a table's schema file; None if the file is missing.
 
         Raises:
             ResultsError: If the file is damaged, or newer than this package.
@@ -269,25 +267,25 @@ class ResultsFolder:
         return self._schema_files.find(table)
 
     def place(self, table: str, name: str) -> Place:
-        """The place in these results of a table's part with the given name."""
+        """Return the place of the part ``name`` of a table in these results."""
         return Place(self._schema_files.results, table, name)
 
     def _incomplete(self, table: str) -> ResultsError:
         return ResultsError(
             f"{self.path}: incomplete, {table}/{SCHEMA_FILE} is missing",
-            "run the study again, which writes it anew",
+            "run the study again, which recreates it",
         )
 
     def require_room_for(self, name: str, swept: Mapping[str, type]) -> None:
-        """Make sure that the results of a study can go here; nothing is changed.
+        """Check that the results of a study can be stored here, without changing anything.
 
         Args:
             name: The study's name.
             swept: Its own columns of ``trials``.
 
         Raises:
-            ResultsError: If there are the results of another study here, or something else, or
-                columns that differ from the study's in case alone.
+            ResultsError: If the folder contains the results of another study, or anything else,
+                or columns that differ from the study's only in case.
         """
         self._refuse_foreign(name)
         self._schema_files.completed("trials", swept)
@@ -297,8 +295,8 @@ class ResultsFolder:
             stored = {self.study_name} if self.resolved.is_file() else self._studies_of_trials()
             if stored - {name}:
                 raise ResultsError(
-                    f"{self.path}: holds the results of study {min(stored)!r}, not {name!r}",
-                    "choose another folder with --results, or name the study as before",
+                    f"{self.path}: contains the results of study {min(stored)!r}, not {name!r}",
+                    "choose another folder with --results, or restore the study's old name",
                 )
         elif self.path.exists() and (
             not self.path.is_dir() or any(not p.name.startswith(".") for p in self.path.iterdir())
@@ -309,28 +307,28 @@ class ResultsFolder:
             )
 
     def _has_tables(self) -> bool:
-        """Whether there are tables of ours, where the study's own file is gone."""
+        """Whether the folder has result tables although the study's own file is gone."""
         if any((self.table(table) / SCHEMA_FILE).is_file() for table in TABLES):
             return True
         self.look()
         return bool(identity_of(self))
 
     def _studies_of_trials(self) -> set[str]:
-        """What the trials say whose results these are, where the study's own file is gone."""
+        """Return the study names in the rows of trials; used if the study's own file is gone."""
         self.look()
         parts = undamaged_parts(self, "trials")
         columns = (pq.read_table(part.path, columns=["study"])["study"] for part in parts)
         return {name for column in columns for name in column.to_pylist()}
 
     def prepare_table(self, table: str, swept: Mapping[str, type] | None = None) -> None:
-        """Make the folder of a table and store its schema, where that isn't done yet."""
+        """Create the folder of a table and store its schema, unless already done."""
         self._schema_files.prepare(table, swept or {})
 
     def restore_schemas(self) -> None:
-        """Write the schemas that are missing, under a lock that the caller holds.
+        """Write the missing schemas; the caller must have the lock.
 
         Raises:
-            ResultsError: If one that is there is damaged.
+            ResultsError: If an existing schema is damaged.
         """
         missing = [table for table in TABLES if self.stored_schema(table) is None]
         if not missing:
@@ -347,9 +345,9 @@ class ResultsFolder:
 
 
 def _nearby(path: Location) -> str:
-    """A hint that names results folders near ``path``."""
+    """Return a hint that names results folders near ``path``."""
     if isinstance(path, StorePath):
-        return "`orchestrator run STUDY --results ADDRESS` makes one"
+        return "create one with `orchestrator run STUDY --results ADDRESS`"
     places = (path.parent, Path.cwd() / "results", Path.cwd())
     found = {
         resolved.parent
@@ -358,9 +356,9 @@ def _nearby(path: Location) -> str:
         for resolved in place.glob(f"*/{RESOLVED}")
     }
     if not found:
-        return "`orchestrator run STUDY` makes one; none is near here"
+        return "none found nearby; create one with `orchestrator run STUDY`"
     by_name = {str(folder): folder.name for folder in found}
     close = difflib.get_close_matches(path.name, by_name.values(), n=1)
     ranked = sorted(by_name, key=lambda text: (by_name[text] not in close, text))[:5]
     shown = [re.sub(f"^{re.escape(str(Path.cwd()))}/", "", text) for text in ranked]
-    return f"results folders near here: {', '.join(shown)}"
+    return f"results folders nearby: {', '.join(shown)}"

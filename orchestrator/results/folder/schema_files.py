@@ -1,4 +1,4 @@
-"""The stored schemas of a results folder's tables, and with them the identity of the results."""
+"""The stored table schemas of a results folder, which also carry its identity."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class _Stored(NamedTuple):
 
 
 class SchemaFiles:
-    """Reads and writes ``<table>/_schema.parquet``; what was read is kept until the file changes.
+    """Reads and writes ``<table>/_schema.parquet``; caches each schema until its file changes.
 
     Args:
         path: The results folder.
@@ -46,11 +46,11 @@ class SchemaFiles:
         self._known: dict[str, _Stored] = {}
 
     def path_of(self, table: str) -> Location:
-        """The file of a table."""
+        """Return the path of a table's schema file."""
         return self._path / table / SCHEMA_FILE
 
     def find(self, table: str) -> pa.Schema | None:
-        """The schema of a table as stored; None if its file is missing.
+        """Return the stored schema of a table; None if its file is missing.
 
         Raises:
             ResultsError: If the file is damaged, or newer than this package.
@@ -64,21 +64,21 @@ class SchemaFiles:
 
     @property
     def results(self) -> str:
-        """Identity of the results, random and never changed; empty if an earlier release made them.
+        """Random, permanent identity of the results; empty for results of earlier releases.
 
         Raises:
-            ResultsError: As from :meth:`find`.
+            ResultsError: As in :meth:`find`.
         """
         found = next(filter(None, map(self._find, TABLES)), None)
         return "" if found is None else found.results
 
     def prepare(self, table: str, swept: Mapping[str, type], results: str = "") -> None:
-        """Store the schema of a table, where it is not stored yet or lacks columns.
+        """Store the schema of a table if it is missing or lacks columns.
 
         Args:
-            table: The table.
-            swept: For ``trials``, columns of the study's own, added to those that are stored.
-            results: The identity of the results if no stored schema has it; by default a new one.
+            table: Name of the table.
+            swept: For ``trials``, the study's own columns, added to the stored ones.
+            results: Identity of the results if no stored schema has one; by default a new one.
         """
         stored, schema = self._find(table), self.completed(table, swept)
         if (
@@ -94,10 +94,10 @@ class SchemaFiles:
             self._known.pop(table, None)
 
     def completed(self, table: str, swept: Mapping[str, type]) -> pa.Schema:
-        """The columns that a table is to have: this version's, those stored and further ones.
+        """Return a table's schema with the current, the stored and the ``swept`` columns.
 
         Raises:
-            ResultsError: If a further column differs from one that is stored in case alone.
+            ResultsError: If a swept column differs from a stored one only in case.
         """
         stored = self._find(table)
         if table == "trials" and stored is not None:
@@ -107,7 +107,7 @@ class SchemaFiles:
     def _find(self, table: str) -> _Stored | None:
         path = self.path_of(table)
         try:
-            # To ask a store whether it changed would cost as much as to read it again.
+            # In a store, a check for changes would cost as much as reading the file again.
             modified = path.stat().st_mtime_ns if isinstance(path, Path) else 0
             if table in self._known and self._known[table].modified == modified:
                 return self._known[table]
@@ -130,18 +130,18 @@ class SchemaFiles:
         try:
             schema = pq.read_schema(pa.BufferReader(content))
             version = int((schema.metadata or {}).get(VERSION_KEY, b"0"))
-        except Exception as error:  # Whatever a parser makes of bytes that nobody wrote.
+        except Exception as error:  # A parser may raise anything on corrupted bytes.
             raise _damaged(path, error_text(error).splitlines()[0]) from error
         if version > SCHEMA_VERSION:
             raise ResultsError(
-                f"{self._path}: results of schema version {version}, "
-                f"but this package knows versions up to {SCHEMA_VERSION}",
-                "use the newer version of the package that wrote them",
+                f"{self._path}: results have schema version {version}, "
+                f"but this package supports versions up to {SCHEMA_VERSION}",
+                "use the newer package version that wrote them",
             )
         return schema, results
 
 
 def _damaged(path: Location, why: str) -> ResultsError:
     return ResultsError(
-        f"{path}: damaged: {why}", "delete it and run the study again, which writes it anew"
+        f"{path}: damaged: {why}", "delete it and run the study again, which recreates it"
     )

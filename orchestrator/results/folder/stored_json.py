@@ -1,7 +1,7 @@
-"""The JSON files of a results folder, with their checksums.
+"""The JSON files of a results folder, with embedded checksums.
 
-The last member of each such file is the SHA-256 of the whole file, computed with zeros in its
-place. Files without one, as earlier releases wrote them, are read as well.
+The last member of each file is the SHA-256 of the whole file, computed with zeros in its place.
+Files of earlier releases, which have no checksum, are also readable.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def sealed_json(
     indent: int | None = 2,
     default: Callable[[Any], Any] | None = None,
 ) -> str:
-    """The text of a JSON file with its checksum.
+    """Return the text of a JSON file with its checksum.
 
     Args:
-        content: What to write.
+        content: Mapping to write.
         indent: As for :func:`json.dumps`.
         default: As for :func:`json.dumps`.
     """
@@ -39,10 +39,10 @@ def sealed_json(
 
 
 def parse_sealed(content: bytes) -> Any:
-    """What a JSON file says, without its checksum.
+    """Return the content of a JSON file without its checksum.
 
     Raises:
-        ValueError: If it is not JSON, or not as it was written.
+        ValueError: If the content is not JSON, or changed since it was written.
     """
     at = content.rfind(KEY.encode())
     if at >= 0:
@@ -52,25 +52,25 @@ def parse_sealed(content: bytes) -> Any:
         if content[start:end] != digest.encode():
             raise ValueError("its checksum differs")
     parsed = json.loads(content)
-    json.dumps(parsed, ensure_ascii=False).encode()  # Half a character pair is no text.
+    json.dumps(parsed, ensure_ascii=False).encode()  # An unpaired surrogate is not text.
     if isinstance(parsed, dict):
         parsed.pop(KEY, None)
     return parsed
 
 
 def read_json(
-    path: Location, key: str, kind: type, mend: str = "restore it from a copy"
+    path: Location, key: str, kind: type, mend: str = "restore it from a backup"
 ) -> dict[str, Any]:
-    """The mapping in ``path``.
+    """Read the mapping in ``path``.
 
     Args:
         path: A file of a results folder.
-        key: What the mapping must have, with ``kind`` of value.
-        kind: The type of that value.
-        mend: How to mend a file that is not such a mapping.
+        key: Key that the mapping must have.
+        kind: Type that the value of ``key`` must have.
+        mend: Hint for repairing a file that is not such a mapping.
 
     Raises:
-        ResultsError: If the file is not there, or is not such a mapping.
+        ResultsError: If the file is missing, or is not such a mapping.
     """
     try:
         content = parse_sealed(path.read_bytes())

@@ -1,4 +1,4 @@
-"""The study as a results folder keeps it."""
+"""The study as stored in a results folder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from orchestrator.study.problems import Source
 from orchestrator.study.spec import Study
 from orchestrator.study.sweep_check import check_axes
 
-# A plug-in that is not installed here, or a later version, may know names that are unknown here.
+# Plug-ins that are not installed here, and later versions, may define names unknown here.
 _OF_NAMES = {"union_tag_invalid", "string_pattern_mismatch"}
 _MEASURE: TypeAdapter[MeasureOptions] = TypeAdapter(MeasureRequest)
 
 
 def read_study(folder: ResultsFolder) -> Study:
-    """The study of the newest run, every default and override spelled out.
+    """Read the study of the newest run, with every default and override spelled out.
 
     Raises:
         ResultsError: If its file is damaged, or this version of the package cannot read it.
@@ -44,10 +44,10 @@ def read_study(folder: ResultsFolder) -> Study:
 
 
 def described_study(folder: ResultsFolder) -> dict[str, Any]:
-    """The study of the newest run as plain values, for who tells of it and runs none of it.
+    """Return the study of the newest run as plain values, for callers that do not run it.
 
-    Its data, models and measures may be unknown here: results are also read where plug-ins are
-    not installed.
+    Its data, models and measures may be unknown here, because results are also read where
+    plug-ins are not installed.
 
     Raises:
         ResultsError: If its file is damaged.
@@ -65,16 +65,16 @@ def described_study(folder: ResultsFolder) -> dict[str, Any]:
 
 
 def expected_trials(study: Mapping[str, Any]) -> int:
-    """Number of trials of a stored study: points of its grid times seeds."""
+    """Return the number of trials of a stored study: grid points times seeds."""
     seeds = study.get("seeds", 1)
     return conditions(study) * (seeds if isinstance(seeds, int) else len(seeds))
 
 
 def asked_requests(study: Mapping[str, Any]) -> dict[str, bool]:
-    """What a stored study asks, also of measures that are unknown here.
+    """Return the requests of a stored study, including measures unknown here.
 
     Returns:
-        Request → whether it is asked of every snapshot, and not of final networks only.
+        Request → whether it applies to every snapshot rather than only to final networks.
     """
     suffix = MeasuringOptions.model_validate(study.get("measuring", {})).suffix
     asked = {"measures": True, "final_measures": False}
@@ -88,16 +88,16 @@ def asked_requests(study: Mapping[str, Any]) -> dict[str, bool]:
 def _measure_options(content: Any) -> MeasureOptions:
     try:
         return _MEASURE.validate_python(content)
-    except ValidationError:  # A plug-in's: the others were checked when the study was read.
+    except ValidationError:  # A plug-in's measure: the others were checked when the study was read.
         return CustomMeasure.model_validate(short_form(content))
 
 
 def _unreadable(folder: ResultsFolder, error: Mapping[str, Any]) -> ResultsError:
     where, why = ".".join(map(str, error["loc"])), error["msg"]
-    mend = f"use the version of this package that wrote it, or {MEND_STUDY}"
+    mend = f"use the package version that wrote it, or {MEND_STUDY}"
     if error.get("type") == "union_tag_invalid":
         why = f"unknown name {error['ctx']['tag']!r}"
-        mend = "install here the package that offers it, or the version of this one that wrote it"
+        mend = "install the package that provides it, or the version of this package that wrote it"
     return ResultsError(
         f"{folder.resolved}: not a study this version can read: {where}: {why}", mend
     )

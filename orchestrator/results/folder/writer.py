@@ -29,25 +29,25 @@ ROW_GROUP_SIZE = 122_880
 def write_part(
     folder: ResultsFolder, table: str, rows: Iterable[Mapping[str, Any]], name: str
 ) -> Location | None:
-    """Store rows as one part of a table; a part of the same name is replaced.
+    """Store rows as one part of a table, replacing any part of the same name.
 
     Args:
         folder: The study's results.
-        table: Which table.
-        rows: Mappings from column to value. Columns left out are null, except ``written_at``
+        table: Name of the table.
+        rows: Mappings from column to value. Missing columns are null, except ``written_at``
             (now) and ``variant`` (empty).
         name: Name of the part, unique within the table, without ``.parquet``.
 
     Returns:
-        The file, or None if there were no rows.
+        The file, or None if ``rows`` is empty.
 
     Raises:
-        ResultsError: If a table, column, type or name does not fit. Nothing is written then.
+        ResultsError: If a table, column, type or name is not valid; nothing is written then.
     """
     rows = list(rows)
     if not rows:
         return None
-    if table in ADDED_TABLES:  # It may not be there, or lack columns of later releases.
+    if table in ADDED_TABLES:  # It may be missing, or lack columns of later releases.
         folder.prepare_table(table)
     schema = folder.schema(table)
     if not is_part_name(name) or name.startswith("compact-"):
@@ -70,15 +70,15 @@ def write_part(
 
 
 def sweep_temporary(folder: ResultsFolder) -> int:
-    """Remove the unfinished files that killed writers left; returns how many there were.
+    """Remove unfinished files left by killed writers, and return their number.
 
-    To be called while the folder's lock is held and before anything else writes.
+    The caller must have the folder's lock and call this before anything else writes.
     """
     if not isinstance(folder.path, Path):
-        return 0  # What is not written whole is not there.
+        return 0  # A store has no partially written objects.
     strays = [path for path in folder.path.rglob(".*") if is_temporary(path.name)]
     for path in strays:
-        if path.is_dir():  # What a compaction sorted on disk.
+        if path.is_dir():  # Data that a compaction sorted on disk.
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
@@ -104,7 +104,7 @@ def _fill(row: Mapping[str, Any], schema: pa.Schema, text_columns: set[str]) -> 
     for name in text_columns:
         value = filled.get(name)
         if value is not None and not isinstance(value, str):
-            # A swept path may take numbers, names and lists in turn.
+            # The values of a swept path may mix numbers, names and lists.
             filled[name] = json.dumps(value, sort_keys=True)
     return filled
 
@@ -131,7 +131,7 @@ _CHECKS: dict[pa.DataType, tuple[str, Callable[[Any], bool]]] = {
     pa.float64(): ("a number", _is_float),
     pa.string(): ("text", lambda value: isinstance(value, str)),
     FLOATS: ("a list of numbers", _is_floats),
-    TIME: ("a time with its zone", _is_time),
+    TIME: ("a time with a time zone", _is_time),
 }
 
 

@@ -1,4 +1,4 @@
-"""Files that are either there in full or not at all, on a disk or on an object store."""
+"""Writes files that appear in full or not at all, on disk or in an object store."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from orchestrator.results.store.store_path import Location, StorePath
 
 TEMPORARY_SUFFIX = ".tmp"
 SETTLED_NANOSECONDS = 2_000_000_000
-"""A file or folder read this soon after its last change may change again within the same tick of
-the clock, so that its time does not show it."""
+"""A file or folder read this soon after its last change may change again within the same clock
+tick, which its modification time would not show."""
 
 
 @contextmanager
 def replacing(path: Location) -> Iterator[Path]:
-    """Give a hidden temporary path; on leaving, make what was written there ``path``.
+    """Yield a hidden temporary path; on exit, rename the file written there to ``path``.
 
-    The temporary lies in the same folder, outside every ``*.parquet`` glob. It is synced to
-    disk before the rename, and the folder after it. On an exception it is removed. That of a path
-    on an object store lies on this machine, and is sent whole.
+    The temporary file is in the same folder, outside every ``*.parquet`` glob. It is synced to
+    disk before the rename, and the folder after it. On an exception, it is removed. For a path in
+    an object store, the temporary file is on this machine and is uploaded in one piece.
     """
     if isinstance(path, StorePath):
         with tempfile.TemporaryDirectory() as folder:
@@ -47,7 +47,7 @@ def replacing(path: Location) -> Iterator[Path]:
 
 
 def write_atomically(path: Location, content: str | bytes) -> None:
-    """Write ``content`` (text as UTF-8) to ``path``, replacing what is there."""
+    """Write ``content`` (text as UTF-8) to ``path``, replacing any existing file."""
     content = content.encode() if isinstance(content, str) else content
     if isinstance(path, StorePath):
         path.write_bytes(content)
@@ -63,12 +63,12 @@ def sync_directory(path: Location) -> None:
 
 
 def temporary_name(name: str) -> str:
-    """A hidden name for a file that is to become ``name``; never the same twice."""
+    """Return a unique hidden name for a file that will become ``name``."""
     return f".{name}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY_SUFFIX}"
 
 
 def is_temporary(name: str) -> bool:
-    """Whether ``name`` is that of a file that was never finished."""
+    """Whether ``name`` is that of an unfinished file."""
     return name.startswith(".") and name.endswith(TEMPORARY_SUFFIX)
 
 

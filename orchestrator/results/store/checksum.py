@@ -1,9 +1,9 @@
-"""A Parquet file's checksum of itself: found in it, whatever bit of it is flipped.
+"""A checksum embedded in each Parquet file; it detects any flipped bit.
 
-Parquet's own checksums cover the pages of values and not the footer, which gives them meaning.
-So the footer's metadata contain the SHA-256 of the whole file, computed with zeros in its place,
-and the place in the results for which the file was written. Any reader of Parquet reads such a
-file, and the checksum goes wherever the file goes.
+Parquet's own checksums cover the pages of values, but not the footer that describes them. So the
+footer's metadata contain the SHA-256 of the whole file, computed with zeros in place of the
+checksum, and the place in the results for which the file was written. Any Parquet reader can read
+such a file, and the checksum stays with the file when it is copied.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ import pyarrow.parquet as pq
 KEY = "orchestrator_sha256"
 PLACE = "orchestrator_place"
 BLANK = b"0" * 64
-# Between the key and its value a footer has one byte each for the value's type and its length.
+# Between key and value, a footer has one byte each for the value's type and length.
 _TO_DIGEST = len(KEY) + 2
-_TAIL_BYTES = 1 << 16  # The footer's metadata come last, after its description of each column.
+_TAIL_BYTES = 1 << 16  # The footer's metadata come last, after the column descriptions.
 _CHUNK_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Seal:
-    """What a sealed file says of itself.
+    """The seal of a file, compared with its content.
 
     Attributes:
-        fits: Whether the file is as it was sealed.
-        place: The place for which it was written; None in files of earlier releases.
+        fits: Whether the file is unchanged since it was sealed.
+        place: Place for which the file was written; None in files of earlier releases.
     """
 
     fits: bool
@@ -41,13 +41,13 @@ class Seal:
 
 
 def write_sealed(table: pa.Table, path: Path, *, place: str, **options: Any) -> None:
-    """Write a table as a Parquet file with its seal.
+    """Write a table as a sealed Parquet file.
 
     Args:
-        table: What to write.
-        path: Where to; replaced if it is there, and not synced.
-        place: Which file of which results this is to be; see :attr:`Seal.place`.
-        options: As :class:`pyarrow.parquet.ParquetWriter` takes them, and ``row_group_size``.
+        table: Table to write.
+        path: Destination; an existing file is replaced. The file is not synced.
+        place: Place of the file in its results; see :attr:`Seal.place`.
+        options: Options of :class:`pyarrow.parquet.ParquetWriter`, and ``row_group_size``.
     """
     row_group_size = options.pop("row_group_size", None)
     with pq.ParquetWriter(path, table.schema, **options) as writer:
@@ -60,25 +60,27 @@ def seal(path: Path) -> None:
     """Fill in the checksum of a file whose metadata have ``BLANK`` under ``KEY``.
 
     Raises:
-        ValueError: If they have not.
+        ValueError: If the metadata have no such entry.
     """
     with path.open("r+b") as file:
         tail = _Tail(file)
         if tail.digest_start is None or _digest_at(file, tail.digest_start) != BLANK:
-            raise ValueError(f"{path} has no place for its seal")
+            raise ValueError(f"{path} has no blank seal to fill in")
         digest = _digest(file, tail.digest_start)
         file.seek(tail.digest_start)
         file.write(digest)
 
 
 def read_seal(source: Path | bytes) -> Seal | None:
-    """The seal of a file, compared with its content; None without one, as in earlier releases.
+    """Read a file's seal and compare it with the content; None for files without a seal.
+
+    Earlier releases wrote files without a seal.
 
     Args:
-        source: Where it lies on this machine, or its content.
+        source: Local path of the file, or its content.
 
     Raises:
-        OSError: If the file is not there or can't be read.
+        OSError: If the file does not exist or cannot be read.
     """
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         tail = _Tail(file)
@@ -89,13 +91,16 @@ def read_seal(source: Path | bytes) -> Seal | None:
 
 
 def seal_fits(source: Path | bytes) -> bool | None:
-    """Whether a file is as it was sealed; None without a seal. See :func:`read_seal`."""
+    """Whether a file is unchanged since it was sealed; None without a seal.
+
+    See :func:`read_seal`.
+    """
     found = read_seal(source)
     return None if found is None else found.fits
 
 
 class _Tail:
-    """The end of a file, where the seal is."""
+    """The end of a file, which contains the seal."""
 
     def __init__(self, file: BinaryIO) -> None:
         start = max(0, file.seek(0, os.SEEK_END) - _TAIL_BYTES)
@@ -108,7 +113,7 @@ class _Tail:
         key = self._content.rfind(PLACE.encode())
         if key < 0:
             return None
-        # The value's type, then its length: seven bits a byte, the lowest first.
+        # The value's type, then its length: seven bits per byte, lowest first.
         at, shift, length = key + len(PLACE) + 1, 0, 0
         while True:
             byte = self._content[at]

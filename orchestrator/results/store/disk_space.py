@@ -1,8 +1,8 @@
-"""Whether the disk takes what is to be written.
+"""Checks for free disk space, and errors for failed writes.
 
-A full disk is a matter of the whole study: a trial or a measure that meets it has not failed, and
-trying again would only fill what is left. So training stops while there is room for the rows of
-what is there already, and whatever the system refuses nevertheless is told as what it is.
+A full disk affects the whole study: a trial or measure that runs into it has not failed, and
+retrying would only use up the remaining space. So training stops while enough space is left for
+the rows of existing work. Writes that the system refuses anyway are reported as storage errors.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from orchestrator.errors import StorageError
 from orchestrator.results.store.store_path import Location, StorePath, is_refusal, refusal
 
 RESERVE_BYTES = 32 * 1024 * 1024
-"""Left free for rows, for Tune's own files and for the report, which are small."""
+"""Kept free for rows, Tune's own files and the report, which are small."""
 
 _REFUSALS = {
     errno.ENOSPC: "no space is left on the disk",
-    errno.EDQUOT: "the disk quota is used up",
+    errno.EDQUOT: "the disk quota is exhausted",
     errno.EROFS: "the file system is read-only",
-    errno.EACCES: "writing there is not allowed",
-    errno.EPERM: "writing there is not allowed",
-    errno.EIO: "the disk reports errors",
-    errno.ENODEV: "the disk is gone",
-    errno.ENOTCONN: "the disk is gone",
-    errno.ESTALE: "the disk is gone",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EIO: "the disk reports I/O errors",
+    errno.ENODEV: "the disk is no longer available",
+    errno.ENOTCONN: "the disk is no longer available",
+    errno.ESTALE: "the disk is no longer available",
 }
 
 
 @contextmanager
 def storing(path: Location) -> Iterator[None]:
-    """Tell what the operating system refuses to store at ``path`` as a :class:`StorageError`.
+    """Raise a :class:`StorageError` where the system refuses to store data at ``path``.
 
     Raises:
-        StorageError: In place of an ``OSError`` that is about the disk or the store, not about one
-            file.
+        StorageError: In place of an ``OSError`` that concerns the disk or the store rather than
+            one file.
     """
     try:
         yield
     except OSError as error:
-        if isinstance(path, StorePath) and is_refusal(error):  # Where others ask: Tune's state.
+        if isinstance(path, StorePath) and is_refusal(error):  # Raised by Tune's own client.
             raise refusal(path, error) from error
         if error.errno not in _REFUSALS:
             raise
@@ -50,7 +50,7 @@ def storing(path: Location) -> Iterator[None]:
 
 
 def require_space(path: Location, size: int = 0) -> None:
-    """Make sure that ``size`` bytes may be written at ``path``; an object store takes them all.
+    """Check that ``size`` bytes fit on the disk of ``path``; an object store always passes.
 
     Raises:
         StorageError: If less than the reserve would be left.
@@ -60,17 +60,17 @@ def require_space(path: Location, size: int = 0) -> None:
     with storing(path):
         free = shutil.disk_usage(path).free
     if free < size + RESERVE_BYTES:
-        needed = f"{size / 1e6:.1f} MB and " if size else ""
+        needed = f"{size / 1e6:.1f} MB plus " if size else ""
         raise refused(
             path,
-            f"{free / 1e6:.1f} MB are left on the disk, but {needed}{RESERVE_BYTES / 1e6:.0f} MB "
-            "to spare are needed",
+            f"{free / 1e6:.1f} MB are left on the disk, but {needed}a reserve of "
+            f"{RESERVE_BYTES / 1e6:.0f} MB is needed",
         )
 
 
 def refused(path: str | Location, reason: str) -> StorageError:
-    """The error that says why nothing more is written at ``path``, and how to go on."""
+    """Return an error that says why ``path`` cannot be written and how to resume."""
     return StorageError(
         f"{path}: cannot be written: {reason}",
-        "nothing that was finished is lost; mend that, then run the same command again: it goes on",
+        "finished work is kept; fix the cause, then run the same command again to resume",
     )

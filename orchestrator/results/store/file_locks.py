@@ -1,4 +1,4 @@
-"""Whether a file system has locks that end with the process that holds them."""
+"""A check for file locks that the system releases when their process ends."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ _MISSING = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSU
 def require_file_locks(folder: Path) -> None:
     """Refuse a folder on a file system without ``flock``.
 
-    A lock in the form of a file that merely exists would stay behind a killed process for ever.
+    A lock that is merely an existing file would outlive a killed process.
 
     Args:
-        folder: Where a lock is to be taken. Whatever else is wrong with it is left to the
-            lock itself.
+        folder: Folder to be locked. Any other problem with it is left to the lock itself.
 
     Raises:
-        ResultsError: If files there cannot be locked.
+        ResultsError: If files in the folder cannot be locked.
     """
-    if sys.platform == "win32":  # It locks files in another way, everywhere.
+    if sys.platform == "win32":  # Windows locks files differently, on every file system.
         return
     try:
         with TemporaryFile(dir=folder) as probe:
@@ -35,8 +34,8 @@ def require_file_locks(folder: Path) -> None:
     except OSError as error:
         if error.errno in _MISSING:
             raise ResultsError(
-                f"{folder}: files on this file system cannot be locked ({error.strerror}), "
-                "expected one with flock, which keeps two runs from writing into one folder",
+                f"{folder}: files on this file system cannot be locked ({error.strerror}); "
+                "flock is needed to keep two runs from writing to the same folder",
                 "put the results on a local disk, mount the file system with locks (Lustre: "
                 "-o flock), or use an object store (s3://bucket/prefix)",
             ) from error

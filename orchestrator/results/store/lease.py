@@ -1,13 +1,13 @@
-"""Who works on results on an object store: at most one run at a time.
+"""The lease on results in an object store: at most one run at a time.
 
-A store has no locks that end with their process. So whoever works there keeps a lease: an object
-of its own in ``.leases``, written anew every few seconds. Two never work at once, because each
-first writes its lease and then looks for others, and yields if there is one; whoever comes second
-cannot miss the first. A lease that is not renewed any more ends: after a crash the next run waits
-for that, at most a minute. All times are the store's, so that no clock has to be right.
+A store has no locks that end with their process. So each run keeps a lease: its own object in
+``.leases``, rewritten every few seconds. A run first writes its lease, then checks for other
+leases, and yields if it finds one. The second run cannot miss the first lease, so two runs never
+work at the same time. A lease that is no longer renewed expires; after a crash, the next run waits
+for that, at most a minute. All times are the store's, so local clocks need not be right.
 
-What that cannot prevent: a process that is stopped for longer than a minute (a laptop asleep) may
-write once more before it finds that its lease has ended. It then stops as on Ctrl-C, and what it
+One case remains: a process suspended for longer than a minute (a sleeping laptop) may write once
+more before it notices that its lease has expired. It then stops as on Ctrl-C, and the rows it
 wrote are rows that it would have written anyway.
 """
 
@@ -34,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 RENEWAL_SECONDS = 10.0
 EXPIRY_SECONDS = 60.0
-LOOK_SECONDS = 1.0  # No more often: the times of objects are whole seconds.
+LOOK_SECONDS = 1.0  # Polling faster is useless: object times are whole seconds.
 
 
 class StoreLease:
-    """A lease on a results folder on an object store; used as :class:`FolderLock` is.
+    """A lease on a results folder in an object store, used like :class:`FolderLock`.
 
     Args:
-        folder: The results.
+        folder: The results folder.
     """
 
     def __init__(self, folder: StorePath) -> None:
@@ -56,10 +56,10 @@ class StoreLease:
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Hold the lease; within, it may be asked for again.
+        """Keep the lease within the ``with`` block, which may be nested.
 
         Raises:
-            ResultsError: If another process works on the folder.
+            ResultsError: If another process is working on the folder.
             StorageError: If the store cannot be reached or refuses.
         """
         if self._depth == 0:
@@ -73,7 +73,7 @@ class StoreLease:
                 self._release()
 
     def holder(self) -> LockHolder | None:
-        """Who holds the lease; None if nobody does. Goes by the clock of this machine."""
+        """Return the process that has the lease by this machine's clock, or None."""
         for path, stat in self._leases.objects().items():
             if time.time_ns() - stat.st_mtime_ns < EXPIRY_SECONDS * 1e9:
                 return _holder(path)
@@ -93,10 +93,10 @@ class StoreLease:
         self._keeper.start()
 
     def _yield_to_others(self) -> None:
-        """Write the lease; return once no other is there, give up if another is renewed."""
+        """Write the lease; return once no other lease exists, raise if another is renewed."""
         first_seen: dict[StorePath, Stat] = {}
         while True:
-            self._renew()  # The time it gets is the store's now.
+            self._renew()  # Its new time is the store's current time.
             found = self._leases.objects()
             now = found.pop(self._own).st_mtime_ns
             for path, stat in list(found.items()):
@@ -107,7 +107,7 @@ class StoreLease:
                 return
             if not first_seen:
                 logger.warning(
-                    "%s: waiting at most %g s to see whether another run still works on it",
+                    "%s: waiting at most %g s to check whether another run is still active",
                     self._folder,
                     EXPIRY_SECONDS,
                 )
@@ -115,7 +115,7 @@ class StoreLease:
                 if first_seen.setdefault(path, stat) != stat:
                     raise ResultsError(
                         f"{self._folder}: in use by {_holder(path) or 'another process'}",
-                        "wait until it has ended, or end it; only one run at a time may write here",
+                        "wait for it to finish or stop it; only one run at a time may write here",
                     )
             time.sleep(LOOK_SECONDS)
 
@@ -124,34 +124,34 @@ class StoreLease:
         self._renewed_at, self._out_of_touch = time.time(), False
 
     def _keep(self) -> None:
-        """Renew the lease until it is given back; end the run if it ends before."""
+        """Renew the lease until it is released; stop the run if the lease expires first."""
         while not self._released.wait(RENEWAL_SECONDS):
             try:
                 if self._own.exists() and time.time() - self._renewed_at < EXPIRY_SECONDS:
                     self._renew()
                     continue
-            except StorageError as error:  # All else that asks the store ends the run with that.
+            except StorageError as error:  # Any other access to the store ends the run.
                 self._out_of_touch = True
-                logger.info("%s: not renewed: %s", self._own, error)
+                logger.info("%s: lease not renewed: %s", self._own, error)
                 continue
             if not self._released.is_set():
-                logger.error("%s: the lease has ended before this run: it stops", self._folder)
+                logger.error("%s: the lease expired during the run; stopping", self._folder)
                 os.kill(os.getpid(), signal.SIGINT)
             return
 
     def _release(self) -> None:
         self._released.set()
-        self._keeper.join(RENEWAL_SECONDS)  # It must not write the lease once more.
+        self._keeper.join(RENEWAL_SECONDS)  # It must not rewrite the lease.
         if self._out_of_touch or self._keeper.is_alive():
-            return  # The store is lost; the lease ends by itself.
+            return  # The store is unreachable; the lease will expire.
         try:
             self._own.unlink(missing_ok=True)
         except StorageError as error:
-            logger.warning("%s: not given back: %s", self._own, error)
+            logger.warning("%s: lease not released: %s", self._own, error)
 
 
 def _holder(lease: StorePath) -> LockHolder | None:
     try:
         return LockHolder(**json.loads(lease.read_bytes()))
-    except FileNotFoundError:  # Given back meanwhile.
+    except FileNotFoundError:  # Released since the listing.
         return None

@@ -1,4 +1,4 @@
-"""Who works on a results folder: at most one run at a time."""
+"""The lock on a results folder on disk: at most one run at a time."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from orchestrator.errors import ResultsError
 from orchestrator.results.store.atomic import write_atomically
 from orchestrator.results.store.file_locks import require_file_locks
 
-PATIENCE_SECONDS = 0.5  # Whoever only asks who holds the lock takes it for an instant.
+PATIENCE_SECONDS = 0.5  # A check for the holder also takes the lock for an instant.
 
 
 @dataclass(frozen=True)
 class LockHolder:
-    """The process that works on a results folder.
+    """The process that is working on a results folder.
 
     Attributes:
-        pid: Its process id.
-        host: The machine it runs on.
-        since: When it began, ISO 8601 in UTC.
+        pid: Process id.
+        host: Name of its machine.
+        since: Time at which it took the lock, ISO 8601 in UTC.
     """
 
     pid: int
@@ -39,24 +39,25 @@ class LockHolder:
 
 
 class FolderLock:
-    """A lock of the operating system on ``.lock``: it ends with the process, however that ends.
+    """An operating-system lock on ``.lock``, released however the process ends.
 
-    The same object may be entered again while it is held; every other one, in this process
-    or another, is refused.
+    The same object may be entered again while locked; every other object, in this process or
+    another, is refused.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = FileLock(folder / ".lock", timeout=PATIENCE_SECONDS, thread_local=False)
-        # Not in the lock file itself, which whoever tries the lock truncates.
+        # Not in the lock file itself: every attempt to lock truncates it.
         self._holder_file = folder / ".lock-holder.json"
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        """Hold the lock.
+        """Keep the folder locked within the ``with`` block.
 
         Raises:
-            ResultsError: If another process works on the folder, or its file system has no locks.
+            ResultsError: If another process is working on the folder, or its file system does not
+                support locks.
         """
         require_file_locks(self._folder)
         try:
@@ -64,7 +65,7 @@ class FolderLock:
         except Timeout:
             raise ResultsError(
                 f"{self._folder}: in use by {self._read_holder() or 'another process'}",
-                "wait until it has ended, or end it; only one run at a time may write here",
+                "wait for it to finish or stop it; only one run at a time may write here",
             ) from None
         try:
             if self._lock.lock_counter == 1:
@@ -78,7 +79,7 @@ class FolderLock:
             self._lock.release()
 
     def holder(self) -> LockHolder | None:
-        """Who holds the lock; None if nobody does."""
+        """Return the process that has the lock, or None if the folder is not locked."""
         if not self._lock.is_locked:
             probe = FileLock(self._folder / ".lock", timeout=0)
             try:
@@ -88,11 +89,11 @@ class FolderLock:
             except Timeout:
                 pass
             except (OSError, ResultsError):
-                return None  # Where nothing can be written or locked, nobody holds a lock.
+                return None  # A folder that cannot be written to or locked is not locked.
         return self._read_holder() or LockHolder(0, "unknown host", "unknown")
 
     def _read_holder(self) -> LockHolder | None:
         try:
             return LockHolder(**json.loads(self._holder_file.read_text()))
-        except FileNotFoundError:  # It is between taking the lock and saying so.
+        except FileNotFoundError:  # The process has taken the lock, but not yet written its entry.
             return None

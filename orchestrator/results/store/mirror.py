@@ -1,7 +1,7 @@
-"""Copies on this machine of the small files of results that lie on an object store.
+"""Local copies of the small files of results in an object store.
 
-DuckDB reads these: a part is fetched once, not with each query, and a query needs no way to the
-network. Nothing is ever written here first, so a mirror may be deleted while no run is on.
+DuckDB reads these copies, so each part is fetched once rather than per query, and queries need no
+network access. Nothing is written here first, so a mirror may be deleted while no run is active.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from orchestrator.results.store.atomic import temporary_name
 from orchestrator.results.store.disk_space import storing
 from orchestrator.results.store.store_path import Stat, StorePath
 
-CONNECTIONS = 16  # Requests side by side: each waits for the network, and most are small.
+CONNECTIONS = 16  # Parallel requests: each waits for the network, and most are small.
 
 
 class Mirror:
-    """The copies of one results folder, shared by all processes of the user on this machine.
+    """The copies of one results folder, shared by all the user's processes on this machine.
 
     Args:
-        origin: The results on the store.
+        origin: The results in the store.
 
     Attributes:
-        path: Where the copies lie, in the user's cache; as in ``origin``.
+        path: Folder of the copies in the user's cache, laid out as in ``origin``.
     """
 
     def __init__(self, origin: StorePath) -> None:
@@ -42,18 +42,19 @@ class Mirror:
     def pull(
         self, directories: Iterable[StorePath], pattern: str, *, recursive: bool = False
     ) -> dict[StorePath, Stat]:
-        """Make the copies of some folders what the store has now.
+        """Update the copies of some folders to the current state of the store.
 
-        A copy has the size and the time of its object, and counts as current while it does: no
-        object is written twice within a second with other content of the same size.
+        A copy has the size and time of its object, and counts as current while both match. That
+        suffices because no object is rewritten within a second with other content of the same
+        size.
 
         Args:
             directories: Folders below ``origin``.
-            pattern: Only files with a name like this.
-            recursive: Also what lies in folders below.
+            pattern: Pattern for the names of the files to copy.
+            recursive: Whether to include subfolders.
 
         Returns:
-            All objects in the folders, whatever their names.
+            All objects in the folders, regardless of name.
 
         Raises:
             StorageError: If the store cannot be reached, or the copies cannot be written.
@@ -61,7 +62,7 @@ class Mirror:
         directories = list(directories)
         with storing(self.path), ThreadPoolExecutor(CONNECTIONS) as pool:
             self._make()
-            # Whoever looks later sees more: nobody may undo what a later look has brought.
+            # Later listings see more; an earlier one must not undo them.
             with FileLock(self.path / ".lock"):
                 listed = pool.map(lambda folder: folder.objects(recursive=recursive), directories)
                 found = {path: stat for each in listed for path, stat in each.items()}
@@ -84,7 +85,7 @@ class Mirror:
         return found
 
     def copy_of(self, path: StorePath) -> Path:
-        """Where the copy of a file or folder lies, once it was pulled."""
+        """Return the path that the copy of a file or folder has after a pull."""
         return self.path / path.relative_to(self.origin)
 
     def _make(self) -> None:
@@ -93,8 +94,8 @@ class Mirror:
         except OSError as error:
             raise StorageError(
                 f"{self.path}: cannot be written: {error.strerror}",
-                "copies of tables on an object store are kept there; XDG_CACHE_HOME names another "
-                "place",
+                "copies of tables in an object store are kept there; to use another folder, set "
+                "XDG_CACHE_HOME",
             ) from error
 
     def _remove_others(self, directory: Path, wanted: Iterable[Path]) -> None:
@@ -108,7 +109,7 @@ def _fetch(path: StorePath, stat: Stat, copy: Path) -> None:
     temporary = copy.with_name(temporary_name(copy.name))
     try:
         temporary.write_bytes(path.read_bytes())
-    except FileNotFoundError:  # Deleted since it was listed.
+    except FileNotFoundError:  # Deleted since the listing.
         return
     os.utime(temporary, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
     temporary.replace(copy)

@@ -1,8 +1,8 @@
-"""Paths on an object store: what results need of :class:`pathlib.Path`, over ``pyarrow.fs``.
+"""Paths in an object store: the part of :class:`pathlib.Path` that results need.
 
-A store has no folders and no renames. A folder is there while something lies below it, an object
-appears whole when its writing ends, and to rename is to copy and then to delete. Whoever reads
-sees what was written before, as S3 and its kin promise.
+Built on ``pyarrow.fs``. A store has neither folders nor renames. A folder exists while an object
+exists below it. An object appears whole when its writing ends. A rename is a copy followed by a
+deletion. Reads see all earlier writes, as S3 and compatible stores guarantee.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from pyarrow import fs
 from orchestrator.errors import ResultsError, StorageError
 
 CONNECT_SECONDS = 5.0
-HASTY_ATTEMPTS = 3  # Some seconds,
-PATIENT_ATTEMPTS = 7  # and about half a minute: the waits between them double.
+HASTY_ATTEMPTS = 3  # A few seconds in all.
+PATIENT_ATTEMPTS = 7  # About half a minute in all: the waits double.
 _OPTIONS = ("endpoint_override", "region", "scheme")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # pyarrow itself reads neither.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 _CODE = re.compile(r"AWS Error ([A-Z_]+)")
 _REASONS = {
-    "NO_SUCH_BUCKET": "there is no such bucket",
-    "ACCESS_DENIED": "access is denied",
-    "INVALID_ACCESS_KEY_ID": "the access key is not known there",
-    "INVALID_CLIENT_TOKEN_ID": "the access key is not known there",
+    "NO_SUCH_BUCKET": "the bucket does not exist",
+    "ACCESS_DENIED": "access denied",
+    "INVALID_ACCESS_KEY_ID": "the access key is unknown",
+    "INVALID_CLIENT_TOKEN_ID": "the access key is unknown",
     "SIGNATURE_DOES_NOT_MATCH": "the secret key is wrong",
     "EXPIRED_TOKEN": "the credentials have expired",
 }
 
 
 class Stat(NamedTuple):
-    """What a store tells of an object; named as in ``os.stat_result``.
+    """Size and time of an object, named as in ``os.stat_result``.
 
     Attributes:
-        st_size: Bytes.
-        st_mtime_ns: When it was written, by the store's clock, to the second.
+        st_size: Size in bytes.
+        st_mtime_ns: Time of writing in nanoseconds, by the store's clock, exact to the second.
     """
 
     st_size: int
@@ -53,14 +53,15 @@ class Stat(NamedTuple):
 
 @dataclass(frozen=True)
 class StorePath:
-    """A path on an S3 object store. Every method costs a request or two.
+    """A path in an S3 object store. Every method that contacts the store costs 1 or 2 requests.
 
     Raises:
-        StorageError: From every method that asks the store, if that cannot be reached or refuses.
+        StorageError: From every method that contacts the store, if the store cannot be reached or
+            refuses.
 
     Attributes:
         key: Bucket and key, ``bucket/prefix/name``.
-        query: The options of the address, ``endpoint_override=…``.
+        query: Options of the address, ``endpoint_override=…``.
     """
 
     key: str
@@ -71,19 +72,19 @@ class StorePath:
 
     @property
     def filesystem(self) -> Any:
-        """The store, as ``pyarrow.fs`` knows it; asks again for half a minute."""
+        """The store as a ``pyarrow.fs`` file system; retries for half a minute."""
         with _told(self):
             return _connect(self.parts[0], self.query)[1]
 
     @property
     def hasty_filesystem(self) -> Any:
-        """The same, for what is not missed; asks again for some seconds."""
+        """The store as a file system for dispensable files; retries for a few seconds."""
         with _told(self):
             return _connect(self.parts[0], self.query)[0]
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The bucket, and each part of the key."""
+        """The bucket and each part of the key."""
         return tuple(self.key.split("/"))
 
     @property
@@ -98,31 +99,31 @@ class StorePath:
 
     @property
     def suffix(self) -> str:
-        """Of the last part, with the dot."""
+        """The suffix of the last part, with the dot."""
         return PurePosixPath(self.name).suffix
 
     @property
     def parent(self) -> StorePath:
-        """What this lies in."""
+        """The containing folder."""
         return self._at(self.key.rpartition("/")[0])
 
     def __truediv__(self, below: str | Path | PurePosixPath) -> StorePath:
         return self._at(f"{self.key}/{PurePosixPath(below)}")
 
     def with_name(self, name: str) -> StorePath:
-        """A sibling."""
+        """Return the sibling called ``name``."""
         return self.parent / name
 
     def with_suffix(self, suffix: str) -> StorePath:
-        """The sibling with another suffix."""
+        """Return the sibling with another suffix."""
         return self.with_name(self.stem + suffix)
 
     def relative_to(self, folder: StorePath) -> PurePosixPath:
-        """Where this lies below ``folder``."""
+        """Return this path relative to ``folder``."""
         return PurePosixPath(self.key).relative_to(folder.key)
 
     def exists(self) -> bool:
-        """Whether this is an object, or something lies below it."""
+        """Whether this is an object, or a folder with objects below it."""
         return bool(self._info().type != fs.FileType.NotFound)
 
     def is_file(self) -> bool:
@@ -130,14 +131,14 @@ class StorePath:
         return bool(self._info().type == fs.FileType.File)
 
     def is_dir(self) -> bool:
-        """Whether something lies below this."""
+        """Whether objects exist below this path."""
         return bool(self._info().type == fs.FileType.Directory)
 
     def stat(self) -> Stat:
-        """Size and time of an object.
+        """Return the size and time of an object.
 
         Raises:
-            FileNotFoundError: If it is not there.
+            FileNotFoundError: If the object does not exist.
         """
         info = self._info()
         if info.type != fs.FileType.File:
@@ -145,7 +146,7 @@ class StorePath:
         return Stat(info.size, info.mtime_ns)
 
     def objects(self, *, recursive: bool = False) -> dict[StorePath, Stat]:
-        """The objects in this folder, or everywhere below it; a request for each thousand."""
+        """Return the objects in this folder, or all below it; one request per thousand."""
         return {
             self._at(info.path): Stat(info.size, info.mtime_ns)
             for info in self._list(recursive=recursive)
@@ -153,38 +154,38 @@ class StorePath:
         }
 
     def iterdir(self) -> Iterator[StorePath]:
-        """What lies in this folder; nothing if it is not there."""
+        """Iterate over the entries of this folder; a missing folder has none."""
         return (self._at(info.path) for info in self._list(recursive=False))
 
     def glob(self, pattern: str) -> Iterator[StorePath]:
-        """What lies in this folder under a name like ``pattern``."""
+        """Iterate over the entries of this folder whose names match ``pattern``."""
         return (path for path in self.iterdir() if fnmatchcase(path.name, pattern))
 
     def read_bytes(self) -> bytes:
-        """The content of an object.
+        """Return the content of an object.
 
         Raises:
-            FileNotFoundError: If it is not there.
+            FileNotFoundError: If the object does not exist.
         """
         with _told(self), self.filesystem.open_input_file(self.key) as file:
             try:
-                return bytes(file.read(file.size()))  # Without the size, a request each 256 kB.
+                return bytes(file.read(file.size()))  # Without the size, one request per 256 kB.
             except OSError as error:
-                # So is told what was deleted since it was opened.
+                # Reported for an object deleted since it was opened.
                 if _code(error) == "INTERNAL_FAILURE" and not self.exists():
                     raise FileNotFoundError(str(self)) from error
                 raise
 
     def read_text(self, encoding: str = "utf-8") -> str:
-        """The content of an object, as text."""
+        """Return the content of an object as text."""
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, content: Any) -> None:
-        """Write an object: it is there whole, or as before.
+        """Write an object; on failure, it stays as before.
 
         Args:
-            content: Bytes or any buffer. It is handed over at once: a stream that is given up
-                half-way would leave half an object, for it ends as if that were all.
+            content: Bytes or any buffer, written in one call. Closing an abandoned stream would
+                leave a truncated object that looks complete.
         """
         with _told(self):
             stream = self.filesystem.open_output_stream(self.key)
@@ -195,7 +196,7 @@ class StorePath:
         """Delete an object.
 
         Raises:
-            FileNotFoundError: If it is not there, unless ``missing_ok``.
+            FileNotFoundError: If the object does not exist, unless ``missing_ok``.
         """
         try:
             with _told(self):
@@ -205,16 +206,16 @@ class StorePath:
                 raise
 
     def rename(self, target: StorePath) -> None:
-        """Copy an object to ``target``, then delete it; in between it is in both places.
+        """Copy an object to ``target``, then delete the original; in between, both exist.
 
         Raises:
-            FileNotFoundError: If it is not there.
+            FileNotFoundError: If the object does not exist.
         """
         with _told(self):
             self.filesystem.move(self.key, target.key)
 
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
-        """Nothing: a folder is there as soon as something lies in it."""
+        """Do nothing: a folder exists as soon as an object exists below it."""
 
     def _at(self, key: str) -> StorePath:
         return StorePath(key, self.query)
@@ -231,18 +232,19 @@ class StorePath:
 
 
 Location = Path | StorePath
-"""Where files of results lie: on a disk, or on an object store."""
+"""Path of a results file or folder, on disk or in an object store."""
 
 
 def locate(place: str | Path | StorePath) -> Location:
-    """The path that ``place`` means, which need not exist, but could.
+    """Return the path that ``place`` names; the path must be valid but need not exist.
 
-    Of an address ``s3://bucket/prefix`` the endpoint may stand in it (``?endpoint_override=…``) or
-    in ``$AWS_ENDPOINT_URL_S3`` or ``$AWS_ENDPOINT_URL``; it becomes part of the path, so that every
-    node of a cluster asks the same store. On a disk, symbolic links are resolved.
+    For an address ``s3://bucket/prefix``, the endpoint is set in the address
+    (``?endpoint_override=…``), ``$AWS_ENDPOINT_URL_S3`` or ``$AWS_ENDPOINT_URL``. It becomes part
+    of the path, so that every node of a cluster contacts the same store. On disk, symbolic links
+    are resolved.
 
     Raises:
-        ResultsError: If there cannot be such a path.
+        ResultsError: If the path is not valid.
     """
     if isinstance(place, StorePath):
         return place
@@ -250,26 +252,27 @@ def locate(place: str | Path | StorePath) -> Location:
     if scheme is None:
         return _absolute(place)
     if isinstance(place, Path):
-        raise ResultsError(f"{place}: an address made a path", "give it as text")
+        raise ResultsError(f"{place}: an address converted to a Path", "pass it as a string")
     if scheme[1] != "s3":
         raise ResultsError(
-            f"{place}: results can't lie on a store of the kind {scheme[1]}://",
-            "name a folder, or s3://bucket/prefix (also of what speaks S3, with "
+            f"{place}: stores of the kind {scheme[1]}:// are not supported",
+            "use a folder or s3://bucket/prefix (for other S3-compatible stores, add "
             "?endpoint_override=https://…)",
         )
     url = urlsplit(place)
     if "@" in url.netloc:
         raise ResultsError(
-            f"s3://…@{url.netloc.rpartition('@')[2]}{url.path}: credentials in an address",
-            "give them by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or ~/.aws/credentials",
+            f"s3://…@{url.netloc.rpartition('@')[2]}{url.path}: "
+            "credentials are not allowed in an address",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use ~/.aws/credentials",
         )
     options = dict(parse_qsl(url.query, keep_blank_values=True))
     wrong = sorted(options.keys() - set(_OPTIONS))
     if wrong or not url.netloc or url.fragment:
-        what = f"unknown option {wrong[0]!r}" if wrong else "not an address of results"
+        what = f"unknown option {wrong[0]!r}" if wrong else "not an address for results"
         raise ResultsError(
             f"s3://{url.netloc}{url.path}: {what}",
-            f"expected s3://bucket/prefix, with ? and any of {', '.join(_OPTIONS)}",
+            f"use s3://bucket/prefix, optionally with ? and any of {', '.join(_OPTIONS)}",
         )
     endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
     if endpoint:
@@ -282,23 +285,23 @@ def _absolute(path: str | Path) -> Path:
     try:
         resolved = Path(path).resolve()
         resolved.exists()
-    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL
+    except (OSError, RuntimeError, ValueError) as error:  # Too long, a link loop, a NUL.
         reason = getattr(error, "strerror", None) or error
         raise ResultsError(
-            f"{path}: can't be the path of results: {reason}", "name a results folder"
+            f"{path}: not a valid path for results: {reason}", "choose another results folder"
         ) from None
     return resolved
 
 
 @lru_cache(maxsize=16)
 def _connect(bucket: str, query: str) -> tuple[Any, Any]:
-    """A hasty file system and a patient one."""
+    """Return a hasty and a patient file system."""
     options = dict(parse_qsl(query))
     scheme, separator, host = options.get("endpoint_override", "").rpartition("://")
     region = options.get("region")
     if region is None and not host:
         region = fs.resolve_s3_region(bucket)
-    # Whether there is such a store is told soon; what was reached once is tried again for longer.
+    # A wrong address should fail soon; a store that was reached once is retried for longer.
     hasty, patient = (
         fs.S3FileSystem(
             endpoint_override=host or None,
@@ -306,7 +309,7 @@ def _connect(bucket: str, query: str) -> tuple[Any, Any]:
             region=region,
             connect_timeout=CONNECT_SECONDS,
             retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
-            allow_delayed_open=True,  # One request for what is small, instead of three.
+            allow_delayed_open=True,  # One request instead of three for small objects.
         )
         for attempts in (HASTY_ATTEMPTS, PATIENT_ATTEMPTS)
     )
@@ -317,7 +320,7 @@ def _connect(bucket: str, query: str) -> tuple[Any, Any]:
 
 @contextmanager
 def _told(path: StorePath) -> Iterator[None]:
-    """Tell what a store refuses as a :class:`StorageError`."""
+    """Raise a :class:`StorageError` where the store refuses a request."""
     try:
         yield
     except FileNotFoundError as error:
@@ -329,20 +332,20 @@ def _told(path: StorePath) -> Iterator[None]:
 
 
 def is_refusal(error: OSError) -> bool:
-    """Whether an error of ``pyarrow.fs`` is what a store said."""
+    """Whether an error of ``pyarrow.fs`` is a response of the store."""
     return bool(_code(error))
 
 
 def refusal(path: StorePath, error: OSError) -> StorageError:
-    """What a store refused, in one sentence."""
+    """Return a one-sentence error for a request that the store refused."""
     text, code = str(error), _code(error)
     reason = _REASONS.get(code) or re.sub(r"\s*\(Request ID: \w+\)", "", text.splitlines()[0])
     if code == "NETWORK_CONNECTION":
-        reason = f"it cannot be reached: {text.rpartition('Details: ')[2]}"
+        reason = f"cannot be reached ({text.rpartition('Details: ')[2]})"
     return StorageError(
-        f"{path}: the object store: {reason}",
-        "see to its address, your credentials and the network; nothing that was finished is "
-        "lost: the same command goes on",
+        f"{path}: object store error: {reason}",
+        "check the address, your credentials and the network, then run the same command again to "
+        "resume; finished work is kept",
     )
 
 

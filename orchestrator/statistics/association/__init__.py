@@ -1,1 +1,1 @@
-"""How two quantities go together."""
+"""Association between two quantities."""

@@ -1,7 +1,8 @@
-"""The known confounders of a claim: log training loss, and every hyperparameter that was swept.
+"""The known confounders of a claim: log training loss, and every swept hyperparameter.
 
-Both measures follow the training loss, and whatever was swept can move both. A positive number is
-held fixed as its logarithm, other numbers that were drawn as they are, all else level by level.
+Both measures follow the training loss, and any swept hyperparameter can move both. Positive
+numbers are held fixed as logarithms, other randomly drawn numbers as they are, and everything else
+level by level.
 """
 
 from __future__ import annotations
@@ -18,15 +19,15 @@ from orchestrator.statistics.study_design import Axis, Design
 
 LOSS = "training loss"
 FEWEST_LEFT = 3
-"""Conditions that must be left for each side of a fit on what is swept."""
+"""Fewest conditions that a fit on the swept columns must leave free."""
 
 
 @dataclass(frozen=True)
 class Confounders:
-    """What is held fixed.
+    """Confounders to hold fixed.
 
     Attributes:
-        names: Of those that vary, in words.
+        names: Readable names of those that vary.
         columns: Shape (k, n), linearly independent.
         reason: Why they cannot be held fixed, or "".
     """
@@ -37,16 +38,16 @@ class Confounders:
 
     @property
     def what(self) -> str:
-        """``with training loss and batch size held fixed``."""
+        """The phrase ``with training loss and batch size held fixed``."""
         return f"with {listed(self.names)} held fixed"
 
 
 def known_confounders(train_loss: FloatArray, groups: Groups, design: Design) -> Confounders:
-    """The confounders of some rows.
+    """Return the confounders of some rows.
 
     Args:
         train_loss: Shape (n,), positive and finite.
-        groups: The trial and condition of each row; conditions as numbered by ``design``.
+        groups: The trial and condition of each row; conditions are numbered as in ``design``.
         design: The swept axes.
     """
     conditions = groups.condition[groups.trial]
@@ -82,16 +83,16 @@ def _columns(axis: Axis, conditions: IntArray) -> list[FloatArray]:
 
 
 def residuals(columns: FloatArray, given: FloatArray) -> FloatArray:
-    """What a linear fit on the given columns leaves of each."""
+    """Return the residuals of each column after a linear fit on the given columns."""
     fit = np.concatenate([np.ones((1, given.shape[1])), given]).T
     left: FloatArray = columns - (fit @ np.linalg.lstsq(fit, columns.T, rcond=None)[0]).T
-    # What is left of a column that the fit explains is rounding error.
+    # The residual of a column that the fit explains is rounding error.
     explained = left.std(axis=1) <= 1e-9 * columns.std(axis=1)
     left[explained] = 0.0
     return left
 
 
 def listed(names: tuple[str, ...]) -> str:
-    """Names with commas and a final "and"."""
+    """Join names with commas and a final "and"."""
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

@@ -1,4 +1,4 @@
-"""How strongly two measures move together: Pearson's r, whole and partial."""
+"""Pearson's correlation r of two measures, plain and partial."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def pearson(
     groups: Groups | None = None,
     resampling: Resampling = DEFAULT,
 ) -> Estimate:
-    """Pearson's r.
+    """Estimate Pearson's r.
 
     Args:
         x: Shape (n,).
         y: Shape (n,).
         groups: The trial and condition of each row; None if rows are independent.
-        resampling: How the interval is made.
+        resampling: Resampling settings of the interval.
 
     Returns:
         The correlation; its value is None for fewer than 3 rows or a constant column.
@@ -54,14 +54,14 @@ def partial_pearson(
     groups: Groups | None = None,
     resampling: Resampling = DEFAULT,
 ) -> Estimate:
-    """Pearson's r between what a linear fit on ``controls`` leaves of ``x`` and of ``y``.
+    """Estimate Pearson's r between residuals of ``x`` and ``y`` after a linear fit on ``controls``.
 
     Args:
         x: Shape (n,).
         y: Shape (n,).
-        controls: Columns of shape (n,) that are held fixed; none give Pearson's r.
+        controls: Columns of shape (n,) to hold fixed; an empty sequence gives Pearson's r.
         groups: The trial and condition of each row; None if rows are independent.
-        resampling: How the interval is made.
+        resampling: Resampling settings of the interval.
     """
     rows = [as_floats(x), as_floats(y), *(as_floats(control) for control in controls)]
     columns = np.stack(rows)
@@ -73,11 +73,11 @@ def partial_pearson(
 
 
 def pearson_of_weights(table: FloatArray, groups: Groups) -> tuple[float, Resampled]:
-    """Find r of two finite columns given the others, and what gives it for rows of weights.
+    """Return r of two finite columns given the others, and a function to recompute it.
 
     Args:
         table: Shape (d, n), finite.
-        groups: The trial and condition of each row; rows of weights are of its trials.
+        groups: The trial and condition of each row; the function takes rows of trial weights.
     """
     sums = groups.sums(row_moments(standardized(table)))
 
@@ -90,12 +90,12 @@ def pearson_of_weights(table: FloatArray, groups: Groups) -> tuple[float, Resamp
 def within_pearson(
     x: npt.ArrayLike, y: npt.ArrayLike, groups: Groups, level: float = LEVEL
 ) -> Estimate:
-    """Pearson's r inside conditions: of trial means around the mean of their condition.
+    """Estimate Pearson's r within conditions, from trial means minus their condition's mean.
 
     A correlation over all rows can come from differences between conditions alone, and can
-    even have the opposite sign of every correlation inside them (Simpson's paradox). Trials are
-    averaged first: centred single snapshots would mix in what training does to all networks
-    alike, the more the fewer seeds there are.
+    even have the opposite sign of every correlation within them (Simpson's paradox). Trials are
+    averaged first: centred single snapshots would mix in the effects of training that all
+    networks share, more so with fewer seeds.
 
     Args:
         x: Shape (n,).

@@ -1,4 +1,4 @@
-"""Sums of products of columns, and the correlation that they give."""
+"""Sums of products of columns, and correlations computed from them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from orchestrator.statistics.intervals.magnitude import usual
 
 
 def standardized(table: FloatArray) -> FloatArray:
-    """Columns (d, n) with mean 0 and standard deviation 1; what is constant becomes 0."""
+    """Scale columns (d, n) to mean 0 and standard deviation 1; constant columns become 0."""
     if not table.shape[1]:
         return table
     table = np.array([usual(column) for column in table])
@@ -20,14 +20,14 @@ def standardized(table: FloatArray) -> FloatArray:
 
 
 def row_moments(table: FloatArray) -> FloatArray:
-    """Products of (1, columns…) with themselves for every row: shape (n, d + 1, d + 1)."""
+    """Return the outer product of (1, columns…) for every row: shape (n, d + 1, d + 1)."""
     rows = np.vstack([np.ones((1, table.shape[1])), table]).T
     products: FloatArray = rows[:, :, None] * rows[:, None, :]
     return products
 
 
 def covariance(sums: FloatArray) -> FloatArray:
-    """Covariance of columns from summed moments (…, d + 1, d + 1), as :func:`row_moments` makes."""
+    """Return the columns' covariance from summed :func:`row_moments` (…, d + 1, d + 1)."""
     count = sums[..., 0, 0][..., None, None]
     mean = sums[..., 0, 1:] / count[..., 0]
     found: FloatArray = sums[..., 1:, 1:] / count - mean[..., :, None] * mean[..., None, :]
@@ -35,15 +35,15 @@ def covariance(sums: FloatArray) -> FloatArray:
 
 
 def partial_correlation_of(covariances: FloatArray, before: FloatArray | None = None) -> FloatArray:
-    """Partial correlation of columns 0 and 1 given the others.
+    """Return the partial correlation of columns 0 and 1 given the others.
 
     Args:
-        covariances: Shape (r, d, d), of columns whose variances are about 1, or were before
-            something else was held fixed.
+        covariances: Shape (r, d, d), for columns with variances of about 1, at least before
+            other quantities were held fixed.
         before: Shape (r, 2), variances of the two columns before that.
 
     Returns:
-        Shape (r,); NaN where a column is constant or a linear function of the others.
+        Shape (r,); NaN if a column is constant or a linear function of the others.
     """
     pair, control = covariances[:, :2, :2], covariances[:, 2:, 2:]
     variances = np.einsum("rii->ri", pair).copy() if before is None else before

@@ -1,4 +1,4 @@
-"""Kendall's τ inside many groups at once, from the pairs of points in each."""
+"""Kendall's τ within many groups simultaneously, from the pairs of points in each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Pairs:
     Attributes:
         first: Shape (pairs,), one point of each pair.
         second: Shape (pairs,), the other point.
-        starts: Shape (groups,), where the pairs of each group with at least two points begin.
+        starts: Shape (groups,), index of the first pair of each group with at least two points.
         members: The points of each such group.
-        single: Groups of one point.
+        single: Number of groups with one point.
     """
 
     first: IntArray
@@ -54,11 +54,11 @@ class Pairs:
 
     @property
     def points(self) -> int:
-        """Points in groups of at least two."""
+        """Number of points in groups of at least two."""
         return sum(len(block) for block in self.members)
 
     def constant(self, x: FloatArray, y: FloatArray) -> BoolArray:
-        """Which groups have a single value of ``x`` or of ``y``, each of shape (points,)."""
+        """Return which groups have a single value of ``x`` or ``y``, each of shape (points,)."""
 
         def same(values: FloatArray) -> bool:
             return bool(values.min() == values.max())
@@ -70,16 +70,16 @@ class Pairs:
     def taus(
         self, x: FloatArray, y: FloatArray, weights: FloatArray, variant: Variant
     ) -> FloatArray:
-        """τ of every group, once per row.
+        """Return τ of every group for each row.
 
         Args:
             x: Shape (r, points).
             y: Shape (r, points).
-            weights: Shape (r, points), how much each point counts; a pair counts their product.
-            variant: ``a``, where a tie counts 0, or ``b``, which makes up for ties.
+            weights: Shape (r, points), the weight of each point; a pair's weight is the product.
+            variant: ``a``, which counts ties as 0, or ``b``, which corrects for ties.
 
         Returns:
-            Shape (r, groups); NaN where no pair counts, or with ``b`` all pairs are tied.
+            Shape (r, groups); NaN if no pair counts or, with ``b``, all pairs are tied.
         """
         if not len(self.starts):
             return np.zeros((len(x), 0))

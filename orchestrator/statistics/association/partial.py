@@ -1,8 +1,8 @@
-"""Correlation with several quantities held fixed, and which of these could be.
+"""Correlation with several controls held fixed, after redundant controls are dropped.
 
-Margin, trace and gap all follow the train loss, the batch size and the width. What is left of a
-correlation once those are held fixed is what one measure says of the other by itself. Measure and
-control are on the scale given: pass logarithms of what spans decades.
+Margin, trace and gap all follow the train loss, the batch size and the width. The correlation that
+remains with those held fixed shows what one measure adds about the other. Measures and controls
+are used on the scale given: pass logarithms of quantities that span decades.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ class PartialCorrelation:
     """Pearson's r given several controls.
 
     Attributes:
-        estimate: With an interval over trials, resampled inside their conditions.
+        estimate: r with an interval over trials, resampled within their conditions.
         independent: The same value with the interval of Fisher's z, variance 1 / (n − k − 3), as
-            if all rows were independent. It is too narrow where rows are snapshots of few trials.
-        degrees_of_freedom: n − 2 − k for k controls that were held fixed.
-        t_p_value: Two-sided, of r = 0, by Student's t with those degrees of freedom: exact for
-            normal, independent rows. None where there is no value.
-        controls: Names of those held fixed.
-        dropped: Controls that hold nothing fixed → why: ``constant``, or of which others they are
-            a linear function.
+            if all rows were independent. It is too narrow if rows are snapshots of few trials.
+        degrees_of_freedom: n − 2 − k for k controls held fixed.
+        t_p_value: Two-sided p-value of r = 0, from Student's t with those degrees of freedom:
+            exact for normal, independent rows. None without a value.
+        controls: Names of the controls held fixed.
+        dropped: Redundant control → reason: ``constant``, or the other controls of which it is a
+            linear function.
     """
 
     estimate: Estimate
@@ -54,19 +54,19 @@ def partial_correlation(
     groups: Groups | None = None,
     resampling: Resampling = DEFAULT,
 ) -> PartialCorrelation:
-    """Pearson's r between what a linear fit on the controls leaves of ``x`` and of ``y``.
+    """Estimate Pearson's r between the residuals of ``x`` and ``y`` after a fit on the controls.
 
-    A control that is constant, or a linear function of those before it, changes nothing and would
-    cost a degree of freedom; it is dropped and named. A study of one width can thus be asked the
-    same question as one of several.
+    The fit is linear. A control that is constant, or a linear function of earlier ones, changes
+    nothing and would cost a degree of freedom; it is dropped and named. The same controls thus
+    work for studies of one width and of several.
 
     Args:
         x: Shape (n,).
         y: Shape (n,).
-        controls: Name → shape (n,). Rows that are not finite in ``x``, ``y`` or any control are
-            left out and counted.
+        controls: Name → shape (n,). Rows not finite in ``x``, ``y`` or any control are left out
+            and counted.
         groups: The trial and condition of each row; None if rows are independent.
-        resampling: How the interval over trials is made.
+        resampling: Resampling settings of the interval over trials.
     """
     columns = {name: as_floats(column) for name, column in controls.items()}
     table = np.stack([as_floats(x), as_floats(y), *columns.values()])
@@ -81,8 +81,8 @@ def partial_correlation(
         estimate = partial_pearson(rows[0], rows[1], given, inner, resampling)
     freedom = rows.shape[1] - 2 - len(held)
     if estimate.value is not None and freedom < 1:
-        # A fit with as many parameters as rows leaves r = ±1 whatever the data.
-        reason = f"{rows.shape[1]} rows leave nothing free beside {len(held)} controls"
+        # A fit with as many parameters as rows gives r = ±1 for any data.
+        reason = f"{rows.shape[1]} rows leave no degrees of freedom with {len(held)} controls"
         estimate, independent = (_undefined(one, reason) for one in (estimate, independent))
     return PartialCorrelation(
         replace(estimate, n_excluded=excluded),
@@ -101,7 +101,7 @@ def _undefined(estimate: Estimate, reason: str) -> Estimate:
 def useful_controls(
     columns: Mapping[str, FloatArray],
 ) -> tuple[dict[str, FloatArray], dict[str, str]]:
-    """Tell apart the controls that hold something fixed, in their order, from the others."""
+    """Split controls into useful ones, in their order, and redundant ones with the reason."""
     held: dict[str, FloatArray] = {}
     dropped: dict[str, str] = {}
     for name, column in columns.items():

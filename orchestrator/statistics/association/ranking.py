@@ -1,4 +1,4 @@
-"""Whether two measures rank networks alike: Spearman's ρ, Kendall's τ_a and τ_b."""
+"""Rank correlation of two measures: Spearman's ρ, Kendall's τ_a and τ_b."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def spearman(
     groups: Groups | None = None,
     resampling: Resampling = DEFAULT,
 ) -> Estimate:
-    """Spearman's ρ: Pearson's r of mid-ranks. See :func:`pearson` for the arguments.
+    """Estimate Spearman's ρ: Pearson's r of mid-ranks. See :func:`pearson` for the arguments.
 
-    Without groups its standard error on the z scale is that of Bonett and Wright 2000
+    Without groups, the standard error on the z scale is that of Bonett and Wright 2000
     (Psychometrika 65, 23–28).
     """
 
@@ -62,24 +62,24 @@ def kendall(
     resampling: Resampling = DEFAULT,
     variant: Variant = "b",
 ) -> Estimate:
-    """Kendall's τ. See :func:`pearson` for the arguments.
+    """Estimate Kendall's τ. See :func:`pearson` for the arguments.
 
     With s = sign(x_i − x_j) · sign(y_i − y_j) over the n(n − 1)/2 pairs of rows,
 
-    - τ_a = Σ s / (n(n − 1)/2): a tie in either column counts 0. It is the τ of Jiang et al.
-      (arXiv:1912.02178, equation 3). With ties it does not reach ±1.
-    - τ_b = Σ s / √(pairs untied in x · pairs untied in y), which makes up for ties.
+    - τ_a = Σ s / (n(n − 1)/2), in which a tie in either column counts 0. It is the τ of Jiang et
+      al. (arXiv:1912.02178, equation 3). With ties it cannot reach ±1.
+    - τ_b = Σ s / √(pairs untied in x · pairs untied in y), which corrects for ties.
 
-    They are equal where nothing is tied; errors on a small test set tie often. Compares all pairs
-    of rows: time and work grow with n². Without groups the standard error on the z scale is that
-    of Fieller, Hartley and Pearson 1957 (Biometrika 44, 470–481), made for untied rows.
+    The two are equal without ties; errors on a small test set often tie. All pairs of rows are
+    compared, so the time grows with n². Without groups, the standard error on the z scale is that
+    of Fieller, Hartley and Pearson 1957 (Biometrika 44, 470–481), derived for untied rows.
 
     Args:
         x: Shape (n,).
         y: Shape (n,).
         groups: The trial and condition of each row; None if rows are independent.
-        resampling: How the interval is made.
-        variant: Which τ.
+        resampling: Resampling settings of the interval.
+        variant: ``a`` or ``b``.
     """
     columns = np.vstack([as_floats(x)[None], as_floats(y)[None]])
     return correlation_estimate(
@@ -95,14 +95,14 @@ def kendall(
 def kendall_of_weights(
     table: FloatArray, groups: Groups, variant: Variant
 ) -> tuple[float, Resampled]:
-    """τ of two finite columns, and what gives it for rows of trial weights.
+    """Return τ of two finite columns, and a function that recomputes it from trial weights.
 
-    A trial that is drawn twice does not tie with its own copy: such pairs count in no variant.
+    A trial drawn twice does not tie with its own copy: such pairs count in neither variant.
 
     Args:
         table: Shape (2, n), finite.
         groups: The trial and condition of each row.
-        variant: Which τ.
+        variant: ``a`` or ``b``.
     """
     agreement, differ_x, differ_y = agreements(table, groups)
     if variant == "a":
@@ -118,16 +118,16 @@ def kendall_of_weights(
 def kendall_of_pairs(
     agreement: FloatArray, differ_x: FloatArray, differ_y: FloatArray, weights: FloatArray
 ) -> FloatArray:
-    """τ for each row of trial weights, from sums over pairs of rows.
+    """Return τ for each row of trial weights, from sums over pairs of rows.
 
     Args:
         agreement: Shape (trials, trials), Σ sign · sign.
-        differ_x: Shape (trials, trials), pairs that count in x.
-        differ_y: Shape (trials, trials), pairs that count in y.
+        differ_x: Shape (trials, trials), number of pairs that count in x.
+        differ_y: Shape (trials, trials), number of pairs that count in y.
         weights: Shape (r, trials).
 
     Returns:
-        Shape (r,); NaN where no pair counts.
+        Shape (r,); NaN if no pair counts.
     """
 
     def paired(matrix: FloatArray) -> FloatArray:
@@ -138,7 +138,7 @@ def kendall_of_pairs(
 
 
 def _weighted_spearman(table: FloatArray, weights: FloatArray) -> FloatArray:
-    """ρ for each row of ``weights``, shape (r, n)."""
+    """Return ρ for each row of ``weights``, shape (r, n)."""
     ranks = [weighted_ranks(column, weights) for column in table]
     count = weights.sum(axis=1, keepdims=True)
     centred = [rank - (weights * rank).sum(axis=1, keepdims=True) / count for rank in ranks]
@@ -148,7 +148,7 @@ def _weighted_spearman(table: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def weighted_ranks(column: FloatArray, weights: FloatArray) -> FloatArray:
-    """Mid-ranks, up to a constant, where row i counts ``weights[:, i]`` times: shape (r, n)."""
+    """Return mid-ranks, up to a constant, with row i counted ``weights[:, i]`` times: (r, n)."""
     _, place = np.unique(column, return_inverse=True)
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], np.arange(place.max() + 1))
@@ -158,7 +158,7 @@ def weighted_ranks(column: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def agreements(table: FloatArray, groups: Groups) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Signed agreements and untied pairs, summed over rows: three of shape (trials, trials)."""
+    """Sum signed agreements and pairs untied in x and in y over rows: 3 × (trials, trials)."""
     x, y = table
     totals = [np.zeros((groups.trials, groups.trials)) for _ in range(3)]
     for start in range(0, len(x), _ROWS_AT_ONCE):

@@ -1,7 +1,7 @@
-"""Correlation inside strata: between networks that were trained equally far.
+"""Correlation within strata: between networks that were trained equally far.
 
-A stratum is a train loss, a number of updates or an epoch. Only rows of one stratum are compared
-with each other, so that what changes along training for all networks alike makes no correlation.
+A stratum is a train loss, a number of updates or an epoch. Only rows of the same stratum are
+compared, so that changes along training common to all networks cause no correlation.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ def stratified_correlation(
     statistic: StratifiedStatistic = "kendall",
     resampling: Resampling = DEFAULT,
 ) -> Estimate:
-    """Correlation of ``x`` and ``y`` over rows of the same stratum.
+    """Estimate the correlation of ``x`` and ``y`` over rows of the same stratum.
 
-    - ``pearson``: r of what is left when each stratum's mean is removed.
-    - ``spearman``: the same of mid-ranks inside the stratum, as shares of its size.
+    - ``pearson``: r after each stratum's mean is removed.
+    - ``spearman``: the same for mid-ranks within the stratum, as shares of its size.
     - ``kendall``: τ_b over the pairs of rows that share a stratum.
 
-    Rows alone in their stratum compare with nothing; they are left out and counted.
+    Rows alone in their stratum cannot be compared; they are left out and counted.
 
     Args:
         x: Shape (n,).
-        y: Shape (n,). Rows that are not finite are left out and counted.
+        y: Shape (n,). Non-finite rows are left out and counted.
         stratum: Shape (n,), the stratum of each row, any numbers.
         groups: The trial and condition of each row.
-        statistic: Which correlation.
-        resampling: How the interval is made.
+        statistic: The correlation to estimate.
+        resampling: Resampling settings of the interval.
     """
     columns = np.stack([as_floats(x), as_floats(y)])
     kept = all_finite(columns.T)

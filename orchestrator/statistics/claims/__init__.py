@@ -1,7 +1,7 @@
-"""The built-in claims, one a file: arrays in, a verdict with its reasons out.
+"""The built-in claims, one per file: functions from arrays to a verdict with its reasons.
 
 The claims are those of Lengyel, Jennings, Parpas and Kantas, "On Flat Minima, Large Margins and
-Generalizability". A claim *holds* if its whole interval lies where it has to, *fails* if the whole
+Generalizability". A claim *holds* if its whole interval lies where claimed, *fails* if the whole
 interval lies elsewhere, and is *unclear* otherwise.
 """
 

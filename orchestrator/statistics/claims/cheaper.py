@@ -35,20 +35,20 @@ def margin_is_cheaper(
     design: Design | None = None,
     learned: BoolArray | None = None,
 ) -> Claim:
-    """Median over conditions of seconds for the Hessian trace over seconds for the margins.
+    """Judge the median over conditions of seconds for the Hessian trace over those for margins.
 
-    The trace is the one the study rests on, which is exact where it can be: the cheapest
-    way there is. The ratio to a hundred of Hutchinson's probes, the usual way, is reported
-    besides, where some were made.
+    The trace is the one used in the study, which is exact where possible: the cheapest method
+    available. The ratio for a hundred Hutchinson probes, the usual method, is also reported if
+    any probes were made.
 
     Args:
-        trace_seconds: Shape (n,), of snapshots on which both were measured.
-        margin_seconds: Shape (n,).
+        trace_seconds: Shape (n,), seconds for the trace of snapshots with both measures.
+        margin_seconds: Shape (n,), seconds for all margins of the same snapshots.
         groups: The trial and condition of each snapshot.
-        methods: Shape (n,), how each trace was found: ``exact``, ``hutchinson`` …
-        probe_seconds: Shape (n,), seconds of one of Hutchinson's probes; NaN where none was made.
-        threshold: What the ratio has to exceed.
-        design: How conditions were chosen; by default nothing is known of them.
+        methods: Shape (n,), the method of each trace: ``exact``, ``hutchinson`` …
+        probe_seconds: Shape (n,), seconds per Hutchinson probe; NaN if none was made.
+        threshold: Value that the ratio must exceed.
+        design: How conditions were chosen; unknown by default.
         learned: Shape (n,), whether the network of each snapshot learned; by default all did.
     """
     design = Design() if design is None else design
@@ -81,20 +81,20 @@ def margin_is_cheaper(
             USUAL_PROBES * probe_seconds / margin, groups, design, LOGARITHMIC
         ).estimate
         sentences.append(
-            f"Against {USUAL_PROBES} of Hutchinson's probes the ratio is "
+            f"For {USUAL_PROBES} Hutchinson probes instead of that trace, the ratio is "
             f"{with_interval(usual, 1)}, from {counted(usual.n, 'snapshot')}."
         )
     sentences.append(
-        "Seconds are those of one request for all margins and one for the trace; what several "
-        "requests share is charged to the first, and everything ran beside training."
+        "Seconds cover one request for all margins and one for the trace. Work shared by several "
+        "requests counts towards the first, and all measures ran alongside training."
     )
     sentences += reach_sentences(found)
     return Claim(
         "margin_is_cheaper",
         "Margins cost far less than flatness: at least "
         f"{_TIMES.get(threshold, f'{threshold:g}')} times less time than a Hessian trace",
-        "Ratio of seconds, Hessian trace over margins, per snapshot: median of the medians of "
-        "conditions",
+        "Ratio of seconds per snapshot, Hessian trace over margins: median of the condition "
+        "medians",
         found.estimate,
         threshold,
         verdict,
@@ -110,7 +110,7 @@ _TIMES = {10.0: "ten"}
 _METHODS = {
     "exact": "exact",
     "sampled_factors": "estimated from random factors of the loss's Hessian in the logits",
-    "control_variate": "exact but for a rest estimated by Hutchinson's method",
+    "control_variate": "exact except for a remainder estimated by Hutchinson's method",
     "hutchinson": "estimated by Hutchinson's method",
     "hutch++": "estimated by Hutch++",
 }

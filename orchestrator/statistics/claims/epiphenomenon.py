@@ -1,4 +1,4 @@
-"""The claim that flatness is an epiphenomenon of how one trains."""
+"""The claim that flatness is an epiphenomenon of the way of training."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from orchestrator.statistics.intervals.ratio import Ratio, infer_ratio
 from orchestrator.statistics.study_design import Design
 
 SURVIVING_SLOPE = 0.5
-"""A slope from half to twice the usual one has survived."""
+"""A slope from half to twice the usual one counts as surviving."""
 
 
 def flatness_is_an_epiphenomenon(
@@ -57,25 +57,26 @@ def flatness_is_an_epiphenomenon(
     design: Design | None = None,
     learned: BoolArray | None = None,
 ) -> Claim:
-    """Slope of log₁₀ trace on margin in each way of training, over that in the usual one.
+    """Compare the slope of log₁₀ trace on margin in each way of training with the usual slope.
 
-    Flatness that tracks the margin only because of how, and with which loss, one trains loses the
-    relation under another loss, sharpness-aware steps, label smoothing or weight decay. Each way
-    has its own line (analysis of covariance). Where the usual slope surely is negative, the claim
-    holds if some way's slope surely lies outside of 1/2 to 2 times that, sign included, and fails
-    if every way's surely lies inside. Without a relation in the usual training there is nothing
-    to lose, and no verdict. Snapshots with a training error of at most 0.1 count.
+    If flatness tracks the margin only because of the way of training and its loss, the relation
+    breaks under another loss, sharpness-aware steps, label smoothing or weight decay. Each way of
+    training has its own line (analysis of covariance). Given a significantly negative usual slope,
+    the claim holds if some way's slope is significantly outside 1/2 to 2 times the usual one, sign
+    included. It fails if every way's slope is significantly inside. Without a relation in the
+    usual training, nothing can be lost and no verdict is given. Only snapshots with a training
+    error of at most 0.1 count.
 
     Args:
-        hessian_trace: Shape (n,), one value a snapshot.
+        hessian_trace: Shape (n,), one value per snapshot.
         margin: Shape (n,), mean training margin.
         train_error: Shape (n,), in [0, 1].
-        intervention: Shape (n,), how the network was trained.
-        reference: Which of them is the usual way.
+        intervention: Shape (n,), the way of training of each snapshot's network.
+        reference: The usual way of training.
         groups: The trial and condition of each snapshot.
-        threshold: The share of the usual slope that has survived, between 0 and 1; slopes up to
-            one over it have, too.
-        design: How conditions were chosen; conditions that differ in the way of training alone
+        threshold: Share of the usual slope that counts as surviving, between 0 and 1; so do
+            slopes up to its reciprocal.
+        design: How conditions were chosen; conditions that differ only in the way of training
             are left out together.
         learned: Shape (n,), whether the network of each snapshot learned; by default all did.
     """
@@ -100,8 +101,8 @@ def flatness_is_an_epiphenomenon(
                 design,
                 rows=int(rows.sum()),
                 excluded=int(np.sum(small & ~rows)),
-                undefined=f"margins do not vary inside {name} or {reference}",
-                zero=f"with {reference} the slope is not surely different from 0",
+                undefined=f"margins do not vary within {name} or {reference}",
+                zero=f"with {reference} the slope is not significantly different from 0",
                 unit=unit,
             )
             for name in present
@@ -143,16 +144,19 @@ def flatness_is_an_epiphenomenon(
     result = shown.inference
     sentences = [
         f"{counted(result.estimate.n, 'snapshot')} of {counted(inner.trials, 'trial')} have a "
-        f"training error of at most {TRAIN_ERROR_THRESHOLD:g}. With {reference} log10 trace "
-        f"changes by {with_interval(usual.estimate, 2)} for each unit of margin, r "
+        f"training error of at most {TRAIN_ERROR_THRESHOLD:g}. With {reference}, log10 trace "
+        f"changes by {with_interval(usual.estimate, 2)} per unit of margin, and r is "
         f"{with_interval(effects.reference, 2)}.",
-        "" if premise <= ONE_SIDED else "That is not surely a relation which could be lost.",
-        "In multiples of that: "
+        ""
+        if premise <= ONE_SIDED
+        else "That slope is not significantly negative, so the study shows no relation to lose.",
+        "In multiples of that slope: "
         + "; ".join(
             f"with {name} {with_interval(r.inference.estimate, 2)}" for name, r in found.items()
         )
         + ".",
-        f"From {bounds[0]:g} to {bounds[1]:g} times it has survived; shown is {shown_name}.",
+        f"Slopes from {bounds[0]:g} to {bounds[1]:g} times it count as surviving; the number shown "
+        f"is for {shown_name}.",
         _capital("; ".join(_told(one) for one in effects.effects)) + ".",
         _shares(effects),
         left_out(
@@ -179,10 +183,10 @@ def _claim(estimate: Estimate, bounds: tuple[float, float], explanation: str, **
     verdict = more.pop("verdict", "unclear")
     return Claim(
         "flatness_is_an_epiphenomenon",
-        "Flatness is an epiphenomenon of how one trains: under another loss, optimizer or "
-        "regularization it no longer follows the margin as it did",
+        "Flatness is an epiphenomenon of the way of training: under another loss, optimizer or "
+        "regularization it no longer follows the margin as before",
         "Slope of log10 Hessian trace on mean margin, in the way of training that differs most, "
-        "over that in the usual training",
+        "over the slope in the usual training",
         estimate,
         bounds[0],
         verdict,
@@ -204,14 +208,14 @@ def _nothing(
     elif not usual:
         reason = "no network was trained in the usual way"
     else:
-        reason = "training was not changed: there is one way of it only"
+        reason = "only one way of training is present"
     trials = len(np.unique(groups.trial[used]))
     estimate = Estimate(None, None, None, LEVEL, rows, trials, int(np.sum(~used)), reason)
     return _claim(estimate, bounds, f"No verdict: {reason}.")
 
 
 def _units(codes: IntArray, groups: Groups, design: Design) -> IntArray:
-    """Shape (trials,): the setting of each besides its way of training."""
+    """Return each trial's setting apart from its way of training: shape (trials,)."""
     way = np.full(int(groups.condition.max(initial=-1)) + 1, -1, dtype=np.int64)
     way[groups.condition[groups.trial]] = codes
     if not design.axes:
@@ -222,7 +226,7 @@ def _units(codes: IntArray, groups: Groups, design: Design) -> IntArray:
 
 
 def _slope(x: FloatArray, y: FloatArray, rows: BoolArray, groups: Groups) -> Statistic:
-    """Least-squares slope of y on x over some of the rows."""
+    """Return the least-squares slope of y on x over some of the rows."""
     centre = np.array([x[rows].mean(), y[rows].mean()]) if rows.any() else np.zeros(2)
     table = np.stack([x - centre[0], y - centre[1]])
     shares = np.where(rows, row_shares(groups), 0)
@@ -243,7 +247,7 @@ def _slope(x: FloatArray, y: FloatArray, rows: BoolArray, groups: Groups) -> Sta
 
 
 def _surviving(ratio: Ratio, bounds: tuple[float, float]) -> float:
-    """Small for the way whose slope most surely lies outside."""
+    """Return a sort key, smallest for the slope most significantly outside the bounds."""
     if ratio.inference.estimate.value is None:
         return np.inf
     return min(ratio.p_below(bounds[0]), ratio.p_above(bounds[1]))
@@ -254,17 +258,17 @@ def _capital(text: str) -> str:
 
 
 def _told(one: InterventionEffect) -> str:
-    moved = {"x only": ", moving the trace alone", "y only": ", moving the margin alone"}
+    moved = {"x only": " (only the trace moves)", "y only": " (only the margin moves)"}
     return (
-        f"with {one.name} r is {with_interval(one.correlation, 2)}, log trace shifted by "
-        f"{with_interval(one.x_shift, 1)} and margin by {with_interval(one.y_shift, 1)} standard "
-        f"deviations{moved.get(one.moves, '')}"
+        f"with {one.name}, r is {with_interval(one.correlation, 2)}, and the log trace shifts by "
+        f"{with_interval(one.x_shift, 1)} and the margin by {with_interval(one.y_shift, 1)} "
+        f"standard deviations{moved.get(one.moves, '')}"
     )
 
 
 def _shares(found: InterventionEffects) -> str:
     return (
-        "Of the variance, ways of training explain beyond seeds a share of "
+        "The share of variance that ways of training explain beyond seeds is "
         f"{with_interval(found.x_share, 2)} for the log trace and "
         f"{with_interval(found.y_share, 2)} for the margin."
     )

@@ -27,7 +27,7 @@ from orchestrator.statistics.intervals.over_conditions import tau
 from orchestrator.statistics.study_design import Design
 
 NON_INFERIORITY = -0.1
-"""By how much the margin's τ may be weaker and still count as at least as good."""
+"""How much weaker the margin's τ may be, and still count as at least as good."""
 
 _FEWEST_NETWORKS = 4
 
@@ -59,23 +59,24 @@ def margin_predicts_gap_at_least_as_well(
     train_loss: FloatArray | None = None,
     learned: BoolArray | None = None,
 ) -> Claim:
-    """τ between trace and gap against τ between margin and gap, each with its sign, for every gap.
+    """Compare signed τ between margin and gap with τ between trace and gap, for every gap.
 
     Larger margins and flatter minima should go with smaller gaps: τ of the margin below 0, τ of
-    the trace above. With D = −τ(margin, gap) − τ(trace, gap), over pairs of networks of different
-    conditions, the claim holds if D surely lies above the threshold and both signs are surely as
-    expected, for every gap. It fails if for one gap D surely lies below, or larger margins surely
-    go with larger gaps. One of several is enough to fail, so those p-values are multiplied by
-    their number. The number shown is D of the gap where it is smallest.
+    the trace above. D is −τ(margin, gap) − τ(trace, gap), over pairs of networks from different
+    conditions. The claim holds if, for every gap, D is significantly above the threshold and both
+    signs are significantly as expected. It fails if, for some gap, D is significantly below the
+    threshold or larger margins significantly go with larger gaps. Any one of these is enough to
+    fail, so their p-values are multiplied by their number. The number shown is the smallest D
+    over the gaps.
 
     Args:
-        margin: Shape (n,), mean training margin, one trained network a row.
+        margin: Shape (n,), mean training margin, one trained network per row.
         hessian_trace: Shape (n,).
         gaps: Name → shape (n,), the loss gap and the error gap.
         groups: The trial and condition of each network.
-        threshold: The least D that counts as at least as well.
-        design: How conditions were chosen; by default nothing is known of them.
-        train_loss: Shape (n,); what is held fixed beside, with the swept hyperparameters.
+        threshold: The smallest D that counts as at least as well.
+        design: How conditions were chosen; unknown by default.
+        train_loss: Shape (n,); held fixed in a further estimate, with the swept hyperparameters.
         learned: Shape (n,), whether each network learned; by default all did.
     """
     design = Design() if design is None else design
@@ -119,8 +120,8 @@ def margin_predicts_gap_at_least_as_well(
         )
         + ".",
         left_out(("networks without a finite margin, trace or gap", shown.estimate.n_excluded)),
-        f"At least as well means: weaker by no more than {abs(threshold):g}, with the expected "
-        "signs: larger margins and smaller traces go with smaller gaps.",
+        f"At least as well means weaker by at most {abs(threshold):g} and with the expected signs: "
+        "larger margins and smaller traces go with smaller gaps.",
         _against_expectation(found),
         *(one.sentence for one in beside),
         *reach_sentences(shown, 2),
@@ -129,9 +130,8 @@ def margin_predicts_gap_at_least_as_well(
         "margin_predicts_gap_at_least_as_well",
         "The margin ranks trained networks by their generalization gap at least as well as the "
         "Hessian trace does: the larger the margin, the smaller the gap",
-        "Kendall’s τ_b with the gap, that of the margin with its sign turned minus that of the "
-        "Hessian trace, over pairs of networks of different conditions, for the gap where it is "
-        "smallest",
+        "−τ(margin, gap) − τ(Hessian trace, gap) with Kendall’s τ_b, over pairs of networks from "
+        "different conditions, for the gap with the smallest value",
         shown.estimate,
         threshold,
         verdict,
@@ -183,11 +183,11 @@ def _smallest(compared: list[_Compared]) -> _Compared:
 
 
 def _against_expectation(compared: Mapping[str, _Compared]) -> str:
-    """Which τ surely have the sign that they should not have."""
+    """Return a sentence that names every τ with a significantly wrong sign, or ""."""
     wrong = [
         f"the {measure} with the {name}"
         for name, one in compared.items()
         for measure, p in (("margin", one.margin.p_above(0.0)), ("trace", one.trace.p_below(0.0)))
         if p <= ONE_SIDED
     ]
-    return f"Surely of the other sign: {', '.join(wrong)}." if wrong else ""
+    return f"Significantly of the wrong sign: {', '.join(wrong)}." if wrong else ""

@@ -30,7 +30,7 @@ from orchestrator.statistics.matched.times import (
 from orchestrator.statistics.study_design import Design
 
 EQUIVALENCE = 0.2
-"""By what share margins may differ and still count as the same."""
+"""Relative difference up to which margins count as equal."""
 
 
 def large_batch_needs_time(
@@ -44,13 +44,14 @@ def large_batch_needs_time(
     design: Design | None = None,
     learned: BoolArray | None = None,
 ) -> Claim:
-    """Margin of the largest batch size over that of the smallest, at equal updates and epochs.
+    """Judge the margin of the largest batch size over the smallest's, at equal updates and epochs.
 
-    In each setting of everything else the two are compared at the last number of updates that
-    all their networks made, and at the last common epoch. The ratio is that of the means over
-    settings. The claim holds if at equal updates it surely lies within 1 ± δ and at equal epochs
-    surely below 1 − δ: updates suffice, and epochs do not. It fails if one of these surely is not
-    so. Two tests of equivalence (Schuirmann 1987), with Fieller's intervals.
+    In each setting of the other hyperparameters, the two are compared at the last number of
+    updates that all their networks reached, and at the last common epoch. The ratio is that of the
+    means over settings. The claim holds if the ratio is significantly within 1 ± δ at equal
+    updates and significantly below 1 − δ at equal epochs: updates suffice, and epochs do not. It
+    fails if either condition is significantly violated. Equivalence is tested by two one-sided
+    tests (Schuirmann 1987), with Fieller's intervals.
 
     Args:
         margin: Shape (n,), mean training margin of snapshots along training.
@@ -60,7 +61,7 @@ def large_batch_needs_time(
         batch_size: Shape (n,).
         groups: The trial and condition of each snapshot.
         threshold: δ.
-        design: How conditions were chosen; by default batch size is all that differs.
+        design: How conditions were chosen; by default only the batch size differs.
         learned: Shape (n,), whether the network of each snapshot learned; by default all did.
     """
     setting = _settings(batch_size, groups, Design() if design is None else design)
@@ -100,7 +101,7 @@ def large_batch_needs_time(
     found = shown.inference
     sentences = [
         _told(at_updates, at_epochs),
-        f"The same means within {percent(threshold)}.",
+        f"Margins that differ by at most {percent(threshold)} count as equal.",
         _gaps(gaps, lambda value: compared(value, updates, everything)),
         *(one.sentence for one in beside),
         _shares({"margin": margin, **gaps}, updates, epochs, batch_size, groups),
@@ -111,8 +112,8 @@ def large_batch_needs_time(
         sentences.append(f"At equal epochs: {epochs_ratio.inference.estimate.reason}.")
     return Claim(
         "large_batch_needs_time",
-        "Large batches only lack updates: after as many updates their margins are those of small "
-        "batches, and after as many epochs they are smaller",
+        "Large batches only lack updates: after equally many updates their margins match those of "
+        "small batches, and after equally many epochs they are smaller",
         "Mean margin of the largest batch size over that of the smallest, after the same number "
         "of updates",
         found.estimate,
@@ -129,10 +130,10 @@ def large_batch_needs_time(
 
 
 def _settings(batch_size: Sequence[float], groups: Groups, design: Design) -> IntArray:
-    """Shape (trials,): the setting of each, by the number of one of its conditions."""
+    """Return each trial's setting, as the number of one of its conditions: shape (trials,)."""
     sizes = np.full(int(groups.condition.max(initial=-1)) + 1, -1.0)
     sizes[groups.condition[groups.trial]] = np.asarray(batch_size, dtype=np.float64)
-    if not design.axes:  # Nothing is known of the conditions: batch size is all that differs.
+    if not design.axes:  # The conditions are unknown: assume that only the batch size differs.
         return np.zeros(groups.trials, dtype=np.int64)
     codes = np.unique(sizes, return_inverse=True)[1]
     return design.settings(codes, np.unique(groups.condition))[groups.condition]
@@ -149,14 +150,14 @@ def _ratio(matched: Matched, setting: IntArray, groups: Groups, design: Design) 
         design,
         rows=len(trials),
         excluded=matched.excluded,
-        undefined="the smallest and the largest batch size share no such time",
-        zero="the margin of the smallest batch size is not surely positive",
+        undefined="the smallest and the largest batch size have no common point in training",
+        zero="the margin of the smallest batch size is not significantly positive",
         unit=setting[trials],
     )
 
 
 def _means(value: FloatArray, large: BoolArray, setting: IntArray) -> tuple[Statistic, Statistic]:
-    """Mean over settings of the mean over trials, of either batch size."""
+    """Return the mean over settings of the mean over trials, for large and small batches."""
     inside = (setting[:, None] == np.unique(setting)).astype(np.float64)
     members = [inside * role[:, None] for role in (large, ~large)]
 
@@ -201,7 +202,10 @@ def _told(at_updates: tuple[Matched, Ratio] | None, at_epochs: tuple[Matched, Ra
     if not parts:
         return ""
     text = "; ".join(parts)
-    return f"{text[:1].upper()}{text[1:]}, each time the last that all networks of both reached."
+    return (
+        f"{text[:1].upper()}{text[1:]}, in each case the last point that all networks of both "
+        "reached."
+    )
 
 
 def _gaps(
@@ -212,8 +216,8 @@ def _gaps(
     for name, gap in gaps.items():
         found = compared(gap)
         if found is not None and found[1].inference.estimate.value is not None:
-            parts.append(f"the {name} {with_interval(found[1].inference.estimate, 2)} times")
-    return f"At equal updates large batches have {' and '.join(parts)}." if parts else ""
+            parts.append(f"{with_interval(found[1].inference.estimate, 2)} times the {name}")
+    return f"At equal updates, large batches have {' and '.join(parts)}." if parts else ""
 
 
 def _shares(
@@ -223,7 +227,10 @@ def _shares(
     batch_size: Sequence[float],
     groups: Groups,
 ) -> str:
-    """How much of the variance over networks and time batch size explains, both ways."""
+    """Return a sentence on the variance that batch size explains over networks and time.
+
+    The shares of variance are given at equal epochs and at equal updates.
+    """
     parts: list[str] = []
     pairs: tuple[Pair, ...] = ()
     for name, value in values.items():
@@ -231,13 +238,13 @@ def _shares(
         pairs = pairs or found.pairs
         if found.at_epochs is not None and found.at_updates is not None:
             parts.append(
-                f"{percent(found.at_epochs)} and {percent(found.at_updates)} of the {name}"
+                f"{percent(found.at_epochs)} and {percent(found.at_updates)} for the {name}"
             )
     if not parts:
         return _not_compared(pairs)
     text = (
-        "Along the whole of training batch size explains, of the variance at equal epochs and at "
-        f"equal updates: {'; '.join(parts)}."
+        "Over all of training, batch size explains these shares of the variance at equal epochs "
+        f"and at equal updates: {'; '.join(parts)}."
     )
     return joined((text, _not_compared(pairs)))
 
@@ -246,4 +253,4 @@ def _not_compared(pairs: Sequence[Pair]) -> str:
     without = [f"{p.levels[0]:g} and {p.levels[1]:g}" for p in pairs if not p.comparable]
     if not without:
         return ""
-    return f"Without common snapshots, so not compared there: {', '.join(without)}."
+    return f"Not compared over all of training, without common snapshots: {', '.join(without)}."

@@ -1,7 +1,8 @@
 """A check that flatness belongs to the parametrization, and the margin to the function.
 
-That rescaled layers change the trace and no margin is a theorem, and by how much depends on the
-factor chosen. It is no finding of a study: it shows that the measures do what they should.
+It is a theorem that rescaling layers changes the trace but no margin; the size of the change
+depends on the factor chosen. The result is therefore not a finding of a study, but shows that the
+measures work as they should.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from orchestrator.statistics.intervals.median import median
 
 CHANGE_THRESHOLD = 0.1
 UNCHANGED = 1e-3
-"""What a margin may differ by after a reparametrization: rounding, generously."""
+"""Largest relative change of a margin that still counts as rounding; a generous bound."""
 
 
 def flatness_depends_on_parametrization(
@@ -28,19 +29,19 @@ def flatness_depends_on_parametrization(
     others: Mapping[str, float],
     threshold: float = CHANGE_THRESHOLD,
 ) -> Claim:
-    """Median relative change of the Hessian trace under a reparametrization, and the margin's.
+    """Judge the median relative change of the Hessian trace and margin under reparametrization.
 
-    Layers of a rectifier network are rescaled by α and 1/α, which leaves the function as it was
+    Layers of a rectifier network are rescaled by α and 1/α, which leaves the function unchanged
     (Dinh et al., arXiv:1703.04933). The claim holds if the trace changes by more than a tenth
-    while no margin changes beyond rounding, neither so nor when hidden units are permuted.
+    while no margin changes beyond rounding, under rescaling or under permuted hidden units.
 
     Args:
-        trace_change: Shape (n,), one audited network a row: |after − before| of the trace over
-            the larger of the two; NaN where there is no such change or value.
-        margin_change: Shape (n,), the same of the mean margin.
+        trace_change: Shape (n,), one audited network per row: |after − before| of the trace over
+            the larger of the two; NaN if the change or a value is missing.
+        margin_change: Shape (n,), the same for the mean margin.
         groups: The trial and condition of each network.
         others: Name → median relative change of further measures, for the explanation.
-        threshold: What the change of the trace has to exceed.
+        threshold: Value that the change of the trace must exceed.
     """
     compared = np.isfinite(trace_change) & np.isfinite(margin_change)
     estimate = median(np.where(compared, trace_change, np.nan), groups)
@@ -57,7 +58,7 @@ def flatness_depends_on_parametrization(
         largest = float(np.max(margin_change[compared]))
         sentences.append(
             f"On {counted(estimate.n, 'audited network')} the mean margin changed by at most "
-            f"{_change(largest)} under that and under permuted hidden units"
+            f"{_change(largest)} when layers were rescaled or hidden units permuted"
             + (f", on {moved} by more than rounding." if moved else ".")
         )
     sentences.append(
@@ -65,14 +66,14 @@ def flatness_depends_on_parametrization(
     )
     if others:
         told = "; ".join(f"{name}: {_change(change)}" for name, change in others.items())
-        sentences.append(f"Medians of further measures: {told}.")
+        sentences.append(f"For further measures the median changes are {told}.")
     if not len(trace_change):
-        sentences = ["Nothing was audited yet: the command audit does it."]
+        sentences = ["No network has been audited yet; run the command audit."]
     elif not estimate.has_interval:
         sentences.append(f"No verdict: {estimate.reason}.")
     return Claim(
         "flatness_depends_on_parametrization",
-        "Flatness changes under a reparametrization that leaves the function as it is; "
+        "Flatness changes under a reparametrization that leaves the function unchanged; "
         "margins do not",
         "Median relative change of the Hessian trace when layers are rescaled",
         estimate,

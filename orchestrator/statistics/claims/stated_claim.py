@@ -1,4 +1,4 @@
-"""The statistics that a study's own claims can name, over conditions."""
+"""Statistics over conditions that a study's own claims can name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from orchestrator.statistics.intervals.over_conditions import (
 from orchestrator.statistics.study_design import Design
 
 FEWEST_ROWS = 3
-_HELD = "a column is constant, or a linear function of what is held fixed"
+_HELD = "a column is constant, or a linear function of the columns held fixed"
 _UNDEFINED = {
     "pearson": _HELD,
     "spearman": _HELD,
@@ -39,10 +39,10 @@ _UNDEFINED = {
 
 @dataclass(frozen=True)
 class Compared:
-    """What a claim compares: numbers, and whose they are.
+    """The numbers that a claim compares, and their trials and conditions.
 
     Attributes:
-        table: Shape (d, n): x, or x and y and what is given.
+        table: Shape (d, n): x alone, or x, y and the columns held fixed.
         groups: The trial and condition of each row.
         stratum: Shape (n,), the stage of training at which rows are compared; None for any.
     """
@@ -53,11 +53,11 @@ class Compared:
 
     @property
     def finite(self) -> BoolArray:
-        """Shape (n,), rows with all their numbers."""
+        """Rows in which all numbers are finite: shape (n,)."""
         return all_finite(*self.table)
 
     def select(self, rows: BoolArray) -> Compared:
-        """Only some of the rows."""
+        """Keep only some of the rows."""
         stratum = None if self.stratum is None else self.stratum[rows]
         return Compared(self.table[:, rows], self.groups.select(rows), stratum)
 
@@ -69,14 +69,14 @@ def infer_statistic(
     given: FloatArray | None = None,
     excluded: int = 0,
 ) -> Inference:
-    """One of the statistics that a claim can name.
+    """Infer one of the statistics that a claim can name.
 
     Args:
         statistic: ``pearson``, ``spearman``, ``kendall``, ``mean`` or ``median``.
         compared: Finite numbers.
         design: How conditions were chosen.
         given: Shape (k, n), further columns to hold fixed.
-        excluded: Rows that were left out before.
+        excluded: Number of rows already left out.
     """
     table, groups, stratum = compared.table, compared.groups, compared.stratum
     n = table.shape[1]
@@ -114,12 +114,12 @@ def infer_statistic(
 
 
 def most_that_ties_allow(statistic: str, compared: Compared, names: Mapping[int, str]) -> str:
-    """A sentence on the largest correlation possible, where a column has two values only.
+    """Return a sentence on the largest possible correlation if a column has only two values.
 
     Args:
-        statistic: Pearson's r and Spearman's ρ have such a ceiling; others have none to report.
+        statistic: Only ``pearson`` and ``spearman`` have such a ceiling; others return "".
         compared: Finite numbers.
-        names: What the columns 0 and 1 are called.
+        names: Names of columns 0 and 1.
     """
     table = compared.table[:2]
     if statistic not in {"pearson", "spearman"} or table.shape[1] < FEWEST_ROWS:
@@ -136,6 +136,6 @@ def most_that_ties_allow(statistic: str, compared: Compared, names: Mapping[int,
     most = float(stats.pearsonr(ordered[0], ordered[1]).statistic)
     least = float(stats.pearsonr(ordered[0], ordered[1, ::-1]).statistic)
     return (
-        f"{' and '.join(two)} has two values only: whatever the order of the rest, it lies "
-        f"between {number(least)} and {number(most)}."
+        f"With only two distinct values of {' and '.join(two)}, the correlation can only lie "
+        f"between {number(least)} and {number(most)}, for any order of the rest."
     )

@@ -48,23 +48,23 @@ def flatness_tracks_margin(
     kinds: Sequence[str] | None = None,
     learned: BoolArray | None = None,
 ) -> Claim:
-    """Pearson's r between log₁₀ trace and mean margin, where training error is at most 0.1.
+    """Judge Pearson's r between log₁₀ trace and mean margin at training errors of at most 0.1.
 
-    Where networks of several architectures or losses are mixed, r is that inside them, at matched
+    If networks of several architectures or losses are mixed, r is computed within them, at matched
     training loss: the mean of each is removed, and the logarithm of the loss is held fixed.
-    Otherwise what differs between architectures would decide (Simpson's paradox).
+    Otherwise differences between architectures would decide (Simpson's paradox).
 
-    Training loss is the known confounder: for a binary logistic loss tr H / (ℓ‖x‖²) tends to 1
-    as margins grow. So r with the known confounders held fixed stands beside.
+    Training loss is the known confounder: for a binary logistic loss, tr H / (ℓ‖x‖²) tends to 1
+    as margins grow. Therefore r is also reported with the known confounders held fixed.
 
     Args:
-        hessian_trace: Shape (n,), one value a snapshot; NaN where it was not measured.
+        hessian_trace: Shape (n,), one value per snapshot; NaN if not measured.
         margin: Shape (n,), mean training margin.
         train_loss: Shape (n,).
         train_error: Shape (n,), in [0, 1].
         groups: The trial and condition of each snapshot.
-        threshold: What r has to lie below.
-        design: How conditions were chosen; by default nothing is known of them.
+        threshold: Value that r must lie below.
+        design: How conditions were chosen; unknown by default.
         kinds: Shape (n,), architecture and loss of each network; by default all the same.
         learned: Shape (n,), whether the network of each snapshot learned; by default all did.
     """
@@ -77,7 +77,7 @@ def flatness_tracks_margin(
     mixed = len(names) > 1
     kind = ordered_codes(labels)[1]
     used = measured & np.isfinite(table[2]) if mixed else measured
-    own = table[2:] if mixed else table[2:2]  # What the claim itself holds fixed.
+    own = table[2:] if mixed else table[2:2]  # Columns that the claim itself holds fixed.
 
     def inferred(rows: BoolArray, given: FloatArray | None = None) -> Inference:
         columns = np.concatenate([table[:2, rows], own[:, rows] if given is None else given])
@@ -115,7 +115,7 @@ def flatness_tracks_margin(
             ("training loss not positive", measured & ~used),
         ),
         *(one.sentence for one in beside),
-        f"Inside conditions, between means of trials, it is "
+        f"Within conditions, between trial means, r is "
         f"{with_interval(within_pearson(table[0, used], table[1, used], inner))}.",
         *_footnotes(table[:2], used, [(name, np.array(labels) == name) for name in names], groups),
         *reach_sentences(found),
@@ -126,7 +126,7 @@ def flatness_tracks_margin(
             f"A verdict needs at least {FEWEST_SNAPSHOTS} snapshots "
             f"from {FEWEST_CONDITIONS} conditions."
         )
-    where = ", inside architectures and losses at matched training loss" if mixed else ""
+    where = ", within architectures and losses at matched training loss" if mixed else ""
     return Claim(
         "flatness_tracks_margin",
         "Once training error is small, flat minima are large margins: "
@@ -150,7 +150,7 @@ def _footnotes(
     kinds: Sequence[tuple[object, BoolArray]],
     groups: Groups,
 ) -> list[str]:
-    """Each architecture or loss, all pooled, ranks, and what independent rows would give."""
+    """Return sentences on r per kind and pooled, on ranks, and on independent rows."""
 
     def plain(statistic: Callable[[FloatArray, Groups], Statistic], rows: BoolArray) -> str:
         inner = groups.select(rows)
@@ -159,20 +159,20 @@ def _footnotes(
 
     if not used.any():
         return []
-    told = [f"Spearman’s ρ of all is {plain(rank_correlation, used)}."]
+    told = [f"Over all snapshots, Spearman’s ρ is {plain(rank_correlation, used)}."]
     if len(kinds) > 1:
         each = "; ".join(f"{plain(correlation, used & one)} for {name}" for name, one in kinds)
         pooled = plain(correlation, used)
-        told = [f"Without the loss held fixed r is {each}; pooled over all {pooled}.", *told]
+        told = [f"Without the loss held fixed, r is {each}; pooled over all {pooled}.", *told]
     independent = pearson(*table[:, used])
     if independent.has_interval:
         ends = with_interval(independent).partition(" ")[2]
         told.append(
-            "If all snapshots were independent, which those of one network are not, Fisher’s "
-            f"interval of r would be {ends}."
+            "If all snapshots were independent (those of one network are not), Fisher’s interval "
+            f"for r would be {ends}."
         )
     return told
 
 
 def _why_undefined(rows: int) -> str:
-    return f"{counted(rows, 'snapshot')} whose trace and margin do not both vary"
+    return f"{counted(rows, 'snapshot')} over which trace and margin do not both vary"

@@ -1,1 +1,1 @@
-"""What a grid of hyperparameters says beyond single correlations."""
+"""Statistics of a grid of hyperparameters, beyond single correlations."""

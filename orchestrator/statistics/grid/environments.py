@@ -1,4 +1,4 @@
-"""Pairs of conditions that differ in exactly one hyperparameter, and the trials behind them."""
+"""Pairs of conditions that differ in exactly one hyperparameter, and their trials."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Environments:
-    """All environments of a grid, and every pair of a trial of the one and one of the other.
+    """All environments of a grid, and every pair of a trial from each condition.
 
     Attributes:
-        axis: Shape (environments,), the place of the axis that differs.
+        axis: Shape (environments,), the index of the axis that differs.
         first: Shape (environments,), one condition.
         second: Shape (environments,), the other condition.
         trial: Shape (pairs,), a trial of the first condition.
         other: Shape (pairs,), a trial of the second condition.
-        starts: Shape (environments,), where the pairs of each environment begin.
+        starts: Shape (environments,), index of the first pair of each environment.
     """
 
     axis: IntArray
@@ -33,7 +33,7 @@ class Environments:
 
     @classmethod
     def of(cls, grid: Grid) -> Environments:
-        """Find them in a grid of one row a trial."""
+        """Find the environments of a grid with one row per trial."""
         found = [Pairs.within(lines(grid.conditions, axis)) for axis in grid.varying]
         nothing = [np.zeros(0, dtype=np.int64)]
         first = np.concatenate([pairs.first for pairs in found] or nothing)
@@ -56,7 +56,7 @@ class Environments:
         )
 
     def __len__(self) -> int:
-        """Number of environments."""
+        """Return the number of environments."""
         return len(self.axis)
 
     def sums(self, of_pairs: FloatArray) -> FloatArray:

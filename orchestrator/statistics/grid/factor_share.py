@@ -1,9 +1,9 @@
-"""How much of the variance between networks a factor explains beyond seeds, with an exact interval.
+"""Share of the variance between networks that a factor explains beyond seeds, with intervals.
 
-Between few networks η² is too large by chance, and a bootstrap inherits that: in simulated studies
-with two to five seeds a condition its intervals covered the truth in 81 to 98 %. Here the share is
-corrected for chance, and the interval inverts the noncentral F distribution, which is exact for
-normal seeds whatever the numbers of trials.
+With few networks, η² is too large by chance, and a bootstrap inherits this bias: in simulated
+studies with two to five seeds per condition, its intervals covered the truth in 81 to 98 %. Here
+the share is corrected for chance. The interval inverts the noncentral F distribution, which is
+exact for normal seeds and any numbers of trials.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ _LARGEST_RATIO = 1e6
 def factor_share(
     values: npt.ArrayLike, factor: Sequence[object], groups: Groups, level: float = LEVEL
 ) -> Estimate:
-    """Partial ω² of a factor: b / (b + σ²), 0 where it does nothing and 1 where seeds do nothing.
+    """Estimate partial ω² of a factor, b / (b + σ²): 0 without an effect, 1 without seed noise.
 
-    With b the variance of the means of the factor's levels, weighted by their n trials in all, and
-    σ² that between the trials of a condition. Differences between conditions inside a level, of
-    other hyperparameters, are in neither. With k levels,
+    Here b is the variance of the means of the factor's levels, weighted by their numbers of trials
+    (n in all), and σ² is the variance between the trials of a condition. Differences between
+    conditions within a level, due to other hyperparameters, are in neither. With k levels,
 
         b = (SSB − (k − 1) MSE) / n,    σ² = MSE,
 
-    from SSB = Σ n_level (mean_level − mean)² and the mean square MSE inside conditions. F = SSB /
-    (k − 1) / MSE has a noncentral F distribution of noncentrality n b / σ², in which both ends of
-    the interval are found (Steiger 2004, "Beyond the F test: effect size confidence intervals",
+    from SSB = Σ n_level (mean_level − mean)² and the mean square MSE within conditions. F = SSB /
+    (k − 1) / MSE has a noncentral F distribution with noncentrality n b / σ², from which both ends
+    of the interval are found (Steiger 2004, "Beyond the F test: effect size confidence intervals",
     Psychological Methods 9, 164–182).
 
-    The factor is credited with what differs between its levels, so other hyperparameters should be
-    the same in all of them.
+    The factor is credited with all differences between its levels, so other hyperparameters should
+    be the same in every level.
 
     Args:
         values: Shape (n,); a trial counts by the mean of its rows, as levels act on whole trials.
-            Rows that are not finite are left out and counted.
+            Non-finite rows are left out and counted.
         factor: Shape (n,), the level of each row, any labels.
         groups: The trial and condition of each row.
         level: Confidence level.
 
     Returns:
-        The share; below 0, which is reported as it is, where levels differ less than by chance.
+        The share, not clipped: it is below 0 if levels differ less than by chance.
 
     Raises:
         ValueError: If a condition has rows of two levels.
@@ -71,7 +71,7 @@ def factor_share(
     _, condition = np.unique(inner.condition, return_inverse=True)
     freedom = trials - inner.conditions
     if freedom < 1:
-        return missing("no condition has several trials, so seeds are unknown")
+        return missing("no condition has several trials, so the seed spread is unknown")
     mean = inner.sums(column) / inner.sums(np.ones(len(column)))
     centred = mean - mean.mean()
     error = float(np.sum((centred - _means(centred, condition)) ** 2)) / freedom
@@ -104,13 +104,13 @@ def _level_of_trial(codes: IntArray, groups: Groups) -> IntArray:
 
 
 def _means(values: FloatArray, codes: IntArray) -> FloatArray:
-    """The mean over the group of each value, shape (n,)."""
+    """Return the mean over each value's group, shape (n,)."""
     means: FloatArray = np.bincount(codes, weights=values) / np.maximum(1, np.bincount(codes))
     return means[codes]
 
 
 def _share_with(probability: float, f: float, freedom: tuple[int, int], n: int) -> float:
-    """The share under which a smaller F than ``f`` has this probability, within [0, 1]."""
+    """Return the share under which a smaller F than ``f`` has this probability, in [0, 1]."""
 
     def excess(noncentrality: float) -> float:
         return noncentral_f(f, freedom, noncentrality) - probability
@@ -127,9 +127,9 @@ def _share_with(probability: float, f: float, freedom: tuple[int, int], n: int) 
 
 
 def noncentral_f(f: float, freedom: tuple[int, int], noncentrality: float) -> float:
-    """Probability of a smaller F, as a Poisson mixture of beta distributions.
+    """Return the probability of a smaller F, as a Poisson mixture of beta distributions.
 
-    SciPy has it too, but gives NaN here and there where the probability is very small.
+    SciPy's own function sometimes returns NaN for very small probabilities.
 
     Args:
         f: At least 0.
@@ -138,7 +138,7 @@ def noncentral_f(f: float, freedom: tuple[int, int], noncentrality: float) -> fl
     """
     mean = noncentrality / 2
     reach = 10 * sqrt(mean) + 20
-    # Many terms change slowly: a few hundred of them make the same mean.
+    # If the terms are many, they change slowly: a few hundred of them give the same mean.
     stride = max(1, floor(sqrt(mean) / 20))
     terms = np.arange(max(0, floor(mean - reach)), ceil(mean + reach) + 1, stride)
     numerator, denominator = freedom

@@ -1,8 +1,8 @@
-"""Granulated Kendall: how a measure ranks networks that differ in one thing only.
+"""Granulated Kendall: how a measure ranks networks that differ in only one respect.
 
-Pooled over a grid, a measure can rank networks well by following one hyperparameter alone.
-Granulated, each hyperparameter is judged by itself (Jiang, Neyshabur, Mobahi, Krishnan and
-Bengio, "Fantastic Generalization Measures and Where to Find Them", arXiv:1912.02178, section
+Pooled over a grid, a measure can rank networks well by following one hyperparameter alone. The
+granulated coefficient judges each hyperparameter separately (Jiang, Neyshabur, Mobahi, Krishnan
+and Bengio, "Fantastic Generalization Measures and Where to Find Them", arXiv:1912.02178, section
 2.2): ψ of an axis is the mean of τ over the groups of networks that have all other
 hyperparameters in common, and Ψ is the mean of ψ over the axes.
 """
@@ -29,15 +29,15 @@ Seeds = Literal["averaged", "axis"]
 
 @dataclass(frozen=True)
 class AxisRanking:
-    """The mean of τ over groups of networks that differ in one thing only.
+    """The mean of τ over groups of networks that differ in only one respect.
 
     Attributes:
-        axis: What differs inside a group: a hyperparameter, or ``seed``.
+        axis: The difference within a group: a hyperparameter, or ``seed``.
         estimate: ψ with its interval; ``n`` counts the points in groups of at least two.
-        groups: Groups that ψ is the mean of.
-        single: Groups of one point, left out.
-        constant: Groups in which the measure or the target is constant. They count as 0 with
-            τ_a; with τ_b they are undefined and left out.
+        groups: Number of groups averaged in ψ.
+        single: Number of groups with one point, left out.
+        constant: Number of groups with a constant measure or target. They count as 0 with τ_a;
+            with τ_b they are undefined and left out.
     """
 
     axis: str
@@ -54,8 +54,8 @@ class GranulatedKendall:
     Attributes:
         overall: Ψ, the mean of ψ over the axes where it is defined; ``n`` counts points.
         axes: ψ of each axis.
-        seeds: Whether a point is a condition, its seeds averaged, or a trial, its seed held fixed.
-        variant: Which τ.
+        seeds: Whether a point is a condition with averaged seeds, or a trial with a fixed seed.
+        variant: The variant of τ.
     """
 
     overall: Estimate
@@ -73,31 +73,31 @@ def granulated_kendall(
     variant: Variant = "a",
     resampling: Resampling = DEFAULT,
 ) -> GranulatedKendall:
-    """ψ of each hyperparameter and Ψ, with intervals.
+    """Compute ψ of each hyperparameter and Ψ, with intervals.
 
-    An incomplete grid has smaller groups: groups of one point are left out and counted. τ_a of a
-    group in which the measure is constant is 0, as in the tables of Jiang et al., where the
-    number of parameters has ψ = 0 along the batch size.
+    An incomplete grid has smaller groups; groups of one point are left out and counted. τ_a of a
+    group with a constant measure is 0, as in the tables of Jiang et al., where the number of
+    parameters has ψ = 0 along the batch size.
 
-    With averaged seeds the intervals come from the bootstrap over trials inside conditions: they
-    say how much ψ would differ on the same grid with other seeds. Conditions of one trial are
-    resampled among themselves, which errs on the wide side. With the seed as an axis each seed is
+    With averaged seeds, the intervals come from the bootstrap over trials within conditions. They
+    show how much ψ would differ on the same grid with other seeds. Conditions of one trial are
+    resampled among themselves, which errs on the wide side. With the seed as an axis, each seed is
     a repetition of the whole grid, and whole seeds are resampled.
 
-    In simulated grids of three to five seeds 95 % intervals covered Ψ, as studies of so many seeds
-    have it on average, in 92 to 96 % with the seed as an axis and in 90 to 95 % with averaged
-    seeds. The Ψ of more seeds may lie outside: the less noise is left in their means, the further
-    from 0 it is.
+    In simulated grids of three to five seeds, 95 % intervals were tested against the average Ψ of
+    studies with that number of seeds. They covered it in 92 to 96 % with the seed as an axis, and
+    in 90 to 95 % with averaged seeds. The Ψ of more seeds may lie outside: the less noise is left
+    in the means, the further Ψ is from 0.
 
     Args:
-        x: Shape (n,), the measure, one row a trial, signed so that it should grow with ``y``.
-        y: Shape (n,), the target. Rows that are not finite are left out and counted.
+        x: Shape (n,), the measure, one row per trial, signed so that it should grow with ``y``.
+        y: Shape (n,), the target. Non-finite rows are left out and counted.
         grid: The hyperparameters of each row.
         seed: Shape (n,), the seed of each row, any labels.
-        seeds: ``averaged``: τ of the means over each condition's seeds. ``axis``: groups also
-            have the seed in common, and ψ is the mean over the groups of all seeds.
-        variant: Which τ; Jiang et al. use τ_a.
-        resampling: How intervals are made.
+        seeds: With ``averaged``, τ is that of the means over each condition's seeds. With
+            ``axis``, groups also have the seed in common, and ψ is the mean over all seeds' groups.
+        variant: The variant of τ; Jiang et al. use τ_a.
+        resampling: Resampling settings of the intervals.
 
     Raises:
         ValueError: If lengths differ, or a condition has two rows of one seed.
@@ -125,21 +125,21 @@ def granulated_resamples(
     variant: Variant = "a",
     resampling: Resampling = DEFAULT,
 ) -> tuple[FloatArray, RankedPoints]:
-    """Ψ of the given values and of every resample, for statistics of several measures.
+    """Compute Ψ of the given values and of every resample, for statistics of several measures.
 
-    Equal rows and ``resampling`` give equal resamples, whatever the values: Ψ of two measures then
-    differ resample by resample as they would in a new study.
+    Equal rows and ``resampling`` give equal resamples for any values. In each resample, Ψ of two
+    measures therefore differ as they would in a new study.
 
     Args:
-        columns: Shape (2, n), finite: the measure and the target, one row a trial.
+        columns: Shape (2, n), finite: the measure and the target, one row per trial.
         grid: The hyperparameters of each row.
         seed: Shape (n,), the seed of each row.
         seeds: As in :func:`granulated_kendall`.
-        variant: Which τ.
-        resampling: How many resamples, and their seed.
+        variant: The variant of τ.
+        resampling: Number of resamples, and their seed.
 
     Returns:
-        Shape (1 + resamples,), the given values' first, NaN where undefined; and the points.
+        Ψ of shape (1 + resamples,), with the given values first, NaN if undefined; and the points.
     """
     points = _points(columns, grid, seed, seeds, resampling)
     _, psi, _ = _overall(points, grid, variant, 0)
@@ -149,7 +149,7 @@ def granulated_resamples(
 def _points(
     columns: FloatArray, grid: Grid, seed: Sequence[object], seeds: Seeds, resampling: Resampling
 ) -> RankedPoints:
-    order = grid.order(seed)  # what is resampled must not depend on how rows were ordered
+    order = grid.order(seed)  # Resamples must not depend on the order of rows.
     columns, grid = columns[:, order], grid.select(order)
     if seeds == "axis":
         return RankedPoints.trials(columns, grid, [seed[row] for row in order], resampling)
@@ -159,7 +159,7 @@ def _points(
 def _overall(
     points: RankedPoints, grid: Grid, variant: Variant, excluded: int
 ) -> tuple[tuple[AxisRanking, ...], FloatArray, int]:
-    """ψ of each axis, Ψ of the given values and of every resample, and pairs compared."""
+    """Return ψ of each axis, Ψ of the values and of every resample, and the number of pairs."""
     rankings, means, compared = [], [], 0
     for axis in grid.varying:
         pairs = Pairs.within(lines(points.codes, axis))
@@ -179,24 +179,24 @@ def within_kendall(
     variant: Variant = "a",
     resampling: Resampling = DEFAULT,
 ) -> AxisRanking:
-    """The mean over conditions of τ between the seeds of a condition.
+    """Compute the mean over conditions of τ between the seeds of a condition.
 
-    Whether a measure ranks networks that differ in nothing but their random numbers. Conditions
+    It shows whether a measure ranks networks that differ only in their random numbers. Conditions
     of one trial are left out and counted. Conditions are independent of each other, so they are
-    what is resampled; where their τ truly differ, the interval errs on the wide side.
+    resampled; if their true τ differ, the interval errs on the wide side.
 
     Args:
-        x: Shape (n,), the measure, one row a trial, signed so that it should grow with ``y``.
-        y: Shape (n,), the target. Rows that are not finite are left out and counted.
+        x: Shape (n,), the measure, one row per trial, signed so that it should grow with ``y``.
+        y: Shape (n,), the target. Non-finite rows are left out and counted.
         groups: The condition of each row.
-        variant: Which τ.
-        resampling: How the interval is made.
+        variant: The variant of τ.
+        resampling: Resampling settings of the interval.
 
     Raises:
         ValueError: If a trial has two rows.
     """
     if len(np.unique(groups.trial)) < len(groups.trial):
-        raise ValueError("a trial has two rows; seeds are compared by one row each")
+        raise ValueError("a trial has two rows; comparing seeds needs one row per trial")
     columns = np.stack([as_floats(x), as_floats(y)])
     kept = all_finite(columns.T)
     inner = groups.select(kept)
@@ -210,7 +210,7 @@ def within_kendall(
 def _ranking(
     axis: str, points: RankedPoints, pairs: Pairs, variant: Variant, excluded: int
 ) -> tuple[AxisRanking, FloatArray]:
-    """The summary of one axis, and its ψ of the given values and of every resample."""
+    """Return the summary of one axis, and its ψ of the given values and of every resample."""
     taus = pairs.taus(points.x, points.y, points.weights, variant)
     mean = points.mean(taus, pairs)
     estimate = points.estimate(mean, pairs.points, excluded, len(pairs.first))

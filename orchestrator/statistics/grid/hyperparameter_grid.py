@@ -1,4 +1,4 @@
-"""The grid of hyperparameters that trials were drawn from."""
+"""The grid of hyperparameters from which trials were drawn."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from orchestrator.statistics.intervals.variance import level_codes
 
 @dataclass(frozen=True)
 class Grid:
-    """Which level of each hyperparameter each row has; an axis is one hyperparameter.
+    """The level of each hyperparameter in each row; an axis is one hyperparameter.
 
     Rows with the same level of every axis are repetitions (seeds) of one condition.
 
     Attributes:
         axes: Names of the hyperparameters.
-        levels: Levels of each axis, in the order in which rows show them.
-        codes: Shape (n, axes), the place of each row's level in ``levels``.
+        levels: Levels of each axis, in order of appearance.
+        codes: Shape (n, axes), the index of each row's level in ``levels``.
     """
 
     axes: tuple[str, ...]
@@ -31,13 +31,13 @@ class Grid:
 
     @classmethod
     def of(cls, columns: Mapping[str, Sequence[object]]) -> Grid:
-        """Read the grid off the rows.
+        """Derive the grid from the rows.
 
         Args:
             columns: Name of each hyperparameter → its level in each row, any hashable labels.
 
         Raises:
-            ValueError: If there is no axis, or the columns differ in length.
+            ValueError: If ``columns`` is empty, or the columns differ in length.
         """
         lengths = {len(column) for column in columns.values()}
         if len(lengths) != 1:
@@ -53,26 +53,26 @@ class Grid:
 
     @property
     def condition(self) -> IntArray:
-        """Shape (n,), the condition of each row, from 0 in lexical order of the codes."""
+        """The condition of each row, from 0 in lexicographic order of the codes: shape (n,)."""
         return _numbered(self.codes)
 
     @property
     def conditions(self) -> IntArray:
-        """Shape (conditions, axes), the codes of each condition, in the order of its number."""
+        """The codes of each condition, in order of its number: shape (conditions, axes)."""
         return np.unique(self.codes, axis=0)
 
     @property
     def n_missing(self) -> int:
-        """Combinations of levels that no row has; 0 if the grid is complete."""
+        """Number of level combinations without a row; 0 if the grid is complete."""
         return math.prod(len(levels) for levels in self.levels) - len(self.conditions)
 
     @property
     def varying(self) -> tuple[int, ...]:
-        """Places of the axes with at least two levels."""
+        """Indices of the axes with at least two levels."""
         return tuple(place for place, levels in enumerate(self.levels) if len(levels) > 1)
 
     def order(self, *further: Sequence[object]) -> IntArray:
-        """Places of the rows sorted by their levels, then by further labels (``order``)."""
+        """Return row positions sorted by level, then by further labels (see ``row_order``)."""
         columns = (
             [levels[code] for code in self.codes[:, place]]
             for place, levels in enumerate(self.levels)
@@ -80,7 +80,7 @@ class Grid:
         return row_order(*columns, *further)
 
     def select(self, rows: BoolArray | IntArray) -> Grid:
-        """Keep some rows, or put them in another order, with the levels that they have."""
+        """Keep some rows, or reorder them, with only the levels that occur."""
         kept = self.codes[rows]
         columns = {
             axis: [levels[code] for code in kept[:, place]]
@@ -89,7 +89,7 @@ class Grid:
         return Grid.of(columns)
 
     def label(self, codes: IntArray) -> dict[str, object]:
-        """The level of each axis, by name, of one row of codes."""
+        """Return the level of each axis, by name, for one row of codes."""
         return {
             axis: levels[code]
             for axis, levels, code in zip(self.axes, self.levels, codes.tolist(), strict=True)
@@ -97,11 +97,11 @@ class Grid:
 
 
 def lines(codes: IntArray, axis: int) -> IntArray:
-    """Number the groups of rows that have everything but one axis in common.
+    """Number the groups of rows that agree on all axes but one.
 
     Args:
         codes: Shape (n, axes).
-        axis: Place of the axis that may differ.
+        axis: Index of the axis that may differ.
 
     Returns:
         Shape (n,), from 0.

@@ -1,7 +1,7 @@
-"""What each intervention does to two measures, with intervals: whether it moves one and not both.
+"""Effects of each intervention on two measures, with intervals: whether it moves only one.
 
-If flatness is nothing but margin, whatever moves one measure moves the other. One intervention
-that moves one and surely leaves the other where it was shows that they are two things.
+If flatness is nothing but margin, every intervention that moves one measure moves the other. A
+single intervention that moves one, and clearly leaves the other in place, shows that they differ.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, Floa
 from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling, with_resamples
 
 MOVED = 0.5
-"""Standard deviations by which an intervention has to move a measure to be said to move it."""
+"""Smallest shift, in standard deviations, at which an intervention counts as moving a measure."""
 
 Moves = Literal["x only", "y only", "both", "neither", "unclear"]
 
@@ -32,15 +32,15 @@ class InterventionEffect:
     """One way of training against the reference.
 
     Attributes:
-        name: Which way.
-        correlation: Pearson's r of the two measures inside it.
-        change: That r minus r inside the reference.
-        x_shift: Mean of x minus that under the reference, in standard deviations of x inside ways
+        name: Name of the way of training.
+        correlation: Pearson's r of the two measures within it.
+        change: That r minus r within the reference.
+        x_shift: Mean of x minus that under the reference, in standard deviations of x within ways
             of training, which are taken as known.
-        y_shift: The same of y.
-        shift_difference: |x_shift| − |y_shift|; above 0 it moves x more than y.
-        moves: What it moves. A shift counts as one if its whole interval lies beyond ±½ on one
-            side, as none if it lies within, and decides nothing otherwise.
+        y_shift: The same for y.
+        shift_difference: |x_shift| − |y_shift|; above 0, x moves more than y.
+        moves: The measures that it moves. A measure counts as moved if its shift's whole interval
+            lies beyond ±½ on one side, as unmoved if it lies within, and as unclear otherwise.
     """
 
     name: str
@@ -54,14 +54,14 @@ class InterventionEffect:
 
 @dataclass(frozen=True)
 class InterventionEffects:
-    """What changing training does to two measures.
+    """Effects of changed training on two measures.
 
     Attributes:
-        reference: Pearson's r inside the reference.
-        effects: Every other way of training, in the order of their first rows.
+        reference: Pearson's r within the reference.
+        effects: Effects of every other way of training, in order of appearance.
         x_share: Share of the variance of x that ways of training explain beyond seeds, see
             :func:`factor_share`.
-        y_share: The same of y.
+        y_share: The same for y.
     """
 
     reference: Estimate
@@ -78,25 +78,25 @@ def intervention_effects(
     groups: Groups,
     resampling: Resampling = DEFAULT,
 ) -> InterventionEffects:
-    """Shifts, correlations and shares of variance of every way of training, with intervals.
+    """Compute shifts, correlations and variance shares of every way of training, with intervals.
 
-    Intervals of shifts come from the bootstrap over trials; that of ``change`` combines those of
-    the two correlations, which rest on different trials (Zou 2007, "Toward using confidence
-    intervals to compare correlations", Psychological Methods 12, 399–413). There is one test for
-    each way of training and measure: with many, some shifts are chance.
+    Intervals of shifts come from the bootstrap over trials. The interval of ``change`` combines
+    those of the two correlations, which use different trials (Zou 2007, "Toward using confidence
+    intervals to compare correlations", Psychological Methods 12, 399–413). Each way of training
+    and measure is a separate test: with many tests, some shifts are due to chance.
 
     Other hyperparameters should be the same under all ways of training.
 
     Args:
         x: Shape (n,), for example log₁₀ trace.
         y: Shape (n,), for example mean margin. Rows not finite in both are left out and counted.
-        intervention: Shape (n,), how the network of each row was trained.
-        reference: Which of them is the usual way.
+        intervention: Shape (n,), the way of training of each row's network.
+        reference: The usual way of training.
         groups: The trial and condition of each row; a condition has one way of training.
-        resampling: How intervals are made.
+        resampling: Resampling settings of the intervals.
 
     Raises:
-        ValueError: If lengths differ, no row is of the reference, or a condition has two ways of
+        ValueError: If lengths differ, the reference has no rows, or a condition has two ways of
             training.
     """
     columns = np.stack([as_floats(x), as_floats(y)])
@@ -143,7 +143,7 @@ def intervention_effects(
 
 
 def _spread(table: FloatArray, labels: npt.NDArray[np.object_]) -> FloatArray:
-    """Standard deviation of each column inside ways of training; NaN where nothing varies."""
+    """Return each column's standard deviation within ways of training; NaN if constant."""
     names = set(labels.tolist())
     squares = np.zeros(len(table))
     for name in names:
@@ -158,11 +158,11 @@ def _spread(table: FloatArray, labels: npt.NDArray[np.object_]) -> FloatArray:
 def _shifts(
     table: FloatArray, changed: BoolArray, groups: Groups, resampling: Resampling
 ) -> list[Estimate]:
-    """Shift of either column, and the difference of their sizes."""
+    """Return the shift of each column, and the difference of their absolute values."""
     n = table.shape[1]
     bare = Estimate(None, None, None, resampling.level, n, groups.trials, 0)
     if changed.all() or not changed.any():
-        return [replace(bare, reason="no row to compare with is finite")] * 3
+        return [replace(bare, reason="no finite row to compare with")] * 3
     weights = groups.weights(resampling.resamples, resampling.seed)
     weights = np.vstack([np.ones((1, groups.trials)), weights])
     differences = np.zeros((len(weights), 2))
@@ -176,7 +176,7 @@ def _shifts(
     found = []
     for values in (*differences.T, sizes[:, 0] - sizes[:, 1]):
         if not np.isfinite(values[0]):
-            found.append(replace(bare, reason="a measure does not vary inside ways of training"))
+            found.append(replace(bare, reason="a measure does not vary within ways of training"))
             continue
         shift = replace(bare, value=float(values[0]))
         if reason := why_no_interval(groups):
@@ -202,7 +202,7 @@ def _change(r: Estimate, reference: Estimate) -> Estimate:
 
 
 def _moved(shift: Estimate) -> bool | None:
-    """Whether it is one; None where the interval does not decide."""
+    """Return whether the shift moves the measure; None if its interval does not decide."""
     if shift.low is None or shift.high is None:
         return None
     if shift.low >= MOVED or shift.high <= -MOVED:

@@ -1,4 +1,4 @@
-"""Whether flatness and margin stay together when training itself is changed."""
+"""Correlation of flatness and margin when training itself is changed."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling
 
 @dataclass(frozen=True)
 class Interventions:
-    """What becomes of a correlation when training is changed.
+    """A correlation under changes of training.
 
     Attributes:
-        reference: Pearson's r inside the reference.
+        reference: Pearson's r within the reference.
         across: Pearson's r over all interventions together.
-        weakening: |r| inside the reference minus |r| across.
-        effects: What each other way of training does; empty where the reference has no rows.
+        weakening: |r| within the reference minus |r| across.
+        effects: Effects of each other way of training; empty if the reference has no rows.
         x_share: Share of the variance of x between ways of training, beyond seeds; None without
             rows of the reference.
-        y_share: The same of y.
+        y_share: The same for y.
     """
 
     reference: Estimate
@@ -52,19 +52,19 @@ def compare_interventions(
     groups: Groups,
     resampling: Resampling = DEFAULT,
 ) -> Interventions:
-    """How much weaker a correlation is across interventions than inside the reference.
+    """Estimate how much weaker a correlation is across interventions than within the reference.
 
-    If y determines x however one trains, interventions move networks along one line, and r
-    across them is no weaker. If an intervention moves one measure and not the other, or undoes
-    their relation, r across them falls. Both r come from the same resamples.
+    If y determines x in every way of training, interventions move networks along one line, and r
+    across them is no weaker. If an intervention moves only one measure, or breaks their relation,
+    r across interventions falls. Both r come from the same resamples.
 
     Args:
         x: Shape (n,).
-        y: Shape (n,). Rows that are not finite in both are left out and counted.
-        intervention: Shape (n,), how the network of each row was trained.
-        reference: Which of them is the usual way.
+        y: Shape (n,). Rows not finite in both are left out and counted.
+        intervention: Shape (n,), the way of training of each row's network.
+        reference: The usual way of training.
         groups: The trial and condition of each row; a condition has one intervention.
-        resampling: How intervals are made.
+        resampling: Resampling settings of the intervals.
     """
     columns = np.stack([x, y])
     kept = all_finite(columns.T)
@@ -90,7 +90,7 @@ def _weakening(
 ) -> Estimate:
     nothing = Estimate(None, None, None, resampling.level, table.shape[1], groups.trials, 0)
     if reference.all():
-        return replace(nothing, reason="training was not changed: there is one way of it only")
+        return replace(nothing, reason="only one way of training is present")
     for estimate in found:
         if estimate.value is None:
             return replace(nothing, reason=estimate.reason)
@@ -106,5 +106,5 @@ def _weakening(
         abs(inside) - abs(across), resampled, groups.degrees_of_freedom, level=resampling.level
     )
     if low is None or high is None:
-        return replace(weakening, reason="too many resamples leave it undefined")
+        return replace(weakening, reason="undefined in too many resamples")
     return replace(weakening, low=max(-1.0, low), high=min(1.0, high))

@@ -1,19 +1,19 @@
-"""How much a measure tells of the generalization gap beyond what hyperparameters tell.
+"""Information of a measure about the generalization gap, beyond that of hyperparameters.
 
-For a pair of networks V_μ says which has the larger measure and V_g which has the larger gap.
-Given the levels U_S that a set S of hyperparameters has in both networks,
+For a pair of networks, V_μ indicates which has the larger measure, and V_g which has the larger
+gap. Given the levels U_S that a set S of hyperparameters has in both networks,
 
     Î(S) = I(V_μ; V_g | U_S) / H(V_g | U_S),    K = min over S of Î(S),
 
-so K is 1 where the measure decides every order, and 0 where it tells nothing beyond some S
-(Jiang et al., arXiv:1912.02178, section 2.2, "conditional independence test"). Two things to keep
-in mind: information has no sign, so a measure that orders everything the wrong way scores as well
-as a perfect one, and few networks give a useless measure a K well above 0. Hence K always comes
-with the K of the same measure shuffled over the networks, and belongs beside Kendall's τ.
+so K is 1 if the measure determines every order, and 0 if it adds nothing to some S (Jiang et al.,
+arXiv:1912.02178, section 2.2, "conditional independence test"). Two caveats apply. Information has
+no sign, so a measure that orders everything wrongly scores as well as a perfect one. With few
+networks, a useless measure gets a K well above 0. K is therefore always given with the K of the
+same measure shuffled over the networks, and belongs beside Kendall's τ.
 
-Two definitions are in use. ``jiang`` is that of the paper. ``pgdl`` is what the scoring program of
-the competition "Predicting Generalization in Deep Learning" (arXiv:2012.07976) computes, which
-differs; see :mod:`.pgdl_score`.
+Two definitions are in use. ``jiang`` is that of the paper. ``pgdl`` is a different one, computed by
+the scoring program of the competition "Predicting Generalization in Deep Learning"
+(arXiv:2012.07976); see :mod:`.pgdl_score`.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _SAME = 1e-9
 _FEWEST_CONDITIONS = 3
 _UNDEFINED: dict[Mode, str] = {
     "jiang": "no set of hyperparameters leaves the order of the target open",
-    "pgdl": "levels written one after another collide, which makes the PGDL score NaN",
+    "pgdl": "concatenated levels collide, which makes the PGDL score NaN",
 }
 
 
 @dataclass(frozen=True)
 class PermutationNull:
-    """What the statistic is when the measure is shuffled over the conditions.
+    """The statistic's distribution with the measure shuffled over the conditions.
 
     Attributes:
         mean: Mean over the permutations.
-        quantile: Their 95 % quantile.
-        p_value: (1 + permutations with at least the value) / (1 + permutations).
-        permutations: How many, undefined ones left out.
+        quantile: 95 % quantile over the permutations.
+        p_value: (1 + permutations that reach the value) / (1 + permutations).
+        permutations: Number of permutations, without undefined ones.
     """
 
     mean: float
@@ -65,14 +65,14 @@ class ConditionalInformation:
 
     Attributes:
         value: K, usually in [0, 1]; the PGDL competition prints 100 K. None if undefined.
-        mode: Which definition.
-        sets: Each set S and its Î(S), NaN where undefined, in the order of evaluation.
-        null: The same of shuffled measures; None if ``value`` is.
-        n: Conditions used.
-        n_excluded: Rows left out, because a value was not finite.
-        n_pairs: Ordered pairs of conditions compared.
-        n_tied: Ordered pairs left out as tied in measure or gap; ``pgdl`` leaves none out.
-        reason: Why there is no value, or "".
+        mode: The definition of K.
+        sets: Each set S and its Î(S), NaN if undefined, in the order of evaluation.
+        null: The distribution of K for shuffled measures; None if ``value`` is None.
+        n: Number of conditions used.
+        n_excluded: Number of rows left out because a value was not finite.
+        n_pairs: Number of ordered pairs of conditions compared.
+        n_tied: Number of ordered pairs left out as tied in measure or gap; 0 for ``pgdl``.
+        reason: Why the value is missing, or "".
     """
 
     value: float | None
@@ -87,7 +87,7 @@ class ConditionalInformation:
 
     @property
     def n_undefined(self) -> int:
-        """Sets S without an Î(S), because V_g is certain given U_S, or a cell is empty."""
+        """Number of sets S without an Î(S): V_g is certain given U_S, or a cell is empty."""
         return sum(not np.isfinite(value) for _, value in self.sets)
 
 
@@ -99,23 +99,23 @@ def conditional_information(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> ConditionalInformation:
-    """K of a measure for a target, and of the measure shuffled.
+    """Compute K of a measure for a target, and K of the shuffled measure.
 
     Seeds of a condition are averaged first, and a permutation moves whole conditions: seeds of one
-    condition are alike and not exchangeable with those of others.
+    condition are alike, and not exchangeable with those of others.
 
-    ``jiang``: all ordered pairs of conditions, without those tied in measure or target; S of at
-    most two hyperparameters, the empty set included; cells U_S weigh as often as they occur. S
-    whose cells all leave V_g certain has no Î (two hyperparameters in a grid of two). An
-    incomplete grid is fine.
+    ``jiang`` uses all ordered pairs of conditions except those tied in measure or target. Sets S
+    have at most two hyperparameters, and the empty set is included. Cells U_S are weighted by
+    their frequency. If every cell of S leaves V_g certain, S has no Î (as with two hyperparameters
+    in a grid of two). The grid may be incomplete.
 
     Args:
         x: Shape (n,), the measure.
-        y: Shape (n,), the target. Rows that are not finite are left out and counted.
+        y: Shape (n,), the target. Non-finite rows are left out and counted.
         grid: The hyperparameters of each row.
-        mode: Which definition.
-        permutations: How many; time grows with permutations · conditions² · sets.
-        seed: Of the permutations.
+        mode: The definition of K.
+        permutations: Number of permutations; time grows with permutations · conditions² · sets.
+        seed: Seed of the permutations.
 
     Raises:
         ValueError: If lengths differ, or ``permutations`` is below 1.
@@ -158,7 +158,7 @@ def conditional_information(
 
 def _null(value: float, null: FloatArray) -> PermutationNull:
     defined = null[np.isfinite(null)]
-    # Equal orders can differ in the last digits, by the order of their sums.
+    # Equal orders can differ in the last digits, because sums run in another order.
     reached = int(np.sum(defined >= value - _SAME))
     p_value = (1 + reached) / (1 + len(defined))
     quantile = float(np.quantile(defined, 0.95))
@@ -166,7 +166,7 @@ def _null(value: float, null: FloatArray) -> PermutationNull:
 
 
 def _why_not(grid: Grid, mode: Mode) -> str:
-    """Why the grid allows no K, or "" if it does."""
+    """Return why the grid allows no K, or "" if it does."""
     conditions = len(grid.conditions)
     if conditions < _FEWEST_CONDITIONS:
         return f"{conditions} conditions; at least {_FEWEST_CONDITIONS} are needed"

@@ -1,8 +1,8 @@
-"""How well any measure could do at best: what seeds and standard errors leave to be explained.
+"""Noise ceilings: the best possible result of any measure, given seeds and standard errors.
 
 Networks of one condition differ by their seeds alone. A measure that is a function of the
-hyperparameters cannot explain those differences, so what share of the variance lies between
-conditions bounds what it can explain: the intraclass correlation ICC(1) of a one-way layout
+hyperparameters cannot explain those differences. Its explained variance is therefore bounded by
+the share of the variance between conditions: the intraclass correlation ICC(1) of a one-way layout
 (Shrout and Fleiss 1979, "Intraclass correlations: uses in assessing rater reliability",
 Psychological Bulletin 86, 420–428).
 """
@@ -22,20 +22,20 @@ from orchestrator.statistics.intervals.magnitude import back, power_of_two
 from orchestrator.statistics.intervals.variance import level_codes
 
 _LARGEST_RATIO = 1e100
-"""Of variances: the share of the smaller is no other number beyond."""
+"""Largest ratio of variances; beyond it, rounding leaves the share of the smaller unchanged."""
 
 
 @dataclass(frozen=True)
 class NoiseCeiling:
-    """What a function of the hyperparameters can explain.
+    """The largest R² and |r| of any function of the hyperparameters.
 
     Attributes:
         reliability: ICC(1), the share of the variance between conditions: the largest R². It is
-            unbiased about, and so can be negative: then the share is indistinguishable from 0.
-        correlation: √ of it, the largest |r|; 0 where it is negative.
+            about unbiased, so it can be negative; the share is then indistinguishable from 0.
+        correlation: Square root of the reliability, the largest |r|; 0 if negative.
         within: Standard deviation between the seeds of a condition.
-        between: Standard deviation between conditions, noise taken off; 0 where it is negative.
-        single: Conditions with one trial, which say nothing about seeds and are left out.
+        between: Standard deviation between conditions, without seed noise; 0 if negative.
+        single: Number of conditions with one trial, left out for lack of information on seeds.
     """
 
     reliability: Estimate
@@ -48,19 +48,19 @@ class NoiseCeiling:
 def noise_ceiling(
     values: npt.ArrayLike, condition: npt.ArrayLike, level: float = LEVEL
 ) -> NoiseCeiling:
-    """Largest R² and |r| that seeds allow, with intervals from the F distribution.
+    """Estimate the largest R² and |r| that seeds allow, with intervals from the F distribution.
 
     With mean squares MSB between and MSW within conditions of k trials,
 
         ICC(1) = (MSB − MSW) / (MSB + (k − 1) MSW).
 
-    For unequal numbers of trials k is (n − Σ k_i² / n) / (conditions − 1), and the interval, exact
-    for normal noise and equal numbers, is then approximate.
+    For unequal numbers of trials, k is (n − Σ k_i² / n) / (conditions − 1). The interval is exact
+    for normal noise and equal numbers, and approximate otherwise.
 
     Args:
-        values: Shape (n,), the gap (or a measure) of one trained network each. What is not
-            finite is left out and counted.
-        condition: Shape (n,), its condition, any labels.
+        values: Shape (n,), the gap (or a measure), one value per trained network. Non-finite
+            values are left out and counted.
+        condition: Shape (n,), the condition of each network, any labels.
         level: Confidence level.
     """
     column, labels = as_floats(values), np.asarray(condition)
@@ -107,14 +107,14 @@ def noise_ceiling(
 
 
 def measure_reliability(values: npt.ArrayLike, standard_errors: npt.ArrayLike) -> float | None:
-    """Share of a measure's variance that is not its own estimation error: 1 − mean SE² / Var.
+    """Return the share of a measure's variance that is not estimation error: 1 − mean SE² / Var.
 
     Args:
-        values: Shape (n,). Rows that are not finite don't count.
-        standard_errors: Shape (n,); NaN where a value is exact, ∞ where it is worth nothing.
+        values: Shape (n,). Non-finite rows do not count.
+        standard_errors: Shape (n,); NaN if a value is exact, ∞ if it is worthless.
 
     Returns:
-        The share, at most 1 and at least 0; None for fewer than two values, or equal ones.
+        The share, in [0, 1]; None for fewer than two values, or equal ones.
     """
     column, errors = as_floats(values), as_floats(standard_errors)
     errors = np.where(np.isnan(errors), 0, errors)
@@ -125,16 +125,16 @@ def measure_reliability(values: npt.ArrayLike, standard_errors: npt.ArrayLike) -
     spread = float(np.std(np.ldexp(column[kept], -power), ddof=1))
     if spread == 0:
         return None
-    # A ratio this large leaves a share of 0 anyway, and its square still is a number.
+    # A ratio this large gives a share of 0 anyway, and its square is still finite.
     with np.errstate(over="ignore"):
         ratio = np.minimum(np.ldexp(errors[kept], -power) / spread, 1e9)
     return float(np.clip(1 - np.mean(ratio**2), 0, 1))
 
 
 def attenuation(*reliabilities: float | None) -> float | None:
-    """Largest |r| that two quantities of such reliabilities can show: √(rel_x rel_y).
+    """Return the largest |r| that two quantities of such reliabilities can show: √(rel_x rel_y).
 
-    Spearman 1904, "The proof and measurement of association between two things". None where a
+    Spearman 1904, "The proof and measurement of association between two things". None if a
     reliability is unknown.
     """
     known = [one for one in reliabilities if one is not None]
@@ -146,17 +146,17 @@ def attenuation(*reliabilities: float | None) -> float | None:
 def disattenuated(
     r: Estimate, reliability_x: float | None, reliability_y: float | None
 ) -> Estimate:
-    """What r would be without the errors of either quantity: r / √(rel_x rel_y).
+    """Estimate r without the errors of either quantity: r / √(rel_x rel_y).
 
-    Spearman 1904. Errors have to be independent of each other and of what is measured. The value
-    is an estimate and can lie beyond ±1, most of all where reliabilities are small; it is reported
-    as it is. Both ends of the interval are divided alike: it takes the reliabilities as known.
+    Spearman 1904. Errors must be independent of each other and of the measured quantities. The
+    value is an estimate and can lie beyond ±1, especially for small reliabilities; it is not
+    clipped. Both ends of the interval are divided alike, which takes the reliabilities as known.
 
     Args:
-        r: Pearson's r as observed.
-        reliability_x: Share of the variance of x that is not error, of
+        r: Observed Pearson's r.
+        reliability_x: Share of the variance of x that is not error, from
             :func:`measure_reliability` or :func:`noise_ceiling`; None if unknown.
-        reliability_y: That of y.
+        reliability_y: The same for y.
     """
     limit = attenuation(reliability_x, reliability_y)
     if r.value is None:
@@ -171,7 +171,7 @@ def disattenuated(
 def _mean_squares(
     values: FloatArray, codes: npt.NDArray[np.int64], conditions: int
 ) -> tuple[float, float, float]:
-    """MSW, MSB and k."""
+    """Return MSW, MSB and k."""
     sizes = np.bincount(codes)
     n = len(values)
     centred = values - values.mean()

@@ -14,11 +14,11 @@ LARGEST_SET = 2
 
 
 class JiangInformation:
-    """Normalised conditional mutual information for every S of at most two hyperparameters.
+    """Normalized conditional mutual information for every S of at most two hyperparameters.
 
     Args:
-        target: Shape (n,), one value a condition.
-        grid: The hyperparameters of each condition; no two are equal.
+        target: Shape (n,), one value per condition.
+        grid: The hyperparameters of each condition; no two conditions are equal.
     """
 
     def __init__(self, target: FloatArray, grid: Grid) -> None:
@@ -33,21 +33,21 @@ class JiangInformation:
         self.sets = [tuple(grid.axes[place] for place in places) for places in self._places]
 
     def values(self, measures: FloatArray) -> FloatArray:
-        """Î of every set for each row of ``measures``, of shape (r, n).
+        """Compute Î of every set for each row of ``measures``, of shape (r, n).
 
         Returns:
-            Shape (r, sets); NaN where V_g is certain in every cell, or no pair is untied.
+            Shape (r, sets); NaN if V_g is certain in every cell, or all pairs are tied.
         """
         columns = [self._of_set(places, measures) for places in self._places]
         return np.stack(columns, axis=1)
 
     def compared(self, measure: FloatArray) -> int:
-        """Ordered pairs that are tied neither in the target nor in ``measure``."""
+        """Count the ordered pairs that are tied neither in the target nor in ``measure``."""
         return int(np.sum(measure[self._first] != measure[self._second]))
 
     @staticmethod
     def smallest(values: FloatArray) -> float:
-        """K, the smallest Î that is defined; NaN if none is."""
+        """Return K, the smallest defined Î; NaN if none is defined."""
         return float(np.nanmin(values)) if np.isfinite(values).any() else float("nan")
 
     def _of_set(self, places: Sequence[int], measures: FloatArray) -> FloatArray:
@@ -63,7 +63,7 @@ class JiangInformation:
         return found
 
     def _cells(self, places: Sequence[int]) -> IntArray:
-        """Number the levels that the hyperparameters have in both networks of each pair."""
+        """Number each pair by the levels that the hyperparameters have in both networks."""
         codes = self._codes[:, list(places)]
         both = np.hstack([codes[self._first], codes[self._second]])
         _, cell = np.unique(both, axis=0, return_inverse=True)
@@ -71,7 +71,7 @@ class JiangInformation:
 
 
 def _normalised(counts: FloatArray) -> float:
-    """I(V_μ; V_g | U) / H(V_g | U), cells weighed by their pairs: counts (cells, V_g, V_μ)."""
+    """Compute I(V_μ; V_g | U) / H(V_g | U) from pair counts of shape (cells, V_g, V_μ)."""
     target, measure = counts.sum(axis=2, keepdims=True), counts.sum(axis=1, keepdims=True)
     cell = counts.sum(axis=(1, 2), keepdims=True)
     entropy = -_logarithms(target, target, cell)
@@ -82,6 +82,6 @@ def _normalised(counts: FloatArray) -> float:
 
 
 def _logarithms(factor: FloatArray, numerator: FloatArray, denominator: FloatArray) -> float:
-    """Sum up ``factor`` · log₂(``numerator`` / ``denominator``), 0 where the factor is 0."""
+    """Sum ``factor`` · log₂(``numerator`` / ``denominator``), with 0 where the factor is 0."""
     ratio = np.divide(numerator, denominator, out=np.ones_like(numerator), where=factor > 0)
     return float(np.sum(factor * np.log2(ratio)))

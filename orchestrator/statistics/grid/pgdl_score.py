@@ -1,23 +1,23 @@
 """The score of the competition "Predicting Generalization in Deep Learning", bit for bit.
 
 Jiang et al., arXiv:2012.07976, describe the conditional mutual information of
-:mod:`.mutual_information`; their public scoring program computes something else, and published
-scores are the program's. In it,
+:mod:`.mutual_information`. Their public scoring program computes something else, and the published
+scores come from that program. In the program,
 
-- pairs are all n² ordered pairs, each network with itself included;
+- pairs are all n² ordered pairs, including each network with itself;
 - a tie in the gap or in the measure counts as "not larger";
-- S are the ordered pairs of hyperparameters only: neither single ones nor the empty set;
-- every cell U_S weighs the same, in the mean of I and in that of H, however many pairs it has;
-- a cell is known by the text of its four levels written one after another, so levels 1, 12 and
-  11, 2 share a cell, and the cell that lost its pairs is 0/0;
+- sets S are the ordered pairs of hyperparameters only, not single ones or the empty set;
+- every cell U_S has the same weight in the means of I and of H, for any number of pairs;
+- a cell is identified by the concatenated text of its four levels, so levels 1, 12 and 11, 2 share
+  a cell, and the cell that lost its pairs is 0/0;
 - the smallest Î is taken by Python's ``min``, which forgets a NaN unless it comes last;
 - entropies add 10⁻¹² inside the logarithm.
 
-So a measure that orders everything the wrong way scores less than 1 (0.77 on average for 12
-networks with random gaps, 0.90 for 36), only because ties and pairs with themselves fall into the
-"not larger" bin of both; a useless one scores 0.17 and 0.03 there, and a constant one 0. With two
-hyperparameters every cell is certain and every measure scores 0. The program refuses grids that
-are incomplete or have a network twice, and prints 100 times the mean over its tasks.
+As a result, a measure that orders everything wrongly scores less than 1 (on average 0.77 for 12
+networks with random gaps, 0.90 for 36), only because ties and self-pairs fall into the "not larger"
+bin of both. For the same networks, a useless measure scores 0.17 and 0.03, and a constant one 0.
+With two hyperparameters, every cell is certain and every measure scores 0. The program refuses
+grids that are incomplete or contain a network twice, and prints 100 times the mean over its tasks.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class PgdlInformation:
     """Î of every ordered pair of hyperparameters.
 
     Args:
-        target: Shape (n,), one gap a network.
-        grid: The hyperparameters of each network; complete, and no two networks equal. The text
-            of the levels matters.
+        target: Shape (n,), one gap per network.
+        grid: The hyperparameters of each network; complete, without equal networks. The text of
+            the levels matters.
     """
 
     def __init__(self, target: FloatArray, grid: Grid) -> None:
@@ -49,21 +49,21 @@ class PgdlInformation:
         self.sets = [tuple(grid.axes[place] for place in places) for places in self._places]
 
     def values(self, measures: FloatArray) -> FloatArray:
-        """Î of every set for each row of ``measures``, of shape (r, n).
+        """Compute Î of every set for each row of ``measures``, of shape (r, n).
 
         Returns:
-            Shape (r, sets); NaN where a cell is empty.
+            Shape (r, sets); NaN if a cell is empty.
         """
         columns = [self._of_set(places, measures) for places in self._places]
         return np.stack(columns, axis=1)
 
     def compared(self, measure: FloatArray) -> int:
-        """Ordered pairs, each network with itself included."""
+        """Count the ordered pairs, including each network with itself."""
         return len(measure) ** 2
 
     @staticmethod
     def smallest(values: FloatArray) -> float:
-        """The smallest Î as Python's ``min`` finds it, which depends on where a NaN stands."""
+        """Return the smallest Î found by Python's ``min``, which depends on a NaN's position."""
         smallest = float("inf")
         for value in values.tolist():
             smallest = min(value, smallest)
@@ -80,7 +80,7 @@ class PgdlInformation:
         return found
 
     def _cells(self, places: Sequence[int]) -> tuple[IntArray, int]:
-        """The cell of every ordered pair, found by its key, and how many cells there are."""
+        """Return the cell of every ordered pair, found by its key, and the number of cells."""
         texts = [[str(level) for level in self._grid.levels[place]] for place in places]
         axes = [
             [first + second for first, second in itertools.product(levels, repeat=2)]
@@ -88,7 +88,7 @@ class PgdlInformation:
         ]
         keys = [first + second for first, second in itertools.product(*axes)]
         place_of = {key: place for place, key in enumerate(keys)}
-        # Where keys collide the last cell has all pairs, and those before it have none.
+        # If keys collide, the last cell gets all pairs, and the earlier cells get none.
         shared = np.array([place_of[key] for key in keys], dtype=np.int64)
         first, second = (self._grid.codes[:, place] for place in places)
         sizes = [len(levels) for levels in texts]
@@ -98,7 +98,7 @@ class PgdlInformation:
 
 
 def _normalised(counts: FloatArray) -> float:
-    """Mean I over mean H of counts of shape (cells, V_g, V_μ), summed in the program's order."""
+    """Return mean I over mean H for counts (cells, V_g, V_μ), summed in the program's order."""
     whole = counts.sum(axis=(1, 2))
     # An empty cell is 0/0 in the program too, and makes the set NaN.
     with np.errstate(invalid="ignore"):
@@ -114,6 +114,6 @@ def _normalised(counts: FloatArray) -> float:
 
 
 def _in_turn(values: FloatArray) -> FloatArray:
-    """Sum over the last axis one by one; numpy's own sum adds in another order."""
+    """Sum over the last axis one by one, since NumPy's own sum adds in another order."""
     total: FloatArray = np.cumsum(values, axis=-1)[..., -1]
     return total

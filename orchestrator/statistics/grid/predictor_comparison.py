@@ -1,4 +1,4 @@
-"""Which of two measures ranks networks more nearly as the generalization gap does."""
+"""Comparison of two measures by how well they rank networks by generalization gap."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Comparison:
 
     Attributes:
         first: Rank correlation of the first measure and the target: Kendall's τ_b, or Ψ.
-        second: That of the second measure.
-        advantage: Size of the first minus size of the second.
+        second: The same for the second measure.
+        advantage: Absolute value of the first minus that of the second.
     """
 
     first: Estimate
@@ -48,15 +48,15 @@ def compare_predictors(
 ) -> Comparison:
     """Compare |τ_b| of two measures with one target, resampling both together.
 
-    Both τ come from the same networks and the same resamples: the difference of two numbers that
-    err together is known better than either. Intervals that overlap say little about it.
+    Both τ come from the same networks and the same resamples. Their errors are shared, so the
+    difference is known better than either τ, and overlapping intervals say little about it.
 
     Args:
         first: Shape (n,).
         second: Shape (n,).
-        target: Shape (n,). Rows that are not finite in all three are left out and counted.
+        target: Shape (n,). Rows not finite in all three are left out and counted.
         groups: The trial and condition of each row.
-        resampling: How intervals are made.
+        resampling: Resampling settings of the intervals.
     """
     columns = np.stack([first, second, target])
     kept = all_finite(columns.T)
@@ -82,7 +82,7 @@ def compare_predictors(
     resampled = np.abs(found[0][1](weights)) - np.abs(found[1][1](weights))
     low, high = student_interval(value, resampled, inner.degrees_of_freedom, level=resampling.level)
     if low is None or high is None:
-        return missing("too many resamples leave it undefined", value)
+        return missing("undefined in too many resamples", value)
     ends = (max(-1.0, low), min(1.0, high))
     advantage = Estimate(value, *ends, resampling.level, n, inner.trials, excluded)
     return Comparison(taus[0], taus[1], advantage)
@@ -100,22 +100,22 @@ def compare_granulated(
 ) -> Comparison:
     """Compare |Ψ| of two measures with one target, resampling both together.
 
-    Over a grid, τ can be high because both follow one hyperparameter; Ψ compares networks that
-    differ in one thing only (:func:`granulated_kendall`). Where a Ψ is near 0 its size jumps with
-    the sign in resamples, and the interval errs on the wide side.
+    Over a grid, τ can be high because measure and target follow the same hyperparameter. Ψ
+    compares networks that differ in only one respect (:func:`granulated_kendall`). If Ψ is near 0,
+    |Ψ| jumps when the sign changes between resamples, and the interval errs on the wide side.
 
     Args:
-        first: Shape (n,), one row a trial.
+        first: Shape (n,), one row per trial.
         second: Shape (n,).
-        target: Shape (n,). Rows that are not finite in all three are left out and counted.
+        target: Shape (n,). Rows not finite in all three are left out and counted.
         grid: The hyperparameters of each row.
         seed: Shape (n,), the seed of each row, any labels.
         seeds: Whether seeds are averaged or one more axis.
-        variant: Which τ.
-        resampling: How intervals are made.
+        variant: The variant of τ.
+        resampling: Resampling settings of the intervals.
 
     Returns:
-        Ψ of either measure, and |Ψ| of the first minus |Ψ| of the second.
+        Ψ of each measure, and |Ψ| of the first minus |Ψ| of the second.
 
     Raises:
         ValueError: If lengths differ, or a condition has two rows of one seed.

@@ -1,4 +1,4 @@
-"""The points that a granulated Kendall ranks, with the resamples its interval rests on."""
+"""The points that a granulated Kendall ranks, with the resamples behind its interval."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from orchestrator.statistics.intervals.resampling import Resampling, with_resamp
 
 @dataclass(frozen=True)
 class RankedPoints:
-    """Values of every point: those given in row 0, then those of the resamples.
+    """Values of every point: the given ones in row 0, then those of the resamples.
 
-    Where rows don't differ there is one row only.
+    If all rows would be equal, only one is stored.
 
     Attributes:
         codes: Shape (points, axes), as in :class:`Grid`.
         x: Shape (r, points).
         y: Shape (r, points).
-        weights: Shape (r, points), how much a point counts inside its group.
-        shares: Shape (r, points), how much the group of a point counts among the groups.
-        resampled: What was resampled, as trials.
-        unit: What that is: ``trial``, ``seed`` or ``condition``.
+        weights: Shape (r, points), the weight of a point within its group.
+        shares: Shape (r, points), the weight of a point's group among the groups.
+        resampled: The resampled units, as trials.
+        unit: Name of these units: ``trial``, ``seed`` or ``condition``.
         level: Confidence level of intervals.
     """
 
@@ -43,12 +43,12 @@ class RankedPoints:
 
     @classmethod
     def conditions(cls, columns: FloatArray, grid: Grid, resampling: Resampling) -> RankedPoints:
-        """One point a condition, the mean over its trials, which are resampled.
+        """Build one point per condition, the mean over its trials, which are resampled.
 
         Args:
-            columns: Shape (2, n), finite, one row a trial.
+            columns: Shape (2, n), finite, one row per trial.
             grid: The hyperparameters of each trial.
-            resampling: How many resamples, and their seed.
+            resampling: Number of resamples, and their seed.
         """
         groups = Groups.of(range(grid.rows), grid.condition.tolist())
         trial_weights = _with_given(groups, resampling)
@@ -64,13 +64,13 @@ class RankedPoints:
     def trials(
         cls, columns: FloatArray, grid: Grid, seed: Sequence[object], resampling: Resampling
     ) -> RankedPoints:
-        """One point a trial, the seed one more axis; seeds are resampled.
+        """Build one point per trial, with the seed as one more axis; seeds are resampled.
 
         Args:
-            columns: Shape (2, n), finite, one row a trial.
+            columns: Shape (2, n), finite, one row per trial.
             grid: The hyperparameters of each trial.
             seed: Shape (n,), the seed of each trial, any labels.
-            resampling: How many resamples, and their seed.
+            resampling: Number of resamples, and their seed.
         """
         numbers = Grid.of({"seed": seed}).codes
         codes = np.hstack([grid.codes, numbers])
@@ -85,14 +85,14 @@ class RankedPoints:
         unit: str,
         resampling: Resampling,
     ) -> RankedPoints:
-        """One point a trial; whole blocks of points, which no group crosses, are resampled.
+        """Build one point per trial; whole blocks of points, each a union of groups, are resampled.
 
         Args:
             columns: Shape (2, n), finite.
             codes: Shape (n, axes).
             block: Shape (n,), from 0.
-            unit: What a block is.
-            resampling: How many resamples, and their seed.
+            unit: Name of a block.
+            resampling: Number of resamples, and their seed.
         """
         labels = range(int(block.max(initial=-1)) + 1)
         groups = Groups.of(labels, [0] * len(labels))
@@ -101,7 +101,7 @@ class RankedPoints:
         return cls(codes, x, y, np.ones_like(x), shares, groups, unit, resampling.level)
 
     def mean(self, taus: FloatArray, pairs: Pairs) -> FloatArray:
-        """Mean over the groups where τ is defined, of the given values and of every resample.
+        """Average τ over the groups where it is defined, for the values and every resample.
 
         Args:
             taus: Shape (r, groups), NaN where τ is undefined.
@@ -114,17 +114,17 @@ class RankedPoints:
         return np.where(total > 0, mean, np.nan)
 
     def estimate(self, values: FloatArray, n: int, excluded: int, pairs: int) -> Estimate:
-        """The value with its interval, on Fisher's z scale.
+        """Return the value with its interval, on Fisher's z scale.
 
         Args:
             values: Shape (1 + resamples,), the given value first.
-            n: Points used.
-            excluded: Rows left out.
-            pairs: Number of pairs compared: how close to ±1 a value can be told from ±1.
+            n: Number of points used.
+            excluded: Number of rows left out.
+            pairs: Number of pairs compared, which sets the resolution near ±1.
         """
         units = self.resampled.trials
         if not np.isfinite(values[0]):
-            reason = "no two points differ in one thing only and have a τ"
+            reason = "no points with a defined τ differ in only one respect"
             return Estimate(None, None, None, self.level, n, units, excluded, reason)
         bare = Estimate(float(values[0]), None, None, self.level, n, units, excluded)
         if units < FEWEST_TRIALS:

@@ -1,14 +1,14 @@
-"""Sign error: how often a measure orders two networks the wrong way, in the worst case.
+"""Sign error: how often a measure orders two networks wrongly, in the worst case.
 
 An environment is a pair of conditions that differ in exactly one hyperparameter. Its sign error
-is the mean, over pairs of a seed of the one and a seed of the other, of
+is the mean, over all pairs of a seed from each condition, of
 
     (1 − sign(Δmeasure) · sign(Δgap)) / 2,
 
-0 where the measure orders the gaps, 1 where it orders them the wrong way, ½ for a tie. Pairs
-whose gaps may differ by the finite test set alone count less or not at all. A measure is robust
-if its sign error is small in every environment, so the largest is what counts (Dziugaite, Drouin,
-Neal, Rajkumar, Caballero, Wang, Mitliagkas and Roy, "In search of robust measures of
+which is 0 if the measure orders the gaps correctly, 1 if wrongly, and ½ for a tie. Pairs whose
+gaps may differ only because the test set is finite count less or not at all. A measure is robust
+if its sign error is small in every environment, so the largest error is decisive (Dziugaite,
+Drouin, Neal, Rajkumar, Caballero, Wang, Mitliagkas and Roy, "In search of robust measures of
 generalization", arXiv:2010.11924, sections 4 and 5).
 """
 
@@ -57,10 +57,10 @@ class SignErrorSummary:
     Attributes:
         axis: The hyperparameter that differs; "" for all of them.
         mean: Mean over environments, with an interval over trials.
-        worst: The environment with the largest error; None if there is no environment.
-        quantile: 90 % quantile over environments; None if there is none.
-        environments: How many have an effective size that is large enough.
-        dropped: How many have not.
+        worst: The environment with the largest error; None without environments.
+        quantile: 90 % quantile over environments; None without environments.
+        environments: Number of environments with a sufficient effective size.
+        dropped: Number of environments with a smaller one.
     """
 
     axis: str
@@ -73,12 +73,12 @@ class SignErrorSummary:
 
 @dataclass(frozen=True)
 class SignError:
-    """How often a measure orders two networks the wrong way.
+    """Sign errors of one measure.
 
     Attributes:
-        overall: Over all environments.
-        axes: Over those of each hyperparameter with at least two levels.
-        environments: Every one that is large enough.
+        overall: Summary over all environments.
+        axes: Summary for each hyperparameter with at least two levels.
+        environments: Every environment with a sufficient effective size.
     """
 
     overall: SignErrorSummary
@@ -86,14 +86,14 @@ class SignError:
     environments: tuple[Environment, ...]
 
     def cdf(self, points: npt.ArrayLike, axis: str = "") -> FloatArray:
-        """Share of environments with an error of at most each of ``points``.
+        """Return the share of environments with an error of at most each of ``points``.
 
         Args:
             points: Shape (m,).
-            axis: Only environments of this hyperparameter; "" for all.
+            axis: Hyperparameter whose environments are included; "" for all.
 
         Returns:
-            Shape (m,); NaN if there is no environment.
+            Shape (m,); NaN without environments.
         """
         errors = np.sort([one.error for one in self.environments if axis in ("", one.axis)])
         at = as_floats(points)
@@ -103,10 +103,10 @@ class SignError:
 
 
 def hoeffding_weight(difference: npt.ArrayLike, test_examples: int) -> FloatArray:
-    """How sure it is that two gaps differ, given how many test examples they rest on.
+    """Return the confidence that two gaps differ, given their number of test examples.
 
     w = max(0, 1 − 2 exp(−2 n (Δ/2)²))², from Hoeffding's inequality for each of two errors that
-    are means of n values in [0, 1]: with at least probability w neither is off by Δ/2.
+    are means of n values in [0, 1]: with probability at least w, neither is off by Δ/2.
 
     Args:
         difference: Any shape, differences of two errors or of two error gaps, Δ.
@@ -131,26 +131,27 @@ def sign_error(
     fewest_effective: float = FEWEST_EFFECTIVE,
     resampling: Resampling = DEFAULT,
 ) -> SignError:
-    """Sign errors of a measure over all environments.
+    """Compute the sign errors of a measure over all environments.
 
-    A pair of trials weighs (w − ½)₊ with the w of :func:`hoeffding_weight`, and environments with
-    an effective size below ``fewest_effective`` are dropped and counted: k seeds make at most k²
-    pairs, so the 12 of Dziugaite et al. needs at least four seeds. Weights come from the gaps
-    alone, so all measures share their environments. With equal weights, environments of equal
-    size and one hyperparameter the mean is (1 − τ_a) / 2 of those pairs.
+    A pair of trials has weight (w − ½)₊ with the w of :func:`hoeffding_weight`. Environments with
+    an effective size below ``fewest_effective`` are dropped and counted: k seeds give at most k²
+    pairs, so the 12 of Dziugaite et al. needs at least four seeds. Weights depend on the gaps
+    alone, so all measures have the same environments. With equal weights, environments of equal
+    size and one hyperparameter, the mean is (1 − τ_a) / 2 of those pairs.
 
     The largest of many noisy errors is large even for a good measure, so compare it between
     measures on the same study, not with 0. It has no interval: resamples repeat seeds and would
-    show yet larger ones.
+    show even larger errors.
 
     Args:
-        x: Shape (n,), the measure, one row a trial, signed so that it should grow with ``y``.
-        y: Shape (n,), the target. Rows that are not finite are left out and counted.
+        x: Shape (n,), the measure, one row per trial, signed so that it should grow with ``y``.
+        y: Shape (n,), the target. Non-finite rows are left out and counted.
         grid: The hyperparameters of each row.
-        test_examples: How many examples the target's errors rest on. None weighs all pairs 1:
-            for targets that are no means of values in [0, 1], such as the loss gap.
-        fewest_effective: Least effective size of an environment.
-        resampling: How the interval of the mean is made: environments stay, trials are resampled.
+        test_examples: Number of examples behind the target's errors. None gives all pairs weight
+            1, for targets that are not means of values in [0, 1], such as the loss gap.
+        fewest_effective: Smallest effective size of an environment.
+        resampling: Resampling settings for the interval of the mean: environments are fixed, and
+            trials are resampled.
 
     Raises:
         ValueError: If lengths differ, ``test_examples`` is below 1, or ``fewest_effective`` is
@@ -221,7 +222,7 @@ def _resampled(
     groups: Groups,
     resampling: Resampling,
 ) -> FloatArray:
-    """Sign error of each environment in each resample of trials: (resamples, environments)."""
+    """Return each environment's sign error in each resample: (resamples, environments)."""
     trials = groups.weights(resampling.resamples, resampling.seed)
     step = max(1, _CELLS // max(1, len(weight)))
     parts = []
@@ -243,11 +244,13 @@ def _mean(
 ) -> Estimate:
     bare = Estimate(None, None, None, resampling.level, len(errors), groups.trials, excluded)
     if not len(errors):
-        return replace(bare, reason="no two conditions differ in one thing only with enough trials")
+        return replace(
+            bare, reason="no two conditions with enough trials differ in only one hyperparameter"
+        )
     bare = replace(bare, value=float(np.mean(errors)))
     if reason := why_no_interval(groups):
         return replace(bare, reason=reason)
-    # An environment that a resample leaves without a pair says nothing there.
+    # An environment without a pair in some resample is ignored in that resample.
     known = np.isfinite(resampled)
     counts = known.sum(axis=1)
     means = np.where(known, resampled, 0).sum(axis=1) / np.where(counts > 0, counts, 1)
@@ -255,7 +258,7 @@ def _mean(
     found = with_resamples(bare, means, groups.degrees_of_freedom, LINEAR)
     if found.low is None or found.high is None:
         return found
-    # A p-value would ask whether the error is 0, which nobody does.
+    # A p-value would test for an error of 0, which is not of interest.
     return replace(found, low=max(0.0, found.low), high=min(1.0, found.high), p_value=None)
 
 

@@ -1,18 +1,20 @@
 """Bootstrap over trials, grouped by condition.
 
 Snapshots of one trial are not independent, so a trial is resampled as a whole. Conditions are
-what the study fixed, so trials are resampled inside their condition. A condition has few seeds:
-drawing k of k trials would shrink variances by (k − 1)/k, a third for three seeds. Therefore
-k − 1 trials are drawn, each with weight k/(k − 1), which makes the variance of a weighted sum
-unbiased (Rao, Wu and Yue 1992, "Some recent work on resampling methods for complex surveys",
-Survey Methodology 18, 209–217). Conditions with a single trial say nothing about their own
-spread; they are pooled and resampled like the seeds of one condition, which errs on the wide side.
+fixed by the study, so trials are resampled within their condition. A condition has few seeds:
+drawing k of k trials would scale variances by (k − 1)/k, a loss of a third for three seeds.
+Therefore k − 1 trials are drawn, each with weight k/(k − 1), which makes the variance of a
+weighted sum unbiased (Rao, Wu and Yue 1992, "Some recent work on resampling methods for complex
+surveys", Survey Methodology 18, 209–217). Conditions with a single trial carry no information on
+their own spread. They are pooled and resampled like the seeds of one condition, which errs on the
+wide side.
 
 An interval is the value ± Student's quantile × the standard deviation of the resampled values, on
 a scale where the statistic is about normal: Fisher's z for correlations (Efron and Tibshirani
-1993, section 12.5, with 13.7 on the choice of a scale). With two to five seeds a condition this
-covered the truth in 92 to 95 % of simulated studies, percentile intervals in 66 to 85 %, and a
-bootstrap over single snapshots in 52 to 57 % (``tests/statistics/test_bootstrap.py``).
+1993, section 12.5; section 13.7 discusses the choice of scale). With two to five seeds per
+condition, such intervals covered the truth in 92 to 95 % of simulated studies. Percentile
+intervals covered it in 66 to 85 %, and a bootstrap over single snapshots in 52 to 57 %
+(``tests/statistics/intervals/test_bootstrap.py``).
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ Transform = Callable[[FloatArray], FloatArray]
 
 @dataclass(frozen=True)
 class Groups:
-    """Which trial each row belongs to, and which condition each trial.
+    """The trial of each row, and the condition of each trial.
 
     Attributes:
         trial: Shape (n,), from 0 to ``trials`` − 1.
@@ -49,21 +51,21 @@ class Groups:
 
     @classmethod
     def of(cls, trial: Sequence[object], condition: Sequence[object]) -> Groups:
-        """Number the labels that each row carries, trials in the order of their labels.
+        """Number the labels of each row, with trials in the order of their labels.
 
-        So resamples are the same for every order of the rows.
+        Resamples are therefore the same for any order of the rows.
 
         Args:
             trial: Shape (n,), any labels.
-            condition: Shape (n,), any labels; rows of one trial carry the same one.
+            condition: Shape (n,), any labels; all rows of a trial have the same one.
 
         Raises:
-            ValueError: If the lengths differ, or a trial lies in two conditions.
+            ValueError: If the lengths differ, or a trial has rows in two conditions.
         """
         if len(trial) != len(condition):
             raise ValueError(f"{len(trial)} trial labels, {len(condition)} condition labels")
         trial_labels, trial_codes = ordered_codes(trial)
-        # By the first trial of each, so that resamples do not depend on how conditions are called.
+        # Ordered by first trial, so that resamples do not depend on the names of conditions.
         by_trial = np.argsort(trial_codes, kind="stable")
         condition_codes = np.empty(len(condition), dtype=np.int64)
         condition_codes[by_trial] = _codes([condition[row] for row in by_trial])
@@ -85,17 +87,17 @@ class Groups:
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Trials beyond the first of each condition: what the spread of seeds rests on."""
+        """Number of trials beyond the first of each stratum, which determine the seed spread."""
         return sum(len(members) - 1 for members in self.strata())
 
     def select(self, rows: BoolArray) -> Groups:
-        """Keep some rows; trials without any are dropped."""
+        """Keep some rows, and drop trials without any."""
         kept, trial = np.unique(self.trial[rows], return_inverse=True)
         return Groups(trial.astype(np.int64).reshape(-1), self.condition[kept])
 
     def sums(self, values: FloatArray) -> FloatArray:
         """Sum ``values`` of shape (n, …) over the rows of each trial: shape (trials, …)."""
-        # Sorted rows are added far faster than scattered ones.
+        # Adding sorted rows is far faster than adding scattered ones.
         order = np.argsort(self.trial, kind="stable")
         found, starts = np.unique(self.trial[order], return_index=True)
         total = np.zeros((self.trials, *values.shape[1:]))
@@ -104,14 +106,14 @@ class Groups:
         return total
 
     def weights(self, resamples: int = RESAMPLES, seed: int = 0) -> FloatArray:
-        """How much each trial counts in each resample.
+        """Draw the weight of each trial in each resample.
 
         Args:
             resamples: Number of resamples.
             seed: Equal seeds give equal resamples.
 
         Returns:
-            Shape (resamples, trials); inside a condition the weights of a resample add up to
+            Shape (resamples, trials); within a condition, the weights of a resample add up to
             its number of trials.
         """
         generator = np.random.default_rng(stream_seed(seed, "bootstrap"))
@@ -124,7 +126,7 @@ class Groups:
         return weights
 
     def strata(self) -> list[IntArray]:
-        """Trials that differ by their seeds: of one condition, or the single ones together."""
+        """Group trials that differ by their seeds: by condition, with single trials pooled."""
         order = np.argsort(self.condition, kind="stable")
         _, starts = np.unique(self.condition[order], return_index=True)
         strata = np.split(order, starts[1:])
@@ -134,26 +136,26 @@ class Groups:
 
 
 def _codes(labels: Sequence[object]) -> IntArray:
-    """Number labels in the order in which they appear."""
+    """Number labels in order of appearance."""
     numbers: dict[object, int] = {}
     return np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Scale:
-    """A scale on which a statistic is about normal, and the way back."""
+    """A scale on which a statistic is about normal, and its inverse."""
 
     forward: Transform
     inverse: Transform
 
 
 def fisher(finest: float = 1e-12) -> Scale:
-    """Fisher's z, the scale of correlations.
+    """Return Fisher's z, the scale of correlations.
 
     Args:
-        finest: How close to ±1 a correlation can be told from ±1, where z is infinite. Rank
+        finest: Smallest distance from ±1 that can be resolved; at ±1, z is infinite. Rank
             correlations of few rows are often exactly ±1 in a resample; their ``finest`` is half
-            a step of what they can be.
+            the step between possible values.
     """
 
     def forward(values: FloatArray) -> FloatArray:
@@ -168,7 +170,7 @@ def _logarithm(values: FloatArray) -> FloatArray:
 
 
 def _exponential(values: FloatArray) -> FloatArray:
-    with np.errstate(over="ignore"):  # The end of an interval that reaches beyond all numbers.
+    with np.errstate(over="ignore"):  # The end of an interval may overflow to infinity.
         return np.exp(values)
 
 
@@ -183,13 +185,13 @@ def student_interval(
     scale: Scale = LINEAR,
     level: float = LEVEL,
 ) -> tuple[float | None, float | None]:
-    """Interval around ``value`` from the spread of resampled values.
+    """Compute an interval around ``value`` from the spread of resampled values.
 
     Args:
-        value: The statistic of all rows.
+        value: The statistic over all rows.
         resampled: Shape (resamples,); NaN where the statistic was undefined.
-        degrees_of_freedom: Of the groups behind it, :attr:`Groups.degrees_of_freedom`.
-        scale: Where the statistic is about normal.
+        degrees_of_freedom: Degrees of freedom, :attr:`Groups.degrees_of_freedom`.
+        scale: Scale on which the statistic is about normal.
         level: Confidence level.
 
     Returns:
@@ -208,10 +210,12 @@ def student_interval(
 def student_p_value(
     value: float, resampled: FloatArray, degrees_of_freedom: int, scale: Scale = LINEAR
 ) -> float | None:
-    """Two-sided p-value of the statistic being 0, the test that :func:`student_interval` inverts.
+    """Return the two-sided p-value of the statistic being 0, consistent with the interval.
+
+    :func:`student_interval` inverts this test.
 
     Returns:
-        In [0, 1]; None where there is no interval, or the resamples do not vary.
+        The p-value, in [0, 1]; None without an interval, or if the resamples do not vary.
     """
     error = _standard_error(resampled, degrees_of_freedom, scale)
     if error is None:
@@ -224,7 +228,7 @@ def student_p_value(
 
 
 def _standard_error(resampled: FloatArray, degrees_of_freedom: int, scale: Scale) -> float | None:
-    """Spread of the resamples on the scale; None if more than a tenth of them are undefined."""
+    """Return the resamples' spread on the scale; None if more than a tenth are undefined."""
     defined = resampled[np.isfinite(resampled)]
     if degrees_of_freedom < 1 or len(defined) < max(2, 0.9 * len(resampled)):
         return None
@@ -232,12 +236,12 @@ def _standard_error(resampled: FloatArray, degrees_of_freedom: int, scale: Scale
 
 
 def why_no_interval(groups: Groups) -> str:
-    """Why trials like these allow no interval, or "" if they do."""
+    """Return why these trials allow no interval, or "" if they do."""
     if groups.trials < FEWEST_TRIALS:
         return f"no interval from {groups.trials} trial{'s' * (groups.trials != 1)}"
     return ""
 
 
 def as_floats(values: npt.ArrayLike) -> FloatArray:
-    """Turn numbers into float64; None becomes NaN."""
+    """Convert numbers to float64; None becomes NaN."""
     return np.array(values, dtype=np.float64)

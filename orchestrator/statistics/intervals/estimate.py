@@ -1,4 +1,4 @@
-"""A number with its uncertainty, and with everything that was left out of it."""
+"""A number with its uncertainty, and the count of everything left out of it."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ BoolArray = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Estimate:
-    """One statistic, its interval, and what it rests on.
+    """One statistic, its interval, and the rows behind it.
 
     Attributes:
-        value: The statistic over all rows used, or None where it is undefined.
-        low: Lower end of the interval, or None if there is no interval.
-        high: Upper end of the interval, or None if there is no interval.
+        value: The statistic over all rows used, or None if undefined.
+        low: Lower end of the interval, or None without an interval.
+        high: Upper end of the interval, or None without an interval.
         level: Confidence level of the interval, for example 0.95.
-        n: Rows used.
-        n_groups: Independent groups (trials) that the rows come from.
-        n_excluded: Rows given but not used, because a value was not finite.
+        n: Number of rows used.
+        n_groups: Number of independent groups (trials) that the rows come from.
+        n_excluded: Number of rows given but not used, because a value was not finite.
         reason: Why the value or the interval is missing, or "".
-        p_value: Two-sided, of the hypothesis that the statistic is 0, by the same resamples and
-            on the same scale as the interval: it is below 1 − ``level`` where the interval
-            leaves out 0. None where 0 is no hypothesis of interest, where there is no interval,
-            and where resamples do not vary.
+        p_value: Two-sided p-value of the statistic being 0, from the same resamples and on the
+            same scale as the interval: it is below 1 − ``level`` if the interval excludes 0.
+            None if 0 is not a hypothesis of interest, without an interval, and if resamples do
+            not vary.
     """
 
     value: float | None
@@ -48,13 +48,13 @@ class Estimate:
 
 
 def all_finite(*columns: FloatArray) -> BoolArray:
-    """Tell which rows are finite in every one of ``columns``, each of shape (n,) or (n, k)."""
+    """Return which rows are finite in every one of ``columns``, each of shape (n,) or (n, k)."""
     parts = [np.isfinite(column).all(axis=tuple(range(1, column.ndim))) for column in columns]
     kept: BoolArray = np.logical_and.reduce(parts)
     return kept
 
 
 def positive_log10(values: FloatArray) -> FloatArray:
-    """Decimal logarithm; NaN where the value is not positive or not finite."""
+    """Return the decimal logarithm; NaN where the value is not positive or not finite."""
     positive = np.isfinite(values) & (values > 0)
     return np.where(positive, np.log10(np.where(positive, values, 1)), np.nan)

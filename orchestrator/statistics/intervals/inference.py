@@ -1,8 +1,8 @@
-"""From a statistic of networks in conditions to its interval, and to what that speaks of.
+"""The interval of a statistic of networks in conditions, and the scope of that interval.
 
-With six or more conditions that could have been others the interval comes from leaving out
-conditions, and levels of a grid's axes; otherwise from leaving out trials, and then speaks of this
-grid alone (:mod:`.design`, :mod:`.jackknife`).
+With six or more conditions that represent others, the interval comes from leaving out conditions,
+and levels of a grid's axes. Otherwise it comes from leaving out trials, and covers this grid alone
+(:mod:`orchestrator.statistics.study_design`, :mod:`.jackknife`).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from orchestrator.statistics.intervals.jackknife import (
 from orchestrator.statistics.study_design import Design, Reach, Scope
 
 CORRELATIONS = fisher(1e-9)
-"""Of Pearson's r and Spearman's ρ."""
+"""Scale of Pearson's r and Spearman's ρ."""
 
 
 def _arcsine(values: FloatArray) -> FloatArray:
@@ -42,35 +42,35 @@ def _sine(values: FloatArray) -> FloatArray:
 
 
 PAIRS = Scale(_arcsine, _sine)
-"""Of Kendall's τ. On its own scale one of its verdicts in fifteen would be wrong near −0.8, on
-Fisher's there is no interval once τ is ±1 without some condition; both simulated.
+"""Scale of Kendall's τ. In simulations on τ's own scale, one verdict in fifteen was wrong near
+−0.8. On Fisher's scale, the interval was missing once τ was ±1 without some condition.
 """
 MOST_TRIALS_BESIDE = 500
-"""With more trials the interval for this grid alone, which only stands beside, is not made."""
+"""With more trials, the supplementary interval for this grid alone is not computed."""
 
 
 class Evidence(Protocol):
-    """What an interval was made of, to compare the truth with any value."""
+    """The basis of an interval, for testing the truth against any value."""
 
     def p_below(self, threshold: float) -> float:
-        """One-sided p of the truth being at or above ``threshold``."""
+        """Return the one-sided p-value of the truth being at or above ``threshold``."""
 
     def p_above(self, threshold: float) -> float:
-        """One-sided p of the truth being at or below ``threshold``."""
+        """Return the one-sided p-value of the truth being at or below ``threshold``."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """A statistic, its interval, and what both speak of.
+    """A statistic, its interval, and their scope.
 
     Attributes:
         estimate: Value and interval.
-        scope: What the interval speaks of.
-        note: What qualifies the scope, a sentence or "".
-        spread: What the interval was made of; None where there is none.
-        without: The least and the largest value without any one condition; None where there are
-            fewer than three, or conditions were not left out.
-        here: The interval for this grid alone, where ``estimate`` reaches further.
+        scope: Conditions that the interval covers.
+        note: Qualification of the scope, a sentence or "".
+        spread: The basis of the interval; None without an interval.
+        without: The smallest and the largest value with any one condition left out; None for
+            fewer than three conditions, or if conditions were not left out.
+        here: The interval for this grid alone, if ``estimate`` generalizes further.
     """
 
     estimate: Estimate
@@ -81,11 +81,11 @@ class Inference:
     here: Estimate | None = None
 
     def p_below(self, threshold: float) -> float:
-        """One-sided p of the truth being at or above the threshold; 1 without an interval."""
+        """Return the one-sided p of a truth at or above the threshold; 1 without an interval."""
         return 1.0 if self.spread is None else self.spread.p_below(threshold)
 
     def p_above(self, threshold: float) -> float:
-        """One-sided p of the truth being at or below the threshold; 1 without an interval."""
+        """Return the one-sided p of a truth at or below the threshold; 1 without an interval."""
         return 1.0 if self.spread is None else self.spread.p_above(threshold)
 
 
@@ -104,28 +104,28 @@ def infer(
     beside: bool = True,
     level: float = LEVEL,
 ) -> Inference:
-    """Value, interval and reach of a statistic.
+    """Infer the value, interval and scope of a statistic.
 
     Args:
-        statistic: From weights of trials to values, see :mod:`.over_conditions`.
-        groups: The trial and condition of each row that it rests on.
-        design: How the conditions were chosen; numbers of conditions are those of ``groups``.
-        scale: Where the statistic is about normal.
-        rows: Rows it rests on.
-        excluded: Rows that were left out.
-        limits: Where values lie; ends beyond are moved there.
-        undefined: Why there is no value, if it is NaN.
-        unit: Shape (trials,), what is left out as one where that is more than a condition, by
+        statistic: Maps weights of trials to values, see :mod:`.over_conditions`.
+        groups: The trial and condition of each row used.
+        design: How the conditions were chosen; condition numbers are those of ``groups``.
+        scale: Scale on which the statistic is about normal.
+        rows: Number of rows used.
+        excluded: Number of rows left out.
+        limits: Range of possible values, to which interval ends are clipped.
+        undefined: Reason for a missing value, if it is NaN.
+        unit: Shape (trials,), the unit left out as a whole if larger than a condition, given by
             the number of one of its conditions.
-        seeds: Whether trials of one condition can be left out. A statistic of what seeds change
-            has independent parts in each condition, which are left out instead.
-        beside: Whether the interval for this grid alone is made, too, where it is not the main one.
+        seeds: Whether trials of one condition can be left out. A statistic of seed effects has
+            independent parts in each condition, which are left out instead.
+        beside: Whether to compute the interval for this grid alone, too, if it is not the main one.
         level: Confidence level.
     """
     value = float(statistic(np.ones((1, groups.trials)))[0]) if groups.trials else np.nan
     bare = Estimate(None, None, None, level, rows, groups.trials, excluded, undefined)
     numbers, units = np.unique(groups.condition if unit is None else unit, return_inverse=True)
-    noun = "condition" if unit is None else "setting of everything else"
+    noun = "condition" if unit is None else "setting of the other hyperparameters"
     reach = design.reach(numbers, noun)
     if not np.isfinite(value):
         return Inference(bare, reach.scope, reach.note)
@@ -135,7 +135,7 @@ def infer(
     if reach.scope == "in this grid" and seeds:
         return _in_this_grid(bare, statistic, groups, scale, limits, reach, without)
     if general is None or (len(numbers) < 3):
-        reason = "without some condition it is undefined, or nothing changes"
+        reason = "undefined without some condition, or constant when conditions are left out"
         return Inference(replace(bare, reason=f"no interval: {reason}"), reach.scope, reach.note)
     estimate = _with_ends(bare, general, limits)
     here = None
@@ -157,16 +157,18 @@ def _in_this_grid(
     reason = why_no_interval(groups)
     spread = None if reason else leave_out_trials(statistic, _strata(groups), scale)
     if spread is None:
-        reason = reason or "no interval: without some trial it is undefined, or nothing changes"
+        reason = reason or (
+            "no interval: undefined without some trial, or constant when trials are left out"
+        )
         return Inference(replace(bare, reason=reason), reach.scope, reach.note, without=without)
     estimate = _with_ends(bare, spread, limits)
     return Inference(estimate, reach.scope, reach.note, spread, without)
 
 
 def _strata(groups: Groups) -> list[IntArray]:
-    """Trials that differ by their seeds; one that is alone is pooled with the smallest others.
+    """Group trials that differ by their seeds; a single trial joins the smallest other group.
 
-    That errs on the wide side, for it takes a difference of conditions for one of seeds.
+    Such pooling errs on the wide side, since it counts a difference of conditions as one of seeds.
     """
     strata = sorted(groups.strata(), key=len)
     if len(strata) > 1 and len(strata[0]) == 1:

@@ -1,21 +1,22 @@
-"""The jackknife: leave out one condition, or one trial, at a time, and see how a statistic moves.
+"""The jackknife: intervals from leaving out one condition, or one trial, at a time.
 
-Conditions are left out where a statement is to reach beyond them. With θ the statistic on a scale
-where it is about normal, θ₍ᵢ₎ without condition i of C, and their mean θ₍·₎,
+Conditions are left out if a statement should generalize beyond them. With θ the statistic on a
+scale where it is about normal, θ₍ᵢ₎ its value without condition i of C, and θ₍·₎ their mean,
 
 - variance  V = (C − 1)/C · Σ (θ₍ᵢ₎ − θ₍·₎)²,
 - bias      b = (C − 1)(θ₍·₎ − θ),
 - interval  from min(θ, θ − b) − t·√V to max(θ, θ − b) + t·√V, with Student's t of C − 1 degrees
-  of freedom: the value must pass with its bias and without (Arvesen 1969; Hinkley 1978).
+  of freedom: the value must pass with and without its bias (Arvesen 1969; Hinkley 1978).
 
-Cells of a grid share levels. For each axis of three or more levels one level at a time is left
+Cells of a grid share levels. For each axis of three or more levels, one level at a time is left
 out, too, which gives V_a. Every axis counts the spread of single cells once more, so D axes give
 V = max(Σ V_a − (D − 1) V, max V_a, V) with (Σ V_a)² / Σ V_a²/(L_a − 1) degrees of freedom
 (Cameron, Gelbach and Miller 2011; Satterthwaite 1946).
 
-Trials are left out where a statement is of these conditions with other seeds. The others of the
-stratum count more in place of the one left out; strata add up (Shao and Tu 1995, "The Jackknife
-and Bootstrap", section 6.2.1), again with Satterthwaite's degrees of freedom.
+Trials are left out if a statement is about these conditions with other seeds. The other trials of
+the stratum get more weight to replace the one left out, and the variances of strata add up (Shao
+and Tu 1995, "The Jackknife and Bootstrap", section 6.2.1), again with Satterthwaite's degrees of
+freedom.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 from orchestrator.statistics.intervals.magnitude import power_of_two
 
 Statistic = Callable[[FloatArray], FloatArray]
-"""From how much each trial counts, shape (r, trials), to the statistic, shape (r,)."""
+"""Maps trial weights, shape (r, trials), to values of the statistic, shape (r,)."""
 
 MOST_LEFT_OUT = 200
-"""With more conditions random groups of them are left out (Kott 2001)."""
+"""With more conditions, random groups of them are left out (Kott 2001)."""
 
 _CELLS_AT_ONCE = 4_000_000
 _ROUNDING = 1e-12
@@ -42,15 +43,15 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Spread:
-    """How far a statistic can be from the truth, on the scale where it is about normal.
+    """Uncertainty of a statistic, on the scale where it is about normal.
 
     Attributes:
-        lowest: The lower of the value and the value less its bias.
+        lowest: The lower of the value and the value minus its bias.
         highest: The higher of the two.
         error: Standard error.
         freedom: Degrees of freedom.
-        scale: The scale, and the way back.
-        without: The least and the largest value with something left out, on the way back.
+        scale: The scale and its inverse.
+        without: The smallest and the largest leave-one-out value, transformed back.
     """
 
     lowest: float
@@ -61,19 +62,19 @@ class Spread:
     without: tuple[float, float]
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """Both ends, on the way back from the scale."""
+        """Return both ends, transformed back from the scale."""
         half_width = float(special.stdtrit(self.freedom, (1 + level) / 2)) * self.error
         ends = np.array([self.lowest - half_width, self.highest + half_width])
         low, high = self.scale.inverse(ends)
         return float(low), float(high)
 
     def p_below(self, threshold: float) -> float:
-        """One-sided p of the truth being at or above ``threshold``: small if surely below."""
+        """Return the one-sided p of a truth at or above ``threshold``: small if clearly below."""
         distance = self.highest - self._on_scale(threshold)
         return float(special.stdtr(self.freedom, distance / self.error))
 
     def p_above(self, threshold: float) -> float:
-        """One-sided p of the truth being at or below ``threshold``: small if surely above."""
+        """Return the one-sided p of a truth at or below ``threshold``: small if clearly above."""
         distance = self.lowest - self._on_scale(threshold)
         return float(special.stdtr(self.freedom, -distance / self.error))
 
@@ -87,17 +88,17 @@ def leave_out_conditions(
     axes: Sequence[IntArray] = (),
     scale: Scale = LINEAR,
 ) -> Spread | None:
-    """Spread over conditions, and over the levels of the axes of a grid.
+    """Compute the spread over conditions, and over the levels of a grid's axes.
 
     Args:
         statistic: The statistic.
         condition: Shape (trials,), the condition of each trial, from 0.
         axes: For each axis with three or more levels: shape (conditions,), the level of each.
-        scale: Where the statistic is about normal.
+        scale: Scale on which the statistic is about normal.
 
     Returns:
-        None if there are fewer than two conditions, if the statistic is undefined without one of
-        them (or without a level), or if nothing moves beyond rounding.
+        The spread; None for fewer than two conditions, if the statistic is undefined without one
+        of them (or without a level), or if it does not move beyond rounding.
     """
     conditions = int(condition.max(initial=-1)) + 1
     if conditions < 2:
@@ -126,16 +127,16 @@ def leave_out_conditions(
 def leave_out_trials(
     statistic: Statistic, strata: Sequence[IntArray], scale: Scale = LINEAR
 ) -> Spread | None:
-    """Spread over the seeds of these conditions.
+    """Compute the spread over the seeds of these conditions.
 
     Args:
         statistic: The statistic.
-        strata: The trials of each stratum, at least two; together each of 0 to trials − 1 once.
-        scale: Where the statistic is about normal.
+        strata: The trials of each stratum, at least two; each of 0 to trials − 1 occurs once.
+        scale: Scale on which the statistic is about normal.
 
     Returns:
-        None if a stratum has a single trial, if the statistic is undefined without some trial, or
-        if nothing moves beyond rounding.
+        The spread; None if a stratum has a single trial, if the statistic is undefined without
+        some trial, or if it does not move beyond rounding.
     """
     if not strata or min(len(members) for members in strata) < 2:
         return None
@@ -161,10 +162,10 @@ def _spread(
     left_out: FloatArray,
     power: int,
 ) -> Spread | None:
-    """The spread of what was divided by a power of two, so that no square is out of range."""
+    """Build the spread of values divided by a power of two to keep their squares in range."""
     if variance <= (_ROUNDING * float(np.abs(left_out).max())) ** 2:
         return None
-    with np.errstate(over="ignore"):  # What is beyond all numbers is infinite.
+    with np.errstate(over="ignore"):  # Overflow gives infinity.
         ends = np.ldexp([min(centre, unbiased), max(centre, unbiased)], power).tolist()
         error = float(np.ldexp(float(variance) ** 0.5, power))
         without = scale.inverse(np.ldexp([left_out.min(), left_out.max()], power)).tolist()
@@ -183,10 +184,10 @@ def _blocks(conditions: int) -> IntArray:
 
 
 def jackknife_weights(strata: Sequence[IntArray]) -> FloatArray:
-    """How much each trial counts where one is left out: shape (trials, trials), a row for each.
+    """Return trial weights with one trial left out per row: shape (trials, trials).
 
     Args:
-        strata: The trials of each stratum, at least two; together each of 0 to trials − 1 once.
+        strata: The trials of each stratum, at least two; each of 0 to trials − 1 occurs once.
 
     Raises:
         ValueError: If a stratum has a single trial.
@@ -196,7 +197,7 @@ def jackknife_weights(strata: Sequence[IntArray]) -> FloatArray:
     for members in strata:
         size = len(members)
         if size < 2:
-            raise ValueError("a stratum of one trial has no jackknife")
+            raise ValueError("a stratum of one trial cannot be jackknifed")
         weights[np.ix_(members, members)] = size / (size - 1)
     np.fill_diagonal(weights, 0.0)
     return weights
@@ -205,12 +206,12 @@ def jackknife_weights(strata: Sequence[IntArray]) -> FloatArray:
 def jackknife_interval(
     value: float, left_out: FloatArray, strata: Sequence[IntArray], level: float
 ) -> tuple[float | None, float | None]:
-    """Interval of a statistic from its values with one trial left out.
+    """Compute a statistic's interval from its values with one trial left out.
 
     Args:
-        value: The statistic of all trials.
+        value: The statistic over all trials.
         left_out: Shape (trials,), the statistic under each row of :func:`jackknife_weights`.
-        strata: As given there.
+        strata: The strata given to that function.
         level: Confidence level.
 
     Returns:
@@ -226,7 +227,7 @@ def jackknife_interval(
 
 
 def _of_strata(left_out: FloatArray, strata: Sequence[IntArray]) -> tuple[float, float]:
-    """Variance of a statistic, and Satterthwaite's degrees of freedom (1 where nothing varies)."""
+    """Return a statistic's variance and Satterthwaite's degrees of freedom (1 if constant)."""
     variances = np.array([_variance(left_out[one]) for one in strata])
     freedom = np.array([len(one) - 1 for one in strata])
     squares = float(np.sum(variances**2 / freedom))

@@ -1,4 +1,4 @@
-"""Numbers so large or small that their squares are no numbers any more."""
+"""Scaling of numbers so large or small that their squares overflow or underflow."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from orchestrator.statistics.intervals.estimate import FloatArray
 
 _LEAST, _MOST = 2.0**-200, 2.0**200
-"""Between them fourth powers and long sums of them neither overflow nor vanish."""
+"""Bounds within which fourth powers, and long sums of them, neither overflow nor underflow."""
 
 
 def power_of_two(values: FloatArray) -> int:
-    """The power of two that brings finite values to usual magnitudes; 0 where they are usual.
+    """Return the exponent of two that scales finite values to usual magnitudes; 0 if they are.
 
     >>> power_of_two(np.array([0.0, 3.0])), power_of_two(np.array([2.0**1000, 1.0]))
     (0, 1001)
@@ -25,16 +25,16 @@ def power_of_two(values: FloatArray) -> int:
 
 
 def usual(values: FloatArray) -> FloatArray:
-    """Finite values over a power of two where they are of unusual magnitude, else as they are.
+    """Divide finite values of unusual magnitude by a power of two; return others unchanged.
 
-    What does not depend on the unit, as correlations and shares, is the same for both.
+    Unit-free statistics, such as correlations and shares, do not change.
     """
     scaled: FloatArray = np.ldexp(values, -power_of_two(values))
     return scaled
 
 
 def back(value: float | None, power: int) -> float | None:
-    """``value · 2**power``; infinite where that is beyond all numbers, None of None."""
+    """Return ``value · 2**power``; infinite on overflow, None for None."""
     if value is None or power == 0:
         return value
     with np.errstate(over="ignore"):

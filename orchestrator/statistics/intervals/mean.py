@@ -17,12 +17,12 @@ from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling
 
 
 def mean(values: npt.ArrayLike, groups: Groups, resampling: Resampling = DEFAULT) -> Estimate:
-    """Mean over rows; values that are not finite are left out and counted.
+    """Estimate the mean over rows; non-finite values are left out and counted.
 
     Args:
         values: Shape (n,).
         groups: The trial and condition of each row.
-        resampling: How the interval is made.
+        resampling: Resampling settings of the interval.
     """
     column = as_floats(values)
     kept = all_finite(column)
@@ -37,7 +37,7 @@ def mean(values: npt.ArrayLike, groups: Groups, resampling: Resampling = DEFAULT
     if reason := why_no_interval(inner):
         return Estimate(whole, None, None, level, n, inner.trials, excluded, reason)
     weights = inner.weights(resampling.resamples, resampling.seed)
-    # Differences from the mean, so that large values lose no digits.
+    # Differences from the mean keep all digits of large values.
     sums, rows = inner.sums(column - value), inner.sums(np.ones(n))
     resampled = value + (weights @ sums) / (weights @ rows)
     ends = student_interval(value, resampled, inner.degrees_of_freedom, level=level)

@@ -1,8 +1,8 @@
-"""The median of a quantity: over rows with an interval over trials, and of conditions' medians.
+"""The median of a quantity: over rows with an interval over trials, and over condition medians.
 
-The jackknife fails for medians. That of conditions' medians has the exact interval of order
-statistics, which asks nothing but that conditions are independent draws; of a grid it speaks of
-this grid alone. With fewer than six conditions the bootstrap over trials stands in its place.
+The jackknife fails for medians. The median of condition medians has the exact interval of order
+statistics, which only assumes that conditions are independent draws; for a grid it covers this
+grid alone. With fewer than six conditions, the bootstrap over trials is used instead.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def median(
     scale: Scale = LINEAR,
     resampling: Resampling = DEFAULT,
 ) -> Estimate:
-    """Median over rows; values that are not finite are left out and counted.
+    """Estimate the median over rows; non-finite values are left out and counted.
 
     Args:
         values: Shape (n,).
         groups: The trial and condition of each row.
-        scale: Where the median is about normal; logarithmic for ratios of times.
-        resampling: How the interval is made.
+        scale: Scale on which the median is about normal; logarithmic for ratios of times.
+        resampling: Resampling settings of the interval.
     """
     column = as_floats(values)
     kept = all_finite(column)
@@ -76,7 +76,7 @@ def median(
 
 @dataclass(frozen=True)
 class OrderStatistics:
-    """Independent draws of which the median is asked.
+    """Independent draws, for inference on their median.
 
     Attributes:
         values: Shape (n,), sorted.
@@ -85,10 +85,10 @@ class OrderStatistics:
     values: FloatArray
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """The narrowest pair of order statistics that covers the median with this probability."""
+        """Return the narrowest pair of order statistics that covers the median at this level."""
         size = len(self.values)
         place = int(stats.binom.ppf((1 - level) / 2, size, 0.5))
-        # The quantile is the first place whose tail is at least that large.
+        # The quantile is the first place whose tail probability is at least that large.
         if stats.binom.cdf(place, size, 0.5) > (1 - level) / 2:
             place -= 1
         if place < 0:
@@ -96,11 +96,11 @@ class OrderStatistics:
         return float(self.values[place]), float(self.values[size - 1 - place])
 
     def p_below(self, threshold: float) -> float:
-        """One-sided p of the median being at or above ``threshold``."""
+        """Return the one-sided p-value of the median being at or above ``threshold``."""
         return float(stats.binom.sf(np.sum(self.values < threshold) - 1, len(self.values), 0.5))
 
     def p_above(self, threshold: float) -> float:
-        """One-sided p of the median being at or below ``threshold``."""
+        """Return the one-sided p-value of the median being at or below ``threshold``."""
         return float(stats.binom.sf(np.sum(self.values > threshold) - 1, len(self.values), 0.5))
 
 
@@ -111,15 +111,15 @@ def median_of_conditions(
     scale: Scale = LINEAR,
     resampling: Resampling = DEFAULT,
 ) -> Inference:
-    """Median over conditions of the median of each, in which every trial counts alike.
+    """Infer the median over conditions of each condition's median, with trials weighted equally.
 
     Args:
-        values: Shape (n,); those that are not finite are left out and counted.
+        values: Shape (n,); non-finite values are left out and counted.
         groups: The trial and condition of each row.
-        design: How conditions were chosen. Only where all of it was drawn at random the interval
-            speaks of conditions like these.
-        scale: Where the median is about normal, for the bootstrap.
-        resampling: How its interval is made.
+        design: How conditions were chosen. The interval covers conditions like these only if
+            every axis was drawn at random.
+        scale: Scale on which the median is about normal, for the bootstrap.
+        resampling: Settings of the bootstrap.
     """
     column = as_floats(values)
     kept = all_finite(column)
@@ -133,7 +133,7 @@ def median_of_conditions(
     numbers, condition = np.unique(inner.condition, return_inverse=True)
 
     def medians(weights: FloatArray) -> FloatArray:
-        """Of each condition: shape (r, conditions)."""
+        """Return the median of each condition: shape (r, conditions)."""
         rows = [condition[trial] == one for one in range(len(numbers))]
         return np.stack(
             [_weighted_medians(ordered[one], weights[:, trial[one]] * shares[one]) for one in rows],
@@ -155,7 +155,7 @@ def median_of_conditions(
         estimate = replace(bare, low=low, high=high)
         if drawn:
             return Inference(estimate, "for conditions like these", "", evidence, without)
-        note = "A median over a grid speaks of this grid alone."
+        note = "A median over a grid covers only this grid."
         return Inference(estimate, "in this grid", note, evidence, without)
     note = design.reach(numbers).note
     if reason := why_no_interval(inner):
@@ -182,14 +182,14 @@ def median_of_conditions(
 
 
 def _freedom_of_middle(condition: IntArray, of_each: FloatArray) -> int:
-    """Trials beyond the first of the one or two conditions on which the median rests."""
+    """Count trials beyond the first in the one or two conditions that determine the median."""
     trials = np.unique(condition, return_counts=True)[1][np.argsort(of_each, kind="stable")]
     size = len(trials)
     return int(np.sum(trials[(size - 1) // 2 : size // 2 + 1] - 1))
 
 
 def _weighted_medians(ordered: FloatArray, weights: FloatArray) -> FloatArray:
-    """Median of sorted values for each row of weights (r, n): where half the weight is reached."""
+    """Return the weighted median of sorted values for each row of weights (r, n)."""
     reached = np.cumsum(weights, axis=1)
     half = reached[:, -1:] / 2
     lower = np.argmax(reached >= half - 1e-9, axis=1)

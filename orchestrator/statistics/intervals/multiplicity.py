@@ -1,4 +1,4 @@
-"""Many tests at once: p-values adjusted for how many there are."""
+"""Multiple testing: p-values adjusted for the number of tests."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from orchestrator.statistics.intervals.estimate import FloatArray
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjusted p-values that bound the chance of a single false discovery among all.
+    """Adjust p-values to bound the probability of any false discovery.
 
     Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
-    Statistics 6, 65–70. Valid whatever the dependence between the tests.
+    Statistics 6, 65–70. Valid for any dependence between the tests.
 
     Args:
-        p_values: Any shape. NaN, a test that could not be made, stays NaN and does not count.
+        p_values: Any shape. NaN marks a test that could not be made; it stays NaN and does not
+            count.
 
     Returns:
-        The same shape; compare with the level wanted.
+        The same shape; compare with the desired level.
 
     Raises:
         ValueError: If a p-value lies outside [0, 1].
@@ -31,11 +32,11 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
 
 
 def benjamini_hochberg(p_values: npt.ArrayLike) -> FloatArray:
-    """Adjusted p-values that bound the expected share of false discoveries among discoveries.
+    """Adjust p-values to bound the expected share of false discoveries among discoveries.
 
     Benjamini and Hochberg 1995, "Controlling the false discovery rate", Journal of the Royal
     Statistical Society B 57, 289–300. Valid for independent tests and for positive dependence.
-    See :func:`holm` for argument, result and error.
+    See :func:`holm` for the argument, the result and the error.
     """
     return _adjusted(p_values, lambda p: np.asarray(stats.false_discovery_control(p)))
 

@@ -1,12 +1,12 @@
-"""Statistics of networks in conditions, as functions of how much each trial counts.
+"""Statistics of networks in conditions, as functions of trial weights.
 
-Each condition counts alike, in it each trial, in it each row, so that one condition of twenty
-networks does not outweigh others of three. A function here returns a ``Statistic``: weights of
-shape (r, trials) to values of shape (r,), NaN where undefined; all weights are 1 for the study as
-it is, and 0 for what is left out.
+All conditions count alike, as do the trials within a condition and the rows within a trial, so
+that one condition of twenty networks does not outweigh others of three. Each function here returns
+a ``Statistic``, which maps weights of shape (r, trials) to values of shape (r,), NaN if undefined.
+All weights are 1 for the complete study, and 0 for trials left out.
 
-Arguments ``stratum`` number the stage of training, or the architecture, of each row: then only
-rows of one stratum are compared with each other.
+The argument ``stratum`` numbers the stage of training, or the architecture, of each row. If given,
+only rows of the same stratum are compared.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from orchestrator.statistics.intervals.jackknife import Statistic
 
 
 def trial_shares(groups: Groups) -> FloatArray:
-    """Shape (trials,): one over the number of trials in the condition of each."""
+    """Return one over the number of trials in each trial's condition: shape (trials,)."""
     shares: FloatArray = 1 / np.bincount(groups.condition)[groups.condition]
     return shares
 
 
 def row_shares(groups: Groups) -> FloatArray:
-    """Shape (n,): the share of each row in its condition."""
+    """Return the share of each row in its condition: shape (n,)."""
     shares: FloatArray = (trial_shares(groups) / np.bincount(groups.trial))[groups.trial]
     return shares
 
 
 def correlation(columns: FloatArray, groups: Groups, stratum: IntArray | None = None) -> Statistic:
-    """Pearson's r of columns 0 and 1 with the others held fixed.
+    """Return Pearson's r of columns 0 and 1 with the others held fixed.
 
     Args:
         columns: Shape (d, n), finite.
@@ -67,13 +67,13 @@ def correlation(columns: FloatArray, groups: Groups, stratum: IntArray | None = 
 
 
 def correlation_within(columns: FloatArray, groups: Groups) -> Statistic:
-    """Pearson's r inside conditions: of trial means around the mean of their condition.
+    """Return Pearson's r within conditions, from trial means minus their condition's mean.
 
-    Snapshots of a trial share its training, so trial means are what seeds change; a common trend
-    along training is removed with them. Conditions of one trial say nothing and count nowhere.
+    Snapshots of a trial share its training, so seeds act on trial means; averaging also removes a
+    common trend along training. Conditions of one trial carry no information and do not count.
 
     Args:
-        columns: Shape (d, n), finite; columns from 2 on are held fixed.
+        columns: Shape (d, n), finite; columns from index 2 on are held fixed.
         groups: The trial and condition of each row. Weights must agree within conditions.
     """
     means = groups.sums(standardized(columns).T) / np.bincount(groups.trial)[:, None]
@@ -95,7 +95,7 @@ def correlation_within(columns: FloatArray, groups: Groups) -> Statistic:
 def rank_correlation(
     columns: FloatArray, groups: Groups, stratum: IntArray | None = None
 ) -> Statistic:
-    """Spearman's ρ: Pearson's r of mid-ranks, which are taken anew for each row of weights.
+    """Return Spearman's ρ: Pearson's r of mid-ranks, recomputed for each row of weights.
 
     Args:
         columns: Shape (2, n), finite.
@@ -124,10 +124,10 @@ def rank_correlation(
 
 
 def tau(x: FloatArray, y: FloatArray, groups: Groups, stratum: IntArray | None = None) -> Statistic:
-    """Kendall's τ_b over pairs of networks of different conditions.
+    """Return Kendall's τ_b over pairs of networks from different conditions.
 
-    Pairs inside a condition differ by their seeds. They answer another question, and with few
-    conditions they are many.
+    Pairs within a condition differ by their seeds. They answer another question, and with few
+    conditions they are a large fraction of all pairs.
 
     Args:
         x: Shape (n,), finite.
@@ -150,7 +150,7 @@ def tau(x: FloatArray, y: FloatArray, groups: Groups, stratum: IntArray | None =
 
 
 def mean_over(values: FloatArray, groups: Groups) -> Statistic:
-    """Mean over conditions of the mean over trials of the mean over rows.
+    """Return the mean over conditions of the mean over trials of the mean over rows.
 
     Args:
         values: Shape (n,), finite.
@@ -158,7 +158,7 @@ def mean_over(values: FloatArray, groups: Groups) -> Statistic:
     """
     middle = float(values.mean()) if len(values) else 0.0
     share = trial_shares(groups)
-    # Differences from the middle, so that large values lose no digits.
+    # Differences from the overall mean keep all digits of large values.
     sums = groups.sums((values - middle) * row_shares(groups))
 
     def found(weights: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
-"""The ratio of two statistics, with the interval that tests of numerator − ρ · denominator give.
+"""The ratio of two statistics, with an interval from tests of numerator − ρ · denominator.
 
-Fieller's interval: every ρ for which the difference could be 0. It needs no logarithm, so
-numerators at or below 0 are as good as others; the denominator has to differ from 0 surely.
+Fieller's interval contains every ρ for which this difference could be 0. It uses no logarithm, so
+numerators at or below 0 are allowed; the denominator must differ significantly from 0.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _FARTHEST = 1e6
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio, judged against any value.
+    """A ratio that can be tested against any value.
 
     Attributes:
         inference: Value, interval and scope.
-        against: From ρ to the inference of numerator − ρ · denominator, both with the sign that
+        against: Maps ρ to the inference of numerator − ρ · denominator, both with the sign that
             makes the denominator positive.
-        bounded: Whether the denominator surely differs from 0; nothing is sure without.
+        bounded: Whether the denominator differs significantly from 0; if not, p-values are 1.
     """
 
     inference: Inference
@@ -38,11 +38,11 @@ class Ratio:
     bounded: bool
 
     def p_below(self, ratio: float) -> float:
-        """One-sided p of the truth being at or above ``ratio``."""
+        """Return the one-sided p-value of the truth being at or above ``ratio``."""
         return self.against(ratio).p_below(0.0) if self.bounded else 1.0
 
     def p_above(self, ratio: float) -> float:
-        """One-sided p of the truth being at or below ``ratio``."""
+        """Return the one-sided p-value of the truth being at or below ``ratio``."""
         return self.against(ratio).p_above(0.0) if self.bounded else 1.0
 
 
@@ -55,20 +55,20 @@ def infer_ratio(
     rows: int = 0,
     excluded: int = 0,
     undefined: str = "undefined for these rows",
-    zero: str = "the denominator is not surely different from 0",
+    zero: str = "the denominator is not significantly different from 0",
     unit: IntArray | None = None,
 ) -> Ratio:
-    """Ratio of two statistics of the same trials.
+    """Infer the ratio of two statistics of the same trials.
 
     Args:
-        numerator: From weights of trials to values.
-        denominator: The same.
+        numerator: Maps weights of trials to values.
+        denominator: Maps weights of trials to values.
         groups: The trial and condition of each row.
         design: How the conditions were chosen.
-        rows: Rows it rests on.
-        excluded: Rows that were left out.
-        undefined: Why there is no value, if it is NaN.
-        zero: Why there is no interval, if the denominator may be 0.
+        rows: Number of rows used.
+        excluded: Number of rows left out.
+        undefined: Reason for a missing value, if it is NaN.
+        zero: Reason for a missing interval, if the denominator may be 0.
         unit: See :func:`infer`.
     """
     top, bottom = _remembered(numerator), _remembered(denominator)
@@ -117,7 +117,7 @@ def infer_ratio(
 
 
 def _end(p: Callable[[float], float], start: float, direction: float) -> float:
-    """Where a one-sided p falls to its limit, outward from a ratio at which it is larger."""
+    """Find where a one-sided p falls to its limit, outward from a ratio with a larger p."""
     step = max(abs(start), 1.0) * 0.1
     near, far = start, start + direction * step
     while p(far) > ONE_SIDED:
@@ -125,7 +125,7 @@ def _end(p: Callable[[float], float], start: float, direction: float) -> float:
             return float(direction * np.inf)
         step *= 2
         near, far = far, start + direction * step
-    # A root is found where signs differ: at the ratio itself p is larger, at ``far`` smaller.
+    # The root is bracketed: p is above the limit at ``near``, and not above it at ``far``.
     return float(optimize.brentq(lambda ratio: p(ratio) - ONE_SIDED, near, far, rtol=1e-12))
 
 

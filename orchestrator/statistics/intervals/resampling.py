@@ -1,8 +1,8 @@
-"""What all correlations share: leaving out rows, the value, and its interval.
+"""Steps common to all correlations: excluding rows, the value, and its interval.
 
-Rows that are not finite are left out and counted. With groups the interval comes from the
-bootstrap over trials (:mod:`.bootstrap`); without, rows are taken as independent and the
-classical interval on Fisher's z scale is used.
+Non-finite rows are left out and counted. With groups, the interval comes from the bootstrap over
+trials (:mod:`.bootstrap`). Without groups, rows are taken as independent, and the classical
+interval on Fisher's z scale is used.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _RESAMPLED_CELLS = 4_000_000
 
 @dataclass(frozen=True)
 class Resampling:
-    """How an interval is made: its level, how many resamples, and their seed."""
+    """Settings of an interval: its level, the number of resamples, and their seed."""
 
     level: float = LEVEL
     resamples: int = RESAMPLES
@@ -54,15 +54,17 @@ def correlation_estimate(
     standard_error: Callable[[float, int], float],
     finest: Callable[[int], float] = lambda n: 1e-12,
 ) -> Estimate:
-    """Leave out what is not finite, then the value, then its interval.
+    """Exclude non-finite rows, then compute the value and its interval.
 
     Args:
         columns: Shape (d, n); the first two are correlated.
         groups: The trial and condition of each row; None if rows are independent.
-        resampling: How the interval is made.
-        statistic: The value of finite columns, and what gives it for rows of trial weights.
-        standard_error: Of independent rows, on the z scale, from value and number of rows.
-        finest: How close to ±1 a value of so many rows can be told from ±1.
+        resampling: Resampling settings of the interval.
+        statistic: Maps finite columns to the value, and a function that recomputes it from rows
+            of trial weights.
+        standard_error: Maps value and number of rows to the standard error on the z scale, for
+            independent rows.
+        finest: Maps the number of rows to the smallest distance from ±1 that can be resolved.
     """
     kept = all_finite(columns.T)
     table = np.array([usual(column) for column in columns[:, kept]])
@@ -102,13 +104,13 @@ def correlation_estimate(
 def with_resamples(
     bare: Estimate, resampled: FloatArray, degrees_of_freedom: int, scale: Scale
 ) -> Estimate:
-    """Add the interval and the p-value, or why there is none.
+    """Add the interval and the p-value, or the reason that they are missing.
 
     Args:
-        bare: Whose ``value`` is known.
+        bare: Estimate without an interval; returned unchanged if it has no value either.
         resampled: Shape (resamples,); NaN where the statistic was undefined.
-        degrees_of_freedom: Of the trials behind it.
-        scale: Where the statistic is about normal.
+        degrees_of_freedom: Degrees of freedom of the trials used.
+        scale: Scale on which the statistic is about normal.
     """
     if bare.value is None:
         return bare
@@ -116,17 +118,17 @@ def with_resamples(
         return replace(bare, reason="no interval without repeated trials")
     low, high = student_interval(bare.value, resampled, degrees_of_freedom, scale, bare.level)
     if low is None:
-        return replace(bare, reason="too many resamples leave it undefined")
+        return replace(bare, reason="undefined in too many resamples")
     p_value = student_p_value(bare.value, resampled, degrees_of_freedom, scale)
     return replace(bare, low=low, high=high, p_value=p_value)
 
 
 def z_error(freedom: int) -> float:
-    """Standard error 1/√freedom on Fisher's z scale; infinite where nothing is free."""
+    """Return the standard error 1/√freedom on Fisher's z scale; infinite if nothing is free."""
     return 1 / math.sqrt(freedom) if freedom > 0 else math.inf
 
 
 def is_constant(column: FloatArray) -> bool:
-    """Whether a finite column of shape (n,) has a single value, up to rounding."""
-    # Beyond this the spread is rounding error, not signal.
+    """Return whether a finite column of shape (n,) has a single value, up to rounding."""
+    # A smaller spread is rounding error, not signal.
     return float(np.std(column)) <= 1e-13 * float(np.max(np.abs(column)))

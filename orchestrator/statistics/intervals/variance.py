@@ -1,4 +1,4 @@
-"""How much of the variance between curves the level of a hyperparameter explains."""
+"""Share of the variance between curves that the level of a hyperparameter explains."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ from orchestrator.statistics.intervals.magnitude import usual
 def shares(
     values: FloatArray, factor: IntArray, strata: Sequence[IntArray], weights: FloatArray
 ) -> FloatArray:
-    """Share of the variance that lies between the levels of a factor, once per row of weights.
+    """Return the share of the variance between the levels of a factor, for each row of weights.
 
-    In the layout levels × columns: the sum of squares between the levels inside each column, less
-    what chance alone puts there, over the sum of squares of all values around their mean. Where
-    columns are points of time, the growth all trials share is thus part of the whole, not of the
-    share. Without the correction (which makes ω² of η²) levels of few trials differ by their
-    seeds, so a factor that does nothing had a share.
+    The layout is levels × columns. The numerator is the sum of squares between levels within each
+    column, minus its expected value under chance alone. The denominator is the sum of squares of
+    all values around their mean. If columns are points in time, growth common to all trials thus
+    counts in the denominator only. Without the correction (which turns η² into ω²), levels with
+    few trials differ by their seeds, so a factor without effect would get a share.
 
     Args:
         values: Shape (trials, columns), finite.
         factor: Shape (trials,), from 0.
         strata: Trials that differ by chance only, in groups of one level each. Groups of a single
-            trial say nothing about chance, and nothing is corrected for them.
-        weights: Shape (r, trials), how much each trial counts.
+            trial carry no information on chance, and are not corrected for.
+        weights: Shape (r, trials), the weight of each trial.
 
     Returns:
-        Shape (r,), at most 1, below 0 where levels differ less than by chance; NaN where nothing
-        varies.
+        Shape (r,), at most 1; below 0 if levels differ less than by chance, NaN if nothing varies.
     """
     values = usual(values)
     centred = values - values.mean()
@@ -59,7 +58,7 @@ def shares(
 def _moments(
     values: FloatArray, members: IntArray | np.ndarray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Weight (r,), mean (r, columns) and sum of squares around it (r,) of some trials."""
+    """Return weight (r,), mean (r, columns) and sum of squares around it (r,) of some trials."""
     inside = weights[:, members]
     size = inside.sum(axis=1)
     mean = inside @ values[members] / _positive(size)[:, None]
@@ -68,7 +67,7 @@ def _moments(
 
 
 def level_codes(labels: Sequence[object]) -> IntArray:
-    """Number labels from 0 in the order they appear: shape (n,)."""
+    """Number labels from 0 in order of appearance: shape (n,)."""
     numbers: dict[object, int] = {}
     return np.array([numbers.setdefault(label, len(numbers)) for label in labels], dtype=np.int64)
 

@@ -1,1 +1,1 @@
-"""Networks compared where they were equally far trained."""
+"""Comparison of networks that were trained equally far."""

@@ -1,4 +1,4 @@
-"""Values along training, compared where several trials can be: at matched times."""
+"""Values along training, compared at times that several trials share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured along the training of several trials.
+    """Values measured along the training of several trials.
 
     Attributes:
-        trial: Shape (n,), from 0: whose value it is.
+        trial: Shape (n,), from 0: the trial of each value.
         time: Shape (n,): updates or epochs.
-        value: Shape (n,): what was measured then. Rows that are not finite don't count.
+        value: Shape (n,): the value measured at that time. Non-finite rows do not count.
     """
 
     trial: IntArray
@@ -24,15 +24,15 @@ class Curves:
     value: FloatArray
 
     def of(self, trial: int) -> tuple[FloatArray, FloatArray]:
-        """Times and values of one trial in order of time, finite and after the start."""
+        """Return times and values of one trial in order of time, finite and after the start."""
         rows = (self.trial == trial) & np.isfinite(self.value) & (self.time > 0)
         time, first = np.unique(self.time[rows], return_index=True)
         return time, self.value[rows][first]
 
     def covered(self, trials: IntArray) -> tuple[float, float] | None:
-        """First and last time at which every one of ``trials`` is covered; None if never.
+        """Return the first and last time that every one of ``trials`` covers; None if none.
 
-        A time is covered from a trial's first measured snapshot to its last.
+        A trial covers the time from its first measured snapshot to its last.
         """
         times = [self.of(int(trial))[0] for trial in trials]
         if not times or any(len(time) == 0 for time in times):
@@ -41,15 +41,15 @@ class Curves:
         return (float(first), float(last)) if first <= last else None
 
     def at(self, points: FloatArray, trials: IntArray) -> FloatArray:
-        """Values interpolated linearly in the logarithm of time.
+        """Interpolate values linearly in the logarithm of time.
 
         Args:
             points: Shape (m,), times above 0.
-            trials: Shape (t,), which trials.
+            trials: Shape (t,), trials to interpolate.
 
         Returns:
-            Shape (t, m); NaN outside of what a trial covers. At a snapshot's own time it is
-            the snapshot's own value.
+            Shape (t, m); NaN outside the time a trial covers. At the time of a snapshot, the
+            value is that of the snapshot.
         """
         table = np.full((len(trials), len(points)), np.nan)
         for row, trial in enumerate(trials):
@@ -61,7 +61,7 @@ class Curves:
 
 
 def log_spaced(first: float, last: float, count: int) -> FloatArray:
-    """``count`` times from ``first`` to ``last``, both exact, equally far apart in logarithm."""
+    """Return ``count`` log-spaced times from ``first`` to ``last``, with both ends exact."""
     points: FloatArray = np.geomspace(first, last, count) if last > first else np.array([first])
     points[0], points[-1] = first, last
     return points

@@ -1,4 +1,4 @@
-"""Snapshots of different networks, taken when these were equally far trained."""
+"""Snapshots of different networks, matched by the stage of training."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ FEWEST_CONDITIONS = 2
 
 @dataclass(frozen=True)
 class MatchedRows:
-    """Values of networks at the same stage of training.
+    """Values of networks at the same stages of training.
 
     Attributes:
         columns: Name → shape (n,).
         stratum: Shape (n,), the stage of each row, from 0.
-        stages: What each stratum stands for: a number of updates, an epoch or a loss.
+        stages: The number of updates, epoch or loss of each stratum.
         groups: The trial and condition of each row.
-        left_out: Stages at which too few trials, or only those of one condition, can be compared.
+        left_out: Number of stages with too few trials, or trials of only one condition.
     """
 
     columns: Mapping[str, FloatArray]
@@ -38,17 +38,18 @@ class MatchedRows:
 def at_matched_times(
     columns: Mapping[str, FloatArray], time: FloatArray, groups: Groups, points: int = POINTS
 ) -> MatchedRows:
-    """Interpolate every trial's values at the same times, equally far apart in logarithm.
+    """Interpolate every trial's values at the same log-spaced times.
 
-    A trial has a value between its first and its last snapshot with a finite one, linear in the
-    logarithm of time. Times run from the first to the last snapshot of all; those at which fewer
-    than three trials, or fewer than two conditions, have all values are left out and counted.
+    Between its first and last snapshot with a finite value, a trial is interpolated linearly in
+    the logarithm of time. Times run from the first to the last snapshot of all trials. Times at
+    which fewer than three trials, or fewer than two conditions, have all values are left out and
+    counted.
 
     Args:
-        columns: Name → shape (n,), one value a snapshot.
-        time: Shape (n,), updates or epochs; snapshots at 0 don't count.
+        columns: Name → shape (n,), one value per snapshot.
+        time: Shape (n,), updates or epochs; snapshots at 0 do not count.
         groups: The trial and condition of each snapshot.
-        points: How many times.
+        points: Number of times.
     """
     started = time[time > 0]
     stages = np.zeros(0)
@@ -68,10 +69,10 @@ def at_matched_times(
 def at_matched_stages(
     columns: Mapping[str, FloatArray], stage: FloatArray, groups: Groups
 ) -> MatchedRows:
-    """Compare rows that carry the same stage: the train loss at which a snapshot was asked for.
+    """Match rows of the same stage: the train loss for which a snapshot was requested.
 
     Args:
-        columns: Name → shape (n,); rows that are not finite in all of them don't count.
+        columns: Name → shape (n,); rows not finite in all of them do not count.
         stage: Shape (n,), the stage of each row.
         groups: The trial and condition of each row.
     """
@@ -85,7 +86,7 @@ def at_matched_stages(
 def _compared(
     columns: Mapping[str, FloatArray], stratum: IntArray, stages: list[float], groups: Groups
 ) -> MatchedRows:
-    """Leave out strata in which there is too little to compare."""
+    """Leave out strata with too little to compare."""
     condition = groups.condition[groups.trial]
     enough = [
         len(np.unique(groups.trial[stratum == one])) >= FEWEST_TRIALS

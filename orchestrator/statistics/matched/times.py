@@ -1,4 +1,4 @@
-"""Whether networks differ less at the same number of updates than at the same epoch."""
+"""Comparison of networks at the same number of updates and at the same epoch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Pair:
 
     Attributes:
         levels: The two levels.
-        updates: First and last common number of updates; None if there is none.
-        epochs: First and last common epoch; None if there is none.
+        updates: First and last common number of updates; None if none is common.
+        epochs: First and last common epoch; None if none is common.
     """
 
     levels: tuple[float, float]
@@ -34,7 +34,7 @@ class Pair:
 
     @property
     def comparable(self) -> bool:
-        """Whether more than a single point of both times is common."""
+        """Whether more than a single point is common, both in updates and in epochs."""
         ranges = (self.updates, self.epochs)
         return all(covered is not None and covered[0] < covered[1] for covered in ranges)
 
@@ -43,7 +43,7 @@ class Pair:
 class MatchedTime:
     """Shares of variance between levels at matched epochs and at matched updates.
 
-    Each is the mean over the comparable pairs of levels, corrected for chance: below 0 where
+    Each share is the mean over the comparable pairs of levels, corrected for chance: below 0 if
     levels differ less than by chance.
 
     Attributes:
@@ -68,21 +68,22 @@ def compare_matched_times(
 ) -> MatchedTime:
     """Compare how much a hyperparameter explains at equal epochs and at equal updates.
 
-    Levels far apart (batch sizes 16 and 1,024) may share no number of updates at all, so levels
-    are compared in pairs, each over the whole range that all trials of the pair cover, at
-    ``POINTS`` times equally far apart in logarithm. Only pairs comparable both ways count.
+    Levels far apart (such as batch sizes 16 and 1,024) may have no number of updates in common.
+    Levels are therefore compared in pairs, each over the whole range that all trials of the pair
+    cover, at ``POINTS`` log-spaced times. Only pairs comparable in both ways count.
 
-    Intervals are the jackknife's over trials. In simulated studies of four batch sizes, two to
-    five seeds each, 95 % intervals covered the difference in 91 to 98 %; a bootstrap's, of shares
-    not corrected for chance, did in 85 to 91 % (``tests/statistics/test_matched_time.py``).
+    Intervals come from the jackknife over trials. In simulated studies of four batch sizes with
+    two to five seeds each, 95 % intervals covered the difference in 91 to 98 %. Bootstrap
+    intervals of shares not corrected for chance covered it in 85 to 91 %
+    (``tests/statistics/matched/test_times.py``).
 
     Args:
-        value: Shape (n,), one value a snapshot. Snapshots before the first update don't count.
+        value: Shape (n,), one value per snapshot. Snapshots before the first update do not count.
         updates: Shape (n,), updates made.
         epochs: Shape (n,), epochs seen.
-        level: Shape (n,), the level of the hyperparameter, batch size for one.
-        groups: The trial and condition of each snapshot. Snapshots without a
-            finite value are left out and counted, as are all of a trial with fewer than two.
+        level: Shape (n,), the level of the hyperparameter, such as the batch size.
+        groups: The trial and condition of each snapshot. Snapshots without a finite value are
+            left out and counted, as are all snapshots of a trial with fewer than two.
     """
     usable = np.isfinite(value) & (updates > 0) & (epochs > 0)
     enough = np.bincount(groups.trial[usable], minlength=groups.trials) >= _FEWEST_SNAPSHOTS
@@ -126,25 +127,25 @@ def compare_matched_times(
     at_epochs, at_updates = np.mean(found, axis=0)
     difference = at_epochs - at_updates
     ends: tuple[float | None, float | None] = (None, None)
-    reason = "a batch size with a single trial shows no spread of seeds" if alone else ""
+    reason = "a batch size has a single trial, so its seed spread is unknown" if alone else ""
     if not alone:
         ends = jackknife_interval(float(difference[0]), difference[1:], strata, LEVEL)
-        reason = "" if ends[0] is not None else "without some trial there is nothing to compare"
+        reason = "" if ends[0] is not None else "without some trial, nothing can be compared"
     estimate = Estimate(float(difference[0]), *ends, LEVEL, n, inner.trials, excluded, reason)
     return MatchedTime(estimate, float(at_epochs[0]), float(at_updates[0]), tuple(pairs))
 
 
 @dataclass(frozen=True)
 class Matched:
-    """The smallest and the largest level where both have gone equally far.
+    """Values of the smallest and the largest level where both were trained equally far.
 
     Attributes:
         levels: The smallest and the largest level.
         value: Shape (trials,), the value of each trial at its setting's last common time; NaN for
-            trials of other levels, and of settings in which the two share no time.
-        large: Shape (trials,), whether a trial is of the largest level.
+            trials of other levels, and for settings without a common time.
+        large: Shape (trials,), whether a trial has the largest level.
         times: The last common time of each setting.
-        excluded: Snapshots that were left out, for their value is not finite.
+        excluded: Number of snapshots left out because their value is not finite.
     """
 
     levels: tuple[float, float]
@@ -161,17 +162,17 @@ def at_last_common_time(
     groups: Groups,
     setting: IntArray,
 ) -> Matched | None:
-    """Values of the smallest and the largest level at the last time that both reached.
+    """Return values of the smallest and the largest level at the last time that both reached.
 
     Args:
-        value: Shape (n,), one value a snapshot; what is not finite doesn't count.
+        value: Shape (n,), one value per snapshot; non-finite values do not count.
         time: Shape (n,), updates made or epochs seen.
-        level: Shape (n,), the level of the hyperparameter, batch size for one.
+        level: Shape (n,), the level of the hyperparameter, such as the batch size.
         groups: The trial and condition of each snapshot.
-        setting: Shape (trials,), which trials differ in the level (and seed) alone.
+        setting: Shape (trials,), equal for trials that differ only in the level (and seed).
 
     Returns:
-        None if there are fewer than two levels.
+        The values; None for fewer than two levels.
     """
     kept = np.isfinite(value) & (time > 0)
     level_of = np.full(groups.trials, np.nan)
@@ -197,7 +198,7 @@ def at_last_common_time(
 
 
 def _strata(level: FloatArray | IntArray, condition: IntArray) -> list[IntArray]:
-    """Trials that differ by their seeds: those of a condition, or the single ones of a level."""
+    """Group trials that differ by their seeds: by condition, or single trials by level."""
     count = np.bincount(condition)[condition]
     key = np.where(count > 1, condition, -1)
     _, codes = np.unique(np.stack([level, key], axis=1), axis=0, return_inverse=True)

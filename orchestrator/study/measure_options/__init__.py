@@ -1,4 +1,4 @@
-"""What is measured: the measures a study file can ask for, with their parameters."""
+"""Measure options: the measures that a study file can request, with their options."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BUILT_IN_OPTIONS: tuple[type[MeasureOptions], ...] = tuple(
 
 
 def name_of(options: type[MeasureOptions]) -> str:
-    """The name by which a study file asks for a built-in measure."""
+    """Return the name by which a study file requests a built-in measure."""
     (name,) = get_args(options.model_fields["name"].annotation)
     return str(name)
 
@@ -64,4 +64,4 @@ else:
         Discriminator(_measure_tag),
         BeforeValidator(short_form),
     ]
-    """One entry of ``measures`` in a study file: a built-in measure's options, or the user's."""
+    """One entry of ``measures`` in a study file: options of a built-in or user-defined measure."""

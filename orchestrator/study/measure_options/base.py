@@ -1,4 +1,4 @@
-"""What every request for a measure has."""
+"""The common base of all measure options."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ class MeasureOptions(Options):
 
     Attributes:
         values: Names of the values that the measure yields, which become columns of ``wide``; ``#``
-            stands for a number. They are known here without torch.
-        takes_subset: Whether the measure takes a stratified subset of ``examples`` of each split.
+            stands for a number. Listed here, they are known without importing torch.
+        takes_subset: Whether the measure uses a stratified subset of ``examples`` per split.
     """
 
     name: str
@@ -23,10 +23,10 @@ class MeasureOptions(Options):
 
     @property
     def request(self) -> str:
-        """Canonical text of what was asked, ``name`` or ``name(parameter=value, …)``.
+        """Canonical text of the request, ``name`` or ``name(option=value, …)``.
 
-        Parameters at their defaults are left out, so that a later release can add
-        parameters without asking for anything to be measured again.
+        Options at their defaults are omitted, so that a later release can add options
+        without making existing results look unmeasured.
         """
         given = self.model_dump(mode="json", exclude_defaults=True)
         given.pop("name", None)
@@ -37,4 +37,4 @@ class MeasureOptions(Options):
 
 
 class CustomMeasure(MeasureOptions, CustomOptions):
-    """The user's own measure, by import path or entry point."""
+    """A user-defined measure, named by import path or entry point."""

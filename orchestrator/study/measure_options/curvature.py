@@ -1,4 +1,4 @@
-"""Options of the measures of curvature: the Hessian and its relatives."""
+"""Options of the curvature measures: the Hessian and related matrices."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class HessianTraceOptions(MeasureOptions):
     values = ("hessian_trace",)
     method: Literal["auto", "exact", "control_variate", "hutchinson", "hutch++"] = Field(
         "auto",
-        description="auto: exact where that is provably right; elsewhere the exact trace of the "
-        "Gauss-Newton matrix and an estimate of the rest, or of all where there is none.",
+        description="auto: exact where provably correct; otherwise the exact Gauss-Newton trace "
+        "plus an estimate of the rest, or an estimate of the whole where that trace is undefined.",
     )
-    per_layer: bool = Field(False, description="Whether to give each parameter's share besides.")
+    per_layer: bool = Field(False, description="Whether to also give each parameter's share.")
     probes: PositiveInt = Field(
-        256, description="Most probes the estimate may use; of hutch++ all products."
+        256, description="Maximum number of probes; for hutch++, of products."
     )
     relative_error: PositiveFloat = Field(
         0.05, description="Stop probing at this standard error, relative to the estimate."
@@ -33,21 +33,21 @@ class HessianSpectrumOptions(MeasureOptions):
 
     name: Literal["hessian_spectrum"]
     values = ("hessian_eigenvalue_#", "hessian_eigenvalue_min", "hessian_eigenvalue_ratio")
-    top: PositiveInt = Field(5, description="How many of the largest eigenvalues.")
-    iterations: PositiveInt = Field(100, description="Most Lanczos iterations.")
+    top: PositiveInt = Field(5, description="Number of largest eigenvalues.")
+    iterations: PositiveInt = Field(100, description="Maximum number of Lanczos iterations.")
     tolerance: PositiveFloat = Field(
-        1e-3, description="Residual norm, relative to the eigenvalue it belongs to."
+        1e-3, description="Largest residual norm, relative to its eigenvalue."
     )
 
 
 class EdgeOfStabilityOptions(MeasureOptions):
-    """Largest eigenvalue of the Hessian against the threshold of the learning rate."""
+    """Largest eigenvalue of the Hessian, relative to the learning rate's stability threshold."""
 
     name: Literal["edge_of_stability"]
     values = ("edge_of_stability", "stability_threshold")
-    iterations: int = Field(100, ge=5, description="Most Lanczos iterations.")
+    iterations: int = Field(100, ge=5, description="Maximum number of Lanczos iterations.")
     tolerance: PositiveFloat = Field(
-        1e-3, description="Residual norm, relative to the eigenvalue it belongs to."
+        1e-3, description="Largest residual norm, relative to its eigenvalue."
     )
 
 
@@ -57,11 +57,15 @@ class HessianSpectralDensityOptions(MeasureOptions):
     name: Literal["hessian_spectral_density"]
     values = ("hessian_spectral_moment_#", "hessian_effective_rank")
     probes: PositiveInt = Field(16, description="Random start vectors to average over.")
-    iterations: PositiveInt = Field(32, description="Lanczos iterations from each of them.")
-    moments: PositiveInt = Field(4, description="How many means of powers of the eigenvalues.")
-    grid_points: int = Field(256, ge=2, description="Points at which the density is given.")
+    iterations: PositiveInt = Field(32, description="Lanczos iterations per start vector.")
+    moments: PositiveInt = Field(
+        4, description="Number of moments (mean powers) of the eigenvalues."
+    )
+    grid_points: int = Field(
+        256, ge=2, description="Number of points at which the density is given."
+    )
     width: PositiveFloat = Field(
-        0.01, description="Of the Gaussian for each eigenvalue, relative to their range."
+        0.01, description="Width of the Gaussian per eigenvalue, relative to their range."
     )
 
 
@@ -70,21 +74,21 @@ class HessianFrobeniusNormOptions(MeasureOptions):
 
     name: Literal["hessian_frobenius_norm"]
     values = ("hessian_frobenius_norm",)
-    probes: PositiveInt = Field(256, description="Most probes the estimate may use.")
+    probes: PositiveInt = Field(256, description="Maximum number of probes.")
     relative_error: PositiveFloat = Field(
         0.05, description="Stop probing at this standard error, relative to the estimate."
     )
 
 
 class RelativeFlatnessOptions(MeasureOptions):
-    """Curvature of a layer weighed by its weights, free of their scale."""
+    """Curvature of a layer weighted by its weights, independent of their scale."""
 
     name: Literal["relative_flatness"]
     values = ("relative_flatness",)
     layers: Literal["last", "all"] = Field(
-        "last", description="The layer called last, usually the head, or every one besides."
+        "last", description="The layer called last, usually the head; all adds every other layer."
     )
-    probes: PositiveInt = Field(256, description="Most probes an estimate may use.")
+    probes: PositiveInt = Field(256, description="Maximum number of probes per estimate.")
     relative_error: PositiveFloat = Field(
         0.05, description="Stop probing at this standard error, relative to the estimate."
     )
@@ -98,8 +102,8 @@ class GgnTraceOptions(MeasureOptions):
     label_samples: int | None = Field(
         None,
         ge=2,
-        description="Draw so many random factors per example where there are more classes; if "
-        "not given, exact up to 257 classes.",
+        description="Random factors drawn per example where there are more classes; by default "
+        "the trace is exact up to 257 classes.",
     )
 
 

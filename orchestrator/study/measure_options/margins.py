@@ -1,4 +1,4 @@
-"""Options of the margins."""
+"""Options of the margin measures."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ class HiddenMarginOptions(MeasureOptions):
         "hidden_margin_upper_fence",
         "hidden_margin_infinite_share",
     )
-    norm: Literal["l2", "linf"] = Field("l2", description="Of the distance in a hidden layer.")
+    norm: Literal["l2", "linf"] = Field("l2", description="Norm of the distance in a hidden layer.")
     layers: tuple[str, ...] | None = Field(
         None,
         min_length=1,
-        description="Names of modules whose outputs count; by default all activations.",
+        description="Names of the modules whose outputs are used; by default all activations.",
     )
 
 
 class PopulationMinimumOptions(MeasureOptions):
-    """The smallest margin of the population, estimated from the smallest ones measured."""
+    """The smallest margin of the population, estimated from the smallest measured margins."""
 
     name: Literal["margin_population_minimum"]
     values = (
@@ -75,8 +75,8 @@ class PopulationMinimumOptions(MeasureOptions):
         "margin_population_minimum_high",
     )
     tail: float = Field(0.1, gt=0, le=0.5, description="Share of the examples in the tail.")
-    least: PositiveInt = Field(30, description="Fewest examples in the tail.")
-    resamples: PositiveInt = Field(200, description="Of the bootstrap.")
+    least: PositiveInt = Field(30, description="Minimum number of examples in the tail.")
+    resamples: PositiveInt = Field(200, description="Number of bootstrap resamples.")
 
 
 class MarginDistributionOptions(MeasureOptions):
@@ -85,7 +85,11 @@ class MarginDistributionOptions(MeasureOptions):
     name: Literal["margin_distribution"]
     values = ("margin_iqr",)
     quantiles: int = Field(
-        101, ge=5, description="Evenly spaced, from the smallest margin to the largest."
+        101,
+        ge=5,
+        description="Number of evenly spaced quantiles, from the smallest margin to the largest.",
     )
-    smallest: PositiveInt = Field(16, description="How many examples to name.")
-    normalization: Normalizer = Field("raw", description="What margins are divided by.")
+    smallest: PositiveInt = Field(
+        16, description="Number of smallest margins whose examples are listed."
+    )
+    normalization: Normalizer = Field("raw", description="Quantity that margins are divided by.")

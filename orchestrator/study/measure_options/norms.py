@@ -1,4 +1,4 @@
-"""Options of the norms of weights and other measures of capacity."""
+"""Options of weight norms and other capacity measures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from orchestrator.study.measure_options.base import MeasureOptions
 
 
 class NormsOptions(MeasureOptions):
-    """Norms of the weights: data-free."""
+    """Norms of the weights; data-free."""
 
     name: Literal["norms"]
     values = (
@@ -21,21 +21,21 @@ class NormsOptions(MeasureOptions):
 
 
 class PathNormOptions(MeasureOptions):
-    """Path norm of a ReLU network: data-free."""
+    """Path norm of a ReLU network; data-free."""
 
     name: Literal["path_norm"]
     values = ("path_norm",)
 
 
 class StableRankOptions(MeasureOptions):
-    """Stable rank of the layers' weights, and their sum: data-free."""
+    """Stable rank of each layer's weights, and their sum; data-free."""
 
     name: Literal["stable_rank"]
     values = ("stable_rank",)
 
 
 class JiangNormsOptions(MeasureOptions):
-    """Products and sums of norms over layers, alone and over the margin."""
+    """Products and sums of norms over layers, alone and divided by the margin."""
 
     name: Literal["jiang_norms"]
     values = (
@@ -59,14 +59,14 @@ class JiangNormsOptions(MeasureOptions):
 
 
 class SpectralComplexityOptions(MeasureOptions):
-    """Spectral complexity, the norm of a margin bound: data-free."""
+    """Spectral complexity, the norm in a margin bound; data-free."""
 
     name: Literal["spectral_complexity"]
     values = ("spectral_complexity",)
 
 
 class ConvolutionNormsOptions(MeasureOptions):
-    """Three norms of each convolution: of the operator, of the kernel, on a torus."""
+    """Three norms per convolution: of the operator, of the kernel, and on a torus."""
 
     name: Literal["convolution_norms"]
     values = ("convolution_norm",)

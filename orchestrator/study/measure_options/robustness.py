@@ -1,4 +1,4 @@
-"""Options of what moves inputs: distances to the decision boundary, and robustness."""
+"""Options of measures in input space: distances to the decision boundary, and robustness."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from orchestrator.study.measure_options.base import MeasureOptions
 
 Norm = Literal["l2", "linf"]
-_EXAMPLES = "Of each split at most, a fixed stratified subset."
-_NORM = "In which inputs are moved; units are those of the standardized inputs."
+_EXAMPLES = "Maximum number of examples per split, a fixed stratified subset."
+_NORM = "Norm of input perturbations, in units of the standardized inputs."
 
 
 def _distances(measure: str, unbounded: str) -> tuple[str, ...]:
@@ -36,8 +36,10 @@ class DeepfoolMarginOptions(MeasureOptions):
     takes_subset = True
     norm: Norm = Field("l2", description=_NORM)
     examples: PositiveInt = Field(256, description=_EXAMPLES)
-    iterations: PositiveInt = Field(50, description="Most linearizations.")
-    overshoot: NonNegativeFloat = Field(0.02, description="Relative, to get beyond the boundary.")
+    iterations: PositiveInt = Field(50, description="Maximum number of linearizations.")
+    overshoot: NonNegativeFloat = Field(
+        0.02, description="Relative overshoot, to cross the boundary."
+    )
 
 
 class PgdMarginOptions(MeasureOptions):
@@ -48,9 +50,11 @@ class PgdMarginOptions(MeasureOptions):
     takes_subset = True
     norm: Norm = Field("l2", description=_NORM)
     examples: PositiveInt = Field(128, description=_EXAMPLES)
-    steps: PositiveInt = Field(20, description="Steps of one ascent.")
-    restarts: PositiveInt = Field(1, description="Ascents; the first starts at the input.")
-    bisections: PositiveInt = Field(8, description="How often the interval is halved.")
+    steps: PositiveInt = Field(20, description="Steps per ascent.")
+    restarts: PositiveInt = Field(
+        1, description="Number of ascents; the first starts at the input."
+    )
+    bisections: PositiveInt = Field(8, description="Number of interval halvings.")
     largest: PositiveFloat | None = Field(
         None,
         description="Radius beyond which distances are censored; by default half a standard "
@@ -70,22 +74,24 @@ class RobustnessOptions(MeasureOptions):
     )
     takes_subset = True
     norm: Norm = Field("linf", description=_NORM)
-    radius: PositiveFloat = Field(0.1, description="Of the ball around each input.")
+    radius: PositiveFloat = Field(0.1, description="Radius of the ball around each input.")
     examples: PositiveInt = Field(256, description=_EXAMPLES)
-    steps: PositiveInt = Field(20, description="Steps of one ascent.")
-    restarts: PositiveInt = Field(2, description="Ascents; the first starts at the input.")
+    steps: PositiveInt = Field(20, description="Steps per ascent.")
+    restarts: PositiveInt = Field(
+        2, description="Number of ascents; the first starts at the input."
+    )
 
 
 class LocalLipschitzOptions(MeasureOptions):
-    """How much logits change within a ball around an input, per unit of distance."""
+    """Change of the logits per unit of distance, within a ball around each input."""
 
     name: Literal["local_lipschitz"]
     values = ("local_lipschitz_mean", "local_lipschitz_max", "local_lipschitz_zero_gradients")
     takes_subset = True
     norm: Norm = Field("linf", description=_NORM)
-    radius: PositiveFloat = Field(0.1, description="Of the ball around each input.")
+    radius: PositiveFloat = Field(0.1, description="Radius of the ball around each input.")
     examples: PositiveInt = Field(256, description=_EXAMPLES)
-    steps: PositiveInt = Field(10, description="Steps of ascent.")
+    steps: PositiveInt = Field(10, description="Steps of the ascent.")
 
 
 class SeparationOptions(MeasureOptions):
@@ -104,13 +110,15 @@ class ConfidenceOptions(MeasureOptions):
     name: Literal["confidence"]
     values = ("confidence_mean", "calibration_error", "near_boundary_share")
     near: PositiveFloat = Field(
-        0.1, lt=1, description="Two largest probabilities this close are near the boundary."
+        0.1,
+        lt=1,
+        description="Top-two probability gaps up to this count as near the boundary.",
     )
-    bins: PositiveInt = Field(20, description="Of the histogram.")
+    bins: PositiveInt = Field(20, description="Number of histogram bins.")
 
 
 class SingularValuesOptions(MeasureOptions):
-    """Singular values of each layer's weights, and how many directions they use: data-free."""
+    """Singular values and effective rank of each layer's weights; data-free."""
 
     name: Literal["singular_values"]
     values = ("effective_rank",)

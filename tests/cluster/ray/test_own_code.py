@@ -111,7 +111,7 @@ def test_what_a_worker_cannot_import_is_told_before_training(local_ray, small_st
     refused = run(study, tmp_path / "results", address, PYTHONPATH=path)
     assert refused.returncode == 2, refused.stderr
     assert "a worker of the cluster cannot run this study" in refused.stderr
-    assert "no module 'only_on_the_driver'" in refused.stderr
+    assert "no module named 'only_on_the_driver'" in refused.stderr
     assert "Traceback" not in refused.stderr
     with orchestrator.connect(tmp_path / "results") as database:
         assert database.sql("SELECT count(*) FROM trials").fetchall() == [(0,)]

@@ -58,7 +58,7 @@ def test_gpus_are_shared_as_asked():
 
 def test_what_can_never_fit_is_refused_with_what_there_is():
     asked = resources(trial={"gpus": 1}, measurer={"gpus": 0.2})
-    with pytest.raises(ResourcesError, match=r"1 GPU.*0\.2 GPU each.*the 1 GPU there are") as error:
+    with pytest.raises(ResourcesError, match=r"1 GPU.*0\.2 GPU each.*the 1 GPU available") as error:
         slots({"CPU": 8.0, "GPU": 1.0}, asked)
     assert "gpus: 0.8" in error.value.hint
 
@@ -82,7 +82,7 @@ def test_a_custom_resource_that_no_node_has_is_refused():
 
 
 def test_what_ray_has_a_name_for_is_no_custom_resource():
-    with pytest.raises(ValueError, match="GPU is no custom resource"):
+    with pytest.raises(ValueError, match="GPU is not a custom resource"):
         resources(trial={"custom": {"GPU": 1}})
 
 
@@ -132,7 +132,7 @@ def test_workers_that_cannot_reach_the_results_are_found_before_anything_is_trai
         ResultsError, match=r"worker .* cannot reach the results: .*not exist"
     ) as no:
         ask_a_worker(STUDY, nowhere, 1.0)
-    assert "mount their folder at the same path" in no.value.hint
+    assert "mount the results folder at the same path" in no.value.hint
     unreachable = ResultsFolder("s3://results/x?endpoint_override=http://127.0.0.1:9")
     with pytest.raises(ResultsError, match=r"cannot reach the results: .*Failed to connect"):
         ask_a_worker(STUDY, unreachable, 1.0)

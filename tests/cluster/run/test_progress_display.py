@@ -25,13 +25,13 @@ def test_while_networks_train_the_time_that_is_left_is_that_of_training(state, m
     state.running, state.dispatcher = {"one": {}}, dispatcher(20, 5)
     assert summary_line(state) == (
         "trials 0/4 · 1 running · snapshots measured 20, waiting 5 · 1 min 00 s elapsed · "
-        "20 snapshots/min · training about 3 min 05 s more"
+        "20 snapshots/min · about 3 min 05 s of training left"
     )
 
 
 def test_afterwards_it_is_that_of_measuring(state):
     state.dispatcher = dispatcher(20, 5)
-    assert summary_line(state).endswith("20 snapshots/min · measuring about 15 s more")
+    assert summary_line(state).endswith("20 snapshots/min · about 15 s of measuring left")
 
 
 @pytest.mark.parametrize(("measured", "waiting"), [(0, 5), (20, 0)])

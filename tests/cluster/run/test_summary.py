@@ -11,9 +11,8 @@ def test_the_summary_says_which_damaged_files_are_recomputed(place):
         "snapshots-examples-10.json": "",
         "examples-12ab-train-3.parquet": "",
         "example_subsets-12ab-train-9-2.parquet": "",
-        "curves-compact-2.parquet": ", but for curves of measures of your own that do not set "
-        "`curves`",
+        "curves-compact-2.parquet": ", except curves of your own measures that do not set `curves`",
     }.items():
         path = f"{place}/damaged/0123abcd-{name}?endpoint_override=http://127.0.0.1:9"
         text = RunSummary(trials=1, set_aside=[path]).text()
-        assert f"damaged, kept aside and made again{told}: {path}" in text
+        assert f"damaged, set aside and recomputed{told}: {path}" in text

@@ -90,7 +90,7 @@ def test_a_study_that_claims_it_is_audited_as_it_runs(small_study, tmp_path, mon
     (failure,) = orchestrator.audit(results, quiet=True)
     assert failure.startswith(f"{last}: audit: its snapshot is gone")
     assert orchestrator.measure(results, quiet=True).failed_audits == [
-        f"{last}: its snapshot is gone; `run` trains the network again"
+        f"{last}: its snapshot is gone; `run` retrains the network"
     ]
     measures = [*MEASURES, "norms"]
     again = run_in_process(small_study(claims=[CLAIM], measures=measures), results)

@@ -74,5 +74,5 @@ def test_a_snapshot_that_is_gone_costs_its_pair_alone(local_ray, finished):
         file.unlink()
     (failure,) = orchestrator.connectivity(results, quiet=True)
     assert failure.startswith(last)
-    assert "there is no such file" in failure
+    assert "no such file" in failure
     assert len(rows(results, ALL)) == 4

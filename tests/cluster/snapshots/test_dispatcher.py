@@ -84,7 +84,7 @@ def test_a_spoilt_measurer_is_replaced_and_no_order_is_charged(local_ray, tmp_pa
         pytest.param(
             "endless",
             "timeout",
-            "took longer than measuring.timeout, 2 s",
+            "took longer than measuring.timeout (2 s)",
             marks=pytest.mark.slow,
         ),
     ],

@@ -97,4 +97,4 @@ def test_a_data_set_that_is_gone_leaves_the_loss_in_the_log(again, finished, mon
     monkeypatch.setattr("orchestrator.cluster.snapshots.lost_examples.load_dataset", gone)
     with pytest.raises(AssertionError):
         again(lambda folder: parts(folder, "examples")[0].unlink(), measured=False)
-    assert "lost examples of digits stay lost: no such file" in caplog.text
+    assert "cannot restore lost examples of digits: no such file" in caplog.text

@@ -136,9 +136,9 @@ def test_lost_checks_that_cannot_be_repeated_have_the_reason(two_shapes):
     study = orchestrator.load_study(path)
     configs = [trial.config for trial in expand_trials(study)]
     (lost,) = lost_checks(ResultsFolder.open(folder), study, configs)
-    reasons = {measuring_shape(lost): "the process that made the checks died"}
+    reasons = {measuring_shape(lost): "the process that ran the checks died"}
     store_unchecked(ResultsFolder.open(folder), study, [lost], reasons)
     assert lost_checks(ResultsFolder.open(folder), study, configs) == []
     assert [row[:2] for row in shapes(folder)] == [row[:2] for row in before]
     told = rows(folder, "SELECT DISTINCT status, reason FROM trust_checks WHERE status <> 'passed'")
-    assert told == [("undecided", "the process that made the checks died")]
+    assert told == [("undecided", "the process that ran the checks died")]

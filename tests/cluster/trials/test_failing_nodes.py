@@ -133,7 +133,7 @@ def test_trials_leave_a_node_that_kills_them(cluster, run, small_study, tmp_path
     assert {row["status"] for row in tables(folder)["trials"].values()} == {"'completed'"}
     if places.count(bad) >= 3:
         assert f"(node {bad[:8]})" in told
-        assert "host to look at, and avoided" in told
+        assert "failing host, avoided" in told
 
 
 HOG = """

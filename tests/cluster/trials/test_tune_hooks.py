@@ -94,7 +94,7 @@ def test_a_process_that_died_as_often_as_may_be_is(state, trial):
 
 @pytest.mark.parametrize(
     ("result", "reused"),
-    [({SPOILT: None}, True), ({}, True), ({SPOILT: "a thread that still runs"}, False)],
+    [({SPOILT: None}, True), ({}, True), ({SPOILT: "a thread that is still running"}, False)],
 )
 def test_a_process_that_a_trial_spoilt_is_not_reused(state, result, reused):
     tune = SimpleNamespace(_trial_to_actor={"trial": "process"}, _started_actors={"process"})

@@ -139,11 +139,11 @@ def test_no_ratio_to_what_may_be_zero():
     low_rank = MeasureContext(nn.Linear(5, 2), random_dataset((5,), 2, 2), CROSS_ENTROPY)
     found = ratio_of(low_rank, top=4)
     assert math.isnan(found.value)
-    assert found.reason == "λ_4 is not above zero by more than its error"
+    assert found.reason == "λ_4 does not exceed zero by more than its error"
     small = MeasureContext(nn.Linear(2, 2, bias=False), random_dataset((2,), 9, 2), CROSS_ENTROPY)
     found = ratio_of(small, top=5)
     assert math.isnan(found.value)
-    assert found.reason == "there is no eigenvalue number 5"
+    assert found.reason == "the Hessian has fewer than 5 eigenvalues"
 
 
 def test_fewer_parameters_than_eigenvalues():

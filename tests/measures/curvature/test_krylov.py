@@ -74,5 +74,5 @@ def test_knows_the_precision_of_the_products():
 def test_what_is_not_finite_is_an_error(bad):
     space = Tridiagonalization(lambda v: v * bad, 4)
     for _ in range(2):  # whoever shares the space is told
-        with pytest.raises(FloatingPointError, match=r"isn't finite \(iteration 1\)"):
+        with pytest.raises(FloatingPointError, match=r"is not finite \(iteration 1\)"):
             space.first(2)

@@ -135,5 +135,5 @@ def test_standard_errors_bound_those_of_the_mean():
 
 
 def test_what_is_not_finite_is_an_error():
-    with pytest.raises(FloatingPointError, match="isn't finite"):
+    with pytest.raises(FloatingPointError, match="is not finite"):
         quadrature(lambda v: v * math.nan, signs(10, 0), 5)

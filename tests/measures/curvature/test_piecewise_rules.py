@@ -119,8 +119,8 @@ def check_right(context):
 NOT_LINEAR = "isn't known to be piecewise linear"
 TWICE = "enters in more than one place"
 MIXES = "mixes different examples"
-AXES = "isn't restricted to axes behind that of the examples"
-TWO_ACTIVATIONS = "multiplies two values made of the input"
+AXES = "isn't restricted to axes after the example axis"
+TWO_ACTIVATIONS = "multiplies two values that depend on the input"
 
 REFUSED = {
     "tanh": (NOT_LINEAR, lambda m, x: torch.tanh(x)),
@@ -131,9 +131,9 @@ REFUSED = {
     "layer_norm": (NOT_LINEAR, lambda m, x: F.layer_norm(x, (4,))),
     "batch_norm": (NOT_LINEAR, lambda m, x: F.batch_norm(x, None, None, training=True)),
     "tanh of a parameter": (NOT_LINEAR, lambda m, x: x * torch.tanh(m.w)),
-    "reciprocal parameter": ("divides by something", lambda m, x: x / m.w),
-    "reciprocal activation": ("divides by something", lambda m, x: 1 / x),
-    "normalized activation": ("divides by something", lambda m, x: x / x.sum(1, keepdim=True)),
+    "reciprocal parameter": ("divides by a value", lambda m, x: x / m.w),
+    "reciprocal activation": ("divides by a value", lambda m, x: 1 / x),
+    "normalized activation": ("divides by a value", lambda m, x: x / x.sum(1, keepdim=True)),
     "gate": (TWO_ACTIVATIONS, lambda m, x: x * F.relu(x)),
     "gate in place": (TWO_ACTIVATIONS, lambda m, x: operator.imul(F.relu(x), x)),
     "attention": (AXES, lambda m, x: x.transpose(0, 1) @ x),
@@ -154,7 +154,7 @@ REFUSED = {
     "new first axis": (AXES, lambda m, x: x.unsqueeze(0)),
     "folded examples": (MIXES, lambda m, x: x.reshape(2, -1)),
     "flattened examples": (MIXES, lambda m, x: x.flatten()),
-    "one example": ("picks among the examples", lambda m, x: x[0:1] + x),
+    "one example": ("selects among the examples", lambda m, x: x[0:1] + x),
     "shifted examples": ("adds examples", lambda m, x: F.pad(x, (0, 0, 1, -1))),
     "picked by the input": (NOT_LINEAR, lambda m, x: x[:, x.argmax(1)]),
     "values of the first axis": (MIXES, lambda m, x: x[:, :3] + x[:, 0]),

@@ -106,11 +106,11 @@ def test_what_has_no_margin_says_so() -> None:
     value, quantiles, smallest, predictions = found(of_logits(nan, LABELS))
     assert isnan(value.value)
     assert isnan(quantiles.values[0])
-    assert value.reason == quantiles.reason == smallest.reason == "1 margins are not numbers"
+    assert value.reason == quantiles.reason == smallest.reason == "1 margins are NaN"
     assert smallest.x == [1, 2, 4, 3, 0]  # What is no number comes last.
     assert predictions.values[:4] == [1, 1, 0, 2]
     assert isnan(predictions.values[4])
-    assert predictions.reason == "logits are not numbers"
+    assert predictions.reason == "logits are NaN"
     constant = of_logits([[1.0, 0.0]] * 4, [0, 1, 0, 1])
     value, _, smallest, _ = found(constant, normalization="total_variation")
     assert value.reason == "the logits are the same for all examples"

@@ -207,7 +207,7 @@ def test_what_needs_logits_alone_survives_a_layer_without_a_norm() -> None:
         if value.variant in ("spectral", "frobenius"):
             assert isnan(value.value)
             assert value.reason is not None
-            assert "parameter 'gain' (of Scaled)" in value.reason
+            assert "parameter 'gain' of Scaled" in value.reason
         else:
             assert value.reason is None
             assert not isnan(value.value)

@@ -209,14 +209,14 @@ class Scaled(nn.Module):
     ("model", "reason"),
     [
         (mlp(5, 4, 3, activation=nn.Tanh), "Tanh (layer '1') isn't known to be piecewise linear"),
-        (mlp(5, 4, 3, activation=nn.LeakyReLU), "LeakyReLU (layer '1') is not of its layers"),
-        (mlp(5, 4, 3, activation=nn.PReLU), "PReLU (layer '1') is not of its layers"),
+        (mlp(5, 4, 3, activation=nn.LeakyReLU), "LeakyReLU (layer '1') is not supported"),
+        (mlp(5, 4, 3, activation=nn.PReLU), "PReLU (layer '1') is not supported"),
         (case("tied").model(), "enters in more than one place"),
         (case("group_norm").model(), "GroupNorm"),
-        (Scaled("mul"), "mul (operation 'mul') is not of its operations"),
-        (Scaled("sub"), "sub (operation 'sub') is not of its operations"),
+        (Scaled("mul"), "mul (operation 'mul') is not supported"),
+        (Scaled("sub"), "sub (operation 'sub') is not supported"),
         (Scaled("adds"), "'add' adds a constant"),
-        (Scaled("constant"), "it uses a constant, "),
+        (Scaled("constant"), "it uses the constant "),
     ],
 )
 def test_undefined_for_other_networks(model: nn.Module, reason: str) -> None:
@@ -232,7 +232,7 @@ def test_a_network_that_diverged_says_so() -> None:
         model[0].weight[0, 0] = float("nan")
     value = measured(model)
     assert isnan(value.value)
-    assert value.reason == "the sum over paths overflows or has no value"
+    assert value.reason == "the sum over paths overflows or is NaN"
 
 
 def test_leaves_the_network_as_it_was() -> None:

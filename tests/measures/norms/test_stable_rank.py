@@ -108,4 +108,4 @@ def test_undefined_layers_are_a_value_with_a_reason() -> None:
     context = MeasureContext(Gain(), random_dataset((5,), 4, 5), CROSS_ENTROPY)
     (value,) = MEASURE.compute(context)
     assert isnan(value.value)
-    assert "parameter 'gain' (of Gain)" in str(value.reason)
+    assert "parameter 'gain' of Gain" in str(value.reason)

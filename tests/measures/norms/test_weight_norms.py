@@ -104,5 +104,5 @@ def test_undefined_products_are_values_with_a_reason() -> None:
     values = found(MeasureContext(Gain(), random_dataset((5,), 4, 5), CROSS_ENTROPY))
     for name in ("spectral_norm_product", "frobenius_norm_product"):
         assert isnan(values[name].value)
-        assert "parameter 'gain' (of Gain)" in str(values[name].reason)
+        assert "parameter 'gain' of Gain" in str(values[name].reason)
     assert values["weight_norm"].value == pytest.approx(5**0.5)

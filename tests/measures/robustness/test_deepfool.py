@@ -37,7 +37,7 @@ def test_linear_classifiers_take_one_step(norm: Norm, passes: int) -> None:
     missed = int((exact > 0).sum())
     assert unfinished.distances[exact > 0].tolist() == [inf] * missed
     assert unfinished.reason(0) == (
-        f"of {len(exact)} examples {missed} did not converge in 0 linearizations"
+        f"of {len(exact)} examples, {missed} did not converge in 0 linearizations"
     )
 
 
@@ -76,7 +76,7 @@ def test_where_nothing_moves_nothing_is_found() -> None:
     values = {row.measure: row.value for row in rows}
     reasons = {row.measure: row.reason for row in rows}
     assert reasons["deepfool_margin_infinite_share"] == (
-        "of 4 examples 2 came to where no boundary has a slope"
+        "of 4 examples, 2 reached a point where no boundary has a slope"
     )
     assert reasons["deepfool_margin_misclassified_share"] is None
     assert values["deepfool_margin_infinite_share"] == 0.5
@@ -114,7 +114,7 @@ def test_a_search_that_cycles_stops_and_says_so() -> None:
         found = searched(lead, 3**-0.5, iterations=iterations, overshoot=0.0)
         assert found.distances.tolist() == [inf]
         assert found.cycled.tolist() == [True]
-        assert found.reason(iterations) == "of 1 examples 1 cycled"
+        assert found.reason(iterations) == "of 1 examples, 1 cycled"
         passes[iterations] = len(calls)
     assert passes[50] == passes[500]  # It ends with the cycle, not with the iterations.
 
@@ -122,7 +122,7 @@ def test_a_search_that_cycles_stops_and_says_so() -> None:
 def test_a_search_that_neither_ends_nor_cycles_says_so() -> None:
     found = searched(lambda x: 1 + x.square(), 0.3, 0.4, iterations=20, overshoot=0.0)
     assert found.distances.tolist() == [inf, inf]
-    assert found.reason(20) == "of 2 examples 2 did not converge in 20 linearizations"
+    assert found.reason(20) == "of 2 examples, 2 did not converge in 20 linearizations"
 
 
 @pytest.mark.parametrize("start", [0.3, 0.4, 1.0, 3.0])

@@ -194,7 +194,7 @@ def test_of_confident_networks_it_is_right_or_has_no_error(margin: float, spread
         assert value.standard_error is not None
         if isinf(value.standard_error):
             assert value.reason is not None
-            assert "carry the mean" in value.reason
+            assert "dominate the mean" in value.reason
         missed += abs(value.value - exact) > 1.96 * value.standard_error
     # At 5 % a binomial test at 1e-4 allows 11; a skewed mean of few draws misses more often.
     assert missed <= 11

@@ -66,7 +66,7 @@ def test_says_what_is_wrong_with_a_chain() -> None:
     assert stuck.problem == "0% of the proposals were accepted"
     lost = chain(lambda v: (0.0, inf, 0 * v))
     assert isnan(lost.mean)
-    assert lost.problem == "the loss is not finite where the chain begins"
+    assert lost.problem == "the loss is not finite at the start of the chain"
     calls: list[int] = []
 
     def slow(v: Tensor) -> tuple[float, float, Tensor]:

@@ -16,9 +16,9 @@ from tests.measures.trust.networks import Made
     ("outputs", "classes", "message"),
     [
         (1, 1, "the data have 1 class, expected at least 2"),
-        (1, 2, "gives 1 logits for each example, expected 2"),
-        (2, 3, "gives 2 logits for each example, expected 3"),
-        (4, 3, "gives 4 logits for each example, expected 3"),
+        (1, 2, "returns 1 logits per example, expected 2"),
+        (2, 3, "returns 2 logits per example, expected 3"),
+        (4, 3, "returns 4 logits per example, expected 3"),
     ],
 )
 def test_refuses_other_than_a_logit_a_class(outputs, classes, message):
@@ -29,8 +29,8 @@ def test_refuses_other_than_a_logit_a_class(outputs, classes, message):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.tensor([0, 1, 2, 3]), "between 0 and 3, expected 0 to 2"),
-        (torch.tensor([0, -1, 2, 1]), "between -1 and 2, expected 0 to 2"),
+        (torch.tensor([0, 1, 2, 3]), "from 0 to 3, expected 0 to 2"),
+        (torch.tensor([0, -1, 2, 1]), "from -1 to 2, expected 0 to 2"),
         (torch.tensor([0.0, 1.0, 2.0, 1.0]), "torch.float32"),
     ],
 )

@@ -56,9 +56,9 @@ def test_no_claims():
 @pytest.mark.parametrize(
     ("verdict", "begin"),
     [
-        ("holds", "It holds in this grid that"),
-        ("fails", "It does not hold in this grid that"),
-        ("unclear", "It remains unclear whether"),
+        ("holds", "This claim holds in this grid:"),
+        ("fails", "This claim fails in this grid:"),
+        ("unclear", "This claim remains unclear:"),
     ],
 )
 def test_claims_that_the_study_states_are_quoted(verdict, begin):
@@ -71,7 +71,7 @@ def test_claims_that_the_study_states_are_quoted(verdict, begin):
 
 def test_what_a_claim_speaks_of_is_told_with_it():
     estimate = Estimate(-0.9, -0.95, -0.85, 0.95, 30, 6, 0)
-    for name, text in (("flatness_tracks_margin", "same story "), ("mine", "It holds ")):
+    for name, text in (("flatness_tracks_margin", "tracks the margin "), ("mine", "claim holds ")):
         claim = Claim(name, "", "", estimate, -0.8, "holds", "", scope="for conditions like these")
         assert f"{text}for conditions like these" in answer([Judged(claim, Query("", "", ""), "")])
 
@@ -86,6 +86,6 @@ def test_what_a_claim_does_not_survive_comes_first():
     )
     told = answer([Judged(claim, Query("", "", ""), "")])
     assert told.startswith(
-        "With training loss held fixed it is 0.57 [0.20, 0.80], so the following holds as stated "
-        "only. Flat minima"
+        "With training loss held fixed, the estimate is 0.57 [0.20, 0.80], so the following holds "
+        "as stated only. Flatness tracks"
     )

@@ -90,7 +90,7 @@ def test_one_column(source, statistic):
         claim.statistic
         == {
             "mean": "Mean over conditions of error_gap, over trained networks",
-            "median": "Median of the medians of conditions of error_gap, over trained networks",
+            "median": "Median over conditions of the median error_gap, over trained networks",
         }[statistic]
     )
 
@@ -178,7 +178,7 @@ def test_many_values_are_ranked_by_a_sample_of_whole_trials(source, monkeypatch)
     claim, _ = judge(source, statistic="kendall")
     assert claim.estimate.n == 40
     assert claim.estimate.n_groups == 5
-    assert "these are 5 trials of 12, chosen by a hash" in claim.explanation
+    assert "this statistic uses 5 trials of 12, chosen by a hash" in claim.explanation
     again, _ = judge(source, statistic="kendall")
     assert again == claim
     monkeypatch.setattr(stated, "MOST_COMPARED", 3)
@@ -223,6 +223,6 @@ def test_what_is_swept_and_the_loss_are_held_fixed_beside(source):
 def test_a_column_of_two_values_says_what_ties_allow(source):
     sql = "SELECT trial_id, condition_id, (seed > 0)::INT AS x, batch_size AS y FROM trials"
     claim, _ = judge(source, query=sql, x="x", y="y", statistic="spearman")
-    assert "x has two values only: whatever the order of the rest, it lies between" in (
+    assert "With only two distinct values of x, the correlation can only lie between" in (
         claim.explanation
     )

@@ -36,7 +36,7 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path):
     assert progress.unmeasured["norms"] == 96
     assert not progress.finished
     assert "9 of 12 trials are completed, 1 failed" in progress.sentence
-    assert "96 of 384 measurements" in progress.sentence
+    assert "96 of 384 snapshot measurements" in progress.sentence
 
 
 def test_of_early_snapshots_less_may_be_asked(tmp_path):
@@ -56,7 +56,7 @@ def test_of_early_snapshots_less_may_be_asked(tmp_path):
     progress = read(simulate(tmp_path / "some", study=content, change=without_some))
     assert progress.asked["norms"] == 12
     assert progress.unmeasured["norms"] == 1  # The other is of a network on its way.
-    assert "1 of 300 measurements" in progress.sentence
+    assert "1 of 300 snapshot measurements" in progress.sentence
 
 
 @pytest.mark.parametrize(

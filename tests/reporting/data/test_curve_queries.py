@@ -54,8 +54,8 @@ def test_the_request_of_most_networks_is_chosen_and_others_are_told_of(tmp_path,
         chosen = choose_curves(source, "margin_quantiles")
         assert chosen.request == "margin_distribution"
         assert chosen.remark == (
-            "Not drawn: values that are not finite, of 1 network. "
-            "Drawn is the request margin_distribution, one of 2."
+            "Not drawn: non-finite values of 1 network. "
+            "Of 2 requests, only margin_distribution is drawn."
         )
         (last,) = rows_of(source, final_margins(chosen, choose_hue(source)), level=64, share=1.0)
         assert last["networks"] == 2

@@ -50,7 +50,7 @@ def test_values_of_ones_own_functions_are_shown_though_no_catalog_has_them(tmp_p
         assert (mine.family, mine.sign, mine.directed) == ("own", 1, False)
         assert "mine" in {one.predictor.column for one in rank(trained)}
         figure = granulated_figure(trained)
-        assert "No order is expected of mine: signs are as found." in figure.caption
+        assert "No order is expected of mine: signs are as measured." in figure.caption
         assert "mine" in {row[0] for row in figure.table.rows}
         # Nothing can be the wrong way round where no way is expected.
         assert "mine" not in {row[0] for row in environments_figure(source, trained).table.rows}

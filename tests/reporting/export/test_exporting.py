@@ -29,7 +29,7 @@ def test_every_figure_and_table_is_written(exported):
     assert {path.name for path in exported.directory.iterdir()} == set(exported.files)
     assert all((exported.directory / name).stat().st_size for name in exported.files)
     assert exported.missing.keys() == {"fragility", "barriers", *UNASKED}
-    assert exported.missing["fragility"] == "Nothing was audited yet."
+    assert exported.missing["fragility"] == "No network has been audited yet."
 
 
 @pytest.mark.parametrize(
@@ -108,10 +108,10 @@ def test_the_default_is_a_folder_in_the_results(tmp_path):
     ("asked", "told"),
     [
         ({"figures": ["treshold"]}, "did you mean 'threshold'"),
-        ({"figures": ["zzz"]}, f"there are {', '.join(NAMES)}"),
-        ({"figures": []}, "no figure or table is named"),
+        ({"figures": ["zzz"]}, f"available: {', '.join(NAMES)}"),
+        ({"figures": []}, "no figure or table selected"),
         ({"formats": ["svg", "pfd"]}, "did you mean 'pdf'"),
-        ({"formats": [""]}, f"there are {', '.join(FORMATS)}"),
+        ({"formats": [""]}, f"available: {', '.join(FORMATS)}"),
         ({"ppi": 0}, "expected 1 to 1200"),
         ({"ppi": float("nan")}, "expected 1 to 1200"),
     ],
@@ -134,7 +134,7 @@ def test_what_cannot_be_drawn_is_named_with_its_reason(without_trace, empty, tmp
     some = write_export(without_trace, tmp_path / "a", formats=["svg"])
     assert "gaps.svg" in some.files
     assert "hessian_trace" in some.missing["flatness-margin"]
-    assert "flatness-margin is not there: No snapshot has a hessian_trace" in some.text()
+    assert "flatness-margin is not available: No snapshot has a hessian_trace" in some.text()
     none = write_export(empty, tmp_path / "b", formats=["svg", "md"])
     assert none.files == ("claims.md", "queries.sql")
     assert set(none.missing) == {*FIGURE_KEYS, "fragility", "barriers"}
@@ -162,4 +162,4 @@ def test_names_from_studies_and_data_are_only_text(tmp_path):
             assert "<script" not in text, name
     assert "50\\%\\_x" in contents["flatness-margin.tex"]
     assert "&lt;script&gt;50%\\_x" in contents["flatness-margin.md"]
-    assert "study <script>50%_x</script> \\input{x} & ;, over" in contents["queries.sql"]
+    assert "study <script>50%_x</script> \\input{x} & ;, on" in contents["queries.sql"]

@@ -137,7 +137,7 @@ def test_wide_tables_are_set_smaller_and_too_wide_ones_say_so():
 
 def test_characters_that_pdflatex_lacks_are_named():
     text = latex_table(Table.of(("漢 γ é",), [("a",)]), "t", "")
-    assert "set 漢\n" in text
+    assert "a font that has 漢\n" in text
     assert "XeLaTeX" not in latex_table(Table.of(("γ é",), [("a",)]), "t", "")
 
 

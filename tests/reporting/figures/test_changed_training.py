@@ -34,7 +34,7 @@ def test_each_way_and_all_together(trained_in_two_ways):
     points = figure.chart["concat"][0]["data"]["values"]
     assert len(points) == n
     assert {point["way"] for point in points} == {"sgd", "sam, rho 0.05"}
-    assert "if the margin set the flatness" in figure.caption.lower()
+    assert "if the margin determined the flatness" in figure.caption.lower()
 
 
 def test_the_claim_points_to_it(trained_in_two_ways, monkeypatch):

@@ -31,7 +31,7 @@ def test_one_line_for_each_study_with_the_numbers_it_has_alone(source, second):
 def test_studies_without_a_line_are_named(source, empty, without_trace):
     with open_source(without_trace) as plain:
         figure = compared_threshold_figure({"one": source, "plain": plain})
-        assert "Without a line: plain" in figure.caption
+        assert "Not shown for lack of snapshots: plain" in figure.caption
         assert {row[0] for row in figure.table.rows} == {"one"}
         assert compared_threshold_figure({"plain": plain}).chart is None
     with open_source(empty) as nothing:

@@ -28,9 +28,9 @@ def test_requests_beside_training(source):
 def test_words(source):
     figure = cost_figure(source)
     assert "times as long" in figure.caption
-    assert "Dearest measure: hessian_spectrum(top=1)" in figure.alternative
+    assert "Costliest measure: hessian_spectrum(top=1)" in figure.alternative
 
 
 def test_nothing_measured(empty):
     with open_source(empty) as source:
-        assert "No measurement that took any time is stored" in cost_figure(source).missing
+        assert "No stored measurement took any time" in cost_figure(source).missing

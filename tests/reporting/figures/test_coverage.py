@@ -47,10 +47,10 @@ def test_trials_by_how_they_ended(figure):
         ("64", "not finished"): 1,
         ("256", "completed"): 3,
         ("1024", "completed"): 2,
-        ("not begun", "not begun"): 1,
+        ("not started", "not started"): 1,
     }
     assert "Trials: " in figure.alternative
-    assert "not begun 1" in figure.alternative
+    assert "not started 1" in figure.alternative
 
 
 def test_snapshots_by_what_became_of_each_request(figure):
@@ -74,8 +74,8 @@ def test_who_is_set_apart_is_named_with_the_reason(figure):
     assert rows["trial005"]["outcome"] == "not finished"
     missed = [name for name, row in rows.items() if row["training losses not reached"]]
     assert {"trial009", "trial010"} & set(missed)
-    assert f"The table lists the {len(rows)} trials set apart" in figure.caption
-    assert "All takes part" not in figure.caption
+    assert f"The table lists {len(rows)} flagged trials: failed" in figure.caption
+    assert "All trials" not in figure.caption
 
 
 def test_segments_lie_one_after_another(figure):
@@ -94,7 +94,7 @@ def test_a_whole_study_sets_nobody_apart(tmp_path):
     study = study_content(checkpoints={})
     with open_source(simulate(tmp_path / "r", study=study, change=whole)) as source:
         figure = coverage_figure(source, choose_hue(source))
-    assert "All takes part in what this page says. No trial is set apart." in figure.caption
+    assert "All trials and measurements are included. No trial is flagged." in figure.caption
     assert figure.table.rows == ()
 
 
@@ -106,4 +106,4 @@ def test_without_a_hyperparameter_that_varies_there_is_one_bar(without_trace):
 
 def test_nothing_begun(empty):
     with open_source(empty) as source:
-        assert coverage_figure(source, None).missing == "None of 12 trials has begun."
+        assert coverage_figure(source, None).missing == "None of 12 trials has started."

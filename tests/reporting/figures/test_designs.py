@@ -52,7 +52,7 @@ def test_designs_that_contradict_each_other_are_named(tmp_path):
 
     with open_source(simulate(tmp_path / "r", change=oppose)) as source:
         figure = designs_figure(source)
-    assert "mean margin and loss gap disagree (trained networks" in figure.caption
+    assert "the designs disagree on mean margin and loss gap (trained networks" in figure.caption
     assert "same epoch −" in figure.caption
     assert "disagree" in figure.alternative
 

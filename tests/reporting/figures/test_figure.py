@@ -40,7 +40,7 @@ def test_cells_show_as_many_digits_as_their_table_says():
     assert cell(0.0006, 2, 0.0005) == "0.0006"
 
 
-ON_THE_END = "Numbers below 1e-300 or above 1e+300 in size are drawn on the end of an axis."
+ON_THE_END = "Magnitudes below 1e-300 or above 1e+300 are drawn at the end of the axis."
 
 OF_REQUESTS = [
     *("margin-distribution", "smallest-margins", "spectral-density"),

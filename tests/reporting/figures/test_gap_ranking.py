@@ -44,7 +44,7 @@ def test_the_ceiling_is_drawn_on_both_sides(source):
         reach = as_tau(limit.correlation.value)
         drawn_here = sorted(at for name, at in drawn if name == gap.replace("_", " "))
         assert drawn_here == pytest.approx([-reach, reach], rel=1e-5)
-    assert "a function of them alone could reach" in figure.caption
+    assert "A function of hyperparameters alone could reach" in figure.caption
 
 
 def test_single_seeds_have_no_ceiling_and_say_so(tmp_path):

@@ -31,11 +31,11 @@ def test_rank_correlations_equal_those_in_sql(source):
         assert tau == pytest.approx(expected, abs=1e-12)
         assert low <= tau <= high
         assert n == 12
-    assert "they can disagree in sign" in figure.caption
+    assert "The two gaps can differ in sign" in figure.caption
 
 
 def test_without_traces_only_margins_have_panels(without_trace):
     with open_source(without_trace) as source:
         figure = gaps_figure(source, None)
     assert len(figure.chart["concat"]) == 2
-    assert "No snapshot has a hessian_trace, so it has no panels." in figure.caption
+    assert "No snapshot has a hessian_trace, so its panels are omitted." in figure.caption

@@ -13,7 +13,7 @@ def test_few_levels_are_all_drawn():
 def test_of_many_levels_some_are_drawn_evenly_with_the_ends():
     kept, sentence = narrowed(HUE, 4)
     assert kept.levels == ("1", "8", "64", "512")
-    assert sentence == "Drawn are 4 of 10 levels of batch size."
+    assert sentence == "Shown: 4 of 10 levels of batch size."
 
 
 def test_rows_of_other_levels_are_left_out():

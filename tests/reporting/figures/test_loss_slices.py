@@ -49,8 +49,8 @@ def test_a_loss_of_zero_has_no_logarithm(tmp_path):
 
 def test_what_is_missing_is_said(source):
     assert loss_slices_figure(source, None).missing == (
-        "No final network has a loss_slice yet; measure RESULTS loss_slice adds it."
+        "No final network has loss_slice yet; to add it: measure RESULTS loss_slice."
     )
-    assert "measure RESULTS '{loss_slice: {dimensions: 2}}' adds it." in (
+    assert "to add it: measure RESULTS '{loss_slice: {dimensions: 2}}'." in (
         loss_planes_figure(source, None).missing
     )

@@ -23,7 +23,7 @@ def test_signals_are_lines_on_one_scale(curve_source):
     figure = smallest_margins_figure(curve_source)
     panels = figure.chart["concat"]
     assert [panel["title"]["text"] for panel in panels] == [
-        *("0, seen as 1", "1, seen as 1", "2, seen as 2", "0, seen as 2", "1, seen as 2"),
+        *("0, predicted 1", "1, predicted 1", "2, predicted 2", "0, predicted 2", "1, predicted 2"),
     ]
     assert panels[0]["title"]["subtitle"] == ["12 of 12", "margin −3.00"]
     assert len(panels[0]["data"]["values"]) == 40
@@ -46,7 +46,7 @@ def test_pictures_are_embedded(tmp_path, shape):
 def test_other_data_are_a_table(tmp_path, shape):
     figure = of_shape(tmp_path / "r", shape)
     assert figure.chart is None
-    assert "the table here names them" in figure.missing
+    assert "The table of this figure lists them" in figure.missing
     assert len(figure.table.rows) == 5
 
 

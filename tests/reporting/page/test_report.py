@@ -73,12 +73,12 @@ def test_the_page_says_what_it_must(text):
     for part in (
         "<h1>simulated</h1>",
         "Do flat minima and large margins tell the same story?",
-        "Flat minima and large margins tell the same story in this grid",
+        "Flatness tracks the margin in this grid",
         "✓ holds in this grid",
         "2 verdicts on 3 claims: at most 0.1 of them are expected to be wrong",
-        "All speak of this grid alone, with other seeds.",
-        "Without any one condition it is −0.9",
-        "Holm’s p among the verdicts of this page: ",
+        "All apply to this grid only, with other seeds.",
+        "With one condition left out at a time, it ranges from −0.9",
+        "Holm’s p over the claims on this page: ",
         '<a href="#figure-threshold">Figure 1</a>',
         *(f"<h3>Figure {number}. " for number in range(1, 6)),
         "<h2>Methods</h2>",
@@ -241,8 +241,8 @@ def test_an_interrupted_study_has_a_report_that_says_so(tmp_path):
 
 def test_a_study_without_traces_says_why_figures_are_missing(without_trace):
     page = written(without_trace)
-    assert "There is no such figure: No snapshot has a hessian_trace" in page
-    assert "so it has no panels" in page
+    assert "Figure not available: No snapshot has a hessian_trace" in page
+    assert "so its panels are omitted" in page
     assert "? unclear" in page
     assert drawn(page) == ["gaps", "designs", "training", "cost", "coverage"]
 
@@ -250,7 +250,7 @@ def test_a_study_without_traces_says_why_figures_are_missing(without_trace):
 def test_a_study_without_rows_has_a_report(empty):
     page = written(empty)
     assert "0 of 12 trials are completed" in page
-    assert page.count("There is no such figure") == len(DRAWN)
+    assert page.count("Figure not available") == len(DRAWN)
     assert "vegaEmbed=" not in page
 
 
@@ -271,7 +271,7 @@ def test_a_hundred_thousand_rows_stay_small(tmp_path):
     assert counts["measures"] == 100_000
     page = written(path)
     assert len(page.encode()) < 5_000_000
-    assert "Drawn are 1,000 of 20,000 snapshots" in page
+    assert "Shown: 1,000 of 20,000 snapshots" in page
 
 
 @pytest.mark.slow
@@ -321,7 +321,7 @@ def test_large_studies_with_curves_stay_small(tmp_path):
     )
     page = written(path)
     assert len(page.encode()) < 5_000_000
-    assert "Drawn are 6 of 12 levels of batch size." in page
+    assert "Shown: 6 of 12 levels of batch size." in page
 
 
 def test_what_is_no_results_folder_is_refused(tmp_path):

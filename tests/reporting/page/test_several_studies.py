@@ -98,8 +98,8 @@ def test_it_lies_beside_the_first_folder(tmp_path):
     page = path.read_text("utf-8")
     assert "<h1>simulated (a), simulated (b)</h1>" in page
     assert "None of these studies states a claim" in page
-    assert "differ in no hyperparameter" in page
-    assert "There is no such figure" in page
+    assert "do not differ in any hyperparameter" in page
+    assert "Figure not available" in page
 
 
 def test_names_are_only_text(tmp_path):

@@ -36,7 +36,7 @@ def audited(path, **options):
 def test_without_an_audit_there_is_no_section(source):
     section = describe_fragility(source)
     assert section.table is None
-    assert section.missing == "Nothing was audited yet."
+    assert section.missing == "No network has been audited yet."
 
 
 def test_the_table_has_a_row_for_each_value_and_a_column_for_each_change(tmp_path):
@@ -55,7 +55,7 @@ def test_the_table_has_a_row_for_each_value_and_a_column_for_each_change(tmp_pat
         0,
         None,
     )
-    assert told.explanation.startswith("2 networks measured again")
+    assert told.explanation.startswith("2 networks remeasured")
     assert "1 value could not be compared" in told.explanation
 
 
@@ -75,8 +75,8 @@ def test_the_claim_rests_on_the_audit(tmp_path, monkeypatch):
     results = simulate(tmp_path / "r", study=study)
     (before,) = check_claims(results)
     assert (before.verdict, before.estimate.n) == ("unclear", 0)
-    assert "Nothing was audited yet" in before.explanation
-    assert "Table of the audit" not in write_report(results).read_text(encoding="utf-8")
+    assert "No network has been audited yet" in before.explanation
+    assert "Audit table" not in write_report(results).read_text(encoding="utf-8")
 
     rows = []
     for number, change in enumerate((0.31, 0.3, 0.29, None)):
@@ -97,5 +97,5 @@ def test_the_claim_rests_on_the_audit(tmp_path, monkeypatch):
     assert (claim.estimate.value, claim.estimate.n, claim.estimate.n_excluded) == (0.3, 3, 1)
     assert "hessian_eigenvalue_1: 60 %; margin_mean, spectral: 20 %" in claim.explanation
     page = write_report(results).read_text(encoding="utf-8")
-    assert '<a href="#fragility">Table of the audit</a>' in page
+    assert '<a href="#fragility">Audit table</a>' in page
     assert "The reparametrization check passes" in page

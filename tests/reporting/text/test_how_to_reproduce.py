@@ -44,8 +44,8 @@ def test_where_the_results_come_from(tmp_path):
 def test_a_clean_commit_and_no_repository(tmp_path):
     clean = RUN | {"git": None, "package_git": {"commit": "abc", "branch": "", "dirty": False}}
     items = dict(collect(simulate(tmp_path / "r", provenance=clean, batch_sizes=[])).items)
-    assert items["Code"] == "no repository around the working directory"
-    assert items["Orchestrator’s code"] == "commit abc, nothing uncommitted"
+    assert items["Code"] == "the working directory is not in a repository"
+    assert items["Orchestrator’s code"] == "commit abc, no uncommitted changes"
     assert items["Data"] == "none yet"
 
 

@@ -39,16 +39,16 @@ def spoil(rows):
 def test_everything_that_went_wrong_is_counted_and_named(tmp_path):
     text = limitations(simulate(tmp_path / "r", change=spoil))
     for sentence in (
-        "1 trial of 12 are not completed (1 begun)",
-        "1 trial failed and take no part (trial000: CUDA out of memory)",
+        "1 trial of 12 is unfinished (1 started)",
+        "1 trial failed and is excluded (trial000: CUDA out of memory)",
         "1 trial diverged",
         "Not measured yet: norms on 8 of 96 snapshots.",
-        "1 values not finite: hessian_trace exact train (1). First reason: loss is not finite.",
-        "1 values failed: hessian_eigenvalue_1 train (1). First reason: Boom: no.",
-        "1 Hessian trace at or below zero has no logarithm and is left out",
-        "hessian_eigenvalue_1 did not converge on 1 snapshot, where it is left out (residual 0.2)",
-        "hessian_trace (hutchinson) is an estimate: over 1 value its relative standard error is "
-        "0.5 in the median",
+        "1 value not finite: hessian_trace exact train (1). First reason: loss is not finite.",
+        "1 value failed: hessian_eigenvalue_1 train (1). First reason: Boom: no.",
+        "1 Hessian trace at or below zero has no logarithm and is excluded",
+        "hessian_eigenvalue_1 did not converge on 1 snapshot, where it is excluded (residual 0.2)",
+        "hessian_trace (hutchinson) is an estimate: over 1 value, its relative standard error has "
+        "median 0.5",
     ):
         assert sentence in text
 
@@ -83,7 +83,7 @@ def test_data_whose_classes_are_not_known_is_named(tmp_path):
         for row in rows["trials"]:
             row["dataset"] = "npz"
 
-    told = "For npz the error of the best constant answer is not known"
+    told = "For npz the error of the best constant prediction is unknown"
     assert told in limitations(simulate(tmp_path / "r", change=own))
     study = study_content(learned={"train_error": 0.1})
     assert told not in limitations(simulate(tmp_path / "stated", change=own, study=study))

@@ -21,8 +21,8 @@ def test_methods_are_told_from_the_study(source):
     assert told["Grid"] == (
         "All combinations of training.batch_size: 16, 64, 256, 1024; 3 seeds (0, 1, 2): 12 trials."
     )
-    assert "first comes down to 0.5, 0.1, found inside epochs" in told["Snapshots"]
-    assert "at 8 epochs equally far apart in logarithm; of the final" in told["Snapshots"]
+    assert "first falls to 0.5, 0.1, located within epochs" in told["Snapshots"]
+    assert "at 8 epochs spaced evenly in logarithm; of the final" in told["Snapshots"]
     assert "hessian_spectrum: top 1" in told["Measures"]
     assert "train: 4,096 examples, float64, batch norm in eval mode" in told["Measures"]
     assert "γ = z_y − max_{j≠y} z_j" in told["Notation"]
@@ -95,4 +95,4 @@ def test_a_single_condition_and_nothing_measured(tmp_path):
     assert told["Data"] == "npz: path my.npz, standardize yes."
     assert told["Grid"] == "A single condition; 1 seed (7): 1 trial."
     assert told["Snapshots"] == "Taken at updates 10, 20; of the final network."
-    assert told["Measures"] == "No measures were asked for."
+    assert told["Measures"] == "No measures were requested."

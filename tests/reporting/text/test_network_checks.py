@@ -45,7 +45,7 @@ def told(folder: ResultsFolder) -> tuple[str, list[str]]:
 
 
 def test_nothing_is_made_up_for_older_results(source: Source) -> None:
-    assert describe_checks(source) == "No checks of the networks are recorded."
+    assert describe_checks(source) == "No network checks are recorded."
     assert list(checks_not_passed(source)) == []
 
 
@@ -57,7 +57,7 @@ def test_all_passed(checked: Checked) -> None:
         [],
     )
     checked.add("b", "cnn", repeatable="passed", outputs_fit="passed")
-    assert told(checked.folder)[0].startswith("Every one of the 2 shapes of network")
+    assert told(checked.folder)[0].startswith("All 2 shapes of network")
 
 
 def test_what_did_not_pass_is_named_with_its_reason(checked: Checked) -> None:
@@ -66,10 +66,10 @@ def test_what_did_not_pass_is_named_with_its_reason(checked: Checked) -> None:
     checked.add("c", "m:Net", repeatable="failed: it is random")
     checked.add("d", "m:Big", repeatable="undecided: no memory")
     text, limits = told(checked.folder)
-    assert text.startswith("Of 4 shapes of network (data, model and loss) 1 passed all of the 1 ")
+    assert text.startswith("Of 4 shapes of network (data, model and loss), 1 passed all of the 1 ")
     assert limits == [
-        "m:Big on digits with mse: repeatable could not be decided: no memory.",
-        "m:Net on digits with mse: repeatable failed: it is random.",
+        "The check “repeatable” could not be decided for m:Big on digits with mse: no memory.",
+        "The check “repeatable” failed for m:Net on digits with mse: it is random.",
     ]
     assert all(sentence in text for sentence in limits)
 

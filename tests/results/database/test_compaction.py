@@ -309,7 +309,7 @@ def test_what_is_gone_again_and_again_is_told() -> None:
 
     with pytest.raises(FilesGoneError, match="No such file") as told:
         read()
-    assert "run it again" in str(told.value.hint)
+    assert "try again" in str(told.value.hint)
     assert len(times) == 3
 
 

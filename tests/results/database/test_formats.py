@@ -155,9 +155,9 @@ def test_unknown_formats_and_late_errors_are_the_user_s(small_results: ResultsFo
     relation = query(small_results.path, "SELECT CAST(trial_id AS INTEGER) FROM trials")
     with pytest.raises(QueryError, match=r"Could not convert string '\w+'"):
         format_result(relation, "json")
-    with pytest.raises(QueryError, match="no format 'xml'"):
+    with pytest.raises(QueryError, match="unknown format 'xml'"):
         format_result(relation, "xml")  # type: ignore[arg-type]
-    with pytest.raises(QueryError, match="parquet is no text"):
+    with pytest.raises(QueryError, match="parquet is not text"):
         format_result(relation, "parquet")
 
 

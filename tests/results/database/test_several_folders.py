@@ -151,7 +151,7 @@ def test_older_and_newer_folders_are_as_alone(small_results: ResultsFolder, tmp_
 
 
 def test_wrong_lists_of_folders(small_results: ResultsFolder, tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="no results folder is named"):
+    with pytest.raises(ResultsError, match="no results folder given"):
         connect([])
     with pytest.raises(ResultsError, match="given 2 times"):
         connect([small_results.path, f"{small_results.path}/."])

@@ -73,8 +73,8 @@ def test_text(filled: ResultsFolder) -> None:
     trial = trial_row("a0", trial_id="x", status="failed", error="it broke\nthere")
     write_part(filled, "trials", [trial], "x-1")
     assert status_text(study_status(filled)).splitlines() == [
-        "small: no run is working on it",
-        "trials     4 of 4 completed, 0 interrupted, 1 failed, 0 not begun",
+        "small: no run is active",
+        "trials     4 of 4 completed, 0 interrupted, 1 failed, 0 not started",
         "snapshots  7 of 8 measured, 1 pending, 0 with failures",
         "  margin         7 ok, 0 nonfinite, 0 failed, 1 missing",
         "  hessian_trace  8 ok, 0 nonfinite, 0 failed, 0 missing",
@@ -84,10 +84,10 @@ def test_text(filled: ResultsFolder) -> None:
 
 def test_what_is_in_work_is_not_waiting(folder: ResultsFolder) -> None:
     write_part(folder, "trials", [trial_row("a0", status="running", stop_reason=None)], "a0-1")
-    told = "trials     0 of 4 completed, 1 interrupted, 0 failed, 3 not begun"
+    told = "trials     0 of 4 completed, 1 interrupted, 0 failed, 3 not started"
     assert status_text(study_status(folder)).splitlines()[1] == told
     with folder.lock():
-        assert "1 running, 0 failed, 3 not begun" in status_text(study_status(folder))
+        assert "1 running, 0 failed, 3 not started" in status_text(study_status(folder))
 
 
 def test_values_for_json(filled: ResultsFolder) -> None:

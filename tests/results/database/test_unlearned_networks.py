@@ -32,4 +32,4 @@ def test_networks_that_did_not_learn(folder: ResultsFolder) -> None:
         assert did_not_learn(database, stated) == ("diverged", "edge", "own", "stuck")
     status = study_status(folder)
     assert status.trials_unlearned == 2
-    assert "\n           2 completed without having learned\n" in status_text(status)
+    assert "\n           2 completed without learning\n" in status_text(status)

@@ -73,7 +73,7 @@ def test_a_snapshot_counts_with_its_record_and_a_record_with_its_snapshot(
 
 def test_the_record_comes_after_the_snapshot_and_is_whole(folder: ResultsFolder) -> None:
     row = checkpoint_row("a0", 10)
-    with pytest.raises(ResultsError, match="missing; a snapshot is recorded after"):
+    with pytest.raises(ResultsError, match="missing; write a snapshot before recording"):
         commit_snapshot(folder, row)
     take(folder, "a0", 10)
     for wrong in ({k: v for k, v in row.items() if k != "sha256"}, row | {"more": 1}):

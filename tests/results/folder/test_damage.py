@@ -91,7 +91,7 @@ def test_what_has_no_place_for_a_seal_gets_none(filled: ResultsFolder, tmp_path:
     (tmp_path / "file").write_bytes(b"PAR1")
     for path in (tmp_path / "file", part(filled)):  # The other is sealed.
         before = path.read_bytes()
-        with pytest.raises(ValueError, match="no place for its seal"):
+        with pytest.raises(ValueError, match="no blank seal"):
             seal(path)
         assert path.read_bytes() == before
 

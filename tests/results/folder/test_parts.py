@@ -97,7 +97,7 @@ def make_copy(path: Path) -> None:
         ("it's.parquet", make_copy, "it is not a part"),
         ("copy.parquet", make_copy, "it was written as trials/a0-1.parquet"),
         ("folder.parquet", make_directory, "it is not a part"),
-        ("link.parquet", make_dangling_link, "the link leads nowhere"),
+        ("link.parquet", make_dangling_link, "it is a broken link"),
         ("text.parquet", lambda path: path.write_text("text"), "it cannot be read: "),
     ],
 )
@@ -120,7 +120,7 @@ def test_parts_of_earlier_releases_are_read_through(filled: ResultsFolder) -> No
     assert ask(filled, COUNT) == [(4,)]
     part = filled.readable("trials") / "a0-1.parquet"
     shutil.copy(filled.readable("epochs") / "a0-20.parquet", part)
-    with pytest.raises(ResultsError, match=r"a0-1\.parquet: damaged: its columns are not those"):
+    with pytest.raises(ResultsError, match=r"a0-1\.parquet: damaged: its columns do not match"):
         connect(filled)
     content = bytearray(part.read_bytes())
     content[content.index(b"a0") + 1] ^= 1

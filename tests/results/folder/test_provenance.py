@@ -64,7 +64,7 @@ def test_a_long_diff_is_cut_and_says_so(repository: Path) -> None:
     (repository / "train.py").write_text("é" * 5000)
     diff = code_diff(repository, limit=1001)
     assert len(diff.encode()) < 1100
-    assert diff.splitlines()[-1].startswith("# cut here: the diff has ")
+    assert diff.splitlines()[-1].startswith("# truncated: the diff has ")
 
 
 def test_programs_that_the_repository_configures_are_not_run(repository: Path) -> None:

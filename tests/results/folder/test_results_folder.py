@@ -87,7 +87,7 @@ def test_an_open_folder_sees_columns_that_another_process_added(make_folder: Mak
 
 def test_another_study_is_refused(make_folder: Make) -> None:
     make_folder()
-    with pytest.raises(ResultsError, match="holds the results of study 'small', not 'large'"):
+    with pytest.raises(ResultsError, match="contains the results of study 'small', not 'large'"):
         make_folder(study=study_json(study="large"))
     assert make_folder().study_name == "small"
 
@@ -133,7 +133,7 @@ def test_a_folder_in_use_is_not_created_again(make_folder: Make) -> None:
 
 
 def test_missing_results_are_told_with_those_near_by(make_folder: Make, tmp_path: Path) -> None:
-    with pytest.raises(ResultsError, match="none is near here"):
+    with pytest.raises(ResultsError, match="none found nearby"):
         ResultsFolder.open(tmp_path / "smal")
     for name in ("other", "small"):
         make_folder(name)
@@ -141,7 +141,7 @@ def test_missing_results_are_told_with_those_near_by(make_folder: Make, tmp_path
         ResultsFolder.open(tmp_path / "smal")
     assert "does not exist" in caught.value.message
     assert caught.value.hint == (
-        f"results folders near here: {tmp_path / 'small'}, {tmp_path / 'other'}"
+        f"results folders nearby: {tmp_path / 'small'}, {tmp_path / 'other'}"
     )
     with pytest.raises(ResultsError, match="is not a results folder"):
         ResultsFolder.open(tmp_path)
@@ -153,7 +153,7 @@ def test_wildcards_in_the_path_are_refused(tmp_path: Path) -> None:
 
 
 def test_no_such_table(folder: ResultsFolder) -> None:
-    with pytest.raises(ResultsError, match="no table 'trails'"):
+    with pytest.raises(ResultsError, match="unknown table 'trails'"):
         folder.schema("trails")
 
 

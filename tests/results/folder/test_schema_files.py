@@ -28,7 +28,7 @@ def test_a_lost_schema_is_told_of_and_written_anew(filled: ResultsFolder, table:
     for command in (connect, compact, study_status):
         with pytest.raises(ResultsError, match=f"{table}/_schema.parquet.*missing") as told:
             command(ResultsFolder.open(filled.path))
-        assert told.value.hint == "run the study again, which writes it anew"
+        assert told.value.hint == "run the study again, which recreates it"
     assert sorted(filled.readable(table).iterdir()) == before
     folder = ResultsFolder(filled.path)
     with folder.lock():

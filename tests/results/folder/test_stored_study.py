@@ -55,7 +55,7 @@ def test_only_unknown_names_are_read_where_nothing_runs(
     assert asked_requests(json.loads(study)) == {"entropy(temperature=2.0)": True}
     with pytest.raises(ResultsError, match=r"measures\.0: unknown name 'entropy'\n") as told:
         read_study(folder)
-    assert "install here the package that offers it" in str(told.value.hint)
+    assert "install the package that provides it" in str(told.value.hint)
     damaged = make_folder("damaged", study=study_json(measures=[{"name": "margin", "top": 2}]))
     with pytest.raises(ResultsError, match="not a study this version can read"):
         described_study(damaged)

@@ -118,7 +118,7 @@ def test_numpy_numbers_and_nonfinite_values_fit(folder: ResultsFolder) -> None:
         ({"reason": 3}, "checkpoints.reason: got 3 \\(int\\), expected text"),
         ({"milestones": [0.5, "a"]}, "expected a list of numbers"),
         ({"milestones": 0.5}, "expected a list of numbers"),
-        ({"written_at": at(0).replace(tzinfo=None)}, "expected a time with its zone"),
+        ({"written_at": at(0).replace(tzinfo=None)}, "expected a time with a time zone"),
         ({"sha256": "\ud800"}, "checkpoints.sha256"),
     ],
 )

@@ -67,7 +67,7 @@ def test_that_of_a_killed_process_ends_by_itself(
     assert StoreLease(folder).holder() == LockHolder(1, "gone", "then")
     with StoreLease(folder)():
         assert left not in leases(folder)
-    assert "waiting at most 4 s to see whether another run still works on it" in caplog.text
+    assert "waiting at most 4 s to check whether another run is still active" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_who_has_lost_it_is_interrupted(folder: StorePath, caplog: Any) -> None:
         own.unlink()  # As the next run does, after this one was stopped for too long.
         with pytest.raises(KeyboardInterrupt):
             threading.Event().wait(600)
-    assert "the lease has ended before this run: it stops" in caplog.text
+    assert "the lease expired during the run; stopping" in caplog.text
     assert leases(folder) == []
 
 
@@ -147,7 +147,7 @@ def test_who_could_not_renew_it_in_time_is_interrupted_once_that_is_known(
         outages.since = None
         with pytest.raises(KeyboardInterrupt):
             threading.Event().wait(600)
-    assert "the lease has ended before this run: it stops" in caplog.text
+    assert "the lease expired during the run; stopping" in caplog.text
     # Not given back: whoever was out of touch may no longer be who holds it.
     assert leases(folder) == [own]
 

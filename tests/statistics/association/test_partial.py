@@ -134,7 +134,7 @@ def test_rows_that_are_not_finite_are_counted(confounded):
     ("rows", "controls", "reason"),
     [
         (2, 0, "2 rows; a correlation needs at least 3"),
-        (4, 2, "4 rows leave nothing free beside 2 controls"),
+        (4, 2, "4 rows leave no degrees of freedom with 2 controls"),
         (3, 2, "linear function of the controls"),
     ],
 )

@@ -33,14 +33,14 @@ def test_the_number_is_the_ratio_of_slopes():
     slopes = [np.polyfit(margin[way == one], log_trace[way == one], 1)[0] for one in (0, 1)]
     assert claim.estimate.value == pytest.approx(slopes[1] / slopes[0])
     assert claim.criterion == "outside 0.5 to 2"
-    assert "In multiples of that: with sam 0.8" in claim.explanation
+    assert "In multiples of that slope: with sam 0.8" in claim.explanation
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.0, -3.0])
 def test_it_holds_where_a_slope_is_lost_flipped_or_multiplied(slope):
     claim = judged(slope)
     assert claim.reads == "holds for conditions like these"
-    assert "shown is sam" in claim.explanation
+    assert "the number shown is for sam" in claim.explanation
 
 
 def test_it_fails_where_every_slope_survives():
@@ -52,9 +52,9 @@ def test_it_fails_where_every_slope_survives():
 def test_without_a_relation_in_the_usual_training_there_is_nothing_to_lose():
     claim = judged(0.0, usual_slope=0.0)
     assert claim.verdict == "unclear"
-    assert "not surely a relation which could be lost" in claim.explanation
+    assert "not significantly negative, so the study shows no relation to lose" in claim.explanation
     assert claim.estimate.value is not None
-    assert "with usual the slope is not surely different from 0" in claim.explanation
+    assert "with usual the slope is not significantly different from 0" in claim.explanation
 
 
 def test_of_two_settings_it_speaks_of_this_grid():
@@ -66,7 +66,7 @@ def test_of_two_settings_it_speaks_of_this_grid():
     ("options", "reason"),
     [
         ({"error": 0.5}, "no snapshot with a training error of at most 0.1"),
-        ({"names": ("usual", "usual")}, "one way of it only"),
+        ({"names": ("usual", "usual")}, "only one way of training is present"),
         ({"names": ("sgd", "sam")}, "no network was trained in the usual way"),
         ({"threshold": 1.5}, "between 0 and 1, got 1.5"),
     ],

@@ -49,10 +49,10 @@ def test_a_margin_of_the_wrong_sign_fails_however_strong(networks):
     claim = judged(-good, trace, gap)
     assert claim.verdict == "fails"
     assert (
-        "Surely of the other sign: the margin with the loss gap, the margin with the error gap."
-        in claim.explanation
+        "Significantly of the wrong sign: the margin with the loss gap, the margin with the error "
+        "gap." in claim.explanation
     )
-    assert "of the other sign" not in judged(good, trace, gap).explanation
+    assert "of the wrong sign" not in judged(good, trace, gap).explanation
 
 
 def test_a_better_trace_fails_it(networks):

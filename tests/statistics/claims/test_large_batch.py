@@ -32,9 +32,10 @@ def test_large_batches_that_only_lack_updates():
     # 256 makes 16 updates an epoch, 16 makes 256: both share 256 to 512.
     assert "After 512 updates the margin of batch size 256 is" in claim.explanation
     assert "times that of 16; after 32 epochs the margin" in claim.explanation
-    assert "At equal updates large batches have the loss gap" in claim.explanation
-    assert "of the loss gap" in claim.explanation
-    assert "of the error gap" not in claim.explanation
+    assert "At equal updates, large batches have " in claim.explanation
+    assert "times the loss gap" in claim.explanation
+    assert "for the loss gap" in claim.explanation
+    assert "the error gap" not in claim.explanation
 
 
 def test_the_interval_is_fiellers_of_the_last_common_updates():
@@ -64,7 +65,7 @@ def test_large_batches_that_lack_nothing_fail_it():
 def test_a_tighter_bound_is_harder():
     claim = large_batch_needs_time(**batch_study("updates"), threshold=0.001)
     assert claim.verdict == "unclear"
-    assert "The same means within 0.1 %." in claim.explanation
+    assert "Margins that differ by at most 0.1 % count as equal." in claim.explanation
 
 
 def test_no_common_updates_are_unclear():
@@ -72,8 +73,8 @@ def test_no_common_updates_are_unclear():
     study["updates"] = study["updates"] * np.array(study["batch_size"]) ** 6
     claim = large_batch_needs_time(**study)
     assert claim.verdict == "unclear"
-    assert "share no such time" in claim.explanation
-    assert "not compared there: 16 and 64" in claim.explanation
+    assert "have no common point in training" in claim.explanation
+    assert "without common snapshots: 16 and 64" in claim.explanation
 
 
 def test_one_batch_size_is_unclear():
@@ -89,4 +90,4 @@ def test_margins_that_are_not_surely_positive_have_no_ratio():
     study["margin"] = np.random.default_rng(0).normal(size=54)
     claim = large_batch_needs_time(**study)
     assert claim.verdict == "unclear"
-    assert "not surely positive" in claim.explanation
+    assert "not significantly positive" in claim.explanation

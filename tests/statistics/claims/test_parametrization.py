@@ -16,7 +16,7 @@ def test_a_trace_that_moves_beside_a_margin_that_does_not_holds():
     assert claim.verdict == "holds"
     assert claim.estimate.value == 0.505
     assert "On 4 audited networks the mean margin changed by at most 0 %" in claim.explanation
-    assert "Medians of further measures: sam_sharpness: 40 %." in claim.explanation
+    assert "For further measures the median changes are sam_sharpness: 40 %." in claim.explanation
 
 
 def test_the_interval_of_a_change_stays_where_changes_lie():
@@ -43,7 +43,7 @@ def test_networks_that_cannot_be_rescaled_are_counted():
 def test_without_an_audit_or_with_two_networks_it_is_unclear():
     claim = judged([], [])
     assert claim.verdict == "unclear"
-    assert claim.explanation == "Nothing was audited yet: the command audit does it."
+    assert claim.explanation == "No network has been audited yet; run the command audit."
     few = judged([0.5, 0.5], [0, 0])
     assert few.verdict == "unclear"
     assert "No verdict: no interval from 2 trials" in few.explanation

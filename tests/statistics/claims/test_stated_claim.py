@@ -84,8 +84,8 @@ def test_two_values_have_a_ceiling():
     told = most_that_ties_allow("spearman", Compared(table, GROUPS), names)
     ceiling = stats.spearmanr(*table).statistic
     assert told == (
-        f"sam has two values only: whatever the order of the rest, it lies between "
-        f"−{ceiling:.3f} and {ceiling:.3f}."
+        "With only two distinct values of sam, the correlation can only lie between "
+        f"−{ceiling:.3f} and {ceiling:.3f}, for any order of the rest."
     )
     assert most_that_ties_allow("kendall", Compared(table, GROUPS), names) == ""
     assert most_that_ties_allow("pearson", Compared(PAIR, GROUPS), names) == ""

@@ -40,11 +40,11 @@ def test_flatness_that_tracks_margin_holds():
     assert claim.estimate.n == 72
     assert claim.estimate.high <= claim.threshold == -0.8
     assert "72 snapshots of 12 trials in 4 conditions" in claim.explanation
-    assert "With training loss held fixed it is −" in claim.explanation
+    assert "With training loss held fixed, the estimate is −" in claim.explanation
     small = study["train_error"] <= 0.1
     log_trace = np.log10(study["hessian_trace"][small])
     inside = within_pearson(log_trace, study["margin"][small], study["groups"].select(small))
-    told = f"Inside conditions, between means of trials, it is {with_interval(inside)}"
+    told = f"Within conditions, between trial means, r is {with_interval(inside)}"
     assert told in claim.explanation
     assert claim.without[0] < claim.estimate.value < claim.without[1]
 
@@ -94,7 +94,7 @@ def test_too_few_conditions_to_hold_them_fixed_are_named():
     claim = flatness_tracks_margin(**study, design=Design.of(levels, study["groups"]))
     assert claim.beside[0].estimate.value is None
     assert claim.against == ()
-    told = "held fixed there is no estimate: 3 conditions are too few to hold 2 swept columns fixed"
+    told = "fixed, no estimate is possible: 3 conditions are too few to hold 2 swept columns fixed"
     assert told in claim.explanation
 
 
@@ -133,8 +133,8 @@ def test_a_trend_between_architectures_is_none_inside_them():
     claim = flatness_tracks_margin(**architectures(inside=1, offset=(8, -8)))
     assert claim.verdict == "fails"
     assert claim.estimate.value > 0.9
-    assert "inside architectures and losses at matched training loss" in claim.statistic
-    assert "Without the loss held fixed r is 0.99" in claim.explanation
+    assert "within architectures and losses at matched training loss" in claim.statistic
+    assert "Without the loss held fixed, r is 0.99" in claim.explanation
     assert "for cnn; 0.99" in claim.explanation
     assert "for mlp; pooled over all −0.8" in claim.explanation
 
@@ -153,7 +153,7 @@ def test_ranks_and_the_interval_of_independent_rows_stand_beside():
     ends = np.tanh(np.arctanh(r) + np.array([-1, 1]) * stats.norm.ppf(0.975) / np.sqrt(n - 3))
     assert f"r would be [{number(ends[0])}, {number(ends[1])}]." in claim.explanation
     rho = stats.spearmanr(study["hessian_trace"][small], study["margin"][small]).statistic
-    assert f"Spearman’s ρ of all is {number(rho)}." in claim.explanation
+    assert f"Over all snapshots, Spearman’s ρ is {number(rho)}." in claim.explanation
 
 
 def test_flatness_without_margin_fails():

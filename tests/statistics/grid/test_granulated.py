@@ -120,7 +120,7 @@ def test_a_measure_that_ignores_an_axis_has_psi_zero_there_or_none():
     with_b = granulated_kendall(x, y, Grid.of(columns), seed, variant="b", resampling=FEW)
     assert (with_a.estimate.value, with_a.groups, with_a.constant) == (0, 3, 3)
     assert (with_b.axes[1].groups, with_b.axes[1].constant) == (0, 3)
-    assert with_b.axes[1].estimate.reason == "no two points differ in one thing only and have a τ"
+    assert with_b.axes[1].estimate.reason == "no points with a defined τ differ in only one respect"
     assert with_b.overall.value == with_b.axes[0].estimate.value == 1
 
 

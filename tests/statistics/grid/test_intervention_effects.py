@@ -138,7 +138,7 @@ def test_an_intervention_without_finite_rows_says_so():
     study.x[5:10] = np.nan
     found = study.effects().effects[0]
     assert (found.name, found.moves) == ("sam", "unclear")
-    assert found.x_shift.reason == "no row to compare with is finite"
+    assert found.x_shift.reason == "no finite row to compare with"
     assert found.change.reason.startswith("0 rows")
 
 
@@ -147,7 +147,7 @@ def test_a_measure_that_never_varies_inside_is_in_no_units():
     study.x = np.repeat([0.0, 1.0, 2.0, 3.0], 5)
     found = study.effects().effects[0]
     assert found.x_shift.value is None
-    assert "does not vary inside" in found.x_shift.reason
+    assert "does not vary within" in found.x_shift.reason
     assert found.y_shift.has_interval
     assert found.moves == "unclear"
 
@@ -160,7 +160,7 @@ def test_ways_of_a_single_network_have_no_verdict():
     assert one.moves == "unclear"
     assert one.x_shift.value is not None
     assert "too many resamples" in one.x_shift.reason
-    assert "seeds are unknown" in found.x_share.reason
+    assert "seed spread is unknown" in found.x_share.reason
 
 
 def test_refuses_what_makes_no_sense():

@@ -136,7 +136,7 @@ def test_granulated_says_why_there_is_no_comparison(grid_study):
     good, follower, gap = grid_study
     found = compare_granulated(np.full(36, np.nan), follower, gap, GRID, SEED, resampling=FEW)
     assert found.advantage.value is None
-    assert "differ in one thing" in found.advantage.reason
+    assert "differ in only one respect" in found.advantage.reason
     single = np.array(SEED) == 0
     none = compare_granulated(
         *(column[single][:2] for column in (good, follower, gap)),
