@@ -128,6 +128,12 @@ def test_no_room_imports_the_public_face():
     ] == []
 
 
+def test_no_room_is_named_like_a_library():
+    """Where a room lies on the path of a process, its name would hide the library."""
+    rooms = {part for file in FILES for part in Path(file).parts[:-1]}
+    assert rooms & HEAVY.keys() == set()
+
+
 def test_no_file_is_over_400_lines():
     lines = {file: len(text_of(file).splitlines()) for file in FILES}
     assert {file: count for file, count in lines.items() if count > 400} == {}

@@ -19,8 +19,12 @@ from torch import nn
 
 from orchestrator.cluster.audit_backlog import audits_left
 from orchestrator.cluster.backlog_reading import read_backlog
-from orchestrator.cluster.ray.own_code import import_own_parts, import_trial_parts, own_parts_of
-from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.cluster.processes.own_code import (
+    import_own_parts,
+    import_trial_parts,
+    own_parts_of,
+)
+from orchestrator.cluster.processes.worker_process import prepare_process
 from orchestrator.cluster.snapshots.subject import subject
 from orchestrator.data import load_dataset
 from orchestrator.data.dataset import Dataset

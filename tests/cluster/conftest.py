@@ -11,7 +11,7 @@ import ray
 from filelock import FileLock
 from ruamel.yaml import YAML
 
-from orchestrator.cluster.ray.private_ray import PRIVATE, kept_private
+from orchestrator.cluster.processes.private_ray import PRIVATE, kept_private
 from tests.cluster.in_process import run_in_process
 
 # A process that joins a Ray on the loopback interface needs this to search that interface, too.

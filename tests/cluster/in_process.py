@@ -12,7 +12,7 @@ import ray
 import torch
 
 import orchestrator
-from orchestrator.cluster.ray.session import Slots
+from orchestrator.cluster.processes.session import Slots
 from orchestrator.cluster.run import rounds
 from orchestrator.cluster.snapshots import auditing
 from orchestrator.cluster.snapshots import connectivity as connecting

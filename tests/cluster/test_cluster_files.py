@@ -19,7 +19,7 @@ from ray.scripts.scripts import cli as ray_cli
 from ray.scripts.scripts import start as ray_start
 from ruamel.yaml import YAML
 
-from orchestrator.cluster.ray.session import slots
+from orchestrator.cluster.processes.session import slots
 from orchestrator.study.spec import ResourcesOptions
 from orchestrator.study.study_file import load_study
 

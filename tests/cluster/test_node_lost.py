@@ -10,7 +10,7 @@ import pytest
 from ray.cluster_utils import Cluster
 
 import orchestrator
-from orchestrator.cluster.ray.private_ray import kept_private
+from orchestrator.cluster.processes.private_ray import kept_private
 from orchestrator.results import ResultsFolder
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import JOINS_PRIVATE

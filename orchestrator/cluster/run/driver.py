@@ -16,7 +16,7 @@ from typing import Any
 
 from orchestrator.cluster.backlog_reading import Backlog
 from orchestrator.cluster.compacting import compact_if_many
-from orchestrator.cluster.ray.own_code import import_own_parts
+from orchestrator.cluster.processes.own_code import import_own_parts
 from orchestrator.cluster.run.rounds import StudyRun, run_rounds
 from orchestrator.cluster.run.summary import RunSummary
 from orchestrator.cluster.snapshots.lost_examples import restore_examples

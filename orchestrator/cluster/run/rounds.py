@@ -16,8 +16,8 @@ from orchestrator.cluster.audit_backlog import AuditBacklog, claimed_audits
 from orchestrator.cluster.backlog import lost_trials, missing_measures
 from orchestrator.cluster.backlog_reading import Backlog, read_backlog
 from orchestrator.cluster.compacting import compacting
-from orchestrator.cluster.ray.session import Slots, bundle, distinct_needs, ray_session
-from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.processes.session import Slots, bundle, distinct_needs, ray_session
+from orchestrator.cluster.processes.shared_data import SharedData
 from orchestrator.cluster.run.progress_display import show_progress, tell
 from orchestrator.cluster.run.summary import RunSummary
 from orchestrator.cluster.snapshots.auditing import run_audits

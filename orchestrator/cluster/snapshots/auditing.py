@@ -15,10 +15,10 @@ from orchestrator.cluster.audit_backlog import (
     missing_audits,
 )
 from orchestrator.cluster.backlog_reading import measure_versions
-from orchestrator.cluster.ray.own_code import import_trial_parts
-from orchestrator.cluster.ray.session import Slots, ray_session
-from orchestrator.cluster.ray.shared_data import SharedData
-from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.cluster.processes.own_code import import_trial_parts
+from orchestrator.cluster.processes.session import Slots, ray_session
+from orchestrator.cluster.processes.shared_data import SharedData
+from orchestrator.cluster.processes.worker_process import prepare_process
 from orchestrator.cluster.snapshots.parallel_tasks import Progress, run_tasks
 from orchestrator.cluster.snapshots.subject import subject
 from orchestrator.cluster.work_items import AuditItem

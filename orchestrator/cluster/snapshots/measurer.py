@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 import ray
 import torch
 
-from orchestrator.cluster.ray.own_code import import_trial_parts
-from orchestrator.cluster.ray.shared_data import SharedData
-from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.cluster.processes.own_code import import_trial_parts
+from orchestrator.cluster.processes.shared_data import SharedData
+from orchestrator.cluster.processes.worker_process import prepare_process
 from orchestrator.cluster.snapshots.kept_examples import keep_examples, keep_subsets
 from orchestrator.cluster.snapshots.subject import subject
 from orchestrator.cluster.snapshots.trust_checks import ShapeChecks

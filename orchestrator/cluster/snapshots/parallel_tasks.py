@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestrator.cluster.ray.own_code import has_own_parts
-from orchestrator.cluster.ray.session import Slots
-from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.processes.own_code import has_own_parts
+from orchestrator.cluster.processes.session import Slots
+from orchestrator.cluster.processes.shared_data import SharedData
 from orchestrator.errors import error_line
 from orchestrator.results import ResultsFolder
 from orchestrator.study.spec import Study

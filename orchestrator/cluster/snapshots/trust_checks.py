@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.processes.shared_data import SharedData
 from orchestrator.cluster.work_items import Checked, Refusal
 from orchestrator.errors import ModelError, StorageError
 from orchestrator.measures.build import required_checks

@@ -7,7 +7,7 @@ from math import inf
 
 import ray
 
-from orchestrator.cluster.ray.session import capacity
+from orchestrator.cluster.processes.session import capacity
 
 Bundle = Mapping[str, float]
 """Resources that a process books, by Ray's names."""

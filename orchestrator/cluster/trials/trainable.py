@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from ray import tune
 
-from orchestrator.cluster.ray.own_code import import_trial_parts
-from orchestrator.cluster.ray.shared_data import SharedData
-from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.cluster.processes.own_code import import_trial_parts
+from orchestrator.cluster.processes.shared_data import SharedData
+from orchestrator.cluster.processes.worker_process import prepare_process
 from orchestrator.cluster.work_items import TrialItem
 from orchestrator.errors import StorageError, UserError, error_text
 from orchestrator.models import build_model, parameter_count

@@ -12,8 +12,8 @@ from ray import tune
 
 from orchestrator.cluster.backlog_reading import read_backlog
 from orchestrator.cluster.compacting import compacting
-from orchestrator.cluster.ray.session import Slots
-from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.processes.session import Slots
+from orchestrator.cluster.processes.shared_data import SharedData
 from orchestrator.cluster.trials.gate import Gate
 from orchestrator.cluster.trials.run_state import RunState
 from orchestrator.cluster.trials.trainable import TrialTrainable

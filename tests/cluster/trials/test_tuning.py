@@ -6,8 +6,8 @@ import cloudpickle
 import pytest
 from ray.exceptions import RayActorError
 
-from orchestrator.cluster.ray.session import Slots
-from orchestrator.cluster.ray.shared_data import SharedData
+from orchestrator.cluster.processes.session import Slots
+from orchestrator.cluster.processes.shared_data import SharedData
 from orchestrator.cluster.trials import tuning
 from orchestrator.cluster.trials.gate import Gate
 from orchestrator.cluster.trials.run_state import RunState

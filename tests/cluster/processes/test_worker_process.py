@@ -8,7 +8,7 @@ import pytest
 FAULTS = """
 import resource
 import torch
-from orchestrator.cluster.ray.worker_process import prepare_process
+from orchestrator.cluster.processes.worker_process import prepare_process
 
 {prepare}
 for _ in range(20):

@@ -9,7 +9,7 @@ import pytest
 import ray
 
 import orchestrator
-from orchestrator.cluster.ray.own_code import copy_code
+from orchestrator.cluster.processes.own_code import copy_code
 from orchestrator.study.study_file import load_study
 from orchestrator.study.trials import expand_trials
 from tests.cluster.conftest import JOINS_PRIVATE

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import ray
 
-from orchestrator.cluster.ray import private_ray
-from orchestrator.cluster.ray.private_ray import kept_private, short_folder
+from orchestrator.cluster.processes import private_ray
+from orchestrator.cluster.processes.private_ray import kept_private, short_folder
 
 
 def descendants(root):

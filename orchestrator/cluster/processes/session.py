@@ -16,9 +16,9 @@ from typing import Any
 import ray
 from ray.exceptions import AuthenticationError, RayError, RuntimeEnvSetupError
 
-from orchestrator.cluster.ray.interrupts import interrupts
-from orchestrator.cluster.ray.own_code import copy_code, import_own_parts
-from orchestrator.cluster.ray.private_ray import (
+from orchestrator.cluster.processes.interrupts import interrupts
+from orchestrator.cluster.processes.own_code import copy_code, import_own_parts
+from orchestrator.cluster.processes.private_ray import (
     PRIVATE,
     kept_private,
     leaving_nothing,

@@ -1,7 +1,7 @@
 import pytest
 import ray
 
-from orchestrator.cluster.ray.session import (
+from orchestrator.cluster.processes.session import (
     ask_a_worker,
     capacity,
     distinct_needs,

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import signal, sys, threading
-from orchestrator.cluster.ray.interrupts import interrupts
+from orchestrator.cluster.processes.interrupts import interrupts
 if "nohup" in sys.argv:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 with interrupts():
