@@ -87,8 +87,8 @@ def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(small_study,
     assert {status for model, *_, status in checks if model == "mlp"} == {"passed"}
     with open_source(folder) as source:
         told = dict(describe_methods(source, ()).paragraphs)["Checks"]
-    assert told.startswith("Of 2 shapes of network (data, model and loss) 1 passed all of the ")
-    assert f"{RANDOM['name']} on digits with cross_entropy: repeatable failed: " in told
+    assert told.startswith("Of 2 shapes of network (data, model and loss), 1 passed all of the ")
+    assert f"“repeatable” failed for {RANDOM['name']} on digits with cross_entropy: " in told
 
 
 WIDER = {"name": "mlp", "width": 9, "depth": 1}
