@@ -3,7 +3,6 @@
 In a file of their own that loads no torch, so that their processes start in a second.
 """
 
-import json
 import os
 import signal
 import threading
@@ -108,7 +107,7 @@ class Checks:
         return None
 
     def check(self, config):
-        width = json.loads(config)["model"]["width"]
+        width = config.model.width
         with self.log.open("a") as file:
             file.write(f"{width} {os.getpid()}\n")
         match width:

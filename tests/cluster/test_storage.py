@@ -77,7 +77,9 @@ def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
     # Room for some of the snapshots.
     disk.clear()
     disk.leave(RESERVE_BYTES + 4 * MEGABYTE)
-    with pytest.raises(StorageError, match=r"MB are left on the disk, but 1\.\d MB and 34 MB to"):
+    with pytest.raises(
+        StorageError, match=r"MB are left on the disk, but 1\.\d MB plus a reserve of 34 MB"
+    ):
         orchestrator.run(study, folder, quiet=True)
     assert 0 < study_status(folder).snapshots < 8
     assert not unfinished(folder)
