@@ -1,4 +1,4 @@
-"""Studies with many measures, axes and trials are told of to the end."""
+"""Studies with many measures, axes and trials are reported and exported."""
 
 import numpy as np
 import pytest
