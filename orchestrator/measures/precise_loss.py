@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from orchestrator.measures.replaced_operations import ReplacedOperations
-from orchestrator.training.cross_entropy import cross_entropy, log_softmax
 from orchestrator.training.losses import Loss, LossFunction
+from orchestrator.training.losses.cross_entropy import cross_entropy, log_softmax
 
 
 class PerExampleLoss(Protocol):
