@@ -18,10 +18,7 @@ from orchestrator.study.training_options.optimizer_options import (
     OptimizerOptions,
     SgdOptions,
 )
-from orchestrator.study.training_options.schedule_options import (
-    ConstantSchedule,
-    ScheduleOptions,
-)
+from orchestrator.study.training_options.schedule_options import ConstantSchedule, ScheduleOptions
 
 __all__ = [
     "ConstantSchedule",
