@@ -125,9 +125,12 @@ def _without_curves(database: Any, study: Study) -> list[tuple[str, str]]:
     """Return checkpoints and requests whose values are stored without their curves."""
     kinds = {request: build_measure(options).curves for request, options in study.requests.items()}
     found: list[tuple[str, str]] = database.execute(
-        "SELECT checkpoint_id, request FROM measures ANTI JOIN curves "
-        "USING (checkpoint_id, request) WHERE list_contains($always, request) "
-        "OR (list_contains($finite, request) AND status = 'ok') GROUP BY ALL",
+        """
+        SELECT checkpoint_id, request FROM measures ANTI JOIN curves USING (checkpoint_id, request)
+        WHERE list_contains($always, request)
+            OR (list_contains($finite, request) AND status = 'ok')
+        GROUP BY ALL
+        """,
         {
             "always": [request for request, kind in kinds.items() if kind == "always"],
             "finite": [request for request, kind in kinds.items() if kind == "if finite"],
@@ -161,8 +164,10 @@ def read_last_checkpoints(folder: ResultsFolder) -> dict[str, dict[str, Any]]:
     columns = ("checkpoint_id", "trial_id", "step", "path", "sha256")
     with connect(folder.path, measure_columns=False) as database:
         rows = database.execute(
-            f"SELECT {', '.join(columns)} FROM checkpoints "
-            "QUALIFY step = max(step) OVER (PARTITION BY trial_id)"
+            f"""
+            SELECT {", ".join(columns)} FROM checkpoints
+            QUALIFY step = max(step) OVER (PARTITION BY trial_id)
+            """
         ).fetchall()
     return {row[0]: dict(zip(columns, row, strict=True)) for row in rows}
 

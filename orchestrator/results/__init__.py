@@ -27,6 +27,7 @@ from orchestrator.results.database.query import sql_text as sql_text
 from orchestrator.results.database.status import StudyStatus as StudyStatus
 from orchestrator.results.database.status import study_status as study_status
 from orchestrator.results.database.table_views import identifier as identifier
+from orchestrator.results.database.table_views import quote as quote
 from orchestrator.results.database.unlearned_networks import did_not_learn as did_not_learn
 from orchestrator.results.folder.commit_records import commit_snapshot as commit_snapshot
 from orchestrator.results.folder.commit_records import committed_snapshots as committed_snapshots
