@@ -42,6 +42,9 @@ from orchestrator.results.folder.damage import (
     set_aside_unreadable_records as set_aside_unreadable_records,
 )
 from orchestrator.results.folder.lost_rows import restore_checkpoints as restore_checkpoints
+from orchestrator.results.folder.network_files import read_resume_state as read_resume_state
+from orchestrator.results.folder.network_files import store_snapshot as store_snapshot
+from orchestrator.results.folder.network_files import write_resume_state as write_resume_state
 from orchestrator.results.folder.new_snapshots import NewSnapshots as NewSnapshots
 from orchestrator.results.folder.provenance import code_diff as code_diff
 from orchestrator.results.folder.provenance import collect_provenance as collect_provenance
