@@ -66,6 +66,7 @@ from orchestrator.results.store.store_path import StorePath as StorePath
 from orchestrator.results.table_schemas import IS_FINAL as IS_FINAL
 from orchestrator.results.table_schemas import MEASURED as MEASURED
 from orchestrator.results.table_schemas import is_final as is_final
+from orchestrator.results.table_schemas import reason_text as reason_text
 from orchestrator.results.table_schemas import swept_columns as swept_columns
 from orchestrator.results.table_schemas import table_schema as table_schema
 from orchestrator.results.table_schemas import trials_schema as trials_schema

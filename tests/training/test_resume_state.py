@@ -79,9 +79,9 @@ def test_checkpoints_asked_for_later_are_taken_from_there_on():
             break
     options = CheckpointOptions(updates=(3, 10), train_loss=(50.0,))
     events = list(train(config, 0, blobs(), options, resume=state))
-    assert [(event.step, event.reason) for event in events if hasattr(event, "reason")] == [
-        (10, "update"),
-        (16, "final"),
+    assert [(event.step, event.reasons) for event in events if hasattr(event, "reasons")] == [
+        (10, ("update",)),
+        (16, ("final",)),
     ]
 
 
