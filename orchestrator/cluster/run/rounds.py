@@ -12,9 +12,14 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from orchestrator.cluster.audit_backlog import AuditBacklog, claimed_audits
-from orchestrator.cluster.backlog import lost_trials, missing_measures
-from orchestrator.cluster.backlog_reading import Backlog, read_backlog
+from orchestrator.cluster.backlog import (
+    AuditBacklog,
+    Backlog,
+    claimed_audits,
+    lost_trials,
+    missing_measures,
+    read_backlog,
+)
 from orchestrator.cluster.compacting import compacting
 from orchestrator.cluster.processes.session import Slots, bundle, distinct_needs, ray_session
 from orchestrator.cluster.processes.shared_data import SharedData

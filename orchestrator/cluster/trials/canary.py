@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.backlog import Backlog
 from orchestrator.cluster.snapshots.dispatcher import Dispatcher
 from orchestrator.cluster.trials.run_state import RunState
 from orchestrator.errors import StudyIncomplete

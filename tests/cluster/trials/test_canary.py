@@ -4,7 +4,7 @@ import pytest
 from ray.tune import register_trainable
 
 import orchestrator
-from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.backlog import Backlog
 from orchestrator.cluster.trials.canary import Canary, choose_canaries
 from orchestrator.cluster.trials.gate import Gate
 from orchestrator.cluster.trials.run_state import RunState
