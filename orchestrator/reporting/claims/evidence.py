@@ -11,6 +11,7 @@ import numpy as np
 from orchestrator.reporting.claims.registration import stated_after_results
 from orchestrator.reporting.claims.stated_claims import judge_stated
 from orchestrator.reporting.data.conditions import Conditions, read_conditions
+from orchestrator.reporting.data.cost_queries import PAIRED_SECONDS
 from orchestrator.reporting.data.network_queries import (
     by_intervention,
     final_networks,
@@ -18,7 +19,6 @@ from orchestrator.reporting.data.network_queries import (
 from orchestrator.reporting.data.open_results import Source, claims_of, open_source
 from orchestrator.reporting.data.queries import (
     FURTHER_REPARAMETRIZED,
-    PAIRED_SECONDS,
     REPARAMETRIZED,
     Query,
     along_training,

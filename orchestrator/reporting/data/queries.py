@@ -4,13 +4,17 @@ Queries select from the views of a results folder (``wide``, ``trials``, ``measu
 order their rows, so that identical results give identical reports.
 """
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from textwrap import dedent
 
 from orchestrator.results import IS_FINAL
 from orchestrator.results import identifier as identifier
+from orchestrator.results import quote as quote
 
 MOST_POINTS = 1000
 
@@ -22,17 +26,20 @@ class Query:
     Attributes:
         name: Short name, unique within the report.
         about: Description in one line.
-        sql: A single SELECT (or DESCRIBE) statement.
+        sql: A single SELECT (or DESCRIBE) statement, without the indentation of its source.
     """
 
     name: str
     about: str
     sql: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sql", dedent(self.sql).strip())
+
 
 def columns_of(view: str) -> Query:
     """Return the query for the columns of a view."""
-    sql = f"SELECT column_name FROM (DESCRIBE {view})"  # noqa: S608 - names of our own views
+    sql = f"SELECT column_name FROM (DESCRIBE {view})"
     return Query("columns", f"columns of {view}", sql)
 
 
@@ -40,7 +47,7 @@ def distinct_values(column: str) -> Query:
     """Return the query for the values of a hyperparameter."""
     name = identifier(column)
     order = "ORDER BY value NULLS LAST"
-    sql = f"SELECT DISTINCT {name} AS value FROM trials {order}"  # noqa: S608 - quoted
+    sql = f"SELECT DISTINCT {name} AS value FROM trials {order}"
     return Query("levels", f"values of {column}", sql)
 
 
@@ -54,10 +61,12 @@ def snapshots(columns: Iterable[str]) -> Query:
     return Query(
         "snapshots",
         "every snapshot, with its errors, gaps and measures",
-        "SELECT trial_id, condition_id, step, epoch, status, train_loss, train_error, loss_gap,\n"
-        f"    error_gap{names}\n"
-        "FROM wide WHERE step > 0\n"
-        "ORDER BY trial_id, step",
+        f"""
+        SELECT trial_id, condition_id, step, epoch, status, train_loss, train_error, loss_gap,
+            error_gap{names}
+        FROM wide WHERE step > 0
+        ORDER BY trial_id, step
+        """,
     )
 
 
@@ -68,12 +77,14 @@ def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query
     return Query(
         f"correlation_{measure}",
         f"correlation of log {measure} and mean margin by training error",
-        "SELECT threshold, count(*) AS snapshots,\n"
-        f"    corr(log10({name}), margin_mean) AS pearson_r\n"
-        f"FROM wide, (VALUES {values}) AS thresholds(threshold)\n"
-        f"WHERE step > 0 AND train_error <= threshold AND {name} > 0\n"
-        f"    AND isfinite({name}) AND isfinite(margin_mean)\n"
-        "GROUP BY threshold ORDER BY threshold DESC",
+        f"""
+        SELECT threshold, count(*) AS snapshots,
+            corr(log10({name}), margin_mean) AS pearson_r
+        FROM wide, (VALUES {values}) AS thresholds(threshold)
+        WHERE step > 0 AND train_error <= threshold AND {name} > 0
+            AND isfinite({name}) AND isfinite(margin_mean)
+        GROUP BY threshold ORDER BY threshold DESC
+        """,
     )
 
 
@@ -84,13 +95,15 @@ def scatter(measures: Iterable[str], hue: str | None) -> Query:
     return Query(
         "points",
         f"at most {MOST_POINTS} measured snapshots, chosen by a hash of their names",
-        "SELECT trial_id, seed, step, epoch, milestones, train_loss, train_error,\n"
-        f"    loss_gap, error_gap{names},\n"
-        f"    {IS_FINAL} AS is_final,\n"
-        "    count(*) OVER () AS n_snapshots\n"
-        f"FROM wide WHERE step > 0 AND {wanted}\n"
-        f"QUALIFY row_number() OVER (ORDER BY md5(checkpoint_id)) <= {MOST_POINTS}\n"
-        "ORDER BY trial_id, step",
+        f"""
+        SELECT trial_id, seed, step, epoch, milestones, train_loss, train_error,
+            loss_gap, error_gap{names},
+            {IS_FINAL} AS is_final,
+            count(*) OVER () AS n_snapshots
+        FROM wide WHERE step > 0 AND {wanted}
+        QUALIFY row_number() OVER (ORDER BY md5(checkpoint_id)) <= {MOST_POINTS}
+        ORDER BY trial_id, step
+        """,
     )
 
 
@@ -100,9 +113,11 @@ def along_training(measures: Iterable[str], hue: str | None) -> Query:
     return Query(
         "along_training",
         "snapshots of completed trials in order of time",
-        f"SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}\n"
-        "FROM wide WHERE step > 0 AND status = 'completed'\n"
-        "ORDER BY trial_id, step",
+        f"""
+        SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}
+        FROM wide WHERE step > 0 AND status = 'completed'
+        ORDER BY trial_id, step
+        """,
     )
 
 
@@ -111,75 +126,13 @@ def _as_hue(column: str | None) -> str:
     return f", {identifier(column)} AS hue" if column else ""
 
 
-PAIRED_SECONDS = Query(
-    "paired_seconds",
-    "seconds of the Hessian trace and of the margins on the same snapshot",
-    "WITH trace AS (\n"
-    "    SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures\n"
-    "    WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')\n"
-    "        AND variant IN\n"
-    "            ('exact', 'sampled_factors', 'control_variate', 'hutchinson', 'hutch++')\n"
-    "    QUALIFY row_number() OVER (\n"
-    "        PARTITION BY checkpoint_id ORDER BY variant <> 'exact', variant, request) = 1\n"
-    "), margin AS (\n"
-    "    SELECT checkpoint_id, seconds FROM measures\n"
-    "    WHERE measure = 'margin_mean' AND variant = 'raw' AND split = 'train'\n"
-    "        AND status IN ('ok', 'nonfinite')\n"
-    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
-    "), probe AS (\n"
-    "    -- If the relative error is never reached, all requested probes are drawn.\n"
-    "    SELECT checkpoint_id,\n"
-    "        seconds / regexp_extract(request, 'probes=([0-9]+)', 1)::DOUBLE AS probe_seconds\n"
-    "    FROM measures\n"
-    "    WHERE measure = 'hessian_trace' AND variant = 'hutchinson' AND status = 'ok'\n"
-    "        AND request LIKE '%probes=%'\n"
-    "        AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1) <> ''\n"
-    "        AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1)::DOUBLE < 1e-4\n"
-    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
-    ")\n"
-    "SELECT trial_id, condition_id, trace.variant AS method,\n"
-    "    trace.seconds AS trace_seconds, margin.seconds AS margin_seconds, probe_seconds\n"
-    "FROM trace JOIN margin USING (checkpoint_id)\n"
-    "    JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)\n"
-    "    LEFT JOIN probe USING (checkpoint_id)\n"
-    "ORDER BY trial_id, trace.step",
-)
-
-MEASURE_COST = Query(
-    "measure_cost",
-    "seconds of each request, per snapshot and in total",
-    "WITH requests AS (\n"
-    "    SELECT checkpoint_id, request, any_value(seconds) AS seconds\n"
-    "    FROM measures WHERE status IN ('ok', 'nonfinite') GROUP BY checkpoint_id, request\n"
-    ")\n"
-    "SELECT request AS what, 'measure' AS kind, count(*) AS n,\n"
-    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
-    "    quantile_cont(seconds, 0.9) AS high, sum(seconds ORDER BY seconds) AS total\n"
-    "FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what",
-)
-
-TRAINING_COST = Query(
-    "training_cost",
-    "seconds of training per network, per epoch and in total",
-    "WITH spent AS (\n"
-    "    SELECT 'training, whole network' AS what, train_seconds AS seconds FROM trials\n"
-    "    UNION ALL\n"
-    "    SELECT 'training, one epoch', train_seconds / epochs FROM trials WHERE epochs > 0\n"
-    "    UNION ALL\n"
-    "    SELECT 'evaluation, whole network', evaluation_seconds FROM trials\n"
-    ")\n"
-    "SELECT what, 'training' AS kind, count(*) AS n,\n"
-    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
-    "    quantile_cont(seconds, 0.9) AS high,\n"
-    "    CASE WHEN what LIKE '%whole network' THEN sum(seconds ORDER BY seconds) END AS total\n"
-    "FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC",
-)
-
 TRIAL_OUTCOMES = Query(
     "trial_outcomes",
     "how trials ended",
-    "SELECT status, coalesce(stop_reason, '') AS stop_reason, count(*) AS trials\n"
-    "FROM trials GROUP BY ALL ORDER BY status, stop_reason",
+    """
+    SELECT status, coalesce(stop_reason, '') AS stop_reason, count(*) AS trials
+    FROM trials GROUP BY ALL ORDER BY status, stop_reason
+    """,
 )
 
 FAILED_TRIALS = Query(
@@ -191,96 +144,118 @@ FAILED_TRIALS = Query(
 SEEDS_PER_CONDITION = Query(
     "seeds_per_condition",
     "number of completed trials per condition",
-    "SELECT min(seeds) AS fewest, max(seeds) AS most, count(*) AS conditions FROM (\n"
-    "    SELECT condition_id, count(*) AS seeds FROM trials\n"
-    "    WHERE status = 'completed' GROUP BY condition_id\n"
-    ")",
+    """
+    SELECT min(seeds) AS fewest, max(seeds) AS most, count(*) AS conditions FROM (
+        SELECT condition_id, count(*) AS seeds FROM trials
+        WHERE status = 'completed' GROUP BY condition_id
+    )
+    """,
 )
 
 MILESTONES_REACHED = Query(
     "milestones_reached",
     "number of trials that reached each training loss",
-    "SELECT train_loss_milestone AS milestone, count(DISTINCT trial_id) AS trials\n"
-    "FROM milestones GROUP BY milestone ORDER BY milestone DESC",
+    """
+    SELECT train_loss_milestone AS milestone, count(DISTINCT trial_id) AS trials
+    FROM milestones GROUP BY milestone ORDER BY milestone DESC
+    """,
 )
 
 MEASURE_STATUS = Query(
     "measure_status",
     "values that are not finite, and failed requests",
-    "SELECT request, measure, variant, coalesce(split, '') AS split, status,\n"
-    "    count(*) AS n, min(error) AS example\n"
-    "FROM measures WHERE status <> 'ok' GROUP BY ALL ORDER BY ALL",
+    """
+    SELECT request, measure, variant, coalesce(split, '') AS split, status,
+        count(*) AS n, min(error) AS example
+    FROM measures WHERE status <> 'ok' GROUP BY ALL ORDER BY ALL
+    """,
 )
 
 NOT_POSITIVE_TRACES = Query(
     "not_positive_traces",
     "Hessian traces at or below zero, which have no logarithm",
-    "SELECT count(*) AS n FROM measures\n"
-    "WHERE measure = 'hessian_trace' AND status = 'ok' AND value <= 0",
+    """
+    SELECT count(*) AS n FROM measures
+    WHERE measure = 'hessian_trace' AND status = 'ok' AND value <= 0
+    """,
 )
 
 UNCONVERGED = Query(
     "unconverged",
     "values whose iteration did not converge",
-    "SELECT measure, count(*) AS n, min(error) AS example FROM measures\n"
-    "WHERE variant = 'unconverged' GROUP BY measure ORDER BY measure",
+    """
+    SELECT measure, count(*) AS n, min(error) AS example FROM measures
+    WHERE variant = 'unconverged' GROUP BY measure ORDER BY measure
+    """,
 )
 
 MEASURED_REQUESTS = Query(
     "measured_requests",
     "number of snapshots with a result of each request, in total and of final networks",
-    "SELECT request, count(DISTINCT checkpoint_id) AS snapshots,\n"
-    f"    count(DISTINCT checkpoint_id) FILTER (WHERE {IS_FINAL}) AS final\n"
-    "FROM measures LEFT JOIN checkpoints USING (checkpoint_id)\n"
-    "GROUP BY request ORDER BY request",
+    f"""
+    SELECT request, count(DISTINCT checkpoint_id) AS snapshots,
+        count(DISTINCT checkpoint_id) FILTER (WHERE {IS_FINAL}) AS final
+    FROM measures LEFT JOIN checkpoints USING (checkpoint_id)
+    GROUP BY request ORDER BY request
+    """,
 )
 
 SNAPSHOT_COUNT = Query(
     "snapshot_count",
     "number of snapshots, in total and of final networks",
-    "SELECT count(*) AS snapshots, count(DISTINCT trial_id) AS trials,\n"
-    f"    count(*) FILTER (WHERE {IS_FINAL}) AS final\n"
-    "FROM checkpoints",
+    f"""
+    SELECT count(*) AS snapshots, count(DISTINCT trial_id) AS trials,
+        count(*) FILTER (WHERE {IS_FINAL}) AS final
+    FROM checkpoints
+    """,
 )
 
 STANDARD_ERRORS = Query(
     "standard_errors",
     "median and largest relative standard error of estimates",
-    "SELECT measure, variant, count(*) AS n,\n"
-    "    median(standard_error / abs(value)) AS median_relative_error,\n"
-    "    max(standard_error / abs(value)) AS largest_relative_error\n"
-    "FROM measures WHERE status = 'ok' AND standard_error > 0 AND value <> 0\n"
-    "GROUP BY ALL ORDER BY ALL",
+    """
+    SELECT measure, variant, count(*) AS n,
+        median(standard_error / abs(value)) AS median_relative_error,
+        max(standard_error / abs(value)) AS largest_relative_error
+    FROM measures WHERE status = 'ok' AND standard_error > 0 AND value <> 0
+    GROUP BY ALL ORDER BY ALL
+    """,
 )
 
 CATALOG = Query(
     "measures_taken",
     "measures taken, with their catalog entries",
-    "SELECT measure, coalesce(family, 'own') AS family, symbol, unit, direction, cost, citation\n"
-    "FROM (\n"
-    "    SELECT DISTINCT measure FROM measures\n"
-    "    -- A failure is stored under the name of its request.\n"
-    "    WHERE status IN ('ok', 'nonfinite')\n"
-    "        OR measure IN (SELECT measure FROM measure_catalog)\n"
-    ") LEFT JOIN measure_catalog USING (measure)\n"
-    "ORDER BY family, measure",
+    """
+    SELECT measure, coalesce(family, 'own') AS family, symbol, unit, direction, cost, citation
+    FROM (
+        SELECT DISTINCT measure FROM measures
+        -- A failure is stored under the name of its request.
+        WHERE status IN ('ok', 'nonfinite')
+            OR measure IN (SELECT measure FROM measure_catalog)
+    ) LEFT JOIN measure_catalog USING (measure)
+    ORDER BY family, measure
+    """,
 )
 
 HOW_MEASURED = Query(
     "how_measured",
     "precision, batch-norm mode and examples behind the measures",
-    "SELECT DISTINCT dtype, batch_norm_mode, n_examples, coalesce(split, '') AS split\n"
-    "FROM measures\n"
-    "WHERE status IN ('ok', 'nonfinite') AND n_examples IS NOT NULL ORDER BY ALL",
+    """
+    SELECT DISTINCT dtype, batch_norm_mode, n_examples, coalesce(split, '') AS split
+    FROM measures
+    WHERE status IN ('ok', 'nonfinite') AND n_examples IS NOT NULL ORDER BY ALL
+    """,
 )
 
 FRAGILITY = Query(
     "fragility",
     "how much each measure changes under transformations that should not matter",
-    "SELECT measure, variant, split, snapshots, excluded, layer_rescaling, unit_permutation,\n"
-    "    logit_scale, batch_partition, duplicated_data, float32, data_subset, probe_seed\n"
-    "FROM fragility WHERE split IS DISTINCT FROM 'test'\n"
-    "ORDER BY measure, variant, split",
+    """
+    SELECT measure, variant, split, snapshots, excluded, layer_rescaling, unit_permutation,
+        logit_scale, batch_partition, duplicated_data, float32, data_subset, probe_seed
+    FROM fragility WHERE split IS DISTINCT FROM 'test'
+    ORDER BY measure, variant, split
+    """,
 )
 
 BARRIERS = Query(
@@ -292,27 +267,31 @@ BARRIERS = Query(
 REPARAMETRIZED = Query(
     "reparametrized",
     "relative change of the trace under layer rescaling, and of the margin also under permutation",
-    "SELECT trial_id, condition_id,\n"
-    "    coalesce(\n"
-    "        max(relative_change) FILTER (measure = 'hessian_trace' AND variant = 'exact'\n"
-    "            AND change = 'layer_rescaling'),\n"
-    "        max(relative_change) FILTER (measure = 'hessian_trace'\n"
-    "            AND change = 'layer_rescaling')) AS trace_change,\n"
-    "    max(relative_change) FILTER (measure = 'margin_mean' AND variant = 'raw'\n"
-    "        AND split = 'train') AS margin_change\n"
-    "FROM audit JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)\n"
-    "WHERE change IN ('layer_rescaling', 'unit_permutation')\n"
-    "GROUP BY checkpoint_id, trial_id, condition_id\n"
-    "ORDER BY trial_id, checkpoint_id",
+    """
+    SELECT trial_id, condition_id,
+        coalesce(
+            max(relative_change) FILTER (measure = 'hessian_trace' AND variant = 'exact'
+                AND change = 'layer_rescaling'),
+            max(relative_change) FILTER (measure = 'hessian_trace'
+                AND change = 'layer_rescaling')) AS trace_change,
+        max(relative_change) FILTER (measure = 'margin_mean' AND variant = 'raw'
+            AND split = 'train') AS margin_change
+    FROM audit JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)
+    WHERE change IN ('layer_rescaling', 'unit_permutation')
+    GROUP BY checkpoint_id, trial_id, condition_id
+    ORDER BY trial_id, checkpoint_id
+    """,
 )
 
 UNAUDITED = Query(
     "unaudited",
     "number of conditions with trained networks, none of them audited",
-    "SELECT count(DISTINCT condition_id) AS conditions FROM final\n"
-    "WHERE condition_id NOT IN (\n"
-    "    SELECT condition_id FROM audit JOIN trials USING (trial_id)\n"
-    ")",
+    """
+    SELECT count(DISTINCT condition_id) AS conditions FROM final
+    WHERE condition_id NOT IN (
+        SELECT condition_id FROM audit JOIN trials USING (trial_id)
+    )
+    """,
 )
 
 
@@ -325,15 +304,17 @@ def unaudited_networks(most: int) -> Query:
     return Query(
         "unaudited_networks",
         f"number of networks still to be audited, with at most {most} per architecture",
-        "SELECT coalesce(sum(greatest(0, least(wanted, trained) - audited)), 0) AS networks\n"  # noqa: S608 - a number
-        "FROM (\n"
-        f"    SELECT {most} AS wanted, count(DISTINCT trial_id) AS trained,\n"
-        "        count(DISTINCT trial_id) FILTER (trial_id IN (SELECT trial_id FROM audit))\n"
-        "            AS audited\n"
-        "    FROM final\n"
-        "    GROUP BY json_extract(params_json, '$.data'), json_extract(params_json, '$.model'),\n"
-        "        json_extract(params_json, '$.training.loss.name')\n"
-        ")",
+        f"""
+        SELECT coalesce(sum(greatest(0, least(wanted, trained) - audited)), 0) AS networks
+        FROM (
+            SELECT {most} AS wanted, count(DISTINCT trial_id) AS trained,
+                count(DISTINCT trial_id) FILTER (trial_id IN (SELECT trial_id FROM audit))
+                    AS audited
+            FROM final
+            GROUP BY json_extract(params_json, '$.data'), json_extract(params_json, '$.model'),
+                json_extract(params_json, '$.training.loss.name')
+        )
+        """,
     )
 
 
@@ -341,20 +322,24 @@ FURTHER_REPARAMETRIZED = Query(
     "further_reparametrized",
     "median relative change under layer rescaling, for other flatness measures and normalized "
     "margins",
-    "SELECT measure, variant, median(relative_change) AS change\n"
-    "FROM audit JOIN measure_catalog USING (measure)\n"
-    "WHERE change = 'layer_rescaling' AND status = 'ok' AND split = 'train'\n"
-    "    AND measure <> 'hessian_trace' AND direction <> 'neutral'\n"
-    "    AND (family = 'flatness' OR (measure = 'margin_mean' AND variant <> 'raw'))\n"
-    "GROUP BY measure, variant ORDER BY change DESC, measure, variant",
+    """
+    SELECT measure, variant, median(relative_change) AS change
+    FROM audit JOIN measure_catalog USING (measure)
+    WHERE change = 'layer_rescaling' AND status = 'ok' AND split = 'train'
+        AND measure <> 'hessian_trace' AND direction <> 'neutral'
+        AND (family = 'flatness' OR (measure = 'margin_mean' AND variant <> 'raw'))
+    GROUP BY measure, variant ORDER BY change DESC, measure, variant
+    """,
 )
 
 MACHINES = Query(
     "machines",
     "machines and versions that ran trials",
-    "SELECT host, device, python_version, torch_version, orchestrator_version,\n"
-    "    count(*) AS trials, sum(train_seconds) / 3600 AS training_hours\n"
-    "FROM trials GROUP BY ALL ORDER BY ALL",
+    """
+    SELECT host, device, python_version, torch_version, orchestrator_version,
+        count(*) AS trials, sum(train_seconds) / 3600 AS training_hours
+    FROM trials GROUP BY ALL ORDER BY ALL
+    """,
 )
 
 DATASET_NAMES = Query(
@@ -366,6 +351,8 @@ DATASET_NAMES = Query(
 DATASETS = Query(
     "datasets",
     "data sets with their content hashes",
-    "SELECT dataset, dataset_hash, train_size, count(*) AS trials\n"
-    "FROM trials GROUP BY ALL ORDER BY ALL",
+    """
+    SELECT dataset, dataset_hash, train_size, count(*) AS trials
+    FROM trials GROUP BY ALL ORDER BY ALL
+    """,
 )

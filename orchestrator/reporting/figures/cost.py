@@ -6,8 +6,8 @@ from typing import Any
 
 import altair as alt
 
+from orchestrator.reporting.data.cost_queries import MEASURE_COST, TRAINING_COST
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.data.queries import MEASURE_COST, TRAINING_COST
 from orchestrator.reporting.figures.figure import Figure, Table
 from orchestrator.reporting.figures.scales import logarithmic
 from orchestrator.reporting.figures.theme import (

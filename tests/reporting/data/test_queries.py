@@ -1,6 +1,6 @@
 import pytest
 
-from orchestrator.reporting.data import network_queries, queries
+from orchestrator.reporting.data import cost_queries, network_queries, queries
 from orchestrator.reporting.data.queries import (
     Query,
     correlation_by_threshold,
@@ -12,7 +12,7 @@ from orchestrator.statistics.intervals.estimate import positive_log10
 
 FIXED = [
     value
-    for module in (queries, network_queries)
+    for module in (queries, network_queries, cost_queries)
     for value in vars(module).values()
     if isinstance(value, Query)
 ]
@@ -25,6 +25,19 @@ def test_fixed_queries_run_on_full_and_on_empty_results(query, source, empty):
     first = source.rows(query)
     with open_source(empty) as nothing:
         assert list(nothing.rows(query).columns) == list(first.columns)
+
+
+def test_queries_are_shown_without_the_indentation_of_their_source():
+    query = Query(
+        "one",
+        "a number",
+        """
+        SELECT 1
+            AS number
+        """,
+    )
+    assert query.sql == "SELECT 1\n    AS number"
+    assert [query.name for query in FIXED if query.sql != query.sql.strip()] == []
 
 
 def test_names_are_unique():
