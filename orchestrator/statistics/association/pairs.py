@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from orchestrator.statistics.association.ranking import Variant
 from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray, IntArray
+
+Variant = Literal["a", "b"]
+"""Of Kendall's τ: ``a`` counts ties as 0, ``b`` corrects for them."""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.statistics.association.concordance import Compared
+from orchestrator.statistics.association.pairs import Variant
 from orchestrator.statistics.intervals.bootstrap import Groups, as_floats
 from orchestrator.statistics.intervals.estimate import Estimate, FloatArray
 from orchestrator.statistics.intervals.resampling import (
@@ -17,10 +18,6 @@ from orchestrator.statistics.intervals.resampling import (
     correlation_estimate,
     z_error,
 )
-
-Variant = Literal["a", "b"]
-
-_ROWS_AT_ONCE = 512
 
 
 def spearman(
@@ -86,55 +83,10 @@ def kendall(
         columns,
         groups,
         resampling,
-        lambda table, inner: kendall_of_weights(table, inner, variant),
+        lambda table, inner: Compared.of(table, inner, variant=variant).with_value(),
         lambda r, n: math.sqrt(0.437) * z_error(n - 4),
         finest=lambda n: 2 / (n * (n - 1)),
     )
-
-
-def kendall_of_weights(
-    table: FloatArray, groups: Groups, variant: Variant
-) -> tuple[float, Resampled]:
-    """Return τ of two finite columns, and a function that recomputes it from trial weights.
-
-    A trial drawn twice does not tie with its own copy: such pairs count in neither variant.
-
-    Args:
-        table: Shape (2, n), finite.
-        groups: The trial and condition of each row.
-        variant: ``a`` or ``b``.
-    """
-    agreement, differ_x, differ_y = agreements(table, groups)
-    if variant == "a":
-        rows = groups.sums(np.ones(table.shape[1]))
-        differ_x = differ_y = np.outer(rows, rows) - np.diag(rows)
-
-    def resampled(weights: FloatArray) -> FloatArray:
-        return kendall_of_pairs(agreement, differ_x, differ_y, weights)
-
-    return float(resampled(np.ones((1, groups.trials)))[0]), resampled
-
-
-def kendall_of_pairs(
-    agreement: FloatArray, differ_x: FloatArray, differ_y: FloatArray, weights: FloatArray
-) -> FloatArray:
-    """Return τ for each row of trial weights, from sums over pairs of rows.
-
-    Args:
-        agreement: Shape (trials, trials), Σ sign · sign.
-        differ_x: Shape (trials, trials), number of pairs that count in x.
-        differ_y: Shape (trials, trials), number of pairs that count in y.
-        weights: Shape (r, trials).
-
-    Returns:
-        Shape (r,); NaN if no pair counts.
-    """
-
-    def paired(matrix: FloatArray) -> FloatArray:
-        total: FloatArray = np.einsum("rt,rt->r", weights @ matrix, weights)
-        return total
-
-    return _divide(paired(agreement), np.sqrt(paired(differ_x) * paired(differ_y)))
 
 
 def _weighted_spearman(table: FloatArray, weights: FloatArray) -> FloatArray:
@@ -155,21 +107,6 @@ def weighted_ranks(column: FloatArray, weights: FloatArray) -> FloatArray:
     tied = np.add.reduceat(weights[:, order], starts, axis=1)
     ranks: FloatArray = (np.cumsum(tied, axis=1) - tied / 2)[:, place]
     return ranks
-
-
-def agreements(table: FloatArray, groups: Groups) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Sum signed agreements and pairs untied in x and in y over rows: 3 × (trials, trials)."""
-    x, y = table
-    totals = [np.zeros((groups.trials, groups.trials)) for _ in range(3)]
-    for start in range(0, len(x), _ROWS_AT_ONCE):
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        sign_x, sign_y = np.sign(x[rows, None] - x), np.sign(y[rows, None] - y)
-        for total, part in zip(
-            totals, (sign_x * sign_y, np.abs(sign_x), np.abs(sign_y)), strict=True
-        ):
-            by_trial = groups.sums(part.T).T
-            np.add.at(total, groups.trial[rows], by_trial)
-    return totals[0], totals[1], totals[2]
 
 
 def _divide(numerator: FloatArray, denominator: FloatArray) -> FloatArray:

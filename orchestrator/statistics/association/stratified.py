@@ -15,13 +15,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from orchestrator.statistics.association.concordance import Compared
 from orchestrator.statistics.association.correlation import pearson
-from orchestrator.statistics.association.ranking import agreements, kendall_of_pairs
 from orchestrator.statistics.intervals.bootstrap import Groups, as_floats
 from orchestrator.statistics.intervals.estimate import Estimate, FloatArray, IntArray, all_finite
 from orchestrator.statistics.intervals.resampling import (
     DEFAULT,
-    Resampled,
     Resampling,
     correlation_estimate,
     z_error,
@@ -74,24 +73,11 @@ def _kendall(table: FloatArray, strata: IntArray, groups: Groups, how: Resamplin
     sizes = np.bincount(strata)
     pairs = float(np.sum(sizes * (sizes - 1) / 2))
 
-    def statistic(finite: FloatArray, inner: Groups) -> tuple[float, Resampled]:
-        inside = [strata == one for one in range(len(sizes))]
-        found = [
-            agreements(finite[:, rows], Groups(inner.trial[rows], inner.condition))
-            for rows in inside
-        ]
-        agreement, untied_x, untied_y = np.sum(found, axis=0)
-
-        def resampled(weights: FloatArray) -> FloatArray:
-            return kendall_of_pairs(agreement, untied_x, untied_y, weights)
-
-        return float(resampled(np.ones((1, inner.trials)))[0]), resampled
-
     return correlation_estimate(
         table,
         groups,
         how,
-        statistic,
+        lambda finite, inner: Compared.of(finite, inner, stratum=strata).with_value(),
         lambda r, n: math.sqrt(0.437) * z_error(n - 4),
         finest=lambda n: 1 / pairs,
     )

@@ -16,8 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.statistics.association.pairs import Pairs
-from orchestrator.statistics.association.ranking import Variant
+from orchestrator.statistics.association.pairs import Pairs, Variant
 from orchestrator.statistics.grid.hyperparameter_grid import Grid, lines
 from orchestrator.statistics.grid.ranked_points import RankedPoints
 from orchestrator.statistics.intervals.bootstrap import Groups, as_floats

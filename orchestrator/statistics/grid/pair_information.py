@@ -38,8 +38,10 @@ class JiangInformation:
         Returns:
             Shape (r, sets); NaN if V_g is certain in every cell, or all pairs are tied.
         """
-        columns = [self._of_set(places, measures) for places in self._places]
-        return np.stack(columns, axis=1)
+        step = measures[:, self._first] - measures[:, self._second]
+        # Ties count nowhere; 2 marks them.
+        order = np.where(step == 0, 2, step > 0)
+        return np.stack([self._of_set(places, order) for places in self._places], axis=1)
 
     def compared(self, measure: FloatArray) -> int:
         """Count the ordered pairs that are tied neither in the target nor in ``measure``."""
@@ -50,17 +52,13 @@ class JiangInformation:
         """Return K, the smallest defined Î; NaN if none is defined."""
         return float(np.nanmin(values)) if np.isfinite(values).any() else float("nan")
 
-    def _of_set(self, places: Sequence[int], measures: FloatArray) -> FloatArray:
+    def _of_set(self, places: Sequence[int], order: IntArray) -> FloatArray:
         cell = self._cells(places)
         number = int(cell.max(initial=-1)) + 1
-        found = np.empty(len(measures))
-        for row, measure in enumerate(measures):
-            step = measure[self._first] - measure[self._second]
-            untied = step != 0
-            bins = 4 * cell + 2 * self._target + (step > 0)
-            counts = np.bincount(bins[untied], minlength=4 * number).reshape(number, 2, 2)
-            found[row] = _normalised(counts.astype(np.float64))
-        return found
+        bins = 6 * cell + 3 * self._target + order + 6 * number * np.arange(len(order))[:, None]
+        counts = np.bincount(bins.ravel(), minlength=6 * number * len(order))
+        untied = counts.reshape(len(order), number, 2, 3)[..., :2]
+        return _normalised(untied.astype(np.float64))
 
     def _cells(self, places: Sequence[int]) -> IntArray:
         """Number each pair by the levels that the hyperparameters have in both networks."""
@@ -70,18 +68,19 @@ class JiangInformation:
         return cell.astype(np.int64).reshape(-1)
 
 
-def _normalised(counts: FloatArray) -> float:
-    """Compute I(V_μ; V_g | U) / H(V_g | U) from pair counts of shape (cells, V_g, V_μ)."""
-    target, measure = counts.sum(axis=2, keepdims=True), counts.sum(axis=1, keepdims=True)
-    cell = counts.sum(axis=(1, 2), keepdims=True)
+def _normalised(counts: FloatArray) -> FloatArray:
+    """Compute I(V_μ; V_g | U) / H(V_g | U) from pair counts of shape (r, cells, V_g, V_μ): (r,)."""
+    target, measure = counts.sum(axis=3, keepdims=True), counts.sum(axis=2, keepdims=True)
+    cell = counts.sum(axis=(2, 3), keepdims=True)
     entropy = -_logarithms(target, target, cell)
     # A certain order gives exactly 0, since its logarithms are those of 1.
-    if entropy <= 0:
-        return float("nan")
-    return _logarithms(counts, counts * cell, target * measure) / entropy
+    known = entropy > 0
+    information = _logarithms(counts, counts * cell, target * measure)
+    return np.where(known, information / np.where(known, entropy, 1), np.nan)
 
 
-def _logarithms(factor: FloatArray, numerator: FloatArray, denominator: FloatArray) -> float:
+def _logarithms(factor: FloatArray, numerator: FloatArray, denominator: FloatArray) -> FloatArray:
     """Sum ``factor`` · log₂(``numerator`` / ``denominator``), with 0 where the factor is 0."""
     ratio = np.divide(numerator, denominator, out=np.ones_like(numerator), where=factor > 0)
-    return float(np.sum(factor * np.log2(ratio)))
+    sums: FloatArray = np.sum(factor * np.log2(ratio), axis=(1, 2, 3))
+    return sums

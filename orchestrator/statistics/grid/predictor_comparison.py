@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.statistics.association.ranking import Variant, kendall, kendall_of_weights
+from orchestrator.statistics.association.concordance import Compared
+from orchestrator.statistics.association.pairs import Variant
+from orchestrator.statistics.association.ranking import kendall
 from orchestrator.statistics.grid.granulated import Seeds, granulated_kendall, granulated_resamples
 from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.intervals.bootstrap import (
@@ -74,7 +76,7 @@ def compare_predictors(
     for tau in taus:
         if tau.value is None:
             return missing(tau.reason)
-    found = [kendall_of_weights(np.stack([x, gap]), inner, "b") for x in (one, other)]
+    found = [Compared.of(np.stack([x, gap]), inner).with_value() for x in (one, other)]
     value = abs(found[0][0]) - abs(found[1][0])
     if reason := why_no_interval(inner):
         return missing(reason, value)

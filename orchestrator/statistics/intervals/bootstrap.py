@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -113,17 +114,10 @@ class Groups:
             seed: Equal seeds give equal resamples.
 
         Returns:
-            Shape (resamples, trials); within a condition, the weights of a resample add up to
-            its number of trials.
+            Shape (resamples, trials), read-only; within a condition, the weights of a resample
+            add up to its number of trials.
         """
-        generator = np.random.default_rng(stream_seed(seed, "bootstrap"))
-        weights = np.ones((resamples, self.trials))
-        for members in self.strata():
-            size = len(members)
-            if size > 1:
-                counts = generator.multinomial(size - 1, np.full(size, 1 / size), resamples)
-                weights[:, members] = counts * (size / (size - 1))
-        return weights
+        return _weights(self.condition.astype(np.int64).tobytes(), resamples, seed)
 
     def strata(self) -> list[IntArray]:
         """Group trials that differ by their seeds: by condition, with single trials pooled."""
@@ -133,6 +127,20 @@ class Groups:
         single = [members for members in strata if len(members) == 1]
         several = [members for members in strata if len(members) > 1]
         return [*several, np.concatenate(single)] if single else several
+
+
+@lru_cache(maxsize=2)  # A report resamples the same trials for each of many measures.
+def _weights(condition: bytes, resamples: int, seed: int) -> FloatArray:
+    codes = np.frombuffer(condition, dtype=np.int64)
+    generator = np.random.default_rng(stream_seed(seed, "bootstrap"))
+    weights = np.ones((resamples, len(codes)))
+    for members in Groups(codes, codes).strata():
+        size = len(members)
+        if size > 1:
+            counts = generator.multinomial(size - 1, np.full(size, 1 / size), resamples)
+            weights[:, members] = counts * (size / (size - 1))
+    weights.flags.writeable = False
+    return weights
 
 
 def _codes(labels: Sequence[object]) -> IntArray:

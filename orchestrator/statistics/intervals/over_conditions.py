@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from orchestrator.statistics.association.concordance import Compared
 from orchestrator.statistics.association.moments import (
     covariance,
     partial_correlation_of,
     row_moments,
     standardized,
 )
-from orchestrator.statistics.association.ranking import agreements, kendall_of_pairs, weighted_ranks
+from orchestrator.statistics.association.ranking import weighted_ranks
 from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 from orchestrator.statistics.intervals.jackknife import Statistic
@@ -135,18 +136,9 @@ def tau(x: FloatArray, y: FloatArray, groups: Groups, stratum: IntArray | None =
         groups: The trial and condition of each row.
         stratum: Shape (n,), from 0; only pairs of one stratum count.
     """
-    inside = np.zeros(len(x), dtype=np.int64) if stratum is None else stratum
-    parts = [inside == one for one in range(int(inside.max(initial=0)) + 1)]
-    found = [
-        agreements(np.stack([x, y])[:, rows], Groups(groups.trial[rows], groups.condition))
-        for rows in parts
-    ]
     share = trial_shares(groups) / np.maximum(np.bincount(groups.trial), 1)
-    counted = np.outer(share, share) * (groups.condition[:, None] != groups.condition)
-    agreement, untied_x, untied_y = (
-        np.sum(one, axis=0) * counted for one in zip(*found, strict=True)
-    )
-    return lambda weights: kendall_of_pairs(agreement, untied_x, untied_y, weights)
+    columns = np.stack([x, y])
+    return Compared.of(columns, groups, stratum=stratum, share=share, across=True).tau()
 
 
 def mean_over(values: FloatArray, groups: Groups) -> Statistic:
