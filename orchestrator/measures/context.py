@@ -17,6 +17,7 @@ from orchestrator.measures.memory import graph_bytes_per_example
 from orchestrator.measures.network import MeasuredNetwork, in_precision
 from orchestrator.measures.network_state import unchanged
 from orchestrator.measures.precise_loss import PerExampleLoss, precise_loss
+from orchestrator.measures.symmetric_operator import SymmetricOperator
 from orchestrator.measures.trust.fit import require_fitting
 from orchestrator.random_streams import stream_seed
 from orchestrator.training.process_guard import left_as_found
@@ -274,12 +275,18 @@ class MeasureContext:
 
         return self.shared(("gradient", split), compute)
 
+    @property
+    def hessian(self) -> SymmetricOperator:
+        """H of the mean training loss, an operator whose products are exact: ``hessian @ v``."""
+        return SymmetricOperator(
+            self.hessian_vector_product, self.n_parameters, self.dtype, self.device
+        )
+
     def hessian_vector_product(self, vector: Tensor) -> Tensor:
         """Return the exact H v of the mean training loss via ∇⟨∇L, v⟩ (Pearlmutter 1994).
 
-        The gradient graphs are built once and kept if they take at most ``GRAPH_BYTES`` or a
-        single pass is enough. Otherwise they are rebuilt pass by pass, which limits memory to
-        that of one pass. The values are the same.
+        Gradient graphs are built once and kept if they take at most ``GRAPH_BYTES`` or one pass
+        is enough. Otherwise they are rebuilt pass by pass, to the same bits.
 
         Args:
             vector: Flat vector of length ``n_parameters``.

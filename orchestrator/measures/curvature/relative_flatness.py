@@ -135,7 +135,7 @@ def estimated_relative_flatness(
         for name, direction in zip(context.parameters, directions, strict=True):
             if name in factors:
                 direction.copy_(_probe(context, name, index, factors[name], direction))
-        product = context.hessian_vector_product(context.flatten(directions))
+        product = context.hessian @ context.flatten(directions)
         pairs = zip(context.parameters, directions, context.unflatten(product), strict=True)
         forms = {name: (v * hv).sum(dtype=torch.float64).item() for name, v, hv in pairs}
         return [forms[name] for name in factors]
