@@ -86,7 +86,7 @@ def context_of(
 def exact(margin: float, right: bool = True) -> Exact:
     """From derivatives of the logits, in which nothing cancels, and decimals of the rest."""
     context = context_of(margin, right=right)
-    (x, y), theta = next(context.batches("train")), context.parameter_vector()
+    (x, y), theta = next(context.data.batches("train")), context.parameter_vector()
 
     def logits(theta: Tensor) -> Tensor:
         values = dict(zip(context.parameters, context.unflatten(theta), strict=True))

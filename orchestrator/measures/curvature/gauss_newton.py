@@ -66,8 +66,8 @@ def _product(context: MeasureContext, vector: Tensor) -> Tensor:
     total = torch.zeros_like(vector)
     direction = context.unflatten(vector)
     parameters = list(context.parameters.values())
-    n = context.n_examples("train")
-    for x, y in context.batches("train"):
+    n = context.data.n_examples("train")
+    for x, y in context.data.batches("train"):
         with torch.enable_grad():
             logits = context.forward(x)
         if not logits.requires_grad:

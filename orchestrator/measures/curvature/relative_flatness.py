@@ -56,7 +56,7 @@ def exact_relative_flatness(
         return {}
     sums: dict[str, float] = {}
     few = context.classes - 1 <= MOST_SQUARES
-    for inputs, labels in context.batches("train"):
+    for inputs, labels in context.data.batches("train"):
         limit = examples_at_a_time(context)
         for x, y in zip(torch.split(inputs, limit), torch.split(labels, limit), strict=True):
             with torch.enable_grad(), tapped(context.model) as taps:
@@ -71,7 +71,7 @@ def exact_relative_flatness(
             for tap, value in zip(chosen, _sums(context, logits, y, chosen), strict=True):
                 name = wanted[id(tap.module)].name
                 sums[name] = sums.get(name, 0.0) + value
-    return {name: value / context.n_examples("train") for name, value in sums.items()}
+    return {name: value / context.data.n_examples("train") for name, value in sums.items()}
 
 
 def _returns(logits: Tensor, tap: Tap) -> bool:

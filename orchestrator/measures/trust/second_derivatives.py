@@ -112,7 +112,7 @@ def _gradient(context: MeasureContext, displacement: Tensor) -> Tensor:
             context.parameters.items(), context.unflatten(displacement), strict=True
         )
     }
-    x, y = next(context.batches("train"))
+    x, y = next(context.data.batches("train"))
     with torch.enable_grad():
         loss = context.loss.per_example(context.forward(x.clone(), moved), y).mean()
         if not loss.requires_grad:

@@ -13,7 +13,7 @@ from tests.measures.curvature.test_loss_hessian import LOSSES, Indefinite, dense
 
 def jacobian(context):
     """∂z/∂θ, shape (n, classes, P)."""
-    x = torch.cat([x for x, _ in context.batches("train")])
+    x = torch.cat([x for x, _ in context.data.batches("train")])
     parameters = {name: p.detach() for name, p in context.parameters.items()}
     blocks = jacrev(lambda values: functional_call(context.model, values, (x,)))(parameters)
     return torch.cat([blocks[name].flatten(2) for name in context.parameters], 2)
@@ -22,7 +22,7 @@ def jacobian(context):
 def dense_gauss_newton(context):
     """1/n Σ_i J_iᵀ A_i J_i."""
     j = jacobian(context)
-    curvature = dense(context.loss, context.logits("train"), context.labels("train"))
+    curvature = dense(context.loss, context.logits("train"), context.data.labels("train"))
     return torch.einsum("ncp,ncd,ndq->pq", j, curvature, j) / len(j)
 
 
@@ -55,7 +55,7 @@ def test_passes_do_not_matter(name):
 def test_logits_along_a_direction():
     context = case("tanh").context()
     direction = context.probe(1, "gaussian")
-    (x, _), *_ = context.batches("train")
+    (x, _), *_ = context.data.batches("train")
     with torch.enable_grad():
         logits = context.forward(x)
     found = logit_derivative(context, logits, context.unflatten(direction))

@@ -46,7 +46,7 @@ def peer(name):
 
 
 def model_and_data(context):
-    ((x, y),) = context.batches("train")
+    ((x, y),) = context.data.batches("train")
     return context.model, x, y
 
 
