@@ -4,30 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 _CPU = torch.device("cpu")
-
-
-class SymmetricMatrix(Protocol):
-    """The part of a symmetric matrix A that estimators use, dense or as an operator."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Size of A, ``(n, n)``."""
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Precision of the products, and of the vectors to multiply."""
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the vectors."""
-
-    def __matmul__(self, other: Tensor, /) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -70,3 +51,7 @@ class SymmetricOperator:
         for place, column in enumerate(other.unbind(1)):
             products[:, place] = self.product(column.contiguous())
         return products
+
+
+SymmetricMatrix = Tensor | SymmetricOperator
+"""A symmetric matrix as estimators take it, dense or as an operator."""
