@@ -236,7 +236,7 @@ def report(name: str, dtype_name: str, rounds: int) -> None:
 
     context = s.context()
     trace = exact_trace(context).total
-    estimate = hutchinson(context.hessian_vector_product, context.probe, probes=PROBES)
+    estimate = hutchinson(context.hessian, context.probe, probes=PROBES)
     deviation = estimate.standard_error * PROBES**0.5 / trace
     needed = (deviation / 0.01) ** 2
     print(
@@ -245,7 +245,7 @@ def report(name: str, dtype_name: str, rounds: int) -> None:
     )
 
     def probe_here() -> None:
-        context.hessian_vector_product(context.probe(0))
+        context.hessian @ context.probe(0)
 
     _, probe, inverse = duel(lambda: trace_here(s), probe_here, rounds)
     extrapolated("Hutchinson here", needed, probe, 1 / inverse)

@@ -48,7 +48,7 @@ from orchestrator.training.process_state import RandomStream
 _ALONE_ON = 2  # Examples for the call that detects state the network itself changes.
 _SHOWN = 3  # Most names of one kind in a message.
 # Attributes of a context that may change while measures run.
-_MAY_CHANGE = {"_shared", "_keep_graphs", "_data", "subsets", "examples_per_pass"}
+_MAY_CHANGE = {"_shared", "_keep_graphs"}
 
 
 class Unchanged:
@@ -71,7 +71,7 @@ class Unchanged:
             if key not in _MAY_CHANGE
         }
         self._shared = SharedResults(context._shared, lambda: not _counted(self._network.changes()))
-        self._data = context._data
+        self._pairs = context.data.pairs
         self._own_data = own
         self._alone: set[str] | None = None
 
@@ -86,7 +86,7 @@ class Unchanged:
         finally:
             found.clear()
             found.update(self._shared)
-            context._shared, context._data = found, self._data
+            context._shared, context.data.pairs = found, self._pairs
 
     def begin(self, *, own: bool) -> None:
         """Record the state before a request.
@@ -136,12 +136,12 @@ class Unchanged:
 
     def _hand_out_data(self) -> None:
         if self._own_data:
-            self._context._data = {
-                split: (x.clone(), y.clone()) for split, (x, y) in self._data.items()
+            self._context.data.pairs = {
+                split: (x.clone(), y.clone()) for split, (x, y) in self._pairs.items()
             }
 
     def _tensors(self) -> list[Tensor]:
-        handed_out = [tensor for pair in self._context._data.values() for tensor in pair]
+        handed_out = [tensor for pair in self._context.data.pairs.values() for tensor in pair]
         return handed_out + list((self._context.initial_state or {}).values())
 
     def _data_changed(self) -> bool:
@@ -152,7 +152,7 @@ class Unchanged:
         return any(
             not same_bits(x, kept_x) or not same_bits(y, kept_y)
             for (x, y), (kept_x, kept_y) in zip(
-                self._context._data.values(), self._data.values(), strict=True
+                self._context.data.pairs.values(), self._pairs.values(), strict=True
             )
         )
 

@@ -209,8 +209,8 @@ def _logit_scale(subject: Audited) -> _Made:
 def _batch_partition(subject: Audited) -> _Made:
     fewer = max(1, (subject.examples_per_pass * 2) // 5 - 1)
     context = replace(subject, examples_per_pass=fewer).context()
-    if context.n_examples("train") <= fewer:
-        fewer = max(1, context.n_examples("train") // 2)
+    if context.data.n_examples("train") <= fewer:
+        fewer = max(1, context.data.n_examples("train") // 2)
         context = replace(subject, examples_per_pass=fewer).context()
     return _Made(f"examples_per_pass={fewer}", context)
 
@@ -234,7 +234,7 @@ def _float32(subject: Audited) -> _Made:
 
 
 def _data_subset(subject: Audited) -> _Made:
-    half = subject.context().n_examples("train") // 2
+    half = subject.context().data.n_examples("train") // 2
     if half < 1:
         return _Made("examples=0", None, "a single example has no subset")
     return _Made(f"examples={half}", replace(subject, examples=half).context())

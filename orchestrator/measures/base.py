@@ -125,7 +125,7 @@ class Measure(ABC):
             then remeasured.
         needs: Large results shared with other measures. Measures with a common need run
             consecutively, and the result is released after the last of them. A custom measure
-            that calls ``gradient`` or ``hessian_vector_product`` of the context needs
+            that uses ``gradient`` or ``hessian`` of the context needs
             ``gradient_graph``; if it does not declare this, the graph may be built twice.
         requires: Trust checks that the network must pass for the values to be meaningful, grouped
             as in :mod:`orchestrator.measures.trust.finding`. By default, those of forward passes.

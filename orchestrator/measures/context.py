@@ -1,66 +1,41 @@
-"""Results that several measures of one snapshot need, computed once and shared."""
+"""Everything that a measure gets: the loss surface of a network, and its random numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from orchestrator.data.dataset import Dataset, Split
-from orchestrator.errors import MeasureError
-from orchestrator.measures.derivatives import gradients, require_second_derivatives
-from orchestrator.measures.kernels import differentiable_kernels, needs_plain_operations
-from orchestrator.measures.measured_examples import measured_positions
-from orchestrator.measures.memory import graph_bytes_per_example
-from orchestrator.measures.network import MeasuredNetwork, in_precision
-from orchestrator.measures.network_state import unchanged
-from orchestrator.measures.precise_loss import PerExampleLoss, precise_loss
-from orchestrator.measures.trust.fit import require_fitting
+from orchestrator.data.dataset import Dataset
+from orchestrator.measures.loss_surface import LossSurface
+from orchestrator.measures.precise_loss import PerExampleLoss
 from orchestrator.random_streams import stream_seed
-from orchestrator.training.process_guard import left_as_found
 from orchestrator.training.update_rule import UpdateRule
 
-T = TypeVar("T")
 
-GRAPH_BYTES = 2**29
-"""Maximum memory for training-gradient graphs kept between products."""
-
-
-class MeasureContext:
+class MeasureContext(LossSurface):
     """One network and its data, with all results that measures share.
 
-    The network is copied, put into eval mode and converted to ``dtype``; the caller's network is
-    never modified. The loss is the mean over all measured examples of a split, independent of
-    their division into passes. Flat vectors concatenate the trainable parameters in the order of
-    ``parameters``. Derivatives for a parameter that the logits do not depend on are zero.
+    It is the network's :class:`~orchestrator.measures.loss_surface.LossSurface` (``model``,
+    ``forward``, ``logits``, ``gradient``, ``hessian`` …), with the examples in ``data``. It adds
+    random numbers, and facts of the training that some measures need.
 
     Args:
         model: Maps inputs ``(n, *input_shape)`` to logits ``(n, classes)``.
         dataset: Train and test split.
         loss: Loss the network was trained with.
-        device: Device to compute on.
-        dtype: Precision to compute in, ``torch.float64`` or ``torch.float32``.
         seed: Seed of the probes (:meth:`generator`). A study uses 0 for every snapshot of every
             trial, so that probes cause no differences between snapshots.
         trial_seed: Seed of the trial, for random numbers that differ between trials
             (:meth:`trial_generator`).
-        examples: Number of measured examples per split, a stratified subset that is the same
-            for every network of that data set; all by default.
-        examples_per_pass: Maximum number of examples per forward or backward pass; limits memory.
         initial_state: State of the network before training, by parameter name.
         update_rule: Rule of the last gradient-descent update; None for other optimizers.
-
-    Attributes:
-        model: The copy, in eval mode.
-        parameters: Trainable parameters by name; tied parameters appear once.
-        subsets: Positions in the split of each subset of examples that measures used, by split
-            and number of examples; not for complete splits.
+        **settings: ``device``, ``dtype``, ``examples`` and ``examples_per_pass`` of the surface.
 
     Raises:
-        MeasureError: If a split has no examples, the network has no trainable parameters, or
-            labels and logits do not match the classes.
+        MeasureError: As the surface.
     """
 
     def __init__(
@@ -69,299 +44,17 @@ class MeasureContext:
         dataset: Dataset,
         loss: PerExampleLoss,
         *,
-        device: str | torch.device = "cpu",
-        dtype: torch.dtype = torch.float64,
         seed: int = 0,
-        examples: int | None = None,
-        examples_per_pass: int = 1000,
+        trial_seed: int = 0,
         initial_state: Mapping[str, Tensor] | None = None,
         update_rule: UpdateRule | None = None,
-        trial_seed: int = 0,
+        **settings: Any,
     ) -> None:
-        if examples_per_pass < 1:
-            raise MeasureError(f"examples_per_pass must be at least 1, got {examples_per_pass}")
-        self.device = torch.device(device)
-        self.dtype = dtype
         self.seed = seed
         self.trial_seed = trial_seed
-        self.loss = precise_loss(loss)
-        self.classes = dataset.classes
-        self.examples_per_pass = examples_per_pass
         self.initial_state = initial_state
         self.update_rule = update_rule
-        sample = dataset.train_x[:2].to(self.device)
-        self._network = MeasuredNetwork(model, self.device, dtype, sample)
-        self.model = self._network.module
-        self.parameters: dict[str, nn.Parameter] = {
-            name: parameter
-            for name, parameter in self.model.named_parameters()
-            if parameter.requires_grad
-        }
-        if not self.parameters:
-            raise MeasureError("the network has no trainable parameters to measure")
-        splits: tuple[Split, ...] = ("train", "test")
-        self._positions = {split: measured_positions(dataset, split, examples) for split in splits}
-        self.subsets: dict[tuple[Split, int], Tensor] = {
-            (split, len(chosen)): chosen
-            for split, chosen in self._positions.items()
-            if chosen is not None
-        }
-        self._data = {split: self._examples(dataset, split) for split in splits}
-        self._shared: dict[Hashable, Any] = {}
-        self._keep_graphs = True
-        with left_as_found(functions=False), unchanged(self.model):
-            few = in_precision(self._data["train"][0][:2], dtype)
-            self._plain_operations = needs_plain_operations(self.model, self.device, few)
-            labels = {split: self.labels(split) for split in splits}
-            inputs, _ = next(self.batches("train"))
-            require_fitting(self.classes, labels, inputs, self.forward)
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of trainable scalars, the length of every flat vector."""
-        return sum(parameter.numel() for parameter in self.parameters.values())
-
-    @property
-    def logits_dtype(self) -> torch.dtype:
-        """Precision of the logits; ``dtype`` unless the network casts them."""
-        return self._network.logits_dtype()
-
-    def shared(self, key: Hashable, compute: Callable[[], T]) -> T:
-        """Return the shared result for ``key``, computing it on the first call only.
-
-        Args:
-            key: Identifier of the result among all shared results of this snapshot.
-            compute: Function that computes the result; called at most once per key.
-        """
-        if key not in self._shared:
-            self._shared[key] = compute()
-        return cast(T, self._shared[key])
-
-    def release(self, key: Hashable) -> None:
-        """Drop the cached value for ``key``; the next use recomputes it."""
-        self._shared.pop(key, None)
-
-    def shrink_passes(self) -> bool:
-        """Quarter ``examples_per_pass`` and drop shared results after running out of memory.
-
-        From then on gradient graphs are built pass by pass and never kept.
-
-        Returns:
-            False, without any change, if passes already consist of single examples.
-        """
-        largest = min(self.examples_per_pass, max(map(self.n_examples, self._data)))
-        if largest == 1:
-            return False
-        self.examples_per_pass = max(1, largest // 4)
-        self._keep_graphs = False
-        self._shared.clear()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-        return True
-
-    # Data and logits
-
-    def n_examples(self, split: Split) -> int:
-        """Return the number of measured examples of ``split``."""
-        return len(self._data[split][1])
-
-    def labels(self, split: Split) -> Tensor:
-        """Return the labels of the measured examples, shape ``(n,)``, int64."""
-        return self._data[split][1]
-
-    def data(self, split: Split) -> tuple[Tensor, Tensor]:
-        """Return the measured examples of ``split``: unconverted inputs, and labels."""
-        return self._data[split]
-
-    def positions(self, split: Split) -> Tensor:
-        """Return the positions of the measured examples in ``split``, shape ``(n,)``, int64."""
-        found = self._positions[split]
-        return torch.arange(self.n_examples(split)) if found is None else found
-
-    def _examples(self, dataset: Dataset, split: Split) -> tuple[Tensor, Tensor]:
-        inputs, labels = dataset.split(split)
-        chosen = self._positions[split]
-        if chosen is not None:
-            inputs, labels = inputs[chosen.to(inputs.device)], labels[chosen.to(labels.device)]
-        return inputs.to(self.device), labels.to(self.device)
-
-    def batches(self, split: Split) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield copies of the inputs (real ones in ``dtype``) and the labels, pass by pass."""
-        inputs, labels = self._data[split]
-        for x, y in zip(
-            torch.split(inputs, self.examples_per_pass),
-            torch.split(labels, self.examples_per_pass),
-            strict=True,
-        ):
-            yield in_precision(x, self.dtype), y
-
-    def forward(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Return differentiable logits ``(n, classes)`` of ``inputs``.
-
-        Args:
-            inputs: Shape ``(n, *input_shape)``, in ``dtype`` unless integers; not modified.
-            parameters: Values that replace the network's own, by name.
-
-        Raises:
-            MeasureError: If the network does not return a matrix with one row per example.
-        """
-        with differentiable_kernels(self.model, self.device, plain=self._plain_operations):
-            logits = self._network(inputs, parameters)
-        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(inputs):
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise MeasureError(
-                f"the network must map {len(inputs)} examples to logits of shape "
-                f"({len(inputs)}, classes), got {got}"
-            )
-        return logits
-
-    def logits(self, split: Split) -> Tensor:
-        """Return the logits of all measured examples, shape ``(n, classes)``, without graph."""
-
-        def compute() -> Tensor:
-            with torch.no_grad():
-                return torch.cat([self.forward(x) for x, _ in self.batches(split)])
-
-        return self.shared(("logits", split), compute)
-
-    # Loss and its derivatives
-
-    def loss_value(self, split: Split) -> float:
-        """Return the mean loss over ``split``, computed from the shared logits."""
-
-        def compute() -> float:
-            logits, labels = self.logits(split), self.labels(split)
-            total = 0.0
-            for z, y in zip(
-                torch.split(logits, self.examples_per_pass),
-                torch.split(labels, self.examples_per_pass),
-                strict=True,
-            ):
-                total += self.loss.per_example(z, y).sum(dtype=torch.float64).item()
-            return total / self.n_examples(split)
-
-        return self.shared(("loss_value", split), compute)
-
-    def loss_at(self, displacement: Tensor, split: Split = "train") -> float:
-        """Return the mean loss at displaced parameters, L(θ + δ).
-
-        Args:
-            displacement: Flat vector δ of length ``n_parameters``.
-            split: Split of the examples.
-        """
-        moved = {
-            name: parameter.detach() + delta
-            for (name, parameter), delta in zip(
-                self.parameters.items(), self.unflatten(displacement), strict=True
-            )
-        }
-        total = 0.0
-        with torch.no_grad():
-            for x, y in self.batches(split):
-                per_example = self.loss.per_example(self.forward(x, moved), y)
-                total += per_example.sum(dtype=torch.float64).item()
-        return total / self.n_examples(split)
-
-    def gradient(self, split: Split) -> Tensor:
-        """Return the flat gradient of the mean loss over ``split``, shape ``(n_parameters,)``."""
-
-        def compute() -> Tensor:
-            total = torch.zeros(self.n_parameters, dtype=self.dtype, device=self.device)
-            graphs = self._gradient_graphs() if split == "train" else None
-            for gradient in graphs or self._pass_gradients(split, create_graph=False):
-                total += self.flatten([part.detach() for part in gradient])
-            return total
-
-        return self.shared(("gradient", split), compute)
-
-    def hessian_vector_product(self, vector: Tensor) -> Tensor:
-        """Return the exact H v of the mean training loss via ∇⟨∇L, v⟩ (Pearlmutter 1994).
-
-        The gradient graphs are built once and kept if they take at most ``GRAPH_BYTES`` or a
-        single pass is enough. Otherwise they are rebuilt pass by pass, which limits memory to
-        that of one pass. The values are the same.
-
-        Args:
-            vector: Flat vector of length ``n_parameters``.
-
-        Returns:
-            Flat vector of the same length, detached.
-
-        Raises:
-            MeasureError: If an operation of the network or the loss has no second derivative.
-        """
-        total = torch.zeros_like(vector)
-        graphs = self._gradient_graphs()
-        for gradient in graphs or self._pass_gradients("train", create_graph=True):
-            total += self._differentiate(gradient, vector, retain_graph=graphs is not None)
-        return total
-
-    def _gradient_graphs(self) -> list[list[Tensor]] | None:
-        """Return each pass's training gradient with its graph; None if too large to keep."""
-
-        def compute() -> list[list[Tensor]] | None:
-            n = self.n_examples("train")
-            if not self._keep_graphs:
-                return None
-            if n > self.examples_per_pass:
-                x, y = next(self.batches("train"))
-                per_example = graph_bytes_per_example(
-                    lambda x, y: self._pass_gradient(x, y, n, create_graph=True), x, y
-                )
-                if n * per_example > GRAPH_BYTES:
-                    return None
-            return list(self._pass_gradients("train", create_graph=True))
-
-        return self.shared("gradient_graph", compute)
-
-    def _pass_gradients(self, split: Split, *, create_graph: bool) -> Iterator[list[Tensor]]:
-        """Yield each pass's contribution to the gradient of the mean over the split."""
-        n = self.n_examples(split)
-        for x, y in self.batches(split):
-            yield self._pass_gradient(x, y, n, create_graph=create_graph)
-
-    def _pass_gradient(self, x: Tensor, y: Tensor, n: int, *, create_graph: bool) -> list[Tensor]:
-        with torch.enable_grad():
-            loss = self.loss.per_example(self.forward(x), y).sum() / n
-            return gradients([loss], None, self._tensors(), create_graph=create_graph)
-
-    def _differentiate(
-        self, gradient: Sequence[Tensor], vector: Tensor, *, retain_graph: bool
-    ) -> Tensor:
-        self.shared("second_derivatives", lambda: require_second_derivatives(gradient))
-        pairs = zip(gradient, self.unflatten(vector), strict=True)
-        used = [(g, v) for g, v in pairs if g.requires_grad]
-        products = gradients(
-            [g for g, _ in used], [v for _, v in used], self._tensors(), retain_graph=retain_graph
-        )
-        return self.flatten(products)
-
-    # Flat vectors and random streams
-
-    def _tensors(self) -> list[Tensor]:
-        return list(self.parameters.values())
-
-    def parameter_vector(self) -> Tensor:
-        """Return the parameters θ as one detached flat vector."""
-        return self.flatten([parameter.detach() for parameter in self._tensors()])
-
-    def flatten(self, tensors: Sequence[Tensor]) -> Tensor:
-        """Concatenate one tensor per parameter into a flat vector."""
-        return torch.cat([tensor.reshape(-1) for tensor in tensors])
-
-    def unflatten(self, vector: Tensor) -> list[Tensor]:
-        """Split a flat vector into views with the parameters' shapes.
-
-        Raises:
-            MeasureError: If its length is not ``n_parameters``.
-        """
-        if vector.shape != (self.n_parameters,):
-            raise MeasureError(
-                f"a flat vector over the parameters must have shape ({self.n_parameters},), "
-                f"got {tuple(vector.shape)}"
-            )
-        parts = torch.split(vector, [parameter.numel() for parameter in self._tensors()])
-        return [part.view_as(p) for part, p in zip(parts, self._tensors(), strict=True)]
+        super().__init__(model, dataset, loss, **settings)
 
     def generator(self, purpose: str, *keys: str | int) -> torch.Generator:
         """Return a CPU generator for ``purpose``, the same for all snapshots of all trials."""

@@ -198,14 +198,14 @@ def _in_memory(context: MeasureContext, request: str, measure: Measure) -> list[
             "measure %s: out of memory on %s; retrying with examples_per_pass: %d",
             request,
             context.device,
-            context.examples_per_pass,
+            context.data.examples_per_pass,
         )
 
 
 def _row(context: MeasureContext, found: Value | Curve) -> Row:
     n_examples = found.n_examples
     if n_examples is None and found.split is not None:
-        n_examples = context.n_examples(found.split)
+        n_examples = context.data.n_examples(found.split)
     shared = {"variant": found.variant, "split": found.split, "n_examples": n_examples}
     row = _value_row(found) if isinstance(found, Value) else _curve_row(found)
     if row["status"] == "nonfinite" and not row["error"]:

@@ -99,7 +99,7 @@ def classes_of(model: nn.Module, input_shape: tuple[int, ...]) -> int:
 
 def regression_context(model: nn.Module, data: Dataset, loss: PerExampleLoss) -> MeasureContext:
     """A context for a single output, which has closed forms but is no classifier."""
-    with patch("orchestrator.measures.context.require_fitting"):
+    with patch("orchestrator.measures.loss_surface.require_fitting"):
         return MeasureContext(model, data, loss)
 
 

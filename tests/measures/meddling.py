@@ -149,7 +149,7 @@ def data_unnoticed(context: MeasureContext) -> None:
 
 
 def labels(context: MeasureContext) -> None:
-    context.labels("train").fill_(0)
+    context.data.labels("train").fill_(0)
 
 
 def logits(context: MeasureContext) -> None:
@@ -230,7 +230,7 @@ CHANGES: dict[str, Callable[[MeasureContext], None]] = {
 
 def backward(context: MeasureContext) -> None:
     context.loss.per_example(
-        context.forward(context.data("train")[0].to(context.dtype)), context.labels("train")
+        context.forward(context.data("train")[0].to(context.dtype)), context.data.labels("train")
     ).sum().backward()
 
 

@@ -17,9 +17,9 @@ def loss_of(context: MeasureContext, theta: Tensor, split: Split = "train") -> T
         end = start + parameter.numel()
         parameters[name] = theta[start:end].view_as(parameter)
         start = end
-    x = torch.cat([x for x, _ in context.batches(split)])
+    x = torch.cat([x for x, _ in context.data.batches(split)])
     logits = functional_call(context.model, parameters, (x,))
-    return context.loss.per_example(logits, context.labels(split)).mean()
+    return context.loss.per_example(logits, context.data.labels(split)).mean()
 
 
 def dense_gradient(context: MeasureContext, split: Split = "train") -> Tensor:

@@ -17,8 +17,9 @@ from orchestrator.measures import (
     fisher_trace,
     measure_snapshot,
 )
-from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
+from orchestrator.measures.curvature.gauss_newton import gauss_newton
 from orchestrator.measures.reparametrization import rescaled
+from orchestrator.measures.symmetric_operator import SymmetricOperator
 from tests.measures.cases import CROSS_ENTROPY, Case, case, mlp, random_dataset, regression_context
 from tests.measures.requested import requests
 
@@ -33,12 +34,9 @@ def values_of(context: MeasureContext, *names: Any) -> dict[tuple[str, str, str 
     }
 
 
-def matrix(context: MeasureContext, gauss_newton: bool = False) -> Tensor:
-    """The Hessian, or the Gauss-Newton matrix, from its products with unit vectors."""
-    units = torch.eye(context.n_parameters, dtype=torch.float64)
-    if gauss_newton:
-        return torch.stack([gauss_newton_product(context, unit) for unit in units])
-    return torch.stack([context.hessian_vector_product(unit) for unit in units])
+def dense(A: SymmetricOperator) -> Tensor:
+    """The matrix, from its products with unit vectors."""
+    return A @ torch.eye(A.size, dtype=A.dtype)
 
 
 class SquaredError:
@@ -57,7 +55,7 @@ def test_linear_softmax() -> None:
     expected = torch.zeros(inputs * classes, inputs * classes, dtype=torch.float64)
     for one, of_one in zip(x, p, strict=True):
         expected += torch.kron(of_one.diag() - of_one.outer(of_one), one.outer(one)) / n
-    for found in (matrix(context), matrix(context, gauss_newton=True)):
+    for found in (dense(context.hessian), dense(gauss_newton(context))):
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
     eigenvalues = torch.linalg.eigvalsh(expected)
     assert (eigenvalues[:inputs].abs() < 1e-15).all()
@@ -88,7 +86,7 @@ def test_binary_logistic() -> None:
     context = MeasureContext(Logistic(4), data, CROSS_ENTROPY)
     x, p = data.train_x.double(), context.logits("train").softmax(1)
     expected = x.T @ (p[:, :1] * p[:, 1:] * x) / len(x)
-    torch.testing.assert_close(matrix(context), expected, rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(dense(context.hessian), expected, rtol=1e-12, atol=1e-15)
     assert exact_ggn_trace(context).total == pytest.approx(expected.trace().item(), rel=1e-12)
 
 
@@ -111,7 +109,7 @@ def test_least_squares() -> None:
     data = random_dataset((4,), 20, 3)
     context = regression_context(nn.Linear(4, 1, bias=False), data, SquaredError())
     x = data.train_x.double()
-    torch.testing.assert_close(matrix(context), 2 * x.T @ x / len(x), rtol=1e-12, atol=1e-15)
+    torch.testing.assert_close(dense(context.hessian), 2 * x.T @ x / len(x), rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (2.0, 0.5), (4.0, 0.25), (2.0, 1.0), (0.5, 3.0)])
@@ -125,10 +123,10 @@ def test_two_layer_scalar_linear_network(a: float, b: float) -> None:
     data = Dataset("line", x, x[:, 0].long(), x, x[:, 0].long(), 1, "hash")  # c = 1
     context = regression_context(model, data, SquaredError())
     s = 2 * x.double().square().mean().item()
-    gauss_newton = s * torch.tensor([[b * b, a * b], [a * b, a * a]], dtype=torch.float64)
+    G = s * torch.tensor([[b * b, a * b], [a * b, a * a]], dtype=torch.float64)
     rest = s * (a * b - 1) * torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
-    torch.testing.assert_close(matrix(context, gauss_newton=True), gauss_newton)
-    torch.testing.assert_close(matrix(context), gauss_newton + rest)
+    torch.testing.assert_close(dense(gauss_newton(context)), G)
+    torch.testing.assert_close(dense(context.hessian), G + rest)
     # Equal layers are the flattest way to write the same function.
     assert exact_trace(context).total == pytest.approx(s * (a * a + b * b), rel=1e-12)
     assert exact_trace(context).total >= 2 * s * abs(a * b) * (1 - 1e-12)
@@ -169,7 +167,7 @@ def test_a_rescaled_relu_network() -> None:
         assert after[key] != pytest.approx(before[key], rel=0.05), key
     # Σ θ_i² H_ii, twice the adaptive average-case sharpness over ρ² for small ρ.
     weighted = [
-        (context.parameter_vector().square() * matrix(context).diagonal()).sum().item()
+        (context.parameter_vector().square() * dense(context.hessian).diagonal()).sum().item()
         for context in (MeasureContext(network, data, CROSS_ENTROPY) for network in (model, other))
     ]
     assert weighted[1] == pytest.approx(weighted[0], rel=1e-9)

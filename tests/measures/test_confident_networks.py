@@ -86,7 +86,7 @@ def context_of(
 def exact(margin: float, right: bool = True) -> Exact:
     """From derivatives of the logits, in which nothing cancels, and decimals of the rest."""
     context = context_of(margin, right=right)
-    (x, y), theta = next(context.batches("train")), context.parameter_vector()
+    (x, y), theta = next(context.data.batches("train")), context.parameter_vector()
 
     def logits(theta: Tensor) -> Tensor:
         values = dict(zip(context.parameters, context.unflatten(theta), strict=True))
@@ -131,7 +131,7 @@ def _keeps_its_digits(context: MeasureContext, expected: Exact) -> None:
     assert context.loss_value("train") == pytest.approx(expected.loss, rel=1e-13, abs=0)
     close(context.gradient("train"), expected.gradient)
     columns = torch.eye(context.n_parameters, dtype=torch.float64)
-    close(torch.stack([context.hessian_vector_product(v) for v in columns]), expected.hessian)
+    close(context.hessian @ columns, expected.hessian)
 
 
 def rows(context: MeasureContext, *names: object) -> dict[tuple[str, str], dict[str, Any]]:

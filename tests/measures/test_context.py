@@ -27,7 +27,7 @@ SPLITS = ("train", "test")
 def test_agrees_with_brute_force(
     subject: Case, examples_per_pass: int, graph_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.measures.context.GRAPH_BYTES", graph_bytes)
+    monkeypatch.setattr("orchestrator.measures.loss_surface.GRAPH_BYTES", graph_bytes)
     context = subject.context(examples_per_pass=examples_per_pass)
     hessian = dense_hessian(context)
     theta = context.parameter_vector()
@@ -71,7 +71,7 @@ def test_loss_at_a_displacement(name: str) -> None:
 def test_passes_of_unequal_size_weigh_examples_not_passes() -> None:
     subject = Case("many", lambda: mlp(5, 6, 3), examples=70)
     whole, divided = subject.context(), subject.context(examples_per_pass=64)
-    assert [len(y) for _, y in divided.batches("train")] == [64, 6]
+    assert [len(y) for _, y in divided.data.batches("train")] == [64, 6]
     torch.testing.assert_close(whole.gradient("train"), divided.gradient("train"))
     vector = whole.probe(0)
     torch.testing.assert_close(
@@ -159,7 +159,7 @@ def test_what_is_shared_is_computed_once() -> None:
 def test_graphs_are_kept_between_products_while_they_are_small(
     kept: int, passes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("orchestrator.measures.context.GRAPH_BYTES", kept)
+    monkeypatch.setattr("orchestrator.measures.loss_surface.GRAPH_BYTES", kept)
     context = Case("many", lambda: mlp(5, 6, 3), examples=40).context(examples_per_pass=8)
     sizes = []
     context.model.register_forward_hook(lambda _, inputs, output: sizes.append(len(inputs[0])))
@@ -173,7 +173,7 @@ def test_keeping_graphs_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Case("many", Residual, (1, 6, 6), examples=20)
     keeping = subject.context(examples_per_pass=8)
     found = [keeping.hessian_vector_product(keeping.probe(0)), keeping.gradient("train")]
-    monkeypatch.setattr("orchestrator.measures.context.GRAPH_BYTES", 0)
+    monkeypatch.setattr("orchestrator.measures.loss_surface.GRAPH_BYTES", 0)
     frugal = subject.context(examples_per_pass=8)
     again = [frugal.hessian_vector_product(frugal.probe(0)), frugal.gradient("train")]
     assert torch.equal(found[0], again[0])
@@ -231,11 +231,13 @@ def test_a_subset_of_examples_is_stratified_and_the_same_for_every_seed() -> Non
     data = Dataset("uneven", x, labels, x[:4], labels[::30], 3, "hash")
     model = nn.Linear(1, 3)
     context = MeasureContext(model, data, CROSS_ENTROPY, seed=0, examples=10)
-    assert context.labels("train").bincount().tolist() == [6, 3, 1]
-    assert context.n_examples("train") == 10
-    assert context.n_examples("test") == 4
-    (inputs, _), *_ = context.batches("train")
-    (same, _), *_ = MeasureContext(model, data, CROSS_ENTROPY, seed=1, examples=10).batches("train")
+    assert context.data.labels("train").bincount().tolist() == [6, 3, 1]
+    assert context.data.n_examples("train") == 10
+    assert context.data.n_examples("test") == 4
+    (inputs, _), *_ = context.data.batches("train")
+    (same, _), *_ = MeasureContext(model, data, CROSS_ENTROPY, seed=1, examples=10).data.batches(
+        "train"
+    )
     assert torch.equal(inputs, same)
 
 

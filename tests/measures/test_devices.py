@@ -8,7 +8,7 @@ from orchestrator.measures import measure_snapshot
 from orchestrator.measures.audit import Audited, audit
 from orchestrator.training import UpdateRule
 from tests.measures.cases import case
-from tests.measures.requested import light_requests, name_in, numbers_in
+from tests.measures.requested import light_requests, name_in, numbers_in, requests
 from tests.measures.test_audit import STUDY
 from tests.pretend_device import ELSEWHERE, PretendDevice
 
@@ -29,13 +29,23 @@ def test_another_device_measures_the_same(name: str) -> None:
         assert numbers_in(one) == expected, one
 
 
+@pytest.mark.parametrize("method", ["hutch++", "xtrace"])
+def test_another_device_sketches_the_same(method: str) -> None:
+    request = requests({"hessian_trace": {"method": method, "probes": 12}})
+    (here,) = measure_snapshot(case("tanh").context(), request)
+    with PretendDevice():
+        (there,) = measure_snapshot(case("tanh").context(device=ELSEWHERE), request)
+    for column in ("value", "standard_error"):
+        assert there[column] == pytest.approx(here[column], rel=1e-6), there
+
+
 def test_another_device_audits_the_same() -> None:
     subject = case("mlp_without_bias")
     given = subject.model(), subject.dataset(), subject.loss
-    requests = {name: STUDY.requests[name] for name in list(STUDY.requests)[:2]}
-    here = list(audit(Audited(*given), requests))
+    first = {name: STUDY.requests[name] for name in list(STUDY.requests)[:2]}
+    here = list(audit(Audited(*given), first))
     with PretendDevice():
-        there = list(audit(Audited(*given, device=ELSEWHERE.type), requests))
+        there = list(audit(Audited(*given, device=ELSEWHERE.type), first))
     assert [(row.change, row.measure, row.status) for row in there] == [
         (row.change, row.measure, row.status) for row in here
     ]

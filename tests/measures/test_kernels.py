@@ -14,7 +14,7 @@ from torch.nn.utils import parametrizations
 
 from orchestrator.errors import MeasureError
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
+from orchestrator.measures.curvature.gauss_newton import gauss_newton
 from orchestrator.measures.kernels import differentiable_kernels
 from orchestrator.measures.sharpness.displaced import displaced_gradient
 from tests.measures.cases import CROSS_ENTROPY, case, random_dataset
@@ -176,9 +176,9 @@ def test_an_operation_without_second_derivative_is_no_zero(skip: bool) -> None:
 
     context = context_of(lambda: around(use))
     context.gradient("train")
-    for product in (context.hessian_vector_product, lambda v: gauss_newton_product(context, v)):
+    for A in (context.hessian, gauss_newton(context)):
         with pytest.raises(MeasureError, match="NumericalScale cannot be differentiated again"):
-            product(context.probe(0))
+            A @ context.probe(0)
 
 
 def test_an_operation_that_pytorch_cannot_differentiate_twice_is_named() -> None:

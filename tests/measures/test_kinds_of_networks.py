@@ -61,7 +61,7 @@ def test_measures_every_kind_of_network(subject: Case, dtype: str, share: int | 
         assert (row["dtype"], row["batch_norm_mode"], row["seed"]) == (dtype, "eval", 5)
         assert row["seconds"] >= 0
         assert row["status"] == ("ok" if all(map(isfinite, numbers_in(row))) else "nonfinite")
-        n_examples = row["split"] and context.n_examples(row["split"])
+        n_examples = row["split"] and context.data.n_examples(row["split"])
         assert row["n_examples"] == n_examples
         if may_lack_a_value(row):
             assert row["status"] == "ok" or row["error"]

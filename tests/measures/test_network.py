@@ -60,7 +60,7 @@ def test_nothing_is_written_into(pair: Pair, dtype: torch.dtype) -> None:
     dataset = pair.dataset()
     kept = dataset.train_x.clone()
     context = MeasureContext(pair.models()[0], dataset, CROSS_ENTROPY, dtype=dtype)
-    (inputs, _), x = next(context.batches("train")), in_precision(dataset.train_x, dtype)
+    (inputs, _), x = next(context.data.batches("train")), in_precision(dataset.train_x, dtype)
     moved = x.clone().requires_grad_()
     first, second = context.forward(x), context.forward(moved)
     first.sum().backward()
@@ -212,7 +212,7 @@ def test_integers_stay_integers() -> None:
     )
     context = MeasureContext(model, dataset, CROSS_ENTROPY)
     assert torch.equal(context.logits("train"), model.double()(tokens))
-    assert next(context.batches("train"))[0].dtype == torch.int64
+    assert next(context.data.batches("train"))[0].dtype == torch.int64
 
 
 def test_overlapping_tensors_are_refused() -> None:

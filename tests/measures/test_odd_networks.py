@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from orchestrator.measures import MeasureContext, measure_snapshot
-from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
+from orchestrator.measures.curvature.gauss_newton import gauss_newton
 from orchestrator.study.measure_options.curvature import HessianTraceOptions
 from orchestrator.study.spec import Study
 from orchestrator.training import Loss
@@ -85,8 +85,7 @@ def test_the_values_are_those_of_the_same_network_written_plainly(pair: Pair) ->
 def test_products_with_the_hessian_are_those_over_shared_parameters(pair: Pair) -> None:
     odd, plain = pair.models()
     context = MeasureContext(odd, pair.dataset(), CROSS_ENTROPY)
-    identity = torch.eye(context.n_parameters, dtype=torch.float64)
-    found = torch.stack([context.hessian_vector_product(row) for row in identity])
+    found = context.hessian @ torch.eye(context.n_parameters, dtype=torch.float64)
     x, y = pair.dataset().split("train")
     plain = plain.double().eval()
     shapes = [p.shape for p in plain.parameters()]
@@ -195,7 +194,7 @@ def test_any_order_of_shared_layers_has_its_own_derivatives(order: list[int], ti
             [
                 torch.tensor(context.loss_at(0.3 * probe)),
                 context.hessian_vector_product(probe),
-                gauss_newton_product(context, probe),
+                gauss_newton(context) @ probe,
                 context.gradient("test"),
                 context.logits("train"),
             ]

@@ -107,7 +107,7 @@ def test_a_process_of_little_memory_measures_the_same() -> None:
             request = GradientNormOptions(name="gradient_norm")
             rows = list(measure_snapshot(context, {"gradient_norm": request}))
             assert {row["status"] for row in rows} == {"ok"}, rows
-            return context.examples_per_pass, [row["value"] for row in rows]
+            return context.data.examples_per_pass, [row["value"] for row in rows]
         plenty = norms()
         used = 1024 * int(open("/proc/self/statm").read().split()[0]) * 4
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))

@@ -46,7 +46,7 @@ def runs_out_of_memory(context: MeasureContext) -> Iterator[Any]:
 
 
 def needs_small_passes(context: MeasureContext, most: int) -> Iterator[Any]:
-    sizes = [len(y) for _, y in context.batches("train")]
+    sizes = [len(y) for _, y in context.data.batches("train")]
     yield "before", context.loss_value("train")
     if max(sizes) > most:
         raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate 2 GiB.")

@@ -69,8 +69,8 @@ def keep_subsets(
         dataset: The data set.
         context: Context after measuring.
     """
-    for (split, _), places in context.subsets.items():
-        keep_subset(folder, options, dataset, split, context.n_examples(split), places)
+    for (split, _), places in context.data.subsets.items():
+        keep_subset(folder, options, dataset, split, context.data.n_examples(split), places)
 
 
 def keep_subset(

@@ -33,7 +33,7 @@ def verify_exactness(context: MeasureContext) -> str | None:
     """
 
     def compute() -> str | None:
-        inputs, _ = next(context.batches("train"))
+        inputs, _ = next(context.data.batches("train"))
         logits = context.logits("train")[: len(inputs)]
         proof = prove_piecewise_linear(context.model, inputs, logits)
         if not proof.proven:
@@ -49,7 +49,7 @@ def verify_exactness(context: MeasureContext) -> str | None:
 
 def _curved_parameter(context: MeasureContext) -> str | None:
     """Name the first parameter tensor in which the logits are not affine, if any."""
-    x, _ = probe_examples(context, min(_EXAMPLES, context.n_examples("train")))
+    x, _ = probe_examples(context, min(_EXAMPLES, context.data.n_examples("train")))
     parameters = list(context.parameters.values())
     generator = context.generator("exactness")
     with torch.enable_grad():

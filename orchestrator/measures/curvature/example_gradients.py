@@ -56,7 +56,7 @@ def squared_gradient_norms(context: MeasureContext, columns: Columns) -> dict[st
     mixing_layers(context)  # First: it raises the error for networks that mix examples.
     sums: defaultdict[str, list[Tensor]] = defaultdict(list)
     limit = examples_at_a_time(context)
-    for inputs, labels in context.batches("train"):
+    for inputs, labels in context.data.batches("train"):
         for x, y in zip(torch.split(inputs, limit), torch.split(labels, limit), strict=True):
             for name, of_examples in _norms(context, x, y, columns).items():
                 sums[name].append(of_examples.to(torch.float64))
@@ -96,7 +96,7 @@ def _norms(context: MeasureContext, x: Tensor, y: Tensor, columns: Columns) -> d
 
 def examples_at_a_time(context: MeasureContext) -> int:
     """Return the number of examples to process together so that their data fits the caches."""
-    inputs, _ = next(context.batches("train"))
+    inputs, _ = next(context.data.batches("train"))
     with torch.enable_grad(), tapped(context.model) as taps:
         logits = context.forward(inputs[:1])
     usable = usable_taps(logits, taps)

@@ -71,13 +71,10 @@ class FisherRaoNorm(Measure, options=FisherRaoNormOptions):
     def compute(self, context: MeasureContext) -> Iterator[Value]:
         """Yield the norm."""
         total = 0.0
-        for (x, _), logits in zip(
-            context.batches("train"),
-            torch.split(context.logits("train"), context.examples_per_pass),
-            strict=True,
-        ):
-            total += _variances(radial_derivative(context, x), logits).sum().item()
-        value = total / context.n_examples("train")
+        logits = context.data.in_passes(context.logits("train"))
+        for (x, _), (z,) in zip(context.data.batches("train"), logits, strict=True):
+            total += _variances(radial_derivative(context, x), z).sum().item()
+        value = total / context.data.n_examples("train")
         reason = None if isfinite(value) else "logits or their derivative are not finite"
         yield Value("fisher_rao_norm", value, reason=reason)
 

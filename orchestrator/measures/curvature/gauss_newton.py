@@ -1,4 +1,4 @@
-"""Products with the Gauss-Newton matrix G = 1/n Σ_i J_iᵀ A_i J_i.
+"""The Gauss-Newton matrix G = 1/n Σ_i J_iᵀ A_i J_i, as an operator.
 
 J_i is the Jacobian of example i's logits and A_i = ∂²ℓ_i/∂z² the Hessian of its loss in them. For
 cross-entropy, G is the Fisher information (Martens, arXiv:1412.1193, section 8).
@@ -7,6 +7,7 @@ cross-entropy, G is the Fisher information (Martens, arXiv:1412.1193, section 8)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from orchestrator.measures.context import MeasureContext
 from orchestrator.measures.curvature.loss_hessian import loss_hessian_product
 from orchestrator.measures.derivatives import require_second_derivatives
+from orchestrator.measures.symmetric_operator import SymmetricOperator
 
 
 def logit_derivative(
@@ -50,21 +52,22 @@ def logit_derivative(
     return derivative
 
 
-def gauss_newton_product(context: MeasureContext, vector: Tensor) -> Tensor:
-    """Return G v of the mean training loss. Cost: about 3 gradients, memory of one pass.
+def gauss_newton(context: MeasureContext) -> SymmetricOperator:
+    """Return G of the mean training loss, on flat vectors of length ``n_parameters``.
 
-    Args:
-        context: The network and its data.
-        vector: Flat vector of length ``n_parameters``.
-
-    Returns:
-        Flat vector of the same length, detached.
+    Cost of a product: about 3 gradients, memory of one pass. Products are detached.
     """
+    return SymmetricOperator(
+        partial(_product, context), context.n_parameters, context.dtype, context.device
+    )
+
+
+def _product(context: MeasureContext, vector: Tensor) -> Tensor:
     total = torch.zeros_like(vector)
     direction = context.unflatten(vector)
     parameters = list(context.parameters.values())
-    n = context.n_examples("train")
-    for x, y in context.batches("train"):
+    n = context.data.n_examples("train")
+    for x, y in context.data.batches("train"):
         with torch.enable_grad():
             logits = context.forward(x)
         if not logits.requires_grad:

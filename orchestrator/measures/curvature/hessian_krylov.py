@@ -13,11 +13,9 @@ def hessian_krylov_space(context: MeasureContext, probe: int) -> Tridiagonalizat
     probes' seed and the probe.
     """
     return Tridiagonalization(
-        lambda vector: context.hessian_vector_product(vector.to(context.dtype)),
-        context.n_parameters,
+        context.hessian,
         start=context.probe(probe),
         generator=context.generator("lanczos", probe),
-        device=context.device,
     )
 
 

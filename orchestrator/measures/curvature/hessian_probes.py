@@ -29,11 +29,8 @@ def probe_moments(context: MeasureContext, index: int) -> ProbeMoments:
 
     def compute() -> ProbeMoments:
         vector = context.probe(index)
-        product = context.hessian_vector_product(vector)
-        return ProbeMoments(
-            block_forms(context, vector, product),
-            norm(product),
-        )
+        product = context.hessian @ vector
+        return ProbeMoments(block_forms(context, vector, product), norm(product))
 
     return context.shared(("probe_moments", index), compute)
 

@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from orchestrator.measures.curvature.hutchinson import TraceEstimate, hutchinson
+from orchestrator.measures.symmetric_operator import SymmetricMatrix, SymmetricOperator
 
 FEWEST_PRODUCTS = 6
 
 
 def hutch_plus_plus(
-    matvec: Callable[[Tensor], Tensor],
+    A: SymmetricMatrix,
     probe: Callable[[int], Tensor],
     *,
     products: int = 256,
@@ -29,10 +30,10 @@ def hutch_plus_plus(
     worse than Hutchinson if eigenvalues decay slowly, or if products are fewer than a few times
     the effective rank.
 
-    Memory: ``products`` / 3 vectors of A's size in float64.
+    Memory: ``products`` vectors of A's size in float64.
 
     Args:
-        matvec: v ↦ A v with symmetric A.
+        A: The matrix or operator.
         probe: Function from an index (from 0) to a random vector of independent entries ±1.
         products: Total number of products with A, at least 6.
 
@@ -41,21 +42,22 @@ def hutch_plus_plus(
     """
     if products < FEWEST_PRODUCTS:
         raise ValueError(f"Hutch++ needs at least {FEWEST_PRODUCTS} products, got {products}")
-    columns = min(products // 3, len(probe(0)))
-    sketch = torch.stack([matvec(probe(index)).to(torch.float64) for index in range(columns)], 1)
+    columns = min(products // 3, A.shape[0])
+    sketch = (A @ torch.stack([probe(index) for index in range(columns)], 1)).to(torch.float64)
     if not sketch.isfinite().all():
         return TraceEstimate(torch.nan, torch.nan, columns)
-    basis, _ = torch.linalg.qr(sketch)
-    dtype = probe(0).dtype
-    inside = [torch.dot(q, matvec(q.to(dtype)).to(torch.float64)).item() for q in basis.unbind(1)]
+    Q, _ = torch.linalg.qr(sketch)
+    AQ = (A @ Q.to(A.dtype)).to(torch.float64)
+    inside = sum((q @ Aq).item() for q, Aq in zip(Q.T, AQ.T, strict=True))
 
     def outside(vector: Tensor) -> Tensor:
-        vector = vector.to(torch.float64)
-        return torch.addmv(vector, basis, basis.T @ vector, alpha=-1)
+        return torch.addmv(vector, Q, Q.T @ vector, alpha=-1)
 
     rest = hutchinson(
-        lambda vector: outside(matvec(outside(vector).to(dtype))),
+        SymmetricOperator(
+            lambda v: outside((A @ outside(v).to(A.dtype)).to(torch.float64)), A.shape[0]
+        ),
         lambda index: probe(columns + index).to(torch.float64),
         probes=products - 2 * columns,
     )
-    return TraceEstimate(sum(inside) + rest.value, rest.standard_error, products)
+    return TraceEstimate(inside + rest.value, rest.standard_error, products)

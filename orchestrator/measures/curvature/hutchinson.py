@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from statistics import fmean, stdev
 
-import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
 from orchestrator.measures.scaling import unit_of
+from orchestrator.measures.symmetric_operator import SymmetricMatrix
 
 FEWEST_PROBES = 16
 _OF_NORMAL = 1.959963984540054  # 97.5 % quantile of the normal distribution
@@ -47,7 +47,7 @@ class EstimatedTrace:
 
 
 def hutchinson(
-    matvec: Callable[[Tensor], Tensor],
+    A: SymmetricMatrix,
     probe: Callable[[int], Tensor],
     *,
     probes: int = 256,
@@ -65,7 +65,7 @@ def hutchinson(
     often.
 
     Args:
-        matvec: v ↦ A v with symmetric A.
+        A: The matrix or operator.
         probe: Function from an index (from 0) to a random vector with entries ±1.
         probes: Maximum number of probes, at least 2.
         relative_error: Stop when the standard error is at most this times the estimate; 0 uses
@@ -74,15 +74,15 @@ def hutchinson(
     Raises:
         ValueError: If ``probes`` is below 2, too few for a standard error.
 
-    >>> matrix = torch.tensor([[2.0, 1.0], [1.0, 3.0]])
-    >>> signs = torch.tensor([[1.0, 1.0], [1.0, -1.0]])
-    >>> hutchinson(matrix.mv, lambda index: signs[index], probes=2).value
+    >>> A = Tensor([[2.0, 1.0], [1.0, 3.0]])
+    >>> signs = Tensor([[1.0, 1.0], [1.0, -1.0]])
+    >>> hutchinson(A, lambda index: signs[index], probes=2).value
     5.0
     """
 
     def quadratic_form(index: int) -> float:
-        vector = probe(index)
-        return torch.dot(vector, matvec(vector)).item()
+        v = probe(index)
+        return (v @ (A @ v)).item()
 
     return probe_mean(quadratic_form, probes=probes, relative_error=relative_error)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from orchestrator.measures.scaling import norm
+from orchestrator.measures.symmetric_operator import SymmetricMatrix
 
 _BLOCK = 16  # Basis vectors per block of memory.
 # A vector that keeps less than this fraction of its length is orthogonalized again
@@ -72,12 +73,9 @@ class Tridiagonalization:
     how far other callers have grown the space.
 
     Args:
-        matvec: v ↦ A v for float64 vectors of shape ``(dimension,)``; the result may have lower
-            precision.
-        dimension: Size of A.
+        A: The matrix or operator, in any precision; the space itself is in float64.
         start: First vector, of any nonzero length, shape ``(dimension,)``; random by default.
         generator: CPU generator of random vectors; torch's default generator by default.
-        device: Device of the vectors.
 
     Attributes:
         dimension: Size of A.
@@ -85,26 +83,23 @@ class Tridiagonalization:
 
     def __init__(
         self,
-        matvec: Callable[[Tensor], Tensor],
-        dimension: int,
+        A: SymmetricMatrix,
         *,
         start: Tensor | None = None,
         generator: torch.Generator | None = None,
-        device: torch.device | str = "cpu",
     ) -> None:
-        self.dimension = dimension
-        self._matvec = matvec
-        self._basis = _Basis(dimension, device, generator)
+        self.dimension = A.shape[0]
+        self._A = A
+        self._basis = _Basis(self.dimension, A.device, generator)
         if start is None:
             self._vector = self._basis.random()
         else:
-            start = start.to(device=device, dtype=torch.float64)
+            start = start.to(device=A.device, dtype=torch.float64)
             self._vector = start / norm(start)
         # One entry per step.
         self._diagonal: list[float] = []
         self._betas: list[float] = []
         self._blocks: list[int] = []
-        self._precision = torch.finfo(torch.float64).eps
 
     def first(self, size: int) -> Tridiagonal:
         """Return T of the first ``size`` vectors, at most ``dimension``.
@@ -119,7 +114,7 @@ class Tridiagonalization:
             off_diagonal=self._betas[: size - 1],
             beta=self._betas[size - 1],
             block=self._blocks[size - 1],
-            precision=self._precision,
+            precision=torch.finfo(self._A.dtype).eps,
         )
 
     def first_block(self, size: int) -> Tridiagonal:
@@ -140,9 +135,7 @@ class Tridiagonalization:
         block = self._blocks[-1] if size else 0
         if size and before == 0:
             block, self._vector = size, self._basis.random()
-        product = self._matvec(self._vector)
-        self._precision = torch.finfo(product.dtype).eps
-        product = product.to(torch.float64)
+        product = (self._A @ self._vector.to(self._A.dtype)).to(torch.float64)
         if not isfinite(norm(product)):
             raise FloatingPointError(
                 f"the operator's product with a vector is not finite (iteration {size + 1})"
@@ -170,7 +163,7 @@ class _Basis:
     """Orthonormal float64 vectors, stored in blocks to avoid copying when growing."""
 
     def __init__(
-        self, dimension: int, device: torch.device | str, generator: torch.Generator | None
+        self, dimension: int, device: torch.device, generator: torch.Generator | None
     ) -> None:
         self.dimension = dimension
         self.device = device

@@ -56,7 +56,7 @@ def exact_relative_flatness(
         return {}
     sums: dict[str, float] = {}
     few = context.classes - 1 <= MOST_SQUARES
-    for inputs, labels in context.batches("train"):
+    for inputs, labels in context.data.batches("train"):
         limit = examples_at_a_time(context)
         for x, y in zip(torch.split(inputs, limit), torch.split(labels, limit), strict=True):
             with torch.enable_grad(), tapped(context.model) as taps:
@@ -71,7 +71,7 @@ def exact_relative_flatness(
             for tap, value in zip(chosen, _sums(context, logits, y, chosen), strict=True):
                 name = wanted[id(tap.module)].name
                 sums[name] = sums.get(name, 0.0) + value
-    return {name: value / context.n_examples("train") for name, value in sums.items()}
+    return {name: value / context.data.n_examples("train") for name, value in sums.items()}
 
 
 def _returns(logits: Tensor, tap: Tap) -> bool:
@@ -135,7 +135,7 @@ def estimated_relative_flatness(
         for name, direction in zip(context.parameters, directions, strict=True):
             if name in factors:
                 direction.copy_(_probe(context, name, index, factors[name], direction))
-        product = context.hessian_vector_product(context.flatten(directions))
+        product = context.hessian @ context.flatten(directions)
         pairs = zip(context.parameters, directions, context.unflatten(product), strict=True)
         forms = {name: (v * hv).sum(dtype=torch.float64).item() for name, v, hv in pairs}
         return [forms[name] for name in factors]

@@ -11,7 +11,7 @@ from orchestrator.measures.curvature.factor_draws import (
     drawn_trace,
     loss_draw,
 )
-from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
+from orchestrator.measures.curvature.gauss_newton import gauss_newton
 from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
 from orchestrator.measures.curvature.hessian_probes import block_forms, probe_moments
 from orchestrator.measures.curvature.hutch_plus_plus import hutch_plus_plus
@@ -61,10 +61,11 @@ def controlled_trace(
         MeasureError: As ``exact_ggn_trace``.
     """
     exact = list(exact_ggn_trace(context).per_parameter.values())
+    G = gauss_newton(context)
 
     def sample(index: int) -> list[float]:
-        vector = context.probe(index)
-        of_g = block_forms(context, vector, gauss_newton_product(context, vector))
+        v = context.probe(index)
+        of_g = block_forms(context, v, G @ v)
         of_h = probe_moments(context, index).blocks
         return [t + h - g for t, h, g in zip(exact, of_h, of_g, strict=True)]
 
@@ -93,7 +94,7 @@ def factor_trace(
 
 def hutch_plus_plus_trace(context: MeasureContext, *, products: int = 256) -> TraceEstimate:
     """Return the ``hutch_plus_plus`` estimate for the Hessian of ``context``, with its probes."""
-    return hutch_plus_plus(context.hessian_vector_product, context.probe, products=products)
+    return hutch_plus_plus(context.hessian, context.probe, products=products)
 
 
 def _estimate(

@@ -46,7 +46,7 @@ def weight_layers(context: MeasureContext) -> list[WeightLayer]:
 
         kinds = [m for m in context.model.modules() if isinstance(m, nn.Linear | _ConvNd)]
         hooks = [module.register_forward_hook(record) for module in kinds]
-        inputs, _ = next(context.batches("train"))
+        inputs, _ = next(context.data.batches("train"))
         try:
             with torch.enable_grad():
                 logits = context.forward(inputs[:2])

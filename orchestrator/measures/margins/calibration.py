@@ -44,7 +44,7 @@ def calibration(context: MeasureContext) -> Calibration:
     """
 
     def compute() -> Calibration:
-        labels = context.labels("test")
+        labels = context.data.labels("test")
         order = stratified_order(labels, stream_seed(0, "calibration_examples"))
         half = len(labels) // 2
         if not half:

@@ -68,7 +68,7 @@ class MarginDistribution(Measure, options=MarginDistributionOptions):
             MeasureError: If the network has only one class.
         """
         variant = self.options.normalization
-        logits, labels = context.logits("train"), context.labels("train")
+        logits, labels = context.logits("train"), context.data.labels("train")
         found, reason = normalized_margins(context, "train", margins(logits, labels), variant)
         values = found.cpu().numpy()
         if reason is None and np.isnan(values).any():
@@ -86,7 +86,7 @@ class MarginDistribution(Measure, options=MarginDistributionOptions):
             reason=reason,
         )
         least = np.argsort(values, kind="stable")[: self.options.smallest]
-        places = context.positions("train").numpy()[least].astype(np.float64).tolist()
+        places = context.data.positions("train").numpy()[least].astype(np.float64).tolist()
         smallest = values[least].tolist()
         yield Curve("smallest_margins", places, smallest, variant=variant, reason=reason)
         predictions = _predictions(logits).cpu().numpy()[least]

@@ -72,7 +72,7 @@ def hidden_margins(
     modules = _modules(context, layers)
     distances: list[list[Tensor]] = []
     spreads: list[_Spread] = []
-    for x, y in context.batches("train"):
+    for x, y in context.data.batches("train"):
         outputs, found = _of_pass(context, x, y, norm, modules)
         if not distances:
             distances, spreads = [[] for _ in outputs], [_Spread() for _ in outputs]
@@ -302,7 +302,7 @@ class HiddenMargin(Measure, options=HiddenMarginOptions):
         """
         modules = _modules(context, self.options.layers)
         if not modules:
-            margins(context.logits("train"), context.labels("train"))  # Raises for one class.
+            margins(context.logits("train"), context.data.labels("train"))  # Raises for one class.
             for entry in self.entries:
                 reason = "no activation is called as a module; set layers: [...]"
                 yield Value(entry.measure, nan, reason=reason)

@@ -181,7 +181,7 @@ class Margin(Measure, options=MarginOptions):
         """
         splits: tuple[Split, ...] = ("train", "test")
         for split in splits:
-            raw = margins(context.logits(split), context.labels(split))
+            raw = margins(context.logits(split), context.data.labels(split))
             if "calibrated" in self.normalizations and split == "test":
                 yield _temperature(context)
             for normalization in self.normalizations:
@@ -223,7 +223,7 @@ def normalized_margins(
         reason = "the logits are the same for all examples" if spread == 0 else None
         return raw / spread, reason
     if normalization == "probability":
-        return probability_margins(context.logits(split), context.labels(split)), None
+        return probability_margins(context.logits(split), context.data.labels(split)), None
     if normalization == "calibrated":
         return _calibrated(context, split, raw)
     what, find = _OF_WEIGHTS[normalization]
@@ -247,7 +247,7 @@ def _calibrated(context: MeasureContext, split: Split, raw: Tensor) -> tuple[Ten
 
 def _temperature(context: MeasureContext) -> Value:
     name = "calibration_temperature"
-    fitted_on = context.n_examples("test") // 2
+    fitted_on = context.data.n_examples("test") // 2
     try:
         found = calibration(context).temperature
     except MeasureError as error:

@@ -186,7 +186,7 @@ class MarginPopulationMinimum(Measure, options=PopulationMinimumOptions):
 
     def _of(self, context: MeasureContext, split: Split) -> PopulationMinimum:
         options = self.options
-        found = margins(context.logits(split), context.labels(split)).cpu().numpy()
+        found = margins(context.logits(split), context.data.labels(split)).cpu().numpy()
         if not np.isfinite(found).all():
             raise MeasureError("margins are not finite")
         count = int(options.tail * len(found))

@@ -30,7 +30,7 @@ def hooks_change_logits(context: MeasureContext) -> bool:
         tables = list(_tables(context.model))
         if not any(tables):
             return False
-        inputs, _ = next(context.batches("train"))
+        inputs, _ = next(context.data.batches("train"))
         found = context.logits("train")[: len(inputs[:_EXAMPLES])]
         with torch.no_grad(), _emptied(tables):
             bare = context.forward(inputs[:_EXAMPLES].clone())

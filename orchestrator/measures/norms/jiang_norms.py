@@ -161,7 +161,7 @@ def jiang_norms(context: MeasureContext) -> dict[str, _Quantity]:
 
 def _log_margin(context: MeasureContext) -> _Quantity:
     try:
-        raw = margins(context.logits("train"), context.labels("train"))
+        raw = margins(context.logits("train"), context.data.labels("train"))
     except MeasureError as error:
         return error_text(error)
     p10 = summarize(raw)["p10"]

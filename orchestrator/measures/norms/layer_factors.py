@@ -129,7 +129,7 @@ def _initial_weight(context: MeasureContext, layer: str) -> Tensor | None:
 
 def _initial_network(context: MeasureContext) -> nn.Module | None:
     """Return a copy of the network in its state before training; None if that does not fit."""
-    inputs, _ = next(context.batches("train"))
+    inputs, _ = next(context.data.batches("train"))
     try:
         network = deepcopy(context.model)
         network.load_state_dict(dict(context.initial_state or {}))
@@ -214,7 +214,7 @@ def _trace(context: MeasureContext) -> tuple[list[_Call], list[str]]:
     # Prepended, as the network's own hooks may compute a layer's weight from other parameters.
     hooks = [module.register_forward_pre_hook(detach, prepend=True) for module in known]
     hooks += [module.register_forward_hook(record) for module in known]
-    inputs, _ = next(context.batches("train"))
+    inputs, _ = next(context.data.batches("train"))
     try:
         for parameter in parameters.values():
             parameter.requires_grad_(parameter.is_floating_point())

@@ -104,7 +104,7 @@ def _path_norm(context: MeasureContext) -> float:
             _become_a_layer(module)
     for parameter in squared.parameters():
         parameter.square_()
-    inputs, _ = next(context.batches("train"))
+    inputs, _ = next(context.data.batches("train"))
     with torch.no_grad():
         total = squared(torch.ones_like(inputs[:1], dtype=torch.float64)).sum().item()
     return sqrt(total)

@@ -114,7 +114,7 @@ def flip(
             [start[part.cpu()] for start in starts],
             settings.steps,
         )
-        for part in torch.split(torch.arange(len(x), device=x.device), context.examples_per_pass)
+        for (part,) in context.data.in_passes(torch.arange(len(x), device=x.device))
     ]
     return torch.cat([flipped for flipped, _ in found]), torch.cat([best for _, best in found])
 

@@ -70,7 +70,7 @@ class Confidence(Measure, options=ConfidenceOptions):
             yield Curve("confidence_histogram", middles, [nan] * bins, split=split, reason=reason)
             return
         confidence, predicted = p.max(dim=1)
-        right = (predicted == context.labels(split)).to(torch.float64)
+        right = (predicted == context.data.labels(split)).to(torch.float64)
         of_bin = (confidence * bins).to(torch.int64).clamp(max=bins - 1)
         sums = [
             torch.zeros(bins, dtype=torch.float64, device=p.device).index_add_(0, of_bin, column)

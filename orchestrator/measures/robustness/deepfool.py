@@ -89,7 +89,7 @@ def deepfool(
     """
     found = [
         _of_pass(context, x, y, norm, iterations, overshoot)
-        for x, y in inputs.passes(context.examples_per_pass)
+        for x, y in context.data.in_passes(inputs.x, inputs.y)
     ]
     return Search(
         torch.cat([one.distances for one in found]),

@@ -44,7 +44,7 @@ def first_order_distances(context: MeasureContext, inputs: Inputs, norm: Norm) -
         MeasureError: If the network has only one class.
     """
     return torch.cat(
-        [_of_pass(context, x, y, norm) for x, y in inputs.passes(context.examples_per_pass)]
+        [_of_pass(context, x, y, norm) for x, y in context.data.in_passes(inputs.x, inputs.y)]
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isnan, nan
 
@@ -37,10 +36,6 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.y)
 
-    def passes(self, examples: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs and labels of at most ``examples`` examples at a time."""
-        yield from zip(torch.split(self.x, examples), torch.split(self.y, examples), strict=True)
-
 
 def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Inputs:
     """Return at most ``examples`` measured examples: a stratified subset, equal for all networks.
@@ -59,7 +54,7 @@ def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Input
             )
         if examples < len(y):
             chosen = moved_places(y, split, examples)
-            context.subsets[split, examples] = context.positions(split)[chosen.cpu()]
+            context.data.subsets[split, examples] = context.data.positions(split)[chosen.cpu()]
             x, y = x[chosen.to(x.device)], y[chosen.to(y.device)]
         return Inputs(split, in_precision(x, context.dtype), y)
 
@@ -69,8 +64,7 @@ def chosen_inputs(context: MeasureContext, split: Split, examples: int) -> Input
 def logits_of(context: MeasureContext, x: Tensor) -> Tensor:
     """Return the logits of inputs, shape ``(n, classes)``, without gradient, pass by pass."""
     with torch.no_grad():
-        passes = torch.split(x, context.examples_per_pass)
-        return torch.cat([context.forward(part) for part in passes])
+        return torch.cat([context.forward(part) for (part,) in context.data.in_passes(x)])
 
 
 def zero_gradient_entry(measure: str) -> CatalogEntry:
@@ -115,7 +109,7 @@ def zero_gradient_share(context: MeasureContext, inputs: Inputs) -> float:
         generator = context.generator("zero_gradients")
         weights = torch.rand(context.classes, generator=generator, dtype=torch.float64)
         zeros = 0
-        for x, _ in inputs.passes(context.examples_per_pass):
+        for (x,) in context.data.in_passes(inputs.x):
             logits, found = _weighted_gradient(context, x, weights)
             if not found.isfinite().all():
                 return nan

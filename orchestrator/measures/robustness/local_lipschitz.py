@@ -44,11 +44,10 @@ def local_lipschitz(
         Shape ``(n,)``: lower bounds of the local Lipschitz constants.
     """
     start = noise(norm, len(inputs), inputs.x[0].numel(), context.generator("lipschitz_start"))
-    passes = context.examples_per_pass
     return torch.cat(
         [
             _of_pass(context, x, Ball(norm, x.new_full((len(x),), radius)), s.to(x), steps)
-            for x, s in zip(torch.split(inputs.x, passes), torch.split(start, passes), strict=True)
+            for x, s in context.data.in_passes(inputs.x, start)
         ]
     )
 

@@ -39,8 +39,11 @@ def kaplan_meier(distances: npt.NDArray[np.float64], censored: npt.NDArray[np.bo
     Meier 1958, "Nonparametric estimation from incomplete observations"). A censored distance
     is known only to be larger than the value given.
 
+    ``scipy.stats.ecdf`` agrees, but refuses the infinite distances of examples without a bound and
+    of those that are misclassified wherever they are moved.
+
     Args:
-        distances: Shape ``(n,)``.
+        distances: Shape ``(n,)``; may be infinite.
         censored: Shape ``(n,)``.
 
     Raises:

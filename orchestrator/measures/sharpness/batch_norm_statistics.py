@@ -37,7 +37,7 @@ def recompute(context: MeasureContext, state: dict[str, Tensor]) -> None:
     if not names:
         return
     calls = _calls(context, state, list(names))
-    one_pass = context.n_examples("train") <= context.examples_per_pass
+    one_pass = context.data.n_examples("train") <= context.data.examples_per_pass
 
     if one_pass and len(set(calls)) == len(calls):
         # A layer's input has all examples, so its statistics are set before later layers run.
@@ -107,7 +107,7 @@ def _calls(
 ) -> list[_BatchNorm]:
     """Return the layers in the order in which a forward pass calls them, once per call."""
     called: list[_BatchNorm] = []
-    inputs, _ = next(context.batches("train"))
+    inputs, _ = next(context.data.batches("train"))
     with _on_input(layers, lambda layer, _: called.append(layer)), torch.no_grad():
         context.forward(inputs[:1], state)
     return called
@@ -115,5 +115,5 @@ def _calls(
 
 def _forward(context: MeasureContext, state: dict[str, Tensor]) -> None:
     with torch.no_grad():
-        for x, _ in context.batches("train"):
+        for x, _ in context.data.batches("train"):
             context.forward(x, state)

@@ -139,7 +139,5 @@ def _parameters(context: MeasureContext, displacement: Tensor) -> dict[str, Tens
 
 
 def _passes(context: MeasureContext, examples: Examples) -> Iterator[Examples]:
-    inputs, labels = examples
-    size = context.examples_per_pass
-    for x, y in zip(torch.split(inputs, size), torch.split(labels, size), strict=True):
+    for x, y in context.data.in_passes(*examples):
         yield in_precision(x, context.dtype), y

@@ -97,7 +97,7 @@ class FlatnessProfile(Measure, options=FlatnessProfileOptions):
         """Yield the profile and its mean."""
         found = error_increases(context, self.sigmas, self.draws)
         # With one class, no prediction can change.
-        one_example = (context.classes > 1) / context.n_examples("train")
+        one_example = (context.classes > 1) / context.data.n_examples("train")
         means, errors = zip(*(_mean_and_error(each, one_example) for each in found), strict=True)
         finite = all(map(isfinite, means))
         reason = None if finite else "logits are not finite under the noise"

@@ -240,7 +240,7 @@ class PacBayesSigma(Measure, options=PacBayesSigmaOptions):
         """Return the name, the end of the variant and the function of σ for each value."""
 
         def complexity(distance: Callable[[MeasureContext], float], sigma: float) -> float:
-            examples = context.n_examples("train")
+            examples = context.data.n_examples("train")
             if not self.options.magnitude_aware:
                 return isotropic_complexity(distance(context), sigma, examples)
             scale = noise_scale(context.parameter_vector(), sigma, self.options)

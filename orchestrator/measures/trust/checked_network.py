@@ -70,7 +70,7 @@ class Subject:
         """Build the subject for the network and data of ``context``, which is not modified."""
         (train_x, train_y), (test_x, test_y) = context.data("train"), context.data("test")
         everything = Dataset("", train_x, train_y, test_x, test_y, context.classes, "")
-        dataset = sampled(everything, min(MOST_EXAMPLES, context.examples_per_pass))
+        dataset = sampled(everything, min(MOST_EXAMPLES, context.data.examples_per_pass))
         measured, logits, raised = _first_pass(context, dataset)
         double, seen = measured, logits
         if context.dtype != torch.float64:
@@ -106,7 +106,7 @@ class Subject:
 
 def inputs_pass(context: MeasureContext) -> Tensor:
     """Return the logits of all training examples in one pass, without graph."""
-    inputs, _ = next(context.batches("train"))
+    inputs, _ = next(context.data.batches("train"))
     with torch.no_grad():
         return context.forward(inputs.clone())
 

@@ -158,7 +158,7 @@ def _differs(slope: Tensor, difference: Tensor, size: Tensor, h: float) -> Tenso
 
 def _examples(context: MeasureContext) -> tuple[Tensor, Tensor]:
     """Return the inputs of one pass and a random weight for each of their logits."""
-    x, _ = next(context.batches("train"))
+    x, _ = next(context.data.batches("train"))
     weights = torch.randn(
         len(x), context.classes, generator=stream("logit_weights"), dtype=torch.float64
     )

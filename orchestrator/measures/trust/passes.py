@@ -115,7 +115,7 @@ def examples_separate(subject: Subject) -> Finding:
     n = len(whole)
     if n < 2:
         return Finding("examples_separate", "undecided", "only one example is available")
-    inputs, _ = next(context.batches("train"))
+    inputs, _ = next(context.data.batches("train"))
     tolerance = torch.finfo(whole.dtype).eps ** 0.5
     for places in _partial_passes(inputs, whole):
         with torch.no_grad():

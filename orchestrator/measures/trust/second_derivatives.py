@@ -54,7 +54,7 @@ def second_derivatives(subject: Subject) -> Finding:
 def _attempt(context: MeasureContext, attempt: int) -> Finding | None:
     """Return the finding for one direction; None if inconclusive."""
     v = context.flatten(list(unit_directions(context, f"product {attempt}").values()))
-    product = context.hessian_vector_product(v)
+    product = context.hessian @ v
     pairs = [(_gradient(context, h * v), _gradient(context, -h * v)) for h in STEPS]
     differences = [
         (ahead - behind) / (2 * h) for (ahead, behind), h in zip(pairs, STEPS, strict=True)
@@ -92,7 +92,7 @@ def _attempt(context: MeasureContext, attempt: int) -> Finding | None:
 
 def _asymmetry(context: MeasureContext, v: Tensor, product: Tensor) -> Finding | None:
     u = context.flatten(list(unit_directions(context, "product of the other side").values()))
-    other = context.hessian_vector_product(u)
+    other = context.hessian @ u
     one, two = torch.dot(u, product).item(), torch.dot(v, other).item()
     if not abs(one - two) > _SYMMETRY * (norm(product) + norm(other)):
         return None
@@ -112,7 +112,7 @@ def _gradient(context: MeasureContext, displacement: Tensor) -> Tensor:
             context.parameters.items(), context.unflatten(displacement), strict=True
         )
     }
-    x, y = next(context.batches("train"))
+    x, y = next(context.data.batches("train"))
     with torch.enable_grad():
         loss = context.loss.per_example(context.forward(x.clone(), moved), y).mean()
         if not loss.requires_grad:

@@ -12,7 +12,8 @@ PAIRED_SECONDS = Query(
         SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures
         WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')
             AND variant IN
-                ('exact', 'sampled_factors', 'control_variate', 'hutchinson', 'hutch++')
+                ('exact', 'sampled_factors', 'control_variate', 'hutchinson', 'hutch++',
+                 'xtrace')
         QUALIFY row_number() OVER (
             PARTITION BY checkpoint_id ORDER BY variant <> 'exact', variant, request) = 1
     ), margin AS (

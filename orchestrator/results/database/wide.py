@@ -20,6 +20,7 @@ UNNAMED_VARIANTS = (
     "control_variate",
     "hutchinson",
     "hutch++",
+    "xtrace",
     "sampled_factors",
     "sampled_labels",  # From versions that did not sample factors.
 )

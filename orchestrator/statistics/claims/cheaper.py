@@ -113,4 +113,5 @@ _METHODS = {
     "control_variate": "exact except for a remainder estimated by Hutchinson's method",
     "hutchinson": "estimated by Hutchinson's method",
     "hutch++": "estimated by Hutch++",
+    "xtrace": "estimated by XTrace",
 }

@@ -14,14 +14,14 @@ class HessianTraceOptions(MeasureOptions):
 
     name: Literal["hessian_trace"]
     values = ("hessian_trace",)
-    method: Literal["auto", "exact", "control_variate", "hutchinson", "hutch++"] = Field(
+    method: Literal["auto", "exact", "control_variate", "hutchinson", "hutch++", "xtrace"] = Field(
         "auto",
         description="auto: exact where provably correct; otherwise the exact Gauss-Newton trace "
         "plus an estimate of the rest, or an estimate of the whole where that trace is undefined.",
     )
     per_layer: bool = Field(False, description="Whether to also give each parameter's share.")
     probes: PositiveInt = Field(
-        256, description="Maximum number of probes; for hutch++, of products."
+        256, description="Maximum number of probes; for hutch++ and xtrace, of products."
     )
     relative_error: PositiveFloat = Field(
         0.05, description="Stop probing at this standard error, relative to the estimate."

@@ -82,7 +82,7 @@ def test_whole_splits_are_no_subsets(folder):
     context = MeasureContext(mlp(4, 5, 3), dataset, CROSS_ENTROPY)
     chosen_inputs(context, "train", 12)
     keep_subsets(folder, OPTIONS, dataset, context)
-    assert context.subsets == {}
+    assert context.data.subsets == {}
     assert subsets(folder) == []
 
 

@@ -27,7 +27,7 @@ def test_a_network_has_the_snapshots_state_and_knows_its_initial_one():
     assert equal(found.initial_state, initial)
     assert (found.trial_seed, found.seed) == (1, PROBE_SEED)
     assert (found.examples, found.examples_per_pass) == (50, 20)
-    assert found.context().n_examples("train") == 50
+    assert found.context().data.n_examples("train") == 50
 
     untrained = subject(config, 1, data, study.measuring, "cpu")
     assert equal(untrained.model.state_dict(), initial)

@@ -157,7 +157,7 @@ def test_linear_softmax():
     """Mean of (1 − ‖p‖²)‖x‖², and (1 − ‖p‖²) for the bias."""
     context = case("linear").context()
     found = exact_trace(context).per_parameter
-    inputs = torch.cat([x for x, _ in context.batches("train")])
+    inputs = torch.cat([x for x, _ in context.data.batches("train")])
     spread = 1 - context.logits("train").softmax(1).square().sum(1)
     assert found["weight"] == pytest.approx((spread * inputs.square().sum(1)).mean().item())
     assert found["bias"] == pytest.approx(spread.mean().item())

@@ -31,7 +31,7 @@ def in_parts(logits: Tensor, labels: Tensor) -> list[LossHessian]:
 def one_by_one(context: MeasureContext) -> dict[str, list[float]]:
     """The same with one backward pass per example and column."""
     found: dict[str, list[float]] = {name: [] for name in context.parameters}
-    for x, y in context.batches("train"):
+    for x, y in context.data.batches("train"):
         for one, label in zip(x, y, strict=True):
             logits = context.forward(one[None])
             chosen = two_columns(logits.detach(), label[None])

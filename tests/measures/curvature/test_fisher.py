@@ -36,7 +36,7 @@ def numbers(context: MeasureContext) -> dict[str, float]:
 
 def dense_parts(context: MeasureContext) -> tuple[Tensor, Tensor]:
     """Diagonal of each example's own Fisher matrix, and its gradient, shapes ``(n, P)``."""
-    x = torch.cat([x for x, _ in context.batches("train")])
+    x = torch.cat([x for x, _ in context.data.batches("train")])
     theta = {name: p.detach() for name, p in context.parameters.items()}
 
     def jacobian(one: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ def dense_parts(context: MeasureContext) -> tuple[Tensor, Tensor]:
         return torch.cat([part.flatten(1) for part in parts(theta).values()], dim=1)
 
     gradients, diagonals = [], []
-    for one, label in zip(x, context.labels("train"), strict=True):
+    for one, label in zip(x, context.data.labels("train"), strict=True):
         j = jacobian(one)
         logits = functional_call(context.model, theta, (one[None],))[0].detach().requires_grad_()
         p = logits.detach().softmax(0)
@@ -159,13 +159,13 @@ def linear_case(bias: bool, classes: int, examples: int) -> MeasureContext:
 @given(bias=st.booleans(), classes=st.integers(2, 5), examples=st.integers(1, 9))
 def test_closed_form_of_linear_softmax(bias: bool, classes: int, examples: int) -> None:
     context = linear_case(bias, classes, examples)
-    x = torch.cat([x for x, _ in context.batches("train")])
+    x = torch.cat([x for x, _ in context.data.batches("train")])
     p = context.logits("train").softmax(1)
     sizes = x.square().sum(1) + bias
     expected = ((1 - p.square().sum(1)) * sizes).mean().item()
     values = numbers(context)
     assert values["fisher_trace"] == pytest.approx(expected, rel=1e-12)
-    errors = p - nn.functional.one_hot(context.labels("train"), classes)
+    errors = p - nn.functional.one_hot(context.data.labels("train"), classes)
     expected = (errors.square().sum(1) * sizes).mean().item()
     assert values["empirical_fisher_trace"] == pytest.approx(expected, rel=1e-12)
     assert 0 <= values["gradient_noise"] <= values["empirical_fisher_trace"]
@@ -272,7 +272,7 @@ class Branching(nn.Module):
 
 def test_measures_what_branches_by_the_value_of_an_example() -> None:
     context = MeasureContext(Branching(), random_dataset((5,), 6, 5), CROSS_ENTROPY)
-    x, y = next(context.batches("train"))
+    x, y = next(context.data.batches("train"))
     squares = [
         torch.autograd.grad(
             context.loss.per_example(context.forward(one[None]), label[None]).sum(),

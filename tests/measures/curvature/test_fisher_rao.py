@@ -26,7 +26,7 @@ def found(context: MeasureContext) -> float:
 
 
 def inputs(context: MeasureContext) -> Tensor:
-    return torch.cat([x for x, _ in context.batches("train")])
+    return torch.cat([x for x, _ in context.data.batches("train")])
 
 
 def dense(context: MeasureContext) -> float:

@@ -3,7 +3,7 @@ import torch
 from torch.func import functional_call, jacrev
 
 from orchestrator.measures.curvature.gauss_newton import (
-    gauss_newton_product,
+    gauss_newton,
     logit_derivative,
     loss_hessian_product,
 )
@@ -13,7 +13,7 @@ from tests.measures.curvature.test_loss_hessian import LOSSES, Indefinite, dense
 
 def jacobian(context):
     """∂z/∂θ, shape (n, classes, P)."""
-    x = torch.cat([x for x, _ in context.batches("train")])
+    x = torch.cat([x for x, _ in context.data.batches("train")])
     parameters = {name: p.detach() for name, p in context.parameters.items()}
     blocks = jacrev(lambda values: functional_call(context.model, values, (x,)))(parameters)
     return torch.cat([blocks[name].flatten(2) for name in context.parameters], 2)
@@ -22,7 +22,7 @@ def jacobian(context):
 def dense_gauss_newton(context):
     """1/n Σ_i J_iᵀ A_i J_i."""
     j = jacobian(context)
-    curvature = dense(context.loss, context.logits("train"), context.labels("train"))
+    curvature = dense(context.loss, context.logits("train"), context.data.labels("train"))
     return torch.einsum("ncp,ncd,ndq->pq", j, curvature, j) / len(j)
 
 
@@ -33,31 +33,29 @@ def test_equals_the_dense_product(subject):
     expected = dense_gauss_newton(context) @ vector
     scale = 1.0 if subject.name == "saturated" else max(expected.abs().max().item(), 1e-300)
     torch.testing.assert_close(
-        gauss_newton_product(context, vector), expected, rtol=1e-9, atol=1e-12 * scale
+        gauss_newton(context) @ vector, expected, rtol=1e-9, atol=1e-12 * scale
     )
 
 
 def test_equals_the_hessian_of_a_linear_network():
     context = case("linear").context()
     vector = context.probe(0)
-    torch.testing.assert_close(
-        gauss_newton_product(context, vector), context.hessian_vector_product(vector)
-    )
+    torch.testing.assert_close(gauss_newton(context) @ vector, context.hessian @ vector)
 
 
 @pytest.mark.parametrize("name", ["cnn", "tanh"])
 def test_passes_do_not_matter(name):
     vector = case(name).context().probe(0)
     torch.testing.assert_close(
-        gauss_newton_product(case(name).context(examples_per_pass=3), vector),
-        gauss_newton_product(case(name).context(), vector),
+        gauss_newton(case(name).context(examples_per_pass=3)) @ vector,
+        gauss_newton(case(name).context()) @ vector,
     )
 
 
 def test_logits_along_a_direction():
     context = case("tanh").context()
     direction = context.probe(1, "gaussian")
-    (x, _), *_ = context.batches("train")
+    (x, _), *_ = context.data.batches("train")
     with torch.enable_grad():
         logits = context.forward(x)
     found = logit_derivative(context, logits, context.unflatten(direction))

@@ -1,4 +1,5 @@
 import math
+import re
 
 import pytest
 import torch
@@ -27,12 +28,12 @@ def test_exact_where_it_is_proven_and_estimated_elsewhere(case):
     assert (value.standard_error is None) == case.piecewise_linear
 
 
-@pytest.mark.parametrize("method", ["hutchinson", "control_variate", "hutch++"])
+@pytest.mark.parametrize("method", ["hutchinson", "control_variate", "hutch++", "xtrace"])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tanh", "gelu", "tied", "group_norm"])
 def test_all_agree_with_the_dense_hessian(name, method):
     context = case(name).context()
     truth = dense_hessian(context).trace().item()
-    probes = 30 if method == "hutch++" else 60
+    probes = 30 if method in {"hutch++", "xtrace"} else 60
     estimate = trace_of(context, method=method, probes=probes, relative_error=1e-9)
     assert estimate.variant == method
     assert abs(estimate.value - truth) < 4 * estimate.standard_error
@@ -86,7 +87,7 @@ def test_the_same_probes_at_every_checkpoint():
     assert abs(other.value - before) > 0.01 * near.standard_error
 
 
-@pytest.mark.parametrize("method", ["exact", "hutchinson", "control_variate", "hutch++"])
+@pytest.mark.parametrize("method", ["exact", "hutchinson", "control_variate", "hutch++", "xtrace"])
 def test_passes_do_not_matter(method):
     values = [
         trace_of(case("cnn").context(examples_per_pass=size), method=method, probes=20).value
@@ -95,7 +96,7 @@ def test_passes_do_not_matter(method):
     assert values[0] == pytest.approx(values[1], rel=1e-10)
 
 
-@pytest.mark.parametrize("method", ["exact", "hutchinson", "control_variate", "hutch++"])
+@pytest.mark.parametrize("method", ["exact", "hutchinson", "control_variate", "hutch++", "xtrace"])
 def test_a_network_that_diverged_gives_a_reason(method):
     network = mlp(5, 4, 3)
     with torch.no_grad():
@@ -111,11 +112,27 @@ def test_a_single_probe_is_refused():
         HessianTrace(HessianTraceOptions(name="hessian_trace", probes=1))
 
 
-def test_hutch_plus_plus_needs_more_products_and_knows_no_layers():
+@pytest.mark.parametrize("method", ["hutch++", "xtrace"])
+def test_sketches_need_more_products_and_know_no_layers(method):
     with pytest.raises(MeasureError, match="too few for a standard error, expected at least 6"):
-        HessianTrace(HessianTraceOptions(name="hessian_trace", method="hutch++", probes=5))
-    with pytest.raises(MeasureError, match="does not support per_layer"):
-        HessianTrace(HessianTraceOptions(name="hessian_trace", method="hutch++", per_layer=True))
+        HessianTrace(HessianTraceOptions(name="hessian_trace", method=method, probes=5))
+    with pytest.raises(MeasureError, match=rf"{re.escape(method)} does not support per_layer"):
+        HessianTrace(HessianTraceOptions(name="hessian_trace", method=method, per_layer=True))
+
+
+def test_xtrace_is_exact_with_more_probes_than_the_hessian_has_rank():
+    """At most examples · (classes − 1) if the logits are linear in the weights."""
+    context = case("linear").context(examples=3)
+    found = trace_of(context, method="xtrace", probes=16)
+    assert found.value == pytest.approx(dense_hessian(context).trace().item(), rel=1e-12)
+    assert found.standard_error < 1e-12 * found.value
+    assert context.n_parameters == 18
+
+
+def test_methods_that_are_not_the_default_are_named_in_the_request():
+    options = HessianTraceOptions(name="hessian_trace", method="xtrace")
+    assert options.request == 'hessian_trace(method="xtrace")'
+    assert HessianTraceOptions(name="hessian_trace").request == "hessian_trace"
 
 
 def dense_blocks(context):

@@ -4,15 +4,14 @@ import torch
 
 from orchestrator.measures.curvature.hutch_plus_plus import hutch_plus_plus
 from orchestrator.measures.curvature.hutchinson import hutchinson
+from orchestrator.measures.symmetric_operator import SymmetricOperator
 from tests.binomial import assert_covers, with_simulations
 from tests.measures.curvature.spectra import signs, with_spectrum
 
 
 def estimates(matrix, products, runs):
     return [
-        hutch_plus_plus(
-            matrix.mv, lambda i, seed=seed: signs(len(matrix), seed, i), products=products
-        )
+        hutch_plus_plus(matrix, lambda i, seed=seed: signs(len(matrix), seed, i), products=products)
         for seed in range(runs)
     ]
 
@@ -36,7 +35,7 @@ def test_intervals_cover_the_trace(simulations):
 
 def test_what_the_sketch_holds_is_exact():
     matrix = with_spectrum([5.0, 3.0, 1.0, *[0.0] * 37])
-    found = hutch_plus_plus(matrix.mv, lambda i: signs(40, 0, i), products=30)
+    found = hutch_plus_plus(matrix, lambda i: signs(40, 0, i), products=30)
     assert found.value == pytest.approx(9.0, abs=1e-10)
     assert found.standard_error < 1e-10
     assert found.probes == 30
@@ -44,7 +43,7 @@ def test_what_the_sketch_holds_is_exact():
 
 def test_more_directions_than_dimensions_are_exact():
     matrix = with_spectrum([5.0, 3.0, 1.0, -2.0])
-    found = hutch_plus_plus(matrix.mv, lambda i: torch.eye(4).double()[i % 4], products=40)
+    found = hutch_plus_plus(matrix, lambda i: torch.eye(4).double()[i % 4], products=40)
     assert found.value == pytest.approx(7.0, abs=1e-10)
 
 
@@ -55,7 +54,7 @@ def test_counts_every_product():
         products.append(1)
         return matrix @ vector
 
-    hutch_plus_plus(matvec, lambda i: signs(60, 0, i), products=32)
+    hutch_plus_plus(SymmetricOperator(matvec, 60), lambda i: signs(60, 0, i), products=32)
     assert len(products) == 32
 
 
@@ -64,7 +63,7 @@ def test_beats_hutchinson_with_many_products_and_loses_with_few():
     matrix = with_spectrum(FEW_LARGE)
     for products, better in ((60, True), (6, False)):
         plain = [
-            hutchinson(matrix.mv, lambda i, seed=seed: signs(60, seed, i), probes=products)
+            hutchinson(matrix, lambda i, seed=seed: signs(60, seed, i), probes=products)
             for seed in range(100)
         ]
         plus = estimates(matrix, products, runs=100)
@@ -74,8 +73,7 @@ def test_beats_hutchinson_with_many_products_and_loses_with_few():
 def test_minus_the_matrix_turns_the_sign():
     matrix = with_spectrum(FEW_LARGE)
     plus, minus = (
-        hutch_plus_plus((sign * matrix).mv, lambda i: signs(60, 0, i), products=12)
-        for sign in (1, -1)
+        hutch_plus_plus(sign * matrix, lambda i: signs(60, 0, i), products=12) for sign in (1, -1)
     )
     assert minus.value == pytest.approx(-plus.value, rel=1e-9)
     assert minus.standard_error == pytest.approx(plus.standard_error, rel=1e-9)
@@ -83,16 +81,18 @@ def test_minus_the_matrix_turns_the_sign():
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
 def test_what_is_not_finite_ends_as_nan(broken):
-    found = hutch_plus_plus(lambda v: v * broken, lambda i: signs(9, 0, i), products=9)
+    found = hutch_plus_plus(
+        SymmetricOperator(lambda v: v * broken, 9), lambda i: signs(9, 0, i), products=9
+    )
     assert np.isnan(found.value)
 
 
 def test_single_precision():
     matrix = with_spectrum(FEW_LARGE).float()
-    found = hutch_plus_plus(matrix.mv, lambda i: signs(60, 0, i).float(), products=60)
+    found = hutch_plus_plus(matrix, lambda i: signs(60, 0, i).float(), products=60)
     assert abs(found.value - matrix.trace().item()) < 4 * found.standard_error
 
 
 def test_too_few_products_are_an_error():
     with pytest.raises(ValueError, match="at least 6 products, got 5"):
-        hutch_plus_plus(torch.eye(3).mv, lambda i: signs(3, 0, i), products=5)
+        hutch_plus_plus(torch.eye(3), lambda i: signs(3, 0, i), products=5)

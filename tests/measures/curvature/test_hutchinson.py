@@ -14,6 +14,7 @@ from orchestrator.measures.curvature.hutchinson import (
     probe_means,
     stated_error,
 )
+from orchestrator.measures.symmetric_operator import SymmetricOperator
 from tests.binomial import assert_covers, with_simulations
 
 
@@ -43,7 +44,7 @@ def test_the_example_in_its_docstring():
 def test_mean_and_variance_over_all_possible_probes(seed):
     matrix = symmetric(6, seed)
     every = torch.tensor(list(product([-1.0, 1.0], repeat=6)), dtype=torch.float64)
-    found = hutchinson(matrix.mv, lambda index: every[index], probes=len(every))
+    found = hutchinson(matrix, lambda index: every[index], probes=len(every))
     variance = 2 * (matrix.square().sum() - matrix.diagonal().square().sum())
     assert found.value == pytest.approx(matrix.trace().item(), abs=1e-12)
     # The sample variance divides by n − 1 what the population divides by n.
@@ -54,7 +55,7 @@ def test_mean_and_variance_over_all_possible_probes(seed):
 
 def test_variance_formula_by_sampling():
     matrix = spread_spectrum()
-    found = hutchinson(matrix.mv, lambda index: signs(50, 1, index), probes=4000)
+    found = hutchinson(matrix, lambda index: signs(50, 1, index), probes=4000)
     variance = 2 * (matrix.square().sum() - matrix.diagonal().square().sum()).item()
     assert found.standard_error**2 * 4000 == pytest.approx(variance, rel=0.1)
     assert abs(found.value - matrix.trace()) < 4 * found.standard_error
@@ -68,7 +69,7 @@ def test_intervals_cover_the_trace(relative_error, simulations):
     covered, used = [], []
     for seed in range(simulations):
         found = hutchinson(
-            matrix.mv,
+            matrix,
             lambda index, seed=seed: signs(50, seed, index),
             probes=64 if relative_error == 0 else 256,
             relative_error=relative_error,
@@ -83,7 +84,7 @@ def test_intervals_cover_the_trace(relative_error, simulations):
 def test_stops_at_a_doubling_once_precise_enough():
     matrix = spread_spectrum()
     found = [
-        hutchinson(matrix.mv, lambda i: signs(50, 0, i), probes=300, relative_error=error)
+        hutchinson(matrix, lambda i: signs(50, 0, i), probes=300, relative_error=error)
         for error in (0.2, 0.1, 0.05, 0.025, 1e-6)
     ]
     assert [estimate.probes for estimate in found] == sorted(e.probes for e in found)
@@ -96,12 +97,12 @@ def test_stops_at_a_doubling_once_precise_enough():
 
 def test_a_diagonal_matrix_needs_no_more_than_the_fewest_probes():
     matrix = torch.diag(torch.arange(5.0))
-    found = hutchinson(matrix.mv, lambda i: signs(5, 0, i).float(), probes=100)
+    found = hutchinson(matrix, lambda i: signs(5, 0, i).float(), probes=100)
     assert (found.value, found.standard_error, found.probes) == (10.0, 0.0, 16)
 
 
 def test_fewer_probes_than_the_first_look():
-    found = hutchinson(symmetric(4).mv, lambda i: signs(4, 0, i), probes=3, relative_error=1e9)
+    found = hutchinson(symmetric(4), lambda i: signs(4, 0, i), probes=3, relative_error=1e9)
     assert found.probes == 3
 
 
@@ -110,7 +111,7 @@ def test_what_is_not_finite_ends_as_nan(broken):
     def matvec(vector):
         return vector * broken if vector[0] > 0 else vector
 
-    found = hutchinson(matvec, lambda i: signs(4, 0, i), probes=50)
+    found = hutchinson(SymmetricOperator(matvec, 4), lambda i: signs(4, 0, i), probes=50)
     assert np.isnan(found.value)
     assert np.isnan(found.standard_error)
     assert found.probes < 50
@@ -118,7 +119,7 @@ def test_what_is_not_finite_ends_as_nan(broken):
 
 def test_one_probe_has_no_standard_error():
     with pytest.raises(ValueError, match="at least 2 probes, got 1"):
-        hutchinson(symmetric(3).mv, lambda i: signs(3, 0, i), probes=1)
+        hutchinson(symmetric(3), lambda i: signs(3, 0, i), probes=1)
 
 
 def test_several_means_are_each_what_it_would_be_alone():

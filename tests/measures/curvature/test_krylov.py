@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from orchestrator.measures.curvature.krylov import Tridiagonalization
+from orchestrator.measures.symmetric_operator import SymmetricOperator
 from tests.measures.curvature.spectra import signs, with_spectrum
 
 VALUES = [6.0, 3.0, 3.0, *np.linspace(-2, 1, 37)]
@@ -17,7 +18,7 @@ def test_the_matrix_is_tridiagonal_on_its_space():
         seen.append(vector.clone())
         return matrix @ vector
 
-    space = Tridiagonalization(matvec, 40, start=5 * signs(40, 0))
+    space = Tridiagonalization(SymmetricOperator(matvec, 40), start=5 * signs(40, 0))
     found = space.first(15)
     basis = torch.stack(seen, dim=1)
     torch.testing.assert_close(seen[0], signs(40, 0) / 40**0.5)
@@ -35,7 +36,9 @@ def test_the_matrix_is_tridiagonal_on_its_space():
 
 
 def test_goes_on_in_a_new_block_after_an_invariant_subspace():
-    space = Tridiagonalization(lambda v: 2 * v, 5, generator=torch.Generator().manual_seed(0))
+    space = Tridiagonalization(
+        2 * torch.eye(5).double(), generator=torch.Generator().manual_seed(0)
+    )
     for size in range(1, 6):
         found = space.first(size)
         assert (found.size, found.block, found.invariant) == (size, size - 1, True)
@@ -53,7 +56,7 @@ def test_what_was_read_stays_as_the_space_grows():
         products.append(1)
         return matrix @ vector
 
-    space = Tridiagonalization(matvec, 40, start=signs(40, 1))
+    space = Tridiagonalization(SymmetricOperator(matvec, 40), start=signs(40, 1))
     before = space.first(6)
     larger = space.first(12)
     assert space.first(6) == before
@@ -66,13 +69,13 @@ def test_what_was_read_stays_as_the_space_grows():
 def test_knows_the_precision_of_the_products():
     matrix = with_spectrum(VALUES)
     for dtype in (torch.float32, torch.float64):
-        space = Tridiagonalization(lambda v, dtype=dtype: (matrix @ v).to(dtype), 40)
+        space = Tridiagonalization(matrix.to(dtype))
         assert space.first(1).precision == torch.finfo(dtype).eps
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_what_is_not_finite_is_an_error(bad):
-    space = Tridiagonalization(lambda v: v * bad, 4)
+    space = Tridiagonalization(SymmetricOperator(lambda v: v * bad, 4))
     for _ in range(2):  # whoever shares the space is told
         with pytest.raises(FloatingPointError, match=r"is not finite \(iteration 1\)"):
             space.first(2)

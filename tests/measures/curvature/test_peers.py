@@ -15,7 +15,7 @@ from scipy.sparse.linalg import eigsh
 from torch import nn
 
 from orchestrator.measures.curvature.exact_trace import exact_trace
-from orchestrator.measures.curvature.gauss_newton import gauss_newton_product
+from orchestrator.measures.curvature.gauss_newton import gauss_newton
 from orchestrator.measures.curvature.ggn_trace import exact_ggn_trace
 from orchestrator.measures.curvature.hessian_spectral_density import spectral_quadratures
 from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
@@ -46,7 +46,7 @@ def peer(name):
 
 
 def model_and_data(context):
-    ((x, y),) = context.batches("train")
+    ((x, y),) = context.data.batches("train")
     return context.model, x, y
 
 
@@ -69,15 +69,15 @@ def operator(context, kind):
 def test_products_and_traces_are_those_of_curvlinops(activation):
     context = learned_context(activation)
     identity = torch.eye(context.n_parameters, dtype=torch.float64)
-    hessian, gauss_newton = (operator(context, kind) @ identity for kind in ("Hessian", "GGN"))
+    H, G = (operator(context, kind) @ identity for kind in ("Hessian", "GGN"))
     vector = context.probe(0)
-    torch.testing.assert_close(context.hessian_vector_product(vector), hessian @ vector)
-    torch.testing.assert_close(gauss_newton_product(context, vector), gauss_newton @ vector)
-    assert exact_ggn_trace(context).total == pytest.approx(gauss_newton.trace().item(), rel=1e-10)
+    torch.testing.assert_close(context.hessian @ vector, H @ vector)
+    torch.testing.assert_close(gauss_newton(context) @ vector, G @ vector)
+    assert exact_ggn_trace(context).total == pytest.approx(G.trace().item(), rel=1e-10)
     found = controlled_trace(context, probes=100, relative_error=0).total
-    assert abs(found.value - hessian.trace().item()) <= 4 * found.standard_error + 1e-10
+    assert abs(found.value - H.trace().item()) <= 4 * found.standard_error + 1e-10
     if activation is nn.ReLU:
-        assert exact_trace(context).total == pytest.approx(hessian.trace().item(), rel=1e-10)
+        assert exact_trace(context).total == pytest.approx(H.trace().item(), rel=1e-10)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -123,7 +123,7 @@ def test_a_linear_layer_in_closed_form():
     """Mean of ‖x‖² tr(Wᵀ (diag p − ppᵀ) W)."""
     context = case("linear").context()
     weight = context.model.weight.detach()
-    x = torch.cat([x for x, _ in context.batches("train")])
+    x = torch.cat([x for x, _ in context.data.batches("train")])
     p = context.logits("train").softmax(1)
     spread = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
     traces = torch.einsum("cd,nce,ed->n", weight, spread, weight)

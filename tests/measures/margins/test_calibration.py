@@ -62,7 +62,7 @@ def test_the_examples_that_fit_are_not_those_that_are_summarized() -> None:
     assert len(found.others) == 100
     measure = Margin(MarginOptions(name="margin", normalizations=("raw", "calibrated")))
     rows = {(row.measure, row.variant, row.split): row for row in measure.compute(context)}
-    test = margins(context.logits("test"), context.labels("test"))[found.others]
+    test = margins(context.logits("test"), context.data.labels("test"))[found.others]
     mean = rows["margin_mean", "calibrated", "test"]
     assert mean.value == pytest.approx(test.mean().item() / found.temperature)
     assert mean.n_examples == 100
@@ -72,7 +72,7 @@ def test_the_examples_that_fit_are_not_those_that_are_summarized() -> None:
     temperature = rows["calibration_temperature", "", "test"]
     assert (temperature.value, temperature.n_examples) == (found.temperature, 100)
     fitted = torch.tensor(sorted(set(range(200)) - set(found.others.tolist())))
-    expected = best_temperature(context.logits("test")[fitted], context.labels("test")[fitted])
+    expected = best_temperature(context.logits("test")[fitted], context.data.labels("test")[fitted])
     assert found.temperature == pytest.approx(expected)
 
 

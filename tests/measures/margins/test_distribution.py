@@ -73,7 +73,7 @@ def test_places_are_those_in_the_whole_split_when_a_subset_is_measured() -> None
     every = margins(logits, labels)
     places = [int(place) for place in smallest.x]
     assert smallest.values == pytest.approx(every[places].tolist())
-    assert sorted(places) == context.positions("train").tolist()
+    assert sorted(places) == context.data.positions("train").tolist()
     assert quantiles.values[0] == min(smallest.values)
 
 

@@ -29,7 +29,7 @@ def test_the_last_hidden_layer_is_a_linear_classifier(norm: str) -> None:
     context = case("mlp").context()
     *_, last = hidden_margins(context, norm)
     weight = [m for m in context.model.modules() if isinstance(m, nn.Linear)][-1].weight.detach()
-    z, y = context.logits("train"), context.labels("train")
+    z, y = context.logits("train"), context.data.labels("train")
     for i in range(len(y)):
         others = [j for j in range(3) if j != y[i]]
         j = max(others, key=lambda c: z[i, c].item())

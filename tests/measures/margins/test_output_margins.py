@@ -133,7 +133,7 @@ def test_yields_every_summary_of_every_normalization(subject: Case) -> None:
     values = found(subject.context())
     assert len(values) == 2 * (5 * 5 + 1)
     for split in ("train", "test"):
-        raw = margins(subject.context().logits(split), subject.context().labels(split))
+        raw = margins(subject.context().logits(split), subject.context().data.labels(split))
         assert values["margin_mean", "raw", split] == pytest.approx(raw.mean().item())
         assert values["margin_negative_share", "raw", split] == pytest.approx(
             (raw < 0).double().mean().item()
@@ -290,7 +290,7 @@ def test_of_a_linear_classifier_gives_the_distance_to_the_boundary() -> None:
     x = torch.tensor([[1.0, 1.0], [0.0, -2.0]])
     data = Dataset("plane", x, torch.tensor([0, 1]), x, torch.tensor([0, 1]), 2, "hash")
     context = of_model(model, data)
-    gamma = margins(context.logits("train"), context.labels("train"))
+    gamma = margins(context.logits("train"), context.data.labels("train"))
     distance = (x @ w + 1).abs() / 5
     torch.testing.assert_close((gamma / 10).float(), distance)
     spectral = found(context)["margin_mean", "spectral", "train"]

@@ -44,7 +44,9 @@ def test_every_formula_of_two_layers() -> None:
     context = context_of(model, initial_state=initial.state_dict())
     found = jiang_norms(context)
     ws, w0s = list(model.parameters()), list(initial.parameters())
-    gamma = torch.quantile(margins(context.logits("train"), context.labels("train")), 0.1).item()
+    gamma = torch.quantile(
+        margins(context.logits("train"), context.data.labels("train")), 0.1
+    ).item()
     spec = spectral(ws[0]) ** 2 * spectral(ws[1]) ** 2
     fro = frobenius(ws[0]) ** 2 * frobenius(ws[1]) ** 2
     ratio = sum(frobenius(w) ** 2 / spectral(w) ** 2 for w in ws)
@@ -78,7 +80,7 @@ def test_a_margin_that_is_not_positive_is_told_and_not_turned() -> None:
         row.measure: row
         for row in JiangNorms(JiangNormsOptions(name="jiang_norms")).compute(context)
     }
-    assert margins(context.logits("train"), context.labels("train")).quantile(0.1) < 0
+    assert margins(context.logits("train"), context.data.labels("train")).quantile(0.1) < 0
     for name in ("inverse_squared_margin", "log_spectral_bound", "path_norm_over_margin"):
         assert isnan(rows[name].value)
         assert "not positive" in str(rows[name].reason)

@@ -111,5 +111,5 @@ def test_the_subset_is_fixed_and_stratified() -> None:
     assert len(few) == 30
     again = chosen_inputs(random_linear(n=90, examples_per_pass=3), "train", 30)
     assert torch.equal(few.x, again.x)
-    shares = torch.bincount(context.labels("train")) / 3
+    shares = torch.bincount(context.data.labels("train")) / 3
     assert (torch.bincount(few.y) - shares).abs().max() < 1

@@ -59,6 +59,20 @@ def test_what_is_only_censored_has_no_quantile() -> None:
     assert (len(found.times), found.quantile(0.01)) == (0, inf)
 
 
+def test_infinite_distances_keep_their_rank() -> None:
+    """As scipy's estimate of their ranks: it refuses the distances themselves."""
+    distances = np.array([-inf, 1.0, 2.0, 2.0, inf, inf])
+    censored = np.array([False, False, True, False, True, False])
+    found = kaplan_meier(distances, censored)
+    with pytest.raises(ValueError, match="inf"):
+        stats.CensoredData.right_censored(distances, censored)
+    ranks = np.unique(distances, return_inverse=True)[1]
+    reference = stats.ecdf(stats.CensoredData.right_censored(ranks, censored)).sf
+    assert found.times.tolist() == [-inf, 1, 2, inf]
+    assert found.surviving == pytest.approx(reference.evaluate(np.arange(4)))
+    assert [found.quantile(share) for share in (0.1, 0.3, 0.5, 0.6)] == [-inf, 1, 2, inf]
+
+
 def test_nan_is_refused() -> None:
     with pytest.raises(ValueError, match="NaN"):
         kaplan_meier(np.array([1.0, np.nan]), np.array([False, False]))

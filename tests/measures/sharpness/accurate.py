@@ -52,7 +52,7 @@ def trained_context(name: str, steps: int = 150) -> MeasureContext:
     optimizer = torch.optim.Adam(context.parameters.values(), lr=0.02)
     for _ in range(steps):
         optimizer.zero_grad()
-        x, y = next(context.batches("train"))
+        x, y = next(context.data.batches("train"))
         CROSS_ENTROPY.per_example(context.model(x), y).mean().backward()
         optimizer.step()
     optimizer.zero_grad()

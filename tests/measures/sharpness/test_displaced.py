@@ -25,7 +25,7 @@ def test_agrees_with_a_network_whose_parameters_were_really_moved(subject: Case)
             parameter += move
     theta = moved.parameter_vector()
     assert found.loss == pytest.approx(loss_of(moved, theta).item(), rel=1e-10)
-    wrong = moved.logits("train").argmax(1) != moved.labels("train")
+    wrong = moved.logits("train").argmax(1) != moved.data.labels("train")
     assert found.error == wrong.double().mean().item()
     torch.testing.assert_close(gradient, dense_gradient(moved), rtol=1e-8, atol=1e-10)
     assert torch.equal(context.parameter_vector(), subject.context().parameter_vector())

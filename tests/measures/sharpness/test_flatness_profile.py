@@ -43,7 +43,7 @@ def test_is_the_mean_over_draws_with_its_standard_error(name: str) -> None:
             for index in range(6)
         ]
         assert value == pytest.approx(fmean(found))
-        unseen = 3 / context.n_examples("train") / 6 / 1.96
+        unseen = 3 / context.data.n_examples("train") / 6 / 1.96
         assert error == pytest.approx(max(standard_error(found), unseen))
     # Triangle and trapezoid, 0.3 wide each.
     first, last = profile.values
@@ -125,7 +125,7 @@ def test_a_network_that_cannot_err_is_flat() -> None:
     assert not any(profile.values)
     assert mean.value == 0
     # What no draw shows may still be there: one example, from the first sigma on.
-    unseen = 3 / context.n_examples("train") / 8 / 1.96
+    unseen = 3 / context.data.n_examples("train") / 8 / 1.96
     assert profile.standard_errors == pytest.approx([unseen, unseen])
     assert mean.standard_error == pytest.approx(unseen * (1 - 0.1 / 0.4 / 2))
 

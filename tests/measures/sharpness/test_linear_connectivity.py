@@ -49,7 +49,7 @@ def test_each_point_is_the_network_with_interpolated_state(name: str) -> None:
             {key: (1 - alpha) * own + alpha * other[key] for key, own in model.state_dict().items()}
         )
         context = MeasureContext(model, subject.dataset(), subject.loss)
-        wrong = context.logits("train").argmax(1) != context.labels("train")
+        wrong = context.logits("train").argmax(1) != context.data.labels("train")
         assert found.train_losses[index] == pytest.approx(context.loss_value("train"))
         assert found.test_losses[index] == pytest.approx(context.loss_value("test"))
         assert found.train_errors[index] == wrong.double().mean().item()

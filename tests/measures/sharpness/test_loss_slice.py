@@ -77,7 +77,7 @@ def test_a_line_has_the_loss_and_error_at_each_point() -> None:
     assert list(loss.x) == list(error.x) == [-0.5, -0.25, 0, 0.25, 0.5]
     expected = [loss_of(context, theta + x * direction).item() for x in loss.x]
     assert loss.values == pytest.approx(expected)
-    wrong = context.logits("train").argmax(1) != context.labels("train")
+    wrong = context.logits("train").argmax(1) != context.data.labels("train")
     assert error.values[2] == wrong.double().mean().item()
     assert loss.y is error.y is None
     assert {loss.variant, error.variant, width.variant} == {"dimensions=1"}
