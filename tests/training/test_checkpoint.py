@@ -75,17 +75,17 @@ def test_snapshots_round_trip(path):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_equal_snapshots_are_equal_files(path, tmp_path):
+def test_equal_snapshots_are_written_as_equal_files(path, tmp_path):
     shuffled = dict(reversed(copy_nested(STATE).items()))
     assert write_snapshot(path, STATE) == write_snapshot(tmp_path / "other", shuffled)
 
 
-def test_missing_snapshot(path):
+def test_a_missing_snapshot_is_reported(path):
     with pytest.raises(ResultsError, match=r"7\.safetensors: no such file"):
         read_snapshot(path)
 
 
-def test_flipped_bytes_are_found(path):
+def test_flipped_bytes_in_a_snapshot_are_detected(path):
     written = write_snapshot(path, STATE)
     content = path.read_bytes()
     for place in range(0, len(content), 97):
@@ -97,14 +97,14 @@ def test_flipped_bytes_are_found(path):
 
 
 @pytest.mark.parametrize("length", [0, 3, 8, 50, 1000])
-def test_truncated_snapshots_are_found_without_a_hash(path, length):
+def test_truncated_snapshots_are_detected_without_a_hash(path, length):
     write_snapshot(path, STATE)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ResultsError, match="damaged, or not a safetensors file"):
         read_snapshot(path)
 
 
-def test_a_full_disk_leaves_no_snapshot(path):
+def test_a_full_disk_leaves_no_partial_snapshot(path):
     path.parent.mkdir()
     with full_disk(1000), pytest.raises(OSError, match="too large") as caught:
         write_snapshot(path, STATE)
@@ -112,14 +112,14 @@ def test_a_full_disk_leaves_no_snapshot(path):
     assert os.listdir(path.parent) == []
 
 
-def test_a_full_disk_leaves_the_snapshot_there_was(path):
+def test_a_full_disk_leaves_the_previous_snapshot_intact(path):
     written = write_snapshot(path, STATE)
     with full_disk(1000), pytest.raises(OSError, match="too large"):
         write_snapshot(path, {"other": torch.zeros(1000)})
     assert_same_tensors(read_snapshot(path, written.sha256), STATE)
 
 
-def test_another_process_that_writes_the_same_file_is_left_alone(path):
+def test_another_processs_temporary_file_is_left_alone(path):
     """One that was cut off lives on for a while; a run clears away what such leave behind."""
     path.parent.mkdir()
     others = path.parent / f".{path.name}.abc.tmp"
@@ -134,7 +134,7 @@ def test_resume_states_round_trip(path):
     assert_same_state(read_resume_state(path), RESUME)
 
 
-def test_the_newest_is_read_and_the_one_before_kept(path):
+def test_the_newest_state_is_read_and_the_previous_one_kept(path):
     for epoch in (3, 4, 5):
         write_resume_state(path, replace(RESUME, epoch=epoch))
     assert read_resume_state(path).epoch == 5
@@ -143,7 +143,7 @@ def test_the_newest_is_read_and_the_one_before_kept(path):
     assert read_resume_state(path).epoch == 4
 
 
-def test_a_damaged_state_is_set_aside_for_the_one_before(path, caplog):
+def test_a_damaged_state_is_moved_aside_for_the_previous_one(path, caplog):
     write_resume_state(path, replace(RESUME, epoch=4))
     write_resume_state(path, replace(RESUME, epoch=5))
     damaged = path.read_bytes()[:-1] + b"\x7f"
@@ -157,7 +157,7 @@ def test_a_damaged_state_is_set_aside_for_the_one_before(path, caplog):
     assert read_resume_state(path).epoch == 6
 
 
-def test_any_flipped_byte_is_found(path):
+def test_flipped_bytes_in_a_resume_state_are_detected(path):
     write_resume_state(path, RESUME)
     content = path.read_bytes()
     header = range(8 + int.from_bytes(content[:8], "little"))
@@ -169,18 +169,18 @@ def test_any_flipped_byte_is_found(path):
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, 2000])
-def test_truncated_states_are_found(path, length):
+def test_truncated_resume_states_are_detected(path, length):
     write_resume_state(path, RESUME)
     path.write_bytes(path.read_bytes()[:length])
     assert read_resume_state(path) is None
 
 
-def test_a_snapshot_is_no_resume_state(path):
+def test_a_snapshot_is_not_accepted_as_a_resume_state(path):
     write_snapshot(path, STATE)
     assert read_resume_state(path) is None
 
 
-def test_a_full_disk_leaves_the_state_there_was(path):
+def test_a_full_disk_leaves_the_previous_state_intact(path):
     write_resume_state(path, RESUME)
     with full_disk(1000), pytest.raises(OSError, match="too large"):
         write_resume_state(path, replace(RESUME, epoch=4))
@@ -188,7 +188,7 @@ def test_a_full_disk_leaves_the_state_there_was(path):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_optimizers_that_keep_something_else_are_named(path):
+def test_optimizer_states_that_cannot_be_stored_are_refused(path):
     with pytest.raises(UserError, match="the optimizer's state cannot be stored: got a complex"):
         write_resume_state(path, replace(RESUME, optimizer={"phase": 1j}))
     assert not path.exists()
