@@ -15,7 +15,7 @@ from tests.pretend_device import ELSEWHERE, PretendDevice
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-def test_another_device_measures_the_same(name: str) -> None:
+def test_another_device_gives_the_same_measures(name: str) -> None:
     subject = case(name)
     given = {"initial_state": subject.model(1).state_dict(), "update_rule": UpdateRule(0.1)}
     here = list(measure_snapshot(subject.context(**given), light_requests()))
@@ -29,7 +29,7 @@ def test_another_device_measures_the_same(name: str) -> None:
         assert numbers_in(one) == expected, one
 
 
-def test_another_device_audits_the_same() -> None:
+def test_another_device_gives_the_same_audits() -> None:
     subject = case("mlp_without_bias")
     given = subject.model(), subject.dataset(), subject.loss
     requests = {name: STUDY.requests[name] for name in list(STUDY.requests)[:2]}
