@@ -115,7 +115,7 @@ def check(damage, file, finished, study, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_some_files(damage, finished, small_study, tmp_path):
+def test_damage_to_one_file_of_each_kind_is_repaired(damage, finished, small_study, tmp_path):
     """One of each kind; which, differs from damage to damage."""
     files = files_of(finished)
     kinds = {}
@@ -129,7 +129,7 @@ def test_some_files(damage, finished, small_study, tmp_path):
 @pytest.mark.full
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_every_file(damage, finished, small_study, tmp_path):
+def test_damage_to_any_file_is_repaired(damage, finished, small_study, tmp_path):
     wrong = {}
     for number, file in enumerate(files_of(finished)):
         try:
@@ -140,7 +140,7 @@ def test_every_file(damage, finished, small_study, tmp_path):
     assert wrong == {}
 
 
-def test_what_others_leave_in_a_folder(finished, small_study, tmp_path):
+def test_foreign_files_in_a_folder_are_harmless(finished, small_study, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "results")
     before = rows(folder)
     for place in (".", "trials", "measures", "snapshots", "resume"):
@@ -153,7 +153,7 @@ def test_what_others_leave_in_a_folder(finished, small_study, tmp_path):
     assert not any(look_at(folder))
 
 
-def test_all_schemas_and_the_study_are_gone(finished, small_study, tmp_path):
+def test_lost_schemas_and_a_lost_study_are_restored(finished, small_study, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "results")
     before = rows(folder)
     for path in [*folder.glob("*/_schema.parquet"), folder / "study.resolved.json"]:
@@ -164,7 +164,7 @@ def test_all_schemas_and_the_study_are_gone(finished, small_study, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_in_its_first_second_goes_on(finished, small_study, tmp_path):
+def test_a_run_killed_in_its_first_second_resumes(finished, small_study, tmp_path):
     """Each state of the first second: files appear in the order in which they are written."""
     study = small_study(**STUDY)
     tables = [f"{table}/_schema.parquet" for table in TABLES]

@@ -58,7 +58,7 @@ def parts(folder, table):
         *(pytest.param(how, marks=pytest.mark.slow) for how in ("one_gone", "all_damaged")),
     ],
 )
-def test_examples_and_subsets_are_stored_again(table, how, again):
+def test_lost_examples_and_subsets_are_stored_again(table, how, again):
     def damage(folder):
         lost = parts(folder, table)
         for part in lost if how == "all_damaged" else lost[:1]:
@@ -70,7 +70,7 @@ def test_examples_and_subsets_are_stored_again(table, how, again):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["damaged", pytest.param("gone", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("compacted", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_curves_are_measured_again(compacted, how, again):
+def test_lost_curves_are_measured_again(compacted, how, again):
     def damage(folder):
         if compacted:
             compact(ResultsFolder.open(folder))
@@ -80,7 +80,7 @@ def test_curves_are_measured_again(compacted, how, again):
     again(damage, measured=True)
 
 
-def test_of_whole_results_nothing_is_looked_up(again, monkeypatch):
+def test_no_data_set_is_loaded_if_nothing_is_lost(again, monkeypatch):
     def fail(options):
         raise AssertionError("a data set was loaded")
 
@@ -88,7 +88,7 @@ def test_of_whole_results_nothing_is_looked_up(again, monkeypatch):
     again(lambda folder: None, measured=False)
 
 
-def test_a_data_set_that_is_gone_leaves_the_loss_in_the_log(again, finished, monkeypatch, caplog):
+def test_a_missing_data_set_leaves_the_loss_in_the_log(again, finished, monkeypatch, caplog):
     from orchestrator.errors import UserError
 
     def gone(options):

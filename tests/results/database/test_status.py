@@ -109,7 +109,7 @@ def test_a_study_of_another_version_is_refused(folder: ResultsFolder) -> None:
         study_status(folder)
 
 
-def test_checkpoints_of_trials_outside_the_study_do_not_count(filled: ResultsFolder) -> None:
+def test_a_checkpoint_row_without_its_snapshot_does_not_count(filled: ResultsFolder) -> None:
     # A grid that was changed leaves trials behind; their snapshots are still there.
     row = checkpoint_row("a0", 30)
     write_part(filled, "checkpoints", [row], "a0-30")
