@@ -27,7 +27,7 @@ def test_fixed_queries_run_on_full_and_on_empty_results(query, source, empty):
         assert list(nothing.rows(query).columns) == list(first.columns)
 
 
-def test_names_are_unique():
+def test_query_names_are_unique():
     assert len({query.name for query in FIXED}) == len(FIXED)
 
 
@@ -48,7 +48,7 @@ def test_the_headline_in_sql_equals_the_headline_in_python(source):
         assert (estimate.n, estimate.value) == (count, pytest.approx(r, abs=1e-12))
 
 
-def test_points_are_a_fixed_sample_of_many(source, monkeypatch):
+def test_points_are_a_fixed_sample_if_there_are_many(source, monkeypatch):
     monkeypatch.setattr(queries, "MOST_POINTS", 10)
     query = queries.scatter(["margin_mean"], "batch_size")
     rows = source.rows(query)
