@@ -147,7 +147,7 @@ class Bare:
     per_example = staticmethod(writes)
 
 
-@pytest.mark.parametrize("loss", [Loss(writes), Bare()], ids=["Loss", "own class"])
+@pytest.mark.parametrize("loss", [Loss(writes), Bare()], ids=["Loss", "custom class"])
 def test_a_loss_may_write_into_logits(loss) -> None:
     options = (GradientNormOptions(name="gradient_norm"), MarginOptions(name="margin"))
     model = seeded(Cast)

@@ -89,7 +89,7 @@ def test_a_table_with_too_few_parts_is_not_compacted(filled: ResultsFolder) -> N
 
 
 @pytest.fixture(scope="module")
-def made_again(
+def compacted_once(
     small_results: ResultsFolder, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ResultsFolder, dict[str, Any]]:
     """A compacted study with one more part, only to be read, and its rows."""
@@ -102,10 +102,10 @@ def made_again(
 
 @pytest.fixture
 def with_more(
-    made_again: tuple[ResultsFolder, dict[str, Any]], tmp_path: Path
+    compacted_once: tuple[ResultsFolder, dict[str, Any]], tmp_path: Path
 ) -> tuple[ResultsFolder, dict[str, Any]]:
     """The same, of one's own."""
-    folder, before = made_again
+    folder, before = compacted_once
     return ResultsFolder.open(shutil.copytree(folder.path, tmp_path / "small")), before
 
 
@@ -263,7 +263,7 @@ def test_a_full_disk_leaves_every_part(filled: ResultsFolder, small_rows: dict[s
 
 
 @pytest.fixture
-def about_to_be_joined(
+def compacted_while_read(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[ResultsFolder, list[int]]:
     """Results whose parts are joined after the first two connections to them were opened."""
@@ -285,18 +285,18 @@ def about_to_be_joined(
 
 
 def test_reading_is_repeated_if_parts_are_compacted_meanwhile(
-    about_to_be_joined: tuple[ResultsFolder, list[int]],
+    compacted_while_read: tuple[ResultsFolder, list[int]],
 ) -> None:
-    folder, opened = about_to_be_joined
+    folder, opened = compacted_while_read
     assert study_status(folder).trials_completed > 0
     assert len(opened) == 3
 
 
 @pytest.mark.slow
 def test_a_report_starts_over_if_parts_are_compacted_meanwhile(
-    about_to_be_joined: tuple[ResultsFolder, list[int]], tmp_path: Path
+    compacted_while_read: tuple[ResultsFolder, list[int]], tmp_path: Path
 ) -> None:
-    folder, opened = about_to_be_joined
+    folder, opened = compacted_while_read
     assert write_report(folder.path, tmp_path / "report.html").is_file()
     assert len(opened) == 4  # Two each time: what the study left out, and the rest.
 
