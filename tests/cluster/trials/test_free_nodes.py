@@ -73,7 +73,9 @@ def placements(measurers, nodes, each):
     each=st.integers(1, 3),
     away=st.sets(st.integers(0, 2)),
 )
-def test_the_number_of_measurers_is_the_largest_that_never_blocks_a_trial(nodes, trial, each, away):
+def test_no_placement_of_the_measurers_keeps_a_trial_out_and_one_more_could(
+    nodes, trial, each, away
+):
     with pytest.MonkeyPatch.context() as patched:
         cluster_of(patched, *({"CPU": float(cores)} for cores in nodes))
         kept_away = frozenset(chr(ord("a") + number) for number in away)
