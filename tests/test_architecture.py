@@ -65,7 +65,7 @@ def room_of(file: str) -> str | None:
     return parts[0] if len(parts) > 1 else None
 
 
-def test_the_files_are_found():
+def test_every_room_has_import_rules():
     rooms = {room_of(file) for file in FILES} - {None}
     assert rooms == set(MAY_IMPORT)
 
@@ -109,7 +109,7 @@ def imports_of(file: str) -> set[str]:
     return found - {file}
 
 
-def test_no_file_imports_itself_through_others():
+def test_no_file_imports_itself_indirectly():
     """Sorted by what they import, all files come out: a circle never would."""
     left = {file: imports_of(file) for file in FILES}
     while free := [file for file, imported in left.items() if not imported & left.keys()]:
@@ -118,7 +118,7 @@ def test_no_file_imports_itself_through_others():
     assert left == {}
 
 
-def test_no_room_imports_the_public_face():
+def test_no_room_imports_the_public_interface():
     assert [
         file
         for file in FILES
@@ -206,7 +206,7 @@ def calls_that_run_code(file: str) -> Iterator[str]:
                 yield f"{place}: imports by a computed name"
 
 
-def test_no_file_can_bring_code_with_it():
+def test_no_file_runs_code_from_data():
     assert [
         offender
         for file in FILES

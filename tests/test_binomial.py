@@ -33,7 +33,7 @@ def passes(judge: Judge, rate: float, hits: int, trials: int) -> bool:
 
 @pytest.mark.parametrize("rate", [0.05, 0.5, 0.95])
 @pytest.mark.parametrize("trials", [1, 40, 200])
-def test_each_number_of_hits_is_judged_by_its_tail(rate: float, trials: int) -> None:
+def test_each_number_of_hits_is_judged_by_its_tail_probability(rate: float, trials: int) -> None:
     every = range(trials + 1)
     chances = [probability(hits, trials, rate) for hits in every]
     for hits in every:
@@ -63,7 +63,7 @@ def test_coverage_is_judged_from_both_sides() -> None:
         assert_below(0.8, 39, 50)
 
 
-def test_the_claim_is_tried_in_full_and_a_slice_of_it_each_time() -> None:
+def test_claims_are_tested_in_full_and_in_a_slice() -> None:
     few, many = with_simulations(200, 2000).mark.args[1]
     assert (few.values, few.marks) == ((200,), ())
     assert (many.values, [mark.name for mark in many.marks]) == ((2000,), ["full"])

@@ -62,14 +62,14 @@ def results(tmp_path_factory):
     return simulate(tmp_path_factory.mktemp("cli") / "r")
 
 
-def test_it_is_a_program():
+def test_the_package_runs_as_a_program():
     assert "Train a grid of networks" in in_a_process("--help").stdout
     done = in_a_process("status", "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: ")
 
 
-def test_version_needs_no_command():
+def test_version_needs_no_subcommand():
     assert fine("--version") == f"{__version__}\n"
 
 
@@ -81,12 +81,12 @@ def test_help_names_every_command():
         assert re.search(rf"\b{command}\b", told)
 
 
-def test_validate_counts_what_the_study_asks_for():
+def test_validate_counts_the_trials_of_the_study():
     assert "20 trials (20 conditions × 1 seed)" in fine("validate", QUICKSTART)
     assert "40 trials (20 conditions × 2 seeds)" in fine("validate", QUICKSTART, "--set", "seeds=2")
 
 
-def test_every_mistake_has_its_place(tmp_path):
+def test_every_error_states_its_place(tmp_path):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(QUICKSTART.read_text().replace("momentum:", "momentun:").replace("mlp", "mpl"))
     told = refused("validate", wrong)
@@ -98,7 +98,7 @@ def test_every_mistake_has_its_place(tmp_path):
     assert "--set seeds=none" in refused("validate", QUICKSTART, "--set", "seeds=none")
 
 
-def test_plan_as_json_and_resolved(tmp_path):
+def test_plan_prints_json_and_the_resolved_study(tmp_path):
     at = ("--results", tmp_path / "results")
     planned = json.loads(fine("plan", QUICKSTART, "--no-probe", "--json", *at))
     assert (planned["trials"], planned["new"]) == (20, 20)
@@ -108,12 +108,12 @@ def test_plan_as_json_and_resolved(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
-def test_status_tells_people_and_programs(results):
+def test_status_prints_text_and_json(results):
     assert "of 12 completed" in fine("status", results)
     assert json.loads(fine("status", results, "--json"))["trials_completed"] == 12
 
 
-def test_queries_come_from_the_line_a_file_or_stdin(results, tmp_path):
+def test_queries_are_read_from_the_command_line_a_file_or_stdin(results, tmp_path):
     sql = "SELECT count(*) AS n FROM trials"
     file = tmp_path / "q.sql"
     file.write_text(sql)
@@ -150,7 +150,7 @@ def test_every_interrupted_command_says_so(results, monkeypatch, command):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")
 
 
-def test_several_folders_are_asked_as_one(results, tmp_path):
+def test_several_folders_are_queried_as_one(results, tmp_path):
     other = simulate(tmp_path / "other", study=study_content(study="other"), batch_sizes=[16])
     sql = "SELECT study, count(*) AS n FROM trials GROUP BY ALL ORDER BY ALL"
     told = fine("query", results, other, sql, "--format", "csv")
@@ -159,7 +159,7 @@ def test_several_folders_are_asked_as_one(results, tmp_path):
     assert "given 2 times" in refused("query", results, results, sql)
 
 
-def test_report_ends_at_its_path_and_checks_the_claims(results, monkeypatch):
+def test_report_prints_its_path_and_checks_the_claims(results, monkeypatch):
     draw_only(monkeypatch)
     path = Path(fine("report", results).strip())
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
@@ -193,7 +193,7 @@ def test_several_folders_are_compared(results, tmp_path):
     assert "given 2 times" in refused("report", results, results)
 
 
-def test_export_says_where_and_what(results, tmp_path, monkeypatch):
+def test_export_prints_where_and_what_it_wrote(results, tmp_path, monkeypatch):
     draw_only(monkeypatch, cost_figure)
     told = fine("export", results, "--to", tmp_path, "--figures", "cost,claims", "--formats", "md")
     assert told == f"{tmp_path}\n  cost: md\n  claims: md\n  queries: sql\n"
@@ -202,7 +202,7 @@ def test_export_says_where_and_what(results, tmp_path, monkeypatch):
     assert "does not exist" in refused("export", tmp_path / "none")
 
 
-def test_measure_refuses_before_it_starts_anything(results, tmp_path):
+def test_measure_refuses_wrong_input_before_starting_anything(results, tmp_path):
     assert "did you mean 'margin'" in refused("measure", results, "margn")
     assert "does not exist" in refused("measure", tmp_path / "none", "margin")
 
@@ -219,7 +219,7 @@ def test_compact_keeps_every_row(results):
     assert fine("query", results, sql) == before
 
 
-def test_the_schema_is_json():
+def test_the_printed_schema_is_json():
     assert json.loads(fine("schema"))["title"] == "Study"
 
 

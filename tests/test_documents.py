@@ -9,7 +9,7 @@ TEST = re.compile(r"`((?:\w+/)*test_\w+\.py)(?:::(\w+)(…?))?`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(#[^)\s]+)?\)")
 
 
-def test_every_test_named_exists():
+def test_every_test_named_in_the_documentation_exists():
     missing = []
     for page in PAGES:
         for path, name, cut in TEST.findall(page.read_text("utf-8")):
@@ -26,7 +26,7 @@ def anchors(page):
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
-def test_every_link_leads_somewhere():
+def test_every_link_in_the_documentation_has_a_target():
     missing = []
     for page in PAGES:
         for path, anchor in LINK.findall(page.read_text("utf-8")):

@@ -36,7 +36,7 @@ def checked(y):
         INTEGERS - 1,
     ],
 )
-def test_labels(y):
+def test_following_the_hints_for_labels_makes_them_valid(y):
     for _ in range(4):
         try:
             classes = checked(y)
@@ -50,7 +50,7 @@ def test_labels(y):
     raise AssertionError("the hints lead nowhere")
 
 
-def test_schedules_cannot_be_ones_own_and_the_hint_does_not_say_so(tmp_path):
+def test_hints_for_schedules_do_not_suggest_import_paths(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_text(
         "study: s\ndata: {name: digits}\nmodel: {name: mlp}\n"
@@ -63,7 +63,7 @@ def test_schedules_cannot_be_ones_own_and_the_hint_does_not_say_so(tmp_path):
         load_study(path)
 
 
-def test_a_folder_instead_of_a_file(tmp_path):
+def test_the_hint_for_a_results_folder_names_its_study(tmp_path):
     with pytest.raises(StudyFileError, match="is a folder, expected a study file"):
         load_study(tmp_path)
     text = "study: s\ndata: {name: digits}\nmodel: {name: mlp}\ntraining: {stop: {epochs: 1}}\n"
@@ -75,7 +75,7 @@ def test_a_folder_instead_of_a_file(tmp_path):
     assert load_study(said.partition("run ")[2].partition(" --results ")[0]).study == "s"
 
 
-def test_a_query_without_sql(tmp_path):
+def test_the_hint_for_a_missing_query_contains_one(tmp_path):
     with pytest.raises(QueryError, match="no results folder"):
         sql_text("SELECT 1", [])
     with pytest.raises(QueryError, match=f"no SQL.*\n.*query {tmp_path} 'FROM final LIMIT 5'"):

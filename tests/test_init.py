@@ -10,7 +10,7 @@ from tests.reporting.simulated import simulate
 
 
 @pytest.mark.parametrize("name", orchestrator.__all__)
-def test_everything_named_is_there_and_can_be_called(name):
+def test_every_public_name_is_callable_and_documented(name):
     assert callable(getattr(orchestrator, name))
     assert getattr(orchestrator, name).__doc__
 

@@ -28,7 +28,7 @@ def without_seconds(table):
     return table.drop(columns="seconds")
 
 
-def test_it_is_what_a_study_measures():
+def test_measure_model_gives_the_values_of_a_study():
     options = [one.model_validate({"name": "margin"}) for one in BUILT_IN_OPTIONS[:1]]
     assert name_of(BUILT_IN_OPTIONS[0]) == "margin"
     model = network()
@@ -40,7 +40,7 @@ def test_it_is_what_a_study_measures():
     assert list(table.columns[:3]) == ["request", "measure", "variant"]
 
 
-def test_data_come_as_tensors_arrays_data_sets_and_loaders():
+def test_data_may_be_tensors_arrays_data_sets_or_loaders():
     model = network()
     names = ["margin", {"sam_sharpness": {"rho": 0.1}}]
     expected = without_seconds(orchestrator.measure_model(model, TRAIN, TEST, names))
@@ -53,7 +53,7 @@ def test_data_come_as_tensors_arrays_data_sets_and_loaders():
         pd.testing.assert_frame_equal(found, expected)
 
 
-def test_losses_come_as_pytorch_has_them():
+def test_losses_may_be_those_of_pytorch():
     model = network()
 
     def trace(loss, measure="hessian_trace"):
@@ -75,7 +75,7 @@ def test_losses_come_as_pytorch_has_them():
     assert np.isfinite(trace(nn.MultiMarginLoss(p=2)))
 
 
-def test_the_network_is_left_as_it_was():
+def test_the_given_network_stays_unchanged():
     model = nn.Sequential(network(), nn.BatchNorm1d(DATA.classes), nn.Dropout())
     model[1].eval()  # As layers are that are not fine-tuned, in a network that is.
     modes = [module.training for module in model.modules()]
@@ -86,7 +86,7 @@ def test_the_network_is_left_as_it_was():
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_a_measure_that_fails_is_a_row():
+def test_a_failing_measure_is_a_row():
     table = orchestrator.measure_model(
         network(), TRAIN, TEST, ["margin"], loss=lambda logits, labels: logits.sum()
     )
@@ -106,7 +106,7 @@ def test_a_measure_that_fails_is_a_row():
         ({"model": nn.Linear(1, 2)}, MeasureError, "Linear"),
     ],
 )
-def test_what_does_not_fit_is_said(wrong, error, text):
+def test_wrong_arguments_are_refused_with_a_reason(wrong, error, text):
     given = {"model": network(), "train": TRAIN, "test": TEST, "measures": ["margin"], **wrong}
     with pytest.raises(error) as caught:
         orchestrator.measure_model(**given)

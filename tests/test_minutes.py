@@ -15,14 +15,14 @@ REPORTS = [
 ]
 
 
-def test_durations_are_added_up_by_folder():
+def test_durations_are_summed_by_folder():
     assert minutes.seconds_by_folder(REPORTS) == {
         "tests/measures": 60.0 + 90.0 + 30.0,
         "tests": 6.0,
     }
 
 
-def test_several_runs_add_up(tmp_path, monkeypatch):
+def test_several_runs_are_summed(tmp_path, monkeypatch):
     monkeypatch.setenv(minutes.FILE, str(tmp_path / "minutes"))
     (tmp_path / "minutes").touch()  # As mktemp leaves it.
     found = minutes.seconds_by_folder(REPORTS)
@@ -37,7 +37,7 @@ def test_several_runs_add_up(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("variable", [None, ""])
-def test_one_run_stands_for_itself(monkeypatch, variable):
+def test_without_a_file_a_single_run_is_not_summed(monkeypatch, variable):
     monkeypatch.delenv(minutes.FILE, raising=False)
     if variable is not None:
         monkeypatch.setenv(minutes.FILE, variable)
@@ -48,9 +48,7 @@ def test_one_run_stands_for_itself(monkeypatch, variable):
 @pytest.mark.parametrize(
     ("of_process", "written"), [({}, {"tests": 2.5}), ({"workerinput": {}}, {})]
 )
-def test_workers_leave_adding_up_to_the_process_that_started_them(
-    tmp_path, monkeypatch, of_process, written
-):
+def test_only_the_controlling_process_writes_the_sums(tmp_path, monkeypatch, of_process, written):
     file = tmp_path / "minutes.json"
     monkeypatch.setenv(minutes.FILE, str(file))
     where = "tests/test_a.py"

@@ -42,7 +42,7 @@ def place(tmp_path_factory):
     return place
 
 
-def test_python(place, monkeypatch):
+def test_python_snippets_run(place, monkeypatch):
     monkeypatch.chdir(place)
     names = {"__name__": "readme"}
     for text in snippets("python"):
@@ -54,12 +54,12 @@ def test_python(place, monkeypatch):
     ).shape[0]
 
 
-def test_sql(place):
+def test_sql_snippets_run(place):
     for text in snippets("sql"):
         assert query(place / "results" / "quickstart", text).fetchall()
 
 
-def test_shell(place, monkeypatch):
+def test_shell_snippets_run(place, monkeypatch):
     monkeypatch.chdir(place)
     tried = 0
     for text in snippets("sh"):
@@ -72,7 +72,7 @@ def test_shell(place, monkeypatch):
     assert tried
 
 
-def test_yaml(tmp_path):
+def test_yaml_snippets_are_valid_studies(tmp_path):
     yaml = YAML(typ="safe")
     whole, *parts = snippets("yaml")
     for number, part in enumerate(["", *parts]):
@@ -83,6 +83,6 @@ def test_yaml(tmp_path):
         assert ran.exit_code == 0, f"{part}: {ran.output}"
 
 
-def test_toml():
+def test_toml_snippets_declare_entry_points():
     for text in snippets("toml"):
         assert tomllib.loads(text)["project"]["entry-points"]

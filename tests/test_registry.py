@@ -19,7 +19,7 @@ ROOMS = {
 }
 
 
-def test_every_name_is_given_once_and_has_code_in_the_room_of_its_kind():
+def test_every_name_is_unique_and_has_code_in_the_room_of_its_kind():
     rooms = []
     for kind, room in ROOMS.items():
         importlib.import_module(f"orchestrator.{room}")

@@ -64,7 +64,7 @@ KINDS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("command", [*OF_STUDY, *OF_RESULTS])
-def test_paths_that_lead_nowhere(places, command, kind):
+def test_paths_without_a_study_or_results_are_refused(places, command, kind):
     told = refused(command, places[kind], *MORE.get(command, []))
     if kind in {"missing", "file", "folder", "below a file"}:
         assert str(places[kind]) in told
@@ -72,7 +72,7 @@ def test_paths_that_lead_nowhere(places, command, kind):
 
 
 @pytest.mark.parametrize("command", [*OF_STUDY, *OF_RESULTS])
-def test_missing_arguments_and_unknown_options(command):
+def test_missing_arguments_and_unknown_options_exit_with_code_2(command):
     for arguments in ([], ["--no-such-option"]):
         done = orchestrator(command, *arguments)
         assert done.returncode == 2
@@ -131,7 +131,7 @@ def of_every_kind(broken, study):
 
 @pytest.mark.parametrize("content", BROKEN, ids=lambda content: repr(content[:9]))
 @pytest.mark.parametrize("name", ["study.resolved.json", "trials/_schema.parquet"])
-def test_a_results_folder_whose_files_are_broken(results, study, tmp_path, name, content):
+def test_results_with_a_broken_schema_or_study_are_refused(results, study, tmp_path, name, content):
     broken = damaged(results, tmp_path / "r", name, content)
     for arguments in of_every_kind(broken, study):
         assert str(broken / name) in refused(*arguments), arguments
@@ -151,7 +151,7 @@ def test_a_results_folder_whose_files_are_broken(results, study, tmp_path, name,
     ],
     ids=str,
 )
-def test_a_stored_study_that_says_something_else(results, study, tmp_path, changes):
+def test_a_stored_study_with_invalid_values_is_refused(results, study, tmp_path, changes):
     content = json.dumps(study_content(**changes)).encode()
     broken = damaged(results, tmp_path / "r", "study.resolved.json", content)
     for arguments in of_every_kind(broken, study):
@@ -161,7 +161,7 @@ def test_a_stored_study_that_says_something_else(results, study, tmp_path, chang
             assert next(iter(changes)) in told
 
 
-def test_a_study_that_was_damaged_is_written_anew(results, study, tmp_path, monkeypatch):
+def test_a_lost_stored_study_is_rewritten_by_run(results, study, tmp_path, monkeypatch):
     draw_only(monkeypatch)
     broken = damaged(results, tmp_path / "r", "study.resolved.json", b"{")
     assert "move it away and run the study again" in refused("status", broken)
@@ -177,7 +177,7 @@ def test_a_study_that_was_damaged_is_written_anew(results, study, tmp_path, monk
 
 
 @pytest.mark.parametrize("content", BROKEN[:4])
-def test_broken_provenance_does_not_hide_the_results(results, tmp_path, content):
+def test_broken_provenance_is_named_in_the_error(results, tmp_path, content):
     broken = tmp_path / "r"
     shutil.copytree(results, broken, copy_function=os.link)
     (broken / "provenance.json").unlink()
@@ -191,7 +191,7 @@ def flipped(path):
     return content
 
 
-def test_what_is_reported_is_what_was_measured(results, study, tmp_path):
+def test_damaged_measures_are_refused_by_every_reading_command(results, study, tmp_path):
     part = next((results / "measures").glob("[!_]*.parquet"))
     broken = damaged(results, tmp_path / "r", f"measures/{part.name}", flipped(part))
     for arguments in of_every_kind(broken, study):
@@ -202,7 +202,7 @@ def test_what_is_reported_is_what_was_measured(results, study, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["study.resolved.json", "provenance.json"])
-def test_what_is_told_of_a_study_is_what_was_stored(results, study, tmp_path, name):
+def test_a_damaged_stored_study_or_provenance_is_refused(results, study, tmp_path, name):
     broken = damaged(results, tmp_path / "r", name, flipped(results / name))
     for arguments in of_every_kind(broken, study):
         if name == "study.resolved.json" or arguments[0] in {"run", "report", "export"}:
@@ -211,7 +211,7 @@ def test_what_is_told_of_a_study_is_what_was_stored(results, study, tmp_path, na
             assert "move it away and run the study again" in told
 
 
-def test_several_broken_folders_are_named(results, tmp_path):
+def test_the_broken_one_of_several_folders_is_named(results, tmp_path):
     broken = tmp_path / "r"
     shutil.copytree(results, broken)
     (broken / "study.resolved.json").write_text("{")
@@ -235,7 +235,9 @@ def test_several_broken_folders_are_named(results, tmp_path):
         (["validate", QUICKSTART, "--set", '"\x1b[2J"=1'], "unknown key"),
     ],
 )
-def test_wrong_values(arguments, said, tmp_path, monkeypatch):
+def test_wrong_values_of_options_are_refused_before_anything_is_written(
+    arguments, said, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert said in refused(*arguments)
     assert list(tmp_path.iterdir()) == []
@@ -255,7 +257,7 @@ def test_wrong_values(arguments, said, tmp_path, monkeypatch):
         (["FROM wide", "--format", "html"], "", "html"),
     ],
 )
-def test_wrong_questions(results, arguments, stdin, said):
+def test_wrong_queries_exit_with_code_2(results, arguments, stdin, said):
     done = orchestrator("query", results, *arguments, stdin=stdin)
     assert done.returncode == 2
     assert said in done.stderr
@@ -263,7 +265,7 @@ def test_wrong_questions(results, arguments, stdin, said):
     assert "\x1b[2J" not in done.stderr
 
 
-def test_reading_results_imports_nothing_that_a_study_names(tmp_path, monkeypatch):
+def test_reading_results_imports_no_custom_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "intruder.py").write_text("raise SystemExit('imported')")
     study = study_content(

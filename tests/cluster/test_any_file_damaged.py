@@ -63,7 +63,7 @@ def tried(command):
     return None
 
 
-def look_at(folder):
+def errors_of_reading(folder):
     yield tried(lambda: study_status(folder))
     yield tried(lambda: connect(folder).close())
     yield tried(lambda: check_claims(folder))
@@ -79,7 +79,7 @@ def follow(error, folder):
         assert "run the study again" in hint, error
 
 
-def mend(study, folder):
+def repair(study, folder):
     for _ in range(3):
         error = tried(lambda: run_in_process(study, folder))
         if error is None:
@@ -100,22 +100,22 @@ def check(damage, file, finished, study, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "results")
     before = rows(folder)
     damage(folder / file)
-    list(look_at(folder))
-    if tried(lambda: compact(folder)) is None and all(e is None for e in look_at(folder)):
+    list(errors_of_reading(folder))
+    if tried(lambda: compact(folder)) is None and all(e is None for e in errors_of_reading(folder)):
         missing = {t: n for t, n in rows(folder).items() if n != before[t]}
         lost = damage is deleted and file.suffix == ".parquet" and not file.name.startswith("_")
         assert not missing or lost, f"{missing} of {file} lost in silence"
-    mend(study, folder)
+    repair(study, folder)
     after = rows(folder)
     if file.parts[0] == "trust_checks" and damage is deleted:  # As if there had never been any.
         after["trust_checks"] = before["trust_checks"]
     assert after == before
-    assert not any(look_at(folder))
+    assert not any(errors_of_reading(folder))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_some_files(damage, finished, small_study, tmp_path):
+def test_damage_to_one_file_of_each_kind_is_repaired(damage, finished, small_study, tmp_path):
     """One of each kind; which, differs from damage to damage."""
     files = files_of(finished)
     kinds = {}
@@ -129,7 +129,7 @@ def test_some_files(damage, finished, small_study, tmp_path):
 @pytest.mark.full
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_every_file(damage, finished, small_study, tmp_path):
+def test_damage_to_any_file_is_repaired(damage, finished, small_study, tmp_path):
     wrong = {}
     for number, file in enumerate(files_of(finished)):
         try:
@@ -140,31 +140,31 @@ def test_every_file(damage, finished, small_study, tmp_path):
     assert wrong == {}
 
 
-def test_what_others_leave_in_a_folder(finished, small_study, tmp_path):
+def test_foreign_files_in_a_folder_are_harmless(finished, small_study, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "results")
     before = rows(folder)
     for place in (".", "trials", "measures", "snapshots", "resume"):
         for name in FOREIGN:
             (folder / place / name).write_bytes(b"\0\1")
-    list(look_at(folder))
+    list(errors_of_reading(folder))
     tried(lambda: compact(folder))
-    mend(small_study(**STUDY), folder)
+    repair(small_study(**STUDY), folder)
     assert rows(folder) == before
-    assert not any(look_at(folder))
+    assert not any(errors_of_reading(folder))
 
 
-def test_all_schemas_and_the_study_are_gone(finished, small_study, tmp_path):
+def test_lost_schemas_and_a_lost_study_are_restored(finished, small_study, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "results")
     before = rows(folder)
     for path in [*folder.glob("*/_schema.parquet"), folder / "study.resolved.json"]:
         path.unlink()
-    mend(small_study(**STUDY), folder)
+    repair(small_study(**STUDY), folder)
     assert rows(folder) == before
     assert not run_in_process(small_study(**STUDY), folder).trained
 
 
 @pytest.mark.slow
-def test_a_run_that_was_killed_in_its_first_second_goes_on(finished, small_study, tmp_path):
+def test_a_run_killed_in_its_first_second_resumes(finished, small_study, tmp_path):
     """Each state of the first second: files appear in the order in which they are written."""
     study = small_study(**STUDY)
     tables = [f"{table}/_schema.parquet" for table in TABLES]
@@ -178,6 +178,6 @@ def test_a_run_that_was_killed_in_its_first_second_goes_on(finished, small_study
                 (folder / name).mkdir()
             else:
                 shutil.copy(finished / name, folder / name)
-        list(look_at(folder))
+        list(errors_of_reading(folder))
         assert run_in_process(study, folder).complete
         assert rows(folder) == rows(finished)

@@ -44,7 +44,7 @@ def audit_row(version, written_at, **changes):
 
 
 @pytest.mark.parametrize("clock", [-timedelta(days=9), timedelta(0), timedelta(days=9)])
-def test_a_clock_that_was_set_back_or_forth_changes_nothing(folder, clock):
+def test_a_clock_set_back_or_forward_does_not_change_what_is_audited(folder, clock):
     study = read_study(folder)
     version = measure_versions(study)["margin"]
     write_part(folder, "measures", [measure_row("a0", 20, "margin_mean", 1.0)], "a0-20")
@@ -52,7 +52,7 @@ def test_a_clock_that_was_set_back_or_forth_changes_nothing(folder, clock):
     assert read_audited(folder, study) == {"a0-20": {"margin"}}
 
 
-def test_what_an_earlier_version_of_a_measure_gave_is_audited_again(folder):
+def test_audits_by_an_earlier_version_of_a_measure_are_redone(folder):
     study = read_study(folder)
     version = measure_versions(study)["margin"]
     write_part(folder, "audit", [audit_row(version - 1, at(9))], "a0-20")
@@ -61,7 +61,7 @@ def test_what_an_earlier_version_of_a_measure_gave_is_audited_again(folder):
     assert read_audited(folder, study) == {"a0-20": {"margin"}}
 
 
-def test_audits_of_a_release_that_kept_no_versions_count(folder):
+def test_audits_of_a_release_without_versions_count(folder):
     schema = table_schema("audit")
     earlier = schema.remove(schema.get_field_index("measure_version"))
     pq.write_table(earlier.empty_table(), folder.table("audit") / "_schema.parquet")
@@ -83,7 +83,7 @@ def planned(claim, **changes):
     return audits_left(None, study, expand_trials(study))
 
 
-def test_two_networks_of_each_condition_are_audited_or_so_many_of_each_shape():
+def test_two_networks_per_condition_or_the_given_number_per_shape_are_audited():
     assert planned(CLAIM, seeds=3) == 4
     assert planned({CLAIM: {"networks": 3}}, seeds=3) == 3
     assert planned({CLAIM: {"networks": 9}}, seeds=3) == 6
@@ -93,7 +93,7 @@ def test_two_networks_of_each_condition_are_audited_or_so_many_of_each_shape():
     assert planned("flatness_tracks_margin") == 0
 
 
-def test_those_of_a_shape_come_from_anywhere_and_stay_as_the_study_grows(finished):
+def test_audited_networks_of_a_shape_are_kept_as_the_study_grows(finished):
     folder = ResultsFolder.open(finished())
     trials = expand_trials(read_study(folder))
 
@@ -109,7 +109,7 @@ def test_those_of_a_shape_come_from_anywhere_and_stay_as_the_study_grows(finishe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("claim", [CLAIM, {CLAIM: {"networks": 1}}], ids=["default", "limited"])
-def test_a_study_whose_audits_are_done_is_finished_in_its_report_too(claim, small_study, tmp_path):
+def test_a_study_with_complete_audits_is_finished_in_its_report(claim, small_study, tmp_path):
     models = [{"name": "mlp", "width": width, "depth": 1} for width in (8, 16)]
     study = small_study(claims=[claim], sweep={"model": models}, measures=["margin"], seeds=2)
     assert run_in_process(study, tmp_path / "results").complete
@@ -117,6 +117,6 @@ def test_a_study_whose_audits_are_done_is_finished_in_its_report_too(claim, smal
         assert read_progress(source).finished
 
 
-def test_only_the_claim_that_rests_on_audits_says_how_many(small_study):
+def test_only_the_claim_that_needs_audits_accepts_a_number_of_networks(small_study):
     with pytest.raises(ValueError, match="margin_is_cheaper audits no networks"):
         study_with({"margin_is_cheaper": {"networks": 2}})

@@ -28,7 +28,7 @@ def folder(tmp_path):
     return fill(made)
 
 
-def test_nothing_is_read_from_a_damaged_part(folder):
+def test_damaged_parts_are_never_read(folder):
     study = read_study(folder)
     part = folder.readable("measures") / "a0-10-x.parquet"
     content = bytearray(part.read_bytes())
@@ -40,7 +40,7 @@ def test_nothing_is_read_from_a_damaged_part(folder):
 
 
 @pytest.mark.parametrize("lost", ["epochs/a0-20", "checkpoints/a0-20", "checkpoints/early"])
-def test_a_trial_of_which_rows_were_lost_is_not_completed(folder, lost):
+def test_a_trial_that_lost_rows_is_not_completed(folder, lost):
     study = read_study(folder)
     assert read_backlog(folder, study).completed == set(TRIALS)
     if lost == "checkpoints/early":
@@ -59,7 +59,7 @@ def last_of(folder, trial_id):
     return [{**row, "written_at": row["written_at"].replace(tzinfo=UTC)} for row in rows]
 
 
-def test_trained_networks_are_measured_first(small_study):
+def test_final_networks_are_measured_first(small_study):
     study = orchestrator.load_study(small_study(seeds=1))
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
     reasons = ["epoch", "epoch; final", "train_loss 0.1"]
@@ -79,7 +79,7 @@ def test_trained_networks_are_measured_first(small_study):
     assert "margin" not in first.requests
 
 
-def test_of_early_snapshots_less_may_be_measured(small_study):
+def test_early_snapshots_are_measured_only_where_requested(small_study):
     study = orchestrator.load_study(small_study(seeds=1, final_measures=["path_norm"]))
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
     trial_id, *_ = trials

@@ -68,21 +68,21 @@ def commands(config):
     return [command for kind in COMMANDS for command in config.get(kind, [])]
 
 
-def test_ray_accepts_it(config):
+def test_ray_accepts_the_cluster_file(config):
     validate_config(prepare_config(config))
 
 
-def test_ray_would_not_accept_just_anything(config):
+def test_rays_schema_rejects_wrong_values(config):
     with pytest.raises(jsonschema.ValidationError, match="idle_timeout"):
         validate_config(prepare_config({**config, "idle_timeout": 10}))
 
 
-def test_every_command_is_bash(config):
+def test_every_command_is_valid_bash(config):
     for command in commands(config):
         subprocess.run(["bash", "-n", "-c", command], check=True)
 
 
-def test_ray_is_started_with_options_it_has_with_its_token_and_a_dashboard_of_the_head_only(config):
+def test_ray_starts_with_valid_options_a_token_and_a_dashboard_on_the_head_only(config):
     for kind in ("head", "worker"):
         *_, command = config[f"{kind}_start_ray_commands"]
         environment, _, call = command.partition("ray start ")
@@ -94,7 +94,7 @@ def test_ray_is_started_with_options_it_has_with_its_token_and_a_dashboard_of_th
     assert "0.0.0.0" not in str(config)
 
 
-def test_what_is_copied_exists_and_the_token_is_made_by_a_command_of_ray(config):
+def test_mounted_files_exist_and_a_command_of_ray_creates_the_token(config):
     sources = dict(config["file_mounts"])
     token = sources.pop("~/.ray/auth_token")
     assert token == "~/.ray/auth_token"
@@ -108,7 +108,7 @@ def test_what_is_copied_exists_and_the_token_is_made_by_a_command_of_ray(config)
     assert "constraints.txt" in copied
 
 
-def test_this_project_is_installed_with_its_constraints(config):
+def test_the_project_is_installed_with_its_constraints(config):
     installs = [c for c in config["setup_commands"] if "pip install" in c]
     assert installs
     assert all("-c constraints.txt" in command for command in installs)
@@ -136,7 +136,7 @@ def node_configs():
     return {name: kind["node_config"] for name, kind in read(AWS)["available_node_types"].items()}
 
 
-def test_node_types_ask_ec2_for_what_it_has():
+def test_node_types_use_only_fields_of_ec2():
     for node in node_configs().values():
         assert list(problems_with(node, EC2)) == []
         assert node["MetadataOptions"]["HttpTokens"] == "required"
@@ -155,7 +155,7 @@ def test_botocore_accepts_the_node_types():
         assert ParamValidator().validate({**whole, "InstanceTyp": "x"}, shape).has_errors()
 
 
-def test_only_trials_run_at_spot_prices_and_nothing_runs_on_the_head():
+def test_only_trials_run_on_spot_nodes_and_nothing_on_the_head():
     types = read(AWS)["available_node_types"]
     assert types["head"]["resources"] == {"CPU": 0}
     spot = {name for name, node in node_configs().items() if "InstanceMarketOptions" in node}
@@ -163,7 +163,7 @@ def test_only_trials_run_at_spot_prices_and_nothing_runs_on_the_head():
     assert "--num-cpus=0" in read(ON_PREMISE)["head_start_ray_commands"][-1]
 
 
-def test_who_writes_results_may_use_their_bucket():
+def test_nodes_that_write_results_have_access_to_their_bucket():
     # The head has the role that Ray makes for it, which may; one of ours would replace it.
     profiles = {name: node.get("IamInstanceProfile") for name, node in node_configs().items()}
     assert profiles.pop("head") is None
@@ -179,7 +179,7 @@ def largest(types):
     return total
 
 
-def test_the_resources_that_the_comments_advise_fit():
+def test_the_resources_advised_in_comments_fit():
     asked = {}
     for text in re.findall(r"`resources: (\{.*\})`", (ROOT / AWS).read_text()):
         asked.update(YAML(typ="safe").load(text))
@@ -194,7 +194,7 @@ def ray_job():
     return read(KUBERNETES)
 
 
-def test_kuberays_autoscaler_reads_the_cluster(ray_job):
+def test_kuberays_autoscaler_can_read_the_cluster(ray_job):
     cluster = {
         "metadata": {"name": "margin-study", "namespace": "default"},
         "spec": ray_job["spec"]["rayClusterSpec"],
@@ -208,7 +208,7 @@ def test_kuberays_autoscaler_reads_the_cluster(ray_job):
     assert "GPU" not in types["cpu-measure"]
 
 
-def test_the_job_is_one_that_this_project_and_this_ray_can_run(ray_job):
+def test_the_ray_job_is_valid_for_this_project_and_ray(ray_job):
     assert (ray_job["apiVersion"], ray_job["kind"]) == ("ray.io/v1", "RayJob")
     spec = ray_job["spec"]
     known = {"entrypoint", "backoffLimit", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished"}
@@ -222,7 +222,7 @@ def test_the_job_is_one_that_this_project_and_this_ray_can_run(ray_job):
     load_study(ROOT / Path(study).relative_to("/home/ray/margin-study"))
 
 
-def test_every_pod_mounts_the_results_that_the_job_writes(ray_job):
+def test_every_pod_mounts_the_results_folder_of_the_job(ray_job):
     words = shlex.split(ray_job["spec"]["entrypoint"])
     results = Path(words[words.index("--results") + 1])
     cluster = ray_job["spec"]["rayClusterSpec"]

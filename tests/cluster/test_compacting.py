@@ -27,14 +27,14 @@ def parts(folder, table="measures"):
     return sorted(path.name for path in folder.readable(table).glob("[!.]*.parquet"))
 
 
-def test_few_parts_are_left_as_they_are(folder):
+def test_few_parts_are_not_compacted(folder):
     before = parts(folder)
     with folder.lock():
         compact_if_many(folder, most=1000)
     assert parts(folder) == before
 
 
-def test_many_are_joined_meanwhile(folder, monkeypatch):
+def test_many_parts_are_compacted_during_a_run(folder, monkeypatch):
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(module, "PARTS_MEANWHILE", 2)
     joined = threading.Event()
@@ -46,7 +46,7 @@ def test_many_are_joined_meanwhile(folder, monkeypatch):
     assert "compacting" not in {thread.name for thread in threading.enumerate()}
 
 
-def test_what_keeps_it_from_doing_so_is_no_reason_to_end_the_run(folder, monkeypatch, caplog):
+def test_a_failing_compaction_does_not_end_the_run(folder, monkeypatch, caplog):
     asked = []
 
     def refuse(folder):
@@ -66,7 +66,7 @@ def test_what_keeps_it_from_doing_so_is_no_reason_to_end_the_run(folder, monkeyp
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_run_whose_parts_are_joined_all_the_time_ends_like_any_other(
+def test_a_run_compacted_all_the_time_ends_like_an_undisturbed_one(
     local_ray, small_study, tmp_path, undisturbed, monkeypatch
 ):
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.05)

@@ -20,7 +20,7 @@ def flip(path):
     path.write_bytes(content)
 
 
-def test_what_is_damaged_is_kept_aside_and_made_again(undisturbed, small_study, tmp_path):
+def test_damaged_files_are_moved_aside_and_recomputed(undisturbed, small_study, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "results")
     one, other = sorted(path.name for path in (folder / "snapshots").iterdir())
 
@@ -60,7 +60,7 @@ def test_what_is_damaged_is_kept_aside_and_made_again(undisturbed, small_study, 
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_snapshot_that_is_gone_is_missed_only_if_it_is_needed(undisturbed, small_study, tmp_path):
+def test_a_missing_snapshot_matters_only_if_it_is_needed(undisturbed, small_study, tmp_path):
     folder = shutil.copytree(undisturbed, tmp_path / "results")
     gone = next((folder / "snapshots").glob("*/10.safetensors"))
     gone.unlink()

@@ -21,7 +21,7 @@ def stored(folder):
     return sum(1 for pattern in STORED for _ in folder.glob(pattern)) if folder.is_dir() else -1
 
 
-def test_kills_of_the_driver_change_no_table_and_leave_nothing_behind(
+def test_killing_the_driver_changes_no_table_and_leaves_nothing_behind(
     made_once, small_study, tmp_path, monkeypatch
 ):
     study, undisturbed = small_study(**LONGER), made_once(**LONGER)

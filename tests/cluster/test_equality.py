@@ -9,7 +9,7 @@ from tests.cluster.conftest import TWO_TRIALS
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-def test_two_workers_that_measure_meanwhile_give_what_one_process_gives(
+def test_two_workers_that_measure_during_training_give_the_tables_of_one_process(
     local_ray, undisturbed, small_study, tmp_path
 ):
     # Two trials and two measurers side by side, as a run does by itself on two cores.
@@ -18,7 +18,7 @@ def test_two_workers_that_measure_meanwhile_give_what_one_process_gives(
     assert_equal_results(tmp_path / "results", undisturbed)
 
 
-def test_one_worker_that_measures_afterwards_gives_it_too(
+def test_one_worker_that_measures_after_training_gives_the_same_tables(
     local_ray, undisturbed, small_study, tmp_path
 ):
     folder = tmp_path / "Ergebnisse, später gemessen"

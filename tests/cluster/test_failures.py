@@ -15,7 +15,7 @@ from tests.cluster.in_process import run_in_process
 FAULTY = "tests.cluster.faulty"
 
 
-def test_each_measure_fails_by_itself_and_is_retried_only_if_asked(
+def test_each_measure_fails_alone_and_is_retried_only_on_request(
     small_study, tmp_path, monkeypatch
 ):
     folder, mended = tmp_path / "results", tmp_path / "mended"
@@ -88,7 +88,7 @@ def small_group():
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_measure_that_the_kernel_kills_for_its_memory_fails_alone(
+def test_a_measure_killed_by_the_kernel_for_its_memory_fails_alone(
     local_ray, small_study, tmp_path, small_group
 ):
     folder, log = tmp_path / "results", tmp_path / "log"
@@ -112,7 +112,7 @@ def test_a_measure_that_the_kernel_kills_for_its_memory_fails_alone(
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_a_trial_that_hangs_is_ended_and_retried_only_if_asked(
+def test_a_trial_that_hangs_is_ended_and_retried_only_on_request(
     local_ray, small_study, tmp_path, monkeypatch
 ):
     folder, unless = tmp_path / "results", tmp_path / "mended"

@@ -42,7 +42,7 @@ def command(environment, *arguments):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_an_installed_measure_is_one_among_the_others(environment, small_study, tmp_path):
+def test_an_installed_measure_can_be_requested_by_name(environment, small_study, tmp_path):
     asked = ["prediction_entropy", {"prediction_entropy": {"temperature": 2.0}}]
     study = small_study(measures=asked, sweep={"training.batch_size": [100]}, seeds=1)
     results = tmp_path / "results"
@@ -63,7 +63,7 @@ def test_an_installed_measure_is_one_among_the_others(environment, small_study, 
     assert ("prediction_entropy", "nat") in catalog
 
 
-def test_without_the_package_its_name_is_unknown(environment, small_study):
+def test_the_name_of_a_measure_is_unknown_without_its_package(environment, small_study):
     study = small_study(measures=["prediction_entropy"])
     assert command(environment, "validate", study).returncode == 0
     refused = command(dict(os.environ), "validate", study)

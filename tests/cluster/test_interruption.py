@@ -135,7 +135,7 @@ def kill_in_the_middle(study, folder):
         pytest.param(list(WAYS), id="in every way", marks=pytest.mark.full),
     ],
 )
-def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
+def test_killed_and_interrupted_runs_end_like_an_undisturbed_one(
     ways, made_once, small_study, tmp_path, left_by_ray, paced
 ):
     study, disturbed = small_study(**LONGER), tmp_path / "disturbed results"
@@ -176,7 +176,7 @@ def test_runs_that_were_killed_and_interrupted_end_like_an_undisturbed_one(
     assert_equal_results(disturbed, made_once(**LONGER))
 
 
-def test_a_wrong_study_is_one_message_and_exit_code_2(tmp_path):
+def test_a_wrong_study_gives_one_message_and_exit_code_2(tmp_path):
     study = tmp_path / "wrong.yaml"
     study.write_text(json.dumps({"study": "wrong", "data": "mnist1d", "model": "mpl"}))
     process = start(study, tmp_path / "results")

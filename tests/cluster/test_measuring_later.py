@@ -20,7 +20,7 @@ VALUES = (
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_measuring_afterwards_gives_what_measuring_at_once_gives(
+def test_measuring_after_training_gives_the_same_values_as_during_it(
     local_ray, made_once, finished, monkeypatch
 ):
     at_once = made_once(seeds=1)

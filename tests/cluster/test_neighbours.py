@@ -128,7 +128,7 @@ IN_THE_SUITE = {"default_dtype", "flush_denormal", "random_numbers", "module_hoo
         for change in CHANGES
     ],
 )
-def test_a_trial_and_its_measures_are_as_if_alone(change, alone, tmp_path):
+def test_a_trial_and_its_measures_run_as_if_alone_in_their_process(change, alone, tmp_path):
     bad = {"name": f"{NEIGHBOURS}:Bad", "change": change.__name__}
     process = Process(tmp_path / "p", bad, GOOD)
     first, second = process.trials
@@ -166,7 +166,7 @@ def module(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_what_importing_a_module_sets_is_reset(module, alone, tmp_path):
+def test_settings_changed_by_importing_a_module_are_reset(module, alone, tmp_path):
     model = module("changes_dtype", "import torch", "torch.set_default_dtype(torch.float64)")
     process = Process(tmp_path / "p", model, GOOD)
     first, second = process.trials
@@ -177,7 +177,7 @@ def test_what_importing_a_module_sets_is_reset(module, alone, tmp_path):
     assert process.values(first)[:3] == alone[:3]
 
 
-def test_a_process_that_a_module_patched_is_used_for_no_other(module, alone, tmp_path):
+def test_a_process_patched_by_a_module_is_not_reused_for_others(module, alone, tmp_path):
     model = module(
         "changes_torch", "import torch", "torch.nn.functional.relu = torch.nn.functional.gelu"
     )
@@ -190,7 +190,7 @@ def test_a_process_that_a_module_patched_is_used_for_no_other(module, alone, tmp
     assert process.values(first)[0] != alone[0]
 
 
-def test_every_user_of_a_module_finds_the_environment_that_it_sets(module, tmp_path):
+def test_every_user_of_a_module_gets_the_environment_it_sets(module, tmp_path):
     lines = ("import os, sys", "os.environ['CHANGES'] = 'set'", "sys.path.append('/changes')")
     model = module(
         "changes_environment",
@@ -209,7 +209,9 @@ def test_every_user_of_a_module_finds_the_environment_that_it_sets(module, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.ray
-def test_the_next_trial_gets_a_fresh_process_only_where_it_must(local_ray, tmp_path, small_study):
+def test_a_trial_gets_a_fresh_process_only_if_the_previous_one_spoilt_it(
+    local_ray, tmp_path, small_study
+):
     log = tmp_path / "log"
     bad = {"name": f"{NEIGHBOURS}:Bad", "change": "patched_layer", "log": str(log)}
     good = {**GOOD, "log": str(log)}

@@ -86,7 +86,7 @@ def run(cluster):
         pytest.param(True, id="on an object store", marks=pytest.mark.full),
     ],
 )
-def test_a_lost_node_costs_what_was_in_work_there_and_nothing_else(
+def test_a_lost_node_costs_only_the_work_in_progress_there(
     cluster, paced, run, made_once, small_study, tmp_path, object_store, store_url, on_store
 ):
     study, disturbed = small_study(**SPREAD), tmp_path / "disturbed"

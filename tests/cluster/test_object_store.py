@@ -28,7 +28,7 @@ def records(url):
     return [path for path in snapshots.objects(recursive=True) if path.suffix == ".json"]
 
 
-def test_a_study_on_a_store_ends_with_the_tables_of_one_on_a_disk(
+def test_a_study_on_a_store_has_the_same_tables_as_on_a_disk(
     undisturbed, object_store, store_url, small_study, tmp_path
 ):
     study = small_study(**{**TWO_TRIALS, "measures": ["margin"]})
@@ -69,7 +69,7 @@ def test_killed_trials_and_measurers_change_no_table(
     assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), tmp_path / "undisturbed")
 
 
-def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
+def test_a_lost_store_ends_the_run_soon_with_one_sentence(
     local_ray, small_study, tmp_path, monkeypatch, paced
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -91,7 +91,7 @@ def test_a_store_that_is_lost_ends_the_run_soon_and_in_a_sentence(
 
 
 @pytest.mark.full  # It waits for a minute: what waits is tried in tests/results/test_lease.py.
-def test_a_killed_run_is_gone_on_with_and_a_living_one_left_alone(
+def test_a_killed_run_is_resumed_and_an_active_one_left_alone(
     object_store, store_url, small_study, tmp_path
 ):
     go_on = tmp_path / "go on"

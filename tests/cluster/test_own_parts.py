@@ -16,7 +16,7 @@ from orchestrator.errors import ImportPathError
         {"measures": ["no_such_module:measure"]},
     ],
 )
-def test_a_wrong_import_path_costs_nothing(small_study, tmp_path, change):
+def test_a_wrong_import_path_is_refused_before_anything_is_written(small_study, tmp_path, change):
     with pytest.raises(ImportPathError, match="no module named 'no_such_module'"):
         orchestrator.run(small_study(**change), tmp_path / "results", quiet=True)
     assert not (tmp_path / "results").exists()

@@ -50,7 +50,7 @@ def study_path(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_plan_counts_what_a_run_would_do(study_path: Path, tmp_path: Path) -> None:
+def test_a_plan_counts_the_work_of_a_run(study_path: Path, tmp_path: Path) -> None:
     plan = planning.plan_study(load_study(study_path), tmp_path / "none", probe=False)
     assert (plan.trials, plan.new, plan.partial, plan.done) == (8, 8, 0, 0)
     assert plan.snapshots == plan.snapshots_to_measure == 8 * 2
@@ -84,7 +84,7 @@ def test_a_probe_measures_each_shape_once(
     assert len(rates) == 1
 
 
-def test_of_many_costs_some_stand_for_those_that_follow() -> None:
+def test_a_few_conditions_are_probed_in_place_of_similar_ones() -> None:
     keys = {f"c{number}": number // 2 for number in range(20)}
     assert planning.stand_ins(keys, 10) == {f"c{n}": f"c{n - n % 2}" for n in range(20)}
     few = planning.stand_ins(keys, 3)
@@ -94,7 +94,7 @@ def test_of_many_costs_some_stand_for_those_that_follow() -> None:
     assert planning.stand_ins({}, 3) == {}
 
 
-def test_of_thousands_of_networks_some_are_built(
+def test_only_some_of_thousands_of_networks_are_built(
     study_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "MOST_BUILT", 5)

@@ -15,7 +15,7 @@ OF = {
 
 
 @pytest.mark.slow
-def test_more_conditions_keep_finished_trials(small_study, tmp_path):
+def test_drawing_more_conditions_keeps_finished_trials(small_study, tmp_path):
     results = tmp_path / "results"
 
     def run(conditions):

@@ -89,7 +89,7 @@ def test_equal_shapes_are_checked_once(local_ray, tmp_path):
     assert unchecked == {}
 
 
-def test_what_is_only_measured_is_checked_and_not_refused(local_ray, tmp_path):
+def test_shapes_that_are_only_measured_are_checked_but_not_refused(local_ray, tmp_path):
     log, unchecked = checked(tmp_path, [8], measured=[REFUSED, DIES, 8])
     assert sorted(width for width, _ in log) == [DIES, REFUSED, 8]
     assert list(unchecked) == [measuring_shape(config(DIES))]

@@ -62,7 +62,7 @@ def unfinished(folder):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
+def test_a_full_disk_stops_training_in_time_and_a_larger_one_resumes_it(
     local_ray, disk, inject, small_study, tmp_path
 ):
     study, folder = small_study(**WIDE), disk.path / "zwei Netze, größer"
@@ -104,7 +104,7 @@ def test_a_full_disk_stops_training_in_time_and_a_larger_one_lets_it_go_on(
 
 
 @pytest.mark.slow
-def test_results_on_a_read_only_disk_can_be_read_and_nothing_else(disk, small_study, tmp_path):
+def test_results_on_a_read_only_disk_can_be_read_but_not_changed(disk, small_study, tmp_path):
     study = small_study(**{**TWO_TRIALS, "seeds": 1, "measures": ["margin"]})
     folder = disk.path / "results"
     assert run_in_process(study, folder).complete
@@ -128,7 +128,7 @@ def test_results_on_a_read_only_disk_can_be_read_and_nothing_else(disk, small_st
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_in_a_home_that_cannot_be_written_a_study_runs_all_the_same(disk, small_study, tmp_path):
+def test_a_study_runs_with_a_read_only_home(disk, small_study, tmp_path):
     disk.remount("ro")
     study = small_study(**{**TWO_TRIALS, "seeds": 1})
     command = [sys.executable, "-m", "orchestrator", "run", study, "--results", tmp_path / "r"]
@@ -147,7 +147,7 @@ def test_in_a_home_that_cannot_be_written_a_study_runs_all_the_same(disk, small_
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_without_room_in_shared_memory_a_study_runs_all_the_same(small_study, tmp_path):
+def test_a_study_runs_without_room_in_shared_memory(small_study, tmp_path):
     # In a mount namespace of its own, so that nobody else's shared memory goes.
     script = (
         "mount -t tmpfs -o size=8m none /dev/shm || exit 77; "

@@ -50,7 +50,7 @@ def numbers(rows: list[dict[str, Any]]) -> dict[str, float]:
 
 
 @pytest.mark.slow
-def test_measurers_give_each_trial_numbers_of_its_own(
+def test_each_trial_has_its_own_random_numbers_when_measured(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored: list[list[dict[str, Any]]] = []
@@ -80,7 +80,7 @@ def test_measurers_give_each_trial_numbers_of_its_own(
     assert other["common"] == found["common"]
 
 
-def test_audits_and_plans_know_the_seed_too(
+def test_audits_and_plans_use_the_seed_of_the_trial(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial = next(trial for trial in expand_trials(study) if trial.seed == 1)

@@ -17,7 +17,9 @@ ARRAY = np.arange(12, dtype=np.uint8).reshape(3, 4)
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 @pytest.mark.parametrize("array", [ARRAY, np.asfortranarray(ARRAY), ARRAY[0]])
-def test_arrays_of_bytes_survive(protocol: int, array: np.ndarray[Any, Any]) -> None:
+def test_byte_arrays_round_trip_through_every_protocol(
+    protocol: int, array: np.ndarray[Any, Any]
+) -> None:
     content = pickle.dumps({"data": array, b"labels": [1, 2, 300], "n": None}, protocol)
     loaded = load_array_pickle(content, "f")
     assert list(loaded) == ["data", "labels", "n"]
@@ -27,7 +29,7 @@ def test_arrays_of_bytes_survive(protocol: int, array: np.ndarray[Any, Any]) -> 
     assert loaded["labels"] == [1, 2, 300]
 
 
-def test_pickles_of_python_2_are_read() -> None:
+def test_python_2_pickles_are_read() -> None:
     images, labels = some_images(4, 3, 2, 2)
     loaded = load_array_pickle(cifar_python2(images, labels), "f")
     assert (loaded["data"] == images.reshape(4, -1)).all()
@@ -56,7 +58,7 @@ class Call:
         (slice(1), "slice"),
     ],
 )
-def test_nothing_else_comes_to_life(
+def test_pickles_that_refer_to_other_callables_are_refused(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, hostile: Any, asked: str, protocol: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -74,12 +76,12 @@ def test_a_class_reached_through_an_allowed_one_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.float32, object, "S8"])
-def test_only_bytes_fill_an_array(kind: Any) -> None:
+def test_only_byte_arrays_are_loaded(kind: Any) -> None:
     with pytest.raises(DataError, match=r"an array of type '[iOSf]"):
         load_array_pickle(pickle.dumps({"data": ARRAY.astype(kind)}, 2), "f")
 
 
-def test_numpys_own_constructor_is_out_of_reach() -> None:
+def test_numpys_own_constructor_is_never_called() -> None:
     content = pickle.dumps({"data": Call(np.ndarray, (2**40,))}, 2)
     assert load_array_pickle(content, "f")["data"].size == 0
 
@@ -105,6 +107,6 @@ def forged(shape: bytes, content: bytes) -> bytes:
         (b"not a pickle", "cannot be unpickled"),
     ],
 )
-def test_broken_and_forged_pickles_are_refused(content: bytes, message: str) -> None:
+def test_damaged_and_forged_pickles_are_refused(content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message):
         load_array_pickle(content, "f")

@@ -55,7 +55,7 @@ def expected(batches: list[tuple[Bytes, Bytes]]) -> tuple[list[Any], list[Any]]:
     return np.concatenate(images).tolist(), np.concatenate(labels).tolist()
 
 
-def test_all_formats_of_cifar10_give_the_same(small: Path) -> None:
+def test_all_formats_of_cifar10_load_the_same_data(small: Path) -> None:
     hashes = set()
     for form, folder in (
         ("binary", "cifar-10-batches-bin"),
@@ -71,7 +71,7 @@ def test_all_formats_of_cifar10_give_the_same(small: Path) -> None:
     assert len(hashes) == 1
 
 
-def test_cifar100_has_its_fine_labels(small: Path) -> None:
+def test_cifar100_is_loaded_with_fine_labels(small: Path) -> None:
     train, test = BATCHES[:2]
     write(
         small / "b/cifar-100-binary",
@@ -100,13 +100,13 @@ def test_archives_are_read_without_unpacking(small: Path) -> None:
     assert list((small / "data").iterdir()) == [path]
 
 
-def test_the_binary_format_is_preferred(small: Path) -> None:
+def test_the_binary_format_is_preferred_to_pickles(small: Path) -> None:
     write(small / "data/cifar-10-batches-py", dict.fromkeys(cifar10_files("python 3"), b"?"))
     write(small / "data/cifar-10-batches-bin", cifar10_files("binary"))
     assert len(load_cifar(BuiltinData(name="cifar10")).train_y) == 5 * PER_BATCH
 
 
-def test_a_missing_record_is_noticed(small: Path) -> None:
+def test_a_missing_record_is_refused(small: Path) -> None:
     files = cifar10_files("binary")
     files["data_batch_3.bin"] = files["data_batch_3.bin"][:-3073]
     write(small / "data/cifar-10-batches-bin", files)
@@ -114,14 +114,14 @@ def test_a_missing_record_is_noticed(small: Path) -> None:
         load_cifar(BuiltinData(name="cifar10"))
 
 
-def test_the_real_ones_have_sixty_thousand_images() -> None:
+def test_cifar10_and_cifar100_have_sixty_thousand_images() -> None:
     for name, classes in (("cifar10", 10), ("cifar100", 100)):
         assert DATASETS[name].images == (50_000, 10_000)
         assert DATASETS[name].classes == classes
 
 
 @pytest.mark.parametrize("cut", [slice(0, 0), slice(0, -1), slice(1, None), slice(0, 100)])
-def test_binary_files_must_be_whole_records(cut: slice) -> None:
+def test_binary_files_must_consist_of_whole_records(cut: slice) -> None:
     with pytest.raises(DataError, match=r"^f: got \d+ bytes, expected records of 3073 bytes"):
         parse_binary(cifar_binary(*BATCHES[0])[cut], 1, "f")
 
@@ -155,11 +155,11 @@ def test_a_malicious_batch_is_refused(small: Path) -> None:
         ({"data": np.zeros((2, 3072), np.uint8), "labels": [1]}, "got 2 images but 1 labels"),
     ],
 )
-def test_a_batch_must_be_laid_out_right(batch: Any, message: str) -> None:
+def test_a_batch_of_wrong_structure_is_refused(batch: Any, message: str) -> None:
     with pytest.raises(DataError, match=f"^f: {message}"):
         parse_python(pickle.dumps(batch, 2), "labels", "f")
 
 
-def test_files_that_are_nowhere(empty_machine: Path) -> None:
+def test_files_that_are_neither_local_nor_downloadable_are_reported(empty_machine: Path) -> None:
     with pytest.raises(DataError, match="cifar-100-binary\\.tar\\.gz: network is unreachable"):
         load_cifar(BuiltinData(name="cifar100"))

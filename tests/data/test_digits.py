@@ -7,7 +7,7 @@ from orchestrator.data.digits import load_digits
 from orchestrator.study.data_options import BuiltinData
 
 
-def test_every_digit_is_in_one_split_and_both_are_stratified() -> None:
+def test_every_digit_is_in_exactly_one_stratified_split() -> None:
     source = load_digits(BuiltinData(name="digits"))
     assert source.train_x.shape == (1438, 1, 8, 8)
     assert source.test_x.shape == (359, 1, 8, 8)
@@ -22,13 +22,13 @@ def test_every_digit_is_in_one_split_and_both_are_stratified() -> None:
     assert np.abs(np.bincount(source.test_y) - share).max() < 1
 
 
-def test_the_split_is_always_the_same() -> None:
+def test_the_split_never_changes() -> None:
     first, second = load_digits(BuiltinData(name="digits")), load_digits(BuiltinData(name="digits"))
     assert first.content_hash() == second.content_hash()
     assert first.test_y[:12].tolist() == [0, 2, 4, 8, 1, 9, 9, 3, 5, 1, 2, 7]
 
 
-def test_pixels_lie_between_zero_and_one() -> None:
+def test_pixels_lie_between_0_and_1() -> None:
     source = load_digits(BuiltinData(name="digits"))
     assert source.train_x.max() / source.scale == 1.0
     assert source.train_x.min() == 0.0

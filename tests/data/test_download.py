@@ -53,7 +53,7 @@ def wanted(server: str, *names: str, checksum: str = CHECKSUM) -> tuple[Download
     return tuple(Download((f"{server}/{name}",), checksum) for name in names)
 
 
-def test_files_arrive_whole_and_once(
+def test_files_are_downloaded_once_and_completely(
     server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     downloads = wanted(server, "images.gz", "labels.gz")
@@ -66,7 +66,7 @@ def test_files_arrive_whole_and_once(
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_wrong_checksum_leaves_nothing_behind(server: str, tmp_path: Path) -> None:
+def test_a_wrong_checksum_leaves_no_file_behind(server: str, tmp_path: Path) -> None:
     failures = fetch(wanted(server, "images.gz", checksum="0" * 64), tmp_path / "cache")
     assert len(failures) == 1
     assert failures[0].startswith(f"{server}/images.gz: SHA256 hash of downloaded file")
@@ -74,20 +74,22 @@ def test_a_wrong_checksum_leaves_nothing_behind(server: str, tmp_path: Path) -> 
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_the_next_address_is_tried(server: str, tmp_path: Path) -> None:
+def test_the_next_mirror_is_tried_after_a_failure(server: str, tmp_path: Path) -> None:
     mirrors = Download((f"{server}/gone.gz", f"{server}/images.gz"), CHECKSUM)
     assert fetch((mirrors,), tmp_path / "cache") == []
     assert (tmp_path / "cache/gone.gz").read_bytes() == CONTENT
 
 
-def test_the_first_failure_ends_it(server: str, tmp_path: Path) -> None:
+def test_fetching_stops_at_the_first_failure(server: str, tmp_path: Path) -> None:
     failures = fetch(wanted(server, "gone.gz", "images.gz"), tmp_path / "cache")
     assert len(failures) == 1
     assert "404" in failures[0]
     assert QuietHandler.requests == ["/set/gone.gz"] * len(QuietHandler.requests)
 
 
-def test_no_server_is_said_briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_connection_is_reported_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("no_proxy", "*")
     with ThreadingHTTPServer(("127.0.0.1", 0), QuietHandler) as closed:
         address = f"http://127.0.0.1:{closed.server_port}/set"
@@ -96,7 +98,9 @@ def test_no_server_is_said_briefly(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert re.fullmatch(expected, failure)
 
 
-def test_progress_is_told(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_progress_bar_follows_the_download(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[float] = []
     bars: list[ProgressBar] = []
     original = ProgressBar.update
@@ -124,14 +128,14 @@ def with_network(empty_machine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return empty_machine
 
 
-def test_what_is_nowhere_is_downloaded_into_the_cache(server: str, with_network: Path) -> None:
+def test_missing_files_are_downloaded_into_the_cache(server: str, with_network: Path) -> None:
     located = obtain.obtain(source(server))
     assert located.place == with_network / ".cache/orchestrator/set"
     assert obtain.obtain(source(server)).place == located.place
     assert len(QuietHandler.requests) == 2
 
 
-def test_what_lies_here_is_not_downloaded(server: str, with_network: Path) -> None:
+def test_local_files_are_not_downloaded(server: str, with_network: Path) -> None:
     folder = with_network / "data/Set/raw"
     folder.mkdir(parents=True)
     for name in ("images", "labels"):
@@ -140,7 +144,7 @@ def test_what_lies_here_is_not_downloaded(server: str, with_network: Path) -> No
     assert QuietHandler.requests == []
 
 
-def test_when_nothing_works_the_message_says_all(server: str, with_network: Path) -> None:
+def test_a_failed_search_reports_every_place_and_remedy(server: str, with_network: Path) -> None:
     unobtainable = replace(source(server), downloads=wanted(f"{server}/no", "images.gz"))
     given = with_network / "given"
     given.mkdir()

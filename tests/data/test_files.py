@@ -27,7 +27,9 @@ def found(data_dir: Path | None = None, layouts: tuple[Layout, ...] = (PLAIN,)) 
     return None if located is None else located.place.resolve()
 
 
-def test_the_order_of_the_search(empty_machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folders_are_searched_in_the_documented_order(
+    empty_machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     given, named = empty_machine / "given", empty_machine / "named"
     monkeypatch.setenv("ORCHESTRATOR_DATA", str(named))
     given.mkdir()
@@ -38,7 +40,7 @@ def test_the_order_of_the_search(empty_machine: Path, monkeypatch: pytest.Monkey
         assert found(given) == expected[-1]
 
 
-def test_home_is_searched_from_anywhere(
+def test_the_home_folder_is_searched_from_any_working_directory(
     empty_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = empty_machine / "work"
@@ -48,7 +50,7 @@ def test_home_is_searched_from_anywhere(
     assert found() == empty_machine / "data/Set/raw"
 
 
-def test_idx_files_with_a_dot_are_the_same(empty_machine: Path) -> None:
+def test_idx_files_may_be_named_with_a_dot(empty_machine: Path) -> None:
     names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
     layout = Layout("idx", names, ("set",))
     for folder, spelled in (
@@ -63,7 +65,7 @@ def test_idx_files_with_a_dot_are_the_same(empty_machine: Path) -> None:
         assert set(Located(layout, empty_machine / folder).read()) == set(names)
 
 
-def test_files_directly_in_a_folder_count_only_where_the_study_says_so(
+def test_files_directly_in_a_folder_count_only_if_data_dir_names_it(
     empty_machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flat = empty_machine / "flat"
@@ -76,26 +78,26 @@ def test_files_directly_in_a_folder_count_only_where_the_study_says_so(
     assert found(flat) == flat / "set"
 
 
-def test_a_layout_needs_all_its_files(empty_machine: Path) -> None:
+def test_a_layout_is_found_only_with_all_its_files(empty_machine: Path) -> None:
     put(empty_machine / "data/Set/raw")
     put(empty_machine / "data/set")
     (empty_machine / "data/Set/raw/labels").unlink()
     assert found() == empty_machine / "data/set"
 
 
-def test_a_data_dir_that_is_no_folder_is_refused(empty_machine: Path) -> None:
+def test_a_data_dir_that_is_not_a_folder_is_refused(empty_machine: Path) -> None:
     with pytest.raises(DataError, match=r"data\.data_dir: nowhere is not a folder"):
         search_roots("nowhere", Path(".cache"))
 
 
-def test_compressed_files_are_read_where_they_lie(tmp_path: Path) -> None:
+def test_compressed_files_are_read_in_place(tmp_path: Path) -> None:
     put(tmp_path)
     (tmp_path / "labels").unlink()
     (tmp_path / "labels.gz").write_bytes(gzip.compress(b"labels"))
     assert Located(PLAIN, tmp_path).read() == {"images": b"i", "labels": b"labels"}
 
 
-def test_archives_are_read_where_they_lie(empty_machine: Path) -> None:
+def test_archives_are_read_in_place(empty_machine: Path) -> None:
     tar_path = empty_machine / "data/set.tar.gz"
     tar_path.parent.mkdir()
     with tarfile.open(tar_path, "w:gz") as archive:
@@ -132,7 +134,7 @@ def test_an_archive_without_a_wanted_file_is_refused(tmp_path: Path) -> None:
     [b"", b"no archive", gzip.compress(b"x" * 9999)[:-20]],
     ids=["empty", "no_archive", "cut_off"],  # gzip writes the time into what it makes
 )
-def test_a_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "set.tar.gz"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"set\.tar\.gz: cannot be read"):

@@ -14,7 +14,7 @@ Y = np.array([0, 1, 2, 0])
 GOOD = SourceArrays(X, Y, X[:2], Y[:2])
 
 
-def test_good_arrays_pass_and_tell_their_classes() -> None:
+def test_check_source_returns_the_number_of_classes_of_valid_arrays() -> None:
     assert check_source(GOOD, "mine") == 3
     assert check_source(replace(GOOD, classes=3), "mine") == 3
     assert check_source(replace(GOOD, train_y=Y.astype(np.uint8)), "mine") == 3
@@ -53,12 +53,12 @@ def with_value(value: float) -> np.ndarray[Any, Any]:
         ({"classes": 4}, "y_train: class 3 of 4 has no example"),
     ],
 )
-def test_what_nothing_can_be_learned_from_is_refused(change: dict[str, Any], message: str) -> None:
+def test_arrays_that_cannot_be_trained_on_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=f"^mine: {message}"):
         check_source(replace(GOOD, **change), "mine")
 
 
-def test_the_hash_tells_contents_types_and_shapes_apart() -> None:
+def test_the_hash_depends_on_contents_types_and_shapes() -> None:
     changed = X.copy()
     changed[3, 2] += 1
     variants = [
@@ -72,7 +72,7 @@ def test_the_hash_tells_contents_types_and_shapes_apart() -> None:
     assert len({variant.content_hash() for variant in variants}) == len(variants)
 
 
-def test_the_hash_ignores_how_memory_is_laid_out() -> None:
+def test_the_hash_ignores_memory_layout_and_scale() -> None:
     same = replace(
         GOOD, train_x=np.asfortranarray(X), train_y=Y.astype(">i8"), test_x=X[::-1][::-1][:2]
     )
@@ -80,13 +80,13 @@ def test_the_hash_ignores_how_memory_is_laid_out() -> None:
     assert GOOD.content_hash() == replace(GOOD, scale=255.0).content_hash()
 
 
-def test_byte_images_of_users_are_scaled() -> None:
+def test_byte_images_from_users_are_scaled() -> None:
     pixels = np.zeros((4, 1, 5, 5), dtype=np.uint8)
     assert from_user((pixels, Y, pixels, Y), "mine").scale == 255.0
     assert from_user((X, Y, X, Y), "mine").scale == 1.0
 
 
-def test_channels_last_is_refused() -> None:
+def test_images_with_channels_last_are_refused() -> None:
     pixels = np.zeros((4, 32, 32, 3), dtype=np.uint8)
     with pytest.raises(DataError, match=r"channels last.*\n.*transpose\(0, 3, 1, 2\)"):
         from_user((pixels, Y, pixels, Y), "mine")

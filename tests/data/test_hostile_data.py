@@ -101,7 +101,7 @@ class Intruder:
         b"",
     ],
 )
-def test_members_that_are_no_inputs(
+def test_npz_members_that_are_not_inputs_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, member: bytes
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -114,13 +114,13 @@ def test_members_that_are_no_inputs(
 @pytest.mark.parametrize(
     "labels", [[0.0] * 6, [0] * 6, [0, 2] * 3, [0, -1] * 3, [0, 1], [[0, 1]] * 6, [[0]] * 6]
 )
-def test_members_that_are_no_labels(tmp_path: Path, labels: list[Any]) -> None:
+def test_npz_members_that_are_not_labels_are_refused(tmp_path: Path, labels: list[Any]) -> None:
     path = npz(tmp_path / "mine.npz", y_train=npy(np.array(labels)))
     with pytest.raises(DataError, match=r"mine\.npz: (y_train|y_test|train): "):
         load(path)
 
 
-def test_an_archive_that_unpacks_to_more_than_the_memory(
+def test_an_archive_that_unpacks_to_more_than_the_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = npz(tmp_path / "mine.npz", more=bytes(1 << 20))
@@ -137,7 +137,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[bytes]]:
 
 
 @given(st.integers(0, 1), EDITS)
-def test_random_edits_of_an_npz(
+def test_random_edits_of_an_npz_load_or_are_refused_by_name(
     good: tuple[Path, list[bytes]], which: int, edits: list[tuple[int, int, bytes]]
 ) -> None:
     path = good[0] / "edited.npz"
@@ -154,7 +154,9 @@ IDX = idx_bytes(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 
 
 @given(EDITS | st.just([]), st.binary(max_size=40))
-def test_random_idx_files(edits: list[tuple[int, int, bytes]], noise: bytes) -> None:
+def test_random_idx_files_parse_or_are_refused_by_name(
+    edits: list[tuple[int, int, bytes]], noise: bytes
+) -> None:
     for content in (edited(IDX, edits), noise, IDX[:4] + noise):
         try:
             array = parse_idx(content, 3, "f")
@@ -165,7 +167,7 @@ def test_random_idx_files(edits: list[tuple[int, int, bytes]], noise: bytes) -> 
 
 
 @given(st.binary(max_size=9000))
-def test_random_binary_batches(content: bytes) -> None:
+def test_random_binary_batches_parse_or_are_refused_by_name(content: bytes) -> None:
     try:
         images, labels = parse_binary(content, 1, "f")
     except DataError as error:
@@ -181,7 +183,9 @@ OPCODES = st.sampled_from(
 
 
 @given(EDITS | st.just([]), st.lists(OPCODES | st.binary(max_size=3), max_size=20))
-def test_random_pickles(edits: list[tuple[int, int, bytes]], program: list[bytes]) -> None:
+def test_random_pickles_parse_or_are_refused_by_name(
+    edits: list[tuple[int, int, bytes]], program: list[bytes]
+) -> None:
     for content in (edited(BATCH, edits), b"\x80\x02" + b"".join(program)):
         try:
             images, labels = parse_python(content, "labels", "f")
@@ -209,7 +213,7 @@ def test_random_pickles(edits: list[tuple[int, int, bytes]], program: list[bytes
         b"\x80\x02cnumpy\nndarray\n)\x81(K\x01(J\xff\xff\xff\x7f\x85N\x89U\x00tb.",
     ],
 )
-def test_pickles_that_are_bombs_or_orders(content: bytes) -> None:
+def test_pickles_that_exhaust_memory_or_run_code_are_refused(content: bytes) -> None:
     with pytest.raises(DataError, match=r"^f: cannot be unpickled: ."):
         load_array_pickle(content, "f")
 
@@ -241,7 +245,7 @@ def archived(kind: str, place: Path, members: dict[str, bytes]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_archives_are_read_and_never_unpacked(tmp_path: Path, kind: str) -> None:
+def test_archives_are_read_without_unpacking_to_disk(tmp_path: Path, kind: str) -> None:
     place = tmp_path / "archive"
     members = {"../../images": b"one", "/etc/labels": b"two", "../intruder": b"three"}
     archived(kind, place, members)
@@ -252,7 +256,7 @@ def test_archives_are_read_and_never_unpacked(tmp_path: Path, kind: str) -> None
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_large_members_of_archives(
+def test_oversized_members_of_archives_are_refused(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "MOST_BYTES", 1000)
@@ -263,7 +267,7 @@ def test_large_members_of_archives(
 
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 @pytest.mark.parametrize("target", ["link", "symlink"])
-def test_links_in_archives_lead_nowhere(tmp_path: Path, kind: str, target: str) -> None:
+def test_links_in_archives_are_refused(tmp_path: Path, kind: str, target: str) -> None:
     place = tmp_path / "archive"
     with tarfile.open(place, "w") as tar:
         entry = tarfile.TarInfo("images")
@@ -275,7 +279,7 @@ def test_links_in_archives_lead_nowhere(tmp_path: Path, kind: str, target: str) 
 
 
 @given(EDITS)
-def test_random_edits_of_archives(
+def test_random_edits_of_archives_are_read_or_refused_by_name(
     good: tuple[Path, list[bytes]], edits: list[tuple[int, int, bytes]]
 ) -> None:
     for kind in ("zip", "tar"):
@@ -306,7 +310,7 @@ def returned(number: int) -> Any:
 
 
 @pytest.mark.parametrize("number", range(len(BAD_RESULTS)))
-def test_what_the_users_own_reader_may_return(number: int) -> None:
+def test_invalid_results_of_a_users_reader_are_refused(number: int) -> None:
     name = "tests.data.test_hostile_data:returned"
     with pytest.raises(DataError, match=name):
         load_dataset(CustomData.model_validate({"name": name, "number": number}))

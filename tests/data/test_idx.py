@@ -42,14 +42,14 @@ def test_an_idx_file_is_read() -> None:
         ),
     ],
 )
-def test_an_idx_file_must_be_exactly_right(content: bytes, message: str) -> None:
+def test_a_malformed_idx_file_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=f"^f: {message}"):
         parse_idx(content, 3, "f")
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist"])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_data_set_is_read_in_torchvisions_folders(
+def test_files_in_torchvisions_folders_are_found(
     empty_machine: Path, name: str, compressed: bool
 ) -> None:
     folder = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}[name]
@@ -63,7 +63,7 @@ def test_a_data_set_is_read_in_torchvisions_folders(
     assert (source.classes, source.scale) == (10, 255.0)
 
 
-def test_emnist_is_turned_upright(empty_machine: Path) -> None:
+def test_emnist_images_are_turned_upright(empty_machine: Path) -> None:
     prefixes = ("emnist-balanced-train", "emnist-balanced-test")
     train, test = some_images(94, 5, 4, classes=47), some_images(47, 5, 4, classes=47)
     write_idx(empty_machine / "data/EMNIST/raw", train, test, prefixes=prefixes)
@@ -77,7 +77,7 @@ def test_emnist_is_turned_upright(empty_machine: Path) -> None:
     )
 
 
-def test_the_files_of_another_data_set_are_recognized(empty_machine: Path) -> None:
+def test_files_of_another_data_set_are_recognized(empty_machine: Path) -> None:
     images, _ = some_images(20, 5, 5)
     labels = np.array([5, 0, 4, 1, 9, 2, 1, 3, 1, 4, *range(10)], dtype=np.uint8)
     write_idx(empty_machine / "flat", (images, labels), (images, labels))
@@ -86,21 +86,21 @@ def test_the_files_of_another_data_set_are_recognized(empty_machine: Path) -> No
         load_idx(BuiltinData(name="kmnist", data_dir="flat"))
 
 
-def test_as_many_images_as_labels(empty_machine: Path) -> None:
+def test_images_and_labels_must_be_equally_many(empty_machine: Path) -> None:
     images, labels = some_images(20, 5, 5)
     write_idx(empty_machine / "data/mnist", (images, labels[:-1]), (images, labels))
     with pytest.raises(DataError, match="mnist: train: got 20 inputs but 19 labels"):
         load_dataset(BuiltinData(name="mnist"))
 
 
-def test_files_that_are_nowhere(empty_machine: Path) -> None:
+def test_files_that_are_neither_local_nor_downloadable_are_reported(empty_machine: Path) -> None:
     with pytest.raises(DataError, match="network is unreachable") as caught:
         load_dataset(BuiltinData(name="fashion_mnist"))
     assert "apt install dataset-fashion-mnist" in str(caught.value)
     assert "train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images" in str(caught.value)
 
 
-def test_every_download_has_a_checksum_and_is_a_file_that_is_wanted() -> None:
+def test_every_download_is_a_wanted_file_with_a_checksum() -> None:
     for name, dataset in DATASETS.items():
         for download in dataset.files.downloads:
             assert len(bytes.fromhex(download.sha256)) == 32
@@ -117,7 +117,9 @@ FASHION_MNIST = SYSTEM_ROOTS[0] / "fashion-mnist"
 @pytest.mark.skipif(
     not FASHION_MNIST.is_dir(), reason="needs the Debian package dataset-fashion-mnist"
 )
-def test_fashion_mnist_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_systems_fashion_mnist_loads_with_the_known_hash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("orchestrator.data.files.USER_ROOTS", ())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("ORCHESTRATOR_DATA", raising=False)

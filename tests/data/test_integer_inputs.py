@@ -23,7 +23,7 @@ def dataset(tmp_path, x, **options):
 
 @pytest.mark.parametrize("dtype", ["int8", "int16", "uint16", "int32", "int64", "uint64", ">i4"])
 @pytest.mark.parametrize("standardize", [True, False])
-def test_they_stay_integers(tmp_path, dtype, standardize) -> None:
+def test_integer_inputs_stay_integers(tmp_path, dtype, standardize) -> None:
     x = np.arange(24).reshape(6, 4).astype(dtype)
     found = dataset(tmp_path, x, standardize=standardize, train_size=3)
     assert found.train_x.dtype == found.test_x.dtype == torch.int64
@@ -43,7 +43,7 @@ def test_integers_beyond_int64_are_refused(tmp_path) -> None:
         dataset(tmp_path, x)
 
 
-def test_built_in_networks_refuse_them() -> None:
+def test_built_in_networks_refuse_integer_inputs() -> None:
     with pytest.raises(
         ModelError, match=r"model 'mlp': got inputs of type torch\.int64.*\n.*float32"
     ):

@@ -15,7 +15,7 @@ from orchestrator.data.stratification import stratified_order
     st.floats(0, 1, allow_subnormal=False),
     st.integers(0, 2**31),
 )
-def test_every_beginning_has_exactly_its_share_of_wrong_labels(
+def test_every_prefix_has_exactly_its_share_of_wrong_labels(
     classes: int, total: int, share: float, seed: int
 ) -> None:
     labels = torch.arange(total) % classes
@@ -28,13 +28,13 @@ def test_every_beginning_has_exactly_its_share_of_wrong_labels(
     assert wrong == [round(share * size) for size in range(1, total + 1)]
 
 
-def test_all_labels_wrong() -> None:
+def test_a_noise_of_1_makes_every_label_wrong() -> None:
     labels = torch.arange(50) % 10
     noisy = noisy_labels(labels, 10, 1.0, torch.arange(50), 0)
     assert not (noisy == labels).any()
 
 
-def test_the_new_class_is_uniform_among_the_others() -> None:
+def test_wrong_labels_are_uniform_among_the_other_classes() -> None:
     labels = torch.zeros(6000, dtype=torch.int64)
     counts = torch.bincount(noisy_labels(labels, 4, 1.0, torch.arange(6000), 3), minlength=4)
     assert counts[0] == 0
@@ -42,7 +42,7 @@ def test_the_new_class_is_uniform_among_the_others() -> None:
     assert ((counts[1:] - 2000).abs() < 150).all()
 
 
-def test_the_noise_falls_on_all_classes_alike() -> None:
+def test_label_noise_affects_all_classes_equally() -> None:
     # A tenth of ten equal classes: along an order in which they took turns in a fixed
     # sequence, every tenth example would be of the same class.
     labels = torch.arange(5000) % 10
@@ -52,7 +52,7 @@ def test_the_noise_falls_on_all_classes_alike() -> None:
     assert ((hit - 50).abs() < 30).all()
 
 
-def test_the_noise_depends_on_the_seed() -> None:
+def test_label_noise_depends_on_the_seed() -> None:
     labels = torch.arange(100) % 10
     order = torch.arange(100)
     first, second = (noisy_labels(labels, 10, 0.5, order, seed) for seed in (0, 1))

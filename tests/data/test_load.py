@@ -41,7 +41,7 @@ def test_the_whole_data_set_keeps_its_order(path: str) -> None:
     assert torch.equal(everything.train_x, dataset.train_x)
 
 
-def test_smaller_subsets_are_parts_of_larger_ones_wrong_labels_included(path: str) -> None:
+def test_smaller_subsets_are_contained_in_larger_ones_with_their_labels(path: str) -> None:
     kept: dict[int, int] = {}
     for size in (90, 60, 33, 6):
         dataset = load(path, train_size=size, label_noise=0.3, seed=4, standardize=False)
@@ -57,7 +57,7 @@ def test_smaller_subsets_are_parts_of_larger_ones_wrong_labels_included(path: st
         assert dataset.test_y.tolist() == LABELS[::-1].tolist()
 
 
-def test_the_seed_chooses_the_subset_and_the_noise(path: str) -> None:
+def test_the_seed_determines_the_subset_and_the_noise(path: str) -> None:
     first, second = (load(path, train_size=30, seed=seed, standardize=False) for seed in (0, 1))
     assert positions(first) != positions(second)
     noisy = [load(path, label_noise=0.5, seed=seed).train_y for seed in (0, 0, 1)]
@@ -65,7 +65,7 @@ def test_the_seed_chooses_the_subset_and_the_noise(path: str) -> None:
     assert not torch.equal(noisy[0], noisy[2])
 
 
-def test_both_splits_are_standardized_by_what_is_trained_on(path: str) -> None:
+def test_both_splits_are_standardized_by_the_training_subset(path: str) -> None:
     plain = load(path, train_size=12, standardize=False)
     standardized = load(path, train_size=12)
     mean = plain.train_x.double().mean(dim=(0, 2, 3), keepdim=True)
@@ -75,19 +75,19 @@ def test_both_splits_are_standardized_by_what_is_trained_on(path: str) -> None:
         torch.testing.assert_close(x, expected.float(), atol=1e-5, rtol=0)
 
 
-def test_the_hash_is_of_the_source(path: str) -> None:
+def test_the_hash_identifies_the_source_not_the_selection(path: str) -> None:
     variants = [{}, {"train_size": 9}, {"label_noise": 0.2}, {"standardize": False}]
     assert len({load(path, **variant).content_hash for variant in variants}) == 1
 
 
-def test_a_training_split_larger_than_there_is(path: str) -> None:
+def test_a_train_size_above_the_available_examples_is_refused(path: str) -> None:
     with pytest.raises(
         DataError, match=r"data\.train_size: got 91, but npz has 90 training examples"
     ):
         load(path, train_size=91)
 
 
-def test_digits_are_ready_to_learn_from() -> None:
+def test_digits_load_standardized_and_contiguous() -> None:
     dataset = load_dataset(BuiltinData(name="digits"))
     assert dataset.train_x.shape == (1438, 1, 8, 8)
     assert dataset.train_x.dtype == torch.float32

@@ -14,7 +14,7 @@ from orchestrator.study.data_options import BuiltinData
 
 
 @pytest.mark.slow
-def test_it_is_the_canonical_data_set_and_leaves_no_trace() -> None:
+def test_mnist1d_equals_the_canonical_data_set_and_keeps_global_random_states() -> None:
     expected = mnist1d.data.make_dataset()
     random.seed(5)
     np.random.seed(5)
@@ -46,7 +46,7 @@ def test_the_seed_reaches_the_generator(
     assert seeds == [generator_seed]
 
 
-def test_a_failing_generator_puts_the_random_numbers_back(
+def test_a_failing_generator_restores_the_global_random_state(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(_: object) -> None:

@@ -30,7 +30,7 @@ def test_arrays_become_a_data_set(tmp_path: Path, save: Any) -> None:
     assert (dataset.name, dataset.classes, dataset.input_shape) == ("npz", 3, (3,))
 
 
-def test_paths_may_start_at_home(empty_machine: Path) -> None:
+def test_npz_paths_may_start_with_the_home_folder(empty_machine: Path) -> None:
     np.savez(empty_machine / "mine.npz", **GOOD)
     assert load_npz(NpzData(name="npz", path="~/mine.npz")).train_y.tolist() == [0, 1, 2, 0]
     assert load_npz(NpzData(name="npz", path="mine.npz")).train_y.tolist() == [0, 1, 2, 0]
@@ -80,7 +80,7 @@ def test_members_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
         load_npz(NpzData(name="npz", path=str(path)))
 
 
-def test_what_the_arrays_hold_is_checked(tmp_path: Path) -> None:
+def test_invalid_labels_in_the_arrays_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, **{**GOOD, "y_train": Y + 1})
     with pytest.raises(DataError, match="y_train: class 0 of 4 has no example"):

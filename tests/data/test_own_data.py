@@ -57,7 +57,7 @@ def options(function: str, **arguments: object) -> CustomData:
     return CustomData(name=f"my_data_sets:{function}", standardize=False, **arguments)
 
 
-def test_arrays_and_tensors_are_taken() -> None:
+def test_arrays_and_tensors_are_accepted() -> None:
     dataset = load_dataset(options("arrays"))
     assert dataset.train_x.dtype == torch.float32
     assert dataset.train_x.tolist() == torch.arange(12.0).view(4, 3).tolist()
@@ -66,7 +66,7 @@ def test_arrays_and_tensors_are_taken() -> None:
     assert load_dataset(options("tensors")).content_hash == dataset.content_hash
 
 
-def test_further_keys_are_arguments_and_selection_is_ours() -> None:
+def test_further_keys_are_passed_as_arguments_except_those_of_the_selection() -> None:
     dataset = load_dataset(options("arrays", features=5, train_size=2))
     assert dataset.train_x.shape == (2, 5)
     assert sorted(dataset.train_y.tolist()) == [0, 1]
@@ -81,7 +81,7 @@ def test_further_keys_are_arguments_and_selection_is_ours() -> None:
         ("failing", r"raised ValueError: the disk is full \(called with no arguments\)"),
     ],
 )
-def test_anything_else_is_refused(function: str, message: str) -> None:
+def test_other_return_values_are_refused(function: str, message: str) -> None:
     with pytest.raises(DataError, match=f"^data set 'my_data_sets:{function}': {message}"):
         load_dataset(options(function))
 
@@ -91,6 +91,6 @@ def test_an_unknown_argument_is_named() -> None:
         load_dataset(options("arrays", width=5))
 
 
-def test_their_own_errors_pass() -> None:
+def test_user_errors_of_a_custom_reader_are_passed_on() -> None:
     with pytest.raises(DataError, match=r"^no such year\n  hint: try 2020$"):
         load_dataset(options("refusing"))

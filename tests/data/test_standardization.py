@@ -22,7 +22,7 @@ def test_each_channel_is_standardized_by_the_training_split(shape: tuple[int, ..
     np.testing.assert_allclose(test_x.numpy(), (test - mean) / deviation, atol=1e-5)
 
 
-def test_flat_inputs_are_one_channel() -> None:
+def test_flat_inputs_count_as_one_channel() -> None:
     x = torch.tensor([[0.0, 10.0], [2.0, 12.0]])
     mean, deviation = channel_statistics(x)
     assert (mean.item(), deviation.item()) == pytest.approx((6.0, 26.0**0.5))
@@ -40,7 +40,7 @@ def test_a_constant_channel_becomes_zero(value: float) -> None:
     assert torch.equal(test_x, train_x[:2])
 
 
-def test_the_number_of_threads_changes_nothing() -> None:
+def test_the_number_of_threads_does_not_change_the_statistics() -> None:
     x = torch.from_numpy(np.random.default_rng(1).standard_normal((1200, 3, 16, 16))).float()
     threads = torch.get_num_threads()
     results = []

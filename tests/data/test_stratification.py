@@ -16,7 +16,7 @@ seeds = st.integers(0, 2**31)
 
 @settings(deadline=None)
 @given(label_lists, seeds)
-def test_every_beginning_is_stratified(labels: list[int], seed: int) -> None:
+def test_every_prefix_of_the_order_is_stratified(labels: list[int], seed: int) -> None:
     order = stratified_order(torch.tensor(labels), seed)
     values = np.array(labels)
     assert sorted(order.tolist()) == list(range(len(labels)))
@@ -29,13 +29,13 @@ def test_every_beginning_is_stratified(labels: list[int], seed: int) -> None:
 
 @settings(deadline=None)
 @given(st.integers(1, 6), st.integers(1, 8), seeds)
-def test_equal_classes_take_turns(classes: int, rounds: int, seed: int) -> None:
+def test_classes_of_equal_size_take_turns(classes: int, rounds: int, seed: int) -> None:
     labels = torch.arange(classes).repeat(rounds)
     taken = labels[stratified_order(labels, seed)].view(rounds, classes)
     assert (taken.sort(dim=1).values == torch.arange(classes)).all()
 
 
-def test_the_order_depends_on_the_seed_alone() -> None:
+def test_the_order_depends_only_on_the_seed() -> None:
     labels = torch.arange(500) % 10
     torch.manual_seed(1)
     first = stratified_order(labels, 0)
@@ -44,13 +44,13 @@ def test_the_order_depends_on_the_seed_alone() -> None:
     assert not torch.equal(first, stratified_order(labels, 1))
 
 
-def test_which_example_of_a_class_comes_first_is_random() -> None:
+def test_the_first_example_of_a_class_is_random() -> None:
     labels = torch.arange(40) % 2
     first = {int(stratified_order(labels, seed)[0]) for seed in range(60)}
     assert len(first) > 20
 
 
-def test_the_order_is_the_same_forever() -> None:
+def test_the_order_for_a_seed_is_pinned() -> None:
     assert random_keys(0, "subset", 2).tolist() == [1859476199215493591, 6566354705829148052]
     order = stratified_order(torch.tensor([0, 0, 0, 0, 1, 1, 2, 2, 2, 2]), 0)
     assert order.tolist() == [8, 2, 4, 0, 7, 9, 3, 1, 6, 5]
@@ -68,7 +68,7 @@ def make_dataset(train: int, test: int) -> Dataset:
     )
 
 
-def test_subset_is_stratified_nested_and_in_order() -> None:
+def test_subsets_are_stratified_nested_and_in_order() -> None:
     dataset = make_dataset(100, 60)
     smaller, larger = subset(dataset, 8), subset(dataset, 20)
     for part, size in ((smaller, 8), (larger, 20)):
@@ -81,7 +81,7 @@ def test_subset_is_stratified_nested_and_in_order() -> None:
     assert (smaller.name, smaller.classes, smaller.content_hash) == ("counting", 4, "0" * 64)
 
 
-def test_a_split_smaller_than_the_subset_is_taken_whole() -> None:
+def test_a_split_smaller_than_the_subset_is_used_whole() -> None:
     part = subset(make_dataset(100, 60), 80)
     assert len(part.train_y) == 80
     assert torch.equal(part.test_x, make_dataset(100, 60).test_x)

@@ -33,7 +33,7 @@ def alone() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("change", meddling.CHANGES)
-def test_a_measure_that_meddles_is_an_error_that_names_what_it_changed(
+def test_a_measure_that_changes_shared_state_is_an_error_that_names_it(
     change: str, alone: list[dict[str, Any]]
 ) -> None:
     process = ProcessState()
@@ -46,7 +46,7 @@ def test_a_measure_that_meddles_is_an_error_that_names_what_it_changed(
 
 
 @pytest.mark.parametrize("change", meddling.SILENT)
-def test_a_measure_that_does_no_harm_is_believed(change: str, alone: list[dict[str, Any]]) -> None:
+def test_a_measure_that_does_no_harm_is_accepted(change: str, alone: list[dict[str, Any]]) -> None:
     process = ProcessState()
     first, *others = run(context(), {MEDDLES: {"change": change}}, *OTHERS)
     assert first["status"] == "ok", first["error"]
@@ -55,7 +55,7 @@ def test_a_measure_that_does_no_harm_is_believed(change: str, alone: list[dict[s
 
 
 @pytest.mark.parametrize("change", list(meddling.CHANGES)[::5])
-def test_results_that_were_shared_before_stay_right(
+def test_results_shared_before_a_change_remain_correct(
     change: str, alone: list[dict[str, Any]]
 ) -> None:
     first, *rows = untimed(run(context(), "gradient_norm", {MEDDLES: {"change": change}}, *OTHERS))
@@ -64,7 +64,7 @@ def test_results_that_were_shared_before_stay_right(
     assert all(row in alone for row in others)
 
 
-def test_what_is_computed_on_a_moved_network_is_not_shared(alone: list[dict[str, Any]]) -> None:
+def test_results_computed_on_a_moved_network_are_not_shared(alone: list[dict[str, Any]]) -> None:
     moved = "tests.measures.meddling:moves_and_returns"
     first, *others = run(context(), moved, *OTHERS)
     # Adding one and taking it away again is not exact, so it may or may not be believed.
@@ -72,7 +72,7 @@ def test_what_is_computed_on_a_moved_network_is_not_shared(alone: list[dict[str,
     assert untimed(others) == alone
 
 
-def test_random_numbers_are_the_same_whatever_ran_before() -> None:
+def test_random_numbers_do_not_depend_on_earlier_measures() -> None:
     draws = "tests.measures.meddling:draws"
     (one,) = run(context(), draws)
     torch.manual_seed(5)
@@ -95,7 +95,7 @@ def test_a_network_that_counts_its_calls_is_measured() -> None:
     assert process.restore() == []
 
 
-def test_a_network_that_moves_has_no_value() -> None:
+def test_a_network_that_moves_its_own_weights_has_no_value() -> None:
     for row in run(of(meddling.MovesItself()), "margin", "norms"):
         if row["request"].startswith("margin"):
             assert row["status"] == "error"
@@ -122,7 +122,7 @@ class Tokens(nn.Module):
 
 
 @pytest.mark.parametrize("recurrent", [nn.LSTM, nn.GRU, nn.RNN])
-def test_a_network_of_token_ids_that_keeps_caches_and_counts_is_measured(
+def test_a_network_of_token_ids_with_caches_and_counters_is_measured(
     recurrent: type[nn.RNNBase],
 ) -> None:
     torch.manual_seed(0)

@@ -53,12 +53,12 @@ def relative(rows, change, measure, variant="", split="train"):
     return row.relative_change
 
 
-def test_every_change_is_tried_on_every_value(rows):
+def test_every_transformation_is_applied_to_every_value(rows):
     assert tuple(rows) == CHANGES
     assert len({len(values) for values in rows.values()}) == 1
 
 
-def test_margins_do_not_notice_other_weights_of_the_same_function(rows):
+def test_margins_are_invariant_to_rescaling_and_permutation(rows):
     variants = ("raw", "spectral", "frobenius", "logit_norm", "total_variation")
     for change in ("layer_rescaling", "unit_permutation"):
         for variant in variants:
@@ -66,7 +66,7 @@ def test_margins_do_not_notice_other_weights_of_the_same_function(rows):
                 assert relative(rows, change, "margin_mean", variant, split) < ROUNDING
 
 
-def test_flatness_and_norms_notice_a_rescaling_but_no_permutation(rows):
+def test_flatness_and_norms_change_under_rescaling_but_not_permutation(rows):
     for measure, variant, split in (
         ("hessian_trace", "exact", "train"),
         ("weight_norm", "", None),
@@ -77,7 +77,7 @@ def test_flatness_and_norms_notice_a_rescaling_but_no_permutation(rows):
     assert relative(rows, "layer_rescaling", "spectral_norm_product", "", None) < ROUNDING
 
 
-def test_scaled_logits_scale_raw_margins_and_no_normalized_ones(rows):
+def test_scaled_logits_scale_only_raw_margins(rows):
     raw = rows["logit_scale"]["margin_mean", "raw", "train"]
     assert raw.changed == pytest.approx(2 * raw.original)
     assert raw.relative_change == pytest.approx(0.5)
@@ -85,7 +85,7 @@ def test_scaled_logits_scale_raw_margins_and_no_normalized_ones(rows):
         assert relative(rows, "logit_scale", "margin_mean", variant) < ROUNDING
 
 
-def test_partition_and_duplicates_change_nothing_exact(rows):
+def test_partition_and_duplicates_do_not_change_exact_values(rows):
     for change in ("batch_partition", "duplicated_data"):
         for key, row in rows[change].items():
             # Quantiles between two examples lie elsewhere between four: a property of theirs.
@@ -93,7 +93,7 @@ def test_partition_and_duplicates_change_nothing_exact(rows):
             assert row.relative_change < (0.5 if interpolated else ROUNDING), (change, key)
 
 
-def test_precision_changes_little_and_the_seed_only_what_is_drawn(rows):
+def test_precision_changes_little_and_the_seed_only_random_estimates(rows):
     for key, row in rows["float32"].items():
         assert row.relative_change < 1e-3, key
     for (measure, variant, split), row in rows["probe_seed"].items():
@@ -102,12 +102,12 @@ def test_precision_changes_little_and_the_seed_only_what_is_drawn(rows):
         assert (row.standard_error is not None) == drawn
 
 
-def test_a_subset_of_the_data_changes_what_depends_on_data(rows):
+def test_a_subset_of_the_data_changes_only_values_that_depend_on_data(rows):
     assert relative(rows, "data_subset", "margin_mean", "raw") > 1e-3
     assert relative(rows, "data_subset", "weight_norm", "", None) == 0
 
 
-def test_what_does_not_exist_for_a_network_is_a_row_with_the_reason():
+def test_an_inapplicable_transformation_is_a_row_with_a_reason():
     (row,) = audit(subject("linear"), STUDY.requests, ["layer_rescaling"])
     assert (row.status, row.measure, row.relative_change) == ("not_applicable", "", None)
     assert "no hidden layer" in row.reason
@@ -115,7 +115,7 @@ def test_what_does_not_exist_for_a_network_is_a_row_with_the_reason():
     assert row.status == "not_applicable"
 
 
-def test_values_that_are_not_finite_are_rows_with_a_reason():
+def test_nonfinite_values_are_rows_with_a_reason():
     requests = {"norms": STUDY.requests["norms"]}
     bare = Audited(case("mlp").model(), case("mlp").dataset(), case("mlp").loss)
     rows = {row.measure: row for row in audit(bare, requests, ["unit_permutation"])}
@@ -133,7 +133,7 @@ def test_values_that_are_not_finite_are_rows_with_a_reason():
         ("diverged", {"layer_rescaling", "unit_permutation", "logit_scale"}),
     ],
 )
-def test_whatever_is_not_ok_has_a_reason_and_can_be_stored(tmp_path, name, inapplicable):
+def test_every_row_that_is_not_ok_has_a_reason_and_can_be_stored(tmp_path, name, inapplicable):
     chosen = case("mlp_without_bias")
     inputs, classes = math.prod(chosen.dataset().input_shape), chosen.dataset().classes
     models = {

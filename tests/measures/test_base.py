@@ -12,6 +12,6 @@ from orchestrator.measures.base import Curve
     [{"values": [1.0]}, {"values": [1.0, 2.0], "y": [1.0]}],
     ids=["values", "y"],
 )
-def test_a_curve_has_as_many_of_everything(columns: dict[str, Any]) -> None:
+def test_all_columns_of_a_curve_must_have_equal_lengths(columns: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"has 1 points, x has 2"):
         Curve("slice", [0.0, 1.0], **columns)

@@ -28,7 +28,7 @@ def test_every_measure_a_study_file_can_name_is_built() -> None:
         assert measure.version >= 1
 
 
-def test_a_function_by_import_path() -> None:
+def test_a_function_can_be_named_by_import_path() -> None:
     options = REQUEST.validate_python({"name": f"{MINE}:logit_scale", "power": 3})
     measure = build_measure(options)
     assert isinstance(measure, FunctionMeasure)
@@ -36,18 +36,18 @@ def test_a_function_by_import_path() -> None:
     assert (measure.entries, measure.version) == ((), 1)
 
 
-def test_a_measure_of_the_users_own_class() -> None:
+def test_a_custom_class_can_be_named_by_import_path() -> None:
     measure = build_measure(REQUEST.validate_python({"name": f"{MINE}:LogitNorm", "order": 1}))
     assert isinstance(measure, LogitNorm)
     assert (measure.order, measure.version) == (1, 3)
 
 
 @pytest.mark.parametrize("name", ["nowhere.at:all", f"{MINE}:absent", f"{MINE}:__name__"])
-def test_what_cannot_be_imported(name: str) -> None:
+def test_measures_that_cannot_be_imported_are_refused(name: str) -> None:
     with pytest.raises(ImportPathError, match=name):
         build_measure(REQUEST.validate_python(name))
 
 
-def test_options_that_cannot_be_met() -> None:
+def test_impossible_options_are_refused() -> None:
     with pytest.raises(MeasureError, match="draws is 2"):
         build_measure(REQUEST.validate_python({"average_sharpness": {"draws": 2}}))

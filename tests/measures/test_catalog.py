@@ -23,7 +23,7 @@ def all_requests() -> dict[str, Any]:
     }
 
 
-def test_every_option_has_a_measure() -> None:
+def test_every_options_class_has_a_measure() -> None:
     assert set(BUILT_IN) == set(BUILT_IN_OPTIONS)
 
 
@@ -33,7 +33,7 @@ def test_no_two_measures_share_a_name() -> None:
 
 
 @pytest.mark.parametrize("entry", catalog(), ids=lambda entry: entry.measure)
-def test_an_entry_says_everything(entry: Any) -> None:
+def test_every_catalog_entry_is_complete(entry: Any) -> None:
     assert entry.family in FAMILIES
     assert entry.direction in {"higher", "lower", "neutral"}
     assert entry.symbol
@@ -44,7 +44,7 @@ def test_an_entry_says_everything(entry: Any) -> None:
     assert "arXiv:" in entry.citation or re.search(r"\b(19|20)\d\d\b", entry.citation)
 
 
-def test_directions_are_signed_once_and_right() -> None:
+def test_the_directions_in_the_catalog_are_pinned() -> None:
     directions = {entry.measure: entry.direction for entry in catalog()}
     higher = {name for name, direction in directions.items() if direction == "higher"}
     assert higher == {
@@ -66,7 +66,7 @@ def test_directions_are_signed_once_and_right() -> None:
 @pytest.mark.parametrize(
     "name", ["mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("tanh", "cnn"))]
 )
-def test_everything_measured_is_in_the_catalog(name: str) -> None:
+def test_every_measured_value_is_in_the_catalog(name: str) -> None:
     subject: Case = {case.name: case for case in CASES}[name]
     rows = list(measure_snapshot(subject.context(), all_requests()))
     assert {row.get("measure") or row["curve"] for row in rows} == {
@@ -74,7 +74,7 @@ def test_everything_measured_is_in_the_catalog(name: str) -> None:
     }
 
 
-def test_requests_add_what_only_they_bring() -> None:
+def test_requests_add_the_entries_that_only_they_produce() -> None:
     requests = [
         REQUEST.validate_python({"hessian_spectrum": {"top": 7}}),
         REQUEST.validate_python({"margin": {"normalizations": ["raw", "calibrated"]}}),

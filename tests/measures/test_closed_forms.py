@@ -46,7 +46,7 @@ class SquaredError:
         return (logits[:, 0] - labels).square()
 
 
-def test_linear_softmax() -> None:
+def test_linear_softmax_has_a_known_hessian() -> None:
     """H = 1/n Σ (diag p − ppᵀ) ⊗ xxᵀ: as many zeros as inputs, for what shifts all classes."""
     inputs, classes, n = 4, 3, 30
     data = random_dataset((inputs,), n, classes)
@@ -80,7 +80,7 @@ class Logistic(nn.Module):
         return torch.cat([z, torch.zeros_like(z)], 1)
 
 
-def test_binary_logistic() -> None:
+def test_binary_logistic_regression_has_a_known_hessian() -> None:
     """H = 1/n Xᵀ diag(σ(1 − σ)) X."""
     data = random_dataset((4,), 20, 2)
     context = MeasureContext(Logistic(4), data, CROSS_ENTROPY)
@@ -91,7 +91,9 @@ def test_binary_logistic() -> None:
 
 
 @pytest.mark.parametrize(("margin", "ratio"), [(1, 0.628), (5, 0.990), (10, 0.9999), (30, 1.0)])
-def test_a_large_margin_makes_the_trace_the_loss(margin: float, ratio: float) -> None:
+def test_at_a_large_margin_the_trace_is_proportional_to_the_loss(
+    margin: float, ratio: float
+) -> None:
     """tr H / (ℓ ‖x‖²) = σ(γ) σ(−γ) / log(1 + e^−γ) → 1: why flatness tracks the margin."""
     x = torch.tensor([[3.0, 4.0]], dtype=torch.float64)
     model = Logistic(2).double()
@@ -104,7 +106,7 @@ def test_a_large_margin_makes_the_trace_the_loss(margin: float, ratio: float) ->
     assert exact_ggn_trace(context).total / (25 * loss) == pytest.approx(ratio, abs=5e-4)
 
 
-def test_least_squares() -> None:
+def test_least_squares_has_a_known_hessian() -> None:
     """H = 2/n XᵀX, whatever the weights and labels."""
     data = random_dataset((4,), 20, 3)
     context = regression_context(nn.Linear(4, 1, bias=False), data, SquaredError())
@@ -113,7 +115,7 @@ def test_least_squares() -> None:
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (2.0, 0.5), (4.0, 0.25), (2.0, 1.0), (0.5, 3.0)])
-def test_two_layer_scalar_linear_network(a: float, b: float) -> None:
+def test_a_two_layer_scalar_linear_network_has_a_known_trace(a: float, b: float) -> None:
     """Of mean (abx − cx)² off the minimum, too: the Hessian alone has s²(ab − c) beside it."""
     model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
     with torch.no_grad():
@@ -138,7 +140,7 @@ KEPT_UNDER_RESCALING = {
 }
 
 
-def test_a_rescaled_relu_network() -> None:
+def test_rescaling_a_relu_network_changes_only_values_that_depend_on_weights() -> None:
     """α = 3: blocks of the trace change by 1/9 and 9, what is of the function not at all."""
     model, data = mlp(5, 6, 3, bias=False), random_dataset((5,), 20, 3)
     other, layers = rescaled(model, data.train_x, 3.0)
@@ -174,7 +176,7 @@ def test_a_rescaled_relu_network() -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "tanh", pytest.param("cnn", marks=pytest.mark.slow)])
-def test_a_number_added_to_all_logits_changes_nothing(name: str) -> None:
+def test_adding_a_constant_to_all_logits_changes_nothing(name: str) -> None:
     """Of cross-entropy and of margins; what looks at the size of that bias is left out."""
     subject: Case = case(name)
     model = subject.model().double()

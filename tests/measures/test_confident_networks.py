@@ -118,12 +118,14 @@ def close(found: Tensor, expected: Tensor, rtol: float = 1e-11) -> None:
 
 @pytest.mark.parametrize("right", [True, False], ids=["right", "one_wrong"])
 @pytest.mark.parametrize("margin", MARGINS)
-def test_loss_gradient_and_hessian_keep_their_digits(margin: float, right: bool) -> None:
+def test_loss_gradient_and_hessian_of_confident_networks_keep_their_digits(
+    margin: float, right: bool
+) -> None:
     _keeps_its_digits(context_of(margin, right=right), exact(margin, right))
 
 
 @pytest.mark.parametrize("loss", [OfTorch(), ByLogSoftmax()], ids=["cross_entropy", "log_softmax"])
-def test_so_do_those_of_ones_own_loss(loss: PerExampleLoss) -> None:
+def test_custom_losses_keep_their_digits_too(loss: PerExampleLoss) -> None:
     _keeps_its_digits(context_of(60.0, loss=loss), exact(60.0))
 
 
@@ -140,7 +142,7 @@ def rows(context: MeasureContext, *names: object) -> dict[tuple[str, str], dict[
 
 
 @pytest.mark.parametrize("margin", MARGINS)
-def test_measures_of_curvature_state_what_the_exact_hessian_gives(margin: float) -> None:
+def test_curvature_measures_agree_with_the_exact_hessian(margin: float) -> None:
     context, hessian = context_of(margin), exact(margin).hessian
     found = rows(
         context,
@@ -172,7 +174,7 @@ def test_measures_of_curvature_state_what_the_exact_hessian_gives(margin: float)
 
 
 @pytest.mark.parametrize("margin", MARGINS)
-def test_so_do_moments_of_the_spectrum(margin: float) -> None:
+def test_spectral_moments_agree_with_the_exact_hessian(margin: float) -> None:
     context, hessian = context_of(margin), exact(margin).hessian
     request = {"hessian_spectral_density": {"probes": 4, "moments": 4, "iterations": 43}}
     found = rows(context, request)
@@ -198,7 +200,7 @@ def test_so_do_moments_of_the_spectrum(margin: float) -> None:
     assert rank["standard_error"] > 0
 
 
-def test_squares_of_gradients_below_the_least_float_have_a_reason() -> None:
+def test_squared_gradients_below_the_smallest_float_give_a_reason() -> None:
     found = rows(context_of(400.0), "fisher")
     assert found["fisher_trace", "train"]["status"] == "ok"
     for name in ("empirical_fisher_trace", "gradient_noise", "gradient_noise_scale"):
@@ -218,7 +220,7 @@ class Scaled(nn.Module):
         return self.factor * self.model(x)
 
 
-def test_the_noise_that_accuracy_withstands_does_not_depend_on_confidence() -> None:
+def test_pac_bayes_sigma_does_not_depend_on_confidence() -> None:
     data = random_dataset((4,), 6, 3)
     found = [
         rows(MeasureContext(Scaled(network(5.0), factor), data, CROSS_ENTROPY), "pac_bayes_sigma")
@@ -232,7 +234,7 @@ def test_the_noise_that_accuracy_withstands_does_not_depend_on_confidence() -> N
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_cross_entropy_is_that_of_torch(smoothing: float) -> None:
+def test_cross_entropy_equals_torch(smoothing: float) -> None:
     generator = torch.Generator().manual_seed(0)
     logits = 3 * torch.randn(50, 7, generator=generator, dtype=torch.float64)
     labels = torch.randint(0, 7, (50,), generator=generator)
@@ -243,7 +245,7 @@ def test_cross_entropy_is_that_of_torch(smoothing: float) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-14, atol=1e-14)
 
 
-def test_logits_that_are_not_finite_have_no_finite_loss() -> None:
+def test_nonfinite_logits_have_no_finite_loss() -> None:
     nan = float("nan")
     rows = [[inf, 0.0], [0.0, nan], [inf, inf], [-inf, 0.0], [0.0, -inf]]
     found = cross_entropy(torch.tensor(rows), torch.zeros(5, dtype=torch.int64))

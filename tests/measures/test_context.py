@@ -24,7 +24,7 @@ SPLITS = ("train", "test")
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
 @pytest.mark.parametrize(("examples_per_pass", "graph_bytes"), [(1000, 0), (5, 2**29), (5, 0)])
-def test_agrees_with_brute_force(
+def test_the_context_agrees_with_brute_force(
     subject: Case, examples_per_pass: int, graph_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.measures.loss_surface.GRAPH_BYTES", graph_bytes)
@@ -46,7 +46,7 @@ def test_agrees_with_brute_force(
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "residual_batch_norm"])
-def test_single_precision_agrees_to_its_precision(name: str) -> None:
+def test_single_precision_agrees_with_double_within_its_precision(name: str) -> None:
     double, single = case(name).context(), case(name).context(dtype=torch.float32)
     vector = double.probe(0)
     assert single.logits("train").dtype == torch.float32
@@ -60,7 +60,7 @@ def test_single_precision_agrees_to_its_precision(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "unused_parameter"])
-def test_loss_at_a_displacement(name: str) -> None:
+def test_the_loss_at_a_displacement_agrees_with_brute_force(name: str) -> None:
     context = case(name).context(examples_per_pass=4)
     delta = 0.1 * context.probe(0, "gaussian")
     expected = loss_of(context, context.parameter_vector() + delta, "test").item()
@@ -68,7 +68,7 @@ def test_loss_at_a_displacement(name: str) -> None:
     assert context.loss_at(torch.zeros_like(delta)) == context.loss_value("train")
 
 
-def test_passes_of_unequal_size_weigh_examples_not_passes() -> None:
+def test_passes_of_unequal_size_weigh_every_example_equally() -> None:
     subject = Case("many", lambda: mlp(5, 6, 3), examples=70)
     whole, divided = subject.context(), subject.context(examples_per_pass=64)
     assert [len(y) for _, y in divided.data.batches("train")] == [64, 6]
@@ -101,7 +101,7 @@ def test_duplicating_the_data_changes_nothing() -> None:
     )
 
 
-def test_the_network_it_was_given_stays_as_it_was() -> None:
+def test_the_given_network_stays_unchanged() -> None:
     subject = case("residual_batch_norm")
     model = subject.model()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -137,7 +137,7 @@ def test_a_loss_that_is_linear_in_the_parameters_has_no_curvature() -> None:
     assert context.gradient("train").norm() > 0
 
 
-def test_what_is_shared_is_computed_once() -> None:
+def test_shared_values_are_computed_once() -> None:
     context = case("mlp").context()
     calls = []
     for _ in range(3):
@@ -156,7 +156,7 @@ def test_what_is_shared_is_computed_once() -> None:
 
 
 @pytest.mark.parametrize(("kept", "passes"), [(2**29, 5), (0, 15)])
-def test_graphs_are_kept_between_products_while_they_are_small(
+def test_graphs_are_kept_between_products_if_they_are_small(
     kept: int, passes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orchestrator.measures.loss_surface.GRAPH_BYTES", kept)
@@ -181,7 +181,7 @@ def test_keeping_graphs_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("distribution", ["rademacher", "gaussian"])
-def test_probes_are_common_to_checkpoints_and_differ_by_index_and_seed(distribution: str) -> None:
+def test_every_checkpoint_uses_the_same_probes_for_an_index_and_seed(distribution: str) -> None:
     subject = case("mlp")
     early = subject.context(seed=3)
     late = MeasureContext(subject.model(1), subject.dataset(), early.loss, seed=3)
@@ -193,7 +193,7 @@ def test_probes_are_common_to_checkpoints_and_differ_by_index_and_seed(distribut
     assert torch.equal(single.probe(0, distribution), early.probe(0, distribution).float())
 
 
-def test_numbers_of_a_trial_differ_between_trials_and_probes_do_not() -> None:
+def test_trial_generators_differ_between_trials_while_probes_do_not() -> None:
     def drawn(**options: int) -> tuple[float, float]:
         context = case("mlp").context(**options)
         generators = context.trial_generator("order", 1), context.generator("order", 1)
@@ -209,7 +209,7 @@ def test_numbers_of_a_trial_differ_between_trials_and_probes_do_not() -> None:
     assert torch.rand((), generator=training).item() != own
 
 
-def test_probes_leave_the_global_generator_alone() -> None:
+def test_probes_leave_the_global_random_state_alone() -> None:
     context = case("mlp").context()
     before = torch.get_rng_state()
     context.probe(0)
@@ -225,7 +225,7 @@ def test_probes_have_mean_0_and_variance_1() -> None:
         assert (probe.square().mean() - 1).abs() < 0.06
 
 
-def test_a_subset_of_examples_is_stratified_and_the_same_for_every_seed() -> None:
+def test_a_subset_is_stratified_and_independent_of_the_seed() -> None:
     labels = torch.tensor([0] * 60 + [1] * 30 + [2] * 10)
     x = torch.arange(100.0)[:, None]
     data = Dataset("uneven", x, labels, x[:4], labels[::30], 3, "hash")
@@ -241,7 +241,7 @@ def test_a_subset_of_examples_is_stratified_and_the_same_for_every_seed() -> Non
     assert torch.equal(inputs, same)
 
 
-def test_refuses_what_it_cannot_measure() -> None:
+def test_unmeasurable_networks_data_and_vectors_are_refused() -> None:
     data, loss = random_dataset((5,), 9, 3), CROSS_ENTROPY
     with pytest.raises(MeasureError, match="no trainable parameters"):
         MeasureContext(nn.Flatten(), data, loss)
@@ -257,7 +257,7 @@ def test_refuses_what_it_cannot_measure() -> None:
         MeasureContext(nn.Linear(5, 3), data, loss).hessian_vector_product(torch.zeros(17))
 
 
-def test_statistics_of_the_batch_make_the_scale_before_them_arbitrary() -> None:
+def test_batch_statistics_make_the_scale_before_them_arbitrary() -> None:
     """Then wᵀHw = 0, and the trace over w falls with 1/α²: fixed statistics are another function.
 
     So curvature is measured with the fixed ones wherever a network has them.

@@ -25,7 +25,7 @@ def always(predictor: Predictor) -> Fit:
     return lambda inputs, labels: predictor
 
 
-def test_constant_predictor_costs_log_classes_a_label() -> None:
+def test_a_constant_predictor_costs_log_classes_per_label() -> None:
     inputs, labels = examples()
     fit = always(lambda x: torch.zeros(len(x), CLASSES))
     found = prequential_description_length(fit, inputs, labels, CLASSES, [5, 20, N])
@@ -33,7 +33,7 @@ def test_constant_predictor_costs_log_classes_a_label() -> None:
     assert found.per_label == pytest.approx(log(CLASSES), rel=1e-12)
 
 
-def test_perfect_predictor_costs_the_first_block_only() -> None:
+def test_a_perfect_predictor_costs_only_the_first_block() -> None:
     inputs, labels = examples()
     fit = always(lambda x: 1e4 * x)
     found = prequential_description_length(fit, inputs, labels, CLASSES, [7, 30, N])
@@ -41,7 +41,7 @@ def test_perfect_predictor_costs_the_first_block_only() -> None:
     assert [block.nats for block in found.blocks[1:]] == [0.0, 0.0]
 
 
-def test_frequencies_learned_so_far_cost_what_their_probabilities_say() -> None:
+def test_learned_frequencies_cost_their_negative_log_probabilities() -> None:
     inputs, labels = examples()
 
     def fit(known: Tensor, seen: Tensor) -> Predictor:
@@ -58,7 +58,7 @@ def test_frequencies_learned_so_far_cost_what_their_probabilities_say() -> None:
     assert found.nats == pytest.approx(expected, rel=1e-12)
 
 
-def test_training_sees_what_comes_before_and_nothing_else() -> None:
+def test_each_fit_sees_only_earlier_examples() -> None:
     inputs, labels = examples()
     seen: list[int] = []
 
@@ -75,7 +75,7 @@ def test_training_sees_what_comes_before_and_nothing_else() -> None:
     assert seen == [7, 14]
 
 
-def test_calibration_takes_back_false_certainty() -> None:
+def test_calibration_corrects_false_certainty() -> None:
     """Right at first, wrong for every fifth: with its own temperature the logit scale is free."""
     inputs, labels = examples()
     wrong = torch.arange(N) % 5 == 0
@@ -92,7 +92,7 @@ def test_calibration_takes_back_false_certainty() -> None:
     assert costs[1.0, 0.5] < costs[1.0, 0.0]
 
 
-def test_says_where_no_temperature_is_best() -> None:
+def test_a_block_without_a_best_temperature_has_a_remark() -> None:
     inputs, labels = examples()
     fit = always(lambda x: x)
     found = prequential_description_length(fit, inputs, labels, CLASSES, [20, N], held_out=0.5)
@@ -100,7 +100,7 @@ def test_says_where_no_temperature_is_best() -> None:
     assert "all classified correctly" in found.blocks[1].remark
 
 
-def test_not_finite_predictions_are_not_hidden() -> None:
+def test_nan_predictions_are_not_hidden() -> None:
     inputs, labels = examples()
     fit = always(lambda x: torch.full((len(x), CLASSES), nan))
     assert isnan(prequential_description_length(fit, inputs, labels, CLASSES, [20, N]).nats)
@@ -116,7 +116,9 @@ def test_not_finite_predictions_are_not_hidden() -> None:
         ([5, 10], 1.0, "held_out"),
     ],
 )
-def test_refuses_what_makes_no_sense(boundaries: list[int], held_out: float, message: str) -> None:
+def test_invalid_boundaries_and_shares_are_refused(
+    boundaries: list[int], held_out: float, message: str
+) -> None:
     inputs, labels = examples()
     with pytest.raises(MeasureError, match=message):
         prequential_description_length(
@@ -124,7 +126,7 @@ def test_refuses_what_makes_no_sense(boundaries: list[int], held_out: float, mes
         )
 
 
-def test_refuses_other_labels_and_shapes() -> None:
+def test_invalid_labels_and_shapes_are_refused() -> None:
     inputs, labels = examples()
     fit = always(lambda x: x[:, :2])
     with pytest.raises(MeasureError, match="labels must be in 0 … 2"):

@@ -15,7 +15,7 @@ from tests.pretend_device import ELSEWHERE, PretendDevice
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-def test_another_device_measures_the_same(name: str) -> None:
+def test_another_device_gives_the_same_measures(name: str) -> None:
     subject = case(name)
     given = {"initial_state": subject.model(1).state_dict(), "update_rule": UpdateRule(0.1)}
     here = list(measure_snapshot(subject.context(**given), light_requests()))
@@ -39,7 +39,7 @@ def test_another_device_sketches_the_same(method: str) -> None:
         assert there[column] == pytest.approx(here[column], rel=1e-6), there
 
 
-def test_another_device_audits_the_same() -> None:
+def test_another_device_gives_the_same_audits() -> None:
     subject = case("mlp_without_bias")
     given = subject.model(), subject.dataset(), subject.loss
     first = {name: STUDY.requests[name] for name in list(STUDY.requests)[:2]}

@@ -8,7 +8,7 @@ from orchestrator.study.measure_options import BUILT_IN_OPTIONS, name_of
 ROOT = Path(__file__).parents[2]
 
 
-def test_the_page_in_the_documentation_is_the_newest():
+def test_the_page_of_measures_is_up_to_date():
     shipped = (ROOT / "docs" / "measures.md").read_text("utf-8")
     assert shipped == measures_page(), "write it again, as its head says"
 

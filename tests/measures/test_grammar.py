@@ -150,21 +150,21 @@ def _differing(rows: list[Any], again: list[Any], rounding: float) -> Iterator[s
 
 
 @pytest.mark.parametrize("seed", range(SLICE))
-def test_no_number_is_wrong(seed: int) -> None:
+def test_every_value_is_right_or_has_a_reason(seed: int) -> None:
     case = grammar_case(seed)
     assert not list(complaints(case)), str(case)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("block", range(SLICE, 108, 25))
-def test_no_number_of_many_is_wrong(block: int) -> None:
+def test_every_value_of_a_hundred_networks_is_right_or_has_a_reason(block: int) -> None:
     assert not faulty(range(block, block + 25))
 
 
 @pytest.mark.full
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("block", range(0, ALL, 500))
-def test_no_number_of_all_is_wrong(block: int) -> None:
+def test_every_value_of_all_networks_is_right_or_has_a_reason(block: int) -> None:
     assert not faulty(range(block, block + 500))
 
 
@@ -177,19 +177,19 @@ def faulty(seeds: range) -> dict[str, list[str]]:
     return found
 
 
-def test_the_judge_finds_what_is_called_exact_and_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_judge_detects_a_false_claim_of_exactness(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exact_trace, "verify_exactness", lambda context: None)
     assert any("exact, expected" in complaint for complaint in complaints(grammar_case(4)))
 
 
-def test_a_case_is_the_same_for_one_seed() -> None:
+def test_a_seed_gives_the_same_case_every_time() -> None:
     one, other = grammar_case(7), grammar_case(7)
     assert one.text == other.text
     for name, tensor in one.model.state_dict().items():
         assert torch.equal(tensor, other.model.state_dict()[name])
 
 
-def test_most_values_are_known_and_judged() -> None:
+def test_most_values_have_a_reference_to_judge_them_by() -> None:
     """A grammar whose every case is undecided would show nothing."""
     cases = [case for case in map(grammar_case, range(60)) if not case.faults][:15]
     names = [{name for name, *_ in expected_values(case)[0]} for case in cases]

@@ -58,7 +58,7 @@ def changes() -> dict[str, tuple[Found, Found]]:
 
 @pytest.mark.parametrize("change", ["layer rescaling", "logit scale"])
 @pytest.mark.parametrize("entry", catalog(), ids=lambda entry: entry.measure)
-def test_the_catalog_tells_what_changes(
+def test_the_catalog_states_which_measures_change(
     entry: Any, change: str, changes: dict[str, tuple[Found, Found]]
 ) -> None:
     before, after = (found[entry.measure] for found in changes[change])

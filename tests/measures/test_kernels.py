@@ -107,7 +107,7 @@ def context_of(build: Callable[[], nn.Module]) -> MeasureContext:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_products_are_symmetric_and_those_of_differences_of_gradients(name: str) -> None:
+def test_products_are_symmetric_and_equal_differences_of_gradients(name: str) -> None:
     context = context_of(NETWORKS[name])
     u, v = context.probe(0, "gaussian"), context.probe(1, "gaussian")
     v = v / v.norm()
@@ -119,7 +119,7 @@ def test_products_are_symmetric_and_those_of_differences_of_gradients(name: str)
     torch.testing.assert_close(product, (ahead - behind) / 2e-5, rtol=1e-5, atol=1e-7)
 
 
-def test_inner_modules_are_called_without_gradients_too() -> None:
+def test_inner_modules_are_called_even_without_gradients() -> None:
     context = context_of(NETWORKS["encoder_layer"])
     called: list[nn.Module] = []
     hook = context.model.layer.linear1.register_forward_hook(lambda m, *_: called.append(m))
@@ -128,7 +128,7 @@ def test_inner_modules_are_called_without_gradients_too() -> None:
     assert called
 
 
-def test_kernels_of_the_process_stay_as_they_were() -> None:
+def test_settings_of_kernels_are_restored() -> None:
     def state() -> list[bool]:
         cuda = torch.backends.cuda
         return [
@@ -169,7 +169,7 @@ class NumericalScale(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("skip", [False, True])
-def test_an_operation_without_second_derivative_is_no_zero(skip: bool) -> None:
+def test_an_operation_without_second_derivative_is_refused_not_zero(skip: bool) -> None:
     def use(model: Any, x: Tensor) -> Tensor:
         h = model.embed(x)
         return model.head(NumericalScale.apply(h) + (h if skip else 0))
@@ -194,7 +194,7 @@ def bag_of(layer: nn.Module, x: Tensor) -> Tensor:
     return layer((x.abs() * 2).long().clamp(max=5))
 
 
-def test_networks_without_such_operations_run_as_they_are() -> None:
+def test_networks_without_such_operations_run_unchanged() -> None:
     context = case("mlp").context()
     x = context.data("train")[0].double()
     assert torch.equal(context.forward(x), context.model(x))

@@ -46,7 +46,9 @@ KINDS = [
 
 
 @pytest.mark.parametrize(("subject", "dtype", "share"), KINDS)
-def test_measures_every_kind_of_network(subject: Case, dtype: str, share: int | None) -> None:
+def test_every_measure_works_on_every_kind_of_network(
+    subject: Case, dtype: str, share: int | None
+) -> None:
     requests = light_requests()
     if share is not None:
         requests = {name: requests[name] for name in list(requests)[share::SHARES]}
@@ -101,7 +103,7 @@ def undefined(subject: Case, row: dict[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("finite", [True, False])
-def test_curves_come_when_their_measure_says_so(finite: bool) -> None:
+def test_measures_yield_curves_exactly_if_they_declare_them(finite: bool) -> None:
     """Otherwise a run would not see that curves were lost, or measure for ever to find some."""
     context = case("mlp").context()
     if not finite:

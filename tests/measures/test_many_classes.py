@@ -87,12 +87,14 @@ def test_curvature_forms_no_matrix_of_classes(name: str, monkeypatch: pytest.Mon
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cross_entropy", "mse"])
-def test_every_measure_of_a_thousand_classes(name: str) -> None:
+def test_no_measure_of_a_thousand_classes_forms_a_matrix_of_classes(name: str) -> None:
     loss = CROSS_ENTROPY if name == "cross_entropy" else case(name).loss
     assert largest_of(many(1000, loss=loss), lighter()) <= 2**19 < 1000**2
 
 
-def test_boundaries_one_class_at_a_time_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boundaries_computed_one_class_at_a_time_are_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def found(context: MeasureContext) -> list[Tensor]:
         inputs = chosen_inputs(context, "train", 6)
         boundaries = Boundaries(context, inputs.x, inputs.y, "l2")
@@ -115,7 +117,9 @@ def test_boundaries_one_class_at_a_time_are_the_same(monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
 
-def test_dead_units_are_as_far_away_one_class_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_units_are_infinitely_far_even_one_class_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     context = many(12)
     first = context.model[0]
     assert isinstance(first, nn.Linear)

@@ -6,7 +6,7 @@ from torch import nn
 from orchestrator.measures.memory import graph_bytes_per_example
 
 
-def test_counts_what_grows_with_the_examples_alone() -> None:
+def test_only_memory_that_grows_with_the_examples_is_counted() -> None:
     """Per example the product keeps x and exp its result; the weight does not grow."""
     weight = nn.Parameter(torch.ones(10, dtype=torch.float64))
 
@@ -18,7 +18,7 @@ def test_counts_what_grows_with_the_examples_alone() -> None:
     assert found == kept_by_product + kept_by_exp
 
 
-def test_grows_with_the_network() -> None:
+def test_counted_memory_grows_with_the_network() -> None:
     def of(width: int) -> int:
         model = nn.Sequential(nn.Linear(5, width), nn.Tanh(), nn.Linear(width, 3))
 

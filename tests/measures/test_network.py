@@ -56,7 +56,7 @@ def rows(model: nn.Module, *options, dataset=DATA, loss=CROSS_ENTROPY, **setting
 
 @pytest.mark.parametrize("pair", [*WRITERS, DATA_WRITER], ids=lambda pair: pair.name)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_nothing_is_written_into(pair: Pair, dtype: torch.dtype) -> None:
+def test_networks_cannot_write_into_the_data(pair: Pair, dtype: torch.dtype) -> None:
     dataset = pair.dataset()
     kept = dataset.train_x.clone()
     context = MeasureContext(pair.models()[0], dataset, CROSS_ENTROPY, dtype=dtype)
@@ -116,7 +116,7 @@ class Steps(nn.Module):
     last=st.sampled_from(sorted(STEPS)),
     dtype=st.sampled_from([torch.float32, torch.float64]),
 )
-def test_any_sequence_of_writes_is_that_of_the_same_operations(names, last, dtype) -> None:
+def test_any_sequence_of_writes_equals_the_same_operations_out_of_place(names, last, dtype) -> None:
     kept = DATA.train_x.clone()
     found = []
     for in_place in (True, False):
@@ -147,8 +147,8 @@ class Bare:
     per_example = staticmethod(writes)
 
 
-@pytest.mark.parametrize("loss", [Loss(writes), Bare()], ids=["Loss", "own class"])
-def test_losses_may_write_into_logits(loss) -> None:
+@pytest.mark.parametrize("loss", [Loss(writes), Bare()], ids=["Loss", "custom class"])
+def test_a_loss_may_write_into_logits(loss) -> None:
     options = (GradientNormOptions(name="gradient_norm"), MarginOptions(name="margin"))
     model = seeded(Cast)
     found, expected = (
@@ -163,7 +163,7 @@ def test_losses_may_write_into_logits(loss) -> None:
     assert torch.equal(context.logits("train"), logits)
 
 
-def test_a_network_that_runs_in_float32_only_says_what_to_do() -> None:
+def test_a_network_that_runs_only_in_float32_gets_a_hint() -> None:
     (row,) = rows(Start(), GradientNormOptions(name="gradient_norm"))
     assert row["status"] == "error"
     assert "runs in float32, but not in float64" in row["error"]
@@ -174,7 +174,7 @@ def test_a_network_that_runs_in_float32_only_says_what_to_do() -> None:
     assert precision_problem(Start(), DATA.train_x[:2], torch.float32) is None
 
 
-def test_the_precision_problem_is_found_behind_a_weight_that_a_pass_left_behind() -> None:
+def test_a_precision_problem_is_found_even_with_a_stale_weight() -> None:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*weight_norm. is deprecated", FutureWarning)
         model = nn.utils.weight_norm(nn.Linear(3, 3))
@@ -185,13 +185,13 @@ def test_the_precision_problem_is_found_behind_a_weight_that_a_pass_left_behind(
     assert "runs in float32, but not in float64" in found[0]
 
 
-def test_other_errors_of_the_network_stay_its_own() -> None:
+def test_other_errors_of_the_network_are_raised_unchanged() -> None:
     context = MeasureContext(mlp(5, 3), DATA, CROSS_ENTROPY)
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         context.logits("train")
 
 
-def test_rows_have_the_precision_of_the_logits() -> None:
+def test_rows_state_the_precision_of_the_logits() -> None:
     options = NormsOptions(name="norms"), GradientNormOptions(name="gradient_norm")
     for model, dtype in ((Cast(), "float32"), (Start(like_inputs=True), "float64")):
         assert {row["dtype"] for row in rows(model, *options)} == {dtype}
@@ -199,7 +199,7 @@ def test_rows_have_the_precision_of_the_logits() -> None:
     assert {row["dtype"] for row in rows(Start(), *options)} == {"float64"}
 
 
-def test_integers_stay_integers() -> None:
+def test_integer_inputs_stay_integers() -> None:
     tokens = torch.randint(0, 7, (9, 4))
     assert in_precision(tokens, torch.float64).dtype == torch.int64
     x = DATA.train_x

@@ -24,7 +24,7 @@ def reasons(model: nn.Module) -> dict[str, str]:
     return found
 
 
-def test_of_a_sound_network_the_reason_names_the_number() -> None:
+def test_a_sound_network_gets_a_reason_that_names_the_number() -> None:
     assert reasons(case("mlp").model()) == {
         "pair": "the value is infinite; the measure gave no reason",
         "triple": "the standard error is not a number; the measure gave no reason",
@@ -34,7 +34,7 @@ def test_of_a_sound_network_the_reason_names_the_number() -> None:
 
 
 @pytest.mark.parametrize("number", [torch.nan, torch.inf])
-def test_of_a_diverged_network_it_names_the_parameters(number: float) -> None:
+def test_a_diverged_network_gets_a_reason_that_names_its_parameters(number: float) -> None:
     model = case("mlp").model()
     nn.init.constant_(model[0].bias, number)
     for reason in reasons(model).values():
@@ -53,7 +53,7 @@ class Overflow(nn.Module):
         return self.linear(x) * torch.where(x[:, :1] > 0, torch.inf, 1.0)
 
 
-def test_logits_that_overflow_are_named_with_their_split() -> None:
+def test_overflowing_logits_are_named_with_their_split() -> None:
     found = reasons(Overflow())
     assert found["pair"].startswith("the value is infinite")
     assert "14 train examples are not finite" in found["of_data"]
@@ -65,6 +65,6 @@ class Broken(nn.Linear):
         raise ZeroDivisionError("no such thing")
 
 
-def test_a_network_that_fails_is_the_reason() -> None:
+def test_an_error_of_the_network_is_the_reason() -> None:
     found = reasons(Broken(5, 3))
     assert found["of_data"] == "ZeroDivisionError when calling the network: no such thing"

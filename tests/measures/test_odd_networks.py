@@ -70,7 +70,7 @@ def values(model: nn.Module, pair: Pair) -> dict[Any, tuple[str, float | None, s
 
 
 @pytest.mark.parametrize("pair", some([*PAIRS, DATA_WRITER]))
-def test_the_values_are_those_of_the_same_network_written_plainly(pair: Pair) -> None:
+def test_values_equal_those_of_the_same_network_written_plainly(pair: Pair) -> None:
     odd, plain = (values(model, pair) for model in pair.models())
     assert odd.keys() == plain.keys()
     for key, (status, value, error) in odd.items():
@@ -82,7 +82,7 @@ def test_the_values_are_those_of_the_same_network_written_plainly(pair: Pair) ->
 
 
 @pytest.mark.parametrize("pair", some([pair for pair in SHARERS if not pair.vocabulary]))
-def test_products_with_the_hessian_are_those_over_shared_parameters(pair: Pair) -> None:
+def test_products_equal_those_over_shared_parameters(pair: Pair) -> None:
     odd, plain = pair.models()
     context = MeasureContext(odd, pair.dataset(), CROSS_ENTROPY)
     found = context.hessian @ torch.eye(context.n_parameters, dtype=torch.float64)
@@ -102,7 +102,7 @@ def test_products_with_the_hessian_are_those_over_shared_parameters(pair: Pair) 
 
 
 @pytest.mark.parametrize("pair", SHARERS, ids=lambda pair: pair.name)
-def test_moving_parameters_leaves_the_network_as_it_was(pair: Pair) -> None:
+def test_moving_parameters_leaves_the_network_unchanged(pair: Pair) -> None:
     context = MeasureContext(pair.models()[0], pair.dataset(), CROSS_ENTROPY)
     before = context.loss_at(torch.zeros(context.n_parameters, dtype=torch.float64))
     moved = context.loss_at(context.probe(0))
@@ -113,7 +113,7 @@ def test_moving_parameters_leaves_the_network_as_it_was(pair: Pair) -> None:
         assert parameter is context.parameters[name]
 
 
-def test_compiled_functions_have_their_second_derivatives() -> None:
+def test_compiled_functions_have_correct_second_derivatives() -> None:
     class Decorated(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -182,7 +182,7 @@ def _parts(tied: bool, plain: bool) -> list[nn.Module]:
 
 @settings(max_examples=15)
 @given(order=st.lists(st.integers(0, 4), min_size=1, max_size=6), tied=st.booleans())
-def test_any_order_of_shared_layers_has_its_own_derivatives(order: list[int], tied: bool) -> None:
+def test_shared_layers_in_any_order_have_correct_derivatives(order: list[int], tied: bool) -> None:
     order = [0, *order, 5]
     odd, plain = (_parts(tied, plain) for plain in (False, True))
     dataset = SHARERS[0].dataset(6)

@@ -15,7 +15,7 @@ from tests.measures.cases import case
 from tests.measures.user_measures import LogitNorm, logit_scale, returns
 
 
-def test_takes_pairs_triples_and_values() -> None:
+def test_pairs_triples_and_values_are_accepted() -> None:
     context = case("mlp").context()
     logits = context.logits("train")
     found = list(FunctionMeasure("mine", logit_scale, {"power": 2.0}).compute(context))
@@ -43,7 +43,7 @@ def test_takes_pairs_triples_and_values() -> None:
     ],
     ids=repr,
 )
-def test_says_what_it_expected_instead_of(what: Any) -> None:
+def test_other_results_are_refused_with_what_was_expected(what: Any) -> None:
     measure = FunctionMeasure("mine", returns, {"what": what})
     with pytest.raises(
         MeasureError, match=r"measure 'mine': returned .*, expected \(name, value\)"
@@ -52,7 +52,7 @@ def test_says_what_it_expected_instead_of(what: Any) -> None:
 
 
 @pytest.mark.parametrize("what", [[], [("name", torch.tensor(2))], (("name", True, 1),)], ids=repr)
-def test_takes_any_iterable_of_anything_like_a_number(what: Any) -> None:
+def test_any_iterable_of_numbers_is_accepted(what: Any) -> None:
     found = list(FunctionMeasure("mine", returns, {"what": what}).compute(case("mlp").context()))
     assert len(found) == len(what)
     assert all(isinstance(value.value, float) for value in found)
@@ -65,7 +65,7 @@ def test_names_of_built_in_values_are_refused(item: Any) -> None:
         list(measure.compute(case("mlp").context()))
 
 
-def test_so_are_those_of_a_class() -> None:
+def test_built_in_names_in_the_entries_of_a_class_are_refused() -> None:
     options = CustomMeasure(name=f"{__name__}:Copied")
     with pytest.raises(MeasureError, match="'weight_norm' is the name of a built-in measure"):
         build_measure(options)

@@ -30,7 +30,7 @@ def logits(model, x):
 
 
 @pytest.mark.parametrize("name", HIDDEN)
-def test_the_function_stays_and_the_weights_do_not(name):
+def test_the_weights_change_but_not_the_function(name):
     subject, x = case(name), case(name).dataset().train_x
     before = logits(subject.model(), x)
     for change, expected in zip((rescaled, permuted), HIDDEN[name], strict=True):
@@ -45,7 +45,7 @@ def test_the_function_stays_and_the_weights_do_not(name):
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_no_case_changes_its_function(subject):
+def test_no_test_case_changes_its_function(subject):
     x = subject.dataset().train_x
     before = logits(subject.model(), x)
     for change in (rescaled, permuted):
@@ -54,7 +54,7 @@ def test_no_case_changes_its_function(subject):
         torch.testing.assert_close(logits(model, x), before, rtol=0, atol=1e-9 * scale)
 
 
-def test_rescaling_is_by_the_factor_layer_by_layer():
+def test_rescaling_applies_the_factor_layer_by_layer():
     model = mlp(5, 6, 4, 3)
     changed, _ = rescaled(model, torch.randn(7, 5), 3.0)
     ratios = [
@@ -66,13 +66,13 @@ def test_rescaling_is_by_the_factor_layer_by_layer():
     assert ratios == pytest.approx([3, 3, 1, 3, 1 / 3, 1])
 
 
-def test_a_unit_behind_a_flattening_takes_all_its_pixels_along():
+def test_a_unit_before_a_flattening_is_permuted_with_all_its_pixels():
     x = torch.randn(4, 1, 6, 6)
     _, layers = permuted(cnn(), x, 5)
     assert layers == 2
 
 
-def test_statistics_are_permuted_with_their_units():
+def test_batch_statistics_are_permuted_with_their_units():
     layers = [nn.Conv2d(1, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Flatten(), nn.Linear(80, 2)]
     model = randomize_batch_norm(nn.Sequential(*layers))
     changed, found = permuted(model, torch.randn(4, 1, 6, 6), 1)
@@ -83,18 +83,18 @@ def test_statistics_are_permuted_with_their_units():
 
 
 @pytest.mark.parametrize("name", ["linear", "mlp", "cnn", "residual_batch_norm", "tanh"])
-def test_logits_are_scaled(name):
+def test_logits_are_scaled_by_the_factor(name):
     subject, x = case(name), case(name).dataset().train_x
     model = with_scaled_logits(subject.model(), x, 2.0)
     torch.testing.assert_close(logits(model, x), 2 * logits(subject.model(), x))
 
 
-def test_a_network_that_bounds_its_logits_cannot_scale_them():
+def test_bounded_logits_cannot_be_scaled():
     model = nn.Sequential(nn.Linear(5, 3), nn.Softmax(1))
     assert with_scaled_logits(model, torch.randn(6, 5), 2.0) is None
 
 
-def test_the_caller_s_network_is_not_touched():
+def test_the_callers_network_stays_unchanged():
     model, x = mlp(5, 6, 3), torch.randn(6, 5)
     before = [parameter.clone() for parameter in model.parameters()]
     rescaled(model, x, 3.0), permuted(model, x), with_scaled_logits(model, x, 2.0)

@@ -48,7 +48,7 @@ def distances(context: MeasureContext) -> Tensor:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shift", [1.0, 1e6])
-def test_where_logits_do_not_depend_on_inputs_every_boundary_is_infinitely_far(
+def test_boundaries_are_infinitely_far_if_logits_ignore_the_inputs(
     shift: float, dtype: torch.dtype
 ) -> None:
     assert distances(of_normalized(shift, dtype)).abs().eq(inf).all()
@@ -69,7 +69,7 @@ class Branching(nn.Module):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("model", [Normalized(0.0), Branching()], ids=["zero", "branching"])
-def test_where_rounding_sets_the_logits_there_is_no_distance_and_a_reason(
+def test_logits_that_are_only_rounding_give_no_distance_but_a_reason(
     model: nn.Module, dtype: torch.dtype
 ) -> None:
     shape = (12, 4, 9) if isinstance(model, Normalized) else (12, 4)
@@ -84,7 +84,7 @@ def test_where_rounding_sets_the_logits_there_is_no_distance_and_a_reason(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_so_it_is_in_hidden_space(dtype: torch.dtype) -> None:
+def test_hidden_distances_are_infinite_before_a_normalization_only(dtype: torch.dtype) -> None:
     """Before the normalization; behind it the logits depend on what comes."""
     model = nn.Sequential(nn.Linear(9, 9), Normalized(1.0))
     x, y = torch.randn(12, 4, 9), torch.randint(0, 3, (12,))
@@ -94,7 +94,7 @@ def test_so_it_is_in_hidden_space(dtype: torch.dtype) -> None:
     assert behind.isfinite().all()
 
 
-def test_deepfool_finds_no_way_there() -> None:
+def test_deepfool_finds_no_direction_if_logits_ignore_the_inputs() -> None:
     context = of_normalized(1.0, torch.float64)
     inputs = chosen_inputs(context, "train", 100)
     right = context.logits("train").argmax(1) == inputs.y
@@ -105,9 +105,7 @@ def test_deepfool_finds_no_way_there() -> None:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("slope", [1e-2, 1e-4, 1e-5])
-def test_distances_far_beyond_the_inputs_stay_where_they_are_right(
-    slope: float, dtype: torch.dtype
-) -> None:
+def test_correct_distances_far_beyond_the_inputs_are_kept(slope: float, dtype: torch.dtype) -> None:
     weight = slope * torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     x, y = torch.randn(20, 2), torch.zeros(20, dtype=torch.int64)
     context = context_of(linear(weight, torch.tensor([1.0, 0.0])), x, y, dtype=dtype)
@@ -116,7 +114,7 @@ def test_distances_far_beyond_the_inputs_stay_where_they_are_right(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_attacks_find_no_way_where_gradients_are_rounding(dtype: torch.dtype) -> None:
+def test_gradients_that_are_only_rounding_count_as_zero(dtype: torch.dtype) -> None:
     context = of_normalized(1.0, dtype)
     assert zero_gradient_share(context, chosen_inputs(context, "train", 100)) == 1
     weight = 1e-4 * torch.tensor([[1.0, 0.0], [0.0, 1.0]])
@@ -125,7 +123,7 @@ def test_attacks_find_no_way_where_gradients_are_rounding(dtype: torch.dtype) ->
     assert zero_gradient_share(context, chosen_inputs(context, "train", 100)) == 0
 
 
-def test_deepfool_gives_no_number_where_rounding_sets_the_logits() -> None:
+def test_deepfool_gives_no_number_if_logits_are_only_rounding() -> None:
     context = of_normalized(0.0, torch.float64)
     found = deepfool(context, chosen_inputs(context, "train", 100), "l2").distances
     assert not (found.isfinite() & (found > 0)).any()
@@ -139,7 +137,7 @@ def test_a_change_below_the_rounding_of_the_logits_is_unresolved() -> None:
     assert not unresolved(steepness, torch.tensor(0.0), logits).any()
 
 
-def test_shaken_inputs_differ_by_some_units_in_the_last_place() -> None:
+def test_shaken_inputs_differ_by_a_few_units_in_the_last_place() -> None:
     x = torch.randn(50, dtype=torch.float64)
     assert ((shaken(x) / x - 1).abs() / torch.finfo(x.dtype).eps - 8).abs().max() <= 1
     assert torch.equal(shaken(x), shaken(x))

@@ -26,7 +26,7 @@ from tests.measures.requested import (
 from tests.measures.test_catalog import all_requests
 
 
-def test_seconds_are_the_same_on_all_rows_of_a_request() -> None:
+def test_all_rows_of_a_request_have_equal_seconds() -> None:
     rows = run(case("mlp").context(), "margin", "norms")
     for request in ("margin", "norms"):
         assert len({row["seconds"] for row in rows if row["request"] == request}) == 1
@@ -59,7 +59,7 @@ def test_measures_of_one_snapshot_share_their_passes(monkeypatch: pytest.MonkeyP
     assert sorted(passes) == [2, 7, 7, 14, 14, 14]
 
 
-def test_a_failing_measure_is_a_row_and_the_others_go_on(
+def test_a_failing_measure_is_a_row_and_the_others_continue(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     rows = run(case("mlp").context(), f"{MINE}:fails_late", "gradient_norm")
@@ -76,7 +76,7 @@ def test_a_failing_measure_is_a_row_and_the_others_go_on(
     assert isinstance(record.exc_info[1], ZeroDivisionError)
 
 
-def test_a_mistake_of_the_user_is_a_row_without_a_traceback(
+def test_a_user_error_is_a_row_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     (row,) = run(case("tanh").context(), {"hessian_trace": {"method": "exact"}})
@@ -90,7 +90,7 @@ def test_a_mistake_of_the_user_is_a_row_without_a_traceback(
     assert not [record for record in caplog.records if record.name.startswith("orchestrator")]
 
 
-def test_custom_values_carry_what_they_say() -> None:
+def test_values_of_custom_measures_are_stored_as_given() -> None:
     rows = run(case("mlp").context(), f"{MINE}:logit_scale", f"{MINE}:LogitNorm")
     assert [row["measure"] for row in rows] == [
         "logit_scale",
@@ -104,7 +104,7 @@ def test_custom_values_carry_what_they_say() -> None:
     assert [row["measure_version"] for row in rows] == [1, 1, 1, 3]
 
 
-def test_curves_are_rows_of_their_own() -> None:
+def test_curves_have_rows_of_their_own() -> None:
     subject = case("mlp")
     rows = run(subject.context(), f"{MINE}:logit_histogram")
     value, histogram, pole = rows
@@ -119,7 +119,7 @@ def test_curves_are_rows_of_their_own() -> None:
     assert {row["seconds"] for row in rows} == {value["seconds"]}
 
 
-def test_a_request_without_a_value_is_an_error() -> None:
+def test_a_request_that_yields_no_value_is_an_error() -> None:
     (row,) = run(case("mlp").context(), f"{MINE}:only_a_curve")
     assert (row["status"], row["error"]) == ("error", "MeasureError: the measure yielded no value")
 
@@ -129,7 +129,7 @@ def test_an_interrupt_is_not_caught() -> None:
         run(case("mlp").context(), f"{MINE}:is_interrupted")
 
 
-def test_diverged_weights_are_rows_that_say_so() -> None:
+def test_diverged_weights_give_rows_with_reasons() -> None:
     model = case("mlp").model()
     nn.init.constant_(model[2].weight, float("nan"))
     context = MeasureContext(
@@ -145,7 +145,7 @@ def test_diverged_weights_are_rows_that_say_so() -> None:
         assert expected == "ok" or (row["error"] and any(map(isnan, numbers_in(row)))), row
 
 
-def test_a_value_that_is_not_finite_says_why() -> None:
+def test_a_nonfinite_value_has_a_reason() -> None:
     rows = run(case("one_example").context(), "margin", "norms")
     reasons = {(row["measure"], row["variant"], row["split"]): row["error"] for row in rows}
     assert reasons["margin_mean", "raw", "train"] is None
@@ -155,7 +155,7 @@ def test_a_value_that_is_not_finite_says_why() -> None:
     assert distance.startswith("distance_from_initialization needs the network's state before")
 
 
-def test_convolutions_on_a_gpu_are_asked_to_be_repeatable_and_precise() -> None:
+def test_convolutions_on_a_gpu_are_set_to_be_repeatable_and_precise() -> None:
     cudnn = torch.backends.cudnn
     before = (cudnn.deterministic, cudnn.allow_tf32, cudnn.benchmark)
     with repeatable_convolutions(torch.device("cuda")):
@@ -164,7 +164,7 @@ def test_convolutions_on_a_gpu_are_asked_to_be_repeatable_and_precise() -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", pytest.param("cnn", marks=pytest.mark.slow)])
-def test_single_precision_says_so_and_agrees(name: str) -> None:
+def test_rows_in_single_precision_say_so_and_agree_with_double(name: str) -> None:
     initial = case(name).model(1).state_dict()
     given = {"initial_state": initial, "update_rule": UpdateRule(0.1)}
     double = list(measure_snapshot(case(name).context(**given), light_requests()))
@@ -180,7 +180,7 @@ def test_single_precision_says_so_and_agrees(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_works_in_a_notebook_without_ray() -> None:
+def test_measuring_works_in_a_notebook_without_ray() -> None:
     code = (
         "import sys\n"
         "from orchestrator.measures import MeasureContext, measure_snapshot, catalog\n"

@@ -34,7 +34,7 @@ def keys_shared_in(context: MeasureContext) -> set[Hashable]:
 
 
 @pytest.mark.parametrize("name", list(all_requests()))
-def test_what_a_measure_needs_is_what_it_builds(name: str) -> None:
+def test_each_measure_declares_the_shared_values_it_builds(name: str) -> None:
     built = set()
     for subject in (case("mlp"), case("tanh")):
         context = subject.context(update_rule=UpdateRule(0.1))
@@ -46,7 +46,7 @@ def test_what_a_measure_needs_is_what_it_builds(name: str) -> None:
     assert measure.needs == built or name == "relative_flatness"
 
 
-def test_what_is_large_is_kept_until_the_last_that_needs_it() -> None:
+def test_large_shared_values_are_kept_until_their_last_use() -> None:
     """The graph is built once although a measure without that need was asked for in between."""
     subject = case("tanh").context()
     calls = []
@@ -65,7 +65,7 @@ def test_what_is_large_is_kept_until_the_last_that_needs_it() -> None:
     assert subject.shared("gradient_graph", lambda: "built again") == "built again"
 
 
-def test_without_memory_passes_get_smaller(caplog: pytest.LogCaptureFixture) -> None:
+def test_passes_shrink_if_memory_runs_out(caplog: pytest.LogCaptureFixture) -> None:
     needy = {"name": f"{MINE}:needs_small_passes", "most": 3}
     rows = run(case("mlp").context(), needy, "gradient_norm")
     assert [row["measure"] for row in rows[:2]] == ["before", "passes"]
@@ -76,7 +76,7 @@ def test_without_memory_passes_get_smaller(caplog: pytest.LogCaptureFixture) -> 
 
 
 @pytest.mark.parametrize("name", ["runs_out_of_memory", "runs_out_of_main_memory"])
-def test_without_memory_for_a_single_example_it_is_an_error(name: str) -> None:
+def test_running_out_of_memory_for_a_single_example_is_an_error(name: str) -> None:
     rows = run(case("mlp").context(), f"{MINE}:{name}", "gradient_norm")
     assert rows[0]["status"] == "error"
     assert rows[0]["error"].startswith(f"MeasureError: {MINE}:{name}: out of memory on cpu")
@@ -85,7 +85,7 @@ def test_without_memory_for_a_single_example_it_is_an_error(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_of_little_memory_measures_the_same() -> None:
+def test_a_process_with_little_memory_gives_the_same_values() -> None:
     code = """
         import json, resource, torch
         from torch import nn

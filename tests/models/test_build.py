@@ -59,7 +59,7 @@ def test_logits_and_gradients_are_finite(case: str) -> None:
 
 
 @each_case
-def test_the_seed_decides_the_weights_and_nothing_else_does(case: str) -> None:
+def test_the_weights_depend_only_on_the_seed(case: str) -> None:
     torch.manual_seed(1)
     first = build(case).state_dict()
     torch.manual_seed(2)
@@ -70,14 +70,14 @@ def test_the_seed_decides_the_weights_and_nothing_else_does(case: str) -> None:
 
 
 @each_case
-def test_the_random_numbers_of_the_process_are_untouched(case: str) -> None:
+def test_building_leaves_the_global_random_state_alone(case: str) -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     build(case)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_process_may_be_set_to_float64() -> None:
+def test_a_float64_default_of_the_process_has_no_effect() -> None:
     expected = build("cnn").state_dict()
     torch.set_default_dtype(torch.float64)
     try:
@@ -90,7 +90,7 @@ def test_the_process_may_be_set_to_float64() -> None:
         assert torch.equal(tensor, expected[name])
 
 
-def test_the_process_may_be_set_to_another_device() -> None:
+def test_a_default_device_of_the_process_has_no_effect() -> None:
     with torch.device("meta"):
         model = build("resnet")
     assert {tensor.device.type for tensor in model.state_dict().values()} == {"cpu"}
@@ -120,7 +120,7 @@ def test_torch_fx_sees_every_operation(case: str) -> None:
 
 
 @each_case
-def test_it_computes_in_float64_after_conversion(case: str) -> None:
+def test_built_in_networks_compute_in_float64_after_conversion(case: str) -> None:
     model = build(case).eval()
     precise = copy.deepcopy(model).double()
     torch.testing.assert_close(
@@ -129,13 +129,13 @@ def test_it_computes_in_float64_after_conversion(case: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["cnn", "resnet", "vgg"])
-def test_flat_examples_are_no_images(name: str) -> None:
+def test_image_networks_refuse_flat_examples(name: str) -> None:
     message = rf"^model '{name}': got examples of shape \(40,\), expected images .*\n.*'mlp'"
     with pytest.raises(ModelError, match=message):
         build_model(options({"name": name}), (40,), 10, 0)
 
 
-def test_parameters_are_counted_once_and_only_if_trained() -> None:
+def test_parameters_are_counted_once_and_only_if_trainable() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     model.append(model[0])
     assert parameter_count(model) == 9 + 3 + 6

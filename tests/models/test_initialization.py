@@ -29,7 +29,9 @@ def make_model() -> nn.Sequential:
         ("silu", math.sqrt(2)),
     ],
 )
-def test_weights_have_the_deviation_that_keeps_signals(activation: str, gain: float) -> None:
+def test_weights_have_the_standard_deviation_that_preserves_signals(
+    activation: str, gain: float
+) -> None:
     model = make_model()
     initialize(model, activation, torch.Generator().manual_seed(0))
     for index, fan_in, factor in ((0, 72, gain), (3, 64, gain), (4, 400, 1.0)):
@@ -43,7 +45,7 @@ def test_weights_have_the_deviation_that_keeps_signals(activation: str, gain: fl
     assert not model[1].bias.any()
 
 
-def test_signals_keep_their_size_through_many_layers() -> None:
+def test_signals_keep_their_size_through_thirty_layers() -> None:
     layers = [layer for _ in range(30) for layer in (nn.Linear(256, 256), nn.ReLU())]
     model = nn.Sequential(*layers, nn.Linear(256, 10))
     initialize(model, "relu", torch.Generator().manual_seed(0))
@@ -53,7 +55,7 @@ def test_signals_keep_their_size_through_many_layers() -> None:
     assert 0.2 < squares < 5
 
 
-def test_the_generator_alone_decides() -> None:
+def test_initialization_depends_only_on_the_generator() -> None:
     first, second = make_model(), make_model()
     for model in (first, second):
         initialize(model, "relu", torch.Generator().manual_seed(7))

@@ -19,16 +19,16 @@ from tests.measures.odd_networks import DATA_WRITER, WRITERS, seeded
     ],
     ids=lambda options: options.name,
 )
-def test_networks_of_this_package_need_no_copies(options) -> None:
+def test_built_in_networks_need_no_copies_of_inputs(options) -> None:
     assert not may_write_into_inputs(build_model(options, (1, 32, 32), 3, 0))
 
 
 @pytest.mark.parametrize("pair", [*WRITERS, DATA_WRITER], ids=lambda pair: pair.name)
-def test_writers_get_copies(pair) -> None:
+def test_networks_that_write_into_inputs_are_recognized(pair) -> None:
     assert may_write_into_inputs(seeded(pair.odd))
 
 
-def test_hooks_may_write() -> None:
+def test_hooks_count_as_possible_writers() -> None:
     model = nn.Sequential(nn.Linear(2, 2))
     assert not may_write_into_inputs(model)
     handle = model[0].register_forward_pre_hook(lambda module, inputs: None)

@@ -21,13 +21,13 @@ from orchestrator.models.layers import (
         ("silu", nn.SiLU),
     ],
 )
-def test_activations_are_new_each_time(name: str, kind: type[nn.Module]) -> None:
+def test_each_activation_layer_is_a_new_module(name: str, kind: type[nn.Module]) -> None:
     first, second = activation_layer(name), activation_layer(name)
     assert type(first) is type(second) is kind
     assert first is not second
 
 
-def test_normalizations() -> None:
+def test_normalization_layers_match_the_kind_and_input_shape() -> None:
     assert normalization_layers("none", 8) == []
     (image,) = normalization_layers("batch", 8)
     (flat,) = normalization_layers("batch", 8, flat=True)
@@ -36,7 +36,7 @@ def test_normalizations() -> None:
     assert (group.num_groups, group.num_channels) == (4, 16)
 
 
-def test_groups_divide_the_channels_and_hold_at_least_four() -> None:
+def test_group_counts_divide_the_channels_into_groups_of_at_least_four() -> None:
     counts = {channels: group_count(channels) for channels in range(1, 130)}
     for channels, groups in counts.items():
         assert channels % groups == 0

@@ -24,11 +24,13 @@ from orchestrator.study.model_options import MlpOptions
         ({"normalization": "group", "bias": False}, (40,), 5_120 + 256 + 16_384 + 256 + 1_280),
     ],
 )
-def test_parameters(changes: dict[str, object], shape: tuple[int, ...], count: int) -> None:
+def test_parameter_counts_equal_those_worked_out_by_hand(
+    changes: dict[str, object], shape: tuple[int, ...], count: int
+) -> None:
     assert parameter_count(build_mlp(MlpOptions(**changes), shape, 10)) == count
 
 
-def test_the_order_of_its_layers() -> None:
+def test_layers_are_in_the_documented_order() -> None:
     model = build_mlp(
         MlpOptions(depth=2, activation="gelu", normalization="batch", dropout=0.5), (3, 2, 2), 4
     )

@@ -149,7 +149,7 @@ def build(function: str, seed: int = 0, **arguments: object) -> torch.nn.Module:
     return build_model(options, (2, 3, 3), 5, seed)
 
 
-def test_the_seed_decides_the_weights() -> None:
+def test_the_weights_depend_only_on_the_seed() -> None:
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = build("linear").state_dict()["1.weight"]
@@ -159,12 +159,12 @@ def test_the_seed_decides_the_weights() -> None:
     assert not torch.equal(build("linear", seed=1).state_dict()["1.weight"], first)
 
 
-def test_further_keys_are_arguments() -> None:
+def test_further_keys_are_passed_as_arguments() -> None:
     plain, scaled = (build("linear", scale=scale).state_dict() for scale in (1.0, 4.0))
     assert torch.equal(scaled["1.weight"], 4 * plain["1.weight"])
 
 
-def test_it_is_in_float32_and_was_not_changed_by_trying_it_out() -> None:
+def test_a_custom_network_is_in_float32_and_unchanged_by_the_trial_pass() -> None:
     model = build("normalized")
     assert model.training
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
@@ -174,7 +174,7 @@ def test_it_is_in_float32_and_was_not_changed_by_trying_it_out() -> None:
     assert not build("evaluating").training
 
 
-def test_lazy_layers_know_their_shape_afterwards() -> None:
+def test_lazy_layers_are_initialized_reproducibly() -> None:
     first, second = (build("lazy").state_dict()["1.weight"] for _ in range(2))
     assert first.shape == (5, 18)
     assert torch.equal(first, second)
@@ -201,18 +201,18 @@ def test_lazy_layers_know_their_shape_afterwards() -> None:
         ("failing", r"raised ValueError: no such variant \(called with input_shape, classes\)"),
     ],
 )
-def test_what_does_not_fit_is_refused(function: str, message: str) -> None:
+def test_unusable_networks_are_refused(function: str, message: str) -> None:
     with pytest.raises(ModelError, match=f"^model 'my_networks:{function}': {message}"):
         build(function)
 
 
-def test_a_layer_may_have_several_names() -> None:
+def test_a_layer_may_occur_under_several_names() -> None:
     model = build("tied")
     assert model[2] is model[3]
     assert parameter_count(model) == 18 * 8 + 8 + 8 * 8 + 8 + 8 * 5 + 5
 
 
-def test_tensors_that_are_not_real_stay_as_they_are() -> None:
+def test_complex_integer_and_boolean_buffers_keep_their_types() -> None:
     model = build("rotated")
     kinds = {name: tensor.dtype for name, tensor in model.state_dict().items()}
     assert kinds == {
@@ -230,6 +230,6 @@ def test_an_unknown_argument_is_named() -> None:
         build("linear", depth=3)
 
 
-def test_their_own_errors_pass() -> None:
+def test_user_errors_of_a_custom_network_are_passed_on() -> None:
     with pytest.raises(ModelError, match=r"^images only\n  hint: choose images$"):
         build("refusing")

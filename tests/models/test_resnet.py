@@ -23,14 +23,14 @@ def by_hand(depth: int, width: int, channels: int, classes: int) -> int:
     return total + inputs * classes + classes
 
 
-def test_resnet_20_of_the_paper() -> None:
+def test_resnet_20_has_the_papers_number_of_parameters() -> None:
     count = parameter_count(build_resnet(ResnetOptions(), (3, 32, 32), 10))
     assert count == by_hand(20, 16, 3, 10) == 269_722
 
 
 # Table 6 of the paper: 0.27, 0.46, 0.66, 0.85 and 1.7 million.
 @pytest.mark.parametrize(("depth", "millions"), [(32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
-def test_the_deeper_ones_of_the_paper(depth: int, millions: float) -> None:
+def test_deeper_resnets_have_the_papers_numbers_of_parameters(depth: int, millions: float) -> None:
     with torch.device("meta"):
         model = build_resnet(ResnetOptions(depth=depth), (3, 32, 32), 10)
     assert parameter_count(model) == by_hand(depth, 16, 3, 10)
@@ -40,7 +40,7 @@ def test_the_deeper_ones_of_the_paper(depth: int, millions: float) -> None:
 
 
 @pytest.mark.parametrize(("depth", "width", "shape"), [(8, 3, (1, 28, 28)), (14, 5, (2, 5, 9))])
-def test_other_depths_widths_and_images(
+def test_other_depths_widths_and_images_have_the_counts_worked_out_by_hand(
     depth: int, width: int, shape: tuple[int, int, int]
 ) -> None:
     model = build_resnet(ResnetOptions(depth=depth, width=width), shape, 7)
@@ -48,7 +48,7 @@ def test_other_depths_widths_and_images(
     assert model(torch.zeros(2, *shape)).shape == (2, 7)
 
 
-def test_as_many_weighted_layers_as_its_depth() -> None:
+def test_a_resnet_has_as_many_weighted_layers_as_its_depth() -> None:
     model = build_resnet(ResnetOptions(depth=14, width=2), (1, 8, 8), 10)
     layers = [module for module in model.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     assert len(layers) == 14
@@ -76,13 +76,13 @@ def test_a_block_that_keeps_its_shape_adds_its_input() -> None:
 
 
 @pytest.mark.parametrize(("depth", "lower", "upper"), [(18, 14, 20), (9, 8, 14), (55, 50, 56)])
-def test_depths_between_whole_blocks(depth: int, lower: int, upper: int) -> None:
+def test_depths_between_whole_blocks_are_refused(depth: int, lower: int, upper: int) -> None:
     for valid in (lower, upper):
         assert ResnetOptions(depth=valid).depth == valid
     with pytest.raises(ValidationError, match=f"6n \\+ 2; the nearest are {lower} and {upper}"):
         ResnetOptions(depth=depth)
 
 
-def test_images_too_small_for_its_last_stage() -> None:
+def test_images_too_small_for_the_last_stage_are_refused() -> None:
     with pytest.raises(ModelError, match=r"got images of 4 × 32, expected at least 5 × 5\n.*'cnn'"):
         build_resnet(ResnetOptions(depth=8), (1, 4, 32), 10)

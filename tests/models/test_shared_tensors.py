@@ -26,7 +26,7 @@ def shared_linear() -> nn.Module:
     return nn.Sequential(layer, layer, other)
 
 
-def test_a_tensor_has_a_site_for_each_attribute_that_holds_it() -> None:
+def test_a_tensor_has_one_site_per_attribute_that_holds_it() -> None:
     sites = tensor_sites(shared_linear())
     assert sites["0.weight"] == sites["1.weight"] == sites["2.weight"] == ("0.weight", "2.weight")
     assert sites["0.bias"] == sites["1.bias"] == ("0.bias",)
@@ -34,7 +34,7 @@ def test_a_tensor_has_a_site_for_each_attribute_that_holds_it() -> None:
 
 
 @of_sharers
-def test_a_call_with_moved_tensors_is_that_of_a_moved_network(pair: Pair) -> None:
+def test_a_call_with_moved_tensors_equals_a_call_of_a_moved_network(pair: Pair) -> None:
     model, dataset = pair.models()[0].eval(), pair.dataset()
     tie_equal_memory(model, "it")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
@@ -52,7 +52,7 @@ def test_a_call_with_moved_tensors_is_that_of_a_moved_network(pair: Pair) -> Non
         assert torch.equal(found, expected(dataset.train_x))
 
 
-def test_a_call_with_moved_tensors_is_differentiable_in_them() -> None:
+def test_a_call_with_moved_tensors_is_differentiable_with_respect_to_them() -> None:
     model = shared_linear()
     weight = model[0].weight.detach().clone().requires_grad_()
     (gradient,) = torch.autograd.grad(
@@ -62,7 +62,7 @@ def test_a_call_with_moved_tensors_is_differentiable_in_them() -> None:
     assert torch.equal(gradient, expected)
 
 
-def test_equal_memory_becomes_one_tensor() -> None:
+def test_tensors_in_equal_memory_become_one_tensor() -> None:
     one, other = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
     other.weight.data = one.weight.data
     other.running_mean = one.running_mean.view(3)
@@ -134,7 +134,7 @@ def test_conversion_keeps_kinds_and_ties() -> None:
 
 
 @of_sharers
-def test_copies_compute_the_same(pair: Pair) -> None:
+def test_copies_compute_the_same_logits(pair: Pair) -> None:
     model, x = pair.models()[0].eval(), pair.dataset().train_x
     copy = copy_with_ties(model, "it").eval()
     with torch.no_grad():
@@ -147,7 +147,7 @@ def test_copies_compute_the_same(pair: Pair) -> None:
     "normalize", [nn.utils.spectral_norm, nn.utils.parametrizations.weight_norm], ids=["old", "new"]
 )
 @pytest.mark.parametrize("used", [False, True])
-def test_normalized_layers_are_copied_after_training_too(normalize, used: bool) -> None:
+def test_normalized_layers_can_be_copied_even_after_training(normalize, used: bool) -> None:
     model = nn.Sequential(normalize(nn.Linear(3, 3)))
     if used:
         model(torch.ones(2, 3)).sum().backward()
@@ -156,7 +156,7 @@ def test_normalized_layers_are_copied_after_training_too(normalize, used: bool) 
         assert torch.equal(copy(torch.ones(1, 3)), model.eval()(torch.ones(1, 3)))
 
 
-def test_what_a_pass_left_behind_is_copied() -> None:
+def test_tensors_left_behind_by_a_pass_are_copied() -> None:
     model = nn.Linear(3, 3)
     model.last = [model(torch.ones(1, 3))]
     assert torch.equal(copy_with_ties(model, "it").last[0], model.last[0])

@@ -18,7 +18,7 @@ STAGES = {
 
 
 @pytest.mark.parametrize("depth", STAGES)
-def test_the_convolutions_of_the_paper(depth: int) -> None:
+def test_convolutions_are_those_of_the_paper(depth: int) -> None:
     with torch.device("meta"):
         model = build_vgg(VggOptions(depth=depth), (3, 32, 32), 10)
     total, inputs = 0, 3
@@ -46,7 +46,9 @@ def test_the_convolutions_of_the_paper(depth: int) -> None:
         (64, [1, 2, 3, 4, 5], 2),
     ],
 )
-def test_pooling_only_while_the_image_allows_it(side: int, pooled: list[int], left: int) -> None:
+def test_stages_pool_only_while_the_image_allows_it(
+    side: int, pooled: list[int], left: int
+) -> None:
     model = build_vgg(VggOptions(width=1), (1, side, side + 1), 10).eval()
     stages = [model.get_submodule(f"stage_{number}") for number in range(1, 6)]
     pooling = [
@@ -65,7 +67,7 @@ def test_pooling_only_while_the_image_allows_it(side: int, pooled: list[int], le
     assert model(torch.randn(2, 1, side, side + 1)).shape == (2, 10)
 
 
-def test_too_small_images() -> None:
+def test_images_that_are_too_small_are_refused() -> None:
     with pytest.raises(ModelError, match=r"got images of 1 × 8, expected at least 2 × 2\n.*'mlp'"):
         build_vgg(VggOptions(), (3, 1, 8), 10)
 

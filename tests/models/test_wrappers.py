@@ -10,7 +10,7 @@ from tests.measures.odd_networks import WRAPPED, Pair, some
 
 
 @pytest.mark.parametrize("pair", some(WRAPPED))
-def test_states_of_wrapped_networks_fit_the_network_inside(pair: Pair) -> None:
+def test_states_of_wrapped_networks_load_into_the_network_inside(pair: Pair) -> None:
     wrapped, plain = pair.models()
     state = wrapped.state_dict()
     inside = unwrapped(wrapped)
@@ -28,13 +28,13 @@ def test_states_of_other_networks_keep_their_names() -> None:
     }
 
 
-def test_a_part_called_module_is_no_wrapper() -> None:
+def test_a_submodule_called_module_is_not_taken_for_a_wrapper() -> None:
     model = nn.Sequential()
     model.module = nn.Linear(2, 2)
     assert named_as(model.state_dict(), model.state_dict()).keys() == model.state_dict().keys()
 
 
-def test_parts_compiled_by_jit_are_refused() -> None:
+def test_submodules_compiled_by_jit_are_refused() -> None:
     with pytest.warns(DeprecationWarning, match="torch.jit"):
         scripted = torch.jit.script(nn.Linear(2, 2))
     refuse_scripted(nn.Sequential(nn.Linear(2, 2)), "it")

@@ -63,19 +63,19 @@ def check(path, seed):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_few_random_results(tmp_path, seed):
+def test_a_few_random_results_can_be_reported(tmp_path, seed):
     check(tmp_path / "r", seed)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 32))
-def test_more_random_results(tmp_path, seed):
+def test_more_random_results_can_be_reported(tmp_path, seed):
     check(tmp_path / "r", seed)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("seed", range(32, 3202))
-def test_thousands_of_random_results(tmp_path, seed):
+def test_thousands_of_random_results_can_be_reported(tmp_path, seed):
     check(tmp_path / "r", seed)
 
 
@@ -83,7 +83,7 @@ def test_thousands_of_random_results(tmp_path, seed):
 @pytest.mark.parametrize(
     "seed", [0, 1, 2, *(pytest.param(seed, marks=pytest.mark.full) for seed in range(3, 12))]
 )
-def test_whole_pages_and_exports_of_random_results(tmp_path, seed):
+def test_pages_and_exports_of_random_results_are_complete(tmp_path, seed):
     page = render(check(tmp_path / "r", seed))
     for drawing in drawings(page):
         assert "NaN" not in drawing

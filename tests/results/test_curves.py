@@ -40,7 +40,7 @@ def test_curve_points_are_the_points_of_the_newest_curves(folder: ResultsFolder)
     assert ask(folder, POINTS) == expected
 
 
-def test_a_folder_of_an_earlier_release_has_empty_tables_until_they_are_written(
+def test_tables_missing_from_an_older_folder_are_empty_until_written(
     folder: ResultsFolder,
 ) -> None:
     for table in ("curves", "audit"):

@@ -129,7 +129,7 @@ Replace = Callable[[Path, bytes], None]
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_damaged_part_is_found_or_has_the_rows_that_were_written(
+def test_a_damaged_part_is_detected_or_has_the_original_rows(
     whole: ResultsFolder, replaced: Replace, table: str
 ) -> None:
     part = first_part(whole, table)
@@ -146,7 +146,7 @@ def test_a_damaged_part_is_found_or_has_the_rows_that_were_written(
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_damaged_schema_is_refused_by_name_or_is_the_one_that_was_written(
+def test_a_damaged_schema_is_refused_by_name_or_unchanged(
     whole: ResultsFolder, replaced: Replace, table: str
 ) -> None:
     path, schema = whole.table(table) / "_schema.parquet", whole.schema(table)
@@ -164,7 +164,7 @@ def test_a_damaged_schema_is_refused_by_name_or_is_the_one_that_was_written(
 
 
 @pytest.mark.parametrize("name", JSON)
-def test_a_damaged_json_file_is_refused_by_name_or_says_what_was_written(
+def test_a_damaged_json_file_is_refused_by_name_or_unchanged(
     whole: ResultsFolder, replaced: Replace, name: str
 ) -> None:
     path, read = whole.path / name, JSON[name]
@@ -225,7 +225,7 @@ def test_every_command_refuses_a_damaged_part(
         ("measures/_schema", "it was written as measures/_schema.parquet"),
     ],
 )
-def test_a_part_in_the_place_of_another_is_refused(
+def test_a_part_copied_over_another_is_refused(
     whole: ResultsFolder, replaced: Replace, source: str, why: str
 ) -> None:
     part = first_part(whole, "measures")
@@ -252,7 +252,7 @@ def test_a_part_of_other_results_is_refused(
         (False, "curves", "it was written as curves/_schema.parquet"),
     ],
 )
-def test_a_schema_in_the_place_of_another_is_refused(
+def test_a_schema_copied_over_another_is_refused(
     whole: ResultsFolder,
     replaced: Replace,
     make_folder: Callable[..., ResultsFolder],
@@ -267,9 +267,7 @@ def test_a_schema_in_the_place_of_another_is_refused(
         rows_of(whole)
 
 
-def test_a_compacted_file_is_covered_as_its_parts_are(
-    filled: ResultsFolder, replaced: Replace
-) -> None:
+def test_compacted_files_are_protected_like_parts(filled: ResultsFolder, replaced: Replace) -> None:
     compact(filled)
     part = first_part(filled, "measures")
     content, rows = part.read_bytes(), pq.read_table(part)
@@ -285,7 +283,7 @@ def test_a_compacted_file_is_covered_as_its_parts_are(
 
 @pytest.mark.full
 @pytest.mark.parametrize("table", TABLES)
-def test_no_bit_of_a_part_or_schema_changes_an_answer(
+def test_no_flipped_bit_of_a_part_or_schema_changes_an_answer(
     whole: ResultsFolder, replaced: Replace, table: str
 ) -> None:
     expected, refused = rows_of(whole), 0

@@ -20,7 +20,7 @@ def audit_row(change: str, relative_change: float | None, **columns: Any) -> dic
     } | columns
 
 
-def test_fragility_is_the_median_over_snapshots_of_the_newest_audits(
+def test_fragility_is_the_median_over_the_newest_audits_of_snapshots(
     folder: ResultsFolder,
 ) -> None:
     rows = [

@@ -47,7 +47,7 @@ def test_rank_correlations_leave_out_null_and_nan_pairs(empty_folder: ResultsFol
     assert spearman == pytest.approx(scipy.stats.spearmanr(x, y).statistic)
 
 
-def test_rank_correlations_without_two_different_values_are_null(
+def test_rank_correlations_of_constant_or_short_lists_are_null(
     empty_folder: ResultsFolder,
 ) -> None:
     for lists in ("[], []", "[1], [2]", "[1, 1], [1, 2]", "[1, NULL], [1, 2]", "NULL, NULL"):

@@ -113,7 +113,7 @@ def test_measures_share_a_column_only_if_they_differ_in_method(
 @given(NAMES)
 @example(names=["γ", "σ", "λ_max", "ε_max", "margin>0", "margin<0", "Sharpness", "sharpness"])
 @example(names=["lambda", "select", "value", "preference", "column_name", "checkpoint_id"])
-def test_every_measure_is_in_wide(names: list[str]) -> None:
+def test_every_measure_has_a_column_in_wide(names: list[str]) -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = ResultsFolder.create(Path(place) / "r", study_json(), "", {}, "")
         write_part(folder, "trials", [trial_row("a0")], "a0")
@@ -224,7 +224,7 @@ def test_an_edit_that_would_rename_a_column_is_refused(tmp_path: Path) -> None:
     refuse_contradictions(folder, before, expand_trials(before))
 
 
-def test_a_column_that_differs_in_case_alone_is_refused_before_anything_is_written(
+def test_a_column_that_differs_only_in_case_is_refused_before_writing(
     tmp_path: Path,
 ) -> None:
     folder = folder_of(tmp_path / "r", study_over(["K"]))

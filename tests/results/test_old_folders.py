@@ -54,7 +54,9 @@ def read(folder: Path) -> dict[str, int]:
     ("table", "column"),
     [pytest.param(*one, marks=tier(number)) for number, one in enumerate(COLUMNS)],
 )
-def test_a_column_that_came_later_is_null(filled: ResultsFolder, table: str, column: str) -> None:
+def test_a_column_added_in_a_later_release_is_null(
+    filled: ResultsFolder, table: str, column: str
+) -> None:
     folder = without(filled.path, [(table, column)])  # type: ignore[arg-type]
     read(folder)
     with connect(folder) as database:
@@ -68,12 +70,12 @@ def test_a_column_that_came_later_is_null(filled: ResultsFolder, table: str, col
 
 
 @pytest.mark.parametrize("table", ADDED_TABLES)
-def test_a_table_that_came_later_is_empty(filled: ResultsFolder, table: str) -> None:
+def test_a_table_added_in_a_later_release_is_empty(filled: ResultsFolder, table: str) -> None:
     before = read(filled.path)  # type: ignore[arg-type]
     assert read(without(filled.path, [], [table])) == before  # type: ignore[arg-type]
 
 
-def test_the_oldest_folder_there_can_be_is_reported_and_continued(filled: ResultsFolder) -> None:
+def test_the_oldest_possible_folder_is_reported_and_continued(filled: ResultsFolder) -> None:
     folder = without(filled.path, COLUMNS, ADDED_TABLES)  # type: ignore[arg-type]
     assert orchestrator.report(folder).exists()
     before = read(folder)
@@ -88,7 +90,7 @@ def test_the_oldest_folder_there_can_be_is_reported_and_continued(filled: Result
         ]
 
 
-def test_measuring_later_writes_the_columns_that_came_later(filled: ResultsFolder) -> None:
+def test_measuring_later_writes_columns_added_in_a_later_release(filled: ResultsFolder) -> None:
     folder = without(filled.path, [("measures", "batch_norm_mode")])  # type: ignore[arg-type]
     opened = ResultsFolder.open(folder)
     opened.extend(study_json(), {})

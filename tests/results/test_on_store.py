@@ -46,7 +46,7 @@ def stored(store_url: str, small_results: ResultsFolder) -> ResultsFolder:
     return ResultsFolder.open(store_url)
 
 
-def test_every_view_and_the_status_are_those_of_the_folder_that_was_copied(
+def test_views_and_status_on_a_store_equal_those_on_a_disk(
     stored: ResultsFolder, small_results: ResultsFolder, small_rows: dict[str, Any]
 ) -> None:
     assert_same(rows(stored), small_rows)
@@ -60,7 +60,7 @@ def test_every_view_and_the_status_are_those_of_the_folder_that_was_copied(
         assert study_status(str(stored.path)).running == stored.lock.holder() is not None
 
 
-def test_what_is_written_there_is_what_is_written_on_a_disk(
+def test_a_store_receives_the_same_files_as_a_disk(
     store_url: str,
     object_store: ObjectStore,
     folder: ResultsFolder,
@@ -89,7 +89,7 @@ def test_what_is_written_there_is_what_is_written_on_a_disk(
 
 
 @pytest.mark.slow
-def test_compaction_keeps_every_fact_and_only_one_file(
+def test_compaction_on_a_store_preserves_every_row_in_one_file(
     stored: ResultsFolder, small_rows: dict[str, Any]
 ) -> None:
     done = compact(str(stored.path))
@@ -109,7 +109,7 @@ def test_compaction_keeps_every_fact_and_only_one_file(
     assert names == {"_schema.parquet", "compact-2.parquet"}
 
 
-def test_what_was_written_again_since_it_was_read_stays(
+def test_parts_rewritten_during_a_compaction_are_kept(
     stored: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from orchestrator.results.database import compaction
@@ -128,7 +128,7 @@ def test_what_was_written_again_since_it_was_read_stays(
     assert names == {"_schema.parquet", "compact-1.parquet", "a0-10-x.parquet"}
 
 
-def test_a_damaged_part_is_found_and_set_aside_and_a_damaged_copy_fetched_anew(
+def test_a_damaged_part_is_moved_aside_and_a_damaged_copy_fetched_again(
     stored: ResultsFolder,
 ) -> None:
     part = stored.table("trials") / "a0-1.parquet"
@@ -163,7 +163,7 @@ def test_a_damaged_or_missing_snapshot_does_not_count(stored: ResultsFolder) -> 
 
 
 @pytest.mark.slow
-def test_a_query_reads_the_tables_and_nothing_else(
+def test_a_query_on_a_store_reads_only_the_tables(
     stored: ResultsFolder, small_results: ResultsFolder, object_store: ObjectStore, tmp_path: Path
 ) -> None:
     assert query(str(stored.path), "SELECT count(*) FROM wide").fetchall() == [(8,)]
@@ -183,7 +183,7 @@ def test_a_query_reads_the_tables_and_nothing_else(
 
 
 @pytest.mark.slow
-def test_reports_are_written_there_unless_another_place_is_named(
+def test_reports_are_written_to_the_store_by_default(
     stored: ResultsFolder, small_results: ResultsFolder, tmp_path: Path
 ) -> None:
     path = write_report(str(stored.path))
@@ -196,7 +196,7 @@ def test_reports_are_written_there_unless_another_place_is_named(
     assert compared.is_file()
 
 
-def test_a_folder_of_something_else_is_refused(store_url: str, stored: ResultsFolder) -> None:
+def test_a_store_folder_of_another_study_is_refused(store_url: str, stored: ResultsFolder) -> None:
     def create(url: Any, **study: Any) -> None:
         ResultsFolder.create(url, study_json(**study), "", {"command": []}, "")
 
@@ -212,7 +212,7 @@ def test_a_folder_of_something_else_is_refused(store_url: str, stored: ResultsFo
 
 
 @pytest.mark.slow
-def test_commands_from_another_process(stored: ResultsFolder, tmp_path: Path) -> None:
+def test_commands_read_a_store_from_another_process(stored: ResultsFolder, tmp_path: Path) -> None:
     def orchestrator(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "orchestrator", *words]
         return subprocess.run(command, capture_output=True, text=True)

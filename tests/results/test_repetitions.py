@@ -33,7 +33,9 @@ class TestRepetitions:
 
         return store
 
-    def test_newest_checkpoint(self, folder: ResultsFolder, stored: Callable[..., None]) -> None:
+    def test_the_newest_checkpoint_counts(
+        self, folder: ResultsFolder, stored: Callable[..., None]
+    ) -> None:
         stored(
             "checkpoints",
             [checkpoint_row("a0", 10, sha256="old", written_at=at(1)), checkpoint_row("a1", 10)],
@@ -47,7 +49,7 @@ class TestRepetitions:
             ("b0-10", "00"),
         ]
 
-    def test_a_clock_that_was_set_back_does_not_bring_back_what_is_older(
+    def test_a_clock_set_back_does_not_revive_older_rows(
         self, folder: ResultsFolder, stored: Callable[..., None]
     ) -> None:
         stored(
@@ -79,7 +81,9 @@ class TestRepetitions:
             ("a1", "running", 2),
         ]
 
-    def test_epochs(self, folder: ResultsFolder, stored: Callable[..., None]) -> None:
+    def test_the_newest_row_of_each_epoch_and_split_counts(
+        self, folder: ResultsFolder, stored: Callable[..., None]
+    ) -> None:
         def row(epoch: int, split: str, loss: float, minutes: float) -> dict[str, Any]:
             return {
                 "trial_id": "a0",
@@ -116,7 +120,7 @@ class TestRepetitions:
             (None, 2.0, "ok"),
         ]
 
-    def test_failures_vanish_once_their_request_succeeded(
+    def test_failures_disappear_once_their_request_succeeded(
         self, folder: ResultsFolder, stored: Callable[..., None]
     ) -> None:
         def failure(trial_id: str) -> dict[str, Any]:
@@ -138,13 +142,13 @@ class TestRepetitions:
             ("b0", "margin", "error"),
         ]
 
-    def test_catalog_has_each_measure_once(self, folder: ResultsFolder) -> None:
+    def test_the_catalog_lists_each_measure_once(self, folder: ResultsFolder) -> None:
         for part in ("one", "two"):
             write_part(folder, "measure_catalog", [{"measure": "m", "unit": "1"}], part)
         assert ask(folder, "SELECT measure, unit FROM measure_catalog") == [("m", "1")]
 
 
-def test_any_order_of_parts_and_compactions_gives_the_same_rows(
+def test_the_order_of_parts_and_compactions_does_not_change_the_rows(
     make_folder: Callable[..., ResultsFolder],
 ) -> None:
     generator = random.Random(3)

@@ -20,7 +20,7 @@ from orchestrator.results.table_schemas import (
 )
 
 
-def test_every_table_says_its_version_and_has_its_keys() -> None:
+def test_every_table_has_its_version_and_keys() -> None:
     tables = {"trials", "epochs", "checkpoints", "measures", "measure_catalog", "audit", "curves"}
     tables |= {"connectivity", "example_subsets", "examples", "trust_checks"}
     assert set(TABLES) == tables
@@ -48,7 +48,7 @@ def test_columns_of_trials_are_typed() -> None:
 
 
 @pytest.mark.parametrize("name", ["batch_size", "Batch_Size", "a-b", "", "1st", 'x"; DROP'])
-def test_swept_columns_need_a_name_of_their_own(name: str) -> None:
+def test_invalid_names_of_swept_columns_are_refused(name: str) -> None:
     with pytest.raises(ResultsError, match="can't be a column"):
         trials_schema({name: int})
 
@@ -78,7 +78,7 @@ def test_swept_columns_are_typed_from_their_values() -> None:
     }
 
 
-def test_merged_columns_hold_the_values_of_both() -> None:
+def test_merged_columns_can_hold_the_values_of_both() -> None:
     stored = {"a": int, "b": int, "c": str}
     assert merge_swept(stored, {"a": float, "b": bool, "d": int}) == {
         "a": float,

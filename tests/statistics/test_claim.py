@@ -34,11 +34,11 @@ def estimate(value, low, high, reason=""):
         (-0.9, -0.7, False, "unclear"),
     ],
 )
-def test_the_whole_interval_decides(low, high, below, verdict):
+def test_the_whole_interval_decides_the_verdict(low, high, below, verdict):
     assert decide(estimate(-0.8, low, high), -0.8, below=below) == verdict
 
 
-def test_numbers_read_as_text():
+def test_numbers_are_formatted_as_text():
     assert with_interval(estimate(-0.9421, -0.9612, -0.9149)) == "−0.942 [−0.961, −0.915]"
     assert with_interval(estimate(61.23, 48.9, 1234.0)) == "61.2 [48.9, 1.23e+03]"
     assert with_interval(estimate(0.5, None, None)) == "0.500 (no interval)"
@@ -51,7 +51,7 @@ def test_numbers_read_as_text():
     assert (counted(1, "trial"), counted(1200, "trial")) == ("1 trial", "1,200 trials")
 
 
-def test_what_was_left_out_is_counted_and_named():
+def test_rows_left_out_are_counted_with_their_reason():
     assert left_out(("not positive", np.array([True, True])), ("missing", 0)) == (
         "Left out: 2 not positive."
     )
@@ -62,7 +62,7 @@ def claim(verdict, **more):
     return Claim("c", "", "", estimate(-0.9, -0.95, -0.85), -0.8, verdict, "", **more)
 
 
-def test_a_verdict_says_what_it_speaks_of_and_what_it_does_not_survive():
+def test_a_verdict_states_its_scope_and_what_it_does_not_survive():
     beside = tuple(
         Beside(what, estimate(value, None, None), holding)
         for what, value, holding in (("with x held fixed", 0.5, False), ("without y", None, None))
@@ -78,7 +78,7 @@ def test_a_verdict_says_what_it_speaks_of_and_what_it_does_not_survive():
     assert beside[1].sentence.startswith("Without y, no estimate is possible")
 
 
-def test_where_a_number_has_to_lie_reads_as_words():
+def test_a_criterion_is_worded_from_its_side_and_threshold():
     assert claim("holds", side="below").criterion == "below −0.8"
     assert claim("holds").criterion == "above −0.8"
     assert claim("holds", side="between", upper=1.2).criterion == "between −0.8 and 1.2"
@@ -88,7 +88,7 @@ def test_where_a_number_has_to_lie_reads_as_words():
 @pytest.mark.parametrize(
     ("side", "inside"), [("below", {0}), ("above", {1, 2}), ("between", {1}), ("outside", {0, 2})]
 )
-def test_on_which_side_a_number_lies(side, inside):
+def test_lies_checks_the_side_of_the_threshold(side, inside):
     assert {i for i, value in enumerate((-1, 0, 1)) if lies(value, -0.5, side, 0.5)} == inside
     assert not lies(None, 0, side)
 
@@ -106,6 +106,6 @@ def test_one_sided_p_values_decide_and_are_doubled(p_for, p_against, expected):
     assert judge(p_for, p_against) == expected
 
 
-def test_one_of_several_statements_pays_for_their_number():
+def test_the_p_value_of_any_of_several_statements_is_adjusted():
     assert any_of([0.01, 0.5, 0.4]) == pytest.approx(0.03)
     assert any_of([0.9, 0.8]) == 1.0

@@ -89,7 +89,7 @@ def weakening_of(study, resampling):
 
 
 @pytest.fixture(scope="module")
-def endless():
+def with_many_seeds():
     return Study(np.random.default_rng(7), seeds=2000)
 
 
@@ -114,8 +114,8 @@ def covered_by(interval, truth, studies, seed=0):
         (weakening_of, weakening_truth),
     ],
 )
-def test_intervals_over_trials_cover_the_truth(endless, interval, truth, simulations):
-    assert_covers(covered_by(interval, truth(endless), simulations), simulations)
+def test_intervals_over_trials_cover_the_truth(with_many_seeds, interval, truth, simulations):
+    assert_covers(covered_by(interval, truth(with_many_seeds), simulations), simulations)
 
 
 def rows_resampled(statistic):
@@ -147,12 +147,12 @@ def row_correlations(x, y):
         (lambda x, y: y.mean(axis=1), lambda study: np.mean(study.y)),
     ],
 )
-def test_a_bootstrap_over_rows_does_not(endless, statistic, truth):
-    assert_below(0.8, covered_by(rows_resampled(statistic), truth(endless), 200), 200)
+def test_a_bootstrap_over_rows_does_not_cover_the_truth(with_many_seeds, statistic, truth):
+    assert_below(0.8, covered_by(rows_resampled(statistic), truth(with_many_seeds), 200), 200)
 
 
-def test_nor_does_fishers_interval_of_independent_rows(endless):
+def test_fishers_interval_of_independent_rows_does_not_cover_the_truth(with_many_seeds):
     def interval(study, _):
         return partial_correlation(study.x, study.y, {"loss": study.loss}).independent
 
-    assert_below(0.8, covered_by(interval, partial_truth(endless), 200), 200)
+    assert_below(0.8, covered_by(interval, partial_truth(with_many_seeds), 200), 200)

@@ -46,7 +46,7 @@ RATES = [0.01, 0.03, 0.1, 0.3, 1, 3]
         ({}, "in this grid", 0, "has 0 conditions"),
     ],
 )
-def test_what_a_grid_speaks_of(levels, scope, left_out, note):
+def test_the_scope_follows_from_the_levels_of_the_grid(levels, scope, left_out, note):
     design, conditions = of_grid(levels) if levels else (Design(), np.arange(0))
     reach = design.reach(conditions)
     assert (reach.scope, len(reach.axes)) == (scope, left_out)
@@ -54,7 +54,7 @@ def test_what_a_grid_speaks_of(levels, scope, left_out, note):
     assert bool(reach.note) == bool(note)
 
 
-def test_levels_left_out_are_those_of_the_conditions_in_use():
+def test_levels_left_out_are_those_of_the_selected_conditions():
     design, conditions = of_grid({"batch size": BATCHES, "loss": list("abc")})
     kept = conditions[conditions % 3 != 0]  # Without the first loss: two of them are left.
     reach = design.reach(kept)
@@ -73,7 +73,7 @@ def test_hyperparameters_drawn_together_are_one_axis_of_draws():
     assert Design.drawn_one_by_one(groups).reach(np.arange(8)).scope == reach.scope
 
 
-def test_draws_used_in_two_cells_are_left_out_as_one():
+def test_a_draw_used_in_two_conditions_is_left_out_as_one():
     rates = np.random.default_rng(0).uniform(size=6)
     design, conditions = of_grid({"rate": rates.tolist(), "model": ["mlp", "cnn"]}, {"rate"})
     reach = design.reach(conditions)
@@ -81,14 +81,14 @@ def test_draws_used_in_two_cells_are_left_out_as_one():
     assert reach.note == "For these axes the verdict covers only the two levels tested: model."
 
 
-def test_rows_say_which_levels_a_condition_has():
+def test_rows_assign_levels_to_their_conditions():
     groups = Groups.of(["t3", "t1", "t1", "t2"], ["b", "a", "a", "b"])
     design = Design.of({"x": [5, 7, 7, 5]}, groups)
     value = dict(zip(groups.condition[groups.trial], [5, 7, 7, 5], strict=True))
     assert [value[one] for one in range(2)] == design.axes[0].value.tolist()
 
 
-def test_what_differs_in_the_treatment_alone_is_one_setting():
+def test_conditions_that_differ_only_in_the_treatment_share_a_setting():
     design, conditions = of_grid({"batch size": [16, 64], "loss": list("abc")})
     batch_size, loss = np.repeat([0, 1], 3), np.tile(np.arange(3), 2)
     np.testing.assert_array_equal(design.settings(batch_size, conditions), loss)
@@ -97,7 +97,7 @@ def test_what_differs_in_the_treatment_alone_is_one_setting():
     np.testing.assert_array_equal(design.settings(batch_size, kept), [0, 1, 2, 3, 1, 5])
 
 
-def test_draws_of_their_own_are_settings_of_their_own():
+def test_separate_draws_are_separate_settings():
     draws = np.random.default_rng(0).uniform(size=(2, 6))
     groups = Groups.of(range(6), range(6))
     design = Design.of({"rate": draws[0], "batch size": draws[1]}, groups, {"rate", "batch size"})

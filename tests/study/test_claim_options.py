@@ -15,7 +15,7 @@ def stated(**changes):
     return claim
 
 
-def test_names_thresholds_and_statements():
+def test_claims_are_read_from_names_thresholds_and_statements():
     claims = CLAIMS.validate_python(
         [
             "margin_is_cheaper",
@@ -31,7 +31,7 @@ def test_names_thresholds_and_statements():
     assert (claims[2].name, claims[2].threshold) == ("mine", 1)
 
 
-def test_what_is_stored_is_read_again():
+def test_stored_claims_read_back_unchanged():
     claims = (
         BuiltInClaim(name="margin_is_cheaper"),
         stated(design="matched_loss", log=["x"], x="x"),
@@ -70,7 +70,7 @@ def test_claims_that_contradict_themselves_are_refused(changes, message):
         ("[large_batch_needs_time, large_batch_needs_time]", "claims", "different names"),
     ],
 )
-def test_mistakes_have_a_place(tmp_path, claims, place, message):
+def test_errors_in_claims_state_line_and_column(tmp_path, claims, place, message):
     path = tmp_path / "study.yaml"
     path.write_text(
         "study: s\ndata: digits\nmodel: mlp\n"
@@ -83,7 +83,7 @@ def test_mistakes_have_a_place(tmp_path, claims, place, message):
     assert message in str(error.value)
 
 
-def test_kendall_is_the_statistic_unless_columns_are_given():
+def test_the_default_statistic_is_kendall_or_pearson_with_given_columns():
     assert stated().statistic == "kendall"
     assert stated(given=["train_loss"]).statistic == "pearson"
     assert stated(statistic="spearman").statistic == "spearman"

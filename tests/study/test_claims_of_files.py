@@ -39,7 +39,7 @@ def study(tmp_path, claim, measures="margin, hessian_trace"):
         "x: tau, statistic: median, query: 'SELECT trial_id, condition_id, 1 AS tau FROM trials'",
     ],
 )
-def test_what_can_be_judged_is_fine(tmp_path, claim):
+def test_claims_on_measured_values_raise_no_warning(tmp_path, claim):
     _, warnings = checked_study(study(tmp_path, claim))
     assert warnings == []
 
@@ -65,7 +65,9 @@ def test_what_can_be_judged_is_fine(tmp_path, claim):
         ("x: sam, statistic: mean, where: \"read_text('/etc/passwd') = ''\"", 36, "sam", None),
     ],
 )
-def test_what_cannot_is_refused_at_its_place(tmp_path, claim, column, text, mended):
+def test_claims_that_cannot_be_judged_are_refused_at_their_place(
+    tmp_path, claim, column, text, mended
+):
     with pytest.raises(StudyFileError) as caught:
         orchestrator.load_study(study(tmp_path, claim))
     problem = caught.value.problems[0]
@@ -78,7 +80,7 @@ def test_what_cannot_is_refused_at_its_place(tmp_path, claim, column, text, mend
         orchestrator.load_study(study(tmp_path, mended))
 
 
-def test_what_is_not_measured_is_a_warning(tmp_path):
+def test_claims_on_unmeasured_values_raise_a_warning(tmp_path):
     path = study(tmp_path, "x: sam_sharpness, y: margin_mean", "margin")
     _, (warning,) = checked_study(path)
     assert "sam_sharpness" in warning.what
@@ -90,7 +92,7 @@ def test_what_is_not_measured_is_a_warning(tmp_path):
     ]
 
 
-def test_what_only_an_own_measure_can_have_is_let_through(tmp_path):
+def test_unknown_values_are_accepted_if_a_custom_measure_could_provide_them(tmp_path):
     claim = "x: my_own, statistic: mean"
     _, (warning,) = checked_study(study(tmp_path, claim, '"own:measure"'))
     assert "'my_own' exists only if a custom measure provides it" in warning.what

@@ -14,11 +14,11 @@ from orchestrator.study.columns import STANDARD_COLUMNS, path_columns
         (["model.arguments.width"], ["model_arguments_width"]),
     ],
 )
-def test_paths_and_their_columns(paths, columns):
+def test_each_path_gets_its_column(paths, columns):
     assert path_columns(paths) == dict(zip(paths, columns, strict=True))
 
 
-def test_all_at_once_stay_apart():
+def test_paths_with_equal_last_parts_get_distinct_columns():
     paths = ["data.seed", "model.seed", "model.arguments.seed", "training.batch_size"]
     assert len(set(path_columns([*paths, "data.x", "model.x"]).values())) == 6
     assert path_columns(STANDARD_COLUMNS) == STANDARD_COLUMNS

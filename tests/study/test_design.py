@@ -28,5 +28,5 @@ from orchestrator.study.design import ranged_columns
         ),
     ],
 )
-def test_columns_of_values_drawn_from_a_range(sweep, columns):
+def test_columns_drawn_from_a_range_are_found(sweep, columns):
     assert ranged_columns({"sweep": sweep}) == columns

@@ -226,21 +226,21 @@ EASY = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_to
 
 @EASY
 @given(edited_trees())
-def test_random_edits_of_a_valid_study(file, tree):
+def test_random_edits_of_a_valid_study_give_a_study_or_a_located_error(file, tree):
     file.write_text(written(tree), encoding="utf-8", errors="surrogatepass")
     check(file)
 
 
 @EASY
 @given(st.dictionaries(st.sampled_from([*RICH, "x"]) | SCALARS, VALUES))
-def test_random_yaml(file, tree):
+def test_random_yaml_gives_a_study_or_a_located_error(file, tree):
     file.write_text(written(tree), encoding="utf-8", errors="surrogatepass")
     check(file)
 
 
 @EASY
 @given(st.data())
-def test_random_bytes_in_a_valid_study(file, data):
+def test_random_bytes_in_a_valid_study_give_a_study_or_a_located_error(file, data):
     content = bytearray(written(RICH).encode())
     for at in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
         content[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
@@ -260,6 +260,6 @@ def test_random_bytes_in_a_valid_study(file, data):
         max_size=3,
     )
 )
-def test_random_overrides(file, overrides):
+def test_random_overrides_give_a_study_or_a_located_error(file, overrides):
     file.write_text(written(RICH))
     check(file, overrides)

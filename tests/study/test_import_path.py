@@ -51,7 +51,7 @@ def modules(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("part", FINE)
 @pytest.mark.parametrize("command", ["plan", "run"])
-def test_exit_while_it_is_imported(modules, part, command):
+def test_sys_exit_during_import_is_a_named_error(modules, part, command):
     study = modules / "study.yaml"
     study.write_text(STUDY.format(**FINE | {part: '"exits_when_imported:x"'}))
     with pytest.raises(ImportPathError, match=r"exits_when_imported.*sys\.exit"):
@@ -59,13 +59,13 @@ def test_exit_while_it_is_imported(modules, part, command):
 
 
 @pytest.mark.parametrize(("part", "name"), [("data", "load"), ("model", "net"), ("loss", "loss")])
-def test_exit_while_it_is_called(modules, part, name):
+def test_sys_exit_during_a_call_is_a_named_error(modules, part, name):
     study = modules / "study.yaml"
     study.write_text(STUDY.format(**FINE | {part: f'"exits_when_called:{name}"'}))
     with pytest.raises(UserError, match=f"exits_when_called:{name}.*sys.exit"):
         orchestrator.plan(study, modules / "results")
 
 
-def test_an_entry_point_is_imported_alike():
+def test_an_entry_point_of_no_installed_package_is_refused():
     with pytest.raises(ImportPathError, match="no installed package"):
         resolve_import_path("nothing_of_this_name", "models")

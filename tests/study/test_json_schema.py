@@ -22,7 +22,7 @@ def test_shipped_studies_are_valid_and_point_to_the_schema(path):
     assert path.read_text().startswith("# yaml-language-server: $schema=study.schema.json")
 
 
-def test_the_shipped_schema_is_the_one_of_this_code():
+def test_the_shipped_schema_matches_the_code():
     shipped = STUDIES[0].parent / "study.schema.json"
     assert json.loads(shipped.read_text()) == json_schema()
 
@@ -37,13 +37,13 @@ def test_the_shipped_schema_is_the_one_of_this_code():
         {"measures": [{"margin": 3}]},
     ],
 )
-def test_the_schema_refuses_what_the_reader_refuses(change):
+def test_the_schema_rejects_what_the_reader_rejects(change):
     content = YAML(typ="safe").load(STUDIES[0])
     with pytest.raises(jsonschema.ValidationError):
         check({**content, **change})
 
 
-def test_the_schema_takes_own_components_by_import_path():
+def test_the_schema_accepts_custom_parts_by_import_path():
     content = YAML(typ="safe").load(STUDIES[0])
     own = {"model": {"name": "pkg.nets:Net", "any": 1}, "measures": [{"pkg.m:f": {"x": 1}}]}
     check({**content, **own})

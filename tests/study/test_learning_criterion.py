@@ -17,11 +17,13 @@ from orchestrator.study.learning_criterion import LearnedOptions, largest_error
         (None, None, None),
     ],
 )
-def test_half_the_error_of_the_best_constant_answer_or_what_is_stated(learned, dataset, largest):
+def test_the_largest_error_is_half_that_of_a_constant_answer_unless_stated(
+    learned, dataset, largest
+):
     assert largest_error(learned, dataset) == (None if largest is None else pytest.approx(largest))
 
 
 @pytest.mark.parametrize("error", [0, 1.5, float("nan")])
-def test_an_error_outside_of_0_to_1_is_refused(error):
+def test_an_error_outside_0_to_1_is_refused(error):
     with pytest.raises(ValidationError):
         LearnedOptions(train_error=error)

@@ -18,7 +18,7 @@ STUDY = Study.model_validate(
 )
 
 
-def test_measures_are_added_in_order_and_once():
+def test_measures_are_added_in_order_without_duplicates():
     more = with_measures(STUDY, ["norms", "{sam_sharpness: {rho: 0.1}}", "margin", "norms"])
     assert list(more.requests) == [
         "margin [dtype=float32]",
@@ -28,7 +28,7 @@ def test_measures_are_added_in_order_and_once():
     assert more.model_copy(update={"measures": STUDY.measures}) == STUDY
 
 
-def test_nothing_added_is_the_same_study():
+def test_adding_no_measures_leaves_the_study_unchanged():
     assert with_measures(STUDY, []) == STUDY
 
 
@@ -43,14 +43,14 @@ def test_nothing_added_is_the_same_study():
         ("3", "needs a name, got 3"),
     ],
 )
-def test_what_names_no_measure_is_refused(text, message):
+def test_requests_that_name_no_valid_measure_are_refused(text, message):
     with pytest.raises(StudyFileError) as refused:
         with_measures(STUDY, ["norms", text])
     assert f"measure {text!r}" in str(refused.value)
     assert message in str(refused.value)
 
 
-def test_all_that_is_wrong_is_said_at_once():
+def test_all_errors_are_reported_together():
     with pytest.raises(StudyFileError) as refused:
         with_measures(STUDY, ["margn", "norm"])
     assert len(refused.value.problems) == 2
@@ -69,7 +69,7 @@ def test_measures_are_added_for_final_networks_or_for_all():
     assert with_measures(final, ["norms"], final=True) == final
 
 
-def test_a_measure_is_of_every_snapshot_or_of_final_ones():
+def test_a_measure_in_both_measures_and_final_measures_is_refused():
     content = STUDY.model_dump(mode="json") | {"final_measures": ["norms", {"margin": {}}]}
     with pytest.raises(
         ValueError, match="margin is also in 'measures', which cover every snapshot"

@@ -34,7 +34,7 @@ class Car(Options):
     spare: Annotated[Engine, OneOf()] = Steam()
 
 
-def test_parts_and_their_names_are_read_off_the_classes():
+def test_parts_and_their_names_are_read_from_the_classes():
     assert parts_of(Engine) == (Steam, Motor)
     assert parts_of(Steam) == (Steam,)
     assert [names_of(part) for part in (*parts_of(Engine), CustomOptions)] == [
@@ -53,22 +53,22 @@ def test_parts_and_their_names_are_read_off_the_classes():
         ({"name": "my.engines:Sail", "masts": 3}, CustomOptions(name="my.engines:Sail", masts=3)),
     ],
 )
-def test_a_field_takes_any_part_by_name(given, expected):
+def test_a_field_accepts_any_part_by_name(given, expected):
     assert Car(engine=given).engine == expected
     assert TypeAdapter(AnyEngine).validate_python(given) == expected
 
 
 @pytest.mark.parametrize("field", ["engine", "spare"])
-def test_an_unknown_name_is_refused_with_all_names(field):
+def test_an_unknown_name_is_refused_with_a_list_of_all_names(field):
     with pytest.raises(ValidationError, match="'steam', 'petrol', 'electric'"):
         Car(**{field: "sail"})
 
 
-def test_a_kind_without_components_takes_no_import_path():
+def test_a_kind_without_custom_parts_refuses_import_paths():
     with pytest.raises(ValidationError, match=r"my.engines:Sail.*'steam'"):
         Car(spare="my.engines:Sail")
 
 
-def test_the_schema_names_each_part_once_in_the_order_of_definition():
+def test_the_schema_lists_each_part_once_in_definition_order():
     engine = Car.model_json_schema()["properties"]["engine"]["oneOf"]
     assert [one["$ref"].rpartition("/")[2] for one in engine] == ["Steam", "Motor", "CustomOptions"]

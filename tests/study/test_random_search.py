@@ -70,7 +70,7 @@ def test_a_draw_is_the_hash_of_seed_index_and_path():
 
 @settings(max_examples=20)
 @given(st.permutations(sorted(OF)), st.integers(0, 5), st.integers(0, 1000))
-def test_the_order_of_paths_and_other_paths_change_no_draw(keys, left_out, index):
+def test_a_draw_depends_on_neither_path_order_nor_other_paths(keys, left_out, index):
     whole = search().condition(index)
     assert search({key: OF[key] for key in keys}).condition(index) == whole
     fewer = search({key: OF[key] for key in keys[:left_out] or keys}).condition(index)
@@ -79,14 +79,14 @@ def test_the_order_of_paths_and_other_paths_change_no_draw(keys, left_out, index
 
 @settings(max_examples=10)
 @given(st.integers(1, 20), st.integers(1, 20))
-def test_more_conditions_keep_those_that_there_were(one, other):
+def test_drawing_more_conditions_keeps_the_earlier_ones(one, other):
     few, many = sorted((one, other))
     ids = [{t.trial_id for t in expand_trials(study(count, seeds=2))} for count in (few, many)]
     assert ids[0] <= ids[1]
     assert len(ids[1]) == 2 * many
 
 
-def test_another_seed_draws_others():
+def test_different_seeds_give_different_draws():
     draws = {json.dumps(search(seed=seed).condition(0)) for seed in range(20)}
     assert len(draws) == 20
 
@@ -134,7 +134,7 @@ def test_paths_are_drawn_independently():
         assert_at_most(0.25, count, SIMULATIONS)
 
 
-def test_drawn_paths_are_columns():
+def test_drawn_paths_become_columns():
     of = {RATE: OF[RATE], "training.schedule.warmup_epochs": {"uniform": [0, 2]}}
     asked = study(3, of)
     assert swept_columns(asked.sweep.paths) == {"training.schedule.warmup_epochs": "warmup_epochs"}
@@ -142,7 +142,7 @@ def test_drawn_paths_are_columns():
     assert len({(row["learning_rate"], row["warmup_epochs"]) for row in rows}) == 3
 
 
-def test_a_stored_study_asks_for_the_same_trials():
+def test_a_stored_study_expands_to_the_same_trials():
     asked = study(4, OF, {"training.optimizer.momentum": [0, 0.9]}, seeds=2)
     stored = Study.model_validate_json(asked.model_dump_json())
     assert stored == asked
@@ -165,7 +165,7 @@ def test_infinite_values_stay_infinite_in_a_stored_study():
         }
 
 
-def test_axes_of_a_design():
+def test_design_axes_are_drawn_or_listed():
     content = study(7, OF, {"model.normalization": ["none", "batch"]}).model_dump(mode="json")
     drawn, listed = design_axes(content)
     assert (drawn.drawn, drawn.levels) == (True, 7)

@@ -39,7 +39,7 @@ def needs(study):
     }
 
 
-def test_an_override_changes_what_it_names_for_the_trials_that_it_fits(load):
+def test_an_override_changes_only_what_it_names_for_matching_trials(load):
     found = needs(load("{where: {model.width: 512}, gpus: 1, custom: {large: 1}}"))
     for (width, _), need in found.items():
         assert (need.cpus, need.timeout) == (2, 60)
@@ -47,7 +47,7 @@ def test_an_override_changes_what_it_names_for_the_trials_that_it_fits(load):
         assert need.overrides == ()
 
 
-def test_later_overrides_win_and_all_of_where_must_fit(load):
+def test_later_overrides_win_and_every_where_condition_must_match(load):
     found = needs(
         load(
             "{where: {model.width: 512}, gpus: 0.5, cpus: 4}",
@@ -62,7 +62,7 @@ def test_later_overrides_win_and_all_of_where_must_fit(load):
     }
 
 
-def test_what_a_trial_may_use_does_not_change_its_name(load):
+def test_resources_do_not_change_the_trial_id(load):
     one, other = load("{where: {model.width: 512}, gpus: 1}"), load("{where: {model.width: 64}}")
     assert [t.trial_id for t in expand(one)] == [t.trial_id for t in expand(other)]
 
@@ -79,7 +79,7 @@ def test_what_a_trial_may_use_does_not_change_its_name(load):
         ("{where: {model.width: 64}, custom: {GPU: 1}}", "custom", "GPU is not a custom resource"),
     ],
 )
-def test_mistakes_have_their_place(load, override, path, said):
+def test_errors_in_overrides_state_their_place(load, override, path, said):
     with pytest.raises(StudyFileError) as told:
         load(override)
     (problem,) = told.value.problems

@@ -26,12 +26,12 @@ def only_id(**changes):
     return trial.trial_id
 
 
-def test_ids_are_pinned():
+def test_trial_ids_are_pinned():
     """A change of this number retrains every study there is."""
     assert only_id() == "4f1be5aa6c23"
 
 
-def test_ids_depend_on_what_decides_the_science_and_on_nothing_else():
+def test_trial_ids_depend_only_on_what_affects_the_trained_network():
     same = [
         {"study": "another", "question": "why?"},
         {"data": {"name": "mnist1d", "data_dir": "/somewhere"}},
@@ -59,7 +59,7 @@ def test_ids_depend_on_what_decides_the_science_and_on_nothing_else():
     assert len({only_id(**changes) for changes in different} | {only_id()}) == 6
 
 
-def test_a_grid_is_the_product_of_axes_times_seeds_in_a_shuffled_fixed_order():
+def test_a_grid_is_axes_times_seeds_in_a_fixed_shuffled_order():
     sweep = {
         "training.batch_size": [16, 64],
         "model.width, model.depth": [[8, 1], [16, 2], [32, 3]],
@@ -77,7 +77,7 @@ def test_a_grid_is_the_product_of_axes_times_seeds_in_a_shuffled_fixed_order():
     assert [trial.seed for trial in trials] != sorted(trial.seed for trial in trials)
 
 
-def test_extending_a_grid_keeps_the_ids_there_were():
+def test_extending_a_grid_keeps_existing_trial_ids():
     small = {t.trial_id for t in expand_trials(study(sweep={"training.batch_size": [16]}))}
     large = expand_trials(study(sweep={"training.batch_size": [16, 32]}, seeds=2))
     assert small < {trial.trial_id for trial in large}
@@ -91,7 +91,7 @@ def test_a_whole_model_and_a_part_of_it_can_be_swept_together():
     assert found == {(8, 1), (9, 1), (8, 2), (9, 2)}
 
 
-def test_hyperparameters_show_the_learning_rate_that_is_used():
+def test_hyperparameters_contain_the_scaled_learning_rate():
     training = {
         "batch_size": 64,
         "optimizer": {"name": "sam", "learning_rate": 0.4, "rho": 0.1},
@@ -116,7 +116,7 @@ def test_swept_paths_without_a_column_get_one():
     assert found == {0, 1}
 
 
-def test_positions():
+def test_planned_steps_are_sorted_distinct_and_within_training():
     assert planned_steps((5, 0, 5, 9), 7) == (0, 5)
     assert tuple(planned_steps(Every(every=3), 10)) == (3, 6, 9)
     assert planned_steps(LogSpaced(log_spaced=1), 10) == (10,)
@@ -124,7 +124,7 @@ def test_positions():
 
 
 @given(st.integers(1, 40), st.integers(1, 10**6))
-def test_log_spaced_positions_reach_from_one_to_the_end(count, end):
+def test_log_spaced_steps_reach_from_one_to_the_end(count, end):
     found = planned_steps(LogSpaced(log_spaced=count), end)
     assert found[-1] == end
     assert count == 1 or found[0] == 1
@@ -132,7 +132,7 @@ def test_log_spaced_positions_reach_from_one_to_the_end(count, end):
     assert len(found) <= count
 
 
-def test_a_plan_counts_what_is_left():
+def test_a_plan_counts_the_remaining_work():
     asked = study(
         sweep={"training.batch_size": [10, 50]},
         seeds=2,
@@ -161,7 +161,7 @@ def test_a_plan_counts_what_is_left():
     assert "s/final" not in plan_text(plan)
 
 
-def test_a_plan_counts_what_is_measured_of_final_networks_only():
+def test_a_plan_counts_final_measures_for_final_networks_only():
     asked = study(seeds=4, checkpoints={"epochs": [1, 2]})
     trials = expand_trials(asked)
     done, lacks_final, begun, _ = (trial.trial_id for trial in trials)
@@ -214,6 +214,6 @@ def test_a_plan_counts_booked_hours_and_their_price():
     assert (unknown.cpu_hours, unknown.gpu_hours, unknown.cost) == (None, None, None)
 
 
-def test_snapshots_that_coincide_count_once():
+def test_coinciding_checkpoints_count_once():
     checkpoints = CheckpointOptions(epochs=(1, 3), updates=(10, 20))
     assert most_snapshots(checkpoints, StopOptions(epochs=3), 100, 10) == 3

@@ -94,13 +94,13 @@ def write(tmp_path):
     return write_text
 
 
-def test_the_good_file_is_good(write):
+def test_the_valid_file_is_accepted(write):
     study = load_study(write(GOOD))
     assert study.training.optimizer.learning_rate == 0.1
 
 
 @pytest.mark.parametrize(("old", "new", "place", "path", "what", "hint"), WRONG)
-def test_wrong_files_end_with_exit_code_2_and_the_line(write, old, new, place, path, what, hint):
+def test_wrong_files_exit_with_code_2_and_name_the_line(write, old, new, place, path, what, hint):
     assert GOOD.count(old) >= 1
     file = write(GOOD.replace(old, new, 1))
     with pytest.raises(StudyFileError) as caught:
@@ -116,7 +116,7 @@ def test_wrong_files_end_with_exit_code_2_and_the_line(write, old, new, place, p
     assert result.exception.exit_code == 2
 
 
-def test_all_mistakes_come_at_once(write):
+def test_all_errors_are_reported_together(write):
     text = GOOD.replace("width: 8}", "widht: 8}").replace("batch_size: 32", "batch_size: x")
     with pytest.raises(StudyFileError) as caught:
         load_study(write(text))
@@ -143,7 +143,7 @@ def test_wrong_overrides_name_the_option(write, override, what):
     assert f"--set {override}" in str(caught.value) or "study" in override
 
 
-def test_overrides_reach_everything(write):
+def test_overrides_reach_every_part_of_a_study(write):
     overrides = [
         "training.batch_size=1e1",
         "model=cnn",
@@ -161,14 +161,14 @@ def test_overrides_reach_everything(write):
 
 
 @pytest.mark.parametrize("content", [b"", b"- 1\n- 2\n", b"3\n", b"\xff\xfe\x00", b"a: [\n", b"\t"])
-def test_what_is_no_study_at_all(tmp_path, content):
+def test_files_that_contain_no_study_are_refused(tmp_path, content):
     path = tmp_path / "study.yaml"
     path.write_bytes(content)
     with pytest.raises(StudyFileError, match=r"study\.yaml:"):
         load_study(path)
 
 
-def test_a_grid_is_counted_before_it_is_expanded(write):
+def test_an_oversized_grid_is_refused_before_expansion(write):
     axes = [f"  model.x{axis}: [{', '.join(map(str, range(10)))}]" for axis in range(12)]
     text = GOOD.replace("{name: mlp, width: 8}", "{name: 'no_such_package.m:Net'}")
     head, _, tail = text.partition("sweep:\n")
@@ -177,7 +177,7 @@ def test_a_grid_is_counted_before_it_is_expanded(write):
         load_study(write(head + "\n".join(["sweep:", *axes, tail])))
 
 
-def test_files_that_are_too_large_are_not_read(tmp_path):
+def test_oversized_files_are_refused_unread(tmp_path):
     path = tmp_path / "study.yaml"
     with path.open("wb") as file:
         file.truncate(100 << 20)  # Sparse: it takes no room.
@@ -185,7 +185,7 @@ def test_files_that_are_too_large_are_not_read(tmp_path):
         load_study(path)
 
 
-def test_a_byte_order_mark_is_no_mistake(write):
+def test_a_byte_order_mark_is_accepted(write):
     assert load_study(write("\ufeff" + GOOD)) == load_study(write(GOOD))
 
 
@@ -193,7 +193,7 @@ def test_a_byte_order_mark_is_no_mistake(write):
     "command",
     [["validate"], ["plan", "--resolved"], ["plan", "--no-probe", "--set", "model=mlp"]],
 )
-def test_nothing_is_imported_before_it_is_needed(write, tmp_path, monkeypatch, command):
+def test_validate_and_an_unprobed_plan_import_no_custom_code(write, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "intruder.py").write_text("raise SystemExit('imported')")
     name, *options = command
@@ -203,7 +203,7 @@ def test_nothing_is_imported_before_it_is_needed(write, tmp_path, monkeypatch, c
     assert result.exit_code == 0, result.output
 
 
-def test_missing_file_and_folder(tmp_path):
+def test_a_missing_file_or_a_folder_is_refused(tmp_path):
     with pytest.raises(StudyFileError, match="no such file"):
         load_study(tmp_path / "nowhere.yaml")
     with pytest.raises(StudyFileError, match="is a folder"):
@@ -211,7 +211,7 @@ def test_missing_file_and_folder(tmp_path):
 
 
 @given(st.integers(0, len(GOOD) - 1), st.text(max_size=6), st.integers(0, 8))
-def test_random_edits_never_end_in_anything_but_a_users_error(tmp_path_factory, at, text, cut):
+def test_random_edits_raise_only_user_errors(tmp_path_factory, at, text, cut):
     path = tmp_path_factory.mktemp("fuzz") / "study.yaml"
     path.write_text(GOOD[:at] + text + GOOD[at + cut :], encoding="utf-8")
     with contextlib.suppress(UserError):  # Anything else escapes and fails the test.

@@ -100,7 +100,7 @@ def write(tmp_path):
     return write_text
 
 
-def test_the_good_file_is_good(write):
+def test_the_valid_search_is_accepted(write):
     assert load_study(write(GOOD)).sweep.random.conditions == 12
 
 
@@ -117,7 +117,7 @@ def test_wrong_searches_are_refused_with_their_place(write, old, new, place, pat
     assert hint in (first.hint or "")
 
 
-def test_an_empty_search_draws_nothing(write):
+def test_an_empty_search_is_refused(write):
     file = write(GOOD)
     for override, what in (
         ("sweep.random.of={}", "of: is empty: nothing to draw"),
@@ -128,7 +128,7 @@ def test_an_empty_search_draws_nothing(write):
             load_study(file, [override])
 
 
-def test_conditions_that_are_drawn_twice_are_refused(write):
+def test_a_search_that_draws_a_condition_twice_is_refused(write):
     """Twelve draws of two values: they would be the same trials, counted twice."""
     with pytest.raises(StudyFileError, match="occurs twice") as caught:
         load_study(write(GOOD), ["sweep.random.of={training.batch_size: {choice: [16, 32]}}"])
@@ -161,7 +161,7 @@ def test_wrong_overrides_name_the_option(write):
 
 
 @pytest.mark.parametrize("command", [["validate"], ["plan", "--no-probe"]])
-def test_the_design_is_told(write, tmp_path, monkeypatch, command):
+def test_validate_and_plan_print_the_design(write, tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(app, [command[0], str(write(GOOD)), *command[1:]])
     assert result.exit_code == 0, result.output

@@ -37,7 +37,7 @@ def explanations(image, found, kinds):
 
 
 @pytest.mark.parametrize("kinds", [("flip",), ("crop",), ("flip", "crop"), ("crop", "flip")])
-def test_every_image_is_a_window_of_itself(kinds):
+def test_augmented_images_are_windows_of_the_padded_original(kinds):
     before = IMAGES.clone()
     found = augmentation(kinds)(IMAGES, 0)
     assert torch.equal(IMAGES, before)
@@ -49,7 +49,7 @@ def test_every_image_is_a_window_of_itself(kinds):
             assert len(set(shifts)) > PADDING
 
 
-def test_batches_do_not_change_what_happens_to_an_image():
+def test_augmentation_does_not_depend_on_the_batches():
     whole = augmentation(("flip", "crop"))(IMAGES, 0)
     augment = augmentation(("flip", "crop"))
     parts = [augment(IMAGES[start : start + 16], start) for start in (32, 0, 16)]
@@ -58,6 +58,6 @@ def test_batches_do_not_change_what_happens_to_an_image():
 
 
 @pytest.mark.parametrize("shape", [(40,), (1, 40)])
-def test_only_images(shape):
+def test_augmentation_of_flat_inputs_is_refused(shape):
     with pytest.raises(DataError, match=r"\['flip'\] needs images .* have shape"):
         Augmentation(("flip",), 10, shape, torch.Generator())

@@ -22,7 +22,7 @@ def order(**options):
 
 
 @given(sizes, sizes)
-def test_every_example_once_and_the_last_batch_may_be_smaller(n, batch_size):
+def test_an_epoch_contains_every_example_once_in_batches_of_the_given_size(n, batch_size):
     made = batches(n, batch_size)
     parts = [made[index] for index in range(len(made))]
     assert len(made) == updates_per_epoch(n, batch_size)
@@ -32,26 +32,26 @@ def test_every_example_once_and_the_last_batch_may_be_smaller(n, batch_size):
 
 
 @given(sizes, sizes, st.integers(0, 100))
-def test_examples_after_counts_what_the_batches_hold(n, batch_size, step):
+def test_examples_after_counts_the_examples_of_all_batches_so_far(n, batch_size, step):
     per_epoch = [len(part) for part in torch.arange(n).split(batch_size)]
     expected = sum(per_epoch[update % len(per_epoch)] for update in range(step))
     assert examples_after(step, n, batch_size) == expected
 
 
-def test_the_order_is_decided_by_seed_and_epoch():
+def test_the_order_depends_only_on_seed_and_epoch():
     assert order(n=50) == order(n=50)
     assert order(n=50) == order(n=50, batch_size=7)
     assert len({tuple(order(n=50, seed=s, epoch=e)) for s in range(3) for e in (1, 2)}) == 6
 
 
-def test_a_batch_can_be_had_again():
+def test_a_batch_can_be_read_repeatedly():
     made = batches()
     first = made[2]
     made[0]
     assert torch.equal(made[2][0], first[0])
 
 
-def test_augmentation_has_a_stream_of_its_own():
+def test_augmentation_has_its_own_random_stream():
     images, labels = torch.rand(20, 1, 4, 4), torch.arange(20)
     plain = EpochBatches(images, labels, 6, seed=0, epoch=1)
     changed = EpochBatches(images, labels, 6, seed=0, epoch=1, augmentation=("flip",))
@@ -66,6 +66,6 @@ def test_augmentation_has_a_stream_of_its_own():
     assert torch.equal(changed[2][0], expected(plain[2][0], 12))
 
 
-def test_augmentation_needs_images():
+def test_augmentation_of_flat_inputs_is_refused():
     with pytest.raises(DataError, match="needs images"):
         batches(augmentation=("crop",))

@@ -59,17 +59,17 @@ def test_snapshots_round_trip(path):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_equal_snapshots_are_equal_files(path, tmp_path):
+def test_equal_snapshots_are_written_as_equal_files(path, tmp_path):
     shuffled = dict(reversed(copy_nested(STATE).items()))
     assert write_snapshot(path, STATE) == write_snapshot(tmp_path / "other", shuffled)
 
 
-def test_missing_snapshot(path):
+def test_a_missing_snapshot_is_reported(path):
     with pytest.raises(ResultsError, match=r"7\.safetensors: no such file"):
         read_snapshot(path)
 
 
-def test_flipped_bytes_are_found(path):
+def test_flipped_bytes_in_a_snapshot_are_detected(path):
     written = write_snapshot(path, STATE)
     content = path.read_bytes()
     for place in range(0, len(content), 97):
@@ -81,7 +81,7 @@ def test_flipped_bytes_are_found(path):
 
 
 @pytest.mark.parametrize("length", [0, 3, 8, 50, 1000])
-def test_truncated_snapshots_are_found_without_a_hash(path, length):
+def test_truncated_snapshots_are_detected_without_a_hash(path, length):
     write_snapshot(path, STATE)
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(ResultsError, match="damaged, or not a safetensors file"):
@@ -97,7 +97,7 @@ def test_resume_states_round_trip():
     assert_same_state(decode_resume_state(encode_resume_state(RESUME)), RESUME)
 
 
-def test_any_flipped_byte_is_found():
+def test_flipped_bytes_in_a_resume_state_are_detected():
     content = encode_resume_state(RESUME)
     header = range(8 + int.from_bytes(content[:8], "little"))
     for place in [*header[::5], *range(len(header), len(content), 97)]:
@@ -108,7 +108,7 @@ def test_any_flipped_byte_is_found():
 
 
 @pytest.mark.parametrize("length", [0, 5, 100, 2000])
-def test_truncated_states_are_found(length):
+def test_truncated_resume_states_are_detected(length):
     with pytest.raises(ValueError, match=r"."):
         decode_resume_state(encode_resume_state(RESUME)[:length])
 
@@ -118,6 +118,6 @@ def test_a_snapshot_is_no_resume_state():
         decode_resume_state(encode_snapshot(STATE))
 
 
-def test_optimizers_that_keep_something_else_are_named():
+def test_optimizer_states_that_cannot_be_stored_are_refused():
     with pytest.raises(UserError, match="the optimizer's state cannot be stored: got a complex"):
         encode_resume_state(replace(RESUME, optimizer={"phase": 1j}))

@@ -31,7 +31,7 @@ def gradient_of(model, optimizer):
     return gradient
 
 
-def test_it_is_called_as_pytorch_would():
+def test_a_custom_optimizer_trains_as_in_plain_pytorch():
     model, reference = network(), network()
     optimizer = user_optimizer(model, lr_decay=0.1)
     plain = torch.optim.Adagrad(reference.parameters(), lr=0.2, lr_decay=0.1)
@@ -44,7 +44,7 @@ def test_it_is_called_as_pytorch_would():
     assert torch.equal(model.weight, reference.weight)
 
 
-def test_one_that_computes_several_gradients_per_update():
+def test_an_optimizer_may_compute_several_gradients_per_update():
     model = network()
     optimizer = user_optimizer(model, "torch.optim:LBFGS", max_iter=20)
     before = gradient_of(model, optimizer)().item()
@@ -52,7 +52,7 @@ def test_one_that_computes_several_gradients_per_update():
     assert gradient_of(model, optimizer)().item() < 0.01 * before
 
 
-def test_going_on_leaves_the_state_as_it_was():
+def test_resuming_does_not_change_the_loaded_state():
     model = network()
     optimizer = user_optimizer(model)
     optimizer.update(gradient_of(model, optimizer), 1.0)
@@ -77,6 +77,6 @@ def test_going_on_leaves_the_state_as_it_was():
         ("torch.optim:Adagrid", {}, ImportPathError, "did you mean 'Adagrad'"),
     ],
 )
-def test_mistakes(name, arguments, error, message):
+def test_unusable_optimizers_are_refused(name, arguments, error, message):
     with pytest.raises(error, match=message):
         user_optimizer(network(), name, **arguments)

@@ -27,7 +27,7 @@ def test_another_device_trains_the_same_network(model, training):
     assert {value.device.type for state in states for value in state.values()} == {"cpu"}
 
 
-def test_the_device_refuses_what_a_gpu_refuses():
+def test_the_pretended_device_refuses_what_a_gpu_refuses():
     with PretendDevice():
         network = torch.nn.Linear(3, 2).to(ELSEWHERE)
         with pytest.raises(RuntimeError, match="two devices"):

@@ -12,7 +12,7 @@ from orchestrator.training.losses import build_loss
 LOSS = build_loss(CrossEntropyOptions())
 
 
-def test_loss_and_error_by_hand():
+def test_loss_and_error_equal_those_worked_out_by_hand():
     logits = torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 0.0]])
     labels = torch.tensor([0, 1, 1])
     found = evaluate(nn.Identity(), logits, labels, LOSS)
@@ -21,7 +21,7 @@ def test_loss_and_error_by_hand():
     assert found.error == 1 / 3
 
 
-def test_every_example_weighs_the_same_whatever_the_passes(monkeypatch):
+def test_every_example_has_equal_weight_for_any_pass_size(monkeypatch):
     torch.manual_seed(0)
     logits, labels = torch.randn(70, 3), torch.randint(0, 3, (70,))
     whole = evaluate(nn.Identity(), logits, labels, LOSS)
@@ -32,14 +32,14 @@ def test_every_example_weighs_the_same_whatever_the_passes(monkeypatch):
 
 
 @pytest.mark.parametrize("margin", [5.0, 17.0, 25.0, 36.0])
-def test_small_losses_are_no_zeros(margin):
+def test_small_losses_are_not_rounded_to_zero(margin):
     found = evaluate(nn.Identity(), torch.tensor([[margin, 0.0]]), torch.tensor([0]), LOSS)
     # The subtraction in log-softmax is good to an absolute 1e-15 or so in float64.
     assert found.loss == pytest.approx(math.log1p(math.exp(-margin)), abs=8e-15)
     assert found.loss > 0
 
 
-def test_eval_mode_changes_nothing():
+def test_evaluation_changes_neither_buffers_nor_gradients():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Dropout(0.5), nn.Linear(6, 3))
     inputs, labels = torch.randn(20, 4), torch.randint(0, 3, (20,))
@@ -60,6 +60,6 @@ def test_misaligned_memory_gives_the_same_bits():
     assert evaluate(model, misaligned, labels, LOSS) == evaluate(model, aligned, labels, LOSS)
 
 
-def test_nothing_finite_is_told_as_such():
+def test_a_loss_of_nan_logits_is_nan():
     found = evaluate(nn.Identity(), torch.full((2, 3), math.nan), torch.tensor([0, 1]), LOSS)
     assert math.isnan(found.loss)

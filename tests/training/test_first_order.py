@@ -53,7 +53,7 @@ def train_pytorch(model, optimizer, factors=(1.0, 0.5, 0.25, 1.0, 2.0, 0.1)):
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
-def test_sgd_is_pytorchs_to_the_last_bit(momentum, nesterov, weight_decay):
+def test_sgd_equals_pytorch_to_the_last_bit(momentum, nesterov, weight_decay):
     options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
     model = network()
     found = train_flat(model, Sgd(SgdOptions(**options), model, 0.1))
@@ -65,7 +65,7 @@ def test_sgd_is_pytorchs_to_the_last_bit(momentum, nesterov, weight_decay):
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
-def test_adamw_is_pytorchs_to_the_last_bit(weight_decay):
+def test_adamw_equals_pytorch_to_the_last_bit(weight_decay):
     model = network()
     found = train_flat(
         model,
@@ -91,7 +91,7 @@ def test_adamw_is_pytorchs_to_the_last_bit(weight_decay):
 
 
 @pytest.mark.parametrize("kind", ["sgd", "momentum", "adamw"])
-def test_state_goes_on_and_is_not_changed_by_going_on(kind):
+def test_a_stored_state_resumes_and_is_not_changed_by_it(kind):
     model = network()
     if kind == "adamw":
         optimizer = Adamw(AdamwOptions(name="adamw", weight_decay=0.0), model, 0.1)

@@ -19,7 +19,7 @@ class Tied(Peculiar):
         return super().forward(self.tied(inputs))
 
 
-def test_values_stay_and_become_views():
+def test_parameters_keep_their_values_and_become_views():
     model = nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 2))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     flat = FlatParameters(model)
@@ -32,7 +32,7 @@ def test_values_stay_and_become_views():
     assert all(bool((parameter == 0).all()) for parameter in model.parameters())
 
 
-def test_gradients_are_those_of_a_plain_network():
+def test_gradients_equal_those_of_a_plain_network():
     torch.manual_seed(0)
     flat_model, plain = Tied(4, 3).eval(), Tied(4, 3).eval()
     plain.load_state_dict(flat_model.state_dict())
@@ -55,18 +55,18 @@ def test_gradients_are_those_of_a_plain_network():
     assert float(flat.gradients.square().sum()) == pytest.approx(squares)  # Tied ones once.
 
 
-def test_parameters_that_are_not_trained_stay_out():
+def test_parameters_that_are_not_trained_are_left_out():
     model = nn.Linear(20, 1)
     model.weight.requires_grad_(False)
     assert FlatParameters(model).values.numel() == 16
 
 
-def test_nothing_to_train():
+def test_a_network_without_trainable_parameters_is_refused():
     with pytest.raises(ModelError, match="ReLU has no trainable parameters"):
         trainable_parameters(nn.ReLU())
 
 
-def test_mixed_types():
+def test_parameters_of_mixed_types_are_refused():
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).double())
     with pytest.raises(ModelError, match=r"float32.*float64"):
         FlatParameters(model)

@@ -18,7 +18,7 @@ pytestmark = needs_gpu
 
 
 @of_every_kind
-def test_one_seed_is_one_result(model, training):
+def test_a_seed_gives_one_result_on_a_gpu(model, training):
     dataset = blobs(shape=(2, 6, 6)) if model == IMAGES else blobs()
     config = configuration(model, **training)
     first, second = (run(config, dataset, device="cuda", train_loss=[0.5]) for _ in range(2))
@@ -26,13 +26,13 @@ def test_one_seed_is_one_result(model, training):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_interrupted_is_uninterrupted(name):
+def test_an_interrupted_trial_equals_an_uninterrupted_one_on_a_gpu(name):
     dataset = blobs(shape=(2, 6, 6)) if name == "images" else blobs()
     straight = run(CASES[name], dataset, device="cuda", **CHECKPOINTS)
     assert_same_events(interrupted(CASES[name], dataset, 1, device="cuda"), straight)
 
 
-def test_it_learns_what_the_cpu_learns():
+def test_losses_on_a_gpu_agree_with_those_on_the_cpu():
     # No dropout: a GPU draws other random numbers. The order of sums is another in any case.
     here, there = (run(configuration(), device=device) for device in ("cpu", "cuda"))
     for one, other in zip(epochs_of(here), epochs_of(there), strict=True):

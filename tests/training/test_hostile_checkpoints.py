@@ -115,7 +115,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_snapshot(folder, kind):
+def test_files_that_are_not_snapshots_are_refused(folder, kind):
     path = folder / "1.safetensors"
     path.write_bytes(HOSTILE[kind])
     with pytest.raises(ResultsError, match=r"1\.safetensors: damaged, or not a safetensors file"):
@@ -126,7 +126,7 @@ def test_what_is_no_snapshot(folder, kind):
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_what_is_no_resume_state(folder, kind):
+def test_files_that_are_not_resume_states_are_skipped_for_the_previous_one(folder, kind):
     with pytest.raises(ValueError, match=r"."):
         decode_resume_state(HOSTILE[kind])
 
@@ -153,7 +153,7 @@ def edited(content, edits):
 
 
 @given(EDITS)
-def test_random_edits_of_a_snapshot(folder, good, edits):
+def test_random_edits_of_a_snapshot_load_tensors_or_are_refused(folder, good, edits):
     path = folder / "2.safetensors"
     path.write_bytes(edited(good[0], edits))
     try:
@@ -172,7 +172,7 @@ def decoded(content):
 
 
 @given(EDITS)
-def test_random_edits_of_a_resume_state_are_found(folder, good, edits):
+def test_random_edits_of_a_resume_state_are_detected(folder, good, edits):
     content = edited(good[1], edits)
     if content != good[1]:
         assert decoded(content) is None
@@ -197,12 +197,12 @@ NAMES = ("trial_id", "epoch", "step", "train_seconds", "stop_reason", "optimizer
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), JSON) | JSON)
-def test_signed_states_of_another_layout(folder, plain):
+def test_states_of_another_layout_with_a_valid_hash_are_handled(folder, plain):
     found = decoded(signed(plain))
     assert found is None or (isinstance(found.epoch, int) and isinstance(found.trial_id, str))
 
 
 @pytest.mark.parametrize("digest", ["", 5, None, "0" * 63, "é" * 64])
-def test_states_without_a_hash(folder, digest):
+def test_states_without_a_valid_hash_are_refused(folder, digest):
     text = {"__metadata__": {"sha256": digest, "state": "{}"}}
     assert decoded(header(text)) is None

@@ -23,7 +23,7 @@ def learner(model=None, dataset=None, **options):
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda options: options["name"])
 @pytest.mark.parametrize("model", [None, f"{HERE}:peculiar"], ids=["mlp", "peculiar"])
-def test_going_back_and_on_gives_the_same_bits(model, optimizer):
+def test_retraining_from_a_moment_gives_the_same_bits(model, optimizer):
     made = learner(model, optimizer=optimizer)
     made.train_until(1)
     moment = made.moment()
@@ -38,7 +38,7 @@ def test_going_back_and_on_gives_the_same_bits(model, optimizer):
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda options: options["name"])
-def test_state_goes_on_in_another_learner(optimizer):
+def test_a_state_resumes_in_another_learner(optimizer):
     made = learner(f"{HERE}:peculiar", optimizer=optimizer)
     made.train_until(4)
     network, state = made.state()
@@ -63,7 +63,7 @@ def test_snapshots_are_copies_of_the_state_dict():
     assert len(storages) == len(snapshot)
 
 
-def test_only_tensors_in_a_snapshot(monkeypatch):
+def test_a_snapshot_of_anything_but_tensors_is_refused(monkeypatch):
     made = learner()
     monkeypatch.setattr(made.model, "get_extra_state", lambda: {"a": 1}, raising=False)
     monkeypatch.setattr(type(made.model), "get_extra_state", lambda self: {"a": 1})
@@ -71,7 +71,7 @@ def test_only_tensors_in_a_snapshot(monkeypatch):
         made.snapshot()
 
 
-def test_evaluations_leave_training_alone():
+def test_evaluations_do_not_affect_training():
     plain, watched = learner(f"{HERE}:peculiar"), learner(f"{HERE}:peculiar")
     for step in (1, 2, 3, 4):
         plain.train_until(step)
@@ -82,7 +82,7 @@ def test_evaluations_leave_training_alone():
     assert_same_tensors(plain.snapshot(), watched.snapshot())
 
 
-def test_evaluations_of_a_noisy_network_repeat_and_leave_the_process_alone():
+def test_evaluations_of_a_noisy_network_repeat_and_keep_the_global_random_state():
     made = learner(f"{HERE}:noisy")
     before = torch.get_rng_state()
     first = made.evaluate("train")
@@ -91,7 +91,7 @@ def test_evaluations_of_a_noisy_network_repeat_and_leave_the_process_alone():
     assert made.evaluate("train") == first
 
 
-def test_learning_rate_is_scaled_and_scheduled():
+def test_the_learning_rate_is_scaled_and_scheduled():
     made = learner(
         batch_size=15,
         learning_rate_scaling="linear",
@@ -105,7 +105,7 @@ def test_learning_rate_is_scaled_and_scheduled():
     assert rates == pytest.approx([0.05, 0.05, 0.05, 0.005])
 
 
-def test_it_stops_after_the_seconds_given():
+def test_training_stops_after_the_given_seconds():
     made = learner()
     made.train_until(4, seconds=0.0)
     assert made.step == 1
@@ -121,11 +121,11 @@ def test_it_stops_after_the_seconds_given():
         ({"seconds": 1.0}, float("inf")),
     ],
 )
-def test_last_step(stop, expected):
+def test_the_last_step_is_the_earliest_limit_of_stop(stop, expected):
     assert learner(stop=stop).last_step == expected
 
 
-def test_parameters_that_are_no_numbers_are_noticed():
+def test_infinite_parameters_are_noticed():
     made = learner()
     assert made.is_finite()
     with torch.no_grad():
@@ -133,18 +133,18 @@ def test_parameters_that_are_no_numbers_are_noticed():
     assert not made.is_finite()
 
 
-def test_augmentation_needs_images():
+def test_augmentation_of_flat_inputs_is_refused():
     with pytest.raises(DataError, match=r"needs images .* shape \(8,\)"):
         learner(augmentation=["flip"])
 
 
-def test_batch_normalization_of_one_example():
+def test_batch_normalization_of_a_single_example_is_explained():
     made = learner({"name": "mlp", "normalization": "batch"}, blobs(n=33))
     with pytest.raises(ModelError, match=r"33 examples with training\.batch_size 16"):
         made.train_until(3)
 
 
-def test_other_value_errors_are_not_explained_away(monkeypatch):
+def test_other_value_errors_are_raised_unchanged(monkeypatch):
     made = learner()
 
     class Broken(nn.Module):

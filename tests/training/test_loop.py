@@ -27,7 +27,7 @@ from tests.training.cases import (
 )
 
 
-def test_it_is_the_plain_loop_of_pytorch_to_the_last_bit():
+def test_training_equals_a_plain_pytorch_loop_to_the_last_bit():
     config, dataset = configuration(stop={"epochs": 3}), blobs(n=50)
     model = build_model(config.model, (8,), 3, seed=5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, foreach=False)
@@ -42,7 +42,7 @@ def test_it_is_the_plain_loop_of_pytorch_to_the_last_bit():
     assert last.step == 12
 
 
-def test_golden_losses():
+def test_losses_are_pinned():
     """Pins data order, initialization, loss, optimizer and evaluation at once."""
     epochs = epochs_of(run(configuration(stop={"epochs": 3})))
     train_losses = [0.998060517804, 0.399947431625, 0.268431020518, 0.246333042551]
@@ -51,7 +51,7 @@ def test_golden_losses():
     assert [epoch.test_loss for epoch in epochs] == pytest.approx(test_losses, abs=1e-6)
 
 
-def test_events_of_a_run_in_order():
+def test_events_come_in_the_documented_order():
     events = run(configuration(stop={"epochs": 2}), epochs=[0, 1], updates=[3, 6, 100])
     assert [(type(event), getattr(event, "step", None)) for event in events] == [
         (Checkpoint, 0),
@@ -74,7 +74,7 @@ def test_events_of_a_run_in_order():
     assert finish_of(events).stop_reason == "epochs"
 
 
-def test_a_smaller_last_batch_counts_by_its_examples():
+def test_a_smaller_last_batch_counts_only_its_own_examples():
     events = run(configuration(stop={"epochs": 2}), blobs(n=50), updates={"every": 1})
     found = [(c.step, c.examples_seen, c.epoch) for c in checkpoints_of(events)]
     seen = [16, 32, 48, 50, 66, 82, 98, 100]
@@ -84,13 +84,13 @@ def test_a_smaller_last_batch_counts_by_its_examples():
     assert (finished.updates, finished.examples_seen, finished.epochs) == (8, 100, 2.0)
 
 
-def test_a_batch_larger_than_the_split_is_the_split():
+def test_a_batch_size_above_the_split_uses_the_whole_split():
     events = run(configuration(batch_size=1000, stop={"epochs": 3}))
     assert finish_of(events).updates == 3
     assert finish_of(events).examples_seen == 180
 
 
-def test_metrics_are_those_of_the_snapshot():
+def test_checkpoint_metrics_are_those_of_the_stored_weights():
     config, dataset = configuration(stop={"epochs": 2}), blobs()
     for found in checkpoints_of(run(config, dataset, updates=[0, 3, 5])):
         model = build_model(config.model, (8,), 3, seed=0).double().eval()
@@ -105,7 +105,7 @@ def test_metrics_are_those_of_the_snapshot():
 
 
 @of_every_kind
-def test_looking_never_changes_training(model, training):
+def test_checkpoints_and_milestones_do_not_affect_training(model, training):
     dataset = blobs(shape=(2, 6, 6)) if model == IMAGES else blobs()
     config = configuration(model, **training)
     plain = run(config, dataset)
@@ -126,7 +126,7 @@ def test_looking_never_changes_training(model, training):
     assert_same_tensors(checkpoints_of(plain)[-1].state, checkpoints_of(watched)[-1].state)
 
 
-def test_nothing_is_left_over_from_other_trials():
+def test_trials_do_not_affect_one_another_in_one_process():
     config = configuration(EVERYTHING)
     alone = run(config, updates=[5])
     run(configuration(IMAGES, augmentation=["crop"]), blobs(shape=(2, 6, 6)), seed=3)
@@ -138,7 +138,7 @@ def test_nothing_is_left_over_from_other_trials():
     assert_same_events(alone, interleaved)
 
 
-def test_seeds_differ():
+def test_different_seeds_give_different_networks():
     first, second = (checkpoints_of(run(configuration(), seed=seed))[-1] for seed in (0, 1))
     assert first.train_loss != second.train_loss
 
@@ -184,7 +184,7 @@ def test_milestones_are_found_within_epochs(batch_size, seed):
     assert within >= 2 or batch_size == 16
 
 
-def test_milestones_do_not_depend_on_one_another():
+def test_milestones_do_not_depend_on_other_checkpoints():
     config = configuration(batch_size=4, stop={"epochs": 6})
     together = checkpoints_of(run(config, train_loss=TARGETS, updates={"every": 7}))
     places = {target: c.step for c in together for target in c.milestones}
@@ -208,7 +208,7 @@ def test_a_step_may_have_several_reasons():
     assert found.reasons == ("epoch", "update", f"train_loss {last.train_loss:g}", "final")
 
 
-def test_stop_at_updates_within_an_epoch():
+def test_training_stops_at_an_update_within_an_epoch():
     events = run(configuration(stop={"updates": 6, "epochs": 4}), epochs={"every": 1})
     assert [event.step for event in epochs_of(events)] == [0, 4]
     assert [(c.step, c.reasons) for c in checkpoints_of(events)] == [
@@ -220,7 +220,7 @@ def test_stop_at_updates_within_an_epoch():
     assert finished.epochs == pytest.approx(1 + 32 / 60)
 
 
-def test_stop_at_a_train_loss_within_an_epoch():
+def test_training_stops_at_a_train_loss_within_an_epoch():
     config = configuration(
         batch_size=2,
         optimizer={"name": "sgd", "learning_rate": 0.05},
@@ -241,14 +241,14 @@ def test_stop_at_a_train_loss_within_an_epoch():
     assert_same_tensors(checkpoints_of(plain)[-1].state, last.state)
 
 
-def test_stop_before_the_first_update():
+def test_training_may_stop_before_the_first_update():
     events = run(configuration(stop={"epochs": 2, "train_loss": 50.0}))
     assert [type(event) for event in events] == [Checkpoint, EpochEnd, Finished]
     assert finish_of(events).stop_reason == "train_loss"
     assert finish_of(events).updates == 0
 
 
-def test_stop_after_seconds():
+def test_training_stops_after_the_given_seconds():
     events = run(configuration(stop={"seconds": 1e-9}), updates={"every": 1})
     finished = finish_of(events)
     assert (finished.stop_reason, finished.updates) == ("seconds", 1)
@@ -257,7 +257,7 @@ def test_stop_after_seconds():
     assert [c.reasons for c in checkpoints_of(events)] == [("update", "final")]
 
 
-def test_divergence_ends_the_trial_and_is_no_error():
+def test_divergence_completes_the_trial_without_an_error():
     config = configuration(f"{HERE}:exploding", optimizer={"name": "sgd", "learning_rate": 1e20})
     events = run(config, epochs={"every": 1}, train_loss=[0.1])
     finished, last = finish_of(events), checkpoints_of(events)[-1]
@@ -267,7 +267,7 @@ def test_divergence_ends_the_trial_and_is_no_error():
     assert epochs_of(events)[-1].step == 4
 
 
-def test_log_spaced_checkpoints():
+def test_log_spaced_checkpoints_are_taken():
     events = run(
         configuration(stop={"epochs": 4}), updates={"log_spaced": 3}, epochs={"log_spaced": 2}
     )
@@ -275,19 +275,19 @@ def test_log_spaced_checkpoints():
 
 
 @pytest.mark.parametrize("key", ["epochs", "updates"])
-def test_log_spaced_needs_an_end(key):
+def test_log_spaced_checkpoints_need_a_stated_end(key):
     with pytest.raises(UserError, match=rf"checkpoints\.{key}: log_spaced needs"):
         run(configuration(stop={"seconds": 1.0}), **{key: {"log_spaced": 3}})
 
 
-def test_the_state_of_another_trial_is_refused():
+def test_a_resume_state_of_another_trial_is_refused():
     events = train(configuration(), 0, blobs(), CheckpointOptions())
     state = next(events).resume()
     with pytest.raises(ResultsError, match=r"belongs to trial .* expected trial"):
         next(train(configuration(), 1, blobs(), CheckpointOptions(), resume=state))
 
 
-def test_a_state_must_be_asked_for_in_time():
+def test_a_resume_state_must_be_requested_before_the_next_event():
     events = train(configuration(), 0, blobs(), CheckpointOptions())
     first = next(events)
     next(events)

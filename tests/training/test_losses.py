@@ -24,7 +24,7 @@ def per_example(options) -> list[float]:
     return loss(options).per_example(LOGITS, LABELS).tolist()
 
 
-def test_cross_entropy_by_hand():
+def test_cross_entropy_equals_the_value_worked_out_by_hand():
     expected = [
         math.log(math.exp(2) + math.exp(-1) + math.exp(0.5)) - 2,
         math.log(1 + 1 + math.exp(3)) - 0,
@@ -41,14 +41,14 @@ def test_label_smoothing_mixes_the_label_with_the_uniform_distribution(smoothing
     assert found == pytest.approx(expected, rel=1e-12)
 
 
-def test_mse_by_hand():
+def test_mse_equals_the_value_worked_out_by_hand():
     expected = [((2 - 1) ** 2 + 1 + 0.25) / 3, (0 + 1 + 9) / 3]
     assert per_example("mse") == pytest.approx(expected, rel=1e-15)
 
 
 @pytest.mark.parametrize("p", [1, 2])
 @pytest.mark.parametrize("margin", [0.5, 1.0, 4.0])
-def test_multi_margin_by_brute_force(p, margin):
+def test_multi_margin_equals_brute_force(p, margin):
     expected = []
     for logits, label in zip(LOGITS.tolist(), LABELS.tolist(), strict=True):
         others = [z for j, z in enumerate(logits) if j != label]
@@ -67,23 +67,23 @@ def test_multi_margin_by_brute_force(p, margin):
         f"{HERE}:hinge",
     ],
 )
-def test_the_mean_is_that_of_the_examples(options):
+def test_a_loss_is_the_mean_over_its_examples(options):
     built = loss(options)
     mean = built(LOGITS, LABELS)
     assert mean.shape == ()
     assert mean.item() == pytest.approx(built.per_example(LOGITS, LABELS).mean().item(), rel=1e-14)
 
 
-def test_own_loss_gets_its_arguments():
+def test_a_custom_loss_receives_its_arguments():
     assert per_example({"name": f"{HERE}:hinge", "width": 3.0}) == [1.0, 3.0]
 
 
-def test_own_loss_must_tell_examples_apart():
+def test_a_custom_loss_must_return_one_value_per_example():
     with pytest.raises(UserError, match=r"averaged.*returned \(\), expected .* shape \(2,\)"):
         loss(f"{HERE}:averaged")(LOGITS, LABELS)
 
 
-def test_own_loss_must_exist():
+def test_a_custom_loss_must_exist():
     with pytest.raises(ImportPathError, match="did you mean 'hinge'"):
         loss(f"{HERE}:hing")
 
@@ -96,7 +96,7 @@ def test_own_loss_must_exist():
         ("torch.nn:NLLLoss", {}, F.nll_loss),
     ],
 )
-def test_a_class_of_modules_is_a_loss(name, arguments, function):
+def test_a_module_class_can_be_a_loss(name, arguments, function):
     given = loss({"name": name, **arguments})
     logits = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor([0, 1, 2, 1, 0])
@@ -105,12 +105,12 @@ def test_a_class_of_modules_is_a_loss(name, arguments, function):
     torch.testing.assert_close(given(logits, labels), expected.mean())
 
 
-def test_a_class_that_cannot_be_made_says_why():
+def test_a_loss_class_that_cannot_be_constructed_is_explained():
     with pytest.raises(UserError, match=r"CrossEntropyLoss.*called with smoothing"):
         loss({"name": "torch.nn:CrossEntropyLoss", "smoothing": 0.1})
 
 
-def test_a_loss_moves_its_weights_to_the_logits():
+def test_a_loss_converts_its_weights_to_the_type_of_the_logits():
     module = torch.nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0]))
     logits, labels = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 2])
     found = loss_of_module(module).per_example(logits, labels)

@@ -14,7 +14,7 @@ targets = st.floats(0.005, 2.9)
 
 
 @given(losses, targets)
-def test_the_step_found_reaches_the_target_and_little_more(later, target):
+def test_the_step_found_is_at_most_10_percent_below_the_target(later, target):
     curve = [3.0, *later, target * 0.5]
     step = find_crossing(target, 0, len(curve) - 1, curve.__getitem__)
     assert curve[step] <= target
@@ -22,7 +22,7 @@ def test_the_step_found_reaches_the_target_and_little_more(later, target):
 
 
 @given(losses, targets, targets)
-def test_a_lower_target_is_never_found_earlier(later, one, other):
+def test_a_lower_target_is_never_found_at_an_earlier_step(later, one, other):
     curve = [3.0, *later, min(one, other) * 0.5]
     found = [
         find_crossing(target, 0, len(curve) - 1, curve.__getitem__)
@@ -32,7 +32,7 @@ def test_a_lower_target_is_never_found_earlier(later, one, other):
 
 
 @given(st.integers(1, 5000), st.data())
-def test_a_search_looks_at_few_steps(n, data):
+def test_a_search_evaluates_logarithmically_many_steps(n, data):
     crossing = data.draw(st.integers(1, n))
     looked_at = []
 
@@ -44,7 +44,7 @@ def test_a_search_looks_at_few_steps(n, data):
     assert len(set(looked_at)) <= n.bit_length() + 1
 
 
-def test_no_step_between_is_no_search():
+def test_an_interval_of_one_step_needs_no_search():
     assert find_crossing(0.5, 3, 3, lambda step: pytest.fail(f"looked at {step}")) == 3
 
 
@@ -64,7 +64,7 @@ def replay_of_an_epoch(optimizer="sgd"):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "asam"])
-def test_any_step_can_be_gone_to_in_any_order(optimizer):
+def test_a_replay_reaches_any_step_in_any_order(optimizer):
     learner, _ = replay_of_an_epoch(optimizer)
     expected = {}
     for step in range(21):
@@ -114,13 +114,13 @@ def with_losses(curve, monkeypatch):
 
 
 @pytest.mark.parametrize("crossing", range(1, 21))
-def test_a_search_makes_again_at_most_the_epochs_updates(crossing, monkeypatch):
+def test_a_search_repeats_at_most_one_epoch_of_updates(crossing, monkeypatch):
     replay, made = with_losses(lambda step: 1.0 if step < crossing else 0.0, monkeypatch)
     assert replay.find(0.5, 20) == crossing
     assert len(made) <= 20
 
 
-def test_a_target_has_one_place_even_if_training_ends_there(monkeypatch):
+def test_a_target_has_the_same_step_even_if_training_ends_there(monkeypatch):
     replay, _ = with_losses(lambda step: 0.0 if step in (8, *range(16, 21)) else 1.0, monkeypatch)
     assert replay.find(0.5, 20) == 16
     assert replay.find(0.5, 16) == 16

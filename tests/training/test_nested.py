@@ -32,18 +32,18 @@ def same(one, other):
 
 
 @given(trees)
-def test_what_is_taken_apart_can_be_put_together(tree):
+def test_nested_values_survive_being_taken_apart_and_put_together(tree):
     structure, found = take_apart(tree, "a test")
     stored = json.loads(json.dumps(structure))
     assert same(put_together(stored, found), tree)
 
 
 @given(trees)
-def test_copies_are_equal(tree):
+def test_nested_copies_are_equal(tree):
     assert same(copy_nested(tree), tree)
 
 
-def test_copies_share_nothing():
+def test_nested_copies_share_no_memory():
     tree = {"a": [torch.zeros(2)], 1: (torch.zeros(2),)}
     copied = copy_nested(tree)
     copied["a"][0].add_(1)
@@ -52,7 +52,7 @@ def test_copies_share_nothing():
     assert same(tree, {"a": [torch.zeros(2)], 1: (torch.zeros(2),)})
 
 
-def test_a_copy_has_contiguous_memory_of_its_own():
+def test_a_copied_tensor_has_contiguous_memory_of_its_own():
     part = torch.arange(12.0, requires_grad=True).view(3, 4).t()[1:3]
     copied = copy_tensor(part)
     assert torch.equal(copied, part)
@@ -61,6 +61,6 @@ def test_a_copy_has_contiguous_memory_of_its_own():
     assert copied.untyped_storage().nbytes() == 6 * 4
 
 
-def test_what_cannot_be_stored_is_named():
+def test_a_value_that_cannot_be_stored_is_refused():
     with pytest.raises(UserError, match="the optimizer's state cannot be stored: got a set"):
         take_apart({"a": [{1}]}, "the optimizer's state")

@@ -38,7 +38,7 @@ def events(pair: Pair, side: str, dataset=None, *, optimizer=OPTIMIZERS[0], **op
 
 
 @pytest.mark.parametrize("pair", some([*PAIRS, DATA_WRITER]))
-def test_losses_are_those_of_the_same_network_written_plainly(pair: Pair) -> None:
+def test_losses_equal_those_of_the_same_network_written_plainly(pair: Pair) -> None:
     dataset = pair.dataset()
     copies = {split: [part.clone() for part in dataset.split(split)] for split in ("train", "test")}
     for optimizer in OPTIMIZERS:
@@ -53,7 +53,7 @@ def test_losses_are_those_of_the_same_network_written_plainly(pair: Pair) -> Non
 
 
 @pytest.mark.parametrize("pair", some(SHARERS))
-def test_shared_tensors_are_stored_once_and_come_back_shared(pair: Pair, tmp_path) -> None:
+def test_shared_tensors_are_stored_once_and_restored_as_shared(pair: Pair, tmp_path) -> None:
     options = CustomOptions(name=NETWORKS, pair=pair.name)
     dataset = pair.dataset()
     final = checkpoints_of(events(pair, "odd"))[-1].state
@@ -72,7 +72,7 @@ def test_shared_tensors_are_stored_once_and_come_back_shared(pair: Pair, tmp_pat
 
 
 @pytest.mark.parametrize("pair", some(SHARERS))
-def test_they_resume_as_if_not_interrupted(pair: Pair) -> None:
+def test_networks_with_shared_tensors_resume_as_if_not_interrupted(pair: Pair) -> None:
     model = {"name": NETWORKS, "pair": pair.name}
     config = configuration(model, stop={"epochs": 2}, batch_size=5)
     whole, states = [], []
@@ -96,7 +96,7 @@ def writes_into_nothing(logits: torch.Tensor, labels: torch.Tensor) -> torch.Ten
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda options: options["name"])
-def test_losses_may_write_into_what_they_are_given(optimizer) -> None:
+def test_a_loss_may_write_into_its_inputs(optimizer) -> None:
     found = []
     for loss in (writes_into_logits, writes_into_nothing):
         config = configuration(
@@ -106,7 +106,7 @@ def test_losses_may_write_into_what_they_are_given(optimizer) -> None:
     assert_same_events(*found)
 
 
-def test_errors_are_those_of_the_logits_before_the_loss() -> None:
+def test_errors_are_computed_from_the_logits_before_the_loss() -> None:
     torch.manual_seed(0)
     model, x, y = torch.nn.Linear(4, 3), torch.randn(50, 4), torch.arange(50) % 3
     labels = y.clone()

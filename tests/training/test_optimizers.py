@@ -16,7 +16,7 @@ def built(**options):
     return build_optimizer(validated, nn.Linear(3, 2), 0.25)
 
 
-def test_sgd():
+def test_sgd_is_built_with_its_options():
     made = built(name="sgd", momentum=0.9, nesterov=True, weight_decay=0.01)
     assert type(made) is Sgd
     assert (made.learning_rate, made.momentum, made.nesterov, made.weight_decay) == (
@@ -27,7 +27,7 @@ def test_sgd():
     )
 
 
-def test_adamw():
+def test_adamw_is_built_with_its_options():
     made = built(name="adamw", beta1=0.8, beta2=0.9, epsilon=1e-4, weight_decay=0.02)
     assert type(made) is Adamw
     assert (made.learning_rate, made.beta1, made.beta2) == (0.25, 0.8, 0.9)
@@ -35,7 +35,7 @@ def test_adamw():
 
 
 @pytest.mark.parametrize(("name", "kind"), [("sam", Sam), ("asam", Asam)])
-def test_sam_and_asam(name, kind):
+def test_sam_and_asam_are_built_with_their_options(name, kind):
     options = {"eta": 0.02} if name == "asam" else {}
     made = built(name=name, rho=0.3, momentum=0.5, nesterov=True, weight_decay=0.03, **options)
     assert type(made) is kind
@@ -44,5 +44,5 @@ def test_sam_and_asam(name, kind):
     assert made.base.weight_decay == 0.03
 
 
-def test_own():
+def test_a_custom_optimizer_is_built():
     assert type(built(name="torch.optim:RMSprop", alpha=0.9)) is UserOptimizer

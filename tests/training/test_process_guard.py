@@ -20,7 +20,7 @@ def undo():
     neighbours.leave()
 
 
-def test_every_setting_can_be_read_and_has_a_name_of_its_own():
+def test_every_setting_is_readable_and_has_a_unique_name():
     settings = process_settings()
     assert len({setting.name for setting in settings}) == len(settings)
     first = {setting.name: setting.read() for setting in settings}
@@ -40,7 +40,7 @@ def test_every_setting_can_be_read_and_has_a_name_of_its_own():
         for change in (*neighbours.RESET, *neighbours.PUT_BACK, *neighbours.LASTS)
     ],
 )
-def test_what_changed_is_named_and_reset(change):
+def test_changed_settings_are_named_and_reset(change):
     state, before = ProcessState(), {s.name: s.read() for s in process_settings()}
     change()
     changes = state.restore()
@@ -53,7 +53,7 @@ def test_what_changed_is_named_and_reset(change):
         assert state.restore() == []
 
 
-def test_a_pending_alarm_is_called_off():
+def test_a_pending_alarm_is_cancelled():
     signal.setitimer(signal.ITIMER_REAL, 0)  # The test's own timeout.
     state = ProcessState()
     signal.alarm(3600)
@@ -61,7 +61,7 @@ def test_a_pending_alarm_is_called_off():
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
-def test_threads_that_end_do_not_last():
+def test_threads_that_end_do_not_count_as_lasting():
     state = ProcessState()
     timer = threading.Timer(60.0, lambda: None)
     timer.start()
@@ -69,7 +69,7 @@ def test_threads_that_end_do_not_last():
     assert state.restore() == []
 
 
-def test_a_setting_that_changed_while_something_was_imported_lasts(tmp_path, monkeypatch):
+def test_settings_changed_by_an_import_count_as_lasting(tmp_path, monkeypatch):
     (tmp_path / "sets_precision.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
     torch.set_float32_matmul_precision("highest")
@@ -83,7 +83,7 @@ def test_a_setting_that_changed_while_something_was_imported_lasts(tmp_path, mon
     assert "warnings" not in lasting(changes)
 
 
-def test_names_that_are_new_to_all_are_no_change():
+def test_new_attributes_of_torch_are_not_reported_as_changes():
     state = ProcessState()
     torch.nn.functional.of_my_own = torch.nn.Linear.of_my_own = len
     try:
@@ -92,7 +92,7 @@ def test_names_that_are_new_to_all_are_no_change():
         del torch.nn.functional.of_my_own, torch.nn.Linear.of_my_own
 
 
-def test_a_block_leaves_random_numbers_as_they_were():
+def test_a_block_leaves_random_numbers_unchanged():
     torch.manual_seed(3)
     np.random.seed(3)
     expected = torch.rand(1), np.random.uniform()

@@ -19,7 +19,7 @@ def seeded(seed=7):
     return stream
 
 
-def test_the_process_keeps_its_own_numbers():
+def test_drawing_from_a_stream_leaves_the_global_random_state_alone():
     torch.manual_seed(1)
     expected = [torch.rand(1).item(), torch.rand(1).item()]
     torch.manual_seed(1)
@@ -28,7 +28,7 @@ def test_the_process_keeps_its_own_numbers():
     assert [first, torch.rand(1).item()] == expected
 
 
-def test_the_stream_goes_on_whatever_the_process_draws():
+def test_a_stream_continues_whatever_the_process_draws():
     stream, other = seeded(), seeded()
     expected = drawn(other, 6)
     first = drawn(stream)
@@ -37,7 +37,7 @@ def test_the_stream_goes_on_whatever_the_process_draws():
     assert first + drawn(stream) == expected
 
 
-def test_the_stream_can_go_back():
+def test_a_stream_can_be_rewound():
     stream = seeded()
     drawn(stream)
     state = stream.state()
@@ -47,7 +47,7 @@ def test_the_stream_can_go_back():
     assert drawn(stream) == expected
 
 
-def test_numbers_are_given_back_after_an_error():
+def test_the_random_state_is_restored_after_an_error():
     torch.manual_seed(1)
     before = torch.get_rng_state()
     with contextlib.suppress(ZeroDivisionError), seeded().borrowed():
@@ -57,7 +57,7 @@ def test_numbers_are_given_back_after_an_error():
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
-def test_cudnn_settings_are_given_back(device, monkeypatch):
+def test_cudnn_settings_are_restored(device, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
     with reproducible_kernels(torch.device(device)):
         assert torch.backends.cudnn.deterministic == (device == "cuda")

@@ -44,7 +44,7 @@ def interrupted(config, dataset, every_epoch, device="cpu"):
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_interrupted_is_uninterrupted(name):
+def test_an_interrupted_trial_equals_an_uninterrupted_one(name):
     config = CASES[name]
     dataset = blobs(shape=(2, 6, 6)) if name == "images" else blobs()
     straight = run(config, dataset, **CHECKPOINTS)
@@ -52,7 +52,7 @@ def test_interrupted_is_uninterrupted(name):
         assert_same_events(interrupted(config, dataset, every_epoch), straight)
 
 
-def test_time_adds_up():
+def test_training_seconds_accumulate_over_interruptions():
     config = configuration()
     events = interrupted(config, blobs(), 1)
     seconds = [event.seconds for event in events if isinstance(event, EpochEnd)]
@@ -61,7 +61,7 @@ def test_time_adds_up():
     assert events[-1].train_seconds == seconds[-1]
 
 
-def test_after_the_end_only_the_end_is_told():
+def test_resuming_after_the_end_only_reports_the_end():
     config = configuration(stop={"epochs": 1})
     for event in train(config, 0, blobs(), CheckpointOptions()):
         if isinstance(event, EpochEnd):
@@ -71,7 +71,7 @@ def test_after_the_end_only_the_end_is_told():
     assert (again[0].stop_reason, again[0].updates, again[0].epochs) == ("epochs", 4, 1.0)
 
 
-def test_checkpoints_asked_for_later_are_taken_from_there_on():
+def test_checkpoints_added_later_are_taken_from_the_resume_state_on():
     config = configuration()
     for event in train(config, 0, blobs(), CheckpointOptions()):
         if isinstance(event, EpochEnd) and event.epoch == 2:
@@ -85,7 +85,7 @@ def test_checkpoints_asked_for_later_are_taken_from_there_on():
     ]
 
 
-def test_seconds_count_from_the_beginning():
+def test_the_limit_in_seconds_includes_time_before_the_interruption():
     config = configuration(stop={"seconds": 100.0})
     state = next(train(config, 0, blobs(), CheckpointOptions())).resume()
     nearly_over = replace(state, train_seconds=100.0 - 1e-9)

@@ -36,14 +36,14 @@ def after_one_update(bowl, *, rho, eta=None, factor=1.0, **options):
     return bowl.w.tolist()
 
 
-def test_sam_by_hand():
+def test_sam_equals_an_update_worked_out_by_hand():
     # g = (3, 4), ‖g‖ = 5, ε = ρ(0.6, 0.8) = (0.3, 0.4); g there = (3.3, 4.8)·… = a(w + ε)
     bowl = Bowl([3.0, 2.0], [1.0, 2.0])
     expected = [3.0 - 0.1 * 1.0 * 3.3, 2.0 - 0.1 * 2.0 * 2.4]
     assert after_one_update(bowl, rho=0.5) == pytest.approx(expected, rel=1e-14)
 
 
-def test_asam_by_hand():
+def test_asam_equals_an_update_worked_out_by_hand():
     # T = |w| + 0.5 = (3.5, 1.5); T g = (10.5, −3), its length √119.25; ε = ρ T·(T g) / length
     bowl = Bowl([3.0, -1.0], [1.0, 2.0])
     length = 119.25**0.5
@@ -52,28 +52,28 @@ def test_asam_by_hand():
     assert after_one_update(bowl, rho=2.0, eta=0.5) == pytest.approx(expected, rel=1e-14)
 
 
-def test_weight_decay_is_at_the_parameters_and_not_in_the_climb():
+def test_weight_decay_applies_to_the_update_but_not_to_the_ascent():
     bowl = Bowl([3.0, 2.0], [1.0, 2.0])
     expected = [3.0 - 0.1 * (3.3 + 0.01 * 3.0), 2.0 - 0.1 * (4.8 + 0.01 * 2.0)]
     assert after_one_update(bowl, rho=0.5, weight_decay=0.01) == pytest.approx(expected, rel=1e-14)
 
 
-def test_the_schedule_scales_the_update_and_not_the_climb():
+def test_the_schedule_scales_the_update_but_not_the_ascent():
     bowl = Bowl([3.0, 2.0], [1.0, 2.0])
     expected = [3.0 - 0.05 * 3.3, 2.0 - 0.05 * 4.8]
     assert after_one_update(bowl, rho=0.5, factor=0.5) == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize("eta", [None, 0.0, 0.01])
-def test_no_gradient_no_move(eta):
+def test_a_zero_gradient_moves_nothing(eta):
     assert after_one_update(Bowl([0.0, 0.0], [1.0, 2.0]), rho=0.5, eta=eta) == [0.0, 0.0]
 
 
-def test_zero_weights_climb_with_eta_only():
+def test_asam_moves_zero_weights_only_with_eta():
     assert after_one_update(Bowl([0.0, 2.0], [1.0, 1.0]), rho=0.5, eta=0.0)[0] == 0.0
 
 
-def test_running_statistics_are_those_of_the_first_pass():
+def test_running_statistics_are_updated_by_the_first_pass_only():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))
     once = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 2))

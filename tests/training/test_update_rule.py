@@ -28,7 +28,7 @@ def test_the_learning_rate_is_that_of_the_last_update(schedule, stop):
         assert rule.learning_rate == learner.learning_rate()
 
 
-def test_the_rest_of_the_rule():
+def test_the_update_rule_contains_momentum_and_weight_decay():
     optimizer = {
         "name": "sgd",
         "learning_rate": 0.2,
@@ -43,5 +43,5 @@ def test_the_rest_of_the_rule():
 @pytest.mark.parametrize(
     "optimizer", ["adamw", "sam", "asam", {"name": "tests.training.cases:peculiar"}]
 )
-def test_other_optimizers_have_none(optimizer):
+def test_adaptive_and_custom_optimizers_have_no_update_rule(optimizer):
     assert update_rule_at(configuration(optimizer=optimizer).training, 60, 3) is None

@@ -43,7 +43,7 @@ def program():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_ends_the_block_and_leaves_the_handlers_as_they_were(program, number):
+def test_the_first_signal_ends_the_block_and_restores_the_handlers(program, number):
     process = program()
     process.send_signal(number)
     assert process.communicate(timeout=600)[0] == "tidying\nafter True\n"
@@ -51,7 +51,7 @@ def test_one_signal_ends_the_block_and_leaves_the_handlers_as_they_were(program,
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_leaves_at_once(program, number):
+def test_a_second_signal_ends_the_process_immediately(program, number):
     process = program("stuck")
     process.send_signal(signal.SIGHUP)
     assert process.stdout.readline() == "tidying\n"
@@ -61,7 +61,7 @@ def test_a_second_signal_leaves_at_once(program, number):
     assert process.returncode == 130
 
 
-def test_a_signal_that_was_ignored_stays_ignored(program):
+def test_an_ignored_signal_stays_ignored(program):
     process = program("nohup")
     os.kill(process.pid, signal.SIGHUP)
     process.send_signal(signal.SIGINT)

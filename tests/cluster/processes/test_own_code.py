@@ -65,7 +65,7 @@ def sent(study, folder):
     return {path.name for path in folder.iterdir()}
 
 
-def test_what_lies_beside_a_named_module_and_is_loaded_is_sent(small_study, own_modules):
+def test_loaded_modules_beside_a_named_one_are_sent(small_study, own_modules):
     study = small_study(measures=["norms", "own_measures_to_send:where"])
     to = own_modules / "sent"
     assert sent(study, to) == {"orchestrator", "own_measures_to_send.py", "package_to_send"}
@@ -74,7 +74,7 @@ def test_what_lies_beside_a_named_module_and_is_loaded_is_sent(small_study, own_
     assert not list(to.rglob("__pycache__"))
 
 
-def test_what_is_installed_is_not_sent(small_study, tmp_path):
+def test_installed_packages_are_not_sent(small_study, tmp_path):
     assert sent(small_study(), tmp_path / "one") == {"orchestrator"}
     study = small_study(measures=["scipy.special:erf", "math:sqrt"])
     assert sent(study, tmp_path / "other") == {"orchestrator"}
@@ -82,7 +82,7 @@ def test_what_is_installed_is_not_sent(small_study, tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_workers_of_a_cluster_run_the_code_that_was_sent(local_ray, small_study, own_modules):
+def test_workers_of_a_cluster_run_the_code_that_was_sent(local_ray, small_study, own_modules):
     study = small_study(
         measures=["own_measures_to_send:where"], sweep={"training.batch_size": [100]}, seeds=1
     )
@@ -100,7 +100,7 @@ def test_the_workers_of_a_cluster_run_the_code_that_was_sent(local_ray, small_st
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_what_a_worker_cannot_import_is_told_before_training(local_ray, small_study, tmp_path):
+def test_a_failing_import_on_a_worker_is_reported_before_training(local_ray, small_study, tmp_path):
     # Installed as far as the driver can tell, but not on the workers.
     site = tmp_path / "site-packages"
     site.mkdir()

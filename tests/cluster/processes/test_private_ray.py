@@ -66,7 +66,7 @@ class Someone:
 @pytest.mark.ray
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.usefixtures("local_ray")
-def test_every_port_is_on_the_loopback_interface():
+def test_every_port_listens_on_the_loopback_interface_only():
     someone = Someone.remote()
     worker = ray.get(someone.process.remote())
     processes = descendants(os.getpid())
@@ -87,7 +87,7 @@ def test_there_is_no_dashboard():
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("local_ray")
-def test_who_has_no_token_is_refused():
+def test_clients_without_the_token_are_refused():
     address = ray.get_runtime_context().gcs_address
     # ``ray.init`` itself would try again for minutes.
     code = (
@@ -131,14 +131,14 @@ def test_only_the_user_can_read_the_token(home):
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
-def test_a_home_that_cannot_be_written_leaves_no_token_behind(home, monkeypatch):
+def test_a_read_only_home_leaves_no_token_file(home, monkeypatch):
     (home / ".ray").write_text("no folder")
     with kept_private():
         pass
     assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
 
 
-def test_the_token_is_the_users_where_there_is_one(home, monkeypatch):
+def test_a_token_set_by_the_user_is_kept(home, monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "mine")
     with kept_private():
         pass
@@ -147,7 +147,7 @@ def test_the_token_is_the_users_where_there_is_one(home, monkeypatch):
 
 
 @pytest.mark.parametrize("length", [30, 39, 40, 90])
-def test_a_temporary_folder_may_have_a_long_path(monkeypatch, length):
+def test_a_long_temporary_path_is_replaced_by_a_short_one(monkeypatch, length):
     monkeypatch.delenv("RAY_TMPDIR", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", "/" + "t" * (length - 1))
     # Of the 107 bytes that a socket's path may have, Ray takes 4 and 64.
@@ -161,7 +161,7 @@ def test_rays_setting_is_restored():
     assert private_ray.ray_constants.ENABLE_RAY_CLUSTER is before
 
 
-def test_only_what_killed_runs_left_is_removed(tmp_path):
+def test_only_leftovers_of_killed_runs_are_removed(tmp_path):
     killed, running, beginning, others = (tmp_path / f"session_{number}" for number in range(4))
     for folder in (killed, running, beginning, others):
         (folder / "logs").mkdir(parents=True)

@@ -30,45 +30,45 @@ def resources(**content):
     return ResourcesOptions.model_validate(content)
 
 
-def test_on_two_cores_trials_take_both_and_the_measurer_shares_them():
+def test_on_two_cores_trials_use_both_and_share_them_with_the_measurer():
     found = slots({"CPU": 2.0}, resources())
     assert (found.trials, found.measurers, found.most_measurers) == (2, 1, 2)
     assert found.measurer_cpus == 0
 
 
 @pytest.mark.parametrize("cpus", [1, 3, 4, 64])
-def test_what_is_declared_here_is_enough_for_one_trial(cpus):
+def test_the_cpus_declared_locally_suffice_for_one_trial(cpus):
     asked = resources(trial={"cpus": cpus})
     declared = local_cpus(asked, [asked.trial], 2)
     assert slots({"CPU": float(declared)}, asked).trials >= 1
 
 
-def test_from_four_cores_on_the_measurer_has_a_core_of_its_own():
+def test_with_more_cores_the_measurer_has_one_of_its_own():
     found = slots({"CPU": 8.0}, resources())
     assert (found.trials, found.measurers, found.most_measurers) == (7, 1, 8)
     assert found.measurer_cpus == 1
 
 
-def test_gpus_are_shared_as_asked():
+def test_gpus_are_shared_as_requested():
     asked = resources(trial={"gpus": 0.4}, measurer={"gpus": 0.2, "cpus": 1})
     found = slots({"CPU": 16.0, "GPU": 1.0}, asked)
     assert found.trials == 2
     assert found.most_measurers == 5
 
 
-def test_what_can_never_fit_is_refused_with_what_there_is():
+def test_requests_that_can_never_fit_are_refused_with_the_available_resources():
     asked = resources(trial={"gpus": 1}, measurer={"gpus": 0.2})
     with pytest.raises(ResourcesError, match=r"1 GPU.*0\.2 GPU each.*the 1 GPU available") as error:
         slots({"CPU": 8.0, "GPU": 1.0}, asked)
     assert "gpus: 0.8" in error.value.hint
 
 
-def test_a_trial_of_more_cores_than_there_are_is_refused():
+def test_a_trial_with_more_cores_than_available_is_refused():
     with pytest.raises(ResourcesError, match=r"64 CPU"):
         slots({"CPU": 2.0}, resources(trial={"cpus": 64}))
 
 
-def test_measurers_go_where_their_custom_resource_is():
+def test_measurers_are_placed_where_their_custom_resource_is():
     asked = resources(trial={"gpus": 1}, measurer={"cpus": 2, "custom": {"measure": 2}})
     found = slots({"CPU": 80.0, "GPU": 6.0, "measure": 32.0}, asked)
     assert (found.trials, found.most_measurers) == (6, 16)
@@ -81,12 +81,12 @@ def test_a_custom_resource_that_no_node_has_is_refused():
     assert "custom: {large_memory: 0}}}" in error.value.hint
 
 
-def test_what_ray_has_a_name_for_is_no_custom_resource():
+def test_names_of_rays_own_resources_are_not_custom_resources():
     with pytest.raises(ValueError, match="GPU is not a custom resource"):
         resources(trial={"custom": {"GPU": 1}})
 
 
-def test_a_cluster_counts_as_large_as_its_autoscaler_may_make_it(monkeypatch):
+def test_an_autoscaling_cluster_counts_with_its_largest_size(monkeypatch):
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 16.0, "memory": 1.0})
     state = ray._private.state.GlobalState
     most = {"CPU": 80, "GPU": 8}
@@ -96,7 +96,7 @@ def test_a_cluster_counts_as_large_as_its_autoscaler_may_make_it(monkeypatch):
     assert capacity() == {"CPU": 16.0, "memory": 1.0}
 
 
-def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch, tmp_path):
+def test_a_machine_too_busy_to_start_ray_is_reported_in_one_sentence(monkeypatch, tmp_path):
     def never(**options):
         raise Exception("The current node timed out during startup. This could happen because …")
 
@@ -107,7 +107,7 @@ def test_a_machine_too_busy_to_start_ray_is_told_in_a_sentence(monkeypatch, tmp_
         pass
 
 
-def test_each_kind_of_trial_must_fit_and_the_smallest_decide_how_many():
+def test_every_kind_of_trial_must_fit_and_the_smallest_sets_their_number():
     study = Study.model_validate(
         {
             **SMALL_STUDY,
@@ -124,9 +124,7 @@ def test_each_kind_of_trial_must_fit_and_the_smallest_decide_how_many():
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_workers_that_cannot_reach_the_results_are_found_before_anything_is_trained(
-    local_ray, tmp_path
-):
+def test_workers_that_cannot_reach_the_results_are_found_before_training(local_ray, tmp_path):
     nowhere = ResultsFolder(tmp_path / "of one machine only")
     with pytest.raises(
         ResultsError, match=r"worker .* cannot reach the results: .*not exist"

@@ -29,7 +29,7 @@ def faults_and_threads(prepare: str) -> tuple[int, int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have another malloc")
 @pytest.mark.slow
-def test_freed_memory_is_kept() -> None:
+def test_workers_keep_freed_memory() -> None:
     paged_anew, _ = faults_and_threads("")
     kept, threads = faults_and_threads("prepare_process(1)")
     assert threads == 1

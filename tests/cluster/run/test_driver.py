@@ -20,7 +20,7 @@ def run(local_ray, tmp_path):
     return run_study
 
 
-def test_a_study_is_trained_measured_and_extended_without_training_anything_again(
+def test_a_study_is_trained_measured_and_extended_without_retraining(
     run, small_study, tmp_path, monkeypatch
 ):
     folder = tmp_path / "results"
@@ -73,7 +73,7 @@ def test_a_study_is_trained_measured_and_extended_without_training_anything_agai
 
 
 @pytest.mark.slow
-def test_a_killed_trial_goes_on_and_ends_as_if_nothing_had_happened(run, small_study, tmp_path):
+def test_a_killed_trial_resumes_and_ends_as_if_undisturbed(run, small_study, tmp_path):
     model = {"name": f"{FAULTY}:KillsOnce", "marker": str(tmp_path / "killed"), "calls": 25}
     changes = {"model": model, "sweep": {}, "seeds": 1, "measures": ["margin"]}
     assert run(small_study(**changes)).complete
@@ -98,7 +98,7 @@ def test_a_killed_measurer_is_replaced(run, small_study, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_kills_every_measurer_is_given_up_with_a_reason(run, small_study, tmp_path):
+def test_a_measure_that_kills_every_measurer_fails_after_three_attempts(run, small_study, tmp_path):
     poison = small_study(seeds=1, sweep={}, checkpoints={}, measures=[f"{FAULTY}:kills_always"])
     summary = run(poison)
     assert not summary.complete
@@ -109,7 +109,7 @@ def test_what_kills_every_measurer_is_given_up_with_a_reason(run, small_study, t
 
 
 @pytest.mark.slow
-def test_a_broken_model_fails_its_trials_and_no_others(run, small_study, tmp_path):
+def test_a_broken_model_fails_only_its_own_trials(run, small_study, tmp_path):
     broken = {"name": f"{FAULTY}:Raises", "calls": 15}
     works = {"name": "mlp", "width": 8, "depth": 1}
     study = small_study(seeds=1, sweep={"model": [broken, works]}, measures=["margin"])
@@ -124,7 +124,7 @@ def test_a_broken_model_fails_its_trials_and_no_others(run, small_study, tmp_pat
     ]
 
 
-def test_divergence_is_an_end_with_a_reason(small_study, tmp_path):
+def test_divergence_completes_a_trial_with_that_stop_reason(small_study, tmp_path):
     sgd = {"name": "sgd", "learning_rate": 1e6}
     training = {"loss": "mse", "optimizer": sgd, "stop": {"epochs": 20}}
     study = small_study(training=training, sweep={}, seeds=1, measures=["margin"])

@@ -20,7 +20,7 @@ def dispatcher(measured, waiting):
     return SimpleNamespace(measured=measured, waiting=waiting, failures=[])
 
 
-def test_while_networks_train_the_time_that_is_left_is_that_of_training(state, monkeypatch):
+def test_the_remaining_training_time_is_shown_while_networks_train(state, monkeypatch):
     monkeypatch.setattr(RunState, "seconds_left", lambda self: 185.0)
     state.running, state.dispatcher = {"one": {}}, dispatcher(20, 5)
     assert summary_line(state) == (
@@ -29,13 +29,13 @@ def test_while_networks_train_the_time_that_is_left_is_that_of_training(state, m
     )
 
 
-def test_afterwards_it_is_that_of_measuring(state):
+def test_the_remaining_measuring_time_is_shown_after_training(state):
     state.dispatcher = dispatcher(20, 5)
     assert summary_line(state).endswith("20 snapshots/min · about 15 s of measuring left")
 
 
 @pytest.mark.parametrize(("measured", "waiting"), [(0, 5), (20, 0)])
-def test_nothing_is_said_of_what_is_unknown_or_done(state, measured, waiting):
+def test_no_remaining_time_is_shown_if_unknown_or_done(state, measured, waiting):
     state.dispatcher = dispatcher(measured, waiting)
     assert "more" not in summary_line(state)
 
@@ -44,5 +44,5 @@ def test_nothing_is_said_of_what_is_unknown_or_done(state, measured, waiting):
     ("seconds", "text"),
     [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (3599, "59 min 59 s"), (7800, "2 h 10 min")],
 )
-def test_durations_read_as_people_say_them(seconds, text):
+def test_durations_are_formatted_for_people(seconds, text):
     assert duration(seconds) == text

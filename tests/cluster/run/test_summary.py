@@ -4,7 +4,7 @@ from orchestrator.cluster.run.summary import RunSummary
 
 
 @pytest.mark.parametrize("place", ["/results/small", "s3://bucket/small"])
-def test_the_summary_says_which_damaged_files_are_recomputed(place):
+def test_the_summary_states_which_damaged_files_are_recomputed(place):
     for name, told in {
         "measures-a0-10-x.parquet": "",
         "curves-a0-10-x.parquet": "",

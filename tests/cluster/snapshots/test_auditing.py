@@ -21,7 +21,7 @@ MEASURES = ["margin", "hessian_trace"]
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_workers_audit_what_is_missing_and_a_damaged_snapshot_fails_alone(
+def test_missing_audits_are_added_and_a_damaged_snapshot_fails_alone(
     local_ray, finished, made_once
 ):
     results, audited = finished(measures=MEASURES), made_once(measures=MEASURES, claims=[CLAIM])
@@ -40,7 +40,9 @@ def test_workers_audit_what_is_missing_and_a_damaged_snapshot_fails_alone(
 
 
 @pytest.mark.slow
-def test_a_study_that_claims_it_is_audited_as_it_runs(small_study, tmp_path, monkeypatch):
+def test_a_study_whose_claim_needs_audits_is_audited_during_the_run(
+    small_study, tmp_path, monkeypatch
+):
     results = tmp_path / "results"
     study = small_study(claims=[CLAIM], measures=MEASURES)
     assert plan_study(orchestrator.load_study(study), results, probe=False).audits == 4

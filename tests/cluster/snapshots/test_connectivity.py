@@ -57,14 +57,14 @@ def test_successive_seeds_are_compared_once(finished, monkeypatch):
     assert rows(results, ALL) == stored
 
 
-def test_one_seed_is_refused(finished):
+def test_a_single_seed_is_refused(finished):
     results = finished(**{**THREE_SEEDS, "seeds": 1})
     with pytest.raises(ResultsError, match="no condition has snapshots of two seeds"):
         orchestrator.connectivity(results, quiet=True)
 
 
 @pytest.mark.ray
-def test_a_snapshot_that_is_gone_costs_its_pair_alone(local_ray, finished):
+def test_a_missing_snapshot_fails_only_its_own_pair(local_ray, finished):
     results = finished(**THREE_SEEDS)
     ((gone, last),) = rows(
         results, "SELECT trial_id, checkpoint_id FROM final JOIN trials USING (trial_id, seed) "

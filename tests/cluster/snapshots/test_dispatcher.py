@@ -45,7 +45,7 @@ def dispatch(folder, work_items, new_measurer, timeout=60.0):
 
 
 @pytest.mark.slow
-def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path, monkeypatch):
+def test_both_work_items_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path, monkeypatch):
     # Ray may name any of the results that are there, whatever the order they were asked in.
     real_wait = ray.wait
 
@@ -67,7 +67,7 @@ def test_both_orders_of_a_dead_measurer_are_handed_out_again(local_ray, tmp_path
     assert dispatcher.failures == []
 
 
-def test_a_spoilt_measurer_is_replaced_and_no_order_is_charged(local_ray, tmp_path, caplog):
+def test_a_spoilt_measurer_is_replaced_without_charging_any_work_item(local_ray, tmp_path, caplog):
     actor = ray.remote(num_cpus=1)(SpoiltByItsFirst)
     work_items = [item("a"), item("b"), item("c")]
     dispatcher = dispatch(ResultsFolder(tmp_path), work_items, actor.remote)
@@ -89,7 +89,7 @@ def test_a_spoilt_measurer_is_replaced_and_no_order_is_charged(local_ray, tmp_pa
         ),
     ],
 )
-def test_what_is_to_blame_is_found_and_the_others_are_measured(
+def test_the_failing_measure_is_isolated_and_the_others_are_measured(
     local_ray, tmp_path, culprit, status, reason
 ):
     folder = ResultsFolder.create(tmp_path / "small", study_json(), "", {}, "")
@@ -112,7 +112,7 @@ def test_what_is_to_blame_is_found_and_the_others_are_measured(
     assert reason in rows[0][2]
 
 
-def test_measurers_give_way_to_trials_when_the_cluster_has_shrunk(local_ray, tmp_path):
+def test_measurers_give_way_to_trials_if_the_cluster_shrinks(local_ray, tmp_path):
     """Else, after the loss of a node, they could hold every core there is, and nothing trained."""
     actor, room, begun = ray.remote(num_cpus=0)(Idle), [float("inf")], []
 
@@ -135,7 +135,7 @@ def test_measurers_give_way_to_trials_when_the_cluster_has_shrunk(local_ray, tmp
     assert len(begun) == 3
 
 
-def test_what_keeps_the_first_order_from_being_given_leaves_no_measurer(local_ray, tmp_path):
+def test_an_error_before_the_first_work_item_leaves_no_measurer(local_ray, tmp_path):
     begun = []
 
     def new_measurer():
@@ -156,7 +156,7 @@ def test_what_keeps_the_first_order_from_being_given_leaves_no_measurer(local_ra
         pass
 
 
-def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
+def test_a_full_disk_is_not_charged_to_any_measure(local_ray, tmp_path):
     actor = ray.remote(num_cpus=1)(OnFullDisk)
     with pytest.raises(StorageError, match="no space"):
         dispatch(ResultsFolder(tmp_path), [item("a")], actor.remote)
@@ -164,7 +164,7 @@ def test_a_full_disk_is_nobodys_failure(local_ray, tmp_path):
 
 
 @pytest.mark.slow
-def test_measurers_that_die_as_they_start_are_replaced_until_it_is_of_no_use(local_ray, tmp_path):
+def test_measurers_that_die_as_they_start_end_the_run_after_three_in_a_row(local_ray, tmp_path):
     actor = ray.remote(num_cpus=0)(DiesAsItStarts)
     folder = ResultsFolder(tmp_path)
     assert dispatch(folder, [item("a")], lambda: actor.remote(tmp_path, 2)).measured == 1

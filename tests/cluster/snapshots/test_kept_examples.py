@@ -38,7 +38,7 @@ def subsets(folder):
         return database.sql(sql).fetchall()
 
 
-def test_what_is_named_is_stored_once_as_the_network_sees_it(folder):
+def test_named_examples_are_stored_once_as_the_network_sees_them(folder):
     dataset = random_dataset((2, 3), 6, 3)
     keep_examples(folder, OPTIONS, dataset, ROWS)
     written = sorted(folder.table("examples").glob("[0-9a-f]*.parquet"))
@@ -51,7 +51,7 @@ def test_what_is_named_is_stored_once_as_the_network_sees_it(folder):
     np.testing.assert_array_equal(two[3], dataset.train_x[2].flatten().numpy())
 
 
-def test_other_data_options_are_other_examples(folder):
+def test_other_data_options_have_their_own_examples(folder):
     keep_examples(folder, OPTIONS, random_dataset((4,), 6, 3), ROWS)
     subset = OPTIONS.model_copy(update={"train_size": 3})
     keep_examples(folder, subset, random_dataset((4,), 3, 3, seed=1), ROWS)
@@ -63,7 +63,7 @@ def test_large_examples_are_left_out(folder):
     assert stored(folder) == []
 
 
-def test_subsets_of_examples_are_stored_once_and_are_those_that_were_taken(folder):
+def test_subsets_of_examples_are_stored_once_with_their_positions(folder):
     dataset = random_dataset((4,), 12, 3)
     context = MeasureContext(mlp(4, 5, 3), dataset, CROSS_ENTROPY, examples=8)
     inputs = chosen_inputs(context, "train", 3)
@@ -77,7 +77,7 @@ def test_subsets_of_examples_are_stored_once_and_are_those_that_were_taken(folde
     np.testing.assert_array_equal(dataset.train_x[train], context.data("train")[0])
 
 
-def test_whole_splits_are_no_subsets(folder):
+def test_whole_splits_are_not_stored_as_subsets(folder):
     dataset = random_dataset((4,), 12, 3)
     context = MeasureContext(mlp(4, 5, 3), dataset, CROSS_ENTROPY)
     chosen_inputs(context, "train", 12)
@@ -86,7 +86,7 @@ def test_whole_splits_are_no_subsets(folder):
     assert subsets(folder) == []
 
 
-def test_final_networks_keep_their_examples_and_trials_find_them(finished):
+def test_examples_of_final_networks_are_stored_as_trials_see_them(finished):
     measures = [{"margin_distribution": {"smallest": 3}}]
     data = {"name": "digits", "train_size": 200, "label_noise": 0.00001}
     results = finished(seeds=1, measures=measures, data=data)

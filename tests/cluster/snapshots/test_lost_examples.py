@@ -22,7 +22,7 @@ STUDY = {
 
 
 @pytest.fixture
-def again(finished, made_once, tmp_path):
+def check_repair(finished, made_once, tmp_path):
     """Damage a copy of the results, run again, and compare with what nothing befell."""
 
     def check(damage, measured):
@@ -58,37 +58,37 @@ def parts(folder, table):
         *(pytest.param(how, marks=pytest.mark.slow) for how in ("one_gone", "all_damaged")),
     ],
 )
-def test_examples_and_subsets_are_stored_again(table, how, again):
+def test_lost_examples_and_subsets_are_stored_again(table, how, check_repair):
     def damage(folder):
         lost = parts(folder, table)
         for part in lost if how == "all_damaged" else lost[:1]:
             part.unlink() if how == "one_gone" else flip(part)
 
-    again(damage, measured=False)
+    check_repair(damage, measured=False)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["damaged", pytest.param("gone", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("compacted", [True, pytest.param(False, marks=pytest.mark.slow)])
-def test_curves_are_measured_again(compacted, how, again):
+def test_lost_curves_are_measured_again(compacted, how, check_repair):
     def damage(folder):
         if compacted:
             compact(ResultsFolder.open(folder))
         part = parts(folder, "curves")[0]
         part.unlink() if how == "gone" else flip(part)
 
-    again(damage, measured=True)
+    check_repair(damage, measured=True)
 
 
-def test_of_whole_results_nothing_is_looked_up(again, monkeypatch):
+def test_no_data_set_is_loaded_if_nothing_is_lost(check_repair, monkeypatch):
     def fail(options):
         raise AssertionError("a data set was loaded")
 
     monkeypatch.setattr("orchestrator.cluster.snapshots.lost_examples.load_dataset", fail)
-    again(lambda folder: None, measured=False)
+    check_repair(lambda folder: None, measured=False)
 
 
-def test_a_data_set_that_is_gone_leaves_the_loss_in_the_log(again, finished, monkeypatch, caplog):
+def test_a_missing_data_set_leaves_the_loss_in_the_log(check_repair, finished, monkeypatch, caplog):
     from orchestrator.errors import UserError
 
     def gone(options):
@@ -96,5 +96,5 @@ def test_a_data_set_that_is_gone_leaves_the_loss_in_the_log(again, finished, mon
 
     monkeypatch.setattr("orchestrator.cluster.snapshots.lost_examples.load_dataset", gone)
     with pytest.raises(AssertionError):
-        again(lambda folder: parts(folder, "examples")[0].unlink(), measured=False)
+        check_repair(lambda folder: parts(folder, "examples")[0].unlink(), measured=False)
     assert "cannot restore lost examples of digits: no such file" in caplog.text

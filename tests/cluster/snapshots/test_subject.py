@@ -14,7 +14,7 @@ def equal(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_network_has_the_snapshots_state_and_knows_its_initial_one():
+def test_a_subject_has_the_snapshots_weights_and_the_initial_ones():
     measuring = {"examples": 50, "examples_per_pass": 20}
     study = Study.model_validate({**SMALL_STUDY, "measuring": measuring})
     trial = next(trial for trial in expand_trials(study) if trial.seed == 1)

@@ -30,14 +30,14 @@ def short_probes(monkeypatch):
     monkeypatch.setattr(planning, "PROBE_SECONDS", 0.5)
 
 
-def test_plan_refuses_what_spoils_training(small_study, tmp_path):
+def test_plan_refuses_networks_that_would_spoil_training(small_study, tmp_path):
     study = orchestrator.load_study(small_study(**ONE, sweep={"model": [MLP, COUNTS]}))
     with pytest.raises(ModelError, match="CountsItsUpdates', state restores: after 2 updates"):
         plan_study(study, tmp_path / "results")
 
 
 @pytest.mark.slow
-def test_plan_names_what_will_have_no_value(small_study, tmp_path):
+def test_plan_lists_measures_that_will_have_no_value(small_study, tmp_path):
     study = orchestrator.load_study(small_study(**ONE, sweep={"model": [MLP, RANDOM]}))
     plan = plan_study(study, tmp_path / "results")
     (text,) = plan.spoiled_measures
@@ -51,7 +51,7 @@ def test_plan_names_what_will_have_no_value(small_study, tmp_path):
 
 
 @pytest.mark.ray
-def test_run_refuses_what_spoils_training_before_anything_is_trained(
+def test_run_refuses_networks_that_would_spoil_training_before_training(
     local_ray, small_study, tmp_path
 ):
     study, folder = small_study(**ONE, sweep={"model": [MLP, COUNTS]}), tmp_path / "results"
@@ -64,7 +64,7 @@ def test_run_refuses_what_spoils_training_before_anything_is_trained(
     assert run_in_process(small_study(**ONE, model=MLP, sweep={}), folder).complete
 
 
-def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(
+def test_networks_that_spoil_only_measures_give_rows_with_the_reason(
     small_study, tmp_path, monkeypatch
 ):
     measure, failures = in_process.measure, []
@@ -124,7 +124,7 @@ def parts(folder):
     return [path for path in sorted(folder.glob("trust_checks/*.parquet")) if path.name[0] != "_"]
 
 
-def test_checks_that_were_lost_are_repeated(two_shapes, monkeypatch):
+def test_lost_checks_are_repeated(two_shapes, monkeypatch):
     study, folder, before = two_shapes
     one, other = parts(folder)
     one.unlink()
@@ -136,7 +136,7 @@ def test_checks_that_were_lost_are_repeated(two_shapes, monkeypatch):
     assert orchestrator.run(study, folder, quiet=True).complete
 
 
-def test_results_without_any_checks_are_left_alone(two_shapes, monkeypatch):
+def test_results_without_any_checks_are_left_unchanged(two_shapes, monkeypatch):
     study, folder, _ = two_shapes
     for part in parts(folder):
         part.unlink()

@@ -61,7 +61,7 @@ def gate(state):
     return Gate(state, Canary({"a", "b"}, 4, state.dispatcher.to_measure))
 
 
-def test_one_trial_of_each_shape_goes_ahead(study, trials):
+def test_one_trial_of_each_shape_is_a_canary(study, trials):
     chosen = choose_canaries(study, trials, trials, Backlog())
     assert len(chosen) == 2
     assert {trials[id_].config.training.batch_size for id_ in chosen} == {20, 100}
@@ -69,7 +69,7 @@ def test_one_trial_of_each_shape_goes_ahead(study, trials):
     assert chosen[0] == first
 
 
-def test_what_is_known_to_work_needs_none(study, trials):
+def test_shapes_known_to_work_need_no_canary(study, trials):
     first, *_ = trials
     works = Backlog(checkpoints={f"{first}-10": first})
     works.measured[f"{first}-10"] |= study.requests.keys()
@@ -80,7 +80,7 @@ def test_what_is_known_to_work_needs_none(study, trials):
     assert len(choose_canaries(study, trials, trials, works)) == 2
 
 
-def test_others_start_once_all_that_went_ahead_are_measured(state, gate):
+def test_others_start_once_all_canaries_are_measured(state, gate):
     assert not gate.others_may_start()
     state.dispatcher.measured.add("a")
     assert not gate.others_may_start()
@@ -93,7 +93,7 @@ def test_others_start_once_all_that_went_ahead_are_measured(state, gate):
     gate.raise_cause()
 
 
-def test_an_epoch_with_nothing_to_measure_is_enough(state, gate):
+def test_an_epoch_with_nothing_to_measure_satisfies_a_canary(state, gate):
     state.dispatcher.unmeasured = {"b"}
     state.report("a", {"epoch": 0, "done": False})
     state.report("b", {"epoch": 1, "done": False})
@@ -105,7 +105,7 @@ def test_an_epoch_with_nothing_to_measure_is_enough(state, gate):
 
 
 @pytest.mark.parametrize("why", ["trial", "process", "measure"])
-def test_a_failure_stops_all(state, gate, why):
+def test_a_failing_canary_stops_the_study(state, gate, why):
     if why == "trial":
         state.report("b", {"done": True, "status": "failed", "error": "this model is broken"})
     elif why == "process":
@@ -119,13 +119,13 @@ def test_a_failure_stops_all(state, gate, why):
         gate.raise_cause()
 
 
-def test_what_a_trust_check_leaves_without_a_value_stops_nothing(state, gate):
+def test_a_value_missing_due_to_a_trust_check_stops_nothing(state, gate):
     reason = "margin: trust check repeatable failed: it is random"
     state.dispatcher.failures.append(MeasureFailure("b", "b-10", reason, untrusted=True))
     assert not gate.must_stop()
 
 
-def test_tune_is_handed_the_others_only_then(state, gate):
+def test_tune_receives_the_other_trials_only_after_the_canaries(state, gate):
     register_trainable("function", lambda config: None)
     search = CanaryFirst(gate, ahead=2, most=9)
     search.add_configurations(
@@ -138,7 +138,7 @@ def test_tune_is_handed_the_others_only_then(state, gate):
     assert search.next_trial().config["trial_id"] == "c"
 
 
-def test_tune_is_handed_no_other_after_a_failure(state, gate):
+def test_tune_receives_no_other_trial_after_a_failure(state, gate):
     search = CanaryFirst(gate, ahead=0, most=9)
     state.failed["a"] = "broken"
     assert search.next_trial() is None
@@ -147,9 +147,7 @@ def test_tune_is_handed_no_other_after_a_failure(state, gate):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_grid_that_cannot_work_stops_early_and_goes_on_once_mended(
-    local_ray, small_study, tmp_path
-):
+def test_a_broken_grid_stops_early_and_resumes_once_fixed(local_ray, small_study, tmp_path):
     folder, mended, log = tmp_path / "results", tmp_path / "mended", tmp_path / "log"
     broken = {f"{FAULTY}:raises_unless": {"mended": str(mended)}}
     study = small_study(

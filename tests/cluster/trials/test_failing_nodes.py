@@ -41,7 +41,7 @@ def kept_away(failing, trial_id, bundle=BUNDLE):
     return selector.get("ray.io/node-id")
 
 
-def test_a_trial_keeps_away_from_where_its_process_died(nodes):
+def test_a_trial_avoids_the_nodes_where_its_process_died(nodes):
     failing = FailingNodes()
     assert kept_away(failing, "t") is None
     die(failing, "t", "a")
@@ -51,7 +51,7 @@ def test_a_trial_keeps_away_from_where_its_process_died(nodes):
     assert failing.summary() == []
 
 
-def test_one_trial_alone_makes_no_node_a_failing_one(nodes):
+def test_a_single_trial_does_not_make_a_node_failing(nodes):
     failing = FailingNodes()
     for _ in range(9):
         die(failing, "t", "a")
@@ -61,7 +61,7 @@ def test_one_trial_alone_makes_no_node_a_failing_one(nodes):
     assert failing.summary() == ["ha (node a): 10 processes of 2 trials died there"]
 
 
-def test_where_no_other_node_can_hold_a_trial_it_stays(nodes):
+def test_a_trial_may_stay_if_no_other_node_can_hold_it(nodes):
     failing = FailingNodes()
     for node_id in "abc":
         die(failing, "t", node_id)
@@ -73,7 +73,7 @@ def test_where_no_other_node_can_hold_a_trial_it_stays(nodes):
     assert kept_away(failing, "u") is None
 
 
-def test_a_trial_is_stranded_once_no_node_is_left_where_it_may_run(nodes, monkeypatch):
+def test_a_trial_is_stranded_once_every_node_it_may_use_is_gone(nodes, monkeypatch):
     now = {"CPU": 6.0}
     monkeypatch.setattr(ray, "cluster_resources", lambda: now)
     monkeypatch.setattr(room, "capacity", lambda: now)
@@ -92,7 +92,7 @@ def test_a_trial_is_stranded_once_no_node_is_left_where_it_may_run(nodes, monkey
     assert not failing.stranded({"t"})
 
 
-def test_a_trial_that_began_is_not_stranded(nodes):
+def test_a_trial_that_started_is_not_stranded(nodes):
     failing = FailingNodes()
     die(failing, "t", "a")
     kept_away(failing, "t")
@@ -101,7 +101,7 @@ def test_a_trial_that_began_is_not_stranded(nodes):
     assert not failing.stranded({"t"})
 
 
-def test_what_ended_otherwise_is_not_counted(nodes):
+def test_only_deaths_of_started_trials_on_known_nodes_count(nodes):
     failing = FailingNodes()
     failing.died("never started")
     failing.started("t", "")  # Ray does not know where.
@@ -156,7 +156,7 @@ threading.Event().wait()
 
 @pytest.mark.ray
 @pytest.mark.full
-def test_a_trial_goes_on_where_it_died_once_no_other_node_is_left(
+def test_a_trial_resumes_where_it_died_once_no_other_node_is_left(
     cluster, run, small_study, tmp_path  # noqa: F811
 ):  # fmt: skip
     there = cluster.nodes[1]

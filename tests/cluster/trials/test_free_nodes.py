@@ -26,7 +26,7 @@ def cluster_of(patched, *nodes, most=None):
     return listed
 
 
-def test_on_one_node_what_the_largest_trial_leaves_is_for_measurers(monkeypatch):
+def test_on_one_node_measurers_get_what_the_largest_trial_leaves(monkeypatch):
     cluster_of(monkeypatch, {"CPU": 4.0, "GPU": 1.0, "measure": 3.0})
 
     def fitting(measurer, *trials):
@@ -41,7 +41,7 @@ def test_on_one_node_what_the_largest_trial_leaves_is_for_measurers(monkeypatch)
     assert fitting({"CPU": 1.0}) == float("inf")
 
 
-def test_measurers_leave_room_on_the_node_that_a_trial_does_not_keep_away_from(monkeypatch):
+def test_measurers_leave_room_on_a_node_that_a_trial_may_use(monkeypatch):
     listed = cluster_of(monkeypatch, {"CPU": 2.0}, {"CPU": 2.0})
     one = {"CPU": 1.0}
     assert measurers_beside([(one, NOWHERE)], one) == 3
@@ -51,7 +51,7 @@ def test_measurers_leave_room_on_the_node_that_a_trial_does_not_keep_away_from(m
     assert measurers_beside([(one, frozenset("a"))], one) == 1
 
 
-def test_nodes_that_an_autoscaler_adds_count(monkeypatch):
+def test_nodes_that_an_autoscaler_may_add_count(monkeypatch):
     cluster_of(monkeypatch, {"CPU": 2.0}, most={"CPU": 8.0})
     one = {"CPU": 1.0}
     assert measurers_beside([(one, frozenset("a"))], one) == 7

@@ -41,7 +41,7 @@ def test_a_dispatcher_that_failed_stops_training(state):
     assert Gate(state).must_stop()
 
 
-def test_a_trial_that_waits_for_a_node_that_is_gone_stops_training(state, monkeypatch):
+def test_a_trial_waiting_for_a_lost_node_stops_training(state, monkeypatch):
     """The next round places it again, which is no failure."""
     monkeypatch.setattr(failing_nodes, "more_nodes_may_come", lambda: False)
     monkeypatch.setattr(gate, "STRANDED_CHECK_SECONDS", 0.0)

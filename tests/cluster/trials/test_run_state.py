@@ -14,7 +14,7 @@ def state(monkeypatch):
     return RunState({}, total=3, completed=0, limit=9)
 
 
-def test_what_trials_book_and_where_they_must_not_run_is_told_once_for_all_alike(state):
+def test_bundles_and_avoided_nodes_are_listed_once_for_equal_trials(state):
     state.bundles = {"one": {"CPU": 1.0}, "two": {"CPU": 1.0}, "three": {"CPU": 1.0}}
     assert state.places() == [({"CPU": 1.0}, frozenset())]
     state.nodes.started("two", "here")

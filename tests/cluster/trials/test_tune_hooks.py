@@ -56,7 +56,7 @@ def test_the_death_of_a_process_counts_against_its_node(state, trial, news):
     assert state.nodes.failing == {"here": "3 processes of 2 trials died there"}
 
 
-def test_whose_process_died_starts_elsewhere(state, trial):
+def test_a_trial_whose_process_died_restarts_on_another_node(state, trial):
     state.nodes.started("one", "here")
     fail(state, trial, RayActorError(), "on_trial_recover")
     asked = trial.placement_group_factory._bound.arguments
@@ -71,22 +71,20 @@ def test_an_exception_counts_against_no_node(state, trial, news):
     assert "bundle_label_selector" not in placed._bound.arguments
 
 
-def test_a_trial_that_failed_for_good_is_ended(state, trial):
+def test_a_permanently_failed_trial_counts_as_ended(state, trial):
     state.running["one"] = {}
     fail(state, trial, RayActorError(), "on_trial_error")
     assert state.ended == {"one"}
     assert not state.running
 
 
-def test_a_process_that_died_before_a_trial_began_in_it_is_not_the_failure_of_the_trial(
-    state, trial
-):
+def test_a_process_that_dies_before_its_trial_starts_leaves_the_trial_untried(state, trial):
     trial.max_failures = 2
     fail(state, trial, RayActorError(), "on_trial_error")
     assert state.untried == {"one"}
 
 
-def test_a_process_that_died_as_often_as_may_be_is(state, trial):
+def test_a_trial_fails_once_its_process_died_the_allowed_number_of_times(state, trial):
     trial.max_failures = 0
     fail(state, trial, RayActorError(), "on_trial_error")
     assert state.untried == set()
@@ -96,24 +94,24 @@ def test_a_process_that_died_as_often_as_may_be_is(state, trial):
     ("result", "reused"),
     [({SPOILT: None}, True), ({}, True), ({SPOILT: "a thread that is still running"}, False)],
 )
-def test_a_process_that_a_trial_spoilt_is_not_reused(state, result, reused):
+def test_a_process_spoilt_by_a_trial_is_not_reused(state, result, reused):
     tune = SimpleNamespace(_trial_to_actor={"trial": "process"}, _started_actors={"process"})
     TrialScheduler(state).on_trial_complete(tune, "trial", result)
     assert (tune._started_actors == {"process"}) == reused
 
 
-def test_a_trial_that_has_no_process_any_more_has_none_to_lose(state):
+def test_completing_a_trial_without_a_process_does_nothing(state):
     tune = SimpleNamespace(_trial_to_actor={}, _started_actors=set())
     TrialScheduler(state).on_trial_complete(tune, "trial", {SPOILT: "it"})
 
 
-def test_a_trial_books_what_it_is_to_book(state, trial):
+def test_a_trial_reserves_its_bundle_of_resources(state, trial):
     state.bundles = {"one": {"CPU": 2.0, "GPU": 0.5}}
     TrialScheduler(state).on_trial_add(None, trial)
     assert trial.placement_group_factory.bundles == [{"CPU": 2.0, "GPU": 0.5}]
 
 
-def test_what_tune_pickles_does_not_grow_with_the_study(state):
+def test_the_pickled_hooks_do_not_grow_with_the_study(state):
     state.bundles = {str(number): {"CPU": 1.0} for number in range(10_000)}
     gate = Gate(state)
     hooks = (TrialScheduler(state), RunCallback(state), StopWhenUseless(gate))

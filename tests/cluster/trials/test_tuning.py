@@ -22,7 +22,7 @@ from tests.cluster.conftest import SMALL_STUDY
 pytestmark = pytest.mark.ray
 
 
-def test_what_tune_unpickles_for_each_trial_does_not_grow_with_the_study(local_ray, tmp_path):
+def test_the_pickled_trainable_does_not_grow_with_the_study(local_ray, tmp_path):
     def pickled(seeds):
         study = Study.model_validate({**SMALL_STUDY, "seeds": seeds})
         work_items = {
@@ -44,7 +44,7 @@ def test_what_tune_unpickles_for_each_trial_does_not_grow_with_the_study(local_r
     assert pickled(200) == pickled(1)
 
 
-def test_a_trial_whose_turn_never_came_is_left_to_the_next_round(monkeypatch, tmp_path):
+def test_a_trial_that_never_started_is_left_to_the_next_round(monkeypatch, tmp_path):
     study = Study.model_validate({**SMALL_STUDY, "seeds": 2})
     trials = {trial.trial_id: trial for trial in expand_trials(study)}
     untried, failed, *_ = trials

@@ -47,14 +47,14 @@ def grows(rule, curvature, steps=3000):
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_steps_grow_beyond_the_threshold_only(rule):
+def test_steps_grow_only_beyond_the_stability_threshold(rule):
     threshold = stability_threshold(rule) - rule.weight_decay
     assert not grows(rule, 0.99 * threshold)
     assert grows(rule, 1.01 * threshold)
 
 
 @pytest.mark.parametrize("relative", [0.97, 1.03])
-def test_one_is_the_edge_of_full_batch_descent(relative):
+def test_a_value_of_1_is_the_edge_of_full_batch_descent(relative):
     """Steps on ½ θᵀHθ run away exactly if the value is above 1."""
     context, hessian = quadratic_context()
     momentum, decay = 0.6, 0.1
@@ -71,7 +71,7 @@ def test_one_is_the_edge_of_full_batch_descent(relative):
     assert (torch.linalg.vector_norm(theta).item() > before) == (relative > 1)
 
 
-def test_equals_the_dense_eigenvalue_over_the_threshold():
+def test_edge_of_stability_equals_the_dense_eigenvalue_over_the_threshold():
     context = case("cnn").context(update_rule=UpdateRule(0.05, 0.9))
     edge, threshold = edge_of(context)
     largest = torch.linalg.eigvalsh(dense_hessian(context))[-1].item()
@@ -81,7 +81,7 @@ def test_equals_the_dense_eigenvalue_over_the_threshold():
     assert (edge.split, threshold.split) == ("train", None)
 
 
-def test_shares_the_run_of_the_spectrum():
+def test_edge_of_stability_reuses_the_lanczos_run_of_the_spectrum():
     context = case("mlp").context(update_rule=UpdateRule(0.1))
     first, *_ = HessianSpectrum(HessianSpectrumOptions(name="hessian_spectrum")).compute(context)
     context.hessian_vector_product = None  # no further product is asked for
@@ -89,7 +89,7 @@ def test_shares_the_run_of_the_spectrum():
     assert edge.value == first.value / 20
 
 
-def test_the_loss_and_the_learning_rate_may_change_places():
+def test_scaling_the_loss_equals_scaling_the_learning_rate():
     class Scaled:
         def per_example(self, logits, labels):
             return 8 * QuadraticLoss().per_example(logits, labels)
@@ -100,7 +100,7 @@ def test_the_loss_and_the_learning_rate_may_change_places():
     assert edge_of(one)[0].value == pytest.approx(edge_of(other)[0].value, rel=1e-9)
 
 
-def test_what_has_not_converged_says_so():
+def test_an_unconverged_eigenvalue_is_marked_with_a_reason():
     context = MeasureContext(
         mlp(20, 20, 5), random_dataset((20,), 60, 5), CROSS_ENTROPY, update_rule=UpdateRule(0.1)
     )
@@ -110,7 +110,7 @@ def test_what_has_not_converged_says_so():
     assert (threshold.variant, threshold.reason) == ("", None)
 
 
-def test_without_a_rule_both_are_unknown_and_cost_nothing():
+def test_without_an_update_rule_both_values_are_unknown_and_free():
     context = case("mlp").context()
     context.hessian_vector_product = None
     for value in edge_of(context):

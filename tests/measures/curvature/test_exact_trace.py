@@ -40,7 +40,7 @@ def assert_equals_dense(context):
 
 
 @pytest.mark.parametrize("case", PROVEN, ids=lambda case: case.name)
-def test_equals_the_dense_hessian(case):
+def test_the_exact_trace_equals_that_of_the_dense_hessian(case):
     context = case.context()
     found = exact_trace(context)
     if case.name == "saturated":
@@ -61,7 +61,7 @@ BUILT_IN = {
 
 
 @pytest.mark.parametrize("options", BUILT_IN.values(), ids=BUILT_IN)
-def test_equals_the_dense_hessian_on_built_in_networks(options):
+def test_the_exact_trace_of_built_in_networks_equals_the_dense_one(options):
     shape = (1, 6, 6)
     network = build_model(options, shape, 3, seed=0)
     for layer in network.modules():
@@ -72,7 +72,7 @@ def test_equals_the_dense_hessian_on_built_in_networks(options):
 
 
 @pytest.mark.parametrize("p", [1, 2])
-def test_hinges(p):
+def test_the_exact_trace_of_hinge_losses_equals_the_dense_one(p):
     loss = build_loss(MultiMarginOptions(name="multi_margin", p=p))
     found = assert_equals_dense(Case("hinge", lambda: mlp(5, 6, 3), loss=loss).context())
     assert (found.total == 0) == (p == 1)
@@ -86,7 +86,7 @@ class Indefinite:
 
 
 @pytest.mark.parametrize("network", ["mlp", "cnn", "residual_batch_norm"])
-def test_a_loss_with_negative_curvature(network):
+def test_a_loss_may_have_negative_curvature(network):
     found = case(network)
     context = MeasureContext(found.model(), found.dataset(), Indefinite())
     assert exact_trace(context).per_example.min() < 0
@@ -94,7 +94,7 @@ def test_a_loss_with_negative_curvature(network):
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "residual_batch_norm", "squared_hinge"])
-def test_each_example(name):
+def test_the_trace_of_each_example_is_that_of_a_data_set_of_it_alone(name):
     """The trace of one example is that of a data set of this example alone."""
     chosen = case(name)
     data = chosen.dataset()
@@ -110,7 +110,7 @@ def test_each_example(name):
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "squared_hinge"])
-def test_does_not_depend_on_how_examples_are_divided(name, monkeypatch):
+def test_the_exact_trace_does_not_depend_on_how_examples_are_divided(name, monkeypatch):
     whole = exact_trace(case(name).context())
     passes = exact_trace(case(name).context(examples_per_pass=3))
     monkeypatch.setattr("orchestrator.measures.curvature.example_gradients.NUMBERS_ON_CPU", 1)
@@ -121,7 +121,7 @@ def test_does_not_depend_on_how_examples_are_divided(name, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "residual_batch_norm", "mse"])
-def test_single_precision(name):
+def test_the_exact_trace_in_single_precision_agrees_with_double(name):
     double = exact_trace(case(name).context())
     single = exact_trace(case(name).context(dtype=torch.float32))
     assert single.total == pytest.approx(double.total, rel=1e-5)
@@ -144,7 +144,7 @@ def linear_context(logit_gap, x=(3.0, 4.0)):
 
 
 @pytest.mark.parametrize("margin", [-50.0, 0.0, 1.0, 5.0, 17.0, 37.0, 40.0, 100.0, 600.0])
-def test_binary_logistic_at_any_margin(margin):
+def test_the_trace_of_binary_logistic_regression_is_exact_at_any_margin(margin):
     """Σ p_c (1 − p_c) ‖x‖² = 2 σ(γ) σ(−γ) ‖x‖², where 1 − p by subtraction is 0 from γ = 37."""
     found = exact_trace(linear_context(margin)).total
     gamma = 3.0 * (margin / 3.0)
@@ -153,7 +153,7 @@ def test_binary_logistic_at_any_margin(margin):
     assert found > 0
 
 
-def test_linear_softmax():
+def test_the_trace_of_linear_softmax_has_a_closed_form():
     """Mean of (1 − ‖p‖²)‖x‖², and (1 − ‖p‖²) for the bias."""
     context = case("linear").context()
     found = exact_trace(context).per_parameter
@@ -163,7 +163,7 @@ def test_linear_softmax():
     assert found["bias"] == pytest.approx(spread.mean().item())
 
 
-def test_rescaling_layers_of_a_relu_network():
+def test_rescaling_layers_of_a_relu_network_changes_the_blocks_as_dinh_predicts():
     """Dinh et al.: W₁ → αW₁, W₂ → W₂/α leaves the function, and divides the blocks by α², 1/α²."""
     network = mlp(5, 6, 3, bias=False)
     before = exact_trace(MeasureContext(network, random_dataset((5,), 9, 3), CROSS_ENTROPY))
@@ -175,7 +175,7 @@ def test_rescaling_layers_of_a_relu_network():
     assert after.per_parameter["2.weight"] == pytest.approx(before.per_parameter["2.weight"] * 16)
 
 
-def test_a_data_set_twice_over_changes_nothing():
+def test_duplicating_the_data_does_not_change_the_trace():
     data = random_dataset((5,), 8, 3)
     twice = Dataset(
         "twice", data.train_x.repeat(2, 1), data.train_y.repeat(2), data.test_x, data.test_y, 3, ""
@@ -263,11 +263,11 @@ UNUSUAL = {
 
 @pytest.mark.parametrize("loss", [CROSS_ENTROPY, Indefinite()], ids=["convex", "indefinite"])
 @pytest.mark.parametrize("build", UNUSUAL.values(), ids=UNUSUAL)
-def test_unusual_wiring(build, loss):
+def test_the_exact_trace_of_unusual_wiring_equals_the_dense_one(build, loss):
     assert_equals_dense(Case("unusual", build, loss=loss).context())
 
 
-def test_leaves_the_network_as_it_was():
+def test_the_exact_trace_leaves_the_network_unchanged():
     context = case("residual_batch_norm").context()
     state = {name: value.clone() for name, value in context.model.state_dict().items()}
     exact_trace(context)
@@ -283,7 +283,7 @@ def test_leaves_the_network_as_it_was():
 @pytest.mark.parametrize(
     "case", [case for case in CASES if not case.piecewise_linear], ids=lambda case: case.name
 )
-def test_refuses_what_is_not_proven(case):
+def test_networks_without_a_proof_are_refused(case):
     with pytest.raises(MeasureError, match="piecewise linear in each parameter") as error:
         exact_trace(case.context())
     assert proof(case.context()).reason in error.value.message
@@ -291,7 +291,7 @@ def test_refuses_what_is_not_proven(case):
 
 
 @pytest.mark.parametrize("name", ["tanh", "gelu", "tied", "group_norm"])
-def test_what_is_refused_would_have_been_wrong(name, monkeypatch):
+def test_the_trace_of_refused_networks_would_have_been_wrong(name, monkeypatch):
     """The Gauss-Newton trace of such a network is not that of its Hessian."""
     context = case(name).context()
     truth = dense_hessian(context).trace().item()

@@ -119,7 +119,9 @@ def divided_by_the_number_of_examples(m: Any, x: Tensor) -> Tensor:
         lambda m, x: m.second(F.layer_norm(m.first(x), (5,))),
     ],
 )
-def test_is_not_claimed_of_networks_that_are_not(use: Callable[[Any, Tensor], Tensor]) -> None:
+def test_exactness_is_not_claimed_for_networks_that_lack_it(
+    use: Callable[[Any, Tensor], Tensor],
+) -> None:
     context = context_of(built(use))
     reason = verify_exactness(context)
     assert reason
@@ -135,14 +137,16 @@ def test_is_not_claimed_of_networks_that_are_not(use: Callable[[Any, Tensor], Te
         lambda m, x: m.second(m.first(x).add_(m.scale).abs()),
     ],
 )
-def test_is_claimed_of_networks_that_are(use: Callable[[Any, Tensor], Tensor]) -> None:
+def test_exactness_is_claimed_for_networks_that_have_it(
+    use: Callable[[Any, Tensor], Tensor],
+) -> None:
     context = context_of(built(use))
     assert verify_exactness(context) is None
     expected = dense_hessian(context).trace().item()
     assert exact_trace(context).total == pytest.approx(expected, rel=1e-10)
 
 
-def test_numbers_alone_see_curvature(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numerical_checks_alone_detect_curvature(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the graph's proof out of the way."""
     context = context_of(mlp(5, 4, 3, activation=nn.Tanh))
     monkeypatch.setattr(
@@ -154,7 +158,7 @@ def test_numbers_alone_see_curvature(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("saturated", [1.0, 1e6])
-def test_confident_networks_are_verified_as_well(saturated: float) -> None:
+def test_confident_networks_are_verified_too(saturated: float) -> None:
     model = built(lambda m, x: m.second(F.relu(m.first(x)) * m.scale))
     with torch.no_grad():
         model.second.weight.mul_(saturated)
@@ -165,7 +169,7 @@ def test_confident_networks_are_verified_as_well(saturated: float) -> None:
     assert verify_exactness(context_of(tanh))
 
 
-def test_hooks_on_the_network_itself() -> None:
+def test_hooks_on_the_network_itself_prevent_exactness() -> None:
     def hooked(register: str, hook: Callable[..., Any]) -> nn.Module:
         model = mlp(5, 4, 3)
         getattr(model, register)(hook)
@@ -192,7 +196,7 @@ def test_hooks_on_the_network_itself() -> None:
         register_module_full_backward_pre_hook,
     ],
 )
-def test_hooks_on_all_modules(register: Callable[..., Any]) -> None:
+def test_hooks_on_all_modules_prevent_exactness(register: Callable[..., Any]) -> None:
     context = context_of(mlp(5, 4, 3))
     handle = register(lambda *arguments: None)
     try:

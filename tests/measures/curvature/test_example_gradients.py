@@ -54,7 +54,7 @@ def one_by_one(context: MeasureContext) -> dict[str, list[float]]:
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_agree_with_one_backward_pass_per_example(subject: Case) -> None:
+def test_squared_gradient_norms_agree_with_one_backward_pass_per_example(subject: Case) -> None:
     context = subject.context()
     found = squared_gradient_norms(context, in_parts)
     assert list(found) == list(context.parameters)
@@ -102,7 +102,7 @@ class Recurrent(nn.Module):
     ],
     ids=["branching", "lstm", "gru", "as_many_steps", "as_many_steps_in_the_last_pass"],
 )
-def test_one_by_one_where_examples_cannot_be_batched(
+def test_examples_that_cannot_be_batched_are_differentiated_one_by_one(
     build: Callable[[], nn.Module], shape: tuple[int, ...], examples: int
 ) -> None:
     classes = 5 if build is Branching else 3
@@ -126,7 +126,7 @@ class TimeFirst(nn.Module):
 
 @pytest.mark.parametrize("examples", [4, 8, 11])
 @pytest.mark.parametrize("examples_per_pass", [4, 7, 1000])
-def test_a_time_axis_as_long_as_a_pass_is_not_that_of_the_examples(
+def test_a_time_axis_as_long_as_a_pass_is_not_taken_for_the_examples(
     examples: int, examples_per_pass: int
 ) -> None:
     data = random_dataset((4, 3), examples, 3)
@@ -136,7 +136,7 @@ def test_a_time_axis_as_long_as_a_pass_is_not_that_of_the_examples(
         assert found[name].tolist() == pytest.approx(expected, rel=1e-10, abs=1e-14)
 
 
-def test_running_out_of_memory_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_running_out_of_memory_is_raised_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*arguments: object, **options: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
@@ -165,7 +165,7 @@ class Attention(nn.Module):
 @pytest.mark.parametrize("batch_first", [True, False], ids=["batch_first", "time_first"])
 @pytest.mark.parametrize("kind", ["MultiheadAttention", "encoder", "encoder_norm_first"])
 @pytest.mark.parametrize("examples", [4, 7], ids=["as_many_steps", "more"])
-def test_of_attention_agree_with_each_example_alone(
+def test_squared_gradient_norms_of_attention_agree_with_each_example_alone(
     kind: str, batch_first: bool, examples: int
 ) -> None:
     with torch.random.fork_rng(devices=[]):

@@ -83,7 +83,7 @@ def test_intervals_cover_the_exact_trace_at_every_confidence(margin, samples):
 
 
 @pytest.mark.parametrize("margin", [0.0, 30.0])
-def test_labels_drawn_instead_would_miss_the_trace(margin):
+def test_drawing_labels_instead_would_miss_the_trace(margin):
     """What factors replace: the mean over labels is carried by a label that is never drawn."""
     context = confident(margin)
     p = context.logits("train").softmax(1)
@@ -95,7 +95,7 @@ def test_labels_drawn_instead_would_miss_the_trace(margin):
     assert (abs(share - 1) < 0.1) == (margin == 0)
 
 
-def test_the_stated_error_is_the_spread_over_seeds():
+def test_the_stated_error_equals_the_spread_over_seeds():
     context, found = confident(3.0, examples=40), []
     for seed in range(_RUNS):
         context.seed = seed
@@ -105,7 +105,7 @@ def test_the_stated_error_is_the_spread_over_seeds():
 
 
 @pytest.mark.parametrize("loss", [case("mse").loss, SquaredHinge()], ids=["mse", "squared_hinge"])
-def test_other_losses_are_covered_too(loss):
+def test_intervals_cover_the_trace_for_other_losses_too(loss):
     context = confident(0.0, loss=loss)
     exact, misses = exact_ggn_trace(context).total, 0
     for seed in range(_RUNS):
@@ -125,7 +125,7 @@ def test_draws_do_not_depend_on_how_examples_are_divided(monkeypatch):
         assert other.standard_error == pytest.approx(whole.standard_error, rel=1e-9)
 
 
-def test_parameters_add_up_and_drawing_stops_on_the_error():
+def test_parts_of_parameters_sum_to_the_total_and_drawing_stops_at_the_error():
     context = confident(3.0)
     few = drawn_trace(context, loss_draw(context.loss), draws=64, relative_error=1.0)
     assert few.total.probes == 16

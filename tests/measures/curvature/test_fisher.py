@@ -68,7 +68,7 @@ def dense(context: MeasureContext) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", ["tanh", "cnn", "mse", "tied", "residual_batch_norm"])
-def test_has_the_part_of_each_parameter_and_each_example(name: str) -> None:
+def test_traces_have_the_parts_of_each_parameter_and_example(name: str) -> None:
     context = case(name).context()
     diagonals, gradients = dense_parts(context)
     sizes = [parameter.numel() for parameter in context.parameters.values()]
@@ -131,7 +131,7 @@ OTHERS = (
 
 
 @pytest.mark.parametrize("subject", [*CASES, *OTHERS], ids=lambda case: case.name)
-def test_agree_with_the_dense_fisher_matrix(subject: Case) -> None:
+def test_values_agree_with_the_dense_fisher_matrix(subject: Case) -> None:
     context = subject.context()
     values = numbers(context)
     assert list(values) == [entry.measure for entry in MEASURE.entries]
@@ -157,7 +157,9 @@ def linear_case(bias: bool, classes: int, examples: int) -> MeasureContext:
 
 @settings(max_examples=20, deadline=None)
 @given(bias=st.booleans(), classes=st.integers(2, 5), examples=st.integers(1, 9))
-def test_closed_form_of_linear_softmax(bias: bool, classes: int, examples: int) -> None:
+def test_values_of_linear_softmax_have_closed_forms(
+    bias: bool, classes: int, examples: int
+) -> None:
     context = linear_case(bias, classes, examples)
     x = torch.cat([x for x, _ in context.data.batches("train")])
     p = context.logits("train").softmax(1)
@@ -172,26 +174,26 @@ def test_closed_form_of_linear_softmax(bias: bool, classes: int, examples: int) 
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "label_smoothing"])
-def test_the_hessian_trace_of_a_piecewise_linear_network(name: str) -> None:
+def test_the_fisher_trace_of_piecewise_linear_networks_is_the_hessian_trace(name: str) -> None:
     context = case(name).context()
     assert numbers(context)["fisher_trace"] == exact_trace(context).total
 
 
 @pytest.mark.parametrize("name", ["tanh", "gelu", "tied"])
-def test_not_the_hessian_trace_of_others(name: str) -> None:
+def test_the_fisher_trace_of_other_networks_is_not_the_hessian_trace(name: str) -> None:
     context = case(name).context()
     hessian = dense_hessian(context).trace().item()
     assert abs(numbers(context)["fisher_trace"] / hessian - 1) > 1e-4
 
 
-def test_one_example_has_no_noise() -> None:
+def test_a_single_example_has_no_gradient_noise() -> None:
     values = numbers(Case("one", lambda: mlp(5, 6, 3, activation=nn.Tanh), examples=1).context())
     assert values["gradient_noise"] == values["gradient_noise_scale"] == 0
     assert values["empirical_fisher_trace"] > 0
 
 
 @pytest.mark.parametrize("name", ["mlp", "tanh", "group_norm", "residual_batch_norm"])
-def test_does_not_depend_on_how_examples_are_divided(
+def test_fisher_values_do_not_depend_on_how_examples_are_divided(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = numbers(case(name).context())
@@ -200,7 +202,7 @@ def test_does_not_depend_on_how_examples_are_divided(
     assert numbers(case(name).context()) == pytest.approx(whole, rel=1e-11)
 
 
-def test_single_precision() -> None:
+def test_fisher_values_in_single_precision_agree_with_double() -> None:
     whole = numbers(case("tanh").context())
     single = numbers(case("tanh").context(dtype=torch.float32))
     assert single == pytest.approx(whole, rel=1e-4)
@@ -217,7 +219,7 @@ def test_the_fisher_trace_needs_no_labels() -> None:
     assert first["empirical_fisher_trace"] != pytest.approx(second["empirical_fisher_trace"])
 
 
-def test_no_scale_without_a_mean_gradient() -> None:
+def test_the_noise_scale_is_undefined_without_a_mean_gradient() -> None:
     """Two equal examples with different labels, at a network that tells nothing apart."""
     x, y = torch.ones(2, 3), torch.tensor([0, 1])
     model = nn.Linear(3, 2)
@@ -230,7 +232,7 @@ def test_no_scale_without_a_mean_gradient() -> None:
     assert "mean gradient is zero" in str(values["gradient_noise_scale"].reason)
 
 
-def test_a_network_that_diverged_says_so() -> None:
+def test_a_network_that_diverged_gives_a_reason() -> None:
     for name in ("tanh", "tied"):
         model = case(name).model()
         with torch.no_grad():
@@ -249,7 +251,7 @@ class CenteredByBatch(nn.Module):
         return self.layer(x - x.mean(0))
 
 
-def test_refuses_networks_that_mix_examples() -> None:
+def test_networks_that_mix_examples_are_refused() -> None:
     by_batch = nn.Sequential(
         nn.Linear(5, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 3)
     )
@@ -270,7 +272,7 @@ class Branching(nn.Module):
         return x * self.gain if x.sum().item() > 0 else x * self.gain.square()
 
 
-def test_measures_what_branches_by_the_value_of_an_example() -> None:
+def test_networks_that_branch_on_the_value_of_an_example_are_measured() -> None:
     context = MeasureContext(Branching(), random_dataset((5,), 6, 5), CROSS_ENTROPY)
     x, y = next(context.data.batches("train"))
     squares = [
@@ -286,7 +288,7 @@ def test_measures_what_branches_by_the_value_of_an_example() -> None:
     assert numbers(context)["empirical_fisher_trace"] == pytest.approx(expected)
 
 
-def test_leaves_the_network_as_it_was() -> None:
+def test_measuring_fisher_leaves_the_network_unchanged() -> None:
     context = case("group_norm").context()
     found(context)
     assert all(p.grad is None for p in context.parameters.values())

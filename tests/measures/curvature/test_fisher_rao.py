@@ -46,7 +46,7 @@ def dense(context: MeasureContext) -> float:
     [*CASES, Case("two_classes", lambda: mlp(5, 6, 2, activation=nn.Tanh), classes=2)],
     ids=lambda case: case.name,
 )
-def test_agrees_with_the_dense_fisher_matrix(subject: Case) -> None:
+def test_the_norm_agrees_with_the_dense_fisher_matrix(subject: Case) -> None:
     context = subject.context()
     rel = 1e-6 if subject.name == "saturated" else 1e-10
     assert found(context) == pytest.approx(dense(context), rel=rel, abs=1e-14)
@@ -74,7 +74,7 @@ def without_bias() -> nn.Module:
     ],
     ids=["linear", "mlp", "cnn"],
 )
-def test_closed_form_of_homogeneous_networks(subject: Case, layers: int) -> None:
+def test_the_norm_of_homogeneous_networks_has_a_closed_form(subject: Case, layers: int) -> None:
     context = subject.context()
     z = context.logits("train")
     torch.testing.assert_close(
@@ -90,7 +90,7 @@ def test_closed_form_of_homogeneous_networks(subject: Case, layers: int) -> None
     factors=st.lists(st.floats(0.1, 10), min_size=6, max_size=6),
     seed=st.integers(0, 5),
 )
-def test_rescaling_nodes_leaves_it_alone(factors: list[float], seed: int) -> None:
+def test_rescaling_nodes_does_not_change_the_norm(factors: list[float], seed: int) -> None:
     model = Case("mlp", lambda: mlp(5, 6, 3)).model(seed).double()
     data = random_dataset((5,), 7, 3, seed)
     before = found(MeasureContext(model, data, CROSS_ENTROPY))
@@ -105,14 +105,14 @@ def test_rescaling_nodes_leaves_it_alone(factors: list[float], seed: int) -> Non
 
 
 @pytest.mark.parametrize("name", ["mlp", "tanh", "residual_batch_norm"])
-def test_does_not_depend_on_how_examples_are_divided(name: str) -> None:
+def test_the_norm_does_not_depend_on_how_examples_are_divided(name: str) -> None:
     whole = found(case(name).context())
     assert found(case(name).context(examples_per_pass=3)) == pytest.approx(whole, rel=1e-12)
     assert found(case(name).context(dtype=torch.float32)) == pytest.approx(whole, rel=1e-4)
 
 
 @pytest.mark.parametrize("margin", [1.0, 30.0, 60.0, 300.0])
-def test_a_large_margin_keeps_its_digits(margin: float) -> None:
+def test_a_large_margin_loses_no_digits(margin: float) -> None:
     """Two classes: p (1 − p) u², with u the margin itself for one bias-free layer."""
     model = nn.Linear(1, 2, bias=False).double()
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_a_large_margin_keeps_its_digits(margin: float) -> None:
     assert found(context) == pytest.approx(expected, rel=1e-12)
 
 
-def test_logits_without_parameters() -> None:
+def test_logits_that_do_not_depend_on_parameters_have_norm_zero() -> None:
     class Constant(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -136,7 +136,7 @@ def test_logits_without_parameters() -> None:
     assert found(MeasureContext(Constant(), random_dataset((3,), 4, 3), CROSS_ENTROPY)) == 0
 
 
-def test_a_network_that_diverged_says_so() -> None:
+def test_a_network_that_diverged_gives_a_reason() -> None:
     model = case("mlp").model()
     with torch.no_grad():
         next(model.parameters())[0, 0] = float("nan")
@@ -159,7 +159,7 @@ class Hidden(nn.Module):
         return logits
 
 
-def test_hidden_gradients_have_no_norm() -> None:
+def test_a_network_that_hides_its_gradients_has_no_norm() -> None:
     context = MeasureContext(Hidden(), random_dataset((5,), 8, 3), CROSS_ENTROPY)
     options = {"norm": FisherRaoNormOptions(name="fisher_rao_norm")}
     (row,) = measure_snapshot(context, options)

@@ -27,7 +27,7 @@ def dense_gauss_newton(context):
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_equals_the_dense_product(subject):
+def test_gauss_newton_products_equal_the_dense_product(subject):
     context = subject.context()
     vector = context.probe(0, "gaussian")
     expected = dense_gauss_newton(context) @ vector
@@ -37,14 +37,14 @@ def test_equals_the_dense_product(subject):
     )
 
 
-def test_equals_the_hessian_of_a_linear_network():
+def test_gauss_newton_products_of_a_linear_network_are_those_of_the_hessian():
     context = case("linear").context()
     vector = context.probe(0)
     torch.testing.assert_close(gauss_newton(context) @ vector, context.hessian @ vector)
 
 
 @pytest.mark.parametrize("name", ["cnn", "tanh"])
-def test_passes_do_not_matter(name):
+def test_the_size_of_passes_does_not_change_a_product(name):
     vector = case(name).context().probe(0)
     torch.testing.assert_close(
         gauss_newton(case(name).context(examples_per_pass=3)) @ vector,
@@ -52,7 +52,7 @@ def test_passes_do_not_matter(name):
     )
 
 
-def test_logits_along_a_direction():
+def test_the_derivative_of_logits_along_a_direction_equals_the_dense_one():
     context = case("tanh").context()
     direction = context.probe(1, "gaussian")
     (x, _), *_ = context.data.batches("train")
@@ -64,7 +64,7 @@ def test_logits_along_a_direction():
 
 
 @pytest.mark.parametrize("loss", [*LOSSES.values(), Indefinite()], ids=[*LOSSES, "indefinite"])
-def test_products_with_the_hessian_of_the_loss(loss):
+def test_products_with_the_hessian_of_the_loss_equal_the_dense_product(loss):
     logits, labels = examples()
     vectors = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1)).double()
     expected = torch.einsum("ncd,nd->nc", dense(loss, logits, labels), vectors)
@@ -72,7 +72,7 @@ def test_products_with_the_hessian_of_the_loss(loss):
 
 
 @pytest.mark.parametrize("margin", [20.0, 40.0, 300.0])
-def test_saturated_softmax_keeps_its_curvature(margin):
+def test_a_saturated_softmax_keeps_its_curvature(margin):
     """uᵀAu = p(1 − p)(u_0 − u_1)² for two classes, where 1 − p by subtraction is 0."""
     logits = torch.tensor([[margin, 0.0]], dtype=torch.float64)
     u = torch.tensor([[3.0, -1.0]], dtype=torch.float64)

@@ -24,7 +24,7 @@ def trace_of(context, **options):
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_exact_for_every_network(subject):
+def test_the_ggn_trace_is_exact_for_every_network(subject):
     context = subject.context()
     expected = dense_gauss_newton(context).diagonal()
     parts = expected.split([p.numel() for p in context.parameters.values()])
@@ -41,12 +41,12 @@ def test_exact_for_every_network(subject):
 
 
 @pytest.mark.parametrize("name", ["mlp", "tanh", "label_smoothing"])
-def test_of_cross_entropy_it_is_the_fisher_information(name):
+def test_the_ggn_trace_of_cross_entropy_is_the_fisher_trace(name):
     context = case(name).context()
     assert trace_of(context).value == fisher_trace(context).total
 
 
-def test_of_other_losses_it_is_not():
+def test_the_ggn_trace_of_other_losses_is_not_the_fisher_trace():
     context = case("mse").context()
     assert trace_of(context).value == pytest.approx(dense_hessian(context).trace().item())
     assert trace_of(context).value != pytest.approx(fisher_trace(context).total, rel=0.1)
@@ -59,14 +59,14 @@ def many_classes(**options):
     return MeasureContext(network, random_dataset((6,), 40, 12), CROSS_ENTROPY, **options)
 
 
-def test_factors_are_sampled_only_where_that_is_fewer_gradients():
+def test_factors_are_sampled_only_if_that_takes_fewer_gradients():
     assert trace_of(many_classes(), label_samples=11).variant == "exact"
     sampled = trace_of(many_classes(), label_samples=10)
     assert sampled.variant == "sampled_factors"
     assert sampled.standard_error > 0
 
 
-def test_a_data_set_twice_over_changes_nothing():
+def test_duplicating_the_data_does_not_change_the_trace():
     data = random_dataset((5,), 8, 3)
     twice = Dataset(
         "twice", data.train_x.repeat(2, 1), data.train_y.repeat(2), data.test_x, data.test_y, 3, ""

@@ -12,7 +12,7 @@ MEASURE = GradientNorm(GradientNormOptions(name="gradient_norm"))
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_is_the_norm_of_the_brute_force_gradient(subject: Case) -> None:
+def test_gradient_norms_equal_brute_force(subject: Case) -> None:
     context = subject.context(examples_per_pass=4)
     train, test = MEASURE.compute(context)
     assert (train.split, test.split) == ("train", "test")
@@ -22,5 +22,5 @@ def test_is_the_norm_of_the_brute_force_gradient(subject: Case) -> None:
         assert value.standard_error is None
 
 
-def test_vanishes_at_a_minimum() -> None:
+def test_the_gradient_vanishes_at_a_minimum() -> None:
     assert [value.value for value in MEASURE.compute(case("certain").context())] == [0, 0]

@@ -40,7 +40,7 @@ def inputs_of(*shape):
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("positions", [(), (1,), (2,), (9,), (2, 3)])
-def test_linear_layers(positions, bias):
+def test_norms_of_linear_layers_equal_autograd(positions, bias):
     check(AffineNorms, nn.Linear(4, 5, bias=bias), inputs_of(*positions, 4))
 
 
@@ -64,11 +64,11 @@ def test_linear_layers(positions, bias):
     ids=lambda value: str(value)[:60],
 )
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel:UserWarning")
-def test_convolutions(module, shape):
+def test_norms_of_convolutions_equal_autograd(module, shape):
     check(AffineNorms, module, inputs_of(*shape))
 
 
-def test_both_ways_through_a_convolution_are_tried():
+def test_convolutions_use_the_cheaper_of_two_ways():
     ways = {
         check(AffineNorms, nn.Conv2d(channels, 2, 3), inputs_of(channels, 5, 5)).by_gram
         for channels in (1, 4)
@@ -78,7 +78,7 @@ def test_both_ways_through_a_convolution_are_tried():
 
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
-def test_convolutions_of_any_kind(data):
+def test_norms_of_random_convolutions_equal_autograd(data):
     draw = data.draw
     axes = draw(st.integers(1, 2))
     groups = draw(st.integers(1, 2))
@@ -102,7 +102,7 @@ def test_convolutions_of_any_kind(data):
     check(AffineNorms, module, inputs_of(2 * groups, *sizes))
 
 
-def test_patches_are_those_of_unfold():
+def test_patches_equal_those_of_unfold():
     module = nn.Conv2d(3, 2, (3, 2), stride=(2, 1), padding=(1, 2), dilation=(1, 2))
     inputs = inputs_of(3, 7, 6)
     expected = F.unfold(inputs, (3, 2), dilation=(1, 2), padding=(1, 2), stride=(2, 1))
@@ -118,11 +118,11 @@ def test_patches_are_those_of_unfold():
         (nn.BatchNorm3d(2, eps=0.1), (2, 2, 3, 2)),
     ],
 )
-def test_batch_normalization(module, shape):
+def test_norms_of_batch_normalization_equal_autograd(module, shape):
     check(ScaleNorms, randomize_batch_norm(module), inputs_of(*shape))
 
 
-def test_linear_layers_on_vectors_follow_the_closed_form():
+def test_norms_of_linear_layers_on_vectors_equal_the_closed_form():
     inputs, delta = inputs_of(4), inputs_of(6)
     accumulator = AffineNorms(nn.Linear(4, 6).double(), inputs)
     accumulator.add(delta, None)

@@ -47,7 +47,7 @@ def counted(context: MeasureContext) -> list[int]:
 @pytest.mark.parametrize(
     "name", ["mlp", "cnn", "tanh", "tied", "squared_hinge", "unused_parameter"]
 )
-def test_agrees_with_the_dense_hessian(name: str) -> None:
+def test_the_norm_agrees_with_the_dense_hessian(name: str) -> None:
     context = case(name).context()
     truth = torch.linalg.matrix_norm(dense_hessian(context)).item()
     found = norm_of(context, probes=300, relative_error=1e-9)
@@ -56,7 +56,7 @@ def test_agrees_with_the_dense_hessian(name: str) -> None:
     assert abs(found.value - truth) < 4 * found.standard_error
 
 
-def test_the_standard_error_is_that_of_the_probes() -> None:
+def test_the_standard_error_follows_from_the_variance_of_the_probes() -> None:
     """Variance of ‖Hv‖² = vᵀH²v over ±1, then the delta method."""
     context = case("tanh").context()
     squared = dense_hessian(context) @ dense_hessian(context)
@@ -66,7 +66,7 @@ def test_the_standard_error_is_that_of_the_probes() -> None:
     assert found.standard_error == pytest.approx(expected, rel=0.2)
 
 
-def test_a_single_weight_is_exact() -> None:
+def test_a_single_weight_is_exact_with_the_fewest_probes() -> None:
     """Every probe gives the same there: no standard error, and the fewest probes are enough."""
     context = regression_context(
         torch.nn.Linear(1, 1, bias=False), random_dataset((1,), 6, 1), case("mse").loss
@@ -78,7 +78,7 @@ def test_a_single_weight_is_exact() -> None:
     assert len(used) == 16
 
 
-def test_stops_at_the_relative_error_of_the_root() -> None:
+def test_sampling_stops_at_the_relative_error_of_the_norm() -> None:
     context = case("tanh").context()
     used = counted(context)
     found = norm_of(context, relative_error=0.1, probes=1000)
@@ -89,7 +89,7 @@ def test_stops_at_the_relative_error_of_the_root() -> None:
 
 
 @with_simulations(80, 2000)
-def test_intervals_cover_the_norm_where_it_stops_by_itself(simulations: int) -> None:
+def test_intervals_cover_the_norm_even_if_sampling_stops_by_itself(simulations: int) -> None:
     context = learned_context(nn.Tanh)
     hessian = dense_hessian(context)
     context.hessian_vector_product = hessian.mv  # type: ignore[method-assign]
@@ -104,7 +104,7 @@ def test_intervals_cover_the_norm_where_it_stops_by_itself(simulations: int) -> 
     assert_covers(covered, simulations)
 
 
-def test_shares_its_products_with_the_trace() -> None:
+def test_the_norm_shares_its_products_with_the_trace() -> None:
     context = case("tanh").context()
     used = counted(context)
     options = {"method": "hutchinson", "probes": 20, "relative_error": 1e-9}
@@ -117,18 +117,18 @@ def test_shares_its_products_with_the_trace() -> None:
     assert together == alone
 
 
-def test_does_not_depend_on_how_examples_are_divided() -> None:
+def test_the_norm_does_not_depend_on_how_examples_are_divided() -> None:
     whole = norm_of(case("tanh").context(), probes=16)
     passes = norm_of(case("tanh").context(examples_per_pass=3), probes=16)
     assert passes.value == pytest.approx(whole.value, rel=1e-11)
 
 
-def test_no_curvature() -> None:
+def test_the_norm_without_curvature_is_zero() -> None:
     found = norm_of(case("certain").context())
     assert (found.value, found.standard_error) == (0, 0)
 
 
-def test_a_network_that_diverged_says_so() -> None:
+def test_a_network_that_diverged_gives_a_reason() -> None:
     model = case("mlp").model()
     with torch.no_grad():
         next(model.parameters())[0, 0] = float("nan")
@@ -137,6 +137,6 @@ def test_a_network_that_diverged_says_so() -> None:
     assert "no finite curvature" in str(found.reason)
 
 
-def test_one_probe_is_refused() -> None:
+def test_a_single_probe_is_refused() -> None:
     with pytest.raises(MeasureError, match="one probe has no standard error"):
         norm_of(case("mlp").context(), probes=1)

@@ -48,7 +48,7 @@ def test_moments_and_rank_are_within_errors_of_the_dense_ones(name):
     assert abs(rank.value - expected) < 4 * rank.standard_error
 
 
-def test_moments_are_those_of_the_probes():
+def test_moments_are_means_over_the_probes():
     """vᵀHᵏv / P for each probe, and their mean and spread."""
     context = case("tanh").context()
     hessian = dense_hessian(context)
@@ -70,7 +70,7 @@ def test_moments_are_those_of_the_probes():
         assert value.standard_error == pytest.approx((variance / 5) ** 0.5, rel=1e-9)
 
 
-def test_the_first_moment_is_the_trace_by_the_same_probes():
+def test_the_first_moment_is_the_trace_of_the_same_probes():
     context = case("tanh").context()
     options = HessianTraceOptions(
         name="hessian_trace", method="hutchinson", probes=16, relative_error=1e-9
@@ -103,7 +103,7 @@ class Negated:
         return -CROSS_ENTROPY.per_example(logits, labels)
 
 
-def test_minus_the_loss_mirrors_everything():
+def test_negating_the_loss_mirrors_the_density():
     model, data = mlp(5, 6, 3), random_dataset((5,), 9, 3)
     plus, minus = (
         measured(MeasureContext(model, data, loss)) for loss in (CROSS_ENTROPY, Negated())
@@ -180,7 +180,7 @@ def test_intervals_cover_the_density(activation, simulations):
 
 
 @with_simulations(40, 2000)
-def test_the_error_of_the_rank_where_the_trace_cancels(simulations):
+def test_intervals_cover_the_rank_even_if_the_trace_cancels(simulations):
     """Of an untrained network the mean eigenvalue may be anything around zero."""
     context = case("tanh").context()
     hessian = dense_hessian(context)
@@ -195,7 +195,7 @@ def test_the_error_of_the_rank_where_the_trace_cancels(simulations):
     assert_at_least(0.95, covered, simulations)
 
 
-def test_passes_do_not_matter():
+def test_the_size_of_passes_does_not_change_the_moments():
     one, other = (
         values_of(case("cnn").context(examples_per_pass=size), probes=3, iterations=5)
         for size in (4, 1000)
@@ -204,7 +204,7 @@ def test_passes_do_not_matter():
         assert value.value == pytest.approx(other[name].value, rel=1e-9)
 
 
-def test_single_precision():
+def test_moments_in_single_precision_agree_with_double():
     double, single = (
         values_of(case("cnn").context(dtype=dtype), probes=3)
         for dtype in (torch.float64, torch.float32)
@@ -213,7 +213,7 @@ def test_single_precision():
         assert single[name].value == pytest.approx(value.value, rel=1e-4)
 
 
-def test_no_curvature_at_all():
+def test_a_spectrum_of_zeros_has_neither_rank_nor_density():
     found = measured(case("certain").context())
     assert [value.value for value in found[:4]] == [0, 0, 0, 0]
     assert math.isnan(found[4].value)
@@ -236,7 +236,7 @@ def test_a_network_that_diverged_gives_a_reason():
         assert "is not finite" in value.reason
 
 
-def test_one_run_serves_equal_requests():
+def test_equal_requests_share_one_lanczos_run():
     context = case("mlp").context()
     first = spectral_quadratures(context, probes=3, iterations=4)
     context.hessian_vector_product = None
@@ -279,12 +279,12 @@ def test_eigenvalues_share_the_products_of_the_first_probe():
         ({"width": 0.001}, "too coarse for Gaussians of width 0.001"),
     ],
 )
-def test_what_cannot_be_met_is_refused(options, match):
+def test_impossible_options_are_refused(options, match):
     with pytest.raises(MeasureError, match=match):
         measured(case("mlp").context(), **options)
 
 
-def test_the_hint_for_the_grid_is_enough():
+def test_following_the_hint_for_the_grid_suffices():
     with pytest.raises(MeasureError) as error:
         measured(case("mlp").context(), grid_points=50)
     points = int(error.value.hint.split()[-1])

@@ -40,7 +40,7 @@ OFTEN = {"cnn", "residual_batch_norm", "tied", "tanh", "mse", "certain", "one_ex
         for case in CASES
     ],
 )
-def test_equals_the_dense_spectrum(case):
+def test_eigenvalues_equal_the_dense_spectrum(case):
     context = case.context()
     expected = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
     scale = expected.abs().max().item()
@@ -61,7 +61,7 @@ class Negated:
         return -CROSS_ENTROPY.per_example(logits, labels)
 
 
-def test_minus_the_loss_turns_the_spectrum_around():
+def test_negating_the_loss_mirrors_the_spectrum():
     """PyHessian's power method gives the largest magnitude instead."""
     model, data = mlp(8, 12, 3), random_dataset((8,), 20, 3)
     plus, minus = (
@@ -74,7 +74,7 @@ def test_minus_the_loss_turns_the_spectrum_around():
 
 
 @pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (2.0, 0.5), (4.0, 0.25)])
-def test_two_layer_scalar_linear_network(a, b):
+def test_a_two_layer_scalar_linear_network_has_known_eigenvalues(a, b):
     """At a minimum ab = c of mean (abx − cx)² the eigenvalues are 0 and 2 s² (a² + b²)."""
     network = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
     with torch.no_grad():
@@ -108,7 +108,7 @@ def test_unconverged_values_are_marked_and_explained():
 
 @pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 8), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
-def test_no_value_moves_with_the_probe_seed(activation, seeds):
+def test_the_probe_seed_does_not_change_converged_eigenvalues(activation, seeds):
     """Even where |λ_min| is far below λ_1."""
     tolerance = 1e-3
     context = learned_context(activation)
@@ -124,7 +124,7 @@ def test_no_value_moves_with_the_probe_seed(activation, seeds):
             assert value.value == pytest.approx(expected, rel=tolerance)
 
 
-def test_the_ratio_of_eigenvalues():
+def test_the_ratio_of_eigenvalues_equals_the_dense_one():
     context = case("cnn").context()
     exact = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
     found = ratio_of(context, top=3, iterations=200)
@@ -135,7 +135,7 @@ def test_the_ratio_of_eigenvalues():
     assert "residual" in rough.reason
 
 
-def test_no_ratio_to_what_may_be_zero():
+def test_a_ratio_to_a_possible_zero_is_undefined():
     low_rank = MeasureContext(nn.Linear(5, 2), random_dataset((5,), 2, 2), CROSS_ENTROPY)
     found = ratio_of(low_rank, top=4)
     assert math.isnan(found.value)
@@ -146,7 +146,7 @@ def test_no_ratio_to_what_may_be_zero():
     assert found.reason == "the Hessian has fewer than 5 eigenvalues"
 
 
-def test_fewer_parameters_than_eigenvalues():
+def test_eigenvalues_beyond_the_number_of_parameters_give_a_reason():
     context = MeasureContext(nn.Linear(2, 2, bias=False), random_dataset((2,), 9, 2), CROSS_ENTROPY)
     values = spectrum_of(context, top=10, iterations=10)
     expected = torch.linalg.eigvalsh(dense_hessian(context)).flip(0)
@@ -155,7 +155,7 @@ def test_fewer_parameters_than_eigenvalues():
     assert values[4].value == pytest.approx(expected[-1].item(), abs=1e-12)
 
 
-def test_single_precision():
+def test_eigenvalues_in_single_precision_agree_with_double():
     double, single = (
         spectrum_of(case("cnn").context(dtype=dtype), top=2)
         for dtype in (torch.float64, torch.float32)
@@ -164,7 +164,7 @@ def test_single_precision():
         assert other.value == pytest.approx(one.value, abs=1e-5 * double[0].value)
 
 
-def test_one_run_serves_equal_requests():
+def test_equal_requests_share_one_lanczos_run():
     context = case("mlp").context()
     products = []
     matvec = context.hessian_vector_product

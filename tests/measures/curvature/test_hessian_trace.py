@@ -22,7 +22,7 @@ def trace_of(context, **options):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_exact_where_it_is_proven_and_estimated_elsewhere(case):
+def test_the_trace_is_exact_where_proven_and_estimated_elsewhere(case):
     value = trace_of(case.context(), probes=20)
     assert value.variant == ("exact" if case.piecewise_linear else "control_variate")
     assert (value.standard_error is None) == case.piecewise_linear
@@ -30,7 +30,7 @@ def test_exact_where_it_is_proven_and_estimated_elsewhere(case):
 
 @pytest.mark.parametrize("method", ["hutchinson", "control_variate", "hutch++", "xtrace"])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tanh", "gelu", "tied", "group_norm"])
-def test_all_agree_with_the_dense_hessian(name, method):
+def test_all_methods_agree_with_the_dense_hessian(name, method):
     context = case(name).context()
     truth = dense_hessian(context).trace().item()
     probes = 30 if method in {"hutch++", "xtrace"} else 60
@@ -42,7 +42,7 @@ def test_all_agree_with_the_dense_hessian(name, method):
         assert exact.value == pytest.approx(truth, rel=1e-12)
 
 
-def test_standard_error_is_that_of_the_probes():
+def test_the_standard_error_follows_from_the_variance_of_the_probes():
     context = case("tanh").context()
     hessian = dense_hessian(context)
     expected = 2 * (hessian.square().sum() - hessian.diagonal().square().sum())
@@ -50,13 +50,13 @@ def test_standard_error_is_that_of_the_probes():
     assert found.standard_error**2 * 400 == pytest.approx(expected.item(), rel=0.25)
 
 
-def test_exact_refuses_with_the_reason():
+def test_the_exact_method_refuses_with_the_reason():
     with pytest.raises(MeasureError, match=r"Tanh \(layer '1'\) isn't known") as error:
         trace_of(case("tanh").context(), method="exact")
     assert error.value.hint == "use method: hutchinson, or auto, which estimates if necessary"
 
 
-def test_stops_when_precise_enough():
+def test_sampling_stops_at_the_relative_error():
     used = []
     for relative_error in (10.0, 1e-9):
         context = case("tanh").context()
@@ -70,7 +70,7 @@ def test_stops_when_precise_enough():
     assert used == [list(range(16)), list(range(40))]
 
 
-def test_the_same_probes_at_every_checkpoint():
+def test_every_checkpoint_uses_the_same_probes():
     """The noise of a difference is then that of the difference alone."""
     network = case("tanh").model()
     data = case("tanh").dataset()
@@ -88,7 +88,7 @@ def test_the_same_probes_at_every_checkpoint():
 
 
 @pytest.mark.parametrize("method", ["exact", "hutchinson", "control_variate", "hutch++", "xtrace"])
-def test_passes_do_not_matter(method):
+def test_the_size_of_passes_does_not_change_the_trace(method):
     values = [
         trace_of(case("cnn").context(examples_per_pass=size), method=method, probes=20).value
         for size in (3, 1000)
@@ -145,7 +145,7 @@ def dense_blocks(context):
     ("name", "method"),
     [("cnn", "exact"), ("cnn", "hutchinson"), ("tanh", "hutchinson"), ("tanh", "control_variate")],
 )
-def test_traces_of_single_parameters(name, method):
+def test_traces_of_parameters_sum_to_the_total_and_agree_with_dense_blocks(name, method):
     context = case(name).context()
     options = HessianTraceOptions(
         name="hessian_trace", method=method, per_layer=True, probes=60, relative_error=1e-9
@@ -162,7 +162,7 @@ def test_traces_of_single_parameters(name, method):
             assert abs(part.value - expected) <= 4 * part.standard_error + 1e-12
 
 
-def test_without_gradients_of_single_examples_the_whole_is_estimated():
+def test_networks_without_per_example_gradients_are_estimated_as_a_whole():
     class Centered(nn.Module):
         def __init__(self):
             super().__init__()
@@ -179,7 +179,7 @@ def test_without_gradients_of_single_examples_the_whole_is_estimated():
         trace_of(context, method="control_variate")
 
 
-def test_with_more_classes_than_probes_the_whole_is_estimated():
+def test_with_more_classes_than_probes_plain_hutchinson_is_used():
     network = nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 12))
     context = MeasureContext(network, random_dataset((4,), 30, 12), CROSS_ENTROPY)
     assert trace_of(context, probes=10).variant == "hutchinson"

@@ -33,7 +33,7 @@ def test_intervals_cover_the_trace(simulations):
     assert_covers(sum(covered), simulations)
 
 
-def test_what_the_sketch_holds_is_exact():
+def test_low_rank_matrices_are_exact():
     matrix = with_spectrum([5.0, 3.0, 1.0, *[0.0] * 37])
     found = hutch_plus_plus(matrix, lambda i: signs(40, 0, i), products=30)
     assert found.value == pytest.approx(9.0, abs=1e-10)
@@ -41,13 +41,13 @@ def test_what_the_sketch_holds_is_exact():
     assert found.probes == 30
 
 
-def test_more_directions_than_dimensions_are_exact():
+def test_more_directions_than_dimensions_give_an_exact_trace():
     matrix = with_spectrum([5.0, 3.0, 1.0, -2.0])
     found = hutch_plus_plus(matrix, lambda i: torch.eye(4).double()[i % 4], products=40)
     assert found.value == pytest.approx(7.0, abs=1e-10)
 
 
-def test_counts_every_product():
+def test_every_product_is_counted():
     matrix, products = with_spectrum(FEW_LARGE), []
 
     def matvec(vector):
@@ -58,7 +58,7 @@ def test_counts_every_product():
     assert len(products) == 32
 
 
-def test_beats_hutchinson_with_many_products_and_loses_with_few():
+def test_hutch_plus_plus_beats_hutchinson_only_with_many_products():
     """Why it isn't the default."""
     matrix = with_spectrum(FEW_LARGE)
     for products, better in ((60, True), (6, False)):
@@ -70,7 +70,7 @@ def test_beats_hutchinson_with_many_products_and_loses_with_few():
         assert (spread(plus) < spread(plain)) == better
 
 
-def test_minus_the_matrix_turns_the_sign():
+def test_negating_the_matrix_negates_the_trace():
     matrix = with_spectrum(FEW_LARGE)
     plus, minus = (
         hutch_plus_plus(sign * matrix, lambda i: signs(60, 0, i), products=12) for sign in (1, -1)
@@ -80,19 +80,19 @@ def test_minus_the_matrix_turns_the_sign():
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_what_is_not_finite_ends_as_nan(broken):
+def test_nonfinite_products_give_nan(broken):
     found = hutch_plus_plus(
         SymmetricOperator(lambda v: v * broken, 9), lambda i: signs(9, 0, i), products=9
     )
     assert np.isnan(found.value)
 
 
-def test_single_precision():
+def test_a_matrix_in_single_precision_is_estimated_within_its_error():
     matrix = with_spectrum(FEW_LARGE).float()
     found = hutch_plus_plus(matrix, lambda i: signs(60, 0, i).float(), products=60)
     assert abs(found.value - matrix.trace().item()) < 4 * found.standard_error
 
 
-def test_too_few_products_are_an_error():
+def test_too_few_products_are_refused():
     with pytest.raises(ValueError, match="at least 6 products, got 5"):
         hutch_plus_plus(torch.eye(3), lambda i: signs(3, 0, i), products=5)

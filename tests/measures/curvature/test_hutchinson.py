@@ -36,12 +36,12 @@ def signs(dimension, seed, index):
     return torch.randint(0, 2, (dimension,), generator=generator).double() * 2 - 1
 
 
-def test_the_example_in_its_docstring():
+def test_the_example_in_the_docstring_runs():
     assert doctest.testmod(module).failed == 0
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_mean_and_variance_over_all_possible_probes(seed):
+def test_mean_and_variance_over_all_possible_probes_are_exact(seed):
     matrix = symmetric(6, seed)
     every = torch.tensor(list(product([-1.0, 1.0], repeat=6)), dtype=torch.float64)
     found = hutchinson(matrix, lambda index: every[index], probes=len(every))
@@ -53,7 +53,7 @@ def test_mean_and_variance_over_all_possible_probes(seed):
     assert population == pytest.approx(variance.item(), rel=1e-12)
 
 
-def test_variance_formula_by_sampling():
+def test_the_variance_formula_agrees_with_sampling():
     matrix = spread_spectrum()
     found = hutchinson(matrix, lambda index: signs(50, 1, index), probes=4000)
     variance = 2 * (matrix.square().sum() - matrix.diagonal().square().sum()).item()
@@ -81,7 +81,7 @@ def test_intervals_cover_the_trace(relative_error, simulations):
     assert (len(set(used)) > 1) == (relative_error > 0)
 
 
-def test_stops_at_a_doubling_once_precise_enough():
+def test_sampling_stops_at_a_doubling_once_precise_enough():
     matrix = spread_spectrum()
     found = [
         hutchinson(matrix, lambda i: signs(50, 0, i), probes=300, relative_error=error)
@@ -95,19 +95,19 @@ def test_stops_at_a_doubling_once_precise_enough():
         assert estimate.standard_error <= error * abs(estimate.value)
 
 
-def test_a_diagonal_matrix_needs_no_more_than_the_fewest_probes():
+def test_a_diagonal_matrix_needs_only_the_fewest_probes():
     matrix = torch.diag(torch.arange(5.0))
     found = hutchinson(matrix, lambda i: signs(5, 0, i).float(), probes=100)
     assert (found.value, found.standard_error, found.probes) == (10.0, 0.0, 16)
 
 
-def test_fewer_probes_than_the_first_look():
+def test_fewer_probes_than_the_first_check_are_all_used():
     found = hutchinson(symmetric(4), lambda i: signs(4, 0, i), probes=3, relative_error=1e9)
     assert found.probes == 3
 
 
 @pytest.mark.parametrize("broken", [float("nan"), float("inf")])
-def test_what_is_not_finite_ends_as_nan(broken):
+def test_nonfinite_products_end_sampling_with_nan(broken):
     def matvec(vector):
         return vector * broken if vector[0] > 0 else vector
 
@@ -117,12 +117,12 @@ def test_what_is_not_finite_ends_as_nan(broken):
     assert found.probes < 50
 
 
-def test_one_probe_has_no_standard_error():
+def test_a_single_probe_is_refused():
     with pytest.raises(ValueError, match="at least 2 probes, got 1"):
         hutchinson(symmetric(3), lambda i: signs(3, 0, i), probes=1)
 
 
-def test_several_means_are_each_what_it_would_be_alone():
+def test_several_means_equal_those_computed_alone():
     random = np.random.default_rng(0)
     samples = random.normal([5.0, 1.0], [0.5, 3.0], size=(256, 2))
     both = probe_means(samples.tolist().__getitem__, relative_error=0.0)
@@ -131,7 +131,7 @@ def test_several_means_are_each_what_it_would_be_alone():
         assert alone == estimate
 
 
-def test_only_the_deciding_means_stop_the_probes():
+def test_only_the_deciding_means_stop_the_sampling():
     random = np.random.default_rng(0)
     samples = random.normal([5.0, 1.0], [0.5, 3.0], size=(256, 2)).tolist()
     used = {
@@ -141,19 +141,19 @@ def test_only_the_deciding_means_stop_the_probes():
     assert used == {None: 256, 1: 16}
 
 
-def test_one_number_that_is_not_finite_ends_all():
+def test_one_nonfinite_number_ends_all_means():
     found = probe_means(lambda index: (1.0, float("nan") if index == 3 else 1.0))
     assert [estimate.probes for estimate in found] == [4, 4]
     assert all(np.isnan(estimate.value) for estimate in found)
 
 
 @pytest.mark.parametrize("freedom", [1, 2.5, 15, 255, 1e9])
-def test_1_96_stated_errors_are_the_interval_of_student(freedom):
+def test_an_interval_of_1_96_stated_errors_is_students(freedom):
     half = stats.norm.ppf(0.975) * stated_error(0.3, freedom)
     assert half == pytest.approx(stats.t.ppf(0.975, freedom) * 0.3, rel=1e-12)
 
 
-def test_few_draws_that_carry_the_mean_are_seen():
+def test_means_carried_by_few_draws_are_detected():
     generator = np.random.default_rng(0)
     heavy = [carried_by_few(np.exp(5 * generator.normal(size=64)).tolist()) for _ in range(100)]
     assert sum(heavy) >= 99

@@ -9,7 +9,7 @@ from tests.measures.curvature.spectra import signs, with_spectrum
 VALUES = [6.0, 3.0, 3.0, *np.linspace(-2, 1, 37)]
 
 
-def test_the_matrix_is_tridiagonal_on_its_space():
+def test_the_matrix_is_tridiagonal_on_its_krylov_space():
     """Against the definition, with vectors seen from outside."""
     matrix = with_spectrum(VALUES)
     seen = []
@@ -35,7 +35,7 @@ def test_the_matrix_is_tridiagonal_on_its_space():
     )
 
 
-def test_goes_on_in_a_new_block_after_an_invariant_subspace():
+def test_a_new_block_starts_after_an_invariant_subspace():
     space = Tridiagonalization(
         2 * torch.eye(5).double(), generator=torch.Generator().manual_seed(0)
     )
@@ -48,7 +48,7 @@ def test_goes_on_in_a_new_block_after_an_invariant_subspace():
     assert space.first_block(4) == space.first(1)
 
 
-def test_what_was_read_stays_as_the_space_grows():
+def test_earlier_results_are_unchanged_as_the_space_grows():
     products = []
     matrix = with_spectrum(VALUES)
 
@@ -66,7 +66,7 @@ def test_what_was_read_stays_as_the_space_grows():
     assert space.first_block(9) == space.first(9)
 
 
-def test_knows_the_precision_of_the_products():
+def test_the_space_knows_the_precision_of_its_products():
     matrix = with_spectrum(VALUES)
     for dtype in (torch.float32, torch.float64):
         space = Tridiagonalization(matrix.to(dtype))
@@ -74,7 +74,7 @@ def test_knows_the_precision_of_the_products():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_is_an_error(bad):
+def test_a_nonfinite_product_is_an_error_for_every_user_of_the_space(bad):
     space = Tridiagonalization(SymmetricOperator(lambda v: v * bad, 4))
     for _ in range(2):  # whoever shares the space is told
         with pytest.raises(FloatingPointError, match=r"is not finite \(iteration 1\)"):

@@ -25,7 +25,7 @@ def decaying(dimension):
     return large + list(np.linspace(-0.2, 0.5, dimension - 12)) + [-1.5, -3.0]
 
 
-def test_top_and_smallest_of_a_large_matrix():
+def test_the_largest_and_the_smallest_eigenvalue_of_a_large_matrix_converge():
     values = decaying(300)
     found = run(with_spectrum(values), top=5, tolerance=1e-8)
     assert found.iterations < 100
@@ -36,21 +36,21 @@ def test_top_and_smallest_of_a_large_matrix():
     assert found.values[-1] == pytest.approx(-3.0, abs=1e-10)
 
 
-def test_minus_the_matrix_turns_the_spectrum_around():
+def test_negating_the_matrix_mirrors_the_spectrum():
     matrix = with_spectrum(decaying(200))
     up, down = (run(sign * matrix, top=1, tolerance=1e-8) for sign in (1, -1))
     assert down.values[0].item() == pytest.approx(3.0, abs=1e-9)
     assert down.values[-1].item() == pytest.approx(-up.values[0].item(), abs=1e-9)
 
 
-def test_the_largest_is_algebraic_not_by_magnitude():
+def test_the_largest_eigenvalue_is_the_largest_by_value_not_magnitude():
     values = [1.0, 0.5, *np.linspace(-1, 0.2, 197), -5.0]
     found = run(with_spectrum(values), top=2, tolerance=1e-8)
     assert found.values[:2] == pytest.approx([1.0, 0.5], abs=1e-8)
     assert found.values[-1].item() == pytest.approx(-5.0, abs=1e-9)
 
 
-def test_residuals_are_those_of_the_ritz_pairs():
+def test_residuals_bound_the_errors_of_ritz_values():
     """Against the definition: every Ritz value is within its residual of an eigenvalue."""
     values = np.array(decaying(150))
     found = run(with_spectrum(values), top=3, iterations=25, tolerance=1e-12)
@@ -59,7 +59,7 @@ def test_residuals_are_those_of_the_ritz_pairs():
     assert not found.converged.all()
 
 
-def test_unconverged_values_say_so_and_are_bounds():
+def test_unconverged_values_are_marked_and_are_bounds():
     values = decaying(300)
     found = run(with_spectrum(values), top=5, iterations=8, tolerance=1e-6)
     assert found.iterations == 8
@@ -76,7 +76,7 @@ def small_negative(dimension):
     return large + list(np.linspace(0.0, 0.02, dimension - 22)) + negative
 
 
-def test_a_small_smallest_eigenvalue_is_judged_by_its_own_size():
+def test_a_small_smallest_eigenvalue_is_judged_by_its_own_magnitude():
     """A residual far below the largest eigenvalue may be as large as the smallest."""
     tolerance = 1e-3
     matrix = with_spectrum(small_negative(300))
@@ -93,7 +93,7 @@ def test_a_small_smallest_eigenvalue_is_judged_by_its_own_size():
     assert max(early) > 10 * tolerance
 
 
-def test_the_largest_alone_takes_fewer_iterations():
+def test_the_largest_eigenvalue_alone_takes_fewer_iterations():
     matrix = with_spectrum(small_negative(300))
     both, largest = (run(matrix, iterations=200, smallest=smallest) for smallest in (True, False))
     assert largest.iterations < both.iterations
@@ -119,7 +119,7 @@ def test_as_many_iterations_as_dimensions_are_exact_with_multiplicities():
         ([-1.0] * 3 + [0.0] * 150, 10),
     ],
 )
-def test_few_different_eigenvalues_are_found_as_often_as_they_occur(values, most):
+def test_repeated_eigenvalues_are_found_with_their_multiplicity(values, most):
     found = run(with_spectrum(values), top=5, tolerance=1e-6)
     assert found.iterations <= most
     assert found.values[:5] == pytest.approx(sorted(values, reverse=True)[:5], abs=1e-10)
@@ -127,7 +127,7 @@ def test_few_different_eigenvalues_are_found_as_often_as_they_occur(values, most
     assert found.converged[:5].all()
 
 
-def test_the_tridiagonal_matrix_has_the_ritz_values():
+def test_the_tridiagonal_matrix_has_the_ritz_values_as_eigenvalues():
     found = run(with_spectrum([4.0, 4.0, 2.0] + [0.0] * 60), top=3, tolerance=1e-8)
     side = found.off_diagonal.numpy()
     matrix = np.diag(found.diagonal.numpy()) + np.diag(side, 1) + np.diag(side, -1)
@@ -135,7 +135,7 @@ def test_the_tridiagonal_matrix_has_the_ritz_values():
     assert (side == 0).any()  # where an invariant subspace was complete
 
 
-def test_moments_of_the_start_vector():
+def test_the_tridiagonal_matrix_contains_moments_of_the_start_vector():
     """T holds vᵀAᵏv of the first vector, which density estimates rest on."""
     matrix = with_spectrum(decaying(80))
     seen = []
@@ -172,7 +172,7 @@ def test_equal_generators_give_equal_results():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_what_is_not_finite_is_an_error(bad):
+def test_a_nonfinite_product_is_an_error(bad):
     calls = []
 
     def matvec(vector):
@@ -184,7 +184,7 @@ def test_what_is_not_finite_is_an_error(bad):
 
 
 @pytest.mark.parametrize("values", [decaying(150), [3.0, 3.0] + [0.0] * 148])
-def test_a_space_that_others_made_larger_gives_the_same(values):
+def test_a_space_enlarged_by_others_gives_the_same_eigenvalues(values):
     matrix = with_spectrum(values)
     alone = run(matrix, top=2)
     space = space_of(matrix)
@@ -195,7 +195,7 @@ def test_a_space_that_others_made_larger_gives_the_same(values):
     assert torch.equal(alone.residuals, after.residuals)
 
 
-def test_dimension_one():
+def test_a_matrix_of_dimension_one_is_exact():
     found = lanczos(Tridiagonalization(torch.tensor([[7.0]])), top=1)
     assert found.complete
     assert found.values.tolist() == pytest.approx([7.0])
@@ -220,7 +220,7 @@ def test_complete_runs_equal_dense_eigenvalues(values, seed):
     shift=st.floats(-20, 20),
     seed=st.integers(0, 100),
 )
-def test_shift_and_scale(scale, shift, seed):
+def test_shifted_and_scaled_matrices_have_the_expected_eigenvalues(scale, shift, seed):
     values = scale * (np.array(decaying(60)) + shift)
     found = run(with_spectrum(values, seed), top=2, iterations=59, tolerance=1e-7)
     size = np.abs(values).max()

@@ -51,7 +51,7 @@ def test_moments_are_exact_below_twice_the_iterations(iterations):
     values=st.lists(st.sampled_from([-3.0, 0.0, 0.5, 1.0, 10.0]), min_size=1, max_size=12),
     seed=st.integers(0, 50),
 )
-def test_weights_are_a_distribution_on_the_range_of_the_spectrum(values, seed):
+def test_weights_form_a_distribution_within_the_spectrum(values, seed):
     found = quadrature(with_spectrum(values, seed), signs(len(values), seed), 8)
     assert (found.weights >= 0).all()
     assert found.weights.sum().item() == pytest.approx(1.0, abs=1e-12)
@@ -59,7 +59,7 @@ def test_weights_are_a_distribution_on_the_range_of_the_spectrum(values, seed):
     assert found.nodes.max() <= max(values) + 1e-10
 
 
-def test_stops_at_an_invariant_subspace():
+def test_the_quadrature_stops_at_an_invariant_subspace():
     products = []
 
     def matvec(vector):
@@ -71,7 +71,7 @@ def test_stops_at_an_invariant_subspace():
     assert (found.nodes.tolist(), found.weights.tolist()) == ([3.0], [1.0])
 
 
-def test_the_density_is_that_of_the_eigenvalues():
+def test_the_density_equals_that_of_the_eigenvalues():
     """With a basis vector in each direction the mean over starts is exact."""
     values = [5.0, 2.0, 2.0, 0.0, 0.0, -1.0]
     matrix = with_spectrum(values)
@@ -91,7 +91,7 @@ def test_the_density_of_a_large_matrix_is_within_its_standard_errors():
     assert found.standard_errors.max() < 0.2 * expected.max()
 
 
-def test_a_density_integrates_to_one_and_has_the_mean():
+def test_a_density_integrates_to_1_and_has_the_mean_eigenvalue():
     found = smoothed_density(quadratures(with_spectrum(VALUES)))
     spacing = (found.grid[1] - found.grid[0]).item()
     assert found.values.sum().item() * spacing == pytest.approx(1.0, abs=1e-5)
@@ -99,25 +99,25 @@ def test_a_density_integrates_to_one_and_has_the_mean():
     assert (found.values @ found.grid).item() * spacing == pytest.approx(mean, abs=1e-4)
 
 
-def test_minus_the_matrix_mirrors_the_density():
+def test_negating_the_matrix_mirrors_the_density():
     matrix = with_spectrum(VALUES)
     plus, minus = (smoothed_density(quadratures(sign * matrix)) for sign in (1, -1))
     torch.testing.assert_close(minus.grid, -plus.grid.flip(0), rtol=0, atol=1e-10)
     torch.testing.assert_close(minus.values, plus.values.flip(0), rtol=1e-6, atol=1e-10)
 
 
-def test_a_scaled_matrix_has_the_same_density_in_its_own_unit():
+def test_scaling_the_matrix_scales_the_density():
     matrix = with_spectrum(VALUES)
     one, scaled = (smoothed_density(quadratures(factor * matrix)) for factor in (1, 1e-6))
     torch.testing.assert_close(1e-6 * scaled.values, one.values, rtol=1e-6, atol=1e-10)
 
 
 @pytest.mark.parametrize("value", [0.0, 2.5, -1e-9])
-def test_a_single_point_has_no_density(value):
+def test_a_single_eigenvalue_has_no_density(value):
     assert smoothed_density(quadratures(value * torch.eye(30).double())) is None
 
 
-def test_standard_errors_bound_those_of_the_mean():
+def test_standard_errors_equal_the_spread_of_the_mean_over_all_probes():
     """Of vᵀ f(A) v / P over all signs v, for a matrix whose every f has an equal diagonal."""
     mean, offset = torch.tensor(5.0).double(), torch.tensor([3.0, 1.0, 0.5, 1.0]).double()
     matrix = torch.stack([offset.roll(k) for k in range(4)])  # a circulant
@@ -133,6 +133,6 @@ def test_standard_errors_bound_those_of_the_mean():
     torch.testing.assert_close(found.standard_errors, spread, rtol=1e-6, atol=1e-9)
 
 
-def test_what_is_not_finite_is_an_error():
+def test_a_nonfinite_product_is_an_error():
     with pytest.raises(FloatingPointError, match="is not finite"):
         quadrature(math.nan * torch.eye(10).double(), signs(10, 0), 5)

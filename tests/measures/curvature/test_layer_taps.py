@@ -45,13 +45,13 @@ class Using(nn.Module):
         (lambda f, s, x: s(x @ f.weight), ["second"]),  # never called
     ],
 )
-def test_a_layer_is_tapped_if_its_weight_enters_once(
+def test_a_layer_is_tapped_only_if_its_weight_enters_once(
     use: Callable[[nn.Module, nn.Module, Tensor], Tensor], expected: list[str]
 ) -> None:
     assert tapped_layers(Using(use)) == expected
 
 
-def test_layers_that_were_changed_are_not_tapped() -> None:
+def test_modified_layers_are_not_tapped() -> None:
     def chain() -> Using:
         return Using(lambda first, second, x: second(first(x)))
 
@@ -64,18 +64,18 @@ def test_layers_that_were_changed_are_not_tapped() -> None:
         assert tapped_layers(model) == ["second"]
 
 
-def test_batch_normalization_is_tapped_with_fixed_statistics_only() -> None:
+def test_batch_normalization_is_tapped_only_with_fixed_statistics() -> None:
     for fixed in (True, False):
         model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, track_running_stats=fixed))
         assert tapped_layers(model) == (["0", "1"] if fixed else ["0"])
 
 
-def test_no_layer_mixes_examples_in_usual_networks() -> None:
+def test_no_layer_of_ordinary_networks_mixes_examples() -> None:
     for name in ("mlp", "cnn", "residual_batch_norm", "tanh", "group_norm"):
         assert mixing_layers(case(name).context()) == frozenset()
 
 
-def test_a_layer_whose_first_axis_is_another_one() -> None:
+def test_a_layer_whose_first_axis_is_not_the_examples_is_recognized() -> None:
     class Across(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -102,7 +102,7 @@ def test_a_layer_whose_first_axis_is_another_one() -> None:
     ],
     ids=["mean", "flip", "norm", "cumsum", "max", "number", "detached", "ranks"],
 )
-def test_refuses_logits_that_depend_on_other_examples(mix: Callable[[Tensor], Tensor]) -> None:
+def test_logits_that_depend_on_other_examples_are_refused(mix: Callable[[Tensor], Tensor]) -> None:
     model = Using(lambda first, second, x: second(first(mix(x))).log_softmax(1))
     context = MeasureContext(model, random_dataset((4,), 5, 4), CROSS_ENTROPY)
     with pytest.raises(MeasureError, match="depend on the other examples of its pass"):
@@ -117,7 +117,7 @@ class Contrastive:
         return -(others * (labels == labels[:, None])).mean(1)
 
 
-def test_refuses_a_loss_that_depends_on_other_examples() -> None:
+def test_a_loss_that_depends_on_other_examples_is_refused() -> None:
     data = random_dataset((4,), 9, 4)
     context = MeasureContext(nn.Linear(4, 4), data, Contrastive())
     with pytest.raises(MeasureError, match="the loss of one example depends on the other"):
@@ -125,13 +125,13 @@ def test_refuses_a_loss_that_depends_on_other_examples() -> None:
 
 
 @pytest.mark.parametrize("examples", [1, 2, 7, 20])
-def test_few_examples_and_many_are_enough(examples: int) -> None:
+def test_any_number_of_examples_suffices_to_detect_mixing(examples: int) -> None:
     data = random_dataset((4,), examples, 4)
     context = MeasureContext(Using(lambda f, s, x: s(f(x).tanh())), data, CROSS_ENTROPY)
     assert mixing_layers(context) == frozenset()
 
 
-def test_a_layer_that_sees_the_examples_in_another_order_is_not_tapped() -> None:
+def test_a_layer_that_receives_the_examples_reordered_is_not_tapped() -> None:
     def sorted_inside(first: nn.Module, second: nn.Module, x: Tensor) -> Tensor:
         order = x[:, 0].argsort()
         return second(first(x[order])[order.argsort()])
@@ -141,7 +141,7 @@ def test_a_layer_that_sees_the_examples_in_another_order_is_not_tapped() -> None
     assert mixing_layers(context) == {id(context.model.first)}
 
 
-def test_leaves_no_hooks() -> None:
+def test_detecting_mixing_leaves_no_hooks() -> None:
     context = case("mlp").context()
     mixing_layers(context)
     assert not any(module._forward_hooks for module in context.model.modules())

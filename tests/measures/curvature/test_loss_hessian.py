@@ -64,7 +64,7 @@ def dense(loss, logits, labels):
 @pytest.mark.parametrize("loss", [*LOSSES.values(), Indefinite()], ids=[*LOSSES, "indefinite"])
 @pytest.mark.parametrize("few", [True, False])
 @pytest.mark.parametrize("way", [loss_hessian, lambda *given: [autograd_hessian(*given)]])
-def test_the_squares_add_up_to_the_hessian(loss, way, few, monkeypatch):
+def test_the_squares_sum_to_the_hessian(loss, way, few, monkeypatch):
     logits, labels = examples()
     if not few:  # one square at a time
         monkeypatch.setattr("orchestrator.measures.curvature.loss_hessian.NUMBERS_AT_ONCE", 1)
@@ -89,7 +89,7 @@ def test_a_hinge_needs_no_square_for_classes_beyond_the_margin():
     assert len(factors.columns) == 1
 
 
-def test_a_loss_linear_in_pieces_has_no_squares():
+def test_a_piecewise_linear_loss_has_no_squares():
     hinge = build_loss(MultiMarginOptions(name="multi_margin", p=1))
     (factors,) = loss_hessian(hinge, *examples())
     assert len(factors.columns) == 0
@@ -106,14 +106,14 @@ def test_a_linear_loss_has_no_squares():
     assert autograd_hessian(Sum(), *examples()).columns.shape == (0, 6, 4)
 
 
-def test_signs_of_an_indefinite_hessian():
+def test_an_indefinite_hessian_has_squares_of_both_signs():
     factors = autograd_hessian(Indefinite(), *examples())
     assert factors.signs is not None
     assert factors.signs.min() == -1
     assert factors.signs.max() == 1
 
 
-def test_one_class_has_no_curvature():
+def test_a_single_class_has_no_curvature():
     logits, labels = examples(classes=1)
     assert len(softmax_hessian(logits).columns) == 0
     assert [len(part.columns) for part in loss_hessian(LOSSES["mse"], logits, labels)] == [1]
@@ -130,7 +130,7 @@ def exact_trace_of_softmax(logits):
 
 @pytest.mark.parametrize("margin", [1.0, 17.0, 36.0, 40.0, 100.0, 400.0, 650.0])
 @pytest.mark.parametrize("winner", [0, 1, 2])
-def test_saturated_softmax_keeps_its_curvature(margin, winner):
+def test_a_saturated_softmax_keeps_its_curvature(margin, winner):
     logits = torch.tensor([0.0, -3.0, 1.5], dtype=torch.float64)
     logits[winner] += margin
     columns = softmax_hessian(logits[None]).columns
@@ -139,7 +139,7 @@ def test_saturated_softmax_keeps_its_curvature(margin, winner):
     assert columns.square().sum().item() == pytest.approx(expected, rel=1e-11)
 
 
-def test_saturated_beyond_the_smallest_number_is_zero_not_nan():
+def test_curvature_below_the_smallest_float_is_zero_not_nan():
     columns = softmax_hessian(torch.tensor([[0.0, 5000.0, 0.0]], dtype=torch.float64)).columns
     assert columns.isfinite().all()
     assert columns.square().sum() == 0
@@ -147,7 +147,7 @@ def test_saturated_beyond_the_smallest_number_is_zero_not_nan():
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(-300, 300), min_size=2, max_size=6))
-def test_softmax_of_any_logits(logits):
+def test_the_trace_of_softmax_is_exact_for_any_logits(logits):
     row = torch.tensor(logits, dtype=torch.float64)
     columns = softmax_hessian(row[None]).columns[:, 0]
     expected = exact_trace_of_softmax(logits)
@@ -156,7 +156,7 @@ def test_softmax_of_any_logits(logits):
     assert columns.sum(1).abs().max() <= 1e-12 * columns.abs().max()
 
 
-def test_single_precision():
+def test_squares_in_single_precision_agree_with_double():
     logits, labels = examples(dtype=torch.float32)
     for loss in LOSSES.values():
         (factors,) = loss_hessian(loss, logits, labels)
@@ -167,7 +167,7 @@ def test_single_precision():
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_logits_that_are_not_finite_give_nan_for_their_example_only(loss, bad):
+def test_nonfinite_logits_give_nan_for_their_example_only(loss, bad):
     logits, labels = examples()
     logits[2, 1] = bad
     for (factors,) in (loss_hessian(loss, logits, labels), [paired(loss, logits, labels)]):
@@ -182,7 +182,7 @@ def paired(loss, logits, labels):
 
 @pytest.mark.parametrize("loss", [*LOSSES.values(), Indefinite()], ids=[*LOSSES, "indefinite"])
 @pytest.mark.parametrize("margin", [0.0, 6.0])
-def test_pairs_of_squares_are_forms_of_the_hessian(loss, margin):
+def test_pairs_of_squares_equal_bilinear_forms_of_the_hessian(loss, margin):
     logits, labels = examples()
     logits[:, 1] += margin
     generator = torch.Generator().manual_seed(1)
@@ -197,13 +197,13 @@ def test_pairs_of_squares_are_forms_of_the_hessian(loss, margin):
     assert ((found - (here * there).sum(1)).abs() <= rounding).all()
 
 
-def test_losses_linear_in_pieces_have_empty_pairs():
+def test_piecewise_linear_losses_have_empty_pairs():
     hinge = build_loss(MultiMarginOptions(name="multi_margin", p=1))
     assert paired(hinge, *examples()).columns.abs().max() == 0
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_many_classes_form_no_matrix_of_classes(loss):
+def test_many_classes_never_form_a_matrix_of_classes(loss):
     logits, labels = examples(n=2, classes=300)
     traces, most = torch.zeros(2, dtype=torch.float64), 0
     for columns, signs in loss_hessian(loss, logits, labels):

@@ -66,7 +66,7 @@ def operator(context, kind):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_products_and_traces_are_those_of_curvlinops(activation):
+def test_products_and_traces_equal_curvlinops(activation):
     context = learned_context(activation)
     identity = torch.eye(context.n_parameters, dtype=torch.float64)
     H, G = (operator(context, kind) @ identity for kind in ("Hessian", "GGN"))
@@ -81,7 +81,7 @@ def test_products_and_traces_are_those_of_curvlinops(activation):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_extreme_eigenvalues_are_those_of_curvlinops(activation):
+def test_extreme_eigenvalues_equal_curvlinops(activation):
     context = learned_context(activation)
     found = eigenvalues_of(context, top=3, iterations=70)
     hessian = operator(context, "Hessian").to_scipy()
@@ -120,7 +120,7 @@ def quiet(function, **options):
         return function(**options)
 
 
-def test_the_largest_eigenvalue_is_that_of_pyhessian_where_it_dominates():
+def test_the_largest_eigenvalue_equals_pyhessian_if_it_dominates():
     context = learned_context()
     torch.manual_seed(0)
     (theirs,), _ = quiet(pyhessian(context).eigenvalues, maxIter=2000, tol=1e-10)
@@ -133,7 +133,7 @@ class Negated:
         return -nn.functional.cross_entropy(logits, labels, reduction="none")
 
 
-def test_pyhessian_gives_the_largest_magnitude_as_the_largest_eigenvalue():
+def test_pyhessian_returns_the_largest_magnitude_as_largest_eigenvalue():
     context = learned_context()
     context.loss = Negated()
     dense = torch.linalg.eigvalsh(dense_hessian(context))
@@ -149,7 +149,7 @@ def test_pyhessian_gives_the_largest_magnitude_as_the_largest_eigenvalue():
     assert theirs < 0 < dense[-1]
 
 
-def test_the_trace_is_that_of_pyhessian_with_many_probes():
+def test_the_trace_agrees_with_pyhessian_with_many_probes():
     context = learned_context(nn.Tanh)
     torch.manual_seed(0)
     probes = quiet(pyhessian(context).trace, maxIter=300, tol=0)
@@ -158,7 +158,7 @@ def test_the_trace_is_that_of_pyhessian_with_many_probes():
     assert abs(ours.value - np.mean(probes)) < reach
 
 
-def test_the_rule_by_which_pyhessian_stops_says_nothing_of_the_error():
+def test_pyhessians_stopping_rule_does_not_bound_its_error():
     """It stops when two running means differ by 0.1 %, which they often do by chance."""
     context = learned_context(nn.Tanh)
     dense = dense_hessian(context).trace().item()
@@ -175,7 +175,7 @@ def test_the_rule_by_which_pyhessian_stops_says_nothing_of_the_error():
     assert_at_least(0.95, covered, 30)
 
 
-def test_the_density_of_pyhessian_no_longer_runs():
+def test_pyhessians_density_no_longer_runs():
     """It calls ``torch.eig``, which is gone; when this fails, compare the two densities."""
     with pytest.raises(RuntimeError, match="removed"):
         quiet(pyhessian(learned_context()).density, iter=5)
@@ -198,7 +198,7 @@ def backpack_diagonals(context, *names):
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_traces_of_single_parameters_are_those_of_backpack(activation):
+def test_traces_of_parameters_agree_with_backpack(activation):
     hessian, gauss_newton = backpack_diagonals(
         learned_context(activation), "DiagHessian", "DiagGGNExact"
     )

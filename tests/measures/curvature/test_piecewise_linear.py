@@ -19,7 +19,7 @@ def reason(network, shape=(5,)):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_cases(case):
+def test_each_case_is_proven_exactly_if_it_is_piecewise_linear(case):
     assert (reason(case.model(), case.input_shape) == "") == case.piecewise_linear
 
 
@@ -35,7 +35,7 @@ def test_cases(case):
     ],
     ids=lambda options: options.name,
 )
-def test_built_in_networks(options, normalization, activation):
+def test_built_in_networks_are_proven_depending_on_their_layers(options, normalization, activation):
     chosen = options.model_copy(update={"normalization": normalization, "activation": activation})
     found = reason(build_model(chosen, (3, 32, 32), 4, seed=0), (3, 32, 32))
     if normalization == "group":
@@ -56,23 +56,23 @@ def test_built_in_networks(options, normalization, activation):
         (nn.Hardswish(), "Hardswish"),
     ],
 )
-def test_layers_that_are_not_listed(layer, name):
+def test_unlisted_layers_are_not_proven(layer, name):
     found = reason(nn.Sequential(nn.Linear(5, 5), layer, nn.Linear(5, 3)))
     assert found == f"{name} (layer '1') isn't known to be piecewise linear"
 
 
-def test_training_mode():
+def test_training_mode_is_not_proven():
     network = nn.Sequential(nn.Linear(5, 5), nn.Dropout(), nn.Linear(5, 3))
     outcome = prove_piecewise_linear(network.train(), torch.randn(2, 5))
     assert "training mode" in outcome.reason
 
 
-def test_batch_normalization_without_statistics_of_its_own():
+def test_batch_normalization_without_running_statistics_is_not_proven():
     network = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5, track_running_stats=False))
     assert "normalizes by batch statistics" in reason(network)
 
 
-def test_a_layer_called_twice():
+def test_a_trainable_layer_called_twice_is_not_proven():
     layer = nn.Linear(5, 5)
     assert "in more than one place" in reason(nn.Sequential(layer, nn.ReLU(), layer))
 
@@ -88,19 +88,19 @@ def test_a_layer_without_parameters_may_be_called_twice():
     assert reason(network) == ""
 
 
-def test_parametrized_weights():
+def test_parametrized_weights_are_not_proven():
     network = mlp(5, 5, 3)
     nn.utils.parametrizations.weight_norm(network[0])
     assert "ParametrizedLinear" in reason(network)
 
 
-def test_hooks_that_change_what_a_layer_gives():
+def test_hooks_that_change_the_output_of_a_layer_are_not_proven():
     network = mlp(5, 5, 3)
     network[0].register_forward_hook(lambda module, inputs, output: output.tanh())
     assert "has hooks" in reason(network)
 
 
-def test_a_forward_replaced_on_the_instance():
+def test_a_forward_replaced_on_the_instance_is_not_proven():
     network = mlp(5, 5, 3)
     network[1].forward = torch.tanh
     assert "replaced forward pass" in reason(network)
@@ -164,7 +164,7 @@ def failing(network, x):
         (lambda m, x: m.second(F.relu(m.first(m.weights[0].detach()))), "not applied to examples"),
     ],
 )
-def test_forward_passes_that_are_not_proven(forward, expected):
+def test_untraceable_or_unknown_forward_passes_are_not_proven(forward, expected):
     assert expected in reason(Forward(forward))
 
 
@@ -177,11 +177,11 @@ class TwoInputs(nn.Module):
         return self.layer(x) + offset
 
 
-def test_a_second_input():
+def test_a_second_input_is_not_proven():
     assert "second input, 'offset'" in reason(TwoInputs())
 
 
-def test_one_example_suffices_and_nothing_is_changed():
+def test_one_example_suffices_and_the_network_stays_unchanged():
     network = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.ReLU(inplace=True)).eval()
     inputs = torch.randn(1, 5)
     before = inputs.clone(), [value.clone() for value in network.state_dict().values()]
@@ -191,7 +191,7 @@ def test_one_example_suffices_and_nothing_is_changed():
         assert torch.equal(value, old)
 
 
-def test_inside_no_grad():
+def test_the_proof_works_inside_no_grad():
     """A derivative of one's own is found although gradients are switched off."""
     with torch.no_grad():
         assert reason(mlp(5, 4, 3)) == ""

@@ -101,12 +101,12 @@ SHAPED = {
 
 
 @pytest.mark.parametrize("operation", ENTRYWISE.values(), ids=ENTRYWISE)
-def test_accepted_operations_are_right(operation):
+def test_accepted_operations_are_exact(operation):
     check_right(context_of(operation))
 
 
 @pytest.mark.parametrize(("shape", "outputs", "operation"), SHAPED.values(), ids=SHAPED)
-def test_accepted_operations_on_shapes_are_right(shape, outputs, operation):
+def test_accepted_operations_on_shapes_are_exact(shape, outputs, operation):
     check_right(context_of(operation, shape, outputs))
 
 
@@ -171,7 +171,7 @@ def apply_twice(x, weight):
 
 
 @pytest.mark.parametrize(("reason", "operation"), REFUSED.values(), ids=REFUSED)
-def test_refused_operations(reason, operation):
+def test_refused_operations_give_their_reason(reason, operation):
     # Of the module alone: not all of them give logits.
     outcome = prove_piecewise_linear(Between(operation).eval(), torch.randn(14, 5))
     assert not outcome.proven

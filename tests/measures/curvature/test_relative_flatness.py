@@ -50,7 +50,7 @@ def dense_flatness(context):
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_exact_where_it_can_be(subject):
+def test_flatness_is_exact_for_piecewise_linear_networks(subject):
     context = subject.context()
     layers = weight_layers(context)
     found, expected = exact_relative_flatness(context, layers), dense_flatness(context)
@@ -79,7 +79,7 @@ GROUPED = Case(
 )
 
 
-def test_groups_of_a_convolution_are_apart():
+def test_groups_of_a_convolution_are_separate_matrices():
     context = GROUPED.context()
     expected = dense_flatness(context)
     assert exact_relative_flatness(context, weight_layers(context)) == pytest.approx(expected)
@@ -104,7 +104,7 @@ def test_estimates_are_within_their_errors(name):
 
 
 @with_simulations(80, 2000)
-def test_intervals_cover(simulations):
+def test_intervals_cover_the_flatness(simulations):
     context = case("tanh").context()
     hessian, expected = dense_hessian(context), dense_flatness(context)["0.weight"]
     context.hessian_vector_product = hessian.mv
@@ -119,7 +119,7 @@ def test_intervals_cover(simulations):
     assert_covers(covered, simulations)
 
 
-def test_a_linear_layer_in_closed_form():
+def test_a_linear_layer_has_a_closed_form():
     """Mean of ‖x‖² tr(Wᵀ (diag p − ppᵀ) W)."""
     context = case("linear").context()
     weight = context.model.weight.detach()
@@ -136,7 +136,7 @@ def norm_of(context):
     return value.value
 
 
-def test_at_least_the_fisher_rao_norm_and_equal_for_one_input():
+def test_flatness_is_at_least_the_fisher_rao_norm_and_equal_for_one_input():
     """Of linear softmax without bias, θᵀFθ = vec(W)ᵀ H vec(W)."""
     for inputs in (1, 4):
         network = nn.Linear(inputs, 3, bias=False)
@@ -147,7 +147,7 @@ def test_at_least_the_fisher_rao_norm_and_equal_for_one_input():
 
 
 @pytest.mark.parametrize("method", ["exact", "estimated"])
-def test_rescaling_layers_changes_nothing(method):
+def test_rescaling_layers_does_not_change_flatness(method):
     network, data = mlp(5, 6, 4, 3, bias=False), random_dataset((5,), 9, 3)
     found = []
     for _ in range(2):
@@ -165,7 +165,7 @@ def test_rescaling_layers_changes_nothing(method):
     assert found[1] == pytest.approx(found[0], rel=1e-5)
 
 
-def test_the_scale_of_logits_changes_it():
+def test_scaling_the_logits_changes_flatness():
     network, data = mlp(5, 6, 3), random_dataset((5,), 9, 3)
     before = flatness_of(MeasureContext(network, data, CROSS_ENTROPY))["last"].value
     with torch.no_grad():
@@ -176,7 +176,7 @@ def test_the_scale_of_logits_changes_it():
 
 
 @pytest.mark.parametrize("name", ["mlp", "tanh"])
-def test_variants(name):
+def test_variants_name_the_last_or_every_layer(name):
     context = case(name).context()
     only = flatness_of(context)
     every = flatness_of(context, layers="all", probes=20)
@@ -196,7 +196,7 @@ def test_the_last_layer_need_not_return_the_logits():
     assert abs(found.value - expected) < 4 * found.standard_error
 
 
-def test_examples_that_depend_on_each_other_are_estimated():
+def test_networks_that_mix_examples_are_estimated():
     class Centered(nn.Module):
         def __init__(self):
             super().__init__()
@@ -211,7 +211,7 @@ def test_examples_that_depend_on_each_other_are_estimated():
 
 
 @pytest.mark.parametrize("name", ["cnn", "tanh"])
-def test_passes_and_repeated_data_do_not_matter(name):
+def test_neither_passes_nor_duplicated_data_change_flatness(name):
     subject = case(name)
     whole = flatness_of(subject.context(), layers="all", probes=16)
     data = subject.dataset()
@@ -228,7 +228,7 @@ def test_passes_and_repeated_data_do_not_matter(name):
             assert changed[variant].value == pytest.approx(value.value, rel=1e-9)
 
 
-def test_single_precision():
+def test_flatness_in_single_precision_agrees_with_double():
     for name in ("cnn", "tanh"):
         double, single = (
             flatness_of(case(name).context(dtype=dtype), layers="all", probes=16)
@@ -238,7 +238,7 @@ def test_single_precision():
             assert single[variant].value == pytest.approx(value.value, rel=1e-3, abs=1e-6)
 
 
-def test_weights_of_zero_have_none():
+def test_weights_of_zero_have_flatness_zero():
     network = mlp(5, 6, 3)
     nn.init.zeros_(network[2].weight)
     context = MeasureContext(network, random_dataset((5,), 9, 3), CROSS_ENTROPY)
@@ -255,7 +255,7 @@ def test_a_network_that_diverged_gives_a_reason(activation):
         assert "no finite curvature" in value.reason
 
 
-def test_a_network_without_layers_says_so():
+def test_a_network_without_layers_gives_a_reason():
     class Scale(nn.Module):
         def __init__(self):
             super().__init__()

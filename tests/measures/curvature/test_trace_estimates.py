@@ -14,7 +14,7 @@ from tests.measures.references import dense_hessian
 
 
 @pytest.mark.parametrize("activation", [nn.Tanh, pytest.param(nn.GELU, marks=pytest.mark.slow)])
-def test_the_control_variate_has_the_variance_of_the_rest_alone(activation):
+def test_the_control_variate_has_the_variance_of_the_remainder_alone(activation):
     """After training that is a small part of the Hessian's."""
     context = learned_context(activation)
     hessian = dense_hessian(context)
@@ -34,7 +34,7 @@ def test_the_control_variate_has_the_variance_of_the_rest_alone(activation):
     assert controlled.standard_error < 0.4 * plain.standard_error
 
 
-def test_without_a_rest_there_is_no_error():
+def test_a_linear_network_has_no_remainder_and_no_error():
     context = case("linear").context()
     found = controlled_trace(context, probes=16).total
     assert found.value == pytest.approx(dense_hessian(context).trace().item(), rel=1e-12)
@@ -87,7 +87,7 @@ def test_intervals_cover_the_trace_and_its_parts(
     assert (len(used) > 1) == (relative_error > 0)
 
 
-def test_the_parts_come_from_the_same_probes():
+def test_the_parts_come_from_the_same_probes_as_the_total():
     context = case("tanh").context()
     for estimate in (hutchinson_trace, controlled_trace):
         found = estimate(context, probes=20, relative_error=0)
@@ -97,7 +97,7 @@ def test_the_parts_come_from_the_same_probes():
         assert list(found.per_parameter) == list(context.parameters)
 
 
-def test_single_precision():
+def test_the_trace_in_single_precision_agrees_with_double():
     double, single = (
         controlled_trace(case("tanh").context(dtype=dtype), probes=20)
         for dtype in (torch.float64, torch.float32)

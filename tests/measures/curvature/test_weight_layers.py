@@ -11,7 +11,7 @@ def names(context):
     return [layer.name for layer in weight_layers(context)]
 
 
-def test_in_the_order_of_their_calls():
+def test_layers_are_in_the_order_of_their_calls():
     class Backwards(nn.Module):
         def __init__(self):
             super().__init__()
@@ -26,7 +26,7 @@ def test_in_the_order_of_their_calls():
     assert names(case("cnn").context()) == ["0.weight", "3.weight", "6.weight"]
 
 
-def test_without_those_that_take_no_part_or_do_not_learn():
+def test_unused_and_frozen_layers_are_left_out():
     assert names(case("unused_parameter").context()) == ["first.weight", "head.weight"]
     model = Unused()
     model.first.weight.requires_grad_(False)
@@ -35,12 +35,12 @@ def test_without_those_that_take_no_part_or_do_not_learn():
     ]
 
 
-def test_a_weight_of_two_layers_counts_as_each():
+def test_a_weight_shared_by_two_layers_counts_for_each():
     assert names(case("tied").context()) == ["first.weight", "first.weight", "head.weight"]
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_rows_are_outputs(groups):
+def test_rows_of_weight_matrices_are_outputs(groups):
     layer = nn.Conv2d(4, 6, 3, groups=groups)
     matrices = weight_matrices(layer)
     assert matrices.shape == (groups, 6 // groups, 4 // groups * 9)

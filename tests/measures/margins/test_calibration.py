@@ -18,7 +18,7 @@ def noisy(n: int = 400, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     return z, torch.multinomial(z.softmax(1), 1, generator=generator)[:, 0]
 
 
-def test_it_minimizes_cross_entropy() -> None:
+def test_the_best_temperature_minimizes_cross_entropy() -> None:
     z, y = noisy()
     found = best_temperature(3 * z, y)
 
@@ -29,12 +29,12 @@ def test_it_minimizes_cross_entropy() -> None:
     assert loss(found) < min(loss(found * 1.01), loss(found / 1.01))
 
 
-def test_it_is_as_much_larger_as_the_logits() -> None:
+def test_the_best_temperature_scales_with_the_logits() -> None:
     z, y = noisy()
     assert best_temperature(5 * z, y) == pytest.approx(5 * best_temperature(z, y), rel=1e-9)
 
 
-def test_where_no_temperature_is_best_it_says_so() -> None:
+def test_logits_without_a_best_temperature_give_a_reason() -> None:
     z, y = noisy()
     with pytest.raises(MeasureError, match="all classified correctly"):
         best_temperature(z, z.argmax(dim=1))
@@ -56,7 +56,7 @@ def context_of(**options: object) -> MeasureContext:
     return MeasureContext(model, data, CROSS_ENTROPY, **options)  # type: ignore[arg-type]
 
 
-def test_the_examples_that_fit_are_not_those_that_are_summarized() -> None:
+def test_calibration_and_summary_use_different_examples() -> None:
     context = context_of()
     found = calibration(context)
     assert len(found.others) == 100
@@ -76,7 +76,7 @@ def test_the_examples_that_fit_are_not_those_that_are_summarized() -> None:
     assert found.temperature == pytest.approx(expected)
 
 
-def test_without_a_temperature_the_margins_say_why() -> None:
+def test_margins_without_a_temperature_give_a_reason() -> None:
     model = torch.nn.Linear(5, 3)
     x = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
     y = model(x).argmax(dim=1)

@@ -47,7 +47,7 @@ LOGITS = [[1.0, 0.0, 0.0], [1.0, 3.0, 0.0], [0.0, 2.0, 2.0], [0.0, 0.0, 4.0], [3
 LABELS = [0, 0, 2, 2, 0]
 
 
-def test_quantiles_and_smallest_of_known_margins() -> None:
+def test_known_margins_have_the_expected_quantiles_and_smallest_examples() -> None:
     value, quantiles, smallest, predictions = found(of_logits(LOGITS, LABELS), quantiles=5)
     assert quantiles.x == [0, 0.25, 0.5, 0.75, 1]
     assert quantiles.values == [-2, 0, 1, 2, 4]
@@ -59,12 +59,12 @@ def test_quantiles_and_smallest_of_known_margins() -> None:
     assert (smallest.x, predictions.values) == ([1, 2], [1, 1])
 
 
-def test_equal_margins_come_in_the_order_of_the_examples() -> None:
+def test_equal_margins_are_in_the_order_of_the_examples() -> None:
     _, _, smallest, _ = found(of_logits([[1.0, 0.0]] * 40, [0] * 40), smallest=5)
     assert smallest.x == [0, 1, 2, 3, 4]
 
 
-def test_places_are_those_in_the_whole_split_when_a_subset_is_measured() -> None:
+def test_positions_refer_to_the_whole_split_even_for_a_subset() -> None:
     logits = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
     labels = torch.arange(50) % 3
     context = of_logits(logits.tolist(), labels.tolist(), examples=12)
@@ -77,7 +77,7 @@ def test_places_are_those_in_the_whole_split_when_a_subset_is_measured() -> None
     assert quantiles.values[0] == min(smallest.values)
 
 
-def test_quantiles_do_not_change_when_the_data_are_duplicated_evenly() -> None:
+def test_duplicating_the_data_evenly_does_not_change_quantiles() -> None:
     once = found(of_logits(LOGITS, LABELS), quantiles=5)[1]
     context = of_logits(LOGITS * 201, LABELS * 201)
     many = found(context, quantiles=5)[1]
@@ -95,13 +95,13 @@ def test_the_spread_grows_with_the_logits_unless_they_are_normalized(factor: flo
         assert {item.variant for item in other} == {normalization}
 
 
-def test_values_do_not_depend_on_the_passes() -> None:
+def test_the_size_of_passes_does_not_change_the_values() -> None:
     whole, parts = (found(case("cnn").context(examples_per_pass=n), smallest=4) for n in (1000, 3))
     np.testing.assert_allclose(whole[1].values, parts[1].values, rtol=1e-12)
     assert whole[2].x == parts[2].x
 
 
-def test_what_has_no_margin_says_so() -> None:
+def test_undefined_margins_give_a_reason() -> None:
     nan = [[float("nan"), 0.0, 0.0], *LOGITS[1:]]
     value, quantiles, smallest, predictions = found(of_logits(nan, LABELS))
     assert isnan(value.value)

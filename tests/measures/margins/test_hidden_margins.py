@@ -24,7 +24,7 @@ def measured(context: MeasureContext, **options: object) -> dict[tuple[str, str]
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
-def test_the_last_hidden_layer_is_a_linear_classifier(norm: str) -> None:
+def test_margins_at_the_last_hidden_layer_are_those_of_a_linear_classifier(norm: str) -> None:
     """There d = (z_y − z_j) / ‖w_y − w_j‖ with j the runner-up, exactly."""
     context = case("mlp").context()
     *_, last = hidden_margins(context, norm)
@@ -44,7 +44,7 @@ def record(kept: list[Tensor], module: nn.Module, inputs: object, output: Tensor
 
 @pytest.mark.parametrize("name", ["mlp", "tanh", "cnn", "residual_batch_norm"])
 @pytest.mark.parametrize("passes", [1000, 3])
-def test_every_layer_is_what_gradients_of_single_examples_give(name: str, passes: int) -> None:
+def test_margins_of_every_layer_equal_gradients_of_single_examples(name: str, passes: int) -> None:
     context = case(name).context(examples_per_pass=passes)
     found = hidden_margins(context)
     activations = [m for m in context.model.modules() if "modules.activation" in type(m).__module__]
@@ -71,7 +71,7 @@ def test_every_layer_is_what_gradients_of_single_examples_give(name: str, passes
         assert found[layer].total_variation == pytest.approx(spread)
 
 
-def test_over_the_spread_rescaled_layers_change_nothing() -> None:
+def test_rescaling_layers_does_not_change_margins_over_total_variation() -> None:
     subject = case("mlp")
     data = subject.dataset()
     model = subject.model().double()
@@ -121,7 +121,7 @@ def test_fences_follow_from_quartiles() -> None:
         assert found["min", layer] <= found["p10", layer] <= low <= found["median", layer] <= high
 
 
-def test_in_place_activations_do_not_disturb() -> None:
+def test_in_place_activations_do_not_change_the_margins() -> None:
     class InPlace(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -191,7 +191,7 @@ def routed(gate: nn.Module, h: Tensor) -> Tensor:
     ids=["routed", "single", "pieces", "other_axis", "positions", "other_order"],
 )
 @pytest.mark.parametrize("examples", [2, 9])
-def test_names_a_layer_that_does_not_see_every_example_once(
+def test_a_layer_that_does_not_see_every_example_once_is_named(
     use: Callable[[nn.Module, Tensor], Tensor], examples: int
 ) -> None:
     model = Using(use)
@@ -200,7 +200,7 @@ def test_names_a_layer_that_does_not_see_every_example_once(
         hidden_margins(context)
 
 
-def test_networks_without_activations_and_wrong_names_say_so() -> None:
+def test_networks_without_activations_and_unknown_layers_give_a_reason() -> None:
     context = case("linear").context()
     assert all(map(isnan, measured(context).values()))
     with pytest.raises(MeasureError, match="no activation is called as a module"):

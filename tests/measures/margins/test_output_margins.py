@@ -54,7 +54,7 @@ def logits_and_labels(draw: st.DrawFn) -> tuple[torch.Tensor, torch.Tensor]:
 
 @settings(deadline=None, max_examples=40)
 @given(logits_and_labels())
-def test_is_the_true_logit_minus_the_largest_other(
+def test_a_margin_is_the_true_logit_minus_the_largest_other(
     drawn: tuple[torch.Tensor, torch.Tensor],
 ) -> None:
     logits, labels = drawn
@@ -67,7 +67,7 @@ def test_is_the_true_logit_minus_the_largest_other(
 
 @settings(deadline=None, max_examples=40)
 @given(logits_and_labels(), st.integers(-1000, 1000), st.integers(-8, 8))
-def test_is_invariant_to_shifts_and_follows_the_scale_of_logits(
+def test_margins_are_invariant_to_shifts_and_scale_with_the_logits(
     drawn: tuple[torch.Tensor, torch.Tensor], shift: int, power: int
 ) -> None:
     logits, labels = drawn
@@ -85,14 +85,14 @@ def test_is_invariant_to_shifts_and_follows_the_scale_of_logits(
     assert total_variation(logits * scale) == pytest.approx(scale * total_variation(logits))
 
 
-def test_of_a_confident_network_does_not_saturate() -> None:
+def test_margins_of_a_confident_network_do_not_saturate() -> None:
     logits = torch.tensor([[60.0, 0.0], [0.0, 1e5]])
     assert torch.softmax(logits, 1)[0, 0] == 1.0
     assert margins(logits, torch.tensor([0, 0])).tolist() == [60.0, -1e5]
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 100])
-def test_summaries_are_numpys(n: int) -> None:
+def test_summaries_equal_numpy(n: int) -> None:
     values = torch.randn(n, dtype=torch.float64, generator=torch.Generator().manual_seed(n))
     array = values.numpy()
     assert summarize(values) == pytest.approx(
@@ -112,7 +112,7 @@ def test_percentiles_interpolate_and_keep_their_sign() -> None:
     assert summary == pytest.approx({"mean": 0, "median": -1, "p10": -3.4, "p25": -2.5, "min": -4})
 
 
-def test_non_finite_margins_show_in_every_summary_they_touch() -> None:
+def test_nonfinite_margins_show_in_every_summary_they_enter() -> None:
     with_nan = torch.tensor([1.0, nan, 2.0], dtype=torch.float64)
     assert all(map(isnan, summarize(with_nan).values()))
     assert isnan(negative_share(with_nan))
@@ -123,13 +123,13 @@ def test_non_finite_margins_show_in_every_summary_they_touch() -> None:
     assert summary["min"] == 1
 
 
-def test_one_class_has_no_margin() -> None:
+def test_a_single_class_has_no_margin() -> None:
     with pytest.raises(MeasureError, match="the network has 1 output"):
         margins(torch.zeros(2, 1), torch.zeros(2, dtype=torch.int64))
 
 
 @pytest.mark.parametrize("subject", [c for c in CASES if c.classes > 1], ids=lambda case: case.name)
-def test_yields_every_summary_of_every_normalization(subject: Case) -> None:
+def test_every_normalization_has_every_summary(subject: Case) -> None:
     values = found(subject.context())
     assert len(values) == 2 * (5 * 5 + 1)
     for split in ("train", "test"):
@@ -151,14 +151,14 @@ def test_yields_every_summary_of_every_normalization(subject: Case) -> None:
                 )
 
 
-def test_one_example_has_no_variation_and_says_so() -> None:
+def test_a_single_example_has_no_variation_and_gives_a_reason() -> None:
     values = [v for v in ALL.compute(case("one_example").context()) if v.split == "train"]
     reasons = {v.variant: v.reason for v in values if v.measure == "margin_mean"}
     assert reasons.pop("total_variation") == "the logits are the same for all examples"
     assert set(reasons.values()) == {None}
 
 
-def test_norms_of_logits_by_hand() -> None:
+def test_norms_of_logits_equal_values_worked_out_by_hand() -> None:
     logits = torch.tensor([[1.0, 2.0, 6.0], [4.0, 4.0, 4.0]])
     assert logit_norms(logits).tolist() == pytest.approx([14**0.5, 1e-10])
     torch.testing.assert_close(logit_norms(logits + 100), logit_norms(logits))
@@ -192,7 +192,7 @@ def test_a_product_that_overflows_is_not_a_margin_of_0() -> None:
     assert first.reason == "the product of spectral norms is inf"
 
 
-def test_what_needs_logits_alone_survives_a_layer_without_a_norm() -> None:
+def test_a_layer_without_a_norm_affects_only_margins_that_need_it() -> None:
     class Scaled(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -218,7 +218,7 @@ def test_what_needs_logits_alone_survives_a_layer_without_a_norm() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.randoms(use_true_random=False))
-def test_permuting_hidden_units_changes_nothing(random: object) -> None:
+def test_permuting_hidden_units_does_not_change_margins(random: object) -> None:
     model = case("mlp").model()
     before = found(of_model(model))
     order = list(range(6))
@@ -232,7 +232,7 @@ def test_permuting_hidden_units_changes_nothing(random: object) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.floats(0.1, 10))
-def test_rescaling_relu_layers_changes_nothing(alpha: float) -> None:
+def test_rescaling_relu_layers_does_not_change_margins(alpha: float) -> None:
     model = case("mlp_without_bias").model().double()
     before = found(of_model(model))
     with torch.no_grad():
@@ -243,7 +243,7 @@ def test_rescaling_relu_layers_changes_nothing(alpha: float) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.floats(0.1, 10))
-def test_the_scale_of_logits_moves_the_raw_margin_alone(scale: float) -> None:
+def test_scaling_the_logits_changes_only_unnormalized_margins(scale: float) -> None:
     model = case("mlp_without_bias").model().double()
     before = found(of_model(model))
     with torch.no_grad():
@@ -255,7 +255,7 @@ def test_the_scale_of_logits_moves_the_raw_margin_alone(scale: float) -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.25, 3.0])
-def test_the_scale_of_weights_before_batch_normalization_changes_nothing(alpha: float) -> None:
+def test_scaling_weights_before_batch_normalization_does_not_change_margins(alpha: float) -> None:
     model = case("mlp_batch_norm").model().double()
     model[1].eps = 0.0  # the invariance holds up to this constant
     before = found(of_model(model))
@@ -266,7 +266,7 @@ def test_the_scale_of_weights_before_batch_normalization_changes_nothing(alpha: 
     assert found(of_model(model)) == pytest.approx(before, rel=1e-9)
 
 
-def test_duplicating_the_data_and_dividing_it_into_passes_change_nothing() -> None:
+def test_neither_duplicated_data_nor_passes_change_margins() -> None:
     data = random_dataset((5,), 7, 3)
     twice = Dataset(
         "twice", data.train_x.repeat(2, 1), data.train_y.repeat(2), data.test_x, data.test_y, 3, "h"
@@ -280,7 +280,7 @@ def test_duplicating_the_data_and_dividing_it_into_passes_change_nothing() -> No
     assert found(divided) == pytest.approx(once, rel=1e-12)
 
 
-def test_of_a_linear_classifier_gives_the_distance_to_the_boundary() -> None:
+def test_the_margin_of_a_linear_classifier_is_its_distance_to_the_boundary() -> None:
     """Two classes: γ / ‖w_y − w_j‖ = |wᵀx + b| / ‖w‖, and ‖w_1 − w_2‖ = √2 ‖W‖₂ for w_1 = −w_2."""
     w = torch.tensor([3.0, 4.0])
     model = nn.Linear(2, 2)
@@ -298,7 +298,7 @@ def test_of_a_linear_classifier_gives_the_distance_to_the_boundary() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.1, 1.0, 30.0])
-def test_probability_margins_are_those_of_the_softmax(scale: float) -> None:
+def test_probability_margins_equal_those_of_the_softmax(scale: float) -> None:
     z = scale * torch.randn(50, 4, generator=torch.Generator().manual_seed(0)).double()
     y = torch.randint(0, 4, (50,), generator=torch.Generator().manual_seed(1))
     p = z.softmax(dim=1)
@@ -314,7 +314,7 @@ def test_nearly_equal_probabilities_keep_their_difference() -> None:
     assert found == pytest.approx(-gap / 2, rel=1e-9)
 
 
-def test_over_the_spectral_complexity() -> None:
+def test_margins_over_the_spectral_complexity_are_divided_by_it() -> None:
     subject = case("mlp")
     context = subject.context(initial_state=subject.model(1).state_dict())
     asked = MarginOptions(name="margin", normalizations=("raw", "spectral_complexity"))
@@ -327,7 +327,7 @@ def test_over_the_spectral_complexity() -> None:
             assert "before training" in str(row.reason)
 
 
-def test_over_the_homogeneous_norm() -> None:
+def test_margins_over_the_homogeneous_norm_ignore_the_scale_of_parameters() -> None:
     """Scaling all parameters changes nothing; biases leave it undefined, and say so."""
     asked = MarginOptions(name="margin", normalizations=("raw", "homogeneous"))
     model = mlp(5, 6, 4, 3, bias=False)

@@ -34,7 +34,7 @@ def simulated(
 
 @with_simulations(60, 1000)
 @pytest.mark.parametrize("name", DRAWS)
-def test_an_end_that_is_given_is_covered(name: str, simulations: int) -> None:
+def test_the_interval_of_a_given_end_covers_it(name: str, simulations: int) -> None:
     """The coverage that the docstring tells, and no drift of the estimate."""
     found = [one for one in simulated(DRAWS[name], 3000, simulations) if not one.reason]
     assert_at_least(0.95, sum(one.low <= 0 <= one.high for one in found), len(found))
@@ -49,7 +49,7 @@ def test_ends_that_the_tail_supports_are_found(simulations: int) -> None:
 
 @with_simulations(60, 1000)
 @pytest.mark.parametrize("size", [300, 1000, 3000])
-def test_normal_values_seldom_get_an_end(size: int, simulations: int) -> None:
+def test_normal_values_rarely_get_an_end(size: int, simulations: int) -> None:
     given = sum(
         not one.reason
         for one in simulated(lambda generator, n: generator.normal(size=n), size, simulations)
@@ -57,7 +57,7 @@ def test_normal_values_seldom_get_an_end(size: int, simulations: int) -> None:
     assert_at_most(0.05, given, simulations)
 
 
-def test_it_lies_at_or_below_the_smallest_value() -> None:
+def test_the_end_lies_at_or_below_the_smallest_value() -> None:
     for seed in range(30):
         sample = np.random.default_rng(seed).random(3000)
         found = population_minimum(sample)
@@ -66,7 +66,7 @@ def test_it_lies_at_or_below_the_smallest_value() -> None:
         assert found.tail == 300
 
 
-def test_it_moves_with_the_unit_and_the_origin() -> None:
+def test_the_end_follows_a_change_of_unit_and_origin() -> None:
     sample = np.random.default_rng(0).random(5000)
     one, other = population_minimum(sample), population_minimum(7 * sample - 3)
     for field in ("value", "low", "high"):
@@ -79,7 +79,7 @@ def test_a_heavy_tail_has_no_end() -> None:
     assert population_minimum(sample).low == -inf
 
 
-def test_a_tail_that_supports_no_end_says_so() -> None:
+def test_a_tail_that_supports_no_end_gives_a_reason() -> None:
     sample = np.random.default_rng(0).normal(size=1000)
     found = population_minimum(sample)
     assert isnan(found.value)
@@ -87,14 +87,14 @@ def test_a_tail_that_supports_no_end_says_so() -> None:
     assert found.reason == "the tail of 100 values supports no end"
 
 
-def test_equal_values_end_where_they_are() -> None:
+def test_equal_values_end_at_that_value() -> None:
     found = population_minimum(np.full(100, 2.5))
     assert (found.value, found.low, found.high) == (2.5, 2.5, 2.5)
     with pytest.raises(ValueError, match="1 values in half the tail"):
         population_minimum(np.arange(20.0))
 
 
-def test_the_measure_tells_what_it_rests_on() -> None:
+def test_the_measure_reports_its_bounds_and_tail() -> None:
     measure = MarginPopulationMinimum(PopulationMinimumOptions(name="margin_population_minimum"))
     rows = list(measure.compute(case("mlp").context()))
     assert all(isnan(row.value) for row in rows)

@@ -25,7 +25,7 @@ CIRCULAR = {
 
 
 @pytest.mark.parametrize("name", CIRCULAR)
-def test_on_a_torus_it_is_the_norm_of_the_dense_matrix(name: str) -> None:
+def test_the_norm_on_a_torus_equals_that_of_the_dense_matrix(name: str) -> None:
     build, shape = CIRCULAR[name]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -34,14 +34,14 @@ def test_on_a_torus_it_is_the_norm_of_the_dense_matrix(name: str) -> None:
     assert circular_norm(module, shape) == pytest.approx(expected, rel=1e-9)
 
 
-def test_a_kernel_of_one_tap_is_its_matrix() -> None:
+def test_a_kernel_of_one_tap_has_the_norm_of_its_matrix() -> None:
     module = nn.Conv2d(4, 3, 1)
     norm = torch.linalg.matrix_norm(module.weight.detach().double().flatten(1), ord=2).item()
     assert circular_norm(module, (4, 5, 5)) == pytest.approx(norm)
     assert reshaped_norm(module) == pytest.approx(norm)
 
 
-def test_a_delta_kernel_has_norm_one() -> None:
+def test_a_delta_kernel_has_norm_1() -> None:
     module = nn.Conv2d(1, 1, 3, padding=1)
     with torch.no_grad():
         module.weight.zero_()
@@ -50,7 +50,7 @@ def test_a_delta_kernel_has_norm_one() -> None:
     assert reshaped_norm(module) == pytest.approx(1)
 
 
-def test_a_kernel_larger_than_the_image_meets_itself() -> None:
+def test_a_kernel_larger_than_the_image_wraps_around() -> None:
     module = nn.Conv1d(1, 1, 5, bias=False)
     with torch.no_grad():
         module.weight.fill_(1.0)
@@ -63,12 +63,12 @@ def test_a_kernel_larger_than_the_image_meets_itself() -> None:
     [nn.Conv2d(2, 2, 3, stride=2), nn.Conv2d(2, 2, 3, groups=2), nn.ConvTranspose2d(2, 2, 3)],
     ids=["stride", "groups", "transposed"],
 )
-def test_what_is_no_torus_is_refused(module: nn.Conv2d) -> None:
+def test_strided_grouped_and_transposed_convolutions_are_refused(module: nn.Conv2d) -> None:
     with pytest.raises(MeasureError, match="stride 1 in one group"):
         circular_norm(module, (2, 8, 8))
 
 
-def test_the_operator_lies_between_the_two_bounds() -> None:
+def test_the_operator_norm_lies_between_the_two_bounds() -> None:
     options = ConvolutionNormsOptions(name="convolution_norms")
     context = case("cnn").context()
     found = {row.variant: row.value for row in ConvolutionNorms(options).compute(context)}
@@ -79,7 +79,7 @@ def test_the_operator_lies_between_the_two_bounds() -> None:
         assert found[f"layer_{number} circular"] <= reshaped * prod(kernel.shape[2:]) ** 0.5 + 1e-9
 
 
-def test_without_convolutions_it_says_so() -> None:
+def test_a_network_without_convolutions_gives_a_reason() -> None:
     options = ConvolutionNormsOptions(name="convolution_norms")
     (row,) = ConvolutionNorms(options).compute(case("mlp").context())
     assert isnan(row.value)

@@ -18,7 +18,7 @@ def context_of(model: nn.Module, dtype: torch.dtype = torch.float64) -> MeasureC
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("widths", [(5, 3), (5, 6, 3), (5, 6, 4, 3)])
-def test_degree_is_the_number_of_layers(widths: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_the_degree_is_the_number_of_layers(widths: tuple[int, ...], dtype: torch.dtype) -> None:
     model = mlp(*widths, bias=False)
     context = context_of(model, dtype)
     degree = len(widths) - 1
@@ -27,7 +27,7 @@ def test_degree_is_the_number_of_layers(widths: tuple[int, ...], dtype: torch.dt
     assert homogeneous_norm(context) == pytest.approx(norm**degree, rel=1e-6)
 
 
-def test_convolutions_count_and_what_is_frozen_does_not() -> None:
+def test_convolutions_count_unless_they_are_frozen() -> None:
     model = nn.Sequential(
         nn.Unflatten(1, (1, 5)),
         *(nn.Conv1d(1, 2, 3, bias=False), nn.LeakyReLU(), nn.MaxPool1d(2), nn.Flatten()),
@@ -39,12 +39,12 @@ def test_convolutions_count_and_what_is_frozen_does_not() -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "tanh", "residual_batch_norm"])
-def test_other_networks_are_refused(name: str) -> None:
+def test_networks_that_are_not_homogeneous_are_refused(name: str) -> None:
     with pytest.raises(MeasureError, match="not homogeneous"):
         homogeneous_norm(case(name).context())
 
 
-def test_biases_of_zero_do_not_matter() -> None:
+def test_biases_of_zero_keep_a_network_homogeneous() -> None:
     model = mlp(5, 6, 3)
     for layer in model:
         if isinstance(layer, nn.Linear):
@@ -53,7 +53,7 @@ def test_biases_of_zero_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize("weight", [0.0, inf, nan])
-def test_logits_of_zero_or_not_finite_show_nothing(weight: float) -> None:
+def test_zero_and_nonfinite_logits_are_refused(weight: float) -> None:
     model = mlp(5, 3, bias=False)
     for parameter in model.parameters():
         nn.init.constant_(parameter, weight)

@@ -39,7 +39,7 @@ def frobenius(weight: Tensor) -> float:
     return weight.detach().double().norm().item()
 
 
-def test_every_formula_of_two_layers() -> None:
+def test_every_norm_of_two_layers_equals_its_formula() -> None:
     model, initial = network(0), network(1)
     context = context_of(model, initial_state=initial.state_dict())
     found = jiang_norms(context)
@@ -74,7 +74,7 @@ def test_every_formula_of_two_layers() -> None:
     assert found["frobenius_over_spectral"] == pytest.approx(sum(stable_ranks(context)))
 
 
-def test_a_margin_that_is_not_positive_is_told_and_not_turned() -> None:
+def test_a_margin_that_is_not_positive_is_reported_not_squared() -> None:
     context = case("mlp").context(initial_state=case("mlp").model(1).state_dict())
     rows = {
         row.measure: row
@@ -96,7 +96,7 @@ def test_distances_need_the_weights_before_training() -> None:
     assert isinstance(found["log_spectral_bound"], float)
 
 
-def test_products_stay_under_rescaling_and_sums_do_not() -> None:
+def test_rescaling_changes_sums_but_not_products() -> None:
     model = network(0).double()
     data = well_classified(network(0))
     other, layers = rescaled(model, data.train_x, 3.0)
@@ -113,7 +113,7 @@ def test_products_stay_under_rescaling_and_sums_do_not() -> None:
         assert (two[name] != pytest.approx(value)) == (name in change), name
 
 
-def test_convolutions_count_with_their_operator() -> None:
+def test_distances_include_convolutions_as_operators() -> None:
     initial = case("cnn").model(1)
     found = jiang_norms(case("cnn").context(initial_state=initial.state_dict()))
     assert isinstance(found["spectral_distance_sum"], float)
@@ -121,7 +121,7 @@ def test_convolutions_count_with_their_operator() -> None:
     assert found["spectral_distance_sum"] > 0
 
 
-def test_an_unknown_layer_leaves_only_what_needs_no_layers() -> None:
+def test_an_unknown_layer_leaves_only_values_that_need_no_layers() -> None:
     class Scale(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -33,7 +33,7 @@ def norm(weight: Tensor, order: int | None = None) -> float:
     return torch.linalg.norm(weight.detach().double(), order).item()
 
 
-def test_of_linear_layers_are_the_norms_of_their_matrices() -> None:
+def test_factors_of_linear_layers_are_the_norms_of_their_matrices() -> None:
     model = mlp(5, 6, 4, 3)
     factors = layer_factors(of_model(model))
     assert [factor.name for factor in factors] == ["0", "2", "4"]
@@ -46,7 +46,7 @@ def test_of_linear_layers_are_the_norms_of_their_matrices() -> None:
     assert frobenius_product(context) == pytest.approx(prod(f.frobenius for f in factors))
 
 
-def test_of_convolutions_are_taken_at_the_size_of_image_they_see() -> None:
+def test_factors_of_convolutions_depend_on_their_image_size() -> None:
     context = case("cnn").context()
     first, second, head = layer_factors(context)
     model = context.model
@@ -67,7 +67,7 @@ def test_products_of_identities_are_1_and_bound_the_product_of_matrices() -> Non
     assert frobenius_product(of_model(deep)) >= spectral_product(of_model(deep))
 
 
-def test_batch_normalization_is_its_own_diagonal_map() -> None:
+def test_batch_normalization_counts_as_a_diagonal_map() -> None:
     context = case("mlp_batch_norm").context()
     normalization = context.model[1]
     scale = normalization.weight.detach() / (normalization.running_var + normalization.eps).sqrt()
@@ -96,7 +96,7 @@ def test_the_scale_of_weights_before_batch_normalization_cancels(alpha: float) -
     assert frobenius_product(after) == pytest.approx(frobenius_product(before), rel=1e-12)
 
 
-def test_normalization_by_own_statistics_counts_with_its_learned_scale() -> None:
+def test_group_and_layer_normalization_count_with_their_learned_scale() -> None:
     context = case("group_norm").context()
     with torch.no_grad():
         context.model[1].weight[2] = -3.0
@@ -114,7 +114,7 @@ def test_prelu_counts_with_its_steepest_slope() -> None:
     assert layer_factors(of_model(model))[1].spectral == 2.5
 
 
-def test_counts_calls_and_not_modules() -> None:
+def test_factors_count_calls_not_modules() -> None:
     assert [f.name for f in layer_factors(case("unused_parameter").context())] == ["first", "head"]
 
     class Twice(nn.Module):
@@ -193,7 +193,7 @@ def tied_decoder(model: Using, x: Tensor) -> Tensor:
         (lambda m, x: m.second(nn.Linear.forward(m.first, x)), nn.Linear, "first.weight"),
     ],
 )
-def test_refuses_uses_of_weights_outside_the_calls_of_their_layers(
+def test_weights_used_outside_the_calls_of_their_layers_are_refused(
     use: Callable[[Using, Tensor], Tensor], layer: type[nn.Linear], name: str, frozen: bool
 ) -> None:
     model = Using(use, layer)
@@ -206,7 +206,7 @@ def test_refuses_uses_of_weights_outside_the_calls_of_their_layers(
 
 
 @pytest.mark.parametrize("kind", ["gain", "functional", "attention"])
-def test_refuses_parameters_that_it_cannot_place(kind: str) -> None:
+def test_parameters_of_unknown_layers_are_refused(kind: str) -> None:
     class Odd(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -229,7 +229,7 @@ def test_refuses_parameters_that_it_cannot_place(kind: str) -> None:
         layer_factors(of_model(Odd()))
 
 
-def test_leaves_no_hooks_behind() -> None:
+def test_computing_factors_leaves_no_hooks() -> None:
     context = case("cnn").context()
     layer_factors(context)
     assert not any(module._forward_hooks for module in context.model.modules())
@@ -254,12 +254,12 @@ class Autoencoder(nn.Module):
 
 
 @pytest.mark.parametrize("transposed", [False, True])
-def test_a_weight_that_is_also_used_otherwise_has_no_product(transposed: bool) -> None:
+def test_a_weight_also_used_outside_its_layer_has_no_product(transposed: bool) -> None:
     with pytest.raises(MeasureError, match=r"undefined.*'encoder\.weight' .* is used outside"):
         layer_factors(of_model(Autoencoder(transposed)))
 
 
-def test_parametrized_layers_use_their_parameters_as_they_please() -> None:
+def test_parametrized_layers_may_use_their_parameters_freely() -> None:
     layer = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 5), n_power_iterations=30)
     model = nn.Sequential(layer, nn.ReLU(), nn.Linear(5, 3)).eval()
     factors = layer_factors(of_model(model))
@@ -282,7 +282,7 @@ class DoublesItsCalls(nn.Linear):
 
 @pytest.mark.parametrize("of", ["", "0", "2"], ids=["network", "layer", "head"])
 @pytest.mark.parametrize("kind", ["output", "input", "input_of_all"])
-def test_hooks_that_rescale_leave_no_products(of: str, kind: str) -> None:
+def test_hooks_that_rescale_leave_products_undefined(of: str, kind: str) -> None:
     model = mlp(5, 6, 3)
     module = model.get_submodule(of)
     handle = {
@@ -304,13 +304,13 @@ def test_hooks_that_rescale_leave_no_products(of: str, kind: str) -> None:
         handle.remove()
 
 
-def test_a_layer_that_doubles_its_calls_is_unknown() -> None:
+def test_a_layer_that_doubles_its_calls_is_refused() -> None:
     model = nn.Sequential(DoublesItsCalls(5, 6), nn.ReLU(), nn.Linear(6, 3))
     with pytest.raises(MeasureError, match="is used outside linear, convolution"):
         layer_factors(of_model(model))
 
 
-def test_hooks_that_only_look_or_make_the_weight_change_nothing() -> None:
+def test_hooks_that_observe_or_compute_the_weight_change_nothing() -> None:
     model, seen = mlp(5, 6, 3), []
     expected = [factor.spectral for factor in layer_factors(of_model(model))]
     for module in model.modules():

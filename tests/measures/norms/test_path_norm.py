@@ -62,14 +62,14 @@ def paths_of_mlp(model: nn.Sequential) -> float:
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("sizes", [(3, 2), (3, 4, 2), (2, 3, 2, 3)])
-def test_the_sum_over_all_paths_of_an_mlp(sizes: tuple[int, ...], bias: bool) -> None:
+def test_the_path_norm_of_an_mlp_sums_over_all_paths(sizes: tuple[int, ...], bias: bool) -> None:
     torch.manual_seed(3)
     model = mlp(*sizes, bias=bias)
     expected = sqrt(paths_of_mlp(model))
     assert found(model, sizes[:1], sizes[-1]) == pytest.approx(expected, rel=1e-12)
 
 
-def test_the_sum_over_all_paths_of_a_cnn() -> None:
+def test_the_path_norm_of_a_cnn_sums_over_all_paths() -> None:
     torch.manual_seed(4)
     model = nn.Sequential(nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 2))
     kernel, bias = (p.detach().double() for p in model[0].parameters())
@@ -97,14 +97,14 @@ class Skip(nn.Module):
         return self.head(x + self.second(torch.relu(self.first(x))))
 
 
-def test_paths_around_a_skip_connection() -> None:
+def test_paths_around_a_skip_connection_are_included() -> None:
     model = Skip().double()
     one, two, three = (p.detach().square() for p in model.parameters())
     total = (three @ (torch.eye(4).double() + two @ one)).sum().item()
     assert found(model, (4,), 2) == pytest.approx(sqrt(total), rel=1e-12)
 
 
-def test_pooling_is_left_as_it_is() -> None:
+def test_pooling_passes_sums_through_unchanged() -> None:
     """Maximum and mean of the sums at four pixels: equal, as all see the same."""
     for pool in (nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(1)):
         torch.manual_seed(5)
@@ -118,7 +118,7 @@ def test_pooling_is_left_as_it_is() -> None:
 
 @settings(max_examples=20, deadline=None)
 @given(factors=st.lists(st.floats(0.1, 10), min_size=6, max_size=6))
-def test_rescaling_nodes_leaves_it_alone(factors: list[float]) -> None:
+def test_rescaling_nodes_does_not_change_the_path_norm(factors: list[float]) -> None:
     model = Case("mlp", lambda: mlp(5, 6, 3)).model().double()
     before = found(model)
     scale = torch.tensor(factors, dtype=torch.float64)
@@ -129,7 +129,7 @@ def test_rescaling_nodes_leaves_it_alone(factors: list[float]) -> None:
     assert found(model) == pytest.approx(before, rel=1e-11)
 
 
-def test_permuting_and_negating_leave_it_alone() -> None:
+def test_permuting_and_negating_do_not_change_the_path_norm() -> None:
     model = case("mlp").model()
     before = found(model)
     order = torch.randperm(6)
@@ -141,7 +141,7 @@ def test_permuting_and_negating_leave_it_alone() -> None:
     assert found(model) == pytest.approx(before, rel=1e-12)
 
 
-def test_batch_normalization_is_that_of_the_folded_network() -> None:
+def test_batch_normalization_counts_as_in_the_folded_network() -> None:
     torch.manual_seed(6)
     model = Residual(normalize=True).double().eval()
     folded = Residual().double().eval()
@@ -182,7 +182,9 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_built_in_networks_have_one(options: MlpOptions | CnnOptions | ResnetOptions) -> None:
+def test_built_in_networks_have_a_path_norm(
+    options: MlpOptions | CnnOptions | ResnetOptions,
+) -> None:
     shape = (1, 6, 6)
     value = found(randomize_batch_norm(build_model(options, shape, 3, seed=0)), shape)
     assert 0 < value < float("inf")
@@ -219,14 +221,14 @@ class Scaled(nn.Module):
         (Scaled("constant"), "it uses the constant "),
     ],
 )
-def test_undefined_for_other_networks(model: nn.Module, reason: str) -> None:
+def test_the_path_norm_is_undefined_for_other_networks(model: nn.Module, reason: str) -> None:
     value = measured(model)
     assert isnan(value.value)
     assert "the path norm is undefined for this network" in str(value.reason)
     assert reason in str(value.reason)
 
 
-def test_a_network_that_diverged_says_so() -> None:
+def test_a_network_that_diverged_gives_a_reason() -> None:
     model = mlp(5, 4, 3)
     with torch.no_grad():
         model[0].weight[0, 0] = float("nan")
@@ -235,7 +237,7 @@ def test_a_network_that_diverged_says_so() -> None:
     assert value.reason == "the sum over paths overflows or is NaN"
 
 
-def test_leaves_the_network_as_it_was() -> None:
+def test_the_path_norm_leaves_the_network_unchanged() -> None:
     context = case("residual_batch_norm").context()
     state = {name: value.clone() for name, value in context.model.state_dict().items()}
     list(MEASURE.compute(context))

@@ -34,7 +34,7 @@ def with_weights(*weights: list[list[float]]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def test_by_hand() -> None:
+def test_the_complexity_equals_a_value_worked_out_by_hand() -> None:
     """The rows of the change have norms 5 and 1 in the first layer, and 2 and 0 in the second."""
     initial = with_weights([[0, 0], [0, 0]], [[0, 0], [0, 3]])
     model = with_weights([[3, 4], [0, 1]], [[0, 2], [0, 3]])
@@ -66,12 +66,12 @@ def test_rows_of_a_convolution_are_those_of_its_operator() -> None:
     assert spectral_complexity(context) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_network_that_did_not_move_has_zero() -> None:
+def test_a_network_that_did_not_move_has_complexity_zero() -> None:
     model = case("mlp").model()
     assert spectral_complexity(context_of(model, model, 5)) == 0
 
 
-def test_without_the_weights_before_training_it_says_so() -> None:
+def test_missing_weights_before_training_give_a_reason() -> None:
     measure = SpectralComplexity(SpectralComplexityOptions(name="spectral_complexity"))
     (row,) = measure.compute(case("mlp").context())
     assert isnan(row.value)
@@ -86,7 +86,7 @@ def test_without_the_weights_before_training_it_says_so() -> None:
         pytest.param(torch.nn.utils.spectral_norm, id="by hooks"),
     ],
 )
-def test_layers_that_compute_their_weight_count_with_the_weight_they_had(
+def test_computed_weights_count_with_the_values_they_had(
     computed: Callable[[nn.Module], nn.Module],
 ) -> None:
     inputs = torch.randn(4, 5)
@@ -109,7 +109,7 @@ def test_layers_that_compute_their_weight_count_with_the_weight_they_had(
     assert spectral_complexity(context_of(model, initial, 5)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_state_of_another_network_is_no_state_before_training() -> None:
+def test_a_state_of_another_network_is_refused() -> None:
     model = nn.Sequential(parametrizations.weight_norm(nn.Linear(5, 3)))
     other = nn.Sequential(parametrizations.weight_norm(nn.Linear(6, 3)))
     with pytest.raises(MeasureError, match="weights before training"):

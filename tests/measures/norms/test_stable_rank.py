@@ -28,7 +28,7 @@ def ranks(model: nn.Module, shape: tuple[int, ...] = (5,), classes: int = 3) -> 
     return {variant: value.value for variant, value in found(context).items()}
 
 
-def test_agrees_with_singular_values() -> None:
+def test_stable_ranks_agree_with_singular_values() -> None:
     model = case("mlp").model()
     expected = {}
     for number, index in enumerate((0, 2, 4), start=1):
@@ -37,7 +37,7 @@ def test_agrees_with_singular_values() -> None:
     assert ranks(model) == pytest.approx({"": sum(expected.values()), **expected}, rel=1e-12)
 
 
-def test_of_matrices_whose_rank_is_known() -> None:
+def test_matrices_of_known_rank_have_that_stable_rank() -> None:
     model = mlp(4, 4, 3, bias=False)
     with torch.no_grad():
         model[0].weight.copy_(torch.eye(4))
@@ -46,7 +46,7 @@ def test_of_matrices_whose_rank_is_known() -> None:
     assert values == pytest.approx({"": 5.0, "layer_1": 4.0, "layer_2": 1.0})
 
 
-def test_convolutions_count_their_kernel_against_their_operator() -> None:
+def test_convolutions_compare_their_kernel_with_their_operator() -> None:
     model = case("cnn").model()
     values = ranks(model, (1, 6, 6))
     assert list(values) == ["", "layer_1", "layer_2", "layer_3"]
@@ -57,13 +57,13 @@ def test_convolutions_count_their_kernel_against_their_operator() -> None:
     assert values["layer_1"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_normalizations_are_not_among_the_layers() -> None:
+def test_normalizations_are_not_counted_as_layers() -> None:
     context = case("residual_batch_norm").context()
     assert len(layer_factors(context)) == 7
     assert list(found(context)) == ["", "layer_1", "layer_2", "layer_3", "layer_4"]
 
 
-def test_shares_the_norms_of_layers() -> None:
+def test_stable_ranks_reuse_the_norms_of_layers() -> None:
     context = case("cnn").context()
     factors = layer_factors(context)
     values = found(context)
@@ -74,7 +74,7 @@ def test_shares_the_norms_of_layers() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(factors=st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3), seed=st.integers(0, 3))
-def test_the_scale_of_layers_does_not_count(factors: list[float], seed: int) -> None:
+def test_scaling_layers_does_not_change_their_rank(factors: list[float], seed: int) -> None:
     model = Case("mlp", lambda: mlp(5, 6, 4, 3)).model(seed).double()
     before = ranks(model)
     with torch.no_grad():
@@ -85,7 +85,7 @@ def test_the_scale_of_layers_does_not_count(factors: list[float], seed: int) -> 
         assert variant == "" or 1 <= rank <= 6
 
 
-def test_a_layer_of_zeros_has_none() -> None:
+def test_a_layer_of_zeros_has_no_rank() -> None:
     model = mlp(5, 4, 3)
     with torch.no_grad():
         model[2].weight.zero_()
@@ -96,7 +96,7 @@ def test_a_layer_of_zeros_has_none() -> None:
         assert "all zero" in str(values[variant].reason)
 
 
-def test_undefined_layers_are_a_value_with_a_reason() -> None:
+def test_undefined_layers_give_a_value_with_a_reason() -> None:
     class Gain(nn.Module):
         def __init__(self) -> None:
             super().__init__()

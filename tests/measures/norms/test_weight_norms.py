@@ -20,7 +20,7 @@ def found(context: MeasureContext) -> dict[str, Value]:
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_agree_with_brute_force(subject: Case) -> None:
+def test_norms_and_distance_agree_with_brute_force(subject: Case) -> None:
     model, initial = subject.model(0), subject.model(1).state_dict()
     context = MeasureContext(
         model, subject.dataset(), subject.loss, initial_state=initial, dtype=torch.float64
@@ -36,7 +36,7 @@ def test_agree_with_brute_force(subject: Case) -> None:
     assert values["distance_from_initialization"].value == pytest.approx(distances.sqrt().item())
 
 
-def test_products_are_those_of_the_layers() -> None:
+def test_norm_products_equal_the_products_over_layers() -> None:
     context = case("mlp").context()
     weights = [context.parameters[f"{index}.weight"].detach() for index in (0, 2, 4)]
     values = found(context)
@@ -47,7 +47,7 @@ def test_products_are_those_of_the_layers() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.2, 4.0])
-def test_rescaling_leaves_the_products_alone(alpha: float) -> None:
+def test_rescaling_does_not_change_the_products(alpha: float) -> None:
     model = case("mlp_without_bias").model().double()
     data = random_dataset((5,), 14, 3)
     before = found(MeasureContext(model, data, CROSS_ENTROPY))
@@ -79,7 +79,7 @@ def test_the_distance_is_0_before_training() -> None:
         ),
     ],
 )
-def test_an_unusable_initial_state_is_a_value_with_a_reason(
+def test_an_unusable_initial_state_gives_a_value_with_a_reason(
     initial: dict[str, torch.Tensor] | None, reason: str
 ) -> None:
     context = MeasureContext(
@@ -92,7 +92,7 @@ def test_an_unusable_initial_state_is_a_value_with_a_reason(
     assert all(value.reason is None for value in values.values())
 
 
-def test_undefined_products_are_values_with_a_reason() -> None:
+def test_undefined_products_give_values_with_a_reason() -> None:
     class Gain(nn.Module):
         def __init__(self) -> None:
             super().__init__()

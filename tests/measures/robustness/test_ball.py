@@ -13,7 +13,7 @@ def random(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_projection_is_into_the_ball_and_leaves_what_is_inside(norm: Norm) -> None:
+def test_projection_ends_in_the_ball_and_keeps_inner_points(norm: Norm) -> None:
     ball = Ball(norm, torch.tensor([0.5, 2.0, 100.0], dtype=torch.float64))
     far = random(3, 2, 4)
     near = ball.project(far)
@@ -22,7 +22,7 @@ def test_projection_is_into_the_ball_and_leaves_what_is_inside(norm: Norm) -> No
     assert torch.equal(ball.project(near), near)
 
 
-def test_projection_in_l2_is_along_the_ray() -> None:
+def test_l2_projection_is_along_the_ray() -> None:
     found = Ball("l2", torch.tensor([1.0])).project(torch.tensor([[3.0, 4.0]]))
     assert torch.allclose(found, torch.tensor([[0.6, 0.8]]))
 

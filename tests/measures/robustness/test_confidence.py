@@ -24,7 +24,7 @@ PROBABILITIES = torch.tensor(
 )
 
 
-def test_by_hand() -> None:
+def test_confidence_values_equal_those_worked_out_by_hand() -> None:
     context = logits_as_inputs(PROBABILITIES, [0, 1, 1, 0])
     options = ConfidenceOptions(name="confidence", bins=5)
     found = [row for row in Confidence(options).compute(context) if row.split == "train"]
@@ -39,7 +39,7 @@ def test_by_hand() -> None:
     assert sum(curve.values) / 5 == pytest.approx(1)
 
 
-def test_certainty_belongs_to_the_last_bin() -> None:
+def test_full_confidence_falls_into_the_last_bin() -> None:
     context = logits_as_inputs(torch.tensor([[1.0, 1e-30, 1e-30]]), [0])
     found = list(Confidence(ConfidenceOptions(name="confidence", bins=4)).compute(context))
     (curve, _) = [row for row in found if isinstance(row, Curve)]

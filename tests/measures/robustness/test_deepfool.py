@@ -27,7 +27,7 @@ NORMS: tuple[Norm, ...] = ("l2", "linf")
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("passes", [1000, 7])
-def test_linear_classifiers_take_one_step(norm: Norm, passes: int) -> None:
+def test_linear_classifiers_take_a_single_step(norm: Norm, passes: int) -> None:
     context = random_linear(examples_per_pass=passes)
     inputs = chosen_inputs(context, "train", 100)
     found = deepfool(context, inputs, norm, iterations=1, overshoot=0.01).distances
@@ -42,7 +42,7 @@ def test_linear_classifiers_take_one_step(norm: Norm, passes: int) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_it_is_no_nearer_than_the_nearest_other_class(norm: Norm) -> None:
+def test_the_distance_is_never_below_that_of_the_nearest_other_class(norm: Norm) -> None:
     """Against all points of a grid around each input of a network with two inputs."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
@@ -64,7 +64,7 @@ def test_it_is_no_nearer_than_the_nearest_other_class(norm: Norm) -> None:
     assert sorted(ratios)[4] < 2  # and mostly not much farther
 
 
-def test_where_nothing_moves_nothing_is_found() -> None:
+def test_inputs_without_a_gradient_have_no_distance() -> None:
     context = half_dead()
     search = deepfool(context, chosen_inputs(context, "train", 4), "l2", overshoot=0.0)
     found = search.distances
@@ -101,7 +101,7 @@ def searched(lead: Callable[[Tensor], Tensor], *starts: float, **options: Any) -
     return deepfool(context, chosen_inputs(context, "train", len(starts)), "l2", **options)
 
 
-def test_a_search_that_cycles_stops_and_says_so() -> None:
+def test_a_search_that_cycles_stops_with_a_reason() -> None:
     """Of 1 + x² Newton's steps from 1/√3 lead to −1/√3 and back."""
     passes: dict[int, int] = {}
     for iterations in (50, 500):
@@ -119,7 +119,7 @@ def test_a_search_that_cycles_stops_and_says_so() -> None:
     assert passes[50] == passes[500]  # It ends with the cycle, not with the iterations.
 
 
-def test_a_search_that_neither_ends_nor_cycles_says_so() -> None:
+def test_a_search_that_neither_ends_nor_cycles_gives_a_reason() -> None:
     found = searched(lambda x: 1 + x.square(), 0.3, 0.4, iterations=20, overshoot=0.0)
     assert found.distances.tolist() == [inf, inf]
     assert found.reason(20) == "of 2 examples, 2 did not converge in 20 linearizations"
@@ -127,7 +127,7 @@ def test_a_search_that_neither_ends_nor_cycles_says_so() -> None:
 
 @pytest.mark.parametrize("start", [0.3, 0.4, 1.0, 3.0])
 @pytest.mark.parametrize("overshoot", [0.0, 0.02])
-def test_steps_that_shrink_for_ever_end_beyond_the_boundary(start: float, overshoot: float) -> None:
+def test_infinitely_shrinking_steps_end_beyond_the_boundary(start: float, overshoot: float) -> None:
     """Of |x|^(3/2) each step is two thirds of the way, and never all of it."""
     found = searched(
         lambda x: x.sign() * x.abs() ** 1.5, start, iterations=100, overshoot=overshoot
@@ -138,7 +138,7 @@ def test_steps_that_shrink_for_ever_end_beyond_the_boundary(start: float, oversh
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("factor", [0.3, 3.0, 7.0])
-def test_rounding_does_not_decide_what_is_found(factor: float, norm: Norm) -> None:
+def test_rounding_does_not_decide_the_result(factor: float, norm: Norm) -> None:
     """Pieces of a network without biases meet where the searches of some examples end."""
     model = case("mlp_without_bias").model().double()
     other, _ = rescaled(model, case("mlp_without_bias").dataset().train_x, factor)

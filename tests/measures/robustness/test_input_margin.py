@@ -28,7 +28,7 @@ NORMS: tuple[Norm, ...] = ("l2", "linf")
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("passes", [1000, 7])
-def test_it_is_exact_for_linear_classifiers(norm: Norm, passes: int) -> None:
+def test_the_first_order_distance_is_exact_for_linear_classifiers(norm: Norm, passes: int) -> None:
     context = random_linear(examples_per_pass=passes)
     found = first_order_distances(context, chosen_inputs(context, "train", 100), norm)
     assert torch.allclose(found, exact_distances(context, norm), rtol=1e-12)
@@ -46,7 +46,7 @@ def test_the_nearest_class_need_not_be_the_runner_up() -> None:
 
 @pytest.mark.parametrize("name", ["tanh", "cnn", "residual_batch_norm"])
 @pytest.mark.parametrize("norm", NORMS)
-def test_it_is_what_gradients_of_single_examples_give(name: str, norm: Norm) -> None:
+def test_distances_equal_gradients_of_single_examples(name: str, norm: Norm) -> None:
     context = case(name).context()
     found = first_order_distances(context, chosen_inputs(context, "train", 5), norm)
     inputs = chosen_inputs(context, "train", 5)
@@ -62,7 +62,7 @@ def test_it_is_what_gradients_of_single_examples_give(name: str, norm: Norm) -> 
         assert found[i].item() == pytest.approx(min(ratios))
 
 
-def test_rescaled_layers_and_scaled_logits_change_nothing() -> None:
+def test_rescaled_layers_and_scaled_logits_do_not_change_distances() -> None:
     subject = case("mlp")
     model, data = subject.model().double(), subject.dataset()
     other, layers = rescaled(model, data.train_x, 3.0)
@@ -100,7 +100,7 @@ def test_a_constant_network_is_infinitely_far_or_on_the_boundary() -> None:
     assert found.tolist() == [0, 0, -inf]
 
 
-def test_one_class_is_refused() -> None:
+def test_data_of_one_class_are_refused() -> None:
     with pytest.raises(MeasureError, match="the data have 1 class, expected at least 2"):
         context_of(nn.Linear(2, 1), torch.ones(2, 2), torch.zeros(2, dtype=torch.int64))
 

@@ -26,7 +26,7 @@ def test_the_nearest_class_need_not_be_the_runner_up(norm: Norm) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_of_equally_near_classes_rounding_does_not_choose(norm: Norm) -> None:
+def test_rounding_does_not_choose_among_equally_near_classes(norm: Norm) -> None:
     """With a single unit on, all gaps are proportional to their slopes."""
     model = mlp(3, 1, 5, bias=False).double()
     with torch.no_grad():
@@ -39,7 +39,7 @@ def test_of_equally_near_classes_rounding_does_not_choose(norm: Norm) -> None:
         assert set(nearest_class(context_of(network, x, y), x, y, norm).tolist()) == {2}
 
 
-def test_the_label_itself_is_never_the_nearest() -> None:
+def test_the_label_itself_is_never_the_nearest_class() -> None:
     context = half_dead()
     x, y = context.data("train")
     assert (nearest_class(context, x.double(), y, "l2") == 1).all()

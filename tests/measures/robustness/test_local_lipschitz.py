@@ -13,7 +13,7 @@ from tests.measures.robustness.cases import context_of, linear, random_linear
 NORMS: tuple[Norm, ...] = ("l2", "linf")
 
 
-def test_a_linear_network_has_its_operator_norm() -> None:
+def test_the_lipschitz_constant_of_a_linear_network_is_its_operator_norm() -> None:
     context = random_linear()
     weight = context.model.weight.detach()
     inputs = chosen_inputs(context, "train", 40)
@@ -30,7 +30,7 @@ def test_a_linear_network_has_its_operator_norm() -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_it_finds_more_than_random_points_show(norm: Norm) -> None:
+def test_the_search_finds_more_than_random_points(norm: Norm) -> None:
     context = case("tanh").context()
     inputs = chosen_inputs(context, "train", 14)
     found = local_lipschitz(context, inputs, norm, 0.3, 20)
@@ -42,7 +42,7 @@ def test_it_finds_more_than_random_points_show(norm: Norm) -> None:
         assert (change / lengths(points, norm)).mean() < found.mean()
 
 
-def test_a_constant_network_has_zero() -> None:
+def test_a_constant_network_has_lipschitz_constant_zero() -> None:
     context = context_of(
         linear(torch.zeros(3, 2), torch.ones(3)), torch.ones(4, 2), torch.tensor([0, 1, 2, 0])
     )

@@ -17,7 +17,7 @@ NORMS: tuple[Norm, ...] = ("l2", "linf")
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_bisection_comes_near_the_distance_of_linear_classifiers(norm: Norm) -> None:
+def test_bisection_approaches_the_distance_of_linear_classifiers(norm: Norm) -> None:
     context = random_linear()
     inputs = chosen_inputs(context, "train", 100)
     found, censored = pgd_distances(context, inputs, Settings(norm, 20, 1), 8.0, 12)
@@ -27,7 +27,7 @@ def test_bisection_comes_near_the_distance_of_linear_classifiers(norm: Norm) -> 
     assert torch.allclose(found, exact, rtol=0.02, atol=8.0 / 2**11)
 
 
-def test_what_withstands_the_largest_radius_is_censored() -> None:
+def test_examples_that_withstand_the_largest_radius_are_censored() -> None:
     context = random_linear()
     inputs = chosen_inputs(context, "train", 100)
     exact = exact_distances(context, "l2").clamp_min(0)
@@ -51,7 +51,7 @@ def test_what_withstands_the_largest_radius_is_censored() -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_it_does_not_depend_on_passes(norm: Norm) -> None:
+def test_the_size_of_passes_does_not_change_distances(norm: Norm) -> None:
     found = []
     for passes in (1000, 3):
         context = case("mlp").context(examples_per_pass=passes)
@@ -61,7 +61,7 @@ def test_it_does_not_depend_on_passes(norm: Norm) -> None:
     assert torch.equal(found[0][1], found[1][1])
 
 
-def test_it_finds_what_deepfool_finds() -> None:
+def test_pgd_finds_distances_at_most_those_of_deepfool() -> None:
     context = case("tanh").context()
     inputs = chosen_inputs(context, "train", 14)
     found, _ = pgd_distances(context, inputs, Settings("l2", 40, 3), 10.0, 12)
@@ -71,7 +71,7 @@ def test_it_finds_what_deepfool_finds() -> None:
     assert (found[both] <= 1.05 * other[both]).all()
 
 
-def test_dead_inputs_are_reached_from_random_starts_only() -> None:
+def test_dead_inputs_are_reached_only_from_random_starts() -> None:
     context = half_dead()
     inputs = chosen_inputs(context, "train", 4)
     found, censored = pgd_distances(context, inputs, Settings("l2", 20, 1), 4.0, 12)

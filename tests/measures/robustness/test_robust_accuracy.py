@@ -26,9 +26,7 @@ def measured(context: MeasureContext, split: Split = "test", **options: object) 
 
 @pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("radius", [0.05, 0.3, 1.0])
-def test_linear_classifiers_are_robust_where_the_distance_is_larger(
-    norm: Norm, radius: float
-) -> None:
+def test_linear_classifiers_are_robust_up_to_their_distance(norm: Norm, radius: float) -> None:
     context = random_linear()
     exact = exact_distances(context, norm)
     found = measured(context, norm=norm, radius=radius)
@@ -40,7 +38,9 @@ def test_linear_classifiers_are_robust_where_the_distance_is_larger(
 
 @given(st.floats(1e-3, 3.0), st.sampled_from(NORMS), st.integers(1, 3))
 @settings(max_examples=25)
-def test_robust_is_correct_and_stable(radius: float, norm: Norm, restarts: int) -> None:
+def test_robust_accuracy_is_bounded_by_accuracy_and_stability(
+    radius: float, norm: Norm, restarts: int
+) -> None:
     found = measured(case("tanh").context(), norm=norm, radius=radius, restarts=restarts, steps=5)
     natural, stable, robust = (
         found[name] for name in ("natural_accuracy", "perturbation_stability", "robust_accuracy")
@@ -50,7 +50,7 @@ def test_robust_is_correct_and_stable(radius: float, norm: Norm, restarts: int) 
 
 
 @pytest.mark.parametrize(("norm", "radius"), [("l2", 2.0), ("linf", 0.5)])
-def test_robust_is_correct_and_stable_example_by_example(norm: Norm, radius: float) -> None:
+def test_an_example_is_robust_exactly_if_correct_and_stable(norm: Norm, radius: float) -> None:
     """Against an attack on the true labels, which misclassified examples have lost already."""
     context, settings = case("cnn").context(), Settings(norm, 10, 2)
     inputs = chosen_inputs(context, "train", 100)
@@ -65,7 +65,7 @@ def test_robust_is_correct_and_stable_example_by_example(norm: Norm, radius: flo
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_what_the_attack_finds_is_there(norm: Norm) -> None:
+def test_adversarial_examples_lie_in_the_ball_and_flip_the_class(norm: Norm) -> None:
     context = case("cnn").context()
     radius = 0.5 if norm == "linf" else 2.0
     found = attacked(context, "train", 100, Settings(norm, 10, 3), radius)
@@ -77,7 +77,7 @@ def test_what_the_attack_finds_is_there(norm: Norm) -> None:
     assert (lengths(found.displacements, norm)[~found.flipped] == 0).all()
 
 
-def test_a_tiny_ball_changes_nothing_and_a_huge_one_everything() -> None:
+def test_a_tiny_ball_flips_nothing_and_a_huge_one_everything() -> None:
     context = random_linear()
     assert measured(context, radius=1e-9)["perturbation_stability"] == 1
     assert measured(context, radius=1e3)["perturbation_stability"] == 0

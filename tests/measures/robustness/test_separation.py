@@ -16,7 +16,7 @@ def inputs(points: list[list[float]], labels: list[int]) -> Inputs:
     return Inputs("train", torch.tensor(points, dtype=torch.float64), torch.tensor(labels))
 
 
-def test_a_set_made_by_hand() -> None:
+def test_separation_equals_a_value_worked_out_by_hand() -> None:
     data = inputs([[0, 0], [0.1, 0], [3, 4], [3, 4.5]], [0, 0, 1, 0])
     assert separation(data, data, "l2") == (0.5, 0)
     apart = inputs([[0, 0], [0.1, 0], [3, 4]], [0, 0, 1])
@@ -24,7 +24,7 @@ def test_a_set_made_by_hand() -> None:
     assert separation(apart, apart, "l2")[0] == pytest.approx((2.9**2 + 16) ** 0.5)
 
 
-def test_one_label_has_no_distance() -> None:
+def test_a_single_label_has_no_separation() -> None:
     data = inputs([[0, 0], [1, 0]], [1, 1])
     assert separation(data, data, "l2") == (inf, 0)
 
@@ -35,7 +35,9 @@ def test_identical_inputs_with_different_labels_are_counted() -> None:
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
-def test_parts_change_nothing(norm: module.Norm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_computing_in_parts_does_not_change_separation(
+    norm: module.Norm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     generator = torch.Generator().manual_seed(0)
     data = Inputs(
         "train",

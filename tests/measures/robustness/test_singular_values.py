@@ -19,7 +19,7 @@ def found_in(model: nn.Module) -> tuple[list[Value], list[Curve]]:
     return [r for r in rows if isinstance(r, Value)], [r for r in rows if isinstance(r, Curve)]
 
 
-def test_a_diagonal_has_its_entries() -> None:
+def test_a_diagonal_matrix_has_its_entries_as_singular_values() -> None:
     model = nn.Linear(4, 3, bias=False)
     with torch.no_grad():
         model.weight.zero_()
@@ -38,7 +38,7 @@ def test_scaling_a_layer_keeps_its_effective_rank() -> None:
     assert isnan(effective_rank(torch.zeros(5)))
 
 
-def test_kernels_are_matrices_on_patches() -> None:
+def test_kernels_count_as_matrices_on_patches() -> None:
     rows = list(
         SingularValues(SingularValuesOptions(name="singular_values")).compute(case("cnn").context())
     )
@@ -49,7 +49,7 @@ def test_kernels_are_matrices_on_patches() -> None:
         assert list(curves[f"layer_{number}"].values) == pytest.approx(expected.tolist())
 
 
-def test_zeros_nan_and_no_layers_say_so() -> None:
+def test_zero_nan_and_missing_layers_give_a_reason() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3))
     with torch.no_grad():
         model[0].weight.zero_()

@@ -11,7 +11,7 @@ from scipy import stats
 from orchestrator.measures import kaplan_meier
 
 
-def test_the_textbook_example() -> None:
+def test_the_textbook_example_is_reproduced() -> None:
     """Six remissions in weeks, three of them censored: products by hand."""
     times = np.array([6.0, 6.0, 7.0, 10.0, 13.0, 16.0])
     censored = np.array([False, True, False, True, False, True])
@@ -31,7 +31,7 @@ def test_without_censoring_quantiles_are_order_statistics(values: list[int], sha
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.booleans()), min_size=1, max_size=10))
-def test_it_is_the_product_over_those_at_risk(rows: list[tuple[int, bool]]) -> None:
+def test_survival_is_the_product_over_examples_at_risk(rows: list[tuple[int, bool]]) -> None:
     found = kaplan_meier(np.array([float(t) for t, _ in rows]), np.array([c for _, c in rows]))
     surviving = 1.0
     for time, after in zip(found.times, found.surviving, strict=True):
@@ -45,7 +45,7 @@ def test_it_is_the_product_over_those_at_risk(rows: list[tuple[int, bool]]) -> N
         lambda rows: not all(censored for _, censored in rows)
     )
 )
-def test_it_and_its_median_are_those_of_scipy(rows: list[tuple[int, bool]]) -> None:
+def test_survival_and_its_median_equal_scipy(rows: list[tuple[int, bool]]) -> None:
     times, censored = np.array([float(t) for t, _ in rows]), np.array([c for _, c in rows])
     found = kaplan_meier(times, censored)
     reference = stats.ecdf(stats.CensoredData.right_censored(times, censored)).sf
@@ -54,7 +54,7 @@ def test_it_and_its_median_are_those_of_scipy(rows: list[tuple[int, bool]]) -> N
     assert found.quantile(0.5) == (reached[0] if len(reached) else inf)
 
 
-def test_what_is_only_censored_has_no_quantile() -> None:
+def test_fully_censored_times_have_no_quantile() -> None:
     found = kaplan_meier(np.array([1.0, 2.0]), np.array([True, True]))
     assert (len(found.times), found.quantile(0.01)) == (0, inf)
 

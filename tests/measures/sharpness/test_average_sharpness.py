@@ -35,7 +35,9 @@ def draws_of(context: MeasureContext, **options: object) -> int:
 
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tanh"])
-def test_is_the_mean_over_pairs_and_its_standard_error(name: str, adaptive: bool) -> None:
+def test_sharpness_is_the_mean_over_antithetic_pairs_with_its_error(
+    name: str, adaptive: bool
+) -> None:
     context = case(name).context(examples_per_pass=4)
     theta = context.parameter_vector()
     scale = 0.05 * theta.abs() if adaptive else 0.05
@@ -80,14 +82,14 @@ def test_the_standard_error_covers_the_closed_form_of_a_quadratic_loss(
     assert (len(used) > 1) == (draws == 400)
 
 
-def test_pairs_cancel_a_linear_loss_altogether() -> None:
+def test_pairs_cancel_a_linear_loss_exactly() -> None:
     context = MeasureContext(nn.Linear(5, 3), random_dataset((5,), 9, 3), LinearLoss())
     value = measured(context, rho=1.0)
     assert abs(value.value) < 1e-14
     assert value.standard_error < 1e-14
 
 
-def test_for_small_rho_is_half_rho_squared_times_hutchinsons_trace() -> None:
+def test_for_small_rho_sharpness_is_half_rho_squared_times_hutchinsons_trace() -> None:
     context, rho = case("tanh").context(), 1e-3
     hessian = dense_hessian(context)
     probes = [context.probe(index, "gaussian") for index in range(20)]
@@ -96,7 +98,7 @@ def test_for_small_rho_is_half_rho_squared_times_hutchinsons_trace() -> None:
     assert value.value == pytest.approx(expected.item(), rel=1e-4)
 
 
-def test_stops_at_the_relative_error_after_16_pairs_or_twice_as_many() -> None:
+def test_sampling_stops_at_the_relative_error_at_a_doubling() -> None:
     context = case("mlp").context()
     assert draws_of(context, relative_error=1e9) == 32
     assert draws_of(context, relative_error=0.2, draws=4000) in {2**k for k in range(5, 12)}
@@ -106,14 +108,14 @@ def test_stops_at_the_relative_error_after_16_pairs_or_twice_as_many() -> None:
     assert value.standard_error <= 0.2 * abs(value.value)
 
 
-def test_of_a_flat_loss_is_0_and_stops_at_once() -> None:
+def test_a_flat_loss_has_sharpness_0_with_the_fewest_draws() -> None:
     context = case("certain").context()
     assert draws_of(context) == 32
     value = measured(context)
     assert (value.value, value.standard_error) == (0, 0)
 
 
-def test_uses_the_same_noise_at_every_checkpoint() -> None:
+def test_every_checkpoint_uses_the_same_noise() -> None:
     subject = case("mlp")
     first = measured(subject.context(seed=1), rho=0.1)
     again = measured(subject.context(seed=1), rho=0.1)
@@ -123,7 +125,7 @@ def test_uses_the_same_noise_at_every_checkpoint() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.2, 4.0])
-def test_the_adaptive_one_is_invariant_to_rescaling(alpha: float) -> None:
+def test_adaptive_sharpness_is_invariant_to_rescaling(alpha: float) -> None:
     model = case("mlp_without_bias").model().double()
     data = random_dataset((5,), 14, 3)
     before = measured(MeasureContext(model, data, CROSS_ENTROPY), adaptive=True, rho=0.1)
@@ -145,13 +147,13 @@ def test_a_loss_that_overflows_is_not_averaged_away() -> None:
     assert value.reason == "the loss is not finite under the noise"
 
 
-def test_needs_two_pairs_for_a_standard_error() -> None:
+def test_fewer_than_two_pairs_are_refused() -> None:
     with pytest.raises(MeasureError, match="draws is 3, expected at least 4"):
         AverageSharpness(AverageSharpnessOptions(name="average_sharpness", draws=3))
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
-def test_normalized_logits_take_away_their_scale(adaptive: bool) -> None:
+def test_normalized_logits_remove_their_scale(adaptive: bool) -> None:
     model = case("mlp_without_bias").model().double()
     data = random_dataset((5,), 14, 3)
 
@@ -180,7 +182,7 @@ def softplus_mean(margin: float, spread: float) -> float:
 
 @pytest.mark.parametrize("spread", [0.3, 6.0])
 @pytest.mark.parametrize("margin", [0.0, pytest.param(12.0, marks=pytest.mark.slow), 30.0])
-def test_of_confident_networks_it_is_right_or_has_no_error(margin: float, spread: float) -> None:
+def test_confident_networks_are_within_the_error_or_have_none(margin: float, spread: float) -> None:
     """Where rare draws carry the mean, the spread of those that were made is no evidence."""
     context = quadratic_context()[0]
     scale = spread / context.n_parameters**0.5

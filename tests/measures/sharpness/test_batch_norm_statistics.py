@@ -19,7 +19,9 @@ def recomputed(context: MeasureContext) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("examples_per_pass", [1000, 5, 1])
 @pytest.mark.parametrize("name", ["mlp_batch_norm", "residual_batch_norm"])
-def test_is_what_one_pass_in_training_mode_normalizes_by(name: str, examples_per_pass: int) -> None:
+def test_statistics_equal_those_of_one_pass_in_training_mode(
+    name: str, examples_per_pass: int
+) -> None:
     context = case(name).context(examples_per_pass=examples_per_pass)
     state = recomputed(context)
     x = context.data("train")[0].double()
@@ -44,7 +46,7 @@ def test_is_what_one_pass_in_training_mode_normalizes_by(name: str, examples_per
         torch.testing.assert_close(state[f"{part}.running_var"], variance)
 
 
-def test_neither_network_nor_parameters_are_changed() -> None:
+def test_recomputing_changes_neither_network_nor_parameters() -> None:
     context = case("residual_batch_norm").context(examples_per_pass=4)
     before = {name: tensor.clone() for name, tensor in context.model.state_dict().items()}
     state = recomputed(context)
@@ -54,7 +56,7 @@ def test_neither_network_nor_parameters_are_changed() -> None:
     assert not any(module._forward_pre_hooks for module in context.model.modules())
 
 
-def test_a_network_that_is_one_layer_and_one_without_statistics() -> None:
+def test_a_network_of_one_layer_may_have_statistics_or_none() -> None:
     data = random_dataset((3,), 9, 3)
     state = recomputed(MeasureContext(nn.BatchNorm1d(3), data, CROSS_ENTROPY))
     torch.testing.assert_close(state["running_mean"], data.train_x.double().mean(0))

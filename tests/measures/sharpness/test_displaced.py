@@ -13,7 +13,7 @@ from tests.measures.references import dense_gradient, loss_of
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_agrees_with_a_network_whose_parameters_were_really_moved(subject: Case) -> None:
+def test_displaced_losses_agree_with_really_moved_parameters(subject: Case) -> None:
     context = subject.context(examples_per_pass=4)
     delta = 0.1 * context.probe(0, "gaussian")
     found, gradient = displaced_gradient(context, delta)
@@ -31,7 +31,7 @@ def test_agrees_with_a_network_whose_parameters_were_really_moved(subject: Case)
     assert torch.equal(context.parameter_vector(), subject.context().parameter_vector())
 
 
-def test_of_the_test_split_and_of_chosen_examples() -> None:
+def test_the_split_and_the_examples_can_be_chosen() -> None:
     context = case("mlp").context()
     zero = torch.zeros(context.n_parameters, dtype=torch.float64)
     assert displaced(context, zero, split="test").loss == pytest.approx(context.loss_value("test"))
@@ -42,7 +42,7 @@ def test_of_the_test_split_and_of_chosen_examples() -> None:
     assert (5 * first.loss + 9 * rest.loss) / 14 == pytest.approx(context.loss_value("train"))
 
 
-def test_of_another_loss() -> None:
+def test_another_loss_can_be_given() -> None:
     context = case("mlp").context()
     zero = torch.zeros(context.n_parameters, dtype=torch.float64)
     expected = context.logits("train").square().sum(1).mean().item() / 2
@@ -53,7 +53,7 @@ def test_of_another_loss() -> None:
     torch.testing.assert_close(gradient, other.gradient("train"))
 
 
-def test_logits_that_are_no_numbers_have_no_error() -> None:
+def test_nan_logits_have_neither_loss_nor_error() -> None:
     context = MeasureContext(case("mlp").model(), random_dataset((5,), 9, 3), CROSS_ENTROPY)
     delta = torch.zeros(context.n_parameters, dtype=torch.float64)
     delta[0] = float("nan")

@@ -31,7 +31,7 @@ def measured(context: MeasureContext, **given: object) -> tuple[Curve, Value]:
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tanh"])
-def test_is_the_mean_over_draws_with_its_standard_error(name: str) -> None:
+def test_the_profile_is_the_mean_over_draws_with_its_error(name: str) -> None:
     context = accurate_context(name, examples_per_pass=7)
     theta = context.parameter_vector()
     profile, mean = measured(context, sigmas=[0.6, 0.3], draws=6)
@@ -82,7 +82,7 @@ def test_the_standard_errors_cover_the_exact_profile_of_a_threshold_classifier(
         assert_covers(count, simulations, what=f"coverage of {what}")
 
 
-def test_the_mean_has_the_error_of_draws_that_all_sizes_share() -> None:
+def test_the_mean_has_the_error_of_draws_shared_by_all_sizes() -> None:
     context = accurate_context("mlp")
     _, mean = measured(context, sigmas=[0.3, 0.6], draws=10)
     by_draw = [
@@ -93,13 +93,13 @@ def test_the_mean_has_the_error_of_draws_that_all_sizes_share() -> None:
     assert mean.standard_error == pytest.approx(standard_error(by_draw))
 
 
-def test_mean_height_of_a_line_and_of_a_constant() -> None:
+def test_the_mean_height_of_a_line_and_of_a_constant_is_exact() -> None:
     assert mean_height((0.1, 0.3, 0.4), [0.2, 0.6, 0.8]) == pytest.approx(0.4)
     assert mean_height((2.0,), [1.0]) == 0.5
 
 
 @pytest.mark.parametrize("alpha", [0.2, 4.0])
-def test_is_invariant_to_the_scale_of_layers_and_of_logits(alpha: float) -> None:
+def test_the_profile_is_invariant_to_the_scale_of_layers_and_logits(alpha: float) -> None:
     model = case("mlp_without_bias").model().double()
     before = measured(accurate_context(model))
     with torch.no_grad():
@@ -110,7 +110,7 @@ def test_is_invariant_to_the_scale_of_layers_and_of_logits(alpha: float) -> None
     assert before[1].value > 0
 
 
-def test_logits_that_are_no_numbers_are_not_averaged_away() -> None:
+def test_nan_logits_are_not_averaged_away() -> None:
     context = accurate_context(overflowing(), dtype=torch.float32)
     profile, mean = measured(context, sigmas=[0.1, 1e5], draws=4)
     assert not isnan(profile.values[0])
@@ -130,7 +130,7 @@ def test_a_network_that_cannot_err_is_flat() -> None:
     assert mean.standard_error == pytest.approx(unseen * (1 - 0.1 / 0.4 / 2))
 
 
-def test_a_change_that_no_draw_shows_is_within_the_error() -> None:
+def test_a_change_too_rare_for_the_draws_is_within_the_error() -> None:
     """A prediction that changes in one draw of a million: 32 draws see nothing of it."""
     context = threshold_context(1.0, torch.tensor([-1.0, -0.8, 0.2, 0.3]))
     profile, mean = measured(context, sigmas=[1e-4], draws=32)
@@ -140,7 +140,7 @@ def test_a_change_that_no_draw_shows_is_within_the_error() -> None:
     assert mean.standard_error == pytest.approx(profile.standard_errors[0] / 2)
 
 
-def test_needs_two_draws() -> None:
+def test_fewer_than_two_draws_are_refused() -> None:
     context = MeasureContext(case("mlp").model(), random_dataset((5,), 9, 3), CROSS_ENTROPY)
     with pytest.raises(MeasureError, match="expected 2 draws"):
         measured(context, draws=1)

@@ -20,7 +20,7 @@ def measured(context: MeasureContext, **given: object) -> list[Value]:
     return list(KeskarSharpness(options).compute(context))
 
 
-def test_of_a_linear_loss_has_a_closed_form() -> None:
+def test_sharpness_of_a_linear_loss_has_a_closed_form() -> None:
     """max = L + ε Σ (|θ_i| + 1) |g_i|."""
     context = MeasureContext(nn.Linear(5, 3), random_dataset((5,), 9, 3), LinearLoss())
     g, theta = context.gradient("train"), context.parameter_vector()
@@ -32,7 +32,7 @@ def test_of_a_linear_loss_has_a_closed_form() -> None:
         assert (value.standard_error, value.reason) == (None, None)
 
 
-def test_of_a_quadratic_loss_is_the_best_corner_of_the_box() -> None:
+def test_sharpness_of_a_quadratic_loss_is_at_the_best_corner_of_the_box() -> None:
     context, hessian = quadratic_context()
     theta = context.parameter_vector()
     (value,) = measured(context, epsilons=[0.5], steps=50)
@@ -55,7 +55,7 @@ def test_no_random_corner_of_the_box_is_higher(subject: Case) -> None:
         assert value.value >= 100 * rise / (1 + loss) - 1e-9
 
 
-def test_in_a_subspace_of_a_linear_loss_has_a_closed_form() -> None:
+def test_sharpness_in_a_subspace_of_a_linear_loss_has_a_closed_form() -> None:
     """max = L + ε Σ (|(A⁺θ)_i| + 1) |(Aᵀg)_i|, averaged over the draws of A."""
     context = MeasureContext(nn.Linear(5, 3), random_dataset((5,), 9, 3), LinearLoss())
     g, theta = context.gradient("train"), context.parameter_vector()
@@ -73,7 +73,7 @@ def test_in_a_subspace_of_a_linear_loss_has_a_closed_form() -> None:
     assert value.variant == "epsilon=0.01, subspace=4"
 
 
-def test_in_a_subspace_of_all_dimensions_the_box_has_other_axes() -> None:
+def test_a_subspace_of_all_dimensions_has_a_box_with_other_axes() -> None:
     """The best corner of |y_i| ≤ ε (|(A⁻¹θ)_i| + 1), by trying all."""
     context, hessian = quadratic_context()
     theta, loss = context.parameter_vector(), context.loss_value("train")
@@ -90,17 +90,17 @@ def test_in_a_subspace_of_all_dimensions_the_box_has_other_axes() -> None:
     assert value.value == pytest.approx(sum(found) / 2, rel=1e-9)
 
 
-def test_a_subspace_has_no_more_dimensions_than_the_network() -> None:
+def test_a_subspace_larger_than_the_network_is_refused() -> None:
     with pytest.raises(MeasureError, match="16 dimensions, but the network has 8 parameters"):
         measured(quadratic_context()[0], subspace=16)
 
 
-def test_each_size_gives_one_value() -> None:
+def test_each_distinct_size_gives_one_value() -> None:
     values = measured(case("mlp").context(), epsilons=[0.1, 0.01, 0.1])
     assert [value.variant for value in values] == ["epsilon=0.1", "epsilon=0.01"]
 
 
-def test_a_loss_that_overflows_says_so() -> None:
+def test_a_loss_that_overflows_gives_a_reason() -> None:
     context = MeasureContext(
         nn.Linear(5, 3), random_dataset((5,), 9, 3), QuadraticLoss(), dtype=torch.float32
     )

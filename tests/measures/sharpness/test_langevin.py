@@ -40,7 +40,7 @@ def chain(potential: Potential, seed: int = 0, burn_in: int = 50, samples: int =
 
 
 @with_simulations(20, 1000)
-def test_covers_the_mean_of_a_tilted_gaussian(simulations: int) -> None:
+def test_the_interval_covers_the_mean_of_a_tilted_gaussian(simulations: int) -> None:
     chains = [chain(bowl, seed, samples=500) for seed in range(simulations)]
     trusted = [found for found in chains if found.problem is None]
     assert_at_least(0.95, len(trusted), simulations, "share of trusted chains")
@@ -51,14 +51,14 @@ def test_covers_the_mean_of_a_tilted_gaussian(simulations: int) -> None:
     assert abs(overall - bowl_mean()) < 4 * error
 
 
-def test_without_a_potential_samples_are_independent_at_the_largest_step() -> None:
+def test_without_a_potential_the_samples_are_independent() -> None:
     """Every proposal is accepted: the mean of ‖v‖² / 4 is 1."""
     found = chain(lambda v: (float(v @ v) / 4, 0.0, 0 * v), samples=2000)
     assert abs(found.mean - 1) < 3 * found.standard_error
     assert found.standard_error == pytest.approx(sqrt(0.5 / 2000), rel=0.2)
 
 
-def test_says_what_is_wrong_with_a_chain() -> None:
+def test_problems_of_a_chain_are_named() -> None:
     def wall(v: Tensor) -> tuple[float, float, Tensor]:
         return float(v[0]), 0.0 if not v.any() else nan, 0 * v
 
@@ -84,7 +84,7 @@ def test_says_what_is_wrong_with_a_chain() -> None:
     assert jumped.problem == "the halves of the chain differ by more than 4 standard errors"
 
 
-def test_autocorrelation_time_of_known_processes() -> None:
+def test_autocorrelation_times_of_known_processes_are_recovered() -> None:
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(20000, generator=generator, dtype=torch.float64).tolist()
     assert autocorrelation_time(noise) == pytest.approx(1, abs=0.1)

@@ -24,7 +24,7 @@ BARRIERS = (
 
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_the_same_network_has_no_barrier_and_is_left_as_it_was(
+def test_the_same_network_has_no_barrier_and_stays_unchanged(
     subject: Case, recompute: bool
 ) -> None:
     context = subject.context()
@@ -39,7 +39,7 @@ def test_the_same_network_has_no_barrier_and_is_left_as_it_was(
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tied", "residual_batch_norm"])
-def test_each_point_is_the_network_with_interpolated_state(name: str) -> None:
+def test_each_point_is_the_network_with_interpolated_weights(name: str) -> None:
     subject = case(name)
     other = subject.model(1).state_dict()
     found = linear_connectivity(subject.context(), other, points=5, recompute_batch_norm=False)
@@ -55,7 +55,7 @@ def test_each_point_is_the_network_with_interpolated_state(name: str) -> None:
         assert found.train_errors[index] == wrong.double().mean().item()
 
 
-def test_of_a_convex_loss_has_a_closed_form_below_zero() -> None:
+def test_a_convex_loss_has_a_negative_barrier_in_closed_form() -> None:
     """At the middle −⅛ dᵀHd, and −½ α (1 − α) dᵀHd in general: highest next to an end."""
     context, hessian = quadratic_context()
     d = context.probe(0, "gaussian")
@@ -87,7 +87,7 @@ def test_a_permuted_copy_has_equal_ends_and_a_barrier() -> None:
 
 
 @pytest.mark.parametrize("recompute", [False, True])
-def test_batch_norm_does_not_depend_on_the_passes(recompute: bool) -> None:
+def test_the_size_of_passes_does_not_change_barriers_with_batch_norm(recompute: bool) -> None:
     subject = case("residual_batch_norm")
     other = subject.model(1).state_dict()
     whole, divided = (
@@ -98,7 +98,7 @@ def test_batch_norm_does_not_depend_on_the_passes(recompute: bool) -> None:
     assert whole.train_errors == divided.train_errors
 
 
-def test_new_statistics_undo_a_change_of_scale_before_them() -> None:
+def test_recomputed_statistics_undo_a_change_of_scale_before_them() -> None:
     """Weights before a batch normalization times 3: the same function, once it is told."""
     subject = case("mlp_batch_norm")
     other = subject.model().state_dict()
@@ -120,7 +120,7 @@ def test_barriers_are_relative_to_the_line_between_the_ends() -> None:
     assert isnan(barrier((0, 0.5, 1), (float("nan"), 1.0, 1.0)))
 
 
-def test_buffers_outside_the_state_stay_those_of_the_first_network() -> None:
+def test_buffers_outside_the_state_are_those_of_the_first_network() -> None:
     model = case("mlp").model()
     model.register_buffer("scratch", torch.ones(2), persistent=False)
     context = MeasureContext(model, case("mlp").dataset(), case("mlp").loss)
@@ -128,7 +128,7 @@ def test_buffers_outside_the_state_stay_those_of_the_first_network() -> None:
     assert found.train_losses[0] == pytest.approx(context.loss_value("train"))
 
 
-def test_needs_three_points_and_a_network_that_fits() -> None:
+def test_too_few_points_and_other_networks_are_refused() -> None:
     context = case("mlp").context()
     state = context.model.state_dict()
     with pytest.raises(MeasureError, match="points is 2, expected at least 3"):

@@ -34,7 +34,7 @@ def quadratic_entropy(theta: Tensor, hessian: Tensor, gamma: float, beta: float)
     ("gamma", "beta"),
     [(1.0, 1.0), (2.0, 10.0), pytest.param(100.0, 1.0, marks=pytest.mark.slow)],
 )
-def test_of_a_quadratic_loss_has_a_closed_form(gamma: float, beta: float) -> None:
+def test_the_entropy_of_a_quadratic_loss_has_a_closed_form(gamma: float, beta: float) -> None:
     context, hessian = quadratic_context()
     expected = quadratic_entropy(context.parameter_vector(), hessian, gamma, beta)
     found = measured(context, gamma=gamma, inverse_temperature=beta, samples=250, burn_in=60)
@@ -77,7 +77,7 @@ def test_the_standard_error_covers_the_closed_form(
 
 
 @pytest.mark.slow
-def test_of_a_linear_loss_has_a_closed_form() -> None:
+def test_the_entropy_of_a_linear_loss_has_a_closed_form() -> None:
     """log E exp(−g·θ′) = −L + ‖g‖² / (2γ)."""
     context = MeasureContext(nn.Linear(5, 3), random_dataset((5,), 9, 3), LinearLoss())
     expected = -context.loss_value("train") + context.gradient("train").square().sum().item() / 20
@@ -85,7 +85,7 @@ def test_of_a_linear_loss_has_a_closed_form() -> None:
     assert abs(found.value - expected) < 3 * found.standard_error
 
 
-def test_of_a_loss_of_zero_is_zero() -> None:
+def test_the_entropy_of_a_loss_of_zero_is_zero() -> None:
     found = measured(case("certain").context(), samples=40)
     assert (found.value, found.standard_error, found.reason) == (0, 0, None)
 
@@ -97,7 +97,7 @@ def test_a_narrow_gaussian_gives_the_loss() -> None:
     assert found.value == pytest.approx(-context.loss_value("train"), rel=1e-4)
 
 
-def test_random_numbers_are_common_to_checkpoints() -> None:
+def test_every_checkpoint_uses_the_same_random_numbers() -> None:
     first, again, other = (
         measured(case("mlp").context(seed=seed), samples=40) for seed in (1, 1, 2)
     )
@@ -105,7 +105,7 @@ def test_random_numbers_are_common_to_checkpoints() -> None:
     assert first.value != other.value
 
 
-def test_chains_that_did_not_converge_give_no_value() -> None:
+def test_unconverged_chains_give_no_value() -> None:
     context, _ = quadratic_context()
     found = measured(context, gamma=1e-4, inverse_temperature=1e3, burn_in=1, samples=40)
     assert isnan(found.value)
@@ -124,7 +124,7 @@ def test_an_integral_that_five_nodes_cannot_resolve_gives_no_value(
     assert str(found.reason).startswith("unconverged: five nodes give")
 
 
-def test_the_rules_integrate_polynomials_exactly() -> None:
+def test_the_quadrature_rules_integrate_polynomials_exactly() -> None:
     nodes, weights = quadrature()
     for power in range(10):
         integral = sum(w * x**power for w, x in zip(weights, nodes, strict=True))
@@ -133,6 +133,6 @@ def test_the_rules_integrate_polynomials_exactly() -> None:
         assert (fewer == pytest.approx(1 / (power + 1))) == (power < 4)
 
 
-def test_needs_enough_samples_to_judge_a_chain() -> None:
+def test_too_few_samples_to_judge_a_chain_are_refused() -> None:
     with pytest.raises(MeasureError, match="samples is 39, expected at least 40"):
         measured(case("mlp").context(), samples=39)

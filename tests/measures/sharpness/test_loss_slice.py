@@ -32,7 +32,7 @@ def measured(context: MeasureContext, **given: object) -> tuple[Curve, Curve, Va
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "residual_batch_norm", "tied"])
-def test_each_filter_of_a_direction_is_as_long_as_the_networks_own(name: str) -> None:
+def test_each_filter_of_a_direction_has_the_norm_of_the_networks_filter(name: str) -> None:
     context = case(name).context()
     direction = context.unflatten(filter_normalized_direction(context, 0))
     for parameter, part in zip(context.parameters.values(), direction, strict=True):
@@ -70,7 +70,7 @@ def test_zero_filters_stay_zero() -> None:
     assert direction.isfinite().all()
 
 
-def test_a_line_has_the_loss_and_error_at_each_point() -> None:
+def test_a_line_has_the_loss_and_error_of_each_point() -> None:
     context = case("mlp").context(examples_per_pass=4)
     direction, theta = filter_normalized_direction(context, 0), context.parameter_vector()
     loss, error, width = measured(context, points=5, extent=0.5)
@@ -112,7 +112,7 @@ def test_the_width_of_a_parabola_is_exact() -> None:
     assert width.reason is None
 
 
-def test_a_slice_that_does_not_double_is_censored() -> None:
+def test_the_width_of_a_slice_that_does_not_double_is_censored() -> None:
     context = trained_context("mlp")
     _, _, width = measured(context, extent=1e-6)
     assert width.value == pytest.approx(1e-6)
@@ -128,7 +128,7 @@ def test_a_loss_of_zero_has_no_width() -> None:
     assert width.reason == "a loss of 0 cannot double"
 
 
-def test_points_that_are_not_finite_are_kept_and_told() -> None:
+def test_nonfinite_points_are_kept_and_reported() -> None:
     context = accurate_context(overflowing(), dtype=torch.float32)
     loss, error, width = measured(context, extent=1e4)
     assert isnan(loss.values[0])
@@ -152,7 +152,7 @@ def test_slices_are_invariant_to_rescaling(alpha: float) -> None:
     assert before[2].value == pytest.approx(after[2].value)
 
 
-def test_needs_two_points_and_says_where_nothing_moves() -> None:
+def test_a_single_point_is_refused_and_a_slice_without_movement_is_censored() -> None:
     with pytest.raises(MeasureError, match="points is 1, expected at least 2"):
         measured(case("mlp").context(), points=1)
     model = nn.Sequential(nn.LayerNorm(3))  # No parameter has two axes.

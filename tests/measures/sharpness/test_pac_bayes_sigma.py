@@ -40,7 +40,9 @@ def measured(context: MeasureContext, **given: object) -> list[Value]:
         pytest.param(0.3, False, marks=pytest.mark.slow),
     ],
 )
-def test_of_a_threshold_classifier_has_a_closed_form(drop: float, magnitude_aware: bool) -> None:
+def test_sigma_of_a_threshold_classifier_has_a_closed_form(
+    drop: float, magnitude_aware: bool
+) -> None:
     """Accuracy Φ(w/s) under noise of standard deviation s: s = w / Φ⁻¹(1 − drop)."""
     weight = 0.5
     expected = weight / NORMAL.inv_cdf(1 - drop)
@@ -99,7 +101,7 @@ def test_the_standard_errors_cover_the_exact_values(
         pytest.param("tanh", True, marks=pytest.mark.slow),
     ],
 )
-def test_is_where_the_mean_accuracy_under_all_draws_has_fallen(
+def test_sigma_is_where_the_mean_accuracy_over_all_draws_has_dropped(
     name: str, magnitude_aware: bool
 ) -> None:
     """Brute force over every draw: no draw may be skipped that the decision needs."""
@@ -120,7 +122,7 @@ def test_is_where_the_mean_accuracy_under_all_draws_has_fallen(
     assert fall(sigma * (1 + 1e-5)) > 0.1
 
 
-def test_what_follows_from_sigma() -> None:
+def test_the_other_values_follow_from_sigma() -> None:
     context = accurate_context("mlp", initial_state=case("mlp").model(1).state_dict())
     sigma, inverse, initial, origin = measured(context)
     assert inverse.value == pytest.approx(sigma.value**-2)
@@ -153,14 +155,14 @@ def test_the_magnitude_aware_complexity_is_half_a_divergence_from_the_best_prior
     assert found == pytest.approx(min(divergences).item() / 2, rel=1e-5)
 
 
-def test_without_the_initialization_only_its_complexity_is_missing() -> None:
+def test_without_the_initial_weights_only_one_complexity_is_missing() -> None:
     *others, initial, origin = measured(accurate_context("mlp"))
     assert isnan(initial.value)
     assert initial.reason.startswith("distance_from_initialization needs")
     assert all(value.reason is None for value in (*others, origin))
 
 
-def test_what_no_noise_can_break_is_censored() -> None:
+def test_a_sigma_beyond_the_largest_tried_is_censored() -> None:
     values = measured(case("certain").context(), largest=3.0)
     assert values[0].value == 3
     assert values[1].value == pytest.approx(1 / 9)
@@ -169,14 +171,14 @@ def test_what_no_noise_can_break_is_censored() -> None:
         assert value.reason.startswith("censored: at σ = 3, the largest tried")
 
 
-def test_what_any_noise_breaks_is_censored_below() -> None:
+def test_a_sigma_below_the_smallest_tried_is_censored() -> None:
     """At w = x exactly the logits tie: every other draw flips the class."""
     value, *_ = measured(threshold_context(0.0, torch.zeros(2)))
     assert value.value == 2.0 * 2**-40
     assert value.reason.startswith("censored: at σ = ")
 
 
-def test_noise_that_leaves_no_numbers_has_cost_all_accuracy() -> None:
+def test_noise_that_overflows_the_logits_counts_as_losing_all_accuracy() -> None:
     context = accurate_context(overflowing(), dtype=torch.float32)
     one = torch.full_like(context.parameter_vector(), 1e4)
     assert isnan(displaced(context, one).error)
@@ -199,7 +201,7 @@ def test_zero_parameters_have_an_infinite_complexity_without_epsilon() -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.2, pytest.param(4.0, marks=pytest.mark.slow)])
-def test_the_magnitude_aware_one_is_invariant_to_rescaling(alpha: float) -> None:
+def test_the_magnitude_aware_sigma_is_invariant_to_rescaling(alpha: float) -> None:
     model = case("mlp_without_bias").model().double()
 
     def both() -> list[float]:
@@ -217,7 +219,7 @@ def test_the_magnitude_aware_one_is_invariant_to_rescaling(alpha: float) -> None
     assert after[1] != pytest.approx(before[1], rel=0.01)
 
 
-def test_does_not_depend_on_passes_nor_on_duplicated_data() -> None:
+def test_neither_passes_nor_duplicated_data_change_sigma() -> None:
     once = measured(accurate_context("mlp"))[0]
     assert measured(accurate_context("mlp", examples_per_pass=7))[0] == once
     points = torch.linspace(-1, 0.4, 8)
@@ -225,6 +227,6 @@ def test_does_not_depend_on_passes_nor_on_duplicated_data() -> None:
     assert twice[0].value == pytest.approx(single[0].value)
 
 
-def test_needs_two_draws() -> None:
+def test_fewer_than_two_draws_are_refused() -> None:
     with pytest.raises(MeasureError, match="expected 2 draws"):
         PacBayesSigma(options(draws=1))

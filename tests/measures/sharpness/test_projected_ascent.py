@@ -42,7 +42,7 @@ def test_one_step_maximizes_a_linear_function(scale: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_finds_the_top_eigenvalue_from_an_exact_minimum(seed: int) -> None:
+def test_the_ascent_finds_the_top_eigenvalue_from_an_exact_minimum(seed: int) -> None:
     """max ½ uᵀHu over ‖u‖₂ ≤ ρ is ρ² λ_1 / 2."""
     rotation, _ = torch.linalg.qr(random(36, seed).view(6, 6))
     hessian = rotation @ torch.diag(torch.tensor([4.0, 2.5, 1, 0.1, 0, -3]).double()) @ rotation.T
@@ -56,7 +56,7 @@ def test_finds_the_top_eigenvalue_from_an_exact_minimum(seed: int) -> None:
     assert found.value == pytest.approx(0.2**2 * 4 / 2, rel=1e-6)
 
 
-def test_finds_a_maximum_inside_the_ball() -> None:
+def test_the_ascent_finds_a_maximum_inside_the_ball() -> None:
     """The step length has to shrink."""
     top = torch.tensor([0.3, -0.2], dtype=torch.float64)
     for norm in NORMS:
@@ -71,7 +71,9 @@ def test_finds_a_maximum_inside_the_ball() -> None:
 
 
 @given(st.integers(0, 100), st.integers(1, 25), st.sampled_from(NORMS))
-def test_stays_in_the_ball_and_never_loses(seed: int, steps: int, norm: Norm) -> None:
+def test_the_ascent_stays_in_the_ball_and_never_loses_its_best_point(
+    seed: int, steps: int, norm: Norm
+) -> None:
     weights, phase = random(5, seed), random(5, seed + 1)
     seen: list[tuple[float, Tensor]] = []
 
@@ -87,7 +89,7 @@ def test_stays_in_the_ball_and_never_loses(seed: int, steps: int, norm: Norm) ->
     assert torch.equal(found.point, next(u for value, u in seen if value == found.value))
 
 
-def test_of_a_flat_function_is_the_center() -> None:
+def test_the_ascent_on_a_flat_function_stays_at_the_center() -> None:
     zero = torch.zeros(3, dtype=torch.float64)
     found = projected_ascent(
         lambda u: (1.0, zero), norm="linf", radius=1, steps=9, fallback=random(3)
@@ -97,7 +99,7 @@ def test_of_a_flat_function_is_the_center() -> None:
 
 
 @pytest.mark.parametrize("bad", [nan, inf])
-def test_what_is_not_finite_ends_the_ascent_and_is_told(bad: float) -> None:
+def test_a_nonfinite_value_ends_the_ascent_and_is_returned(bad: float) -> None:
     calls: list[int] = []
 
     def objective(u: Tensor) -> tuple[float, Tensor]:
@@ -110,14 +112,14 @@ def test_what_is_not_finite_ends_the_ascent_and_is_told(bad: float) -> None:
     assert found.start == 1
 
 
-def test_checkpoints_come_ever_closer() -> None:
+def test_intervals_between_checkpoints_shrink_as_in_the_paper() -> None:
     """Those of the paper: 0, 0.22, then 0.03 less each time, at least 0.06 apart."""
     assert list(checkpoint_steps(100)) == [22, 41, 57, 70, 80, 87, 93, 99]
     assert list(checkpoint_steps(1)) == [1] * 8
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_projection_is_the_identity_inside_and_the_nearest_point_outside(norm: Norm) -> None:
+def test_projection_keeps_inner_points_and_maps_outer_ones_to_the_nearest(norm: Norm) -> None:
     inside, outside = 0.1 * random(4), 10 * random(4)
     assert torch.equal(project(inside, norm, 1.0), inside)
     nearest = project(outside, norm, 1.0)

@@ -26,7 +26,9 @@ def sharpness(context: MeasureContext, rho: float = 0.05, adaptive: bool = False
 
 @pytest.mark.parametrize("adaptive", [False, True])
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_is_the_increase_after_the_step(subject: Case, adaptive: bool) -> None:
+def test_sharpness_is_the_increase_of_the_loss_after_the_step(
+    subject: Case, adaptive: bool
+) -> None:
     context = subject.context(examples_per_pass=4)
     theta, g = context.parameter_vector(), dense_gradient(context)
     c = theta.abs() if adaptive else torch.ones_like(theta)
@@ -37,7 +39,7 @@ def test_is_the_increase_after_the_step(subject: Case, adaptive: bool) -> None:
 
 
 @pytest.mark.parametrize("rho", [0.01, 0.5])
-def test_of_a_linear_loss_is_rho_times_the_norm(rho: float) -> None:
+def test_sharpness_of_a_linear_loss_is_rho_times_the_norm(rho: float) -> None:
     """ℓ2: ρ ‖g‖; adaptive: ρ ‖|θ| g‖."""
     context = MeasureContext(nn.Linear(5, 3), random_dataset((5,), 9, 3), LinearLoss())
     g, theta = context.gradient("train"), context.parameter_vector()
@@ -46,7 +48,7 @@ def test_of_a_linear_loss_is_rho_times_the_norm(rho: float) -> None:
     assert sharpness(context, rho, adaptive=True) == pytest.approx(expected)
 
 
-def test_of_a_quadratic_loss_has_a_closed_form() -> None:
+def test_sharpness_of_a_quadratic_loss_has_a_closed_form() -> None:
     """L = ½ θᵀHθ, g = Hθ: ρ ‖g‖ + ½ ρ² gᵀHg / ‖g‖²."""
     context, hessian = quadratic_context()
     g = hessian @ context.parameter_vector()
@@ -55,7 +57,7 @@ def test_of_a_quadratic_loss_has_a_closed_form() -> None:
     assert sharpness(context, rho) == pytest.approx(expected.item(), rel=1e-12)
 
 
-def test_reaches_the_worst_case_at_the_minimum_along_the_top_eigenvector() -> None:
+def test_sharpness_equals_the_worst_case_along_the_top_eigenvector() -> None:
     """From θ = ε v_1 the step stays on v_1: (ρ + ε)² λ_1 / 2 − ε² λ_1 / 2 → ρ² λ_1 / 2."""
     context, hessian = quadratic_context()
     values, vectors = torch.linalg.eigh(hessian)
@@ -67,7 +69,7 @@ def test_reaches_the_worst_case_at_the_minimum_along_the_top_eigenvector() -> No
 
 
 @pytest.mark.parametrize("adaptive", [False, True])
-def test_is_0_without_a_gradient(adaptive: bool) -> None:
+def test_sharpness_is_0_without_a_gradient(adaptive: bool) -> None:
     assert sharpness(case("certain").context(), adaptive=adaptive) == 0
     context, _ = quadratic_context()
     with torch.no_grad():
@@ -105,7 +107,7 @@ def test_no_other_step_in_the_ball_gains_more(gradient: list[float], scales: lis
 
 
 @pytest.mark.parametrize("alpha", [0.2, 4.0])
-def test_the_adaptive_one_alone_is_invariant_to_rescaling(alpha: float) -> None:
+def test_only_adaptive_sharpness_is_invariant_to_rescaling(alpha: float) -> None:
     model = case("mlp_without_bias").model().double()
     data = random_dataset((5,), 14, 3)
 

@@ -30,7 +30,7 @@ def measured(context: MeasureContext, **given: object) -> Value:
 
 
 @pytest.mark.parametrize("drop", [0.1, 0.35])
-def test_of_a_threshold_classifier_is_the_distance_to_the_last_example_to_keep(
+def test_the_radius_of_a_threshold_classifier_has_a_closed_form(
     drop: float,
 ) -> None:
     """w falls by α: all x > w − α are lost."""
@@ -48,7 +48,7 @@ def test_of_a_threshold_classifier_is_the_distance_to_the_last_example_to_keep(
 
 @pytest.mark.parametrize("magnitude_aware", [False, True])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tanh"])
-def test_no_corner_of_a_box_it_calls_safe_was_missed_by_chance(
+def test_no_random_corner_of_a_box_within_the_radius_breaks_accuracy(
     name: str, magnitude_aware: bool
 ) -> None:
     context = trained_context(name)
@@ -61,19 +61,19 @@ def test_no_corner_of_a_box_it_calls_safe_was_missed_by_chance(
         assert displaced(context, corner).error - before <= 0.1 + 1e-12
 
 
-def test_more_steps_find_no_larger_radius() -> None:
+def test_more_steps_do_not_increase_the_radius() -> None:
     context = accurate_context("cnn")
     assert measured(context, steps=40).value <= measured(context, steps=1).value * 1.02
 
 
-def test_what_no_change_can_break_is_censored() -> None:
+def test_a_radius_beyond_the_largest_tried_is_censored() -> None:
     found = measured(case("certain").context(), largest=3.0)
     assert found.value == 3
     assert found.reason.startswith("censored: at α = 3, the largest tried")
 
 
 @pytest.mark.parametrize("alpha", [0.2, 4.0])
-def test_the_magnitude_aware_one_is_invariant_to_rescaling(alpha: float) -> None:
+def test_the_magnitude_aware_radius_is_invariant_to_rescaling(alpha: float) -> None:
     model = case("mlp_without_bias").model().double()
 
     def both() -> list[float]:
@@ -91,14 +91,14 @@ def test_the_magnitude_aware_one_is_invariant_to_rescaling(alpha: float) -> None
     assert after[1] != pytest.approx(before[1], rel=0.03)
 
 
-def test_does_not_depend_on_the_passes() -> None:
+def test_the_size_of_passes_does_not_change_the_radius() -> None:
     once, divided = (
         measured(accurate_context("mlp", examples_per_pass=size)).value for size in (1000, 7)
     )
     assert divided == pytest.approx(once, rel=1e-12)
 
 
-def test_a_loss_that_is_not_finite_counts_as_broken() -> None:
+def test_a_nonfinite_loss_counts_as_broken_accuracy() -> None:
     context = accurate_context(overflowing(), dtype=torch.float32)
     found = measured(context, largest=1e4)
     assert found.reason is None

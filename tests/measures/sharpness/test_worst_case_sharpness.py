@@ -35,7 +35,7 @@ def linear_context() -> tuple[MeasureContext, Tensor, Tensor]:
     return context, context.gradient("train"), context.parameter_vector()
 
 
-def test_of_a_linear_loss_is_the_dual_norm_of_the_gradient() -> None:
+def test_sharpness_of_a_linear_loss_is_the_dual_norm_of_the_gradient() -> None:
     """ρ ‖g‖₂, ρ ‖|θ| g‖₂, ρ ‖g‖₁ and ρ Σ |θ_i g_i|."""
     context, g, theta = linear_context()
     for norm, adaptive, expected in (
@@ -50,7 +50,7 @@ def test_of_a_linear_loss_is_the_dual_norm_of_the_gradient() -> None:
         assert value.variant == f"{norm}, rho=0.3" + (", adaptive" if adaptive else "")
 
 
-def test_of_a_quadratic_loss_at_its_minimum_is_half_rho_squared_times_the_top_eigenvalue() -> None:
+def test_sharpness_at_a_quadratic_minimum_is_half_rho_squared_times_lambda_1() -> None:
     context, hessian = quadratic_context()
     with torch.no_grad():
         next(iter(context.parameters.values())).zero_()
@@ -60,7 +60,7 @@ def test_of_a_quadratic_loss_at_its_minimum_is_half_rho_squared_times_the_top_ei
     assert measured(context, adaptive=True, rho=0.2).value == 0
 
 
-def test_averages_the_batches_maxima_with_their_standard_error() -> None:
+def test_the_value_averages_the_maxima_of_batches_with_their_standard_error() -> None:
     """Each batch's own worst case under a linear loss: the mean of ρ ‖g_B‖."""
     context = MeasureContext(
         nn.Linear(5, 3), random_dataset((5,), 70, 3), LinearLoss(), examples_per_pass=7
@@ -81,7 +81,7 @@ def test_averages_the_batches_maxima_with_their_standard_error() -> None:
     assert measured(whole, **options).value == pytest.approx(value.value)
 
 
-def test_batches_are_stratified_and_do_not_depend_on_passes_or_network() -> None:
+def test_batches_are_stratified_and_independent_of_passes_and_network() -> None:
     data = random_dataset((5,), 300, 3)
     found = [
         [
@@ -102,7 +102,7 @@ def test_batches_are_stratified_and_do_not_depend_on_passes_or_network() -> None
         assert ((torch.bincount(labels) - 50 * shares).abs() < 2).all()
 
 
-def test_weighted_mean_has_the_usual_error_for_equal_weights() -> None:
+def test_the_weighted_mean_has_the_usual_error_for_equal_weights() -> None:
     mean, error = weighted_mean([1.0, 2.0, 4.0, 5.0], [3, 3, 3, 3])
     assert mean == 3
     assert error == pytest.approx((10 / 3) ** 0.5 / 2)
@@ -130,7 +130,7 @@ def test_the_standard_error_covers_the_mean_over_the_data(simulations: int) -> N
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 @pytest.mark.parametrize("alpha", [0.2, 4.0])
-def test_the_adaptive_one_alone_is_invariant_to_rescaling(alpha: float, norm: str) -> None:
+def test_only_adaptive_sharpness_is_invariant_to_rescaling(alpha: float, norm: str) -> None:
     model = case("mlp_without_bias").model().double()
     rho = 0.5 if norm == "l2" else 0.05
 
@@ -148,7 +148,7 @@ def test_the_adaptive_one_alone_is_invariant_to_rescaling(alpha: float, norm: st
 
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
-def test_with_normalized_logits_their_scale_does_not_matter(norm: str) -> None:
+def test_normalized_logits_remove_their_scale(norm: str) -> None:
     model = case("mlp").model().double()
     rho = 0.5 if norm == "l2" else 0.05
 
@@ -169,7 +169,7 @@ def test_with_normalized_logits_their_scale_does_not_matter(norm: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "cnn", "tanh", "mlp_batch_norm"])
-def test_is_at_least_sam_sharpness_on_a_single_batch(name: str) -> None:
+def test_worst_case_sharpness_is_at_least_sam_sharpness_on_a_single_batch(name: str) -> None:
     context = case(name).context()
     for adaptive in (False, True):
         options = SamSharpnessOptions(name="sam_sharpness", rho=0.5, adaptive=adaptive)
@@ -195,12 +195,12 @@ def test_zero_parameters_stay_zero_in_the_adaptive_ball(norm: str) -> None:
     assert all((delta[:5] == 0).all() for delta in seen)
 
 
-def test_a_loss_without_curvature_and_gradient_is_0() -> None:
+def test_a_constant_loss_has_sharpness_0() -> None:
     value = measured(case("certain").context())
     assert (value.value, value.standard_error, value.reason) == (0, None, None)
 
 
-def test_a_loss_that_overflows_says_so() -> None:
+def test_a_loss_that_overflows_gives_a_reason() -> None:
     context = MeasureContext(
         nn.Linear(5, 3), random_dataset((5,), 9, 3), QuadraticLoss(), dtype=torch.float32
     )

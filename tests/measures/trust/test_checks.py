@@ -45,7 +45,7 @@ def not_passed(findings):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("name", HONEST)
-def test_honest_networks_pass(name, dtype):
+def test_honest_networks_pass_every_check(name, dtype):
     build, shape = HONEST[name]
     context = MeasureContext(
         built(build), blank_in_part(random_dataset(shape, 30, 3)), CROSS_ENTROPY, dtype=dtype
@@ -63,7 +63,7 @@ def blank_in_part(data: Dataset) -> Dataset:
 
 
 @pytest.mark.parametrize("subject", CASES, ids=lambda case: case.name)
-def test_no_case_of_the_measures_fails(subject: Case) -> None:
+def test_no_test_network_of_the_measures_fails_a_check(subject: Case) -> None:
     findings = context_findings(subject.context(), OF_MEASURES)
     assert not [finding for finding in findings.values() if finding.status == "failed"]
 
@@ -78,7 +78,7 @@ def test_no_case_of_the_measures_fails(subject: Case) -> None:
     ],
     ids=str,
 )
-def test_built_in_losses_pass(options):
+def test_built_in_losses_pass_every_check(options):
     assert not not_passed(found(built(lambda: mlp(5, 6, 3)), loss=build_loss(options)))
 
 
@@ -119,7 +119,7 @@ def test_a_network_that_keeps_moved_weights_is_not_repeatable():
     assert "it kept some of those weights" in finding.reason
 
 
-def test_tensors_made_in_float32_are_told_with_the_precision_that_works():
+def test_tensors_made_in_float32_are_reported_with_the_precision_that_works():
     model = Made(
         lambda s, x: s.o(s.r(x, torch.zeros(1, len(x), 4))[0][:, -1]),
         r=nn.GRU(3, 4, batch_first=True),
@@ -134,14 +134,14 @@ def test_tensors_made_in_float32_are_told_with_the_precision_that_works():
     assert single["second_derivatives"].status == "undecided"
 
 
-def test_derivatives_are_not_compared_where_logits_lose_digits():
+def test_derivatives_are_undecided_if_logits_lose_digits():
     model = Made(lambda s, x: s.a(x).float(), a=nn.Linear(5, 3))
     findings = not_passed(found(model))
     assert findings.keys() == {"parameter_gradients", "input_gradients", "second_derivatives"}
     assert {finding.status for finding in findings.values()} == {"undecided"}
 
 
-def test_a_loss_that_writes_works_on_copies():
+def test_a_loss_that_writes_into_its_inputs_gets_copies():
     class Writing:
         def per_example(self, logits, labels):
             logits[torch.arange(len(labels)), labels] -= 2.0
@@ -150,7 +150,7 @@ def test_a_loss_that_writes_works_on_copies():
     assert not not_passed(found(built(lambda: mlp(5, 6, 3)), loss=Writing()))
 
 
-def test_checks_leave_the_context_and_the_random_state_alone():
+def test_checks_leave_the_context_and_the_random_state_unchanged():
     subject = case("residual_batch_norm")
     context = subject.context()
     before = {name: value.clone() for name, value in context.model.state_dict().items()}
@@ -162,7 +162,7 @@ def test_checks_leave_the_context_and_the_random_state_alone():
     assert torch.equal(context.data("train")[0], subject.dataset().train_x)
 
 
-def test_only_what_requires_a_failed_check_has_no_value():
+def test_only_measures_that_require_a_failed_check_have_no_value():
     requests = {name: all_requests()[name] for name in ("margin", "hessian_trace", "norms")}
     context = MeasureContext(
         built(SECOND["wrong_second"]), random_dataset((5,), 30, 3), CROSS_ENTROPY
@@ -187,7 +187,7 @@ def test_random_networks_have_norms_and_no_margins():
     assert {row["request"] for row in rows if row["status"] == "error"} == {"margin"}
 
 
-def test_every_measure_requires_what_it_differentiates():
+def test_every_measure_requires_the_checks_of_what_it_differentiates():
     """Measures of the Hessian need second derivatives, those that move inputs their gradients."""
     names = {measure.__name__: measure.requires for measure in BUILT_IN.values()}
     assert {n for n, checks in names.items() if "second_derivatives" in checks} == {

@@ -21,7 +21,7 @@ from tests.measures.trust.networks import Made
         (4, 3, "returns 4 logits per example, expected 3"),
     ],
 )
-def test_refuses_other_than_a_logit_a_class(outputs, classes, message):
+def test_networks_without_one_logit_per_class_are_refused(outputs, classes, message):
     with pytest.raises(MeasureError, match=message):
         MeasureContext(nn.Linear(5, outputs), random_dataset((5,), 8, classes), CROSS_ENTROPY)
 
@@ -34,13 +34,13 @@ def test_refuses_other_than_a_logit_a_class(outputs, classes, message):
         (torch.tensor([0.0, 1.0, 2.0, 1.0]), "torch.float32"),
     ],
 )
-def test_refuses_labels_that_are_no_classes(labels, message):
+def test_labels_that_are_not_classes_are_refused(labels, message):
     data = random_dataset((5,), 4, 3)
     with pytest.raises(MeasureError, match=message):
         MeasureContext(nn.Linear(5, 3), replace(data, train_y=labels), CROSS_ENTROPY)
 
 
-def test_refuses_logits_that_are_whole_numbers():
+def test_integer_logits_are_refused():
     model = Made(lambda s, x: s.a(x).long(), a=nn.Linear(5, 3))
     with pytest.raises(MeasureError, match=r"the logits are torch.int64, expected floating"):
         MeasureContext(model, random_dataset((5,), 8, 3), CROSS_ENTROPY)

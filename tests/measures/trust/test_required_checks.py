@@ -172,7 +172,7 @@ def values(false: str | None) -> dict[str, list[Any]]:
 
 
 @pytest.mark.slow
-def test_every_measure_requires_the_derivatives_that_change_it_and_no_others() -> None:
+def test_every_measure_requires_exactly_the_derivatives_that_change_it() -> None:
     right = values(None)
     changed = {
         false: {request for request, rows in values(false).items() if rows != right[request]}

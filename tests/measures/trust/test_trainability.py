@@ -139,7 +139,7 @@ def mean_loss(logits, labels):
         ("Wide", "outputs_fit"),
     ],
 )
-def test_what_spoils_training_is_found_and_refused(model, check):
+def test_networks_that_would_spoil_training_are_found_and_refused(model, check):
     findings = found(model)
     assert findings[check].status == "failed", findings
     with pytest.raises(ModelError, match=f"{model}', {check.replace('_', ' ')}: ") as refused:
@@ -148,7 +148,7 @@ def test_what_spoils_training_is_found_and_refused(model, check):
 
 
 @pytest.mark.parametrize("model", ["Writing", "WritingInEvaluation"])
-def test_writers_into_their_inputs_are_found_unless_they_get_copies(model, monkeypatch):
+def test_networks_that_write_into_inputs_are_found_unless_they_get_copies(model, monkeypatch):
     assert found(model)["data_unchanged"].status == "passed"
     monkeypatch.setattr(evaluation, "may_write_into_inputs", lambda network: False)
     findings = found(model)
@@ -157,18 +157,18 @@ def test_writers_into_their_inputs_are_found_unless_they_get_copies(model, monke
         refuse_spoiled(config(model)[0], findings)
 
 
-def test_a_loss_of_the_mean_is_found():
+def test_a_loss_that_returns_the_mean_is_found():
     findings = found("Net", {"name": f"{MINE}:mean_loss"})
     assert findings["outputs_fit"].status == "failed", findings
 
 
-def test_a_loss_that_writes_works_on_copies():
+def test_a_loss_that_writes_into_its_inputs_gets_copies():
     findings = found("Net", {"name": f"{MINE}:writing_loss"})
     assert {findings[check].status for check in SPOILS_TRAINING} == {"passed"}
 
 
 @pytest.mark.parametrize("model", ["Net", "Remembering", "RandomInEvaluation"])
-def test_what_can_be_trained_is_not_refused(model):
+def test_trainable_networks_are_not_refused(model):
     findings = found(model)
     assert {findings[check].status for check in SPOILS_TRAINING} == {"passed"}
     refuse_spoiled(config(model)[0], findings)
@@ -183,7 +183,7 @@ def test_what_can_be_trained_is_not_refused(model):
     ],
     ids=str,
 )
-def test_built_in_networks_pass(model):
+def test_built_in_networks_pass_every_check(model):
     shape = (5,) if model["name"] == "mlp" else (1, 8, 8)
     checks = {"repeatable", "second_derivatives", "input_gradients"}
     findings = found(model, shape=shape, checks=checks)
@@ -191,7 +191,7 @@ def test_built_in_networks_pass(model):
     assert {finding.status for finding in findings.values()} == {"passed"}, findings
 
 
-def test_what_raises_in_training_is_left_to_the_trial():
+def test_errors_raised_in_training_are_left_to_the_trial():
     module = ModuleType("raising_network")
     sys.modules[module.__name__] = module
 

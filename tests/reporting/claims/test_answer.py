@@ -37,19 +37,19 @@ def test_every_verdict_has_a_sentence_with_its_number(name, verdict):
         ("margin_predicts_gap_at_least_as_well", "holds", "claimed above −0.9"),
     ],
 )
-def test_the_threshold_told_is_that_of_the_study(name, verdict, told):
+def test_the_answer_states_the_threshold_of_the_study(name, verdict, told):
     estimate = Estimate(0.5, 0.4, 0.6, 0.95, 30, 6, 0)
     claim = Claim(name, "", "", estimate, -0.9, verdict, "")
     assert told in answer([Judged(claim, Query("", "", ""), "")])
 
 
-def test_nothing_known_gives_the_reason():
+def test_a_missing_estimate_gives_its_reason():
     nothing = Estimate(None, None, None, 0.95, 0, 0, 0, "no finite value")
     sentence = answer([judged("margin_is_cheaper", "unclear", nothing)])
     assert sentence.endswith("remains unclear: no finite value.")
 
 
-def test_no_claims():
+def test_a_study_without_claims_is_answered_as_such():
     assert "no claims" in answer([])
 
 
@@ -61,7 +61,7 @@ def test_no_claims():
         ("unclear", "This claim remains unclear:"),
     ],
 )
-def test_claims_that_the_study_states_are_quoted(verdict, begin):
+def test_claims_stated_by_the_study_are_quoted(verdict, begin):
     estimate = Estimate(0.5, 0.4, 0.6, 0.95, 30, 6, 0)
     claim = Claim("mine", "Wide is good", "Mean of x", estimate, 0, verdict, "")
     sentence = answer([Judged(claim, Query("", "", ""), "")])
@@ -69,14 +69,14 @@ def test_claims_that_the_study_states_are_quoted(verdict, begin):
     assert "“Wide is good” (Mean of x: 0.50 [0.40, 0.60])" in sentence
 
 
-def test_what_a_claim_speaks_of_is_told_with_it():
+def test_the_answer_states_the_scope_of_a_claim():
     estimate = Estimate(-0.9, -0.95, -0.85, 0.95, 30, 6, 0)
     for name, text in (("flatness_tracks_margin", "tracks the margin "), ("mine", "claim holds ")):
         claim = Claim(name, "", "", estimate, -0.8, "holds", "", scope="for conditions like these")
         assert f"{text}for conditions like these" in answer([Judged(claim, Query("", "", ""), "")])
 
 
-def test_what_a_claim_does_not_survive_comes_first():
+def test_what_a_claim_does_not_survive_is_stated_first():
     estimate = Estimate(-0.9, -0.95, -0.85, 0.95, 30, 6, 0)
     against = Beside(
         "with training loss held fixed", Estimate(0.57, 0.2, 0.8, 0.95, 30, 6, 0), holding=False

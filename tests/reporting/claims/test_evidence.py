@@ -6,7 +6,7 @@ from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import simulate, study_content
 
 
-def test_claims_of_the_study_in_its_order(simulated):
+def test_claims_are_judged_in_the_order_of_the_study(simulated):
     claims = check_claims(simulated)
     assert [(claim.name, claim.verdict) for claim in claims] == [
         ("flatness_tracks_margin", "holds"),
@@ -21,7 +21,7 @@ def test_claims_of_the_study_in_its_order(simulated):
     assert "have no common point in training" in claims[2].explanation
 
 
-def test_what_else_varies_is_held_fixed_beside(simulated, tmp_path):
+def test_an_estimate_with_other_variation_held_fixed_is_shown(simulated, tmp_path):
     claim = check_claims(simulated)[0]
     what = "With training loss and batch size held fixed, no estimate is possible: 3 conditions are"
     assert what in claim.explanation
@@ -35,7 +35,7 @@ def test_what_else_varies_is_held_fixed_beside(simulated, tmp_path):
     assert "covers only the two levels tested: learning rate." in claim.explanation
 
 
-def test_the_correlation_is_what_a_line_of_sql_says(simulated):
+def test_the_correlation_equals_that_of_a_sql_query(simulated):
     claim = check_claims(simulated)[0]
     with open_source(simulated) as source:
         ((x, y, xx, yy, xy, n),) = source.connection.sql(
@@ -52,14 +52,14 @@ def test_the_correlation_is_what_a_line_of_sql_says(simulated):
     assert np.isclose(r, claim.estimate.value, atol=1e-12)
 
 
-def test_large_batches_with_as_many_updates_are_the_same(tmp_path):
+def test_large_batches_with_equally_many_updates_have_equal_margins(tmp_path):
     study = study_content(claims=["large_batch_needs_time"])
     (claim,) = check_claims(simulate(tmp_path / "r", study=study, batch_sizes=(16, 256), seeds=16))
     assert claim.reads == "holds in this grid"
     assert "After 960 updates the margin of batch size 256 is" in claim.explanation
 
 
-def test_the_ratio_is_that_of_requests_on_the_same_snapshot(simulated):
+def test_the_cost_ratio_compares_requests_on_the_same_snapshot(simulated):
     claim = check_claims(simulated)[1]
     with open_source(simulated) as source:
         ((ratio,),) = source.connection.sql(
@@ -72,7 +72,7 @@ def test_the_ratio_is_that_of_requests_on_the_same_snapshot(simulated):
     assert np.isclose(ratio, claim.estimate.value, rtol=1e-12)
 
 
-def test_a_study_without_claims_has_none(tmp_path):
+def test_a_study_without_claims_has_no_verdicts(tmp_path):
     study = study_content(claims=[])
     assert check_claims(simulate(tmp_path / "r", study=study, batch_sizes=[64])) == []
 
@@ -84,7 +84,7 @@ def test_missing_measures_leave_claims_unclear(without_trace):
     assert "fewer than two batch sizes" in claims[2].explanation
 
 
-def test_a_study_without_rows_is_unclear(empty):
+def test_claims_of_a_study_without_rows_are_unclear(empty):
     assert {claim.verdict for claim in check_claims(empty)} == {"unclear"}
 
 
@@ -107,7 +107,7 @@ def intervened(rows):
             row["value"] = 1 / row["value"]
 
 
-def test_an_intervention_that_turns_the_relation_around(tmp_path):
+def test_an_intervention_that_reverses_the_relation_makes_the_claim_hold(tmp_path):
     study = study_content(claims=["flatness_is_an_epiphenomenon"])
     (claim,) = check_claims(simulate(tmp_path / "r", study=study, seeds=4, change=intervened))
     assert claim.verdict == "holds"
@@ -125,7 +125,7 @@ def test_both_gaps_are_ranked(tmp_path):
     assert "with the error gap τ is" in claim.explanation
 
 
-def test_a_threshold_of_the_study_replaces_the_usual_one(tmp_path):
+def test_thresholds_of_the_study_replace_the_defaults(tmp_path):
     names = ["flatness_tracks_margin", "margin_is_cheaper", "large_batch_needs_time"]
     claims = [
         {"name": name, "threshold": threshold}
@@ -138,7 +138,7 @@ def test_a_threshold_of_the_study_replaces_the_usual_one(tmp_path):
     assert "at least 1000 times" in judged[1].statement
 
 
-def test_the_usual_probes_are_priced_where_a_fixed_number_was_made(tmp_path):
+def test_the_default_number_of_probes_is_priced_if_a_fixed_number_was_used(tmp_path):
     def probed(rows):
         for row in [r for r in rows["measures"] if r["measure"] == "hessian_trace"]:
             for options in ("probes=2, relative_error=1e-09", "probes=64"):

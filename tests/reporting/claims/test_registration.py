@@ -41,13 +41,13 @@ def after(tmp_path):
 
 
 @pytest.mark.slow
-def test_claims_that_were_there_first_are_not_marked(after):
+def test_claims_stated_before_the_first_results_are_not_marked(after):
     sentences, results = after([FIRST, SECOND], [SECOND, FIRST])
     assert sentences == ("", "")
     assert "Stated in this form" not in write_report(results).read_text()
 
 
-def test_what_was_added_or_changed_once_there_were_results_is_marked(after):
+def test_claims_added_or_changed_after_results_are_marked(after):
     changed = {**FIRST, "threshold": -0.5}
     sentences, results = after([FIRST], [FIRST], [changed, SECOND], [changed, SECOND])
     marks = [one.partition(",")[0] for one in sentences]
@@ -55,11 +55,11 @@ def test_what_was_added_or_changed_once_there_were_results_is_marked(after):
     assert write_report(results).read_text().count("Stated in this form") == 2
 
 
-def test_a_claim_that_comes_back_is_as_old_as_it_was(after):
+def test_a_claim_that_returns_keeps_its_first_date(after):
     sentences, _ = after([FIRST, SECOND], [FIRST], [FIRST, SECOND])
     assert sentences == ("", "")
 
 
-def test_nothing_is_said_where_earlier_claims_are_not_known(after):
+def test_nothing_is_marked_if_earlier_claims_are_unknown(after):
     sentences, _ = after([FIRST], [FIRST, SECOND], recorded=False)
     assert sentences == ("", "")

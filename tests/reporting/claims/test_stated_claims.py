@@ -18,7 +18,7 @@ def judge(source, **options):
     return claim, query
 
 
-def test_a_correlation_over_all_snapshots(source):
+def test_a_correlation_over_all_snapshots_equals_sql(source):
     claim, query = judge(source, log=("hessian_trace",), where="train_error <= 0.1")
     # Each condition counts alike, in it each network, in it each snapshot.
     rows = source.connection.sql(
@@ -38,7 +38,7 @@ def test_a_correlation_over_all_snapshots(source):
     assert "train_error <= 0.1" in query.sql
 
 
-def test_over_trained_networks_with_another_statistic(source):
+def test_a_rank_correlation_of_final_networks_equals_sql(source):
     claim, _ = judge(source, statistic="kendall", design="final", y="loss_gap")
     rows = source.connection.sql(
         "SELECT sum(sign(a.hessian_trace - b.hessian_trace) * sign(a.loss_gap - b.loss_gap)),\n"
@@ -61,7 +61,7 @@ def test_given_columns_are_held_fixed(source):
 
 
 @pytest.mark.parametrize("design", ["matched_loss", "matched_updates", "matched_epochs"])
-def test_networks_equally_far_trained_are_compared(source, design):
+def test_only_equally_trained_networks_are_compared(source, design):
     claim, _ = judge(source, statistic="kendall", design=design)
     assert -1 <= claim.estimate.value <= 1
     assert "same" in claim.statistic
@@ -77,7 +77,7 @@ def test_networks_equally_far_trained_are_compared(source, design):
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
-def test_one_column(source, statistic):
+def test_a_claim_about_one_column_equals_sql(source, statistic):
     claim, _ = judge(
         source, statistic=statistic, x="error_gap", y="", design="final", above=-1, below=None
     )
@@ -95,7 +95,7 @@ def test_one_column(source, statistic):
     )
 
 
-def test_a_query_of_its_own(source):
+def test_a_claim_may_state_its_own_query(source):
     sql = "SELECT trial_id, condition_id, seed AS x, batch_size AS y FROM trials;"
     claim, query = judge(source, query=sql, x="x", y="y", statistic="spearman")
     assert claim.estimate.value == pytest.approx(0, abs=1e-12)
@@ -128,7 +128,7 @@ def test_a_query_of_its_own(source):
         ),
     ],
 )
-def test_what_cannot_be_computed_is_unclear_and_says_why(source, options, reason):
+def test_a_claim_that_cannot_be_computed_is_unclear_with_a_reason(source, options, reason):
     claim, _ = judge(source, **options)
     assert claim.verdict == "unclear"
     assert claim.estimate.value is None
@@ -136,7 +136,7 @@ def test_what_cannot_be_computed_is_unclear_and_says_why(source, options, reason
 
 
 @pytest.mark.parametrize("statistic", ["pearson", "spearman", "kendall", "mean", "median"])
-def test_the_order_of_rows_changes_no_bit(source, statistic):
+def test_the_order_of_rows_does_not_change_a_bit(source, statistic):
     columns = "trial_id, condition_id, step, margin_mean, hessian_trace"
     y = "" if statistic in ("mean", "median") else "margin_mean"
     found = set()
@@ -188,7 +188,7 @@ def test_many_values_are_ranked_by_a_sample_of_whole_trials(source, monkeypatch)
     assert free.estimate.n == 96
 
 
-def test_a_study_states_claims_of_both_kinds(tmp_path):
+def test_a_study_may_state_claims_of_both_kinds(tmp_path):
     claims = [
         "flatness_tracks_margin",
         {
@@ -210,7 +210,7 @@ def test_a_study_states_claims_of_both_kinds(tmp_path):
     assert [one.figure for one in judged] == ["threshold", ""]
 
 
-def test_what_is_swept_and_the_loss_are_held_fixed_beside(source):
+def test_an_estimate_with_loss_and_swept_columns_held_fixed_is_shown(source):
     claim, _ = judge(source, log=("hessian_trace",))
     (beside,) = claim.beside
     assert beside.what == "with training loss and batch size held fixed"
@@ -220,7 +220,7 @@ def test_what_is_swept_and_the_loss_are_held_fixed_beside(source):
     assert alone.beside == ()
 
 
-def test_a_column_of_two_values_says_what_ties_allow(source):
+def test_a_column_of_two_values_states_what_ties_allow(source):
     sql = "SELECT trial_id, condition_id, (seed > 0)::INT AS x, batch_size AS y FROM trials"
     claim, _ = judge(source, query=sql, x="x", y="y", statistic="spearman")
     assert "With only two distinct values of x, the correlation can only lie between" in (

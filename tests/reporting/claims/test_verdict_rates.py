@@ -14,7 +14,7 @@ WRONG = 0.05
 RECORDED = verdict_rates({world.claim for world in EVERY_WORLD})
 
 
-def test_every_world_has_its_row_in_the_report():
+def test_every_simulated_world_has_a_row_in_the_report():
     rows = [(claim, world, truth) for claim, world, truth, *_ in RECORDED.rows]
     assert rows == [(world.claim, world.name, TRUTHS[world.truth]) for world in EVERY_WORLD]
 
@@ -29,7 +29,7 @@ def test_every_built_in_claim_but_the_check_has_rates():
     }
 
 
-def test_recorded_verdicts_are_seldom_wrong():
+def test_recorded_verdicts_are_rarely_wrong():
     for claim, world, truth, studies, holds, fails in RECORDED.rows:
         if truth != "true":
             assert_at_most(WRONG, round(holds * studies / 100), studies, f"{claim}, {world}")
@@ -37,13 +37,13 @@ def test_recorded_verdicts_are_seldom_wrong():
             assert_at_most(WRONG, round(fails * studies / 100), studies, f"{claim}, {world}")
 
 
-def test_a_claim_that_was_not_simulated_has_no_rates():
+def test_a_claim_without_simulations_has_no_rates():
     assert verdict_rates(["mine"]).rows == ()
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("place", range(len(EVERY_WORLD)))
-def test_what_is_recorded_is_simulated_again(place):
+def test_recorded_rates_are_reproduced_with_other_seeds(place):
     """With other seeds, each rate agrees with the one that is shown (Fisher's exact test)."""
     world, (*_, studies, holds, fails) = EVERY_WORLD[place], RECORDED.rows[place]
     generator = np.random.default_rng(2)

@@ -10,7 +10,7 @@ def read(path):
         return read_progress(source)
 
 
-def test_a_finished_study(simulated):
+def test_a_finished_study_has_no_sentence_on_completeness(simulated):
     progress = read(simulated)
     assert progress.finished
     assert progress.sentence == ""
@@ -39,7 +39,7 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path):
     assert "96 of 384 snapshot measurements" in progress.sentence
 
 
-def test_of_early_snapshots_less_may_be_asked(tmp_path):
+def test_requests_for_final_networks_are_expected_only_there(tmp_path):
     content = study_content() | {"final_measures": [{"name": "norms"}]}
     content["measures"] = [one for one in content["measures"] if one["name"] != "norms"]
     path = simulate(tmp_path / "all", study=content)
@@ -68,7 +68,7 @@ def test_of_early_snapshots_less_may_be_asked(tmp_path):
         (50, "11 networks without an audit"),
     ],
 )
-def test_a_claim_about_audits_misses_what_lacks_one(networks, missing, tmp_path):
+def test_a_claim_that_needs_audits_reports_missing_ones(networks, missing, tmp_path):
     def audited(rows):
         rows["audit"] = [
             {
@@ -91,7 +91,7 @@ def test_a_claim_about_audits_misses_what_lacks_one(networks, missing, tmp_path)
     assert missing in progress.sentence
 
 
-def test_measures_that_are_not_installed_here_count_too(tmp_path):
+def test_measures_that_are_not_installed_are_counted(tmp_path):
     study = study_content(measures=[{"name": "someones_plug_in"}])
     progress = read(simulate(tmp_path / "r", study=study, batch_sizes=[64], seeds=2))
     assert progress.unmeasured == {"someones_plug_in": 16}

@@ -13,14 +13,14 @@ RANDOM = {
 }
 
 
-def test_what_is_listed_and_what_is_drawn():
+def test_listed_and_drawn_paths_are_told_apart():
     study = {"sweep": {"random": RANDOM, "model.width": [8, 16]}}
     assert swept_keys(study) == (("model.width",), tuple(RANDOM["of"]))
     assert swept_keys({"sweep": {"training.batch_size": [1, 2]}}) == (("training.batch_size",), ())
     assert swept_keys({}) == ((), ())
 
 
-def test_the_conditions_of_a_grid(source):
+def test_conditions_of_a_grid_have_their_levels(source):
     found = read_conditions(source)
     assert found.levels == {
         "batch size": {f"b{size}-l0.05": str(size) for size in (16, 64, 256, 1024)}
@@ -28,7 +28,7 @@ def test_the_conditions_of_a_grid(source):
     assert found.drawn == frozenset()
 
 
-def test_the_design_of_some_rows_follows_their_conditions():
+def test_the_design_of_selected_rows_follows_their_conditions():
     conditions = Conditions({"rate": {"c": "0.5", "a": "0.1", "b": "0.3"}}, frozenset({"rate"}))
     rows = Rows({"trial_id": ["x", "y", "z"], "condition_id": ["b", "c", "b"]})
     design = conditions.design(rows)

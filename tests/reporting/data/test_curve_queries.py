@@ -34,7 +34,7 @@ def spoiled(path, spoil):
     return simulate(path, study=curve_study(), change=change)
 
 
-def test_the_request_of_most_networks_is_chosen_and_others_are_told_of(tmp_path, curve_source):
+def test_the_request_with_most_networks_is_chosen_and_others_are_mentioned(tmp_path, curve_source):
     plain = choose_curves(curve_source, "loss_slice", "dimensions=2")
     assert (plain.request, plain.variant, plain.remark) == (
         "loss_slice(dimensions=2)",
@@ -77,7 +77,7 @@ def test_densities_are_interpolated_and_averaged_at_equal_eigenvalues(curve_sour
     assert np.trapezoid([row["density"] for row in rows], at) == pytest.approx(1, abs=0.01)
 
 
-def test_without_a_hue_all_networks_are_one_level(curve_source):
+def test_without_a_hue_all_networks_form_one_level(curve_source):
     chosen = choose_curves(curve_source, "hessian_spectral_density")
     rows = rows_of(curve_source, spectral_densities(chosen, None))
     assert len(rows) == DENSITY_POINTS
@@ -161,7 +161,7 @@ def test_quantiles_over_training_are_interpolated(curve_source):
             assert row[name] == pytest.approx(row["epoch"] * (share - 0.2) + 1)
 
 
-def test_epochs_that_few_networks_have_are_left_out(tmp_path):
+def test_epochs_of_few_networks_are_left_out(tmp_path):
     def rare(rows):
         rows["checkpoints"] = [
             row
@@ -176,7 +176,7 @@ def test_epochs_that_few_networks_have_are_left_out(tmp_path):
         assert len(rows_of(source, query)) == 4 * (len(EPOCHS) - 1)
 
 
-def test_examples_are_counted_over_networks_with_the_prediction_of_most(curve_source):
+def test_examples_are_counted_over_networks_with_the_majority_prediction(curve_source):
     chosen = choose_curves(curve_source, "smallest_margins")
     rows = rows_of(curve_source, smallest_margins(chosen, 4))
     shown = [

@@ -23,7 +23,7 @@ def trained(source):
     return trained_networks(source)
 
 
-def test_one_row_a_trained_network_with_every_measure_that_varies(trained):
+def test_each_final_network_has_a_row_with_every_varying_measure(trained):
     assert len(trained.rows) == 12
     assert [(one.column, one.sign) for one in trained.predictors] == [
         ("margin_mean", -1),
@@ -37,7 +37,7 @@ def test_one_row_a_trained_network_with_every_measure_that_varies(trained):
     assert sorted(set(trained.axes["batch size"])) == ["1024", "16", "256", "64"]
 
 
-def test_values_of_ones_own_functions_are_shown_though_no_catalog_has_them(tmp_path):
+def test_values_of_custom_functions_are_shown_without_a_catalog_entry(tmp_path):
     def own(rows):
         rows["measures"] = [
             {**row, "measure": "mine", "split": None} if row["measure"] == "weight_norm" else row
@@ -57,7 +57,7 @@ def test_values_of_ones_own_functions_are_shown_though_no_catalog_has_them(tmp_p
         assert ("mine", "own") in [row[:2] for row in source.rows(CATALOG).tuples()]
 
 
-def test_ranks_with_p_values_adjusted_for_all_of_them(trained):
+def test_ranks_have_p_values_adjusted_for_all_measures(trained):
     found = rank(trained)
     assert [(one.predictor.column, one.gap) for one in found] == [
         (predictor.column, gap) for predictor in trained.predictors for gap in GAPS
@@ -73,14 +73,14 @@ def test_ranks_with_p_values_adjusted_for_all_of_them(trained):
     assert min(one.holm for one in found if one.holm is not None) == pytest.approx(8 * smallest)
 
 
-def test_ceilings_come_from_the_seeds(trained):
+def test_ceilings_are_computed_from_the_seeds(trained):
     for gap, limit in ceilings(trained).items():
         assert 0 <= limit.correlation.value <= 1
         assert limit.reliability.n == 12
         assert gap in ("loss_gap", "error_gap")
 
 
-def test_the_tau_of_a_normal_pair():
+def test_the_tau_of_a_normal_pair_follows_from_its_correlation():
     generator = np.random.default_rng(0)
     x = generator.normal(size=4000)
     y = 0.6 * x + 0.8 * generator.normal(size=4000)
@@ -88,14 +88,14 @@ def test_the_tau_of_a_normal_pair():
     assert (as_tau(1.0), as_tau(0.0), as_tau(1 + 1e-12)) == (1, 0, 1)
 
 
-def test_without_trained_networks_nothing_ranks(empty):
+def test_without_final_networks_nothing_is_ranked(empty):
     with open_source(empty) as source:
         trained = trained_networks(source)
     assert (len(trained.rows), trained.predictors, trained.axes) == (0, (), {})
     assert rank(trained) == []
 
 
-def test_an_exact_value_and_an_estimate_of_it_are_one_measure(tmp_path):
+def test_an_exact_value_and_its_estimate_are_one_measure(tmp_path):
     def estimated(rows):
         exact = [row for row in rows["measures"] if row["measure"] == "hessian_trace"]
         rows["measures"] += [
@@ -107,7 +107,7 @@ def test_an_exact_value_and_an_estimate_of_it_are_one_measure(tmp_path):
     assert columns.count("hessian_trace") == 1
 
 
-def test_whole_optimizers_that_are_swept_are_one_axis(tmp_path):
+def test_a_swept_optimizer_is_one_axis(tmp_path):
     """Two optimizers of one name: their column alone would not tell conditions apart."""
     plain = {"name": "sgd", "learning_rate": 0.05}
     study = study_content(sweep={"training.optimizer": [plain, {**plain, "weight_decay": 0.1}]})
@@ -127,7 +127,7 @@ def test_whole_optimizers_that_are_swept_are_one_axis(tmp_path):
     assert trained.grid.axes == ("optimizer",)
 
 
-def test_conditions_that_the_grid_does_not_tell_apart_make_no_grid(tmp_path):
+def test_conditions_that_the_grid_cannot_distinguish_form_no_grid(tmp_path):
     def other(rows):
         rows["trials"][0]["condition_id"] = "another"
 
@@ -138,7 +138,7 @@ def test_conditions_that_the_grid_does_not_tell_apart_make_no_grid(tmp_path):
         assert environments_figure(source, trained).chart is None
 
 
-def test_constant_measures_rank_nothing(tmp_path):
+def test_constant_measures_are_not_ranked(tmp_path):
     def flatten(rows):
         for row in rows["measures"]:
             if row["measure"] == "weight_norm":

@@ -16,7 +16,7 @@ def network(batch_size=32, loss="cross_entropy", optimizer=None, **model):
     )
 
 
-def test_coupled_hyperparameters_and_whole_parts_are_one_axis():
+def test_coupled_hyperparameters_and_whole_parts_form_one_axis():
     sweep = ("training.loss, training.optimizer", "training.batch_size", "model.dropout")
     study = {"sweep": {key: [] for key in sweep}}
     params = [
@@ -38,13 +38,13 @@ def test_coupled_hyperparameters_and_whole_parts_are_one_axis():
     }
 
 
-def test_networks_of_one_kind_differ_by_their_options():
+def test_networks_of_one_kind_are_distinguished_by_their_options():
     study = {"sweep": {"model": [{"name": "mlp", "width": 64}, {"name": "mlp", "width": 256}]}}
     params = [network(width=64), network(width=256)]
     assert grid_axes(study, params) == {"model": ("64", "256")}
 
 
-def test_axes_whose_paths_end_alike_stay_apart():
+def test_axes_whose_paths_end_alike_get_distinct_names():
     study = {"sweep": {"model.seed": [0, 1], "data.seed": [0, 1]}}
     params = [
         json.dumps({"model": {"seed": a}, "data": {"seed": b}}) for a in (0, 1) for b in (0, 1)
@@ -55,14 +55,14 @@ def test_axes_whose_paths_end_alike_stay_apart():
     }
 
 
-def test_what_does_not_vary_is_no_axis():
+def test_constant_hyperparameters_form_no_axis():
     study = {"sweep": {"training.batch_size": [32, 64]}}
     assert grid_axes(study, [network(), network()]) == {}
     assert grid_axes(study, []) == {}
     assert grid_axes({}, [network()]) == {}
 
 
-def test_a_condition_that_was_drawn_is_one_level():
+def test_a_randomly_drawn_condition_is_one_level():
     sweep = {
         "random": {
             "conditions": 2,

@@ -3,13 +3,13 @@ from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import simulate, study_content
 
 
-def test_batch_size_comes_first(source):
+def test_batch_size_is_the_first_choice_of_hue(source):
     hue = choose_hue(source)
     assert (hue.column, hue.title) == ("batch_size", "batch size")
     assert hue.levels == ("16", "64", "256", "1024")
 
 
-def test_else_the_first_swept_hyperparameter(tmp_path):
+def test_the_first_swept_hyperparameter_is_the_second_choice_of_hue(tmp_path):
     study = study_content(sweep={"training.optimizer.learning_rate": [0.05, 0.1]})
     path = simulate(
         tmp_path / "r", study=study, batch_sizes=[64], learning_rates=[0.05, 0.1], seeds=1
@@ -19,7 +19,7 @@ def test_else_the_first_swept_hyperparameter(tmp_path):
     assert (hue.column, hue.levels) == ("learning_rate", ("0.05", "0.1"))
 
 
-def test_the_seed_of_the_data_is_not_that_of_the_trial(tmp_path):
+def test_the_seed_of_the_data_can_be_the_hue(tmp_path):
     study = study_content(sweep={"data.seed": [0, 1]})
 
     def swept(rows):
@@ -34,13 +34,13 @@ def test_the_seed_of_the_data_is_not_that_of_the_trial(tmp_path):
     assert (hue.column, hue.levels) == ("data_seed", ("0", "1"))
 
 
-def test_nothing_varies(without_trace, empty):
+def test_a_study_without_variation_has_no_hue(without_trace, empty):
     for path in (without_trace, empty):
         with open_source(path) as source:
             assert choose_hue(source) is None
 
 
-def test_levels_read_as_text():
+def test_levels_are_formatted_as_text():
     assert [level_text(value) for value in (0.1, 64, "relu", None)] == ["0.1", "64", "relu", "none"]
     close = [0.1234567, 0.1234568, 1e6 + 0.5, 1e6]
     assert len(set(map(level_text, close))) == len(close)

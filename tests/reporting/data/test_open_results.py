@@ -6,12 +6,12 @@ from orchestrator.reporting.data.open_results import Rows, open_source
 from orchestrator.reporting.data.queries import Query
 
 
-def test_what_is_no_results_folder_is_refused(tmp_path):
+def test_a_folder_without_results_is_refused(tmp_path):
     with pytest.raises(ResultsError), open_source(tmp_path):
         pass
 
 
-def test_columns_as_floats_with_nan_for_nothing():
+def test_columns_convert_to_floats_with_nan_for_null():
     rows = Rows({"x": (1, None, 2.5), "trial_id": "aab", "condition_id": "ccc"})
     np.testing.assert_array_equal(rows.floats("x"), [1, np.nan, 2.5])
     assert np.isnan(rows.floats("absent")).all()
@@ -22,13 +22,13 @@ def test_columns_as_floats_with_nan_for_nothing():
     ]
 
 
-def test_rows_of_nothing_keep_their_columns(source):
+def test_empty_results_keep_their_columns(source):
     rows = source.rows(Query("none", "", "SELECT 1 AS one WHERE false"))
     assert len(rows) == 0
     assert list(rows.columns) == ["one"]
 
 
-def test_queries_are_noted_once(simulated):
+def test_repeated_queries_are_recorded_once(simulated):
     query = Query("one", "", "SELECT 1 AS one")
     with open_source(simulated) as source:
         source.rows(query)
@@ -36,7 +36,7 @@ def test_queries_are_noted_once(simulated):
         assert source.asked == [query]
 
 
-def test_measures_that_were_taken_are_columns(source, without_trace):
+def test_only_measured_values_are_columns(source, without_trace):
     assert source.has("margin_mean", "hessian_trace")
     with open_source(without_trace) as plain:
         assert not plain.has("margin_mean", "hessian_trace")

@@ -40,7 +40,7 @@ def test_queries_are_shown_without_the_indentation_of_their_source():
     assert [query.name for query in FIXED if query.sql != query.sql.strip()] == []
 
 
-def test_names_are_unique():
+def test_query_names_are_unique():
     assert len({query.name for query in FIXED}) == len(FIXED)
 
 
@@ -61,7 +61,7 @@ def test_the_headline_in_sql_equals_the_headline_in_python(source):
         assert (estimate.n, estimate.value) == (count, pytest.approx(r, abs=1e-12))
 
 
-def test_points_are_a_fixed_sample_of_many(source, monkeypatch):
+def test_points_are_a_fixed_sample_if_there_are_many(source, monkeypatch):
     monkeypatch.setattr(queries, "MOST_POINTS", 10)
     query = queries.scatter(["margin_mean"], "batch_size")
     rows = source.rows(query)

@@ -2,7 +2,7 @@ from orchestrator.reporting.data.open_results import Rows
 from orchestrator.reporting.data.ways_of_training import ways_of_training
 
 
-def test_ways_of_training_name_what_differs_and_the_plainest_comes_first():
+def test_ways_of_training_name_their_differences_and_the_plainest_is_first():
     columns = {
         "loss": ["mse", "cross_entropy", "cross_entropy"],
         "label_smoothing": [None, 0.1, 0.0],

@@ -58,7 +58,7 @@ def test_equal_results_give_equal_files(figures, exported, simulated, tmp_path, 
         assert (again.directory / name).read_bytes() == (exported.directory / name).read_bytes()
 
 
-def test_tables_hold_the_numbers_of_the_views_unrounded(exported, source):
+def test_tables_contain_the_unrounded_numbers_of_the_views(exported, source):
     with (exported.directory / "flatness-margin.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     stored = source.connection.sql(
@@ -78,7 +78,7 @@ def test_tables_hold_the_numbers_of_the_views_unrounded(exported, source):
     ]
 
 
-def test_every_query_runs(exported, simulated):
+def test_every_exported_query_runs(exported, simulated):
     text = (exported.directory / "queries.sql").read_text(encoding="utf-8")
     queries = [part for part in text.split(";\n") if part.strip()]
     assert len(queries) > 20
@@ -88,14 +88,14 @@ def test_every_query_runs(exported, simulated):
             source.connection.execute(query)
 
 
-def test_some_figures_in_some_formats(without_trace, tmp_path):
+def test_figures_and_formats_can_be_selected(without_trace, tmp_path):
     some = write_export(without_trace, tmp_path, figures=("claims", "gaps"), formats=("tex", "svg"))
     assert some.files == ("gaps.svg", "gaps.tex", "claims.tex", "queries.sql")
     assert some.missing == {}
     assert some.text() == f"{tmp_path}\n  gaps: svg, tex\n  claims: tex\n  queries: sql"
 
 
-def test_the_default_is_a_folder_in_the_results(tmp_path):
+def test_the_default_export_folder_lies_in_the_results(tmp_path):
     results = audited(tmp_path / "r", batch_sizes=[])
     done = write_export(results, figures=["fragility"])
     assert done.directory == results / "export"
@@ -116,13 +116,13 @@ def test_the_default_is_a_folder_in_the_results(tmp_path):
         ({"ppi": float("nan")}, "expected 1 to 1200"),
     ],
 )
-def test_what_there_is_not_is_refused_before_anything_is_written(simulated, tmp_path, asked, told):
+def test_unknown_figures_and_formats_are_refused_before_writing(simulated, tmp_path, asked, told):
     with pytest.raises(ExportError, match=re.escape(told)):
         write_export(simulated, tmp_path / "e", **asked)
     assert not (tmp_path / "e").exists()
 
 
-def test_where_nothing_can_be_written_is_told(empty, tmp_path):
+def test_an_unwritable_destination_is_reported(empty, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="cannot be written"):
         write_export(empty, tmp_path / "file", figures=["claims"], formats=["csv"])
@@ -130,7 +130,7 @@ def test_where_nothing_can_be_written_is_told(empty, tmp_path):
         write_export(tmp_path / "none")
 
 
-def test_what_cannot_be_drawn_is_named_with_its_reason(without_trace, empty, tmp_path):
+def test_missing_figures_are_listed_with_their_reason(without_trace, empty, tmp_path):
     some = write_export(without_trace, tmp_path / "a", formats=["svg"])
     assert "gaps.svg" in some.files
     assert "hessian_trace" in some.missing["flatness-margin"]
@@ -140,7 +140,7 @@ def test_what_cannot_be_drawn_is_named_with_its_reason(without_trace, empty, tmp
     assert set(none.missing) == {*FIGURE_KEYS, "fragility", "barriers"}
 
 
-def test_names_from_studies_and_data_are_only_text(tmp_path):
+def test_names_from_studies_and_data_are_escaped(tmp_path):
     attack = "<script>50%_x</script>\n\\input{x} & ;"
     study = study_content(study=attack, sweep={"model.name": [attack, "b"]})
 

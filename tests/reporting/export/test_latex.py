@@ -45,13 +45,13 @@ def problems(text):
         ("", ""),
     ],
 )
-def test_text_is_set_as_it_is(text, expected):
+def test_special_characters_are_escaped(text, expected):
     assert latex_text(text) == expected
     assert problems(expected) == []
 
 
 @given(st.text())
-def test_no_text_is_more_than_text(text):
+def test_any_text_is_escaped_completely(text):
     escaped = latex_text(text)
     assert problems(escaped) == []
     assert "\n" not in escaped
@@ -86,7 +86,7 @@ def test_tables_have_rules_and_aligned_numbers():
     )
 
 
-def test_negative_infinity_and_large_numbers():
+def test_negative_infinity_and_large_numbers_are_typeset():
     (row,) = re.findall(
         r"^.*∞?\\\\$",
         latex_table(Table.of(("a", "b"), [(-math.inf, -2.5e12)]), "", "").split("midrule")[1],
@@ -105,7 +105,7 @@ def test_long_tables_break_and_long_texts_wrap():
     assert text.count(r"word word") > MOST_ON_A_PAGE
 
 
-def test_columns_that_a_page_has_no_room_for_are_told_in_comments():
+def test_columns_without_room_on_a_page_become_comments():
     rows = [("a", 0.5, 12, "why " * 60), ("b", 0.7, 12, "")]
     text = latex_table(Table.of(("x", "r", "n", "explanation"), rows), "t", "")
     assert "% The same in all rows: n: 12\n" in text
@@ -123,7 +123,7 @@ def test_both_ends_of_an_interval_share_a_column():
     assert "\na & 0.5 & {[}$-$0.25, --{]} & {[}1, 2{]} & there \\\\\n" in text
 
 
-def test_wide_tables_are_set_smaller_and_too_wide_ones_say_so():
+def test_wide_tables_are_set_smaller_or_suggest_a_sideways_page():
     def table(columns):
         heads = [f"a column {number}" for number in range(columns)]
         rows = [range(columns), range(1, columns + 1)]
@@ -142,7 +142,7 @@ def test_characters_that_pdflatex_lacks_are_named():
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
-def test_pdflatex_sets_the_nastiest_table(tmp_path):
+def test_pdflatex_typesets_the_most_hostile_table(tmp_path):
     tables = [
         latex_table(Table.of((NASTY, "γ₁"), [(NASTY, -1.5e-7)] * rows), NASTY, NASTY)
         for rows in (3, MOST_ON_A_PAGE + 1)

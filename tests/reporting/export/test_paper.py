@@ -12,7 +12,7 @@ def svg(source):
     return paper_svg(threshold_figure(source))
 
 
-def test_ink_and_paper_are_real(svg):
+def test_paper_figures_have_black_ink_on_white_paper(svg):
     root = ElementTree.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert root.get("aria-label").startswith("Two line charts")
@@ -23,7 +23,7 @@ def test_ink_and_paper_are_real(svg):
     assert paper.get("width") == root.get("width")
 
 
-def test_only_the_look_is_changed():
+def test_only_the_appearance_is_changed():
     chart = {
         "data": {"values": [{"name": "currentColor"}]},
         "mark": {"type": "point", "color": "currentColor"},
@@ -45,7 +45,7 @@ def test_only_the_look_is_changed():
     assert chart["config"]["background"] == "transparent"
 
 
-def test_pdf_carries_its_fonts(svg):
+def test_pdf_files_embed_their_fonts(svg):
     pdf = paper_pdf(svg)
     assert pdf.startswith(b"%PDF-")
     assert pdf.rstrip().endswith(b"%%EOF")
@@ -54,7 +54,7 @@ def test_pdf_carries_its_fonts(svg):
 
 
 @pytest.mark.parametrize("ppi", [72, 300])
-def test_png_has_the_resolution_that_was_asked_for(svg, ppi):
+def test_png_files_have_the_requested_resolution(svg, ppi):
     png = paper_png(svg, ppi)
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = struct.unpack(">II", png[16:24])

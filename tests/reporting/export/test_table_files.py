@@ -32,7 +32,7 @@ def test_markdown_is_rounded_and_aligned():
     assert markdown_table(table, "t", "").startswith("# t\n\n| 50")
 
 
-def test_markdown_shows_text_as_it_is():
+def test_markdown_shows_text_literally():
     assert markdown_text("<script>alert(1)</script> & _x_ hessian_trace") == (
         "&lt;script&gt;alert(1)&lt;/script&gt; &amp; \\_x\\_ hessian_trace"
     )
@@ -41,6 +41,6 @@ def test_markdown_shows_text_as_it_is():
     )
 
 
-def test_tables_without_rows():
+def test_tables_without_rows_have_a_header():
     assert csv_table(Table.of(("a", "b"), [])) == "a,b\n"
     assert markdown_table(Table.of(("a", "b"), []), "t", "") == "# t\n\n| a | b |\n| --- | --- |\n"

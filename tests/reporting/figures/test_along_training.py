@@ -26,7 +26,7 @@ def rows_of(figure):
     return [tuple(record[name] for name in names) for record in records]
 
 
-def test_means_and_student_intervals_over_networks(source):
+def test_curves_are_means_with_student_intervals_over_networks(source):
     figure = training_figure(source, choose_hue(source))
     margins = values(source, "margin_mean", 64, 8)
     mean, low, high, n = row_of(figure, "margin_mean", "epoch", "64", 8.0)[4:]
@@ -39,7 +39,7 @@ def test_means_and_student_intervals_over_networks(source):
     assert np.log10([mean, low, high]) == pytest.approx([traces.mean(), *interval], rel=1e-5)
 
 
-def test_panels_for_both_measures_and_both_times(source):
+def test_both_measures_and_both_times_have_panels(source):
     figure = training_figure(source, choose_hue(source))
     assert len(figure.chart["concat"]) == 4
     assert "same number of updates" in figure.caption
@@ -54,7 +54,7 @@ def test_single_networks_have_no_band(without_trace, tmp_path):
         assert "No snapshot has a hessian_trace" in training_figure(source, None).caption
 
 
-def test_intervals_beyond_all_numbers_do_not_stretch_the_axis(tmp_path):
+def test_huge_intervals_do_not_stretch_the_axis(tmp_path):
     def spoil(rows):
         for row in rows["measures"]:
             if row["measure"] == "hessian_trace" and row["trial_id"] == "trial000":

@@ -21,7 +21,7 @@ def two_axes(tmp_path_factory):
         yield trained_networks(source)
 
 
-def test_each_axis_and_their_mean(two_axes):
+def test_each_axis_and_their_mean_are_shown(two_axes):
     figure = granulated_figure(two_axes)
     cells = {row[:3]: row[3] for row in figure.table.rows}
     for measure in ("margin_mean", "hessian_trace"):
@@ -30,7 +30,7 @@ def test_each_axis_and_their_mean(two_axes):
     assert len(cells) == 4 * 2 * len(two_axes.predictors)
 
 
-def test_conditional_information_stands_beside_that_of_shuffled_measures(two_axes):
+def test_conditional_information_is_shown_beside_shuffled_measures(two_axes):
     rows = [row for row in granulated_figure(two_axes).table.rows if row[2] == "K, information"]
     assert len(rows) == 2 * len(two_axes.predictors)
     for row in rows:
@@ -62,13 +62,13 @@ def test_psi_is_the_mean_tau_over_groups_of_conditions(two_axes):
     assert cells["margin_mean", "error gap", "batch size"] == pytest.approx(sum(taus) / 2)
 
 
-def test_one_axis_has_no_mean_to_draw(source):
+def test_a_single_axis_has_no_mean(source):
     figure = granulated_figure(trained_networks(source))
     scale = figure.chart["layer"][0]["encoding"]["x"]["scale"]
     assert scale["domain"] == ["loss gap: batch size", "error gap: batch size"]
 
 
-def test_an_incomplete_grid_is_told(tmp_path):
+def test_an_incomplete_grid_is_reported(tmp_path):
     def remove(rows):
         gone = {
             r["trial_id"]
@@ -93,7 +93,7 @@ def test_an_incomplete_grid_is_told(tmp_path):
     assert singles == {1}
 
 
-def test_nothing_varied(without_trace):
+def test_a_study_without_variation_gives_a_reason(without_trace):
     with open_source(without_trace) as source:
         assert (
             "differ in the swept hyperparameters"

@@ -16,7 +16,7 @@ def trained_in_two_ways(tmp_path_factory):
     return simulate(path, study=study, seeds=4, change=intervened)
 
 
-def test_each_way_and_all_together(trained_in_two_ways):
+def test_each_way_of_training_and_all_together_are_shown(trained_in_two_ways):
     with open_source(trained_in_two_ways) as source:
         figure = interventions_figure(source)
         ((r, n),) = source.connection.sql(
@@ -37,7 +37,7 @@ def test_each_way_and_all_together(trained_in_two_ways):
     assert "if the margin determined the flatness" in figure.caption.lower()
 
 
-def test_the_claim_points_to_it(trained_in_two_ways, monkeypatch):
+def test_the_claim_links_to_the_figure(trained_in_two_ways, monkeypatch):
     draw_only(monkeypatch, interventions_figure)
     with open_source(trained_in_two_ways) as source:
         page = compose(source)
@@ -46,7 +46,7 @@ def test_the_claim_points_to_it(trained_in_two_ways, monkeypatch):
     assert 'href="#figure-interventions"' in render(page)
 
 
-def test_a_study_that_never_asked_does_not_show_its_absence(source, tmp_path):
+def test_the_figure_is_hidden_unless_a_claim_needs_it(source, tmp_path):
     figure = interventions_figure(source)
     assert figure.missing
     assert not figure.shown
@@ -55,7 +55,7 @@ def test_a_study_that_never_asked_does_not_show_its_absence(source, tmp_path):
         assert interventions_figure(claimed).shown
 
 
-def test_without_small_training_errors_it_says_so(tmp_path):
+def test_a_lack_of_small_training_errors_gives_a_reason(tmp_path):
     def undertrained(rows):
         intervened(rows)
         for row in rows["checkpoints"]:

@@ -13,7 +13,7 @@ def second(tmp_path_factory):
         yield opened
 
 
-def test_one_line_for_each_study_with_the_numbers_it_has_alone(source, second):
+def test_each_study_has_one_line_with_the_numbers_of_its_own_report(source, second):
     figure = compared_threshold_figure({"one": source, "two": second})
     for name, alone in (("one", source), ("two", second)):
         expected = [

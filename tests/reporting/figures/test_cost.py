@@ -4,7 +4,7 @@ from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.figures.cost import cost_figure
 
 
-def test_requests_beside_training(source):
+def test_costs_of_requests_are_shown_beside_training(source):
     figure = cost_figure(source)
     rows = {row[0]: row[1:] for row in figure.table.rows}
     assert list(rows) == [
@@ -25,12 +25,12 @@ def test_requests_beside_training(source):
     assert rows["training, one epoch"][4] is None
 
 
-def test_words(source):
+def test_the_caption_compares_costs_and_names_the_largest(source):
     figure = cost_figure(source)
     assert "times as long" in figure.caption
     assert "Costliest measure: hessian_spectrum(top=1)" in figure.alternative
 
 
-def test_nothing_measured(empty):
+def test_a_study_without_measurements_gives_a_reason(empty):
     with open_source(empty) as source:
         assert "No stored measurement took any time" in cost_figure(source).missing

@@ -37,7 +37,7 @@ def bars(figure, panel):
     return {(one["row"], one["outcome"]): one["count"] for one in values}
 
 
-def test_trials_by_how_they_ended(figure):
+def test_trials_are_counted_by_their_outcome(figure):
     assert bars(figure, 0) == {
         ("16", "failed"): 1,
         ("16", "diverged"): 1,
@@ -53,7 +53,7 @@ def test_trials_by_how_they_ended(figure):
     assert "not started 1" in figure.alternative
 
 
-def test_snapshots_by_what_became_of_each_request(figure):
+def test_snapshots_are_counted_by_the_outcome_of_each_request(figure):
     assert bars(figure, 1) == {
         ("hessian_spectrum(top=1)", "measured"): 88,
         ("hessian_trace", "measured"): 88,
@@ -65,7 +65,7 @@ def test_snapshots_by_what_became_of_each_request(figure):
     }
 
 
-def test_who_is_set_apart_is_named_with_the_reason(figure):
+def test_flagged_trials_are_listed_with_the_reason(figure):
     rows = {row[0]: dict(zip(figure.table.columns, row, strict=True)) for row in figure.table.rows}
     assert rows["trial000"]["outcome"] == "failed"
     assert rows["trial000"]["first error"].startswith("out of memory")
@@ -78,7 +78,7 @@ def test_who_is_set_apart_is_named_with_the_reason(figure):
     assert "All trials" not in figure.caption
 
 
-def test_segments_lie_one_after_another(figure):
+def test_segments_of_a_bar_are_contiguous(figure):
     values = figure.chart["vconcat"][0]["data"]["values"]
     for row in {value["row"] for value in values}:
         own = [value for value in values if value["row"] == row]
@@ -86,7 +86,7 @@ def test_segments_lie_one_after_another(figure):
         assert [one["to"] for one in own[:-1]] == [one["from"] for one in own[1:]]
 
 
-def test_a_whole_study_sets_nobody_apart(tmp_path):
+def test_a_complete_study_flags_no_trial(tmp_path):
     def whole(rows):
         for trial in rows["trials"]:
             trial["stop_reason"] = "train_loss"
@@ -98,12 +98,12 @@ def test_a_whole_study_sets_nobody_apart(tmp_path):
     assert figure.table.rows == ()
 
 
-def test_without_a_hyperparameter_that_varies_there_is_one_bar(without_trace):
+def test_without_a_varying_hyperparameter_there_is_one_bar(without_trace):
     with open_source(without_trace) as source:
         figure = coverage_figure(source, None)
     assert bars(figure, 0) == {("all trials", "target loss not reached"): 3}
 
 
-def test_nothing_begun(empty):
+def test_a_study_without_trials_gives_a_reason(empty):
     with open_source(empty) as source:
         assert coverage_figure(source, None).missing == "None of 12 trials has started."

@@ -5,7 +5,7 @@ from orchestrator.reporting.figures.designs import designs_figure
 from tests.reporting.simulated import simulate
 
 
-def test_both_measures_and_gaps_under_four_designs(source):
+def test_both_measures_and_gaps_are_shown_under_four_designs(source):
     figure = designs_figure(source)
     assert len(figure.table.rows) == 2 * 2 * 4
     by_design = {row[:3]: row for row in figure.table.rows}
@@ -19,7 +19,7 @@ def test_both_measures_and_gaps_under_four_designs(source):
     assert by_design["margin_mean", "loss gap", "same epoch"][8] == 8
 
 
-def test_the_same_loss_compares_only_those_that_reached_it(source):
+def test_the_design_of_equal_loss_compares_only_networks_that_reached_it(source):
     figure = designs_figure(source)
     (row,) = [
         r for r in figure.table.rows if r[:3] == ("margin_mean", "error gap", "same train loss")
@@ -57,7 +57,7 @@ def test_designs_that_contradict_each_other_are_named(tmp_path):
     assert "disagree" in figure.alternative
 
 
-def test_without_measures_or_networks(without_trace, empty):
+def test_missing_measures_or_networks_are_left_out(without_trace, empty):
     with open_source(without_trace) as source:
         figure = designs_figure(source)
     assert {row[0] for row in figure.table.rows} == {"margin_mean"}

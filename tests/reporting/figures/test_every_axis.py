@@ -10,7 +10,7 @@ def charts(figures, curve_figures):
     return [figure.chart for figure in (*figures, *curve_figures) if figure.chart is not None]
 
 
-def test_every_quantitative_position_has_a_domain_of_its_own(charts):
+def test_every_quantitative_axis_has_its_own_domain(charts):
     for chart in charts:
         for layered in parts({name: one for name, one in chart.items() if name != "datasets"}):
             layers = layered.get("layer", [layered] if "mark" in layered else [])

@@ -8,7 +8,7 @@ from orchestrator.reporting.figures.figure import MOST_TABLE_ROWS, Table, cell
 from tests.reporting.simulated import simulate, study_content
 
 
-def test_tables_have_all_rows_and_pages_show_the_first():
+def test_tables_contain_all_rows_and_pages_show_the_first():
     table = Table.of(["a"], [(number,) for number in range(500)])
     assert len(table.rows) == 500
     assert table.first == table.rows[:MOST_TABLE_ROWS]
@@ -30,11 +30,11 @@ def test_tables_have_all_rows_and_pages_show_the_first():
         (math.nan, "NaN"),
     ],
 )
-def test_cells_read_as_text(value, text):
+def test_cells_are_formatted_as_text(value, text):
     assert cell(value) == text
 
 
-def test_cells_show_as_many_digits_as_their_table_says():
+def test_cells_show_as_many_digits_as_their_table_states():
     assert cell(0.12345, 2, 0.0005) == "0.12"
     assert cell(-0.0004, 2, 0.0005) == "0"
     assert cell(0.0006, 2, 0.0005) == "0.0006"
@@ -48,7 +48,7 @@ OF_REQUESTS = [
 ]
 
 
-def test_figures_of_one_request_are_shown_if_it_is_asked_for(curve_figures, figures, tmp_path):
+def test_figures_of_a_request_are_shown_only_if_it_was_made(curve_figures, figures, tmp_path):
     assert [figure.key for figure in curve_figures] == list(FIGURE_KEYS)
     shown = [figure.key for figure in figures if figure.shown]
     further = [figure for figure in curve_figures if figure.key in OF_REQUESTS]
@@ -66,7 +66,7 @@ def test_figures_of_one_request_are_shown_if_it_is_asked_for(curve_figures, figu
     assert (last.key, last.chart, last.shown) == ("loss-planes", None, True)
 
 
-def test_every_figure_is_there_or_says_why_not(figures, empty):
+def test_every_figure_is_drawn_or_gives_a_reason(figures, empty):
     assert [figure.key for figure in figures] == list(FIGURE_KEYS)
     for figure in figures:
         if not figure.shown:
@@ -83,7 +83,7 @@ def test_every_figure_is_there_or_says_why_not(figures, empty):
     assert all(figure.chart is None and figure.missing.endswith(".") for figure in missing)
 
 
-def test_marks_on_the_end_of_an_axis_are_told(tmp_path, figures):
+def test_marks_at_the_end_of_an_axis_are_mentioned(tmp_path, figures):
     def one_huge(rows):
         traces = [row for row in rows["measures"] if row["measure"] == "hessian_trace"]
         traces[-1]["value"] = 1e305

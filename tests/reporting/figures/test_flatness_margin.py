@@ -16,19 +16,19 @@ def test_every_snapshot_is_a_point(source):
     assert [parameter["name"] for parameter in figure.chart["params"]] == ["chosen"]
 
 
-def test_nothing_varied_has_one_colour(source):
+def test_without_a_hue_all_points_have_one_colour(source):
     figure = flatness_margin_figure(source, None)
     assert "value" in figure.chart["encoding"]["color"]
     assert "coloured" not in figure.caption
 
 
-def test_without_the_measures(without_trace):
+def test_missing_measures_give_a_reason(without_trace):
     with open_source(without_trace) as source:
         figure = flatness_margin_figure(source, None)
     assert figure.missing == "No snapshot has a hessian_trace."
 
 
-def test_many_levels_take_colours_from_a_continuous_scale(tmp_path):
+def test_many_levels_use_a_continuous_colour_scale(tmp_path):
     sizes = [2**power for power in range(3, 11)]
     path = simulate(tmp_path / "r", batch_sizes=sizes, seeds=1)
     with open_source(path) as source:

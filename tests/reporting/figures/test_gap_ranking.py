@@ -6,7 +6,7 @@ from orchestrator.reporting.figures.gap_ranking import predictors_figure
 from tests.reporting.simulated import simulate
 
 
-def test_every_measure_with_both_gaps(source):
+def test_every_measure_is_ranked_with_both_gaps(source):
     trained = trained_networks(source)
     figure = predictors_figure(trained)
     assert len(figure.table.rows) == 2 * len(trained.predictors)
@@ -18,7 +18,7 @@ def test_every_measure_with_both_gaps(source):
         assert (n, reliability) == (12, 1)
 
 
-def test_uncertain_estimates_limit_what_they_can_show(tmp_path):
+def test_uncertain_estimates_limit_the_reachable_correlation(tmp_path):
     def uncertain(rows):
         for row in rows["measures"]:
             if row["measure"] == "hessian_trace":
@@ -47,7 +47,7 @@ def test_the_ceiling_is_drawn_on_both_sides(source):
     assert "A function of hyperparameters alone could reach" in figure.caption
 
 
-def test_single_seeds_have_no_ceiling_and_say_so(tmp_path):
+def test_single_seeds_have_no_ceiling_but_a_reason(tmp_path):
     path = simulate(tmp_path / "r", seeds=1, batch_sizes=[16, 32, 64, 128, 256, 512, 1024])
     with open_source(path) as source:
         figure = predictors_figure(trained_networks(source))
@@ -55,7 +55,7 @@ def test_single_seeds_have_no_ceiling_and_say_so(tmp_path):
     assert all(layer["mark"].get("strokeDash") is None for layer in figure.chart["layer"])
 
 
-def test_too_few_networks(tmp_path):
+def test_too_few_networks_give_a_reason(tmp_path):
     with open_source(simulate(tmp_path / "r", seeds=1)) as source:
         figure = predictors_figure(trained_networks(source))
     assert figure.chart is None
@@ -63,5 +63,5 @@ def test_too_few_networks(tmp_path):
 
 
 @pytest.mark.parametrize("word", ["Forest plot", "loss gap", "error gap"])
-def test_alternative_text(source, word):
+def test_the_alternative_text_names_chart_and_gaps(source, word):
     assert word in predictors_figure(trained_networks(source)).alternative

@@ -5,7 +5,7 @@ from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.figures.gaps import gaps_figure
 
 
-def test_one_brush_for_four_panels(source):
+def test_all_four_panels_share_one_brush(source):
     figure = gaps_figure(source, choose_hue(source))
     names = [panel["name"] for panel in figure.chart["concat"]]
     assert names == [

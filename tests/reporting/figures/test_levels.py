@@ -10,7 +10,7 @@ def test_few_levels_are_all_drawn():
     assert narrowed(None, 2) == (None, "")
 
 
-def test_of_many_levels_some_are_drawn_evenly_with_the_ends():
+def test_many_levels_are_thinned_evenly_including_the_ends():
     kept, sentence = narrowed(HUE, 4)
     assert kept.levels == ("1", "8", "64", "512")
     assert sentence == "Shown: 4 of 10 levels of batch size."

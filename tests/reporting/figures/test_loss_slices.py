@@ -12,7 +12,7 @@ def zero_in_the_middle(rows):
             row["value"][len(row["value"]) // 2] = 0.0
 
 
-def test_lines_with_the_range_over_networks(curve_source):
+def test_lines_show_the_range_over_networks(curve_source):
     figure = loss_slices_figure(curve_source, choose_hue(curve_source))
     records = figure.chart["data"]["values"]
     assert len(records) == 4 * 5
@@ -22,7 +22,7 @@ def test_lines_with_the_range_over_networks(curve_source):
     assert len(figure.table.rows) == 20
 
 
-def test_one_panel_for_each_level_with_one_colour_scale(curve_source):
+def test_each_level_has_a_panel_with_a_common_colour_scale(curve_source):
     figure = loss_planes_figure(curve_source, choose_hue(curve_source))
     panels = figure.chart["concat"]
     assert [panel["title"]["text"] for panel in panels] == [
@@ -35,7 +35,7 @@ def test_one_panel_for_each_level_with_one_colour_scale(curve_source):
     assert "median training loss of its batch size" in figure.caption
 
 
-def test_a_loss_of_zero_has_no_logarithm(tmp_path):
+def test_points_with_a_loss_of_zero_are_not_drawn_but_counted(tmp_path):
     with open_source(
         simulate(tmp_path / "r", study=curve_study(), change=zero_in_the_middle)
     ) as source:
@@ -47,7 +47,7 @@ def test_a_loss_of_zero_has_no_logarithm(tmp_path):
     assert len(plane.chart["data"]["values"]) == 24
 
 
-def test_what_is_missing_is_said(source):
+def test_a_missing_slice_gives_the_command_that_adds_it(source):
     assert loss_slices_figure(source, None).missing == (
         "No final network has loss_slice yet; to add it: measure RESULTS loss_slice."
     )

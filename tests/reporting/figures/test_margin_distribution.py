@@ -8,7 +8,7 @@ from tests.reporting.simulated import EPOCHS, simulate
 from tests.reporting.simulated_curves import curve_study, with_curves
 
 
-def test_shares_at_the_end_and_bands_over_epochs(curve_source):
+def test_final_margins_and_bands_over_epochs_are_shown(curve_source):
     figure = margin_distribution_figure(curve_source, choose_hue(curve_source))
     final, along = figure.chart["vconcat"]
     records = final["layer"][1]["data"]["values"]
@@ -39,7 +39,7 @@ def test_outliers_do_not_stretch_the_axis(tmp_path):
     assert 40 < high < 60
 
 
-def test_another_normalization_is_said(tmp_path):
+def test_another_normalization_is_named_in_the_caption(tmp_path):
     def divide(rows):
         with_curves(rows)
         for row in rows["curves"]:
@@ -50,6 +50,6 @@ def test_another_normalization_is_said(tmp_path):
     assert "the largest other, divided by logit norm" in figure.caption
 
 
-def test_what_is_missing_is_said(source):
+def test_a_missing_distribution_gives_the_command_that_adds_it(source):
     figure = margin_distribution_figure(source, None)
     assert figure.missing == not_yet("margin_distribution")

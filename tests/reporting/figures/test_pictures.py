@@ -28,7 +28,7 @@ def decoded(file):
 
 
 @pytest.mark.parametrize("shape", [(5, 7, 1), (4, 3, 3)])
-def test_files_hold_the_pixels(shape):
+def test_png_files_contain_the_pixels(shape):
     pixels = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     np.testing.assert_array_equal(decoded(png(pixels)), pixels)
 
@@ -54,7 +54,7 @@ def test_channels_are_stretched_over_all_pictures():
         ((), None),
     ],
 )
-def test_what_is_a_picture(shape, size):
+def test_pictures_are_recognized_by_their_shape(shape, size):
     assert picture_size(shape) == size
 
 
@@ -62,5 +62,5 @@ def test_what_is_a_picture(shape, size):
     ("shape", "signal"),
     [((40,), True), ((1, 40), True), ((4,), False), ((2, 40), False), ((), False)],
 )
-def test_what_is_a_signal(shape, signal):
+def test_signals_are_recognized_by_their_shape(shape, signal):
     assert is_signal(shape) == signal

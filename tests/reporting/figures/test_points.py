@@ -9,7 +9,7 @@ from tests.reporting.simulated import simulate
 MEASURES = ("margin_mean", "hessian_trace")
 
 
-def test_points_carry_hue_and_milestone(source):
+def test_points_have_hue_and_milestone(source):
     points = collect_points(source, choose_hue(source), MEASURES)
     assert len(points.records) == points.n_snapshots == 96
     assert points.sampled == points.excluded == ""
@@ -25,7 +25,7 @@ def test_points_carry_hue_and_milestone(source):
     json.dumps(points.records, allow_nan=False)
 
 
-def test_what_cannot_be_drawn_is_counted(tmp_path):
+def test_snapshots_that_cannot_be_drawn_are_counted(tmp_path):
     def spoil(rows):
         traces = [row for row in rows["measures"] if row["measure"] == "hessian_trace"]
         margins = [row for row in rows["measures"] if row["measure"] == "margin_mean"]
@@ -41,13 +41,13 @@ def test_what_cannot_be_drawn_is_counted(tmp_path):
     assert points.excluded.startswith("Not drawn: 3 snapshots")
 
 
-def test_a_sample_says_so(source, monkeypatch):
+def test_a_sample_is_described_as_such(source, monkeypatch):
     monkeypatch.setattr(queries, "MOST_POINTS", 20)
     points = collect_points(source, None, MEASURES)
     assert "20 of 96 snapshots" in points.sampled
 
 
-def test_more_milestones_than_shapes_are_not_told_apart(tmp_path):
+def test_milestones_beyond_the_available_shapes_are_merged(tmp_path):
     def many(rows):
         for number, row in enumerate(rows["checkpoints"]):
             row["milestones"] = [1.0 / (1 + number % 7)]

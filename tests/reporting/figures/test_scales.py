@@ -33,14 +33,14 @@ def is_sound(span: Span) -> bool:
 
 
 @given(MANY, st.integers(2, 12))
-def test_axes_of_any_numbers_are_finite_rising_and_have_their_ticks_inside(values, most):
+def test_axes_of_any_numbers_are_finite_and_contain_their_ticks(values, most):
     for span in (linear(values, most=most), logarithmic(values, most=most)):
         assert is_sound(span)
         assert len(span.ticks) <= most
 
 
 @given(MANY, POSITIVE)
-def test_so_are_axes_that_are_logarithmic_on_both_sides(values, constant):
+def test_symmetric_logarithmic_axes_of_any_numbers_are_sound(values, constant):
     span = symmetric_logarithmic(values, constant)
     assert is_sound(span)
     assert span.constant is not None
@@ -48,7 +48,7 @@ def test_so_are_axes_that_are_logarithmic_on_both_sides(values, constant):
 
 
 @given(st.integers(0, 10**9))
-def test_so_are_axes_of_counts_whose_ticks_are_whole(most):
+def test_axes_of_counts_are_sound_with_integer_ticks(most):
     span = counts(most)
     assert is_sound(span)
     assert all(tick.is_integer() for tick in span.ticks)
@@ -56,7 +56,7 @@ def test_so_are_axes_of_counts_whose_ticks_are_whole(most):
 
 
 @given(MANY)
-def test_numbers_of_usual_magnitude_lie_inside(values):
+def test_numbers_of_ordinary_magnitude_lie_inside(values):
     given_ = [value for value in values if value is not None and math.isfinite(value)]
     usual = [value for value in given_ if abs(value) <= MOST]
     span = linear(values)
@@ -108,7 +108,7 @@ def test_logarithmic_axes_have_few_round_labels(values, ticks):
         ([1.00001e9, 1.00002e9], [1e9, 1.00002e9, 1.00004e9], ".6~g"),
     ],
 )
-def test_linear_axes_have_few_round_labels_that_differ(values, ticks, form):
+def test_linear_axes_have_few_distinct_round_labels(values, ticks, form):
     span = linear(values, most=6)
     assert (list(span.ticks), span.form) == (pytest.approx(ticks), form)
 
@@ -120,7 +120,7 @@ def test_labels_of_logarithmic_axes_are_short(values, form):
     assert logarithmic(values).form == form
 
 
-def test_domains_leave_room():
+def test_domains_leave_a_margin():
     assert linear([0, 10]).scale().to_dict() == {"domain": [-0.5, 10.5], "nice": False}
     assert (linear([2, 2]).low, linear([2, 2]).high) == (1.9, 2.1)
     assert (linear([0, 0]).low, linear([]).high) == (-1, 1)
@@ -129,13 +129,13 @@ def test_domains_leave_room():
     assert linear([0.123456789, 1]).low == 0.0796296
 
 
-def test_both_sides_of_zero_have_labels_where_the_axis_is_logarithmic():
+def test_symmetric_logarithmic_axes_have_labels_on_both_sides_of_zero():
     span = symmetric_logarithmic([-3, 40], 0.5)
     assert span.ticks == (-2, -1, -0.5, 0, 0.5, 1, 2, 5, 10, 20)
     assert span.scale().to_dict()["constant"] == 0.5
 
 
-def test_what_lies_beyond_all_axes_is_drawn_on_their_end():
+def test_values_beyond_the_axis_are_drawn_at_its_end():
     assert linear([0, 1e308]).scale().to_dict()["clamp"]
     assert logarithmic([1e-310, 1]).scale().to_dict()["clamp"]
     assert "clamp" not in linear([0, 1e299]).scale().to_dict()

@@ -43,14 +43,14 @@ def test_pictures_are_embedded(tmp_path, shape):
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3, 3, 3)])
-def test_other_data_are_a_table(tmp_path, shape):
+def test_other_data_are_shown_as_a_table(tmp_path, shape):
     figure = of_shape(tmp_path / "r", shape)
     assert figure.chart is None
     assert "The table of this figure lists them" in figure.missing
     assert len(figure.table.rows) == 5
 
 
-def test_examples_that_were_not_kept_or_are_not_finite_are_counted(tmp_path):
+def test_examples_that_were_not_kept_or_are_nonfinite_are_counted(tmp_path):
     def spoil(rows):
         del rows["examples"][0]
         rows["examples"][0]["inputs"][3] = float("inf")
@@ -61,11 +61,11 @@ def test_examples_that_were_not_kept_or_are_not_finite_are_counted(tmp_path):
     assert figure.table.rows[0][:3] == (0, None, 1)
 
 
-def test_nothing_is_loaded_from_elsewhere(tmp_path):
+def test_pictures_load_nothing_from_elsewhere(tmp_path):
     figure = of_shape(tmp_path / "r", (3, 5, 5))
     assert "http" not in json.dumps(figure.chart)
 
 
-def test_what_is_missing_is_said(source):
+def test_a_missing_distribution_gives_the_command_that_adds_it(source):
     figure = smallest_margins_figure(source)
     assert figure.missing == not_yet("margin_distribution")

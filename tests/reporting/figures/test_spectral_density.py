@@ -12,7 +12,7 @@ def layers_of(figure):
     return [layer["data"]["values"] for layer in figure.chart["layer"]]
 
 
-def test_curves_with_their_band_and_the_largest_eigenvalues(curve_source):
+def test_curves_have_bands_and_the_largest_eigenvalues(curve_source):
     figure = spectral_density_figure(curve_source, choose_hue(curve_source))
     band, line, spread, point = layers_of(figure)
     assert {record["hue"] for record in line} == {"16", "64", "256", "1024"}
@@ -28,7 +28,7 @@ def test_curves_with_their_band_and_the_largest_eigenvalues(curve_source):
     assert figure.table.rows[0][6] == pytest.approx(point[0]["eigenvalue"], rel=1e-5)
 
 
-def test_without_eigenvalues_and_levels(tmp_path):
+def test_eigenvalues_and_levels_may_be_missing(tmp_path):
     study = curve_study(sweep={})
     path = simulate(
         tmp_path / "r", study=study, batch_sizes=[64], requests=["margin"], change=with_curves
@@ -41,7 +41,7 @@ def test_without_eigenvalues_and_levels(tmp_path):
     assert figure.table.rows[0][6] is None
 
 
-def test_a_spectrum_below_zero_is_drawn_too(tmp_path):
+def test_a_spectrum_below_zero_is_drawn(tmp_path):
     def negate(rows):
         with_curves(rows)
         for row in rows["curves"]:
@@ -55,7 +55,7 @@ def test_a_spectrum_below_zero_is_drawn_too(tmp_path):
     assert 0 in ticks
 
 
-def test_what_is_missing_is_said(source, tmp_path):
+def test_a_missing_density_gives_the_command_that_adds_it(source, tmp_path):
     figure = spectral_density_figure(source, None)
     assert figure.missing == not_yet("hessian_spectral_density")
 

@@ -15,7 +15,7 @@ from orchestrator.reporting.figures.theme import (
 )
 
 
-def test_levels_keep_their_order_and_have_one_colour_each():
+def test_levels_keep_their_order_and_colour():
     hue = Hue("batch_size", "batch size", ("16", "1024"))
     colour = hue_color(hue).to_dict()
     assert colour["scale"] == {"domain": ["16", "1024"], "range": list(OKABE_ITO[:2])}
@@ -32,7 +32,7 @@ def test_the_legend_of_many_numbers_names_some_of_them():
     assert named(tuple("abcdefghij")) is None
 
 
-def test_shapes_go_with_the_levels_as_colours_do():
+def test_shapes_follow_the_levels_like_colours():
     hue = Hue("batch_size", "batch size", ("16", "1024"))
     assert hue_shape(hue).to_dict()["scale"] == {
         "domain": ["16", "1024"],
@@ -41,19 +41,19 @@ def test_shapes_go_with_the_levels_as_colours_do():
     assert hue_shape(None) == {"value": SHAPES[0]}
 
 
-def test_charts_name_no_address_and_use_the_ink_of_the_page():
+def test_charts_contain_no_address_and_use_the_colour_of_the_page():
     chart = themed(alt.Chart(alt.Data(values=[{"x": 1}])).mark_point().encode(x="x:Q"))
     assert "$schema" not in chart
     assert chart["config"]["axis"]["labelColor"] == "currentColor"
 
 
-def test_charts_get_six_digits():
+def test_charts_contain_six_digits():
     assert rounded([{"x": 1234.56789, "name": "a", "n": 12345678, "none": None}]) == [
         {"x": 1234.57, "name": "a", "n": 12345678, "none": None}
     ]
 
 
-def test_what_is_not_finite_is_drawn_as_nothing():
+def test_nonfinite_numbers_become_null():
     assert rounded([{"x": math.nan, "y": math.inf, "z": -math.inf}]) == [dict.fromkeys("xyz")]
 
 

@@ -10,7 +10,7 @@ def figure(source):
     return threshold_figure(source)
 
 
-def test_fewer_snapshots_at_tighter_thresholds(figure):
+def test_tighter_thresholds_have_fewer_snapshots(figure):
     rows = [row for row in figure.table.rows if row[0] == "Hessian trace"]
     thresholds, snapshots = [row[1] for row in rows], [row[11] for row in rows]
     assert thresholds[0] == 1.0
@@ -27,7 +27,7 @@ def test_numbers_agree_with_the_headline_in_sql(figure, source):
             assert in_sql[row[1]] == (row[11], pytest.approx(row[2], abs=1e-12))
 
 
-def test_words_and_bands(figure):
+def test_the_caption_states_numbers_and_both_panels_have_bands(figure):
     assert "96 snapshots" in figure.caption
     assert "training loss held fixed" in figure.caption
     assert "r −0.9" in figure.alternative
@@ -38,14 +38,14 @@ def test_words_and_bands(figure):
     assert marks == ["rule", "area", "line", "point", "text"]
 
 
-def test_without_margin_or_flatness(without_trace, tmp_path):
+def test_missing_margin_or_flatness_gives_a_reason(without_trace, tmp_path):
     with open_source(without_trace) as source:
         assert "hessian_trace or hessian_eigenvalue_1" in threshold_figure(source).missing
     with open_source(simulate(tmp_path / "r", requests=["norms"], batch_sizes=[64])) as source:
         assert threshold_figure(source).chart is None
 
 
-def test_without_enough_positive_traces(tmp_path):
+def test_too_few_positive_traces_give_a_reason(tmp_path):
     def spoil(rows):
         for row in rows["measures"]:
             if row["measure"] == "hessian_trace":

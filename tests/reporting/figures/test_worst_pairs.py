@@ -7,7 +7,7 @@ from orchestrator.statistics import sign_error
 from tests.reporting.simulated import simulate
 
 
-def test_sign_errors_of_every_measure_and_both_gaps(source):
+def test_sign_errors_of_every_measure_and_both_gaps_are_shown(source):
     trained = trained_networks(source)
     figure = environments_figure(source, trained)
     assert len(figure.table.rows) == 2 * len(trained.predictors)
@@ -22,7 +22,7 @@ def test_sign_errors_of_every_measure_and_both_gaps(source):
     assert (row[8], row[9]) == (6, 0)
 
 
-def test_shares_rise_to_one(source):
+def test_cumulative_shares_rise_to_one(source):
     figure = environments_figure(source, trained_networks(source))
     for panel in figure.chart["concat"]:
         curves = {}
@@ -48,7 +48,7 @@ def test_gaps_within_the_noise_of_the_test_set_are_dropped(tmp_path):
     assert dropped["loss gap"] == 0
 
 
-def test_nothing_to_compare(without_trace, empty):
+def test_without_pairs_to_compare_there_is_a_reason(without_trace, empty):
     for path in (without_trace, empty):
         with open_source(path) as source:
             figure = environments_figure(source, trained_networks(source))

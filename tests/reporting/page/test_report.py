@@ -69,7 +69,7 @@ def text(simulated):
     return written(simulated)
 
 
-def test_the_page_says_what_it_must(text):
+def test_the_page_contains_every_required_part(text):
     for part in (
         "<h1>simulated</h1>",
         "Do flat minima and large margins tell the same story?",
@@ -104,7 +104,7 @@ def test_the_page_is_well_formed_and_loads_nothing(text):
     assert "default-src 'none'" in text
 
 
-def test_it_can_be_read_without_scripts(text):
+def test_the_page_is_readable_without_scripts(text):
     plain = Parsed(without_scripts(text))
     assert plain.tags.count("svg") == len(DRAWN)
     assert plain.tags.count("figcaption") == len(DRAWN)
@@ -118,7 +118,7 @@ def drawn(page):
     return keys
 
 
-def test_charts_are_given_as_data_with_one_bundle(text):
+def test_charts_are_embedded_as_data_with_one_script_bundle(text):
     blocks = re.findall(r'<script type="application/json" id="([^"]+)">(.*?)</script>', text)
     assert [name for name, _ in blocks] == [f"specification-{key}" for key in DRAWN]
     for _, block in blocks:
@@ -140,7 +140,7 @@ def test_every_query_of_the_page_runs(text, simulated):
 
 
 @pytest.mark.slow
-def test_equal_results_give_equal_pages_and_leave_nothing_else(text, simulated):
+def test_equal_results_give_equal_pages_and_no_other_files(text, simulated):
     def timeless(page):
         return re.sub(r"<time>.*?</time>", "", page)
 
@@ -173,7 +173,7 @@ def attack(rows):
         row["request"] += ATTACK
 
 
-def test_what_comes_from_data_or_study_is_only_text(tmp_path):
+def test_text_from_data_or_study_is_escaped(tmp_path):
     study = study_content(
         study="a<script>alert(1)</script>",
         question=ATTACK,
@@ -217,7 +217,7 @@ def test_what_comes_from_data_or_study_is_only_text(tmp_path):
     assert "alert(" not in scripts
 
 
-def test_an_interrupted_study_has_a_report_that_says_so(tmp_path):
+def test_the_report_of_an_interrupted_study_says_so(tmp_path):
     def interrupt(rows):
         del rows["trials"][4:]
         rows["trials"][3] |= {"status": "running", "stop_reason": None}
@@ -239,7 +239,7 @@ def test_an_interrupted_study_has_a_report_that_says_so(tmp_path):
     ]
 
 
-def test_a_study_without_traces_says_why_figures_are_missing(without_trace):
+def test_a_study_without_traces_explains_missing_figures(without_trace):
     page = written(without_trace)
     assert "Figure not available: No snapshot has a hessian_trace" in page
     assert "so its panels are omitted" in page
@@ -255,7 +255,7 @@ def test_a_study_without_rows_has_a_report(empty):
 
 
 @pytest.mark.full
-def test_a_hundred_thousand_rows_stay_small(tmp_path):
+def test_the_page_of_a_hundred_thousand_rows_stays_small(tmp_path):
     counts = {}
 
     def count(rows):
@@ -275,7 +275,7 @@ def test_a_hundred_thousand_rows_stay_small(tmp_path):
 
 
 @pytest.mark.slow
-def test_curves_are_drawn_on_the_page_without_loading_anything(tmp_path):
+def test_curves_are_drawn_without_loading_anything(tmp_path):
     path = simulate(
         tmp_path / "r",
         study=curve_study(),
@@ -291,7 +291,7 @@ def test_curves_are_drawn_on_the_page_without_loading_anything(tmp_path):
     assert f"<h3>Figure {len(asked)}. Loss on a random plane</h3>" in page
 
 
-def test_pictures_of_examples_are_inside_the_page(tmp_path):
+def test_pictures_of_examples_are_embedded_in_the_page(tmp_path):
     def change(rows):
         with_curves(rows)
         with_examples((1, 8, 8))(rows)
@@ -311,7 +311,7 @@ def test_pictures_of_examples_are_inside_the_page(tmp_path):
 
 
 @pytest.mark.slow
-def test_large_studies_with_curves_stay_small(tmp_path):
+def test_pages_of_large_studies_with_curves_stay_small(tmp_path):
     path = simulate(
         tmp_path / "r",
         study=curve_study(seeds=10),
@@ -324,6 +324,6 @@ def test_large_studies_with_curves_stay_small(tmp_path):
     assert "Shown: 6 of 12 levels of batch size." in page
 
 
-def test_what_is_no_results_folder_is_refused(tmp_path):
+def test_a_folder_without_results_is_refused(tmp_path):
     with pytest.raises(ResultsError):
         write_report(tmp_path)

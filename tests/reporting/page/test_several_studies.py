@@ -23,7 +23,7 @@ def comparison(simulated, other):
     return compare([simulated, other])
 
 
-def test_every_claim_has_each_studys_verdict_and_number(comparison, simulated, other):
+def test_every_claim_has_the_verdict_and_number_of_each_study(comparison, simulated, other):
     assert [claim.name for claim in comparison.claims] == [
         "flatness_tracks_margin",
         "margin_is_cheaper",
@@ -44,7 +44,7 @@ def test_every_claim_has_each_studys_verdict_and_number(comparison, simulated, o
                 assert name not in compared.explanations
 
 
-def test_claims_of_one_name_and_different_statistics_stay_apart(tmp_path):
+def test_claims_of_one_name_with_different_statistics_are_kept_apart(tmp_path):
     claims = [
         {
             **{"name": "mine", "statement": "Margins go with gaps", "statistic": statistic},
@@ -71,7 +71,7 @@ def test_only_hyperparameters_that_differ_are_shown(comparison):
     assert comparison.differing.rows == (("learning_rate", "0.05", "0.1"),)
 
 
-def test_the_page_is_whole_and_loads_nothing(simulated, other, tmp_path):
+def test_the_comparison_page_is_complete_and_loads_nothing(simulated, other, tmp_path):
     page = write_comparison([simulated, other], tmp_path / "new" / "c.html").read_text("utf-8")
     parsed = Parsed(page)
     assert parsed.problems == parsed.open == parsed.loads == []
@@ -88,7 +88,7 @@ def test_the_page_is_whole_and_loads_nothing(simulated, other, tmp_path):
     assert page.count("<dt>Code</dt>") == 2
 
 
-def test_it_lies_beside_the_first_folder(tmp_path):
+def test_the_comparison_is_written_beside_the_first_folder(tmp_path):
     paths = [
         simulate(tmp_path / "here" / name, batch_sizes=[], study=study_content(claims=[]))
         for name in ("a", "b")
@@ -102,7 +102,7 @@ def test_it_lies_beside_the_first_folder(tmp_path):
     assert "Figure not available" in page
 
 
-def test_names_are_only_text(tmp_path):
+def test_names_of_studies_are_escaped(tmp_path):
     paths = [
         simulate(tmp_path / name, study=study_content(study=f"{name}{ATTACK}"), batch_sizes=[64])
         for name in ("a", "b")
@@ -116,7 +116,7 @@ def test_names_are_only_text(tmp_path):
     assert "alert(" not in scripts
 
 
-def test_wrong_folders_and_files(simulated, empty, tmp_path):
+def test_repeated_and_missing_folders_and_unwritable_files_are_refused(simulated, empty, tmp_path):
     with pytest.raises(ResultsError, match="given 2 times"):
         write_comparison([simulated, simulated])
     with pytest.raises(ResultsError, match="does not exist"):

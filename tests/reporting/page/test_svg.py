@@ -16,7 +16,7 @@ SPECIFICATION = {
 }
 
 
-def test_drawings_are_equal_and_have_ids_of_their_own():
+def test_drawings_are_reproducible_and_have_unique_ids():
     first, again = (static_svg(SPECIFICATION, "one", "A chart") for _ in range(2))
     assert first == again
     assert 'id="one-0"' in first
@@ -33,7 +33,7 @@ def test_text_from_data_is_escaped():
     assert any(element.text == "<b>&\"'" for element in root.iter())
 
 
-def test_what_no_xml_can_hold_is_replaced():
+def test_characters_invalid_in_xml_are_replaced():
     """The renderer would end the process, and the drawing would be no SVG."""
     coloured = "\x1b[31mred\x1b[0m \x00 \ud800 \N{COLLISION SYMBOL}"
     chart = {**SPECIFICATION, "title": coloured}

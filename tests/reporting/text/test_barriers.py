@@ -38,13 +38,13 @@ def connected(tmp_path):
     return results, len(trials)
 
 
-def test_nothing_connected(source):
+def test_without_comparisons_the_section_names_the_command(source):
     section = describe_barriers(source)
     assert section.table is None
     assert "`connectivity RESULTS`" in section.missing
 
 
-def test_a_row_for_each_condition_with_its_hyperparameters(connected):
+def test_each_condition_has_a_row_with_its_hyperparameters(connected):
     results, conditions = connected
     with open_source(results) as source:
         section = describe_barriers(source)
@@ -59,7 +59,7 @@ def test_a_row_for_each_condition_with_its_hyperparameters(connected):
     assert f"{conditions} barriers could not be computed" in section.explanation
 
 
-def test_the_page_shows_it(connected, monkeypatch):
+def test_the_page_contains_the_section(connected, monkeypatch):
     draw_only(monkeypatch)
     page = write_report(connected[0]).read_text(encoding="utf-8")
     assert page.index('id="methods"') < page.index('id="barriers"') < page.index('id="limitations"')

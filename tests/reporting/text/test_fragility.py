@@ -33,13 +33,13 @@ def audited(path, **options):
     return results
 
 
-def test_without_an_audit_there_is_no_section(source):
+def test_without_an_audit_the_section_gives_a_reason(source):
     section = describe_fragility(source)
     assert section.table is None
     assert section.missing == "No network has been audited yet."
 
 
-def test_the_table_has_a_row_for_each_value_and_a_column_for_each_change(tmp_path):
+def test_each_value_has_a_row_and_each_transformation_a_column(tmp_path):
     with open_source(audited(tmp_path / "r")) as source:
         told = describe_fragility(source)
     columns = told.table.columns
@@ -59,7 +59,7 @@ def test_the_table_has_a_row_for_each_value_and_a_column_for_each_change(tmp_pat
     assert "1 value could not be compared" in told.explanation
 
 
-def test_the_page_shows_it(tmp_path, monkeypatch):
+def test_the_page_contains_the_section(tmp_path, monkeypatch):
     draw_only(monkeypatch)
     results = audited(tmp_path / "r")
     page = write_report(results).read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_the_page_shows_it(tmp_path, monkeypatch):
     assert "FROM fragility" in page
 
 
-def test_the_claim_rests_on_the_audit(tmp_path, monkeypatch):
+def test_the_claim_is_judged_from_the_audit(tmp_path, monkeypatch):
     draw_only(monkeypatch)
     study = study_content(claims=["flatness_depends_on_parametrization"])
     results = simulate(tmp_path / "r", study=study)

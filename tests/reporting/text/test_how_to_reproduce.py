@@ -25,7 +25,7 @@ def collect(path):
         return collect_report_provenance(source)
 
 
-def test_where_the_results_come_from(tmp_path):
+def test_the_origin_of_the_results_is_stated(tmp_path):
     found = collect(simulate(tmp_path / "r", provenance=RUN, batch_sizes=[64]))
     items = dict(found.items)
     assert found.command == "python -m orchestrator run 'my study.yaml'"
@@ -41,7 +41,7 @@ def test_where_the_results_come_from(tmp_path):
     assert found.runs.rows[0][2:] == ("c0ffeec0ffee", "yes")
 
 
-def test_a_clean_commit_and_no_repository(tmp_path):
+def test_a_clean_commit_and_a_missing_repository_are_stated(tmp_path):
     clean = RUN | {"git": None, "package_git": {"commit": "abc", "branch": "", "dirty": False}}
     items = dict(collect(simulate(tmp_path / "r", provenance=clean, batch_sizes=[])).items)
     assert items["Code"] == "the working directory is not in a repository"
@@ -49,7 +49,7 @@ def test_a_clean_commit_and_no_repository(tmp_path):
     assert items["Data"] == "none yet"
 
 
-def test_a_long_diff_is_cut(tmp_path, monkeypatch):
+def test_a_long_diff_is_truncated(tmp_path, monkeypatch):
     path = simulate(tmp_path / "r", batch_sizes=[])
     (path / "code.diff").write_text("+" * 50)
     monkeypatch.setattr(provenance, "MOST_DIFF", 20)

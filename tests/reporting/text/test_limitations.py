@@ -10,7 +10,7 @@ def limitations(path):
         return "\n".join(find_limitations(source, read_progress(source)))
 
 
-def test_a_finished_study_still_has_limits(simulated):
+def test_a_finished_study_still_has_limitations(simulated):
     text = limitations(simulated)
     assert "Few seeds: 4 conditions with 3 completed trials each." in text
     assert "12 of 12 completed trials never reached the training loss 0.001" in text
@@ -53,18 +53,18 @@ def test_everything_that_went_wrong_is_counted_and_named(tmp_path):
         assert sentence in text
 
 
-def test_single_seeds_are_said(tmp_path):
+def test_conditions_with_a_single_seed_are_mentioned(tmp_path):
     study = study_content(seeds=1)
     text = limitations(simulate(tmp_path / "r", study=study, seeds=1))
     assert "4 conditions with 1 completed trial each" in text
     assert "pooled" in text
 
 
-def test_nothing_completed(empty):
+def test_a_study_without_completed_trials_says_so(empty):
     assert "No trial is completed" in limitations(empty)
 
 
-def test_networks_that_did_not_learn_are_named_and_left_out_beside(tmp_path):
+def test_networks_that_did_not_learn_are_named(tmp_path):
     def stuck(rows):
         for row in rows["checkpoints"]:
             if row["trial_id"] == "trial000":
@@ -78,7 +78,7 @@ def test_networks_that_did_not_learn_are_named_and_left_out_beside(tmp_path):
     assert claim.beside[-1].what == "without networks that did not learn"
 
 
-def test_data_whose_classes_are_not_known_is_named(tmp_path):
+def test_data_with_an_unknown_number_of_classes_are_named(tmp_path):
     def own(rows):
         for row in rows["trials"]:
             row["dataset"] = "npz"

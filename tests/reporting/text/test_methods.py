@@ -8,7 +8,7 @@ def paragraphs(source, figures=()):
     return dict(describe_methods(source, figures).paragraphs)
 
 
-def test_methods_are_told_from_the_study(source):
+def test_methods_are_described_from_the_study(source):
     told = paragraphs(source)
     assert told["Data"] == "mnist1d: seed 0."
     assert told["Network"] == "mlp: width 128, depth 2."
@@ -31,7 +31,7 @@ def test_methods_are_told_from_the_study(source):
     assert "Fieller" in told["Matched time"]
 
 
-def test_the_statistics_of_the_figures_that_are_drawn_are_told(source):
+def test_only_statistics_of_drawn_figures_are_described(source):
     every = paragraphs(source, FIGURE_KEYS)
     assert "(1 − sign Δμ · sign Δg) / 2" in every["Sign error"]
     assert "arXiv:1912.02178" in every["One hyperparameter at a time"]
@@ -39,7 +39,7 @@ def test_the_statistics_of_the_figures_that_are_drawn_are_told(source):
     assert not {"Sign error", "Many measures", "Ways of training"} & paragraphs(source).keys()
 
 
-def test_what_the_grid_varies_is_not_told_as_fixed(tmp_path):
+def test_swept_options_are_not_described_as_fixed(tmp_path):
     sweep = {
         "model": [{"name": "mlp"}, {"name": "cnn"}],
         "training.batch_size, training.optimizer.learning_rate": [[16, 0.1], [64, 0.2]],
@@ -54,7 +54,7 @@ def test_what_the_grid_varies_is_not_told_as_fixed(tmp_path):
     assert "{" not in told["Training"]
 
 
-def test_conditions_drawn_at_random_are_told_as_such(tmp_path):
+def test_randomly_drawn_conditions_are_described_as_such(tmp_path):
     sweep = {
         "random": {
             "conditions": 5,
@@ -74,14 +74,14 @@ def test_conditions_drawn_at_random_are_told_as_such(tmp_path):
     assert "sgd: learning_rate varied (see Grid), momentum 0.9" in told["Training"]
 
 
-def test_measures_come_with_their_citations(source):
+def test_measures_are_listed_with_their_citations(source):
     measures = describe_methods(source, ()).measures
     rows = {row[0]: row for row in measures.rows}
     assert rows["hessian_trace"][-1] == "Hutchinson 1990"
     assert set(rows) == {"margin_mean", "hessian_trace", "hessian_eigenvalue_1", "weight_norm"}
 
 
-def test_a_single_condition_and_nothing_measured(tmp_path):
+def test_a_single_condition_without_measurements_is_described(tmp_path):
     study = study_content(
         sweep={},
         seeds=[7],

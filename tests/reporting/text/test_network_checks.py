@@ -44,12 +44,12 @@ def told(folder: ResultsFolder) -> tuple[str, list[str]]:
         return describe_checks(source), list(checks_not_passed(source))
 
 
-def test_nothing_is_made_up_for_older_results(source: Source) -> None:
+def test_older_results_without_checks_say_so(source: Source) -> None:
     assert describe_checks(source) == "No network checks are recorded."
     assert list(checks_not_passed(source)) == []
 
 
-def test_all_passed(checked: Checked) -> None:
+def test_shapes_that_passed_all_checks_are_counted(checked: Checked) -> None:
     checked.add("a", "mlp", repeatable="passed", outputs_fit="passed")
     assert told(checked.folder) == (
         "The only shape of network (data, model and loss) passed the 2 checks (outputs fit, "
@@ -60,7 +60,7 @@ def test_all_passed(checked: Checked) -> None:
     assert told(checked.folder)[0].startswith("All 2 shapes of network")
 
 
-def test_what_did_not_pass_is_named_with_its_reason(checked: Checked) -> None:
+def test_failed_checks_are_named_with_their_reason(checked: Checked) -> None:
     checked.add("a", "mlp", repeatable="passed")
     checked.add("b", "m:Net", repeatable="failed: it is random\n  second line")
     checked.add("c", "m:Net", repeatable="failed: it is random")

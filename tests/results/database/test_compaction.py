@@ -43,7 +43,7 @@ def parts(folder: ResultsFolder, table: str) -> list[str]:
     return sorted(name for name in os.listdir(folder.table(table)) if name != "_schema.parquet")
 
 
-def test_every_view_says_the_same_before_and_after(
+def test_compaction_does_not_change_any_view(
     filled: ResultsFolder, small_rows: dict[str, Any]
 ) -> None:
     done = compact(filled.path)
@@ -59,7 +59,7 @@ def test_every_view_says_the_same_before_and_after(
         assert parts(filled, each.table) == ["compact-1.parquet"]
 
 
-def test_the_file_is_sorted_typed_and_says_its_version(filled: ResultsFolder) -> None:
+def test_the_compacted_file_is_sorted_typed_and_states_its_version(filled: ResultsFolder) -> None:
     compact(filled)
     path = filled.table("measures") / "compact-1.parquet"
     table = pq.read_table(path)
@@ -75,21 +75,21 @@ def test_the_file_is_sorted_typed_and_says_its_version(filled: ResultsFolder) ->
     assert metadata.row_group(0).column(0).compression == "ZSTD"
 
 
-def test_repetitions_are_dropped(folder: ResultsFolder) -> None:
+def test_compaction_drops_repeated_rows(folder: ResultsFolder) -> None:
     for name in "abc":
         write_part(folder, "trials", [trial_row("a0"), trial_row("a1")], name)
     (done,) = compact(folder)
     assert pq.read_metadata(done.path).num_rows == 2
 
 
-def test_nothing_to_do(filled: ResultsFolder) -> None:
+def test_a_table_with_too_few_parts_is_not_compacted(filled: ResultsFolder) -> None:
     assert compact(filled, least_parts=100) == []
     compact(filled)
     assert compact(filled) == []
 
 
 @pytest.fixture(scope="module")
-def made_again(
+def compacted_once(
     small_results: ResultsFolder, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[ResultsFolder, dict[str, Any]]:
     """A compacted study with one more part, only to be read, and its rows."""
@@ -102,14 +102,16 @@ def made_again(
 
 @pytest.fixture
 def with_more(
-    made_again: tuple[ResultsFolder, dict[str, Any]], tmp_path: Path
+    compacted_once: tuple[ResultsFolder, dict[str, Any]], tmp_path: Path
 ) -> tuple[ResultsFolder, dict[str, Any]]:
     """The same, of one's own."""
-    folder, before = made_again
+    folder, before = compacted_once
     return ResultsFolder.open(shutil.copytree(folder.path, tmp_path / "small")), before
 
 
-def test_again_with_new_parts(with_more: tuple[ResultsFolder, dict[str, Any]]) -> None:
+def test_later_parts_are_compacted_into_a_new_file(
+    with_more: tuple[ResultsFolder, dict[str, Any]],
+) -> None:
     filled, before = with_more
     (done,) = compact(filled)
     assert (done.path.name, done.parts) == ("compact-2.parquet", 2)
@@ -173,7 +175,7 @@ def test_a_crash_at_any_point_loses_nothing(
     assert len(parts(filled, "measures")) == 1
 
 
-def test_what_comes_meanwhile_is_kept(
+def test_parts_written_during_a_compaction_are_kept(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = compaction.remove_unchanged
@@ -200,7 +202,7 @@ def test_what_comes_meanwhile_is_kept(
         ).fetchall() == [("a0-10", 1.0, 5.0), ("b1-20", 8.0, 1.0)]
 
 
-def test_no_part_is_removed_unless_its_rows_were_read_back(
+def test_no_part_is_removed_before_its_rows_were_read_back(
     filled: ResultsFolder, small_rows: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = sorted(filled.path.rglob("*.parquet"))  # type: ignore[union-attr]
@@ -225,7 +227,7 @@ def test_no_part_is_removed_unless_its_rows_were_read_back(
     assert_same(rows(filled), small_rows)
 
 
-def test_a_table_of_which_parts_change_meanwhile_is_left_as_it_is(
+def test_a_table_whose_parts_change_during_compaction_is_left_unchanged(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = compaction.seal
@@ -241,7 +243,7 @@ def test_a_table_of_which_parts_change_meanwhile_is_left_as_it_is(
     assert len(parts(filled, "measures")) == 8
 
 
-def test_only_whoever_holds_the_lock_compacts(filled: ResultsFolder) -> None:
+def test_only_the_holder_of_the_lock_compacts(filled: ResultsFolder) -> None:
     with filled.lock():
         with pytest.raises(ResultsError, match="in use by process"):
             compact(filled.path)
@@ -261,7 +263,7 @@ def test_a_full_disk_leaves_every_part(filled: ResultsFolder, small_rows: dict[s
 
 
 @pytest.fixture
-def about_to_be_joined(
+def compacted_while_read(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[ResultsFolder, list[int]]:
     """Results whose parts are joined after the first two connections to them were opened."""
@@ -282,24 +284,24 @@ def about_to_be_joined(
     return filled, opened
 
 
-def test_what_is_read_meanwhile_is_read_again(
-    about_to_be_joined: tuple[ResultsFolder, list[int]],
+def test_reading_is_repeated_if_parts_are_compacted_meanwhile(
+    compacted_while_read: tuple[ResultsFolder, list[int]],
 ) -> None:
-    folder, opened = about_to_be_joined
+    folder, opened = compacted_while_read
     assert study_status(folder).trials_completed > 0
     assert len(opened) == 3
 
 
 @pytest.mark.slow
-def test_a_report_written_meanwhile_is_begun_anew(
-    about_to_be_joined: tuple[ResultsFolder, list[int]], tmp_path: Path
+def test_a_report_starts_over_if_parts_are_compacted_meanwhile(
+    compacted_while_read: tuple[ResultsFolder, list[int]], tmp_path: Path
 ) -> None:
-    folder, opened = about_to_be_joined
+    folder, opened = compacted_while_read
     assert write_report(folder.path, tmp_path / "report.html").is_file()
     assert len(opened) == 4  # Two each time: what the study left out, and the rest.
 
 
-def test_what_is_gone_again_and_again_is_told() -> None:
+def test_files_that_keep_vanishing_are_reported_after_three_attempts() -> None:
     times: list[int] = []
 
     @again_if_compacted

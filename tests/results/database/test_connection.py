@@ -14,7 +14,7 @@ from orchestrator.results import ResultsFolder, compact, connect, write_part
 from tests.results.conftest import ask, at, checkpoint_row, measure_row, trial_row
 
 
-def test_tables_and_views_of_empty_results_can_be_read(empty_folder: ResultsFolder) -> None:
+def test_tables_and_views_of_empty_results_are_readable(empty_folder: ResultsFolder) -> None:
     with connect(empty_folder.path) as database:
         names = [name for (name,) in database.sql("SHOW TABLES").fetchall()]
         assert names == [
@@ -120,7 +120,7 @@ def test_nonfinite_values_stay_and_errors_are_null_in_wide(folder: ResultsFolder
     assert second == (None, None)
 
 
-def test_a_measure_named_like_a_column_gets_a_name_of_its_own(filled: ResultsFolder) -> None:
+def test_a_measure_named_like_a_column_gets_another_name(filled: ResultsFolder) -> None:
     rows = [
         measure_row("a0", 20, "width", 3.0),
         measure_row("a0", 20, 'My "Measure"; DROP', 4.0, variant="rho=0.05"),
@@ -133,7 +133,7 @@ def test_a_measure_named_like_a_column_gets_a_name_of_its_own(filled: ResultsFol
     ) == [(None, 3.0, 4.0)]
 
 
-def test_milestones_are_one_row_each(folder: ResultsFolder) -> None:
+def test_milestones_has_one_row_per_milestone(folder: ResultsFolder) -> None:
     write_part(folder, "checkpoints", [checkpoint_row("a0", 10, milestones=[0.5, 0.1])], "a")
     write_part(folder, "checkpoints", [checkpoint_row("a0", 20)], "b")
     assert ask(
@@ -157,7 +157,7 @@ def test_by_condition_gives_means_over_seeds_with_t_intervals(small_results: Res
         assert row[3:] == pytest.approx((mean, sd, mean - half, mean + half))
 
 
-def test_by_condition_counts_what_is_missing_or_not_finite(filled: ResultsFolder) -> None:
+def test_by_condition_counts_missing_and_nonfinite_values(filled: ResultsFolder) -> None:
     huge = [
         measure_row("a0", 20, "norm", 1e300),
         measure_row("a1", 20, "norm", 3e300),
@@ -178,7 +178,7 @@ def test_by_condition_counts_what_is_missing_or_not_finite(filled: ResultsFolder
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-def test_a_connection_reads_what_was_there_when_it_was_opened(
+def test_a_connection_shows_the_rows_from_when_it_was_opened(
     filled: ResultsFolder, compacted: bool
 ) -> None:
     if compacted:
@@ -191,12 +191,12 @@ def test_a_connection_reads_what_was_there_when_it_was_opened(
     assert ask(filled, "SELECT count(*) FROM trials") == [(4,)]
 
 
-def test_times_are_in_utc_without_a_zone(small_results: ResultsFolder) -> None:
+def test_times_are_in_utc_without_a_time_zone(small_results: ResultsFolder) -> None:
     (row,) = ask(small_results, "SELECT DISTINCT written_at FROM trials")
     assert row == (at(5).replace(tzinfo=None),)
 
 
-def test_data_frames_and_arrow(small_results: ResultsFolder) -> None:
+def test_results_convert_to_data_frames_and_arrow(small_results: ResultsFolder) -> None:
     with connect(small_results.path) as database:
         relation = database.sql("FROM wide ORDER BY checkpoint_id")
         pandas, polars, arrow = relation.df(), relation.pl(), relation.to_arrow_table()
@@ -231,7 +231,7 @@ def test_swept_columns_may_grow_and_change_their_type(
         assert database.sql("SELECT flag FROM final").columns == ["flag"]
 
 
-def test_a_swept_column_named_like_a_checkpoint_column(
+def test_a_swept_column_named_like_a_checkpoint_column_gets_a_prefix(
     make_folder: Callable[..., ResultsFolder],
 ) -> None:
     folder = make_folder(swept={"path": str})
@@ -242,7 +242,7 @@ def test_a_swept_column_named_like_a_checkpoint_column(
     ]
 
 
-def test_quotes_and_spaces_in_the_path(make_folder: Callable[..., ResultsFolder]) -> None:
+def test_a_path_may_contain_quotes_and_spaces(make_folder: Callable[..., ResultsFolder]) -> None:
     folder = make_folder("it's mine")
     write_part(folder, "trials", [trial_row("a0"), trial_row("a1")], "a")
     write_part(folder, "trials", [trial_row("b0")], "b")
@@ -257,6 +257,6 @@ def test_measure_columns_can_be_left_out(small_results: ResultsFolder) -> None:
     assert {"gap", "final", "milestones", "measures"} <= names
 
 
-def test_connect_refuses_what_is_no_results_folder(tmp_path: Any) -> None:
+def test_connect_refuses_a_folder_without_results(tmp_path: Any) -> None:
     with pytest.raises(ResultsError, match="is not a results folder"):
         connect(tmp_path)

@@ -65,7 +65,7 @@ def test_an_extension_is_counted_and_allowed(finished: ResultsFolder) -> None:
     refuse(finished, more)
 
 
-def test_a_smaller_grid_keeps_what_columns_tell_apart(finished: ResultsFolder) -> None:
+def test_a_smaller_grid_drops_trials_without_contradiction(finished: ResultsFolder) -> None:
     less = study(seeds=1)
     edit = compare(finished, less)
     assert (edit.new, edit.kept, edit.dropped) == (0, 2, 2)
@@ -75,7 +75,7 @@ def test_a_smaller_grid_keeps_what_columns_tell_apart(finished: ResultsFolder) -
     refuse(finished, study(sweep={"training.batch_size": [16, 128]}))
 
 
-def test_what_contradicts_finished_trials_is_refused_with_the_difference(
+def test_an_edit_that_contradicts_finished_trials_is_refused_with_the_difference(
     finished: ResultsFolder,
 ) -> None:
     other = study(training={"stop": {"epochs": 3}})
@@ -87,10 +87,10 @@ def test_what_contradicts_finished_trials_is_refused_with_the_difference(
     assert "--results" in str(told.value.hint)
 
 
-def test_where_the_data_lie_contradicts_nothing(finished: ResultsFolder) -> None:
+def test_the_location_of_the_data_contradicts_nothing(finished: ResultsFolder) -> None:
     refuse(finished, study(data={"name": "mnist1d", "data_dir": "/elsewhere"}))
 
 
-def test_without_finished_trials_anything_goes(tmp_path: Path) -> None:
+def test_without_finished_trials_every_edit_is_allowed(tmp_path: Path) -> None:
     folder = ResultsFolder.create(tmp_path / "small", study().model_dump_json(), "", {}, "")
     refuse(folder, study(training={"stop": {"epochs": 3}}))

@@ -49,7 +49,7 @@ def test_csv_keeps_every_digit() -> None:
     assert float(format_result(relation, "csv").split("\r\n")[1]) == value
 
 
-def test_json_is_strict(relation: duckdb.DuckDBPyRelation) -> None:
+def test_json_output_is_strict(relation: duckdb.DuckDBPyRelation) -> None:
     def refuse(text: str) -> None:
         raise AssertionError(text)
 
@@ -68,7 +68,7 @@ def test_json_is_strict(relation: duckdb.DuckDBPyRelation) -> None:
     assert set(records[2].values()) == {None}
 
 
-def test_json_of_big_sums_and_nested_values() -> None:
+def test_json_contains_big_sums_and_nested_values() -> None:
     relation = duckdb.connect().sql(
         "SELECT sum(1) AS n, {'a': [1.5::DOUBLE, 'inf'::DOUBLE]} AS s, map {'k': 1} AS m "
         "FROM range(3)"
@@ -78,7 +78,7 @@ def test_json_of_big_sums_and_nested_values() -> None:
     assert record["s"] == {"a": [1.5, None]}
 
 
-def test_markdown(relation: duckdb.DuckDBPyRelation) -> None:
+def test_markdown_is_a_table_with_escaped_cells(relation: duckdb.DuckDBPyRelation) -> None:
     assert format_result(relation, "markdown").splitlines() == [
         "| number | value | words | flag | items | day | price |",
         "| ---: | ---: | --- | --- | --- | --- | ---: |",
@@ -88,7 +88,7 @@ def test_markdown(relation: duckdb.DuckDBPyRelation) -> None:
     ]
 
 
-def test_parquet_loses_nothing(relation: duckdb.DuckDBPyRelation) -> None:
+def test_parquet_preserves_every_value(relation: duckdb.DuckDBPyRelation) -> None:
     stream = io.BytesIO()
     assert write_result(relation, "parquet", stream) == 3
     stream.seek(0)
@@ -99,7 +99,7 @@ def test_parquet_loses_nothing(relation: duckdb.DuckDBPyRelation) -> None:
     assert rows[2]["items"] is None
 
 
-def test_parquet_through_a_pipe(relation: duckdb.DuckDBPyRelation) -> None:
+def test_parquet_can_be_written_to_a_pipe(relation: duckdb.DuckDBPyRelation) -> None:
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as stream:
         write_result(relation, "parquet", stream)
@@ -108,7 +108,7 @@ def test_parquet_through_a_pipe(relation: duckdb.DuckDBPyRelation) -> None:
         assert pq.read_table(io.BytesIO(stream.read())).num_rows == 3
 
 
-def test_standard_output_is_taken_and_left_open(
+def test_standard_output_is_accepted_and_left_open(
     relation: duckdb.DuckDBPyRelation, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> None:
     assert write_result(relation, "csv", sys.stdout) == 3
@@ -119,7 +119,7 @@ def test_standard_output_is_taken_and_left_open(
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "markdown", "table", "parquet"])
-def test_no_rows(form: Any) -> None:
+def test_an_empty_result_is_valid_in_every_format(form: Any) -> None:
     stream = io.BytesIO()
     relation = duckdb.connect().sql("SELECT 1 AS a, 'x' AS b WHERE false")
     assert write_result(relation, form, stream) == 0
@@ -136,7 +136,7 @@ def test_no_rows(form: Any) -> None:
         assert text == expected[form]
 
 
-def test_more_rows_than_a_batch() -> None:
+def test_results_larger_than_a_batch_are_written_completely() -> None:
     relation = duckdb.connect().sql("SELECT range AS n FROM range(70000)")
     text = format_result(relation, "csv")
     assert text.split("\r\n")[-2] == "69999"
@@ -144,14 +144,14 @@ def test_more_rows_than_a_batch() -> None:
     assert format_result(relation, "table", most_rows=1).endswith("first 1 of 70,000 rows\n")
 
 
-def test_repeated_names_are_told_apart() -> None:
+def test_repeated_column_names_are_made_distinct() -> None:
     relation = duckdb.connect().sql("SELECT 1 AS a, 2 AS a, 3 AS a_1")
     (record,) = json.loads(format_result(relation, "json"))
     assert list(record.values()) == [1, 2, 3]
     assert "a" in record
 
 
-def test_unknown_formats_and_late_errors_are_the_user_s(small_results: ResultsFolder) -> None:
+def test_unknown_formats_and_late_errors_are_user_errors(small_results: ResultsFolder) -> None:
     relation = query(small_results.path, "SELECT CAST(trial_id AS INTEGER) FROM trials")
     with pytest.raises(QueryError, match=r"Could not convert string '\w+'"):
         format_result(relation, "json")
@@ -161,7 +161,7 @@ def test_unknown_formats_and_late_errors_are_the_user_s(small_results: ResultsFo
         format_result(relation, "parquet")
 
 
-def test_a_plan_can_be_read(small_results: ResultsFolder) -> None:
+def test_an_explained_plan_fits_the_width(small_results: ResultsFolder) -> None:
     text = format_result(query(small_results.path, "EXPLAIN FROM trials"), "table", width=100)
     assert len(text.splitlines()) > 5
     assert all(len(line) <= 100 for line in text.splitlines())
@@ -170,7 +170,7 @@ def test_a_plan_can_be_read(small_results: ResultsFolder) -> None:
 HOSTILE = "<script>|`x`[a](javascript:b)\x1b[2J\x9b31m"
 
 
-def test_nothing_in_markdown_becomes_markup() -> None:
+def test_markdown_cells_contain_no_active_markup() -> None:
     text = format_result(duckdb.values([duckdb.ConstantExpression(HOSTILE)]), "markdown")
     cell = text.splitlines()[2]
     assert cell == r"| \<script>\|\`x\`[a]\(javascript:b)\x1b[2J\x9b31m |"
@@ -184,7 +184,7 @@ def test_json_and_csv_keep_every_character() -> None:
     assert next(csv.DictReader(io.StringIO(format_result(relation, "csv")))) == {"a": HOSTILE}
 
 
-def test_a_terminal_is_shown_csv_without_control_characters() -> None:
+def test_csv_on_a_terminal_contains_no_control_characters() -> None:
     class Terminal(io.BytesIO):
         def isatty(self) -> bool:
             return True
@@ -195,7 +195,7 @@ def test_a_terminal_is_shown_csv_without_control_characters() -> None:
     assert b"\x1b" not in screen.getvalue()
 
 
-def test_parquet_of_intervals_has_texts() -> None:
+def test_parquet_stores_intervals_as_text() -> None:
     with duckdb.connect() as database:
         rows = database.sql("SELECT 1 AS a, INTERVAL 3 DAY AS a, [1.5] AS c")
         stream = io.BytesIO()

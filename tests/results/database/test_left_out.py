@@ -61,7 +61,7 @@ def edited(folder: ResultsFolder, now: Study) -> Path:
         ),
     ],
 )
-def test_the_report_is_of_the_study_as_it_stands(
+def test_the_report_covers_the_study_as_it_stands(
     tmp_path: Path, changes: dict[str, Any], expected: dict[str, int]
 ) -> None:
     before = study()

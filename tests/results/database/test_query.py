@@ -53,7 +53,7 @@ def content(folder: ResultsFolder) -> dict[Path, str]:
         ),
     ],
 )
-def test_what_only_reads_is_answered(small_results: ResultsFolder, sql: str) -> None:
+def test_read_only_queries_are_answered(small_results: ResultsFolder, sql: str) -> None:
     assert query(small_results.path, sql).fetchall()
 
 
@@ -166,7 +166,7 @@ def victim(small_results: ResultsFolder, tmp_path_factory: pytest.TempPathFactor
     "name",
     [name if name in OFTEN else pytest.param(name, marks=pytest.mark.slow) for name in ATTACKS],
 )
-def test_nothing_else_is(victim: ResultsFolder, name: str) -> None:
+def test_everything_but_read_only_queries_is_refused(victim: ResultsFolder, name: str) -> None:
     caller_variable = duckdb.sql("SELECT 1 AS a").to_arrow_table()
     outside = victim.path.parent / "outside.csv"
     outside.write_text("a,b\n1,2\n")
@@ -185,7 +185,7 @@ def test_nothing_else_is(victim: ResultsFolder, name: str) -> None:
 
 
 @pytest.mark.skipif(duckdb.__version__ < "2", reason="no COPY in WITH before DuckDB 2.0")
-def test_should_the_check_miss_something_snapshots_are_out_of_reach(
+def test_snapshots_are_out_of_reach_even_without_the_check(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The package's function of the same name hides the module.
@@ -198,26 +198,26 @@ def test_should_the_check_miss_something_snapshots_are_out_of_reach(
     assert snapshot.read_bytes() == b"weights!"
 
 
-def test_the_relation_cannot_write_either(filled: ResultsFolder) -> None:
+def test_the_returned_relation_cannot_write(filled: ResultsFolder) -> None:
     relation = query(filled.path, "FROM trials")
     with pytest.raises(duckdb.PermissionException):
         relation.write_csv(str(filled.snapshot("a0", 10)))
     assert filled.snapshot("a0", 10).read_bytes() == b"weights!"
 
 
-def test_the_tables_can_be_read_as_files(small_results: ResultsFolder) -> None:
+def test_the_tables_can_be_queried_as_files(small_results: ResultsFolder) -> None:
     pattern = small_results.table("trials") / "*.parquet"
     assert query(small_results.path, f"SELECT count(*) FROM '{pattern}'").fetchall() == [(4,)]
 
 
-def test_compacted_results_are_answered(filled: ResultsFolder) -> None:
+def test_compacted_results_can_be_queried(filled: ResultsFolder) -> None:
     compact(filled)
     assert query(filled.path, "SELECT count(*), sum(hessian_trace) FROM wide").fetchall() == [
         (8, 36.0)
     ]
 
 
-def test_errors_have_the_position_and_suggestions(small_results: ResultsFolder) -> None:
+def test_errors_state_the_position_and_suggestions(small_results: ResultsFolder) -> None:
     with pytest.raises(QueryError, match=r"LINE 1: SELECT batch_size FORM final[\s\S]*\^"):
         query(small_results.path, "SELECT batch_size FORM final")
     with pytest.raises(QueryError) as caught:
@@ -231,7 +231,7 @@ def test_errors_have_the_position_and_suggestions(small_results: ResultsFolder) 
         query(small_results.path, "SELECT batchsize FROM trials")
 
 
-def test_refusals_say_what_and_what_instead(small_results: ResultsFolder) -> None:
+def test_refusals_state_the_cause_and_an_alternative(small_results: ResultsFolder) -> None:
     for sql, message in {
         "PIVOT measures ON measure USING avg(value)": r"PIVOT … ON column IN",
         "SELECT 1; SELECT 2": "2 statements",
@@ -243,7 +243,7 @@ def test_refusals_say_what_and_what_instead(small_results: ResultsFolder) -> Non
             query(small_results.path, sql)
 
 
-def test_deep_expressions_are_checked_or_refused(small_results: ResultsFolder) -> None:
+def test_deep_expressions_are_answered_or_refused(small_results: ResultsFolder) -> None:
     def ones(number: int) -> str:
         return "SELECT " + " + ".join(["1"] * number)
 
@@ -284,7 +284,7 @@ def test_ctrl_c_ends_any_query(small_results: ResultsFolder, tmp_path: Path, sql
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_ends_a_query_that_has_only_just_begun(
+def test_ctrl_c_ends_a_query_that_has_just_started(
     small_results: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = threading.Thread.start
@@ -299,7 +299,9 @@ def test_ctrl_c_ends_a_query_that_has_only_just_begun(
             ask(small_results.path, ENDLESS[0], lambda rows: rows.fetchall())
 
 
-def test_asking_gives_what_is_wanted_and_the_same_errors(small_results: ResultsFolder) -> None:
+def test_ask_returns_the_callbacks_result_and_raises_the_same_errors(
+    small_results: ResultsFolder,
+) -> None:
     sql = "SELECT count(*) FROM trials"
     assert ask(small_results.path, sql, lambda rows: rows.fetchall()) == [(4,)]
     with pytest.raises(QueryError, match="only reads"):
@@ -308,11 +310,11 @@ def test_asking_gives_what_is_wanted_and_the_same_errors(small_results: ResultsF
         ask(small_results.path, "SELECT error('boom')", lambda rows: rows.fetchall())
 
 
-def test_text_that_is_none_is_refused(small_results: ResultsFolder) -> None:
+def test_sql_that_is_not_utf_8_is_refused(small_results: ResultsFolder) -> None:
     with pytest.raises(QueryError, match="line 2 of the SQL is not UTF-8 text"):
         query(small_results.path, "SELECT\n'\udcff'")
 
 
-def test_results_must_be_there(tmp_path: Path) -> None:
+def test_missing_results_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="does not exist"):
         query(tmp_path / "none", "SELECT 1")

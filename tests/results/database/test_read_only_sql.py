@@ -32,7 +32,7 @@ def refusal(sql: str) -> str:
         "EXPLAIN ANALYZE WITH x AS (COPY (SELECT 1) TO 'y') FROM x",
     ],
 )
-def test_copies_are_found_wherever_they_hide(sql: str) -> None:
+def test_copies_are_found_at_any_depth(sql: str) -> None:
     assert "COPY is not allowed inside a query" in refusal(sql)
 
 
@@ -41,7 +41,7 @@ def test_copies_are_found_wherever_they_hide(sql: str) -> None:
     "clause",
     ["INSERT INTO t VALUES (1) RETURNING *", "DELETE FROM t RETURNING *", "UPDATE t SET a = 1"],
 )
-def test_so_are_changes_of_tables(clause: str) -> None:
+def test_changes_of_tables_are_found(clause: str) -> None:
     what = clause.partition(" ")[0]
     assert f"{what} is not allowed inside a query" in refusal(f"WITH x AS ({clause}) FROM x")
 
@@ -64,14 +64,14 @@ def test_so_are_changes_of_tables(clause: str) -> None:
         (" \n-- only this", "no SQL"),
     ],
 )
-def test_what_is_told(sql: str, what: str) -> None:
+def test_a_refusal_names_the_statement_or_function(sql: str, what: str) -> None:
     assert what in refusal(sql)
 
 
 @pytest.mark.parametrize(
     "sql", ["SELECT 'COPY_QUERY_NODE' AS type", "SELECT {'type': 'X_NODE'}", "FROM range(3)"]
 )
-def test_texts_that_look_like_nodes_are_only_texts(sql: str) -> None:
+def test_texts_that_resemble_nodes_are_allowed(sql: str) -> None:
     with duckdb.connect() as connection:
         check_only_reads(connection, sql)
         assert connection.sql(sql).fetchall()

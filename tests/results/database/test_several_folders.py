@@ -39,7 +39,7 @@ def other(tmp_path: Path) -> ResultsFolder:
     return folder
 
 
-def test_every_view_has_the_rows_of_all_studies(
+def test_every_view_contains_the_rows_of_all_studies(
     small_results: ResultsFolder, other: ResultsFolder
 ) -> None:
     with connect([small_results, other.path]) as database:
@@ -60,7 +60,7 @@ def test_every_view_has_the_rows_of_all_studies(
                 assert_same({name: both_rows}, {name: alone_rows})
 
 
-def test_trials_of_equal_identity_stay_apart(
+def test_trials_with_equal_ids_in_two_studies_are_kept_apart(
     small_results: ResultsFolder, other: ResultsFolder
 ) -> None:
     with connect([small_results, other]) as database:
@@ -74,7 +74,7 @@ def test_trials_of_equal_identity_stay_apart(
         assert rows(database, "SELECT DISTINCT study FROM gap") == [("small",)]
 
 
-def test_only_hyperparameters_that_differ_are_told(
+def test_only_hyperparameters_that_differ_are_listed(
     small_results: ResultsFolder, other: ResultsFolder
 ) -> None:
     with connect([small_results, other]) as database:
@@ -86,7 +86,7 @@ def test_only_hyperparameters_that_differ_are_told(
         ]
 
 
-def test_settings_are_in_order_of_size(tmp_path: Path) -> None:
+def test_values_of_hyperparameters_are_sorted_by_size(tmp_path: Path) -> None:
     folders = [make(tmp_path / "one", "one"), make(tmp_path / "two", "two")]
     for folder, sizes in zip(folders, ((1024, 16, 256), (16,)), strict=True):
         trials = [trial_row("a0", trial_id=f"t{n}", batch_size=n) for n in sizes]
@@ -98,7 +98,9 @@ def test_settings_are_in_order_of_size(tmp_path: Path) -> None:
         ]
 
 
-def test_macros_and_later_rows(small_results: ResultsFolder, other: ResultsFolder) -> None:
+def test_several_folders_have_macros_and_show_later_rows(
+    small_results: ResultsFolder, other: ResultsFolder
+) -> None:
     with connect([small_results, other]) as database:
         assert rows(database, "SELECT kendall([1, 2, 3], [1, 3, 2]), spearman([1, 2], [2, 1])") == [
             (pytest.approx(1 / 3), pytest.approx(-1))
@@ -114,7 +116,7 @@ def test_macros_and_later_rows(small_results: ResultsFolder, other: ResultsFolde
         assert rows(database, count) == [(3,)]
 
 
-def test_a_column_may_be_a_number_here_and_a_word_there(tmp_path: Path) -> None:
+def test_a_column_may_be_a_number_in_one_study_and_text_in_another(tmp_path: Path) -> None:
     one = make(tmp_path / "one", "one", {"beta": float})
     two = make(tmp_path / "two", "two", {"beta": str})
     write_part(one, "trials", [trial_row("a0", beta=0.5)], "all")
@@ -126,7 +128,7 @@ def test_a_column_may_be_a_number_here_and_a_word_there(tmp_path: Path) -> None:
         ]
 
 
-def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+def test_studies_with_equal_names_are_labelled_by_their_folders(tmp_path: Path) -> None:
     paths = [tmp_path / name for name in ("a/x", "b/x", "c/y", "d/z")]
     folders = [make(path, "one" if path.name != "z" else "it's") for path in paths]
     assert study_labels(folders) == ["one (a/x)", "one (b/x)", "one (y)", "it's"]
@@ -137,7 +139,9 @@ def test_equal_names_are_told_apart_by_their_folders(tmp_path: Path) -> None:
         assert rows(database, "SELECT study FROM trials") == [("it's",)]
 
 
-def test_older_and_newer_folders_are_as_alone(small_results: ResultsFolder, tmp_path: Path) -> None:
+def test_several_folders_may_be_of_older_but_not_newer_releases(
+    small_results: ResultsFolder, tmp_path: Path
+) -> None:
     older = make(tmp_path / "older")
     for table in ("audit", "curves", "connectivity"):
         shutil.rmtree(older.table(table))
@@ -150,7 +154,9 @@ def test_older_and_newer_folders_are_as_alone(small_results: ResultsFolder, tmp_
         connect([small_results, newer.path])
 
 
-def test_wrong_lists_of_folders(small_results: ResultsFolder, tmp_path: Path) -> None:
+def test_empty_repeated_and_missing_folders_are_refused(
+    small_results: ResultsFolder, tmp_path: Path
+) -> None:
     with pytest.raises(ResultsError, match="no results folder given"):
         connect([])
     with pytest.raises(ResultsError, match="given 2 times"):
@@ -159,7 +165,7 @@ def test_wrong_lists_of_folders(small_results: ResultsFolder, tmp_path: Path) ->
         connect([small_results, tmp_path / "none"])
 
 
-def test_queries_read_all_folders_and_nothing_else(
+def test_queries_read_all_given_folders_and_nothing_else(
     small_results: ResultsFolder, other: ResultsFolder, tmp_path: Path
 ) -> None:
     both = [small_results.path, other.path]
@@ -178,7 +184,7 @@ def test_queries_read_all_folders_and_nothing_else(
         query(both, "ATTACH ':memory:' AS more")
 
 
-def test_one_folder_is_as_before(filled: ResultsFolder) -> None:
+def test_a_single_folder_has_no_study_column(filled: ResultsFolder) -> None:
     assert ask(filled, "SELECT DISTINCT study FROM trials") == [("small",)]
     with connect(filled) as database:
         assert "study" not in database.sql("FROM checkpoints").columns

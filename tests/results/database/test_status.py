@@ -11,7 +11,7 @@ from orchestrator.results.database.status import RequestStatus, status_text
 from tests.results.conftest import at, checkpoint_row, fill, measure_row, study_json, trial_row
 
 
-def test_a_study_that_has_not_begun(folder: ResultsFolder) -> None:
+def test_the_status_of_a_study_without_trials_is_empty(folder: ResultsFolder) -> None:
     status = study_status(folder.path)
     assert (status.study, status.path, status.running) == ("small", folder.path, None)
     assert (status.trials_expected, status.trials_completed) == (4, 0)
@@ -21,7 +21,9 @@ def test_a_study_that_has_not_begun(folder: ResultsFolder) -> None:
 
 
 @pytest.mark.parametrize("compacted", [False, True])
-def test_what_is_done_missing_and_failed(filled: ResultsFolder, compacted: bool) -> None:
+def test_completed_missing_and_failed_work_is_counted(
+    filled: ResultsFolder, compacted: bool
+) -> None:
     write_part(filled, "trials", [trial_row("b0", attempt=2, status="failed")], "b0-2")
     (filled.table("trials") / "b0-1.parquet").unlink()
     write_part(filled, "trials", [trial_row("b1", attempt=2, status="running")], "b1-2")
@@ -69,7 +71,7 @@ def test_a_running_process_is_named(filled: ResultsFolder) -> None:
     assert f"small: process {status.running.pid} on" in status_text(status)
 
 
-def test_text(filled: ResultsFolder) -> None:
+def test_the_status_text_lists_progress_and_failures(filled: ResultsFolder) -> None:
     trial = trial_row("a0", trial_id="x", status="failed", error="it broke\nthere")
     write_part(filled, "trials", [trial], "x-1")
     assert status_text(study_status(filled)).splitlines() == [
@@ -82,7 +84,9 @@ def test_text(filled: ResultsFolder) -> None:
     ]
 
 
-def test_what_is_in_work_is_not_waiting(folder: ResultsFolder) -> None:
+def test_a_running_trial_counts_as_running_only_while_a_run_is_active(
+    folder: ResultsFolder,
+) -> None:
     write_part(folder, "trials", [trial_row("a0", status="running", stop_reason=None)], "a0-1")
     told = "trials     0 of 4 completed, 1 interrupted, 0 failed, 3 not started"
     assert status_text(study_status(folder)).splitlines()[1] == told
@@ -90,7 +94,7 @@ def test_what_is_in_work_is_not_waiting(folder: ResultsFolder) -> None:
         assert "1 running, 0 failed, 3 not started" in status_text(study_status(folder))
 
 
-def test_values_for_json(filled: ResultsFolder) -> None:
+def test_the_status_converts_to_json(filled: ResultsFolder) -> None:
     write_part(filled, "trials", [trial_row("a0", trial_id="x", status="failed")], "x-1")
     with filled.lock():
         content = json.loads(json.dumps(study_status(filled).to_dict()))
@@ -99,20 +103,20 @@ def test_values_for_json(filled: ResultsFolder) -> None:
     assert content["failures"][0]["at"] == "2026-11-01T12:05:00Z"
 
 
-def test_a_study_of_another_version_is_told(folder: ResultsFolder) -> None:
+def test_a_study_of_another_version_is_refused(folder: ResultsFolder) -> None:
     folder.resolved.write_text(json.dumps({"study": "small", "novelty": 1}))
     with pytest.raises(ResultsError, match="not a study this version can read"):
         study_status(folder)
 
 
-def test_checkpoints_of_other_trials_count_too(filled: ResultsFolder) -> None:
+def test_a_checkpoint_row_without_its_snapshot_does_not_count(filled: ResultsFolder) -> None:
     # A grid that was changed leaves trials behind; their snapshots are still there.
     row = checkpoint_row("a0", 30)
     write_part(filled, "checkpoints", [row], "a0-30")
     assert study_status(filled).snapshots == 8
 
 
-def test_components_that_are_not_installed_here_count_too(
+def test_custom_components_that_are_not_installed_are_counted(
     make_folder: Callable[..., ResultsFolder],
 ) -> None:
     study = study_json(
@@ -129,7 +133,7 @@ def test_components_that_are_not_installed_here_count_too(
     assert entropy == RequestStatus(request, ok=1, nonfinite=0, failed=0, missing=7)
 
 
-def test_what_is_asked_of_final_networks_only(
+def test_requests_for_final_networks_are_counted_for_those_only(
     make_folder: Callable[..., ResultsFolder],
 ) -> None:
     asked = {"measures": [{"name": "margin"}], "final_measures": [{"name": "hessian_trace"}]}

@@ -22,15 +22,15 @@ from tests.results.conftest import trial_row
         ("xcompact-3.parquet", 0),
     ],
 )
-def test_compaction_number(name: str, number: int) -> None:
+def test_compaction_numbers_are_read_from_file_names(name: str, number: int) -> None:
     assert compaction_number(Path("folder") / name) == number
 
 
-def test_quotes() -> None:
+def test_quotes_in_paths_are_doubled() -> None:
     assert quote(Path("it's")) == "'it''s'"
 
 
-def test_the_newest_compacted_file_is_trusted_the_others_are_looked_through(
+def test_the_newest_compacted_file_supersedes_earlier_ones(
     folder: ResultsFolder,
 ) -> None:
     directory = folder.table("trials")

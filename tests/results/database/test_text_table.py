@@ -14,7 +14,7 @@ def draw(
     return lines
 
 
-def test_columns_are_aligned_numbers_to_the_right() -> None:
+def test_columns_are_aligned_with_numbers_to_the_right() -> None:
     rows = [("relu", 16, 0.123456789), ("leaky", 1024, float("nan")), (None, None, 1e-9)]
     assert draw(["activation", "n", "error"], rows) == [
         "activation     n     error",
@@ -26,7 +26,7 @@ def test_columns_are_aligned_numbers_to_the_right() -> None:
     ]
 
 
-def test_rows_are_cut_and_counted() -> None:
+def test_rows_beyond_the_limit_are_cut_and_counted() -> None:
     assert draw(["n"], [(n,) for n in range(1200)], most_rows=2) == [
         "n",
         "─",
@@ -43,24 +43,24 @@ def test_columns_that_do_not_fit_are_named() -> None:
     assert draw(["a" * 20, "b"], [("1", "2")], width=10)[:2] == ["aaaaaaaaa…", "─────────…"]
 
 
-def test_long_cells_are_cut() -> None:
+def test_long_cells_are_truncated() -> None:
     (_, _, line, _) = draw(["a", "b"], [("x" * 100, [1] * 100)])
     first, second = line.split("  ")
     assert first == "x" * 59 + "…"
     assert (len(second), second[-1]) == (60, "…")
 
 
-def test_lines_of_a_cell_stay_below_each_other() -> None:
+def test_lines_of_a_cell_are_stacked() -> None:
     assert draw(["plan", "n"], [("scan\n  filter", 1)])[2:4] == ["scan      1", "  filter"]
 
 
-def test_truth_lists_and_control_characters() -> None:
+def test_booleans_lists_and_control_characters_are_shown_safely() -> None:
     assert draw(["a", "b", "c"], [(True, {"x": None}, "\x1b[2J")])[2] == (
         'true  {"x": null}  \\x1b[2J'
     )
 
 
-def test_names_of_columns_cannot_move_the_cursor() -> None:
+def test_column_names_cannot_move_the_cursor() -> None:
     lines = draw(["a\x1b[2J\nb", "\x9b31m", "c"], [("x", "y", 1)], width=25)
     assert lines[0].startswith("a\\x1b[2J b  \\x9b31m")
     assert not any(letter in "\n".join(lines) for letter in "\x1b\x9b")

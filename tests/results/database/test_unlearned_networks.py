@@ -5,7 +5,7 @@ from orchestrator.results.database.status import status_text
 from tests.results.conftest import checkpoint_row, trial_row
 
 
-def test_networks_that_did_not_learn(folder: ResultsFolder) -> None:
+def test_networks_that_did_not_learn_are_counted(folder: ResultsFolder) -> None:
     finals = {
         "learned": (0.1, 0.44),
         "edge": (0.1, 0.45),

@@ -37,19 +37,21 @@ from orchestrator.results.database.wide import (
         (("λ_max", "", None), "lambda_max"),
     ],
 )
-def test_names(key: tuple[str, str, str | None], name: str) -> None:
+def test_column_names_follow_from_measure_variant_and_split(
+    key: tuple[str, str, str | None], name: str
+) -> None:
     assert column_name(*key, taken={"width"}) == name
     assert re.fullmatch("[a-z_][a-z0-9_]*", name)
 
 
-def test_the_columns_have_one_order_whatever_that_of_the_rows() -> None:
+def test_the_order_of_columns_does_not_depend_on_the_order_of_rows() -> None:
     keys = [("b", "", None), ("a", "x", "train"), ("a", "", "test"), ("a", "", "train")]
     expected = ["a_test", "a", "a_x", "b"]
     assert list(wide_columns(keys, ()).values()) == expected
     assert list(wide_columns(reversed(keys), ()).values()) == expected
 
 
-def test_measures_of_one_name_share_a_column_and_are_chosen_from() -> None:
+def test_measures_of_one_name_share_a_column_by_preference() -> None:
     keys = [("hessian_trace", "exact", "train"), ("hessian_trace", "hutchinson", "train")]
     columns = wide_columns([*keys, ("m", "", "train"), ("n", "", "train")], ())
     stored = [(*key, "r") for key in columns] + [("n", "", "train", "r(examples=10)")]
@@ -65,7 +67,7 @@ def test_measures_of_one_name_share_a_column_and_are_chosen_from() -> None:
 
 
 @pytest.mark.parametrize("keys", [[], [("it's", "a'b", None), ("m", "", "test")]])
-def test_the_view_of_names(keys: list[tuple[str, str, str | None]]) -> None:
+def test_the_view_of_names_lists_every_column(keys: list[tuple[str, str, str | None]]) -> None:
     columns = wide_columns(keys, ())
     with duckdb.connect() as database:
         database.execute("CREATE SCHEMA parts")

@@ -38,7 +38,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SETTLED_NANOSECONDS", -1)
 
 
-def test_records_are_read_as_written(folder: ResultsFolder) -> None:
+def test_committed_snapshots_are_read_as_written(folder: ResultsFolder) -> None:
     rows = [
         take(folder, "b", 9, milestones=[0.5, 0.1]),
         take(folder, "a", 100),
@@ -49,19 +49,19 @@ def test_records_are_read_as_written(folder: ResultsFolder) -> None:
     assert write_part(folder, "checkpoints", committed_snapshots(folder), "again") is not None
 
 
-def test_nan_survives(folder: ResultsFolder) -> None:
+def test_nan_survives_in_a_commit_record(folder: ResultsFolder) -> None:
     take(folder, "a", 1, test_loss=math.nan)
     (row,) = committed_snapshots(folder)
     assert math.isnan(row["test_loss"])
 
 
-def test_no_snapshots(folder: ResultsFolder) -> None:
+def test_a_folder_without_snapshots_has_none_committed(folder: ResultsFolder) -> None:
     assert committed_snapshots(folder) == []
     folder.snapshots.rmdir()
     assert committed_snapshots(folder) == []
 
 
-def test_a_snapshot_counts_with_its_record_and_a_record_with_its_snapshot(
+def test_a_snapshot_counts_only_with_its_record_and_vice_versa(
     folder: ResultsFolder,
 ) -> None:
     row = take(folder, "a", 1)
@@ -71,7 +71,7 @@ def test_a_snapshot_counts_with_its_record_and_a_record_with_its_snapshot(
     assert committed_snapshots(folder) == [row]
 
 
-def test_the_record_comes_after_the_snapshot_and_is_whole(folder: ResultsFolder) -> None:
+def test_a_record_is_refused_before_its_snapshot_or_if_incomplete(folder: ResultsFolder) -> None:
     row = checkpoint_row("a0", 10)
     with pytest.raises(ResultsError, match="missing; write a snapshot before recording"):
         commit_snapshot(folder, row)
@@ -109,7 +109,7 @@ def test_an_unreadable_record_does_not_count(
         {"written_at": 3},
     ],
 )
-def test_a_record_that_leads_elsewhere_does_not_count(
+def test_a_record_that_points_elsewhere_does_not_count(
     folder: ResultsFolder, change: dict[str, Any]
 ) -> None:
     take(folder, "a", 1)
@@ -133,9 +133,7 @@ def records_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.usefixtures("settled")
-def test_what_was_read_is_not_read_again(
-    folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_records_are_read_only_once(folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     read = records_read(monkeypatch)
     rows = [take(folder, "a", 1), take(folder, "b", 1)]
     assert committed_snapshots(folder) == rows
@@ -148,7 +146,7 @@ def test_what_was_read_is_not_read_again(
 
 
 @pytest.mark.usefixtures("settled")
-def test_a_snapshot_taken_again_or_removed_is_noticed(folder: ResultsFolder) -> None:
+def test_a_rewritten_or_removed_snapshot_is_noticed(folder: ResultsFolder) -> None:
     take(folder, "a", 1, sha256="old")
     assert committed_snapshots(folder)[0]["sha256"] == "old"
     take(folder, "a", 1, sha256="new")
@@ -167,20 +165,20 @@ def test_a_change_within_one_clock_tick_is_noticed(folder: ResultsFolder) -> Non
     assert committed_snapshots(folder) == [first, second]
 
 
-def test_what_is_returned_may_be_changed(folder: ResultsFolder) -> None:
+def test_returned_rows_may_be_modified(folder: ResultsFolder) -> None:
     row = take(folder, "a", 1)
     committed_snapshots(folder)[0].clear()
     assert committed_snapshots(folder) == [row]
 
 
-def test_records_are_json_that_others_can_read(folder: ResultsFolder) -> None:
+def test_records_are_plain_json(folder: ResultsFolder) -> None:
     take(folder, "a", 1)
     record = json.loads(folder.snapshot("a", 1).with_suffix(".json").read_text())
     assert record["checkpoint_id"] == "a-1"
     assert record["written_at"] == "2026-11-01T12:04:00+00:00"
 
 
-def test_what_is_left_out_is_not_read_and_is_there_again_for_who_wants_it(
+def test_excluded_records_are_not_read_but_remain_available(
     folder: ResultsFolder, settled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = take(folder, "a", 1), take(folder, "a", 2)
@@ -192,7 +190,7 @@ def test_what_is_left_out_is_not_read_and_is_there_again_for_who_wants_it(
     assert sorted(read) == ["a-1", "a-2"]
 
 
-def test_the_list_is_of_what_has_a_record_and_a_network(folder: ResultsFolder) -> None:
+def test_only_snapshots_with_a_record_and_weights_are_listed(folder: ResultsFolder) -> None:
     assert listed_snapshots(folder) == []
     take(folder, "b", 9)
     take(folder, "a", 100)

@@ -34,7 +34,7 @@ def part(folder: ResultsFolder) -> Path:
     return folder.table("measures") / "a0-10-x.parquet"
 
 
-def test_whole_parts_stay(filled: ResultsFolder) -> None:
+def test_whole_parts_are_kept(filled: ResultsFolder) -> None:
     before = ask(filled, "SELECT count(*) FROM measures")
     assert set_aside_damaged_parts(filled) == []
     assert not filled.damaged.exists()
@@ -42,7 +42,7 @@ def test_whole_parts_stay(filled: ResultsFolder) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3, 200])
-def test_a_truncated_part_is_told_of_and_kept_aside(filled: ResultsFolder, length: int) -> None:
+def test_a_truncated_part_is_reported_and_moved_aside(filled: ResultsFolder, length: int) -> None:
     content = part(filled).read_bytes()[:length]
     part(filled).write_bytes(content)
     with pytest.raises(ResultsError, match=r"a0-10-x\.parquet: damaged") as told:
@@ -56,7 +56,7 @@ def test_a_truncated_part_is_told_of_and_kept_aside(filled: ResultsFolder, lengt
 
 
 @pytest.mark.parametrize("compacted", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_whatever_bit_is_flipped_is_seen(filled: ResultsFolder, compacted: bool) -> None:
+def test_any_flipped_bit_is_detected(filled: ResultsFolder, compacted: bool) -> None:
     if compacted:
         compact(filled)
     path = filled.table("epochs") / ("compact-1.parquet" if compacted else "a0-20.parquet")
@@ -76,7 +76,7 @@ def test_whatever_bit_is_flipped_is_seen(filled: ResultsFolder, compacted: bool)
             assert fits is False, place
 
 
-def test_a_part_of_an_earlier_release_has_checksums_of_its_pages(filled: ResultsFolder) -> None:
+def test_parts_of_earlier_releases_are_checked_by_page_checksums(filled: ResultsFolder) -> None:
     table = pq.read_table(part(filled))
     pq.write_table(table, part(filled), write_page_checksum=True, compression="none")
     assert seal_fits(part(filled)) is None
@@ -87,7 +87,9 @@ def test_a_part_of_an_earlier_release_has_checksums_of_its_pages(filled: Results
     assert damaged_parts(filled) == [part(filled)]
 
 
-def test_what_has_no_place_for_a_seal_gets_none(filled: ResultsFolder, tmp_path: Path) -> None:
+def test_files_without_room_for_a_seal_are_not_sealed(
+    filled: ResultsFolder, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_bytes(b"PAR1")
     for path in (tmp_path / "file", part(filled)):  # The other is sealed.
         before = path.read_bytes()
@@ -97,7 +99,7 @@ def test_what_has_no_place_for_a_seal_gets_none(filled: ResultsFolder, tmp_path:
 
 
 @pytest.mark.parametrize("length", [1, 90, 130, 180])
-def test_a_seal_names_the_place_however_long(filled: ResultsFolder, length: int) -> None:
+def test_a_seal_names_its_place_however_long(filled: ResultsFolder, length: int) -> None:
     name = "a" * length
     path = write_part(filled, "measures", [measure_row("a0", 10, "norm", 1.0)], name)
     assert isinstance(path, Path)
@@ -107,7 +109,7 @@ def test_a_seal_names_the_place_however_long(filled: ResultsFolder, length: int)
     assert found == Seal(True, str(filled.place("measures", "compact-1")))
 
 
-def test_what_is_set_aside_twice_is_kept_twice(filled: ResultsFolder) -> None:
+def test_damaged_files_of_one_name_are_all_kept(filled: ResultsFolder) -> None:
     for content in (b"one", b"two"):
         part(filled).write_bytes(content)
         assert len(set_aside_damaged_parts(filled)) == 1
@@ -115,7 +117,7 @@ def test_what_is_set_aside_twice_is_kept_twice(filled: ResultsFolder) -> None:
     assert set_aside(filled, part(filled)) is None
 
 
-def test_measures_go_with_their_curves(filled: ResultsFolder) -> None:
+def test_measures_are_moved_aside_with_their_curves(filled: ResultsFolder) -> None:
     row = measure_row("a0", 10, "", None) | {"curve": "slice", "x": [1.0], "value": [2.0]}
     del row["measure"]
     write_part(filled, "curves", [row], "a0-10-x")
@@ -125,7 +127,7 @@ def test_measures_go_with_their_curves(filled: ResultsFolder) -> None:
     assert names == ["curves-a0-10-x.parquet", "measures-a0-10-x.parquet"]
 
 
-def test_an_unreadable_record_goes_with_its_snapshot(filled: ResultsFolder) -> None:
+def test_an_unreadable_record_is_moved_aside_with_its_snapshot(filled: ResultsFolder) -> None:
     record = Path(str(filled.snapshot("a0", 10).with_suffix(".json")))
     record.write_bytes(record.read_bytes().replace(b'"train_loss": 0.5', b'"train_loss": 0.4'))
     assert len(committed_snapshots(filled)) == 7
@@ -145,14 +147,14 @@ def test_lost_rows_of_checkpoints_are_restored_from_the_records(filled: ResultsF
     assert ask(filled, "FROM checkpoints ORDER BY ALL") == everything
 
 
-def test_a_snapshot_goes_with_its_record(filled: ResultsFolder) -> None:
+def test_a_snapshot_is_moved_aside_with_its_record(filled: ResultsFolder) -> None:
     set_aside_snapshot(filled, "a0", 10)
     assert not filled.snapshot("a0", 10).exists()
     assert not filled.snapshot("a0", 10).with_suffix(".json").exists()
     assert len(damaged_files(filled)) == 2
 
 
-def test_an_error_of_the_disk_is_not_the_part_s(
+def test_an_error_of_the_disk_is_not_taken_for_a_damaged_part(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -165,7 +167,7 @@ def test_an_error_of_the_disk_is_not_the_part_s(
         connect(filled)
 
 
-def test_a_damaged_schema_is_told_of(filled: ResultsFolder) -> None:
+def test_a_damaged_schema_is_refused(filled: ResultsFolder) -> None:
     path = filled.table("trials") / "_schema.parquet"
     content = bytearray(path.read_bytes())
     content[content.index(b"learning_rate")] ^= 1

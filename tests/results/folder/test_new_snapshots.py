@@ -19,7 +19,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> ResultsFolder:
     return ResultsFolder.create(place, study_json(), "study: small\n", {"command": ["run"]}, "")
 
 
-def test_each_is_told_once(folder: ResultsFolder) -> None:
+def test_each_snapshot_is_returned_once(folder: ResultsFolder) -> None:
     new = NewSnapshots(folder, {"a", "b", "c"})
     assert new.look(set()) == []
     rows = [take(folder, "a", 1), take(folder, "a", 2), take(folder, "b", 1)]
@@ -30,20 +30,22 @@ def test_each_is_told_once(folder: ResultsFolder) -> None:
     assert new.look(set()) == [later]
 
 
-def test_what_a_trial_took_before_it_ended_is_found(folder: ResultsFolder) -> None:
+def test_snapshots_taken_before_a_trial_ended_are_found(folder: ResultsFolder) -> None:
     new = NewSnapshots(folder, {"a"})
     row = take(folder, "a", 1)
     # It ended and took its last snapshot between two looks.
     assert new.look({"a"}) == [row]
 
 
-def test_no_folder_of_snapshots(folder: ResultsFolder) -> None:
+def test_a_missing_folder_of_snapshots_is_empty(folder: ResultsFolder) -> None:
     if isinstance(folder.snapshots, Path):
         folder.snapshots.rmdir()
     assert NewSnapshots(folder, {"a"}).look({"a"}) == []
 
 
-def test_ended_trials_cost_nothing(folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ended_trials_are_not_polled_again(
+    folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     looked_at: list[set[str]] = []
 
     def noting(folder: ResultsFolder, trial_ids: set[str], without: set[str]) -> object:
@@ -59,7 +61,7 @@ def test_ended_trials_cost_nothing(folder: ResultsFolder, monkeypatch: pytest.Mo
     assert looked_at == [set("abc"), set("bc"), set("c"), set()]
 
 
-def test_what_is_known_is_not_told(folder: ResultsFolder) -> None:
+def test_known_snapshots_are_not_returned(folder: ResultsFolder) -> None:
     take(folder, "a", 1)
     row = take(folder, "a", 2)
     assert NewSnapshots(folder, {"a"}, known={"a-1"}).look(set()) == [row]

@@ -34,7 +34,7 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_each_file_is_examined_once_a_process(filled: ResultsFolder, examined: list[str]) -> None:
+def test_each_file_is_examined_once_per_process(filled: ResultsFolder, examined: list[str]) -> None:
     count = len(whole_parts(filled)["measures"])
     assert len(examined) > count
     examined.clear()
@@ -47,7 +47,7 @@ def test_each_file_is_examined_once_a_process(filled: ResultsFolder, examined: l
     assert examined == ["a0-1.parquet"]
 
 
-def test_what_changed_a_moment_ago_is_examined_again(
+def test_recently_changed_files_are_examined_again(
     filled: ResultsFolder, examined: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parts, "SETTLED_NANOSECONDS", 10**15)
@@ -71,7 +71,7 @@ def test_a_bit_that_changes_without_the_size_or_time_is_found(
 
 
 @pytest.mark.parametrize("name", ["._a0-1.parquet", ".hidden.parquet", "_x.parquet", "notes.txt"])
-def test_hidden_files_and_others_are_no_parts(filled: ResultsFolder, name: str) -> None:
+def test_hidden_files_and_other_types_are_ignored(filled: ResultsFolder, name: str) -> None:
     (filled.readable("trials") / name).write_bytes(b"\0\5\x16\7 Mac OS X")
     assert ask(filled, COUNT) == [(4,)]
     assert study_status(filled).trials_completed == 4
@@ -101,7 +101,7 @@ def make_copy(path: Path) -> None:
         ("text.parquet", lambda path: path.write_text("text"), "it cannot be read: "),
     ],
 )
-def test_foreign_files_are_refused_and_set_aside(
+def test_foreign_parquet_files_are_refused_and_moved_aside(
     filled: ResultsFolder, name: str, make: Any, why: str
 ) -> None:
     foreign = filled.readable("trials") / name
@@ -114,7 +114,7 @@ def test_foreign_files_are_refused_and_set_aside(
     assert ask(filled, COUNT) == [(4,)]
 
 
-def test_parts_of_earlier_releases_are_read_through(filled: ResultsFolder) -> None:
+def test_parts_of_earlier_releases_are_checked_completely(filled: ResultsFolder) -> None:
     for path in list(filled.path.rglob("[!_]*.parquet")):  # type: ignore[union-attr]
         pq.write_table(pq.read_table(path), path, write_page_checksum=True, compression="none")
     assert ask(filled, COUNT) == [(4,)]
@@ -129,7 +129,7 @@ def test_parts_of_earlier_releases_are_read_through(filled: ResultsFolder) -> No
         connect(filled)
 
 
-def test_a_file_that_may_not_be_read_is_one_sentence(
+def test_an_unreadable_file_is_reported_in_one_sentence(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_file_that_may_not_be_read_is_one_sentence(
         connect(filled)
 
 
-def test_parts_that_a_compaction_removes_meanwhile_are_not_missed(
+def test_parts_compacted_while_listing_are_not_missed(
     filled: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original, listings = os.listdir, []

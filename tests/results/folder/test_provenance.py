@@ -35,7 +35,7 @@ def git(path: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def test_a_clean_repository(repository: Path) -> None:
+def test_a_clean_repository_has_no_diff(repository: Path) -> None:
     assert code_diff(repository) == ""
     state = collect_provenance("study.yaml", ["run"], directory=repository)["git"]
     assert state == {
@@ -46,7 +46,7 @@ def test_a_clean_repository(repository: Path) -> None:
     }
 
 
-def test_uncommitted_changes(repository: Path) -> None:
+def test_uncommitted_changes_are_in_the_diff(repository: Path) -> None:
     (repository / "train.py").write_text("rate = 0.2\n")
     (repository / "new.py").write_text("secret = 1\n")
     (repository / "staged.py").write_text("staged = 1\n")
@@ -60,14 +60,14 @@ def test_uncommitted_changes(repository: Path) -> None:
     assert state["diff_sha256"] == hashlib.sha256(diff.encode()).hexdigest()
 
 
-def test_a_long_diff_is_cut_and_says_so(repository: Path) -> None:
+def test_a_long_diff_is_truncated_with_a_note(repository: Path) -> None:
     (repository / "train.py").write_text("é" * 5000)
     diff = code_diff(repository, limit=1001)
     assert len(diff.encode()) < 1100
     assert diff.splitlines()[-1].startswith("# truncated: the diff has ")
 
 
-def test_programs_that_the_repository_configures_are_not_run(repository: Path) -> None:
+def test_programs_configured_by_the_repository_are_not_run(repository: Path) -> None:
     marker = repository.parent / "marker"
     git(repository, "config", "diff.external", f"touch {marker}; true")
     (repository / "train.py").write_text("rate = 0.2\n")
@@ -75,7 +75,9 @@ def test_programs_that_the_repository_configures_are_not_run(repository: Path) -
     assert not marker.exists()
 
 
-def test_without_a_repository_or_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provenance_works_without_a_repository_or_git(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert code_diff(tmp_path) == ""
     assert collect_provenance("study.yaml", [], directory=tmp_path)["git"] is None
     monkeypatch.setattr("shutil.which", lambda _: None)
@@ -84,7 +86,9 @@ def test_without_a_repository_or_git(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert collected["hardware"]["gpus"] == []
 
 
-def test_what_is_collected(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provenance_contains_code_packages_and_hardware_but_no_environment(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("MY_TOKEN", "s3cr3t-in-the-environment")
     collected = collect_provenance(
         "study.yaml", ["orchestrator", "run"], ["seeds=3"], directory=repository, data="abc"
@@ -118,13 +122,13 @@ def test_what_is_collected(repository: Path, monkeypatch: pytest.MonkeyPatch) ->
         ("training.batch_size=[16, 64]", "training.batch_size=[16, 64]"),
     ],
 )
-def test_secrets_of_the_command_line_are_not_kept(given: str, kept: str) -> None:
+def test_secrets_in_the_command_line_are_not_stored(given: str, kept: str) -> None:
     collected = collect_provenance("study.yaml", ["run", "--set", given], [given])
     assert collected["command"] == ["run", "--set", kept]
     assert collected["overrides"] == [kept]
 
 
-def test_addresses_of_repositories_are_not_kept(repository: Path) -> None:
+def test_addresses_of_repositories_are_not_stored(repository: Path) -> None:
     git(repository, "remote", "add", "origin", "https://me:pa55@example.com/secret.git")
     (repository / "train.py").write_text("rate = 0.2\n")
     kept = json.dumps(collect_provenance("s", [], directory=repository)) + code_diff(repository)
@@ -132,7 +136,7 @@ def test_addresses_of_repositories_are_not_kept(repository: Path) -> None:
     assert "example.com" not in kept
 
 
-def test_torch_is_not_imported() -> None:
+def test_collecting_provenance_does_not_import_torch() -> None:
     code = (
         "import sys; from orchestrator.results import collect_provenance as c; c('s', []);"
         "sys.exit(any(name in sys.modules for name in ('torch', 'ray', 'altair', 'scipy')))"

@@ -16,7 +16,7 @@ from tests.results.conftest import study_json
 Make = Callable[..., ResultsFolder]
 
 
-def test_layout(tmp_path: Path) -> None:
+def test_a_new_folder_has_the_documented_layout(tmp_path: Path) -> None:
     folder = ResultsFolder.create(
         tmp_path / "results" / "small", study_json(), "study: small\n", {"command": ["a"]}, "diff"
     )
@@ -48,7 +48,7 @@ def test_layout(tmp_path: Path) -> None:
     }
 
 
-def test_paths(folder: ResultsFolder) -> None:
+def test_paths_follow_from_trial_and_step(folder: ResultsFolder) -> None:
     assert folder.snapshot("a0", 7) == folder.path / "snapshots" / "a0" / "7.safetensors"
     assert folder.resume_state("a0") == folder.path / "resume" / "a0.safetensors"
     assert folder.report == folder.path / "report.html"
@@ -62,7 +62,7 @@ def test_relative_paths_and_links_become_absolute(
     assert ResultsFolder.open("link").path == folder.path.resolve()
 
 
-def test_the_same_study_may_come_again(make_folder: Make) -> None:
+def test_the_same_study_may_be_created_again(make_folder: Make) -> None:
     make_folder()
     folder = make_folder(study=study_json(seeds=5))
     assert json.loads(folder.resolved.read_text())["seeds"] == 5
@@ -85,7 +85,7 @@ def test_an_open_folder_sees_columns_that_another_process_added(make_folder: Mak
     assert "beta1" in folder.schema("trials").names
 
 
-def test_another_study_is_refused(make_folder: Make) -> None:
+def test_a_folder_of_another_study_is_refused(make_folder: Make) -> None:
     make_folder()
     with pytest.raises(ResultsError, match="contains the results of study 'small', not 'large'"):
         make_folder(study=study_json(study="large"))
@@ -101,7 +101,7 @@ def test_a_newer_schema_is_refused(make_folder: Make) -> None:
             enter()
 
 
-def test_other_folders_and_files_are_refused(tmp_path: Path) -> None:
+def test_folders_and_files_without_results_are_refused(tmp_path: Path) -> None:
     def create(path: Path) -> ResultsFolder:
         return ResultsFolder.create(path, study_json(), "", {}, "")
 
@@ -116,7 +116,7 @@ def test_other_folders_and_files_are_refused(tmp_path: Path) -> None:
     assert create(tmp_path / "empty").study_name == "small"
 
 
-def test_a_creation_that_was_cut_short_is_taken_up(make_folder: Make) -> None:
+def test_an_interrupted_creation_can_be_completed(make_folder: Make) -> None:
     folder = make_folder()
     (folder.table("measures") / "_schema.parquet").unlink()
     with pytest.raises(ResultsError, match=r"incomplete, measures/_schema.parquet is missing"):
@@ -125,14 +125,14 @@ def test_a_creation_that_was_cut_short_is_taken_up(make_folder: Make) -> None:
     assert ResultsFolder.open(folder.path).study_name == "small"
 
 
-def test_a_folder_in_use_is_not_created_again(make_folder: Make) -> None:
+def test_a_folder_in_use_cannot_be_created_again(make_folder: Make) -> None:
     folder = make_folder()
     with folder.lock(), pytest.raises(ResultsError, match="in use by process"):
         make_folder(study=study_json(seeds=9))
     assert json.loads(folder.resolved.read_text())["seeds"] == 2
 
 
-def test_missing_results_are_told_with_those_near_by(make_folder: Make, tmp_path: Path) -> None:
+def test_missing_results_are_reported_with_nearby_ones(make_folder: Make, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="none found nearby"):
         ResultsFolder.open(tmp_path / "smal")
     for name in ("other", "small"):
@@ -152,12 +152,12 @@ def test_wildcards_in_the_path_are_refused(tmp_path: Path) -> None:
         ResultsFolder(tmp_path / "a*b")
 
 
-def test_no_such_table(folder: ResultsFolder) -> None:
+def test_an_unknown_table_is_refused(folder: ResultsFolder) -> None:
     with pytest.raises(ResultsError, match="unknown table 'trails'"):
         folder.schema("trails")
 
 
-def test_resume_states_are_discarded_with_what_is_beside_them(folder: ResultsFolder) -> None:
+def test_resume_states_are_discarded_with_their_companions(folder: ResultsFolder) -> None:
     for name in ("a0.safetensors", "a0.1.safetensors", "a0.safetensors.invalid", "a1.safetensors"):
         (folder.resume / name).touch()
     folder.discard_resume_states({"a0"})

@@ -17,7 +17,7 @@ Make = Callable[..., ResultsFolder]
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_lost_schema_is_told_of_and_written_anew(filled: ResultsFolder, table: str) -> None:
+def test_a_lost_schema_is_reported_and_rewritten(filled: ResultsFolder, table: str) -> None:
     if table in ROWS:
         for name in "ab":
             write_part(filled, table, [ROWS[table]], name)
@@ -37,7 +37,7 @@ def test_a_lost_schema_is_told_of_and_written_anew(filled: ResultsFolder, table:
     assert ResultsFolder(filled.path).place(table, "") == identity
 
 
-def test_a_table_of_a_later_release_stays_without_a_schema_until_it_has_parts(
+def test_a_table_added_later_has_no_schema_until_it_has_parts(
     filled: ResultsFolder,
 ) -> None:
     for table in ADDED_TABLES:
@@ -48,7 +48,7 @@ def test_a_table_of_a_later_release_stays_without_a_schema_until_it_has_parts(
         assert not (filled.readable(table) / "_schema.parquet").exists()
 
 
-def test_a_lost_schema_of_trials_regains_the_columns_of_parts(make_folder: Make) -> None:
+def test_a_lost_schema_of_trials_regains_the_columns_of_its_parts(make_folder: Make) -> None:
     folder = fill(make_folder(swept={"beta1": float}))
     write_part(folder, "trials", [trial_row("a0", attempt=2, beta1=0.5)], "swept")
     identity = folder.place("trials", "a1-1").results

@@ -21,7 +21,7 @@ CONTENTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("content", CONTENTS)
-def test_what_is_sealed_is_read_and_any_change_is_found(
+def test_sealed_json_is_read_and_any_change_is_detected(
     content: dict[str, Any], indent: int | None
 ) -> None:
     text = sealed_json(content, indent=indent)
@@ -32,12 +32,12 @@ def test_what_is_sealed_is_read_and_any_change_is_found(
         parse_sealed(changed.encode())
 
 
-def test_files_without_a_checksum_are_read() -> None:
+def test_json_without_a_checksum_is_read() -> None:
     for content in CONTENTS[:2]:
         assert parse_sealed(json.dumps(content).encode()) == content
 
 
-def test_a_file_is_refused_with_its_path_and_a_hint(tmp_path: Path) -> None:
+def test_a_damaged_json_file_is_refused_with_its_path_and_a_hint(tmp_path: Path) -> None:
     path = tmp_path / "file.json"
     with pytest.raises(ResultsError, match=r"file\.json: missing"):
         read_json(path, "study", str)

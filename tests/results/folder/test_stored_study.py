@@ -27,12 +27,12 @@ from tests.results.conftest import study_json
         ({"seeds": 2, "sweep": {"random": {"conditions": 5, "of": {}}, "a": [1, 2]}}, 20),
     ],
 )
-def test_points_of_the_grid_times_seeds(study: dict[str, Any], count: int) -> None:
+def test_expected_trials_are_conditions_times_seeds(study: dict[str, Any], count: int) -> None:
     assert expected_trials(study) == count
 
 
 @pytest.mark.parametrize("measuring", [{}, {"dtype": "float64"}, {"examples": 100}])
-def test_requests_are_those_of_the_study(measuring: dict[str, Any]) -> None:
+def test_asked_requests_equal_those_of_the_study(measuring: dict[str, Any]) -> None:
     measures = [
         {"name": "margin"},
         {"name": "hessian_spectrum", "top": 3},
@@ -46,7 +46,7 @@ def test_requests_are_those_of_the_study(measuring: dict[str, Any]) -> None:
     assert len(of_all) == len(measures)
 
 
-def test_only_unknown_names_are_read_where_nothing_runs(
+def test_a_study_with_unknown_names_can_be_described(
     make_folder: Callable[..., ResultsFolder],
 ) -> None:
     study = study_json(measures=[{"name": "entropy", "temperature": 2.0}])

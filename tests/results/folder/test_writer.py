@@ -44,7 +44,9 @@ def rows_of(table: str) -> st.SearchStrategy[list[dict[str, Any]]]:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
-def test_what_is_written_is_read(folder: ResultsFolder, table: str, data: st.DataObject) -> None:
+def test_every_table_reads_back_what_was_written(
+    folder: ResultsFolder, table: str, data: st.DataObject
+) -> None:
     rows = data.draw(rows_of(table))
     path = write_part(folder, table, rows, "part")
     assert path is not None
@@ -55,7 +57,7 @@ def test_what_is_written_is_read(folder: ResultsFolder, table: str, data: st.Dat
     assert pq.read_schema(path).equals(folder.schema(table), check_metadata=True)
 
 
-def test_the_file(folder: ResultsFolder) -> None:
+def test_a_part_is_compressed_and_states_its_version(folder: ResultsFolder) -> None:
     rows = [measure_row("a0", step, "x", 1.0) for step in range(100)]
     path = write_part(folder, "measures", rows, "a0-1")
     assert path == folder.table("measures") / "a0-1.parquet"
@@ -66,7 +68,7 @@ def test_the_file(folder: ResultsFolder) -> None:
     assert metadata.metadata[b"schema_version"] == b"1"
 
 
-def test_columns_left_out_are_null_and_the_time_is_now(folder: ResultsFolder) -> None:
+def test_omitted_columns_are_null_and_the_time_is_now(folder: ResultsFolder) -> None:
     row = {
         "trial_id": "a",
         "checkpoint_id": "a-1",
@@ -84,19 +86,19 @@ def test_columns_left_out_are_null_and_the_time_is_now(folder: ResultsFolder) ->
     assert "written_at" not in row
 
 
-def test_no_rows_no_part(folder: ResultsFolder) -> None:
+def test_no_part_is_written_without_rows(folder: ResultsFolder) -> None:
     assert write_part(folder, "epochs", [], "part") is None
     assert os.listdir(folder.table("epochs")) == ["_schema.parquet"]
 
 
-def test_the_same_name_replaces(folder: ResultsFolder) -> None:
+def test_a_part_of_the_same_name_is_replaced(folder: ResultsFolder) -> None:
     for value in (1.0, 2.0):
         write_part(folder, "measures", [measure_row("a0", 10, "x", value)], "part")
     with connect(folder) as database:
         assert database.sql("SELECT value FROM parts.measures").fetchall() == [(2.0,)]
 
 
-def test_numpy_numbers_and_nonfinite_values_fit(folder: ResultsFolder) -> None:
+def test_numpy_numbers_and_nonfinite_values_are_accepted(folder: ResultsFolder) -> None:
     row = checkpoint_row(
         "a0", 10, train_loss=np.float32(0.5), bytes=np.int64(3), test_loss=math.nan
     )
@@ -122,7 +124,7 @@ def test_numpy_numbers_and_nonfinite_values_fit(folder: ResultsFolder) -> None:
         ({"sha256": "\ud800"}, "checkpoints.sha256"),
     ],
 )
-def test_what_does_not_fit_is_refused_and_nothing_written(
+def test_invalid_rows_are_refused_and_nothing_is_written(
     folder: ResultsFolder, columns: dict[str, Any], message: str
 ) -> None:
     rows = [checkpoint_row("a0", 10), checkpoint_row("a0", 20) | columns]
@@ -132,12 +134,12 @@ def test_what_does_not_fit_is_refused_and_nothing_written(
 
 
 @pytest.mark.parametrize("name", ["compact-1", "_schema", ".hidden", "../a", "a/b", "", "a b"])
-def test_names_that_mean_something_else_are_refused(folder: ResultsFolder, name: str) -> None:
+def test_reserved_part_names_are_refused(folder: ResultsFolder, name: str) -> None:
     with pytest.raises(ResultsError, match="can't be the name of a part"):
         write_part(folder, "trials", [trial_row("a0")], name)
 
 
-def test_a_write_cut_short_breaks_no_query(
+def test_an_interrupted_write_breaks_no_query(
     folder: ResultsFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_part(folder, "trials", [trial_row("a0")], "a0")
@@ -162,7 +164,7 @@ def test_a_write_cut_short_breaks_no_query(
     assert sorted(os.listdir(folder.table("trials"))) == ["_schema.parquet", "a0.parquet"]
 
 
-def test_sweeping_leaves_all_else(filled: ResultsFolder) -> None:
+def test_sweeping_removes_only_temporary_files(filled: ResultsFolder) -> None:
     snapshots = filled.snapshots / "a0"
     (snapshots / ".30.safetensors.123.tmp").touch()
     (filled.resume / ".a0.safetensors.1.tmp").touch()

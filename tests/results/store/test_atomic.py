@@ -10,7 +10,7 @@ import pytest
 from orchestrator.results.store.atomic import is_temporary, replacing, write_atomically
 
 
-def test_content_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_content_is_replaced_without_leftovers(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, "old")
     write_atomically(path, b"n\xc3\xa9w")
@@ -18,7 +18,7 @@ def test_content_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> No
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_while_it_is_written_it_is_outside_the_glob(tmp_path: Path) -> None:
+def test_the_temporary_file_is_hidden_from_globs(tmp_path: Path) -> None:
     path = tmp_path / "part.parquet"
     with replacing(path) as temporary:
         temporary.write_text("half")
@@ -28,7 +28,7 @@ def test_while_it_is_written_it_is_outside_the_glob(tmp_path: Path) -> None:
     assert path.read_text() == "half"
 
 
-def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failure_leaves_the_previous_content(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_atomically(path, "old")
     writing = contextlib.ExitStack()
@@ -40,7 +40,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_file_then_rename_then_folder_reach_the_disk(
+def test_file_rename_and_folder_are_synced_in_this_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[str] = []
@@ -61,6 +61,6 @@ def test_file_then_rename_then_folder_reach_the_disk(
     assert events == ["sync file", "rename", "sync folder"]
 
 
-def test_a_user_s_hidden_file_is_not_temporary() -> None:
+def test_users_hidden_files_are_not_temporary() -> None:
     assert not is_temporary(".lock")
     assert not is_temporary("notes.tmp")

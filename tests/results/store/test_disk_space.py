@@ -20,7 +20,7 @@ Usage = namedtuple("Usage", "total used free")
     ("number", "words"),
     [(errno.ENOSPC, "no space is left"), (errno.EROFS, "read-only"), (errno.EDQUOT, "quota")],
 )
-def test_errors_of_the_disk_are_told(tmp_path: Path, number: int, words: str) -> None:
+def test_errors_of_the_disk_are_explained(tmp_path: Path, number: int, words: str) -> None:
     with pytest.raises(StorageError, match=words) as told, storing(tmp_path):
         raise OSError(number, os.strerror(number))
     assert told.value.message.startswith(f"{tmp_path}: cannot be written")
@@ -29,12 +29,14 @@ def test_errors_of_the_disk_are_told(tmp_path: Path, number: int, words: str) ->
     assert "run the same command again" in str(told.value.hint)
 
 
-def test_other_errors_stay_what_they_are(tmp_path: Path) -> None:
+def test_other_errors_are_raised_unchanged(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), storing(tmp_path):
         (tmp_path / "none").read_bytes()
 
 
-def test_a_reserve_is_left_for_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reserve_of_disk_space_is_kept_for_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def free(size: int) -> None:
         monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(10**12, 0, size))
 

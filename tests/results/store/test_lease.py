@@ -32,7 +32,7 @@ def leases(folder: StorePath) -> list[StorePath]:
     return list((folder / ".leases").objects())
 
 
-def test_another_is_refused_and_told_who_holds_it(folder: StorePath) -> None:
+def test_a_second_lease_is_refused_and_names_the_holder(folder: StorePath) -> None:
     first, second = StoreLease(folder), StoreLease(folder)
     assert second.holder() is None
     with first():
@@ -52,14 +52,14 @@ def test_another_is_refused_and_told_who_holds_it(folder: StorePath) -> None:
     assert second.holder() is None
 
 
-def test_it_is_given_back_when_its_holder_fails(folder: StorePath) -> None:
+def test_the_lease_is_released_if_its_holder_fails(folder: StorePath) -> None:
     with pytest.raises(ZeroDivisionError), StoreLease(folder)():
         raise ZeroDivisionError
     assert leases(folder) == []
 
 
 @pytest.mark.slow
-def test_that_of_a_killed_process_ends_by_itself(
+def test_the_lease_of_a_killed_process_expires(
     folder: StorePath, caplog: pytest.LogCaptureFixture
 ) -> None:
     left = folder / ".leases" / "left.json"
@@ -73,7 +73,7 @@ def test_that_of_a_killed_process_ends_by_itself(
 @pytest.mark.parametrize(
     "attempt", [0, *(pytest.param(again, marks=pytest.mark.slow) for again in (1, 2))]
 )
-def test_of_those_who_come_at_once_never_two_get_in(folder: StorePath, attempt: int) -> None:
+def test_concurrent_leases_never_overlap(folder: StorePath, attempt: int) -> None:
     together, inside = threading.Barrier(3), threading.Semaphore(1)
     refused: list[str] = []
     both: list[bool] = []
@@ -100,7 +100,7 @@ def test_of_those_who_come_at_once_never_two_get_in(folder: StorePath, attempt: 
     assert leases(folder) == []
 
 
-def test_who_has_lost_it_is_interrupted(folder: StorePath, caplog: Any) -> None:
+def test_a_holder_that_lost_its_lease_is_interrupted(folder: StorePath, caplog: Any) -> None:
     with StoreLease(folder)():
         (own,) = leases(folder)
         own.unlink()  # As the next run does, after this one was stopped for too long.
@@ -135,7 +135,7 @@ class Outages:
 
 
 @pytest.mark.slow
-def test_who_could_not_renew_it_in_time_is_interrupted_once_that_is_known(
+def test_a_holder_that_could_not_renew_its_lease_is_interrupted(
     folder: StorePath, caplog: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outages = Outages(monkeypatch)

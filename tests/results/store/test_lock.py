@@ -25,7 +25,7 @@ with FolderLock(Path(sys.argv[1]))():
 """
 
 
-def test_another_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
+def test_a_second_lock_is_refused_and_names_the_holder(tmp_path: Path) -> None:
     first, second = FolderLock(tmp_path), FolderLock(tmp_path)
     assert second.holder() is None
     with first():
@@ -41,7 +41,7 @@ def test_another_is_refused_and_told_who_holds_it(tmp_path: Path) -> None:
     assert second.holder() is None
 
 
-def test_the_same_lock_may_be_entered_again(tmp_path: Path) -> None:
+def test_the_same_lock_can_be_entered_again(tmp_path: Path) -> None:
     lock = FolderLock(tmp_path)
     with lock():
         with lock():
@@ -52,7 +52,7 @@ def test_the_same_lock_may_be_entered_again(tmp_path: Path) -> None:
     assert lock.holder() is None
 
 
-def test_it_is_released_when_its_holder_fails(tmp_path: Path) -> None:
+def test_the_lock_is_released_if_its_holder_fails(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), FolderLock(tmp_path)():
         raise ZeroDivisionError
     with FolderLock(tmp_path)():
@@ -79,7 +79,7 @@ def test_a_file_system_without_locks_is_refused_in_one_sentence(
         assert lock.holder() is not None
 
 
-def test_other_failures_to_lock_are_not_taken_for_that(
+def test_other_failures_to_lock_are_raised_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def flock(descriptor: int, operation: int) -> None:
@@ -90,7 +90,7 @@ def test_other_failures_to_lock_are_not_taken_for_that(
         pytest.fail("entered")
 
 
-def test_a_killed_holder_leaves_it_free(tmp_path: Path) -> None:
+def test_a_killed_holder_leaves_the_lock_free(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True
     ) as process:

@@ -39,7 +39,7 @@ def pull(mirror: Mirror) -> dict[str, bytes]:
     return {str(path.relative_to(mirror.path)): path.read_bytes() for path in files}
 
 
-def test_only_what_is_new_is_fetched(mirror: Mirror, fetched: list[str]) -> None:
+def test_only_new_objects_are_fetched(mirror: Mirror, fetched: list[str]) -> None:
     first = pull(mirror)
     assert first == {
         name: name.encode() for name in ("t/one.parquet", "t/two.parquet", "u/three.parquet")
@@ -62,9 +62,7 @@ def test_only_what_is_new_is_fetched(mirror: Mirror, fetched: list[str]) -> None
     assert sorted(fetched) == ["four.parquet", "three.parquet", "two.parquet"]
 
 
-def test_a_copy_is_there_whole_or_not_at_all(
-    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_copy_is_complete_or_absent(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
 
         def cut(path: StorePath) -> bytes:
@@ -77,14 +75,14 @@ def test_a_copy_is_there_whole_or_not_at_all(
     assert len(pull(mirror)) == 3
 
 
-def test_the_objects_are_listed_whatever_their_names(mirror: Mirror) -> None:
+def test_objects_are_listed_whatever_their_names(mirror: Mirror) -> None:
     found = mirror.pull([mirror.origin], "*.parquet", recursive=True)
     assert {path.name for path in found} == {
         *("one.parquet", "two.parquet", "three.parquet", "other"),
     }
 
 
-def test_copies_that_cannot_be_kept_are_one_sentence(
+def test_a_cache_that_cannot_be_written_is_reported_in_one_sentence(
     mirror: Mirror, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()

@@ -21,7 +21,7 @@ def root(store_url: str) -> StorePath:
     return path
 
 
-def test_it_says_what_pathlib_says_of_the_same_files(root: StorePath, tmp_path: Path) -> None:
+def test_a_store_path_behaves_like_pathlib(root: StorePath, tmp_path: Path) -> None:
     for name in TREE:
         content = name.encode() * 3
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def test_it_says_what_pathlib_says_of_the_same_files(root: StorePath, tmp_path: 
     assert locate(str(one)) == pickle.loads(pickle.dumps(one)) == one
 
 
-def test_what_is_moved_and_deleted_is_gone(root: StorePath) -> None:
+def test_moved_and_deleted_objects_are_gone(root: StorePath) -> None:
     one, other = root / "t/one", root / "damaged/one"
     one.write_bytes(b"first")
     one.write_bytes(b"second")
@@ -71,7 +71,7 @@ def test_what_is_moved_and_deleted_is_gone(root: StorePath) -> None:
     assert list(other.iterdir()) == []
 
 
-def test_a_large_object_is_sent_in_parts_and_whole(root: StorePath) -> None:
+def test_a_large_object_is_uploaded_completely(root: StorePath) -> None:
     content = os.urandom(12 * 2**20)
     (root / "large").write_bytes(memoryview(content))
     assert (root / "large").read_bytes() == content
@@ -86,14 +86,16 @@ def test_a_large_object_is_sent_in_parts_and_whole(root: StorePath) -> None:
         ("s3://b/x?endpoint_override=h:1&scheme=http", "b/x", "endpoint_override=h:1&scheme=http"),
     ],
 )
-def test_addresses(address: str, key: str, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_are_parsed_and_printed(
+    address: str, key: str, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
     assert locate(address) == StorePath(key, query)
     assert locate(str(locate(address))) == locate(address)
 
 
-def test_the_environment_may_name_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_may_specify_the_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://all.example:9000")
     assert str(locate("s3://b/x")) == "s3://b/x?endpoint_override=https://all.example:9000"
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example")
@@ -115,13 +117,13 @@ def test_the_environment_may_name_the_endpoint(monkeypatch: pytest.MonkeyPatch) 
         ("s3://b/x?secret_key=hunter2", "unknown option 'secret_key'"),
     ],
 )
-def test_wrong_addresses_are_refused_and_no_secret_is_repeated(address: Any, message: str) -> None:
+def test_wrong_addresses_are_refused_without_repeating_secrets(address: Any, message: str) -> None:
     with pytest.raises(ResultsError, match=message) as told:
         locate(address)
     assert "hunter2" not in str(told.value)
 
 
-def test_what_the_store_refuses_is_one_sentence(
+def test_refusals_of_the_store_are_reported_in_one_sentence(
     root: StorePath, object_store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asks: list[Any] = [StorePath.exists, StorePath.read_bytes, StorePath.objects]

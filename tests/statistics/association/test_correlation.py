@@ -13,7 +13,7 @@ def residual(column, controls):
     return column - design @ np.linalg.lstsq(design, column, rcond=None)[0]
 
 
-def test_fisher_interval_of_independent_rows():
+def test_the_interval_of_independent_rows_is_fishers():
     estimate = pearson([1, 2, 3, 4], [1, 2, 3, 5])
     expected = stats.pearsonr([1, 2, 3, 4], [1, 2, 3, 5])
     interval = expected.confidence_interval(0.95)
@@ -22,7 +22,7 @@ def test_fisher_interval_of_independent_rows():
     assert (estimate.low, estimate.high) == pytest.approx((0.38933, 0.99965), abs=5e-6)
 
 
-def test_value_equals_scipy_with_groups(clustered):
+def test_pearson_with_groups_equals_scipy(clustered):
     study = clustered(3, np.random.default_rng(0))
     estimate = pearson(study.x, study.y, study.groups)
     assert estimate.value == pytest.approx(stats.pearsonr(study.x, study.y).statistic, abs=1e-12)
@@ -31,7 +31,7 @@ def test_value_equals_scipy_with_groups(clustered):
 
 
 @pytest.mark.parametrize("level", [0.95, 0.5])
-def test_the_interval_leaves_out_zero_just_where_the_p_value_is_small(clustered, level):
+def test_the_interval_excludes_zero_exactly_if_the_p_value_is_small(clustered, level):
     for seed in range(20):
         study = clustered(3, np.random.default_rng(seed))
         shift = np.repeat(np.random.default_rng(seed).normal(size=12), 8)
@@ -46,7 +46,7 @@ def test_large_offsets_do_not_hide_the_correlation():
     assert pearson(1e9 + x, -x).value == pytest.approx(-1, abs=1e-6)
 
 
-def test_partial_equals_correlation_of_residuals():
+def test_partial_correlation_equals_the_correlation_of_residuals():
     generator = np.random.default_rng(2)
     controls = generator.normal(size=(2, 50))
     x = controls[0] + generator.normal(size=50)
@@ -58,7 +58,7 @@ def test_partial_equals_correlation_of_residuals():
     assert half_width == pytest.approx(1.959964 / np.sqrt(50 - 2 - 3), abs=1e-6)
 
 
-def test_partial_of_resamples_follows_the_weights(clustered):
+def test_partial_correlation_with_groups_equals_the_correlation_of_residuals(clustered):
     study = clustered(3, np.random.default_rng(5))
     control = study.x + np.random.default_rng(6).normal(size=len(study.x))
     estimate = partial_pearson(study.x, study.y, [control], study.groups)
@@ -67,7 +67,7 @@ def test_partial_of_resamples_follows_the_weights(clustered):
     assert estimate.low < estimate.value < estimate.high
 
 
-def test_what_is_not_finite_is_left_out_and_counted():
+def test_nonfinite_rows_are_left_out_and_counted():
     x = [1, 2, np.nan, 4, 5, np.inf, 7]
     y = [2, 1, 3, np.nan, 6, 7, 9]
     estimate = pearson(x, y)
@@ -85,7 +85,7 @@ def test_what_is_not_finite_is_left_out_and_counted():
         ([1, 2, 4, 4], [3, 1, 2, 5], [[3, 5, 9, 9]], "a column is a linear function"),
     ],
 )
-def test_undefined_correlations_say_why(x, y, controls, reason):
+def test_undefined_correlations_give_a_reason(x, y, controls, reason):
     estimate = partial_pearson(x, y, controls)
     assert estimate.value is None
     assert not estimate.has_interval
@@ -107,7 +107,7 @@ def test_the_interval_does_not_depend_on_the_order_of_the_rows_within_trials(clu
     assert (once.low, once.high) == pytest.approx((again.low, again.high), abs=1e-12)
 
 
-def test_inside_conditions_the_sign_can_be_the_opposite(clustered):
+def test_within_conditions_the_sign_can_be_the_opposite(clustered):
     study = clustered(3, np.random.default_rng(4))
     condition = np.array(study.condition)
     y = study.y + 9 * condition  # what conditions do now hides what trials and snapshots do
@@ -119,7 +119,7 @@ def test_inside_conditions_the_sign_can_be_the_opposite(clustered):
     assert estimate.value < -0.2
 
 
-def test_inside_conditions_rows_that_are_not_finite_are_left_out_first():
+def test_within_conditions_nonfinite_rows_are_left_out_first():
     groups = Groups.of(list("aabbccddee"), list("XXXXXXYYYY"))
     x = [1, 2, np.nan, 4, 5, 7, 1, 2, 3, 9]
     y = [2, 3, 9, 7, 1, 2, 3, 5, 4, np.inf]
@@ -132,7 +132,7 @@ def test_inside_conditions_rows_that_are_not_finite_are_left_out_first():
     assert estimate.n_excluded == 2
 
 
-def test_conditions_of_one_trial_say_nothing_about_seeds():
+def test_conditions_of_one_trial_do_not_count_within_conditions():
     groups = Groups.of(range(7), [0, 0, 1, 1, 2, 2, 3])
     x, y = np.random.default_rng(0).normal(size=(2, 7))
     estimate = within_pearson(x, y, groups)
@@ -142,7 +142,7 @@ def test_conditions_of_one_trial_say_nothing_about_seeds():
 
 @with_simulations(100, 1000)
 @pytest.mark.parametrize("seeds", [2, 3, 5])
-def test_inside_conditions_a_common_trend_of_training_does_not_mislead(seeds, simulations):
+def test_a_common_trend_of_training_does_not_mislead_within_conditions(seeds, simulations):
     """Seeds change x and y independently; along training x rises and y falls in every network."""
     generator = np.random.default_rng(0)
     groups = Groups(np.repeat(np.arange(6 * seeds), 4), np.repeat(np.arange(6), seeds))

@@ -171,7 +171,7 @@ def leaves(found: Any) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", STATISTICS)
-def test_shuffled_rows_have_the_same_answer(name: str) -> None:
+def test_shuffled_rows_give_the_same_result(name: str) -> None:
     rows = study()
     expected = leaves(STATISTICS[name](rows))
     assert any(isinstance(leaf, float) for leaf in expected)
@@ -185,7 +185,7 @@ def test_shuffled_rows_have_the_same_answer(name: str) -> None:
                 assert one == other
 
 
-def test_labels_are_put_in_an_order_of_their_own() -> None:
+def test_labels_have_a_canonical_order() -> None:
     assert in_order(["b", "a", "b"]) == ["a", "b"]
     assert in_order([10, 2, 1.5]) == [1.5, 2, 10]
     assert in_order([None, "a", 3]) == in_order([3, "a", None])

@@ -13,7 +13,7 @@ def tied():
     return group, *generator.integers(0, 4, (2, 40)).astype(float)
 
 
-def test_taus_of_groups_equal_taus_one_by_one(tied):
+def test_taus_of_groups_equal_taus_computed_one_by_one(tied):
     group, x, y = tied
     pairs = Pairs.within(group)
     ones = np.ones((1, 40))
@@ -25,7 +25,7 @@ def test_taus_of_groups_equal_taus_one_by_one(tied):
         np.testing.assert_allclose(pairs.taus(x[None], y[None], ones, variant)[0], expected)
 
 
-def test_weights_of_zero_leave_points_out(tied):
+def test_points_with_zero_weight_are_left_out(tied):
     group, x, y = tied
     weights = np.random.default_rng(1).integers(0, 2, (3, 40)).astype(float)
     taus = Pairs.within(group).taus(x[None], y[None], weights, "a")
@@ -36,7 +36,7 @@ def test_weights_of_zero_leave_points_out(tied):
             assert value == pytest.approx(expected, nan_ok=True)
 
 
-def test_groups_of_one_are_counted_and_constant_ones_told():
+def test_groups_of_one_are_counted_and_constant_groups_reported():
     pairs = Pairs.within(np.array([5, 7, 5, 9, 9]))
     assert (pairs.single, pairs.points, len(pairs.first)) == (1, 4, 2)
     x, y = np.array([1.0, 0, 1, 2, 3]), np.array([1.0, 0, 2, 3, 4])
@@ -47,7 +47,7 @@ def test_groups_of_one_are_counted_and_constant_ones_told():
     np.testing.assert_array_equal(taus_b, [[np.nan, 1]])
 
 
-def test_no_group_of_two_gives_no_tau():
+def test_groups_without_a_pair_have_no_tau():
     for group in (np.array([0, 1, 2]), np.zeros(0, dtype=int)):
         values = np.zeros((2, len(group)))
         assert Pairs.within(group).taus(values, values, values, "a").shape == (2, 0)

@@ -36,7 +36,7 @@ def recursive_correlation(columns):
     return (xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2))
 
 
-def test_three_routes_agree(confounded):
+def test_regression_inverse_matrix_and_recursion_give_the_same_partial_correlation(confounded):
     x, y, controls = confounded
     found = partial_correlation(x, y, controls)
     inverse = np.linalg.inv(np.corrcoef([x, y, *controls.values()]))
@@ -49,7 +49,7 @@ def test_three_routes_agree(confounded):
     assert found.estimate.high < -0.5
 
 
-def test_the_p_value_is_that_of_the_coefficient_in_a_regression(confounded):
+def test_the_p_value_equals_that_of_the_regression_coefficient(confounded):
     x, y, controls = confounded
     found = partial_correlation(x, y, controls)
     design = np.vstack([np.ones(N), x, *controls.values()]).T
@@ -61,7 +61,7 @@ def test_the_p_value_is_that_of_the_coefficient_in_a_regression(confounded):
     assert found.t_p_value == pytest.approx(expected, rel=1e-8)
 
 
-def test_without_controls_it_is_pearsons(confounded):
+def test_without_controls_partial_correlation_is_pearsons(confounded):
     x, y, _ = confounded
     found, expected = partial_correlation(x, y, {}), stats.pearsonr(x, y)
     assert found.estimate == pearson(x, y)
@@ -69,7 +69,7 @@ def test_without_controls_it_is_pearsons(confounded):
     assert found.degrees_of_freedom == N - 2
 
 
-def test_equals_pingouin(confounded):
+def test_partial_correlation_equals_pingouin(confounded):
     pandas, pingouin = pytest.importorskip("pandas"), pytest.importorskip("pingouin")
     x, y, controls = confounded
     frame = pandas.DataFrame({"x": x, "y": y, **controls})
@@ -80,7 +80,7 @@ def test_equals_pingouin(confounded):
     assert found.t_p_value == pytest.approx(p_value, rel=1e-6)
 
 
-def test_controls_that_hold_nothing_fixed_are_dropped_and_named(confounded):
+def test_constant_and_redundant_controls_are_dropped_and_named(confounded):
     x, y, controls = confounded
     found = partial_correlation(
         x,
@@ -103,14 +103,14 @@ def test_controls_that_hold_nothing_fixed_are_dropped_and_named(confounded):
     assert (found.estimate, found.t_p_value) == (plain.estimate, plain.t_p_value)
 
 
-def test_a_nearly_collinear_control_still_counts(confounded):
+def test_a_nearly_collinear_control_is_kept(confounded):
     x, y, controls = confounded
     near = controls["loss"] + 1e-3 * np.random.default_rng(1).normal(size=N)
     found = partial_correlation(x, y, {"loss": controls["loss"], "near": near})
     assert (found.controls, found.dropped) == (("loss", "near"), {})
 
 
-def test_over_trials_the_interval_is_another_than_over_rows(clustered):
+def test_the_interval_over_trials_is_wider_than_over_rows(clustered):
     study = clustered(3, np.random.default_rng(5))
     loss = study.x + np.random.default_rng(6).normal(size=len(study.x))
     found = partial_correlation(study.x, study.y, {"loss": loss}, study.groups, FEW)
@@ -121,7 +121,7 @@ def test_over_trials_the_interval_is_another_than_over_rows(clustered):
     assert widths[0] > 1.3 * widths[1]
 
 
-def test_rows_that_are_not_finite_are_counted(confounded):
+def test_nonfinite_rows_are_counted(confounded):
     x, y, controls = confounded
     x[0], y[1], controls["loss"][2] = np.nan, np.inf, -np.inf
     found = partial_correlation(x, y, controls, Groups.of(range(N), [i % 6 for i in range(N)]), FEW)
@@ -138,7 +138,7 @@ def test_rows_that_are_not_finite_are_counted(confounded):
         (3, 2, "linear function of the controls"),
     ],
 )
-def test_says_why_there_is_no_value(rows, controls, reason):
+def test_an_impossible_partial_correlation_gives_a_reason(rows, controls, reason):
     columns = np.random.default_rng(2).normal(size=(2 + controls, rows))
     given = {f"control {place}": column for place, column in enumerate(columns[2:])}
     found = partial_correlation(columns[0], columns[1], given)
@@ -146,7 +146,7 @@ def test_says_why_there_is_no_value(rows, controls, reason):
     assert reason in found.estimate.reason
 
 
-def test_a_column_that_follows_a_control_has_no_value(confounded):
+def test_a_column_that_is_linear_in_a_control_has_no_value(confounded):
     _, y, controls = confounded
     found = partial_correlation(3 * controls["loss"] + 1, y, controls)
     assert found.estimate.value is None

@@ -10,11 +10,11 @@ from orchestrator.statistics.intervals.resampling import Resampling
 from tests.statistics.references import tau_a
 
 
-def test_kendall_makes_up_for_ties():
+def test_kendalls_tau_b_corrects_for_ties():
     assert kendall([1, 1, 2, 3], [1, 2, 2, 3]).value == pytest.approx(0.8, abs=1e-15)
 
 
-def test_a_tie_counts_zero_in_the_other_variant():
+def test_a_tie_counts_as_zero_in_tau_a():
     assert kendall([1, 1, 2, 3], [1, 2, 2, 3], variant="a").value == pytest.approx(2 / 3)
     generator = np.random.default_rng(0)
     x, y = generator.integers(0, 4, (2, 30)).astype(float)
@@ -33,7 +33,7 @@ def test_a_trial_drawn_twice_does_not_tie_with_its_copy():
 
 
 @pytest.mark.parametrize("function", [kendall, spearman])
-def test_value_equals_scipy_with_ties(function):
+def test_rank_correlations_with_ties_equal_scipy(function):
     generator = np.random.default_rng(0)
     x = generator.integers(0, 9, 700).astype(float)
     y = x + generator.integers(0, 9, 700)
@@ -42,7 +42,7 @@ def test_value_equals_scipy_with_ties(function):
 
 
 @pytest.mark.parametrize("function", [kendall, spearman])
-def test_resamples_equal_repeated_rows(function):
+def test_intervals_equal_those_of_repeated_rows(function):
     """A trial drawn twice counts as its rows written down twice."""
     generator = np.random.default_rng(1)
     x, y = generator.integers(0, 5, (2, 12)).astype(float)
@@ -60,14 +60,14 @@ def test_resamples_equal_repeated_rows(function):
     assert half_width == pytest.approx(stats.t.ppf(0.975, 3) * spread, rel=0.02)
 
 
-def test_kendall_of_more_rows_than_one_block_holds():
+def test_kendall_of_more_rows_than_one_block_equals_scipy():
     generator = np.random.default_rng(3)
     x, y = generator.normal(size=(2, 600))
     groups = Groups.of([row // 50 for row in range(600)], [row // 200 for row in range(600)])
     assert kendall(x, y, groups).value == pytest.approx(stats.kendalltau(x, y).statistic)
 
 
-def test_intervals_of_independent_rows():
+def test_intervals_of_independent_rows_equal_the_formulas():
     x, y = [1, 2, 3, 4, 5, 6, 7], [1, 3, 2, 4, 5, 7, 6]
     rho, tau = spearman(x, y), kendall(x, y)
     error = np.sqrt((1 + rho.value**2 / 2) / 4)

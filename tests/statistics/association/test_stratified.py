@@ -26,7 +26,7 @@ def along():
 
 
 @pytest.mark.parametrize("statistic", ["pearson", "spearman", "kendall"])
-def test_what_grows_along_training_makes_no_correlation(along, statistic):
+def test_a_trend_along_training_creates_no_correlation(along, statistic):
     x, y, stage, groups = along
     assert pearson(x, y, groups).value > 0.9
     found = stratified_correlation(x, y, stage, groups, statistic)
@@ -35,7 +35,7 @@ def test_what_grows_along_training_makes_no_correlation(along, statistic):
     assert (found.n, found.n_groups, found.n_excluded) == (len(x), TRIALS, 0)
 
 
-def test_kendall_counts_the_pairs_of_each_stratum(along):
+def test_kendall_counts_the_pairs_within_each_stratum(along):
     x, y, stage, groups = along
     x, y = x.round(), y.round()  # ties
     pairs = [(i, j) for i, j in itertools.combinations(range(len(x)), 2) if stage[i] == stage[j]]
@@ -47,7 +47,7 @@ def test_kendall_counts_the_pairs_of_each_stratum(along):
     assert found.value == pytest.approx(expected, abs=1e-15)
 
 
-def test_of_one_stratum_is_the_plain_statistic(along):
+def test_one_stratum_gives_the_plain_statistic(along):
     x, y, _, groups = along
     one = np.zeros(len(x), dtype=np.int64)
     for statistic, plain in (("pearson", pearson), ("kendall", kendall)):
@@ -66,7 +66,7 @@ def test_pearson_removes_the_mean_of_each_stratum(along):
     assert found.value == pytest.approx(np.corrcoef(*left)[0, 1], abs=1e-12)
 
 
-def test_rows_alone_or_not_finite_are_counted(along):
+def test_single_and_nonfinite_rows_are_counted(along):
     x, y, stage, groups = along
     stage = stage.copy()
     stage[0], x[1], y[2] = 99, np.nan, np.inf
@@ -74,7 +74,7 @@ def test_rows_alone_or_not_finite_are_counted(along):
     assert (found.n, found.n_excluded) == (len(x) - 3, 3)
 
 
-def test_nothing_to_compare_is_said():
+def test_strata_without_pairs_give_a_reason():
     groups = Groups.of(range(4), [0, 0, 1, 1])
     for statistic in ("pearson", "spearman", "kendall"):
         found = stratified_correlation([1, 2, 3, 4], [1, 2, 3, 4], np.arange(4), groups, statistic)
@@ -83,7 +83,7 @@ def test_nothing_to_compare_is_said():
         assert "at least" in found.reason
 
 
-def test_constant_inside_strata_has_no_correlation():
+def test_a_column_constant_within_strata_has_no_correlation():
     stratum = np.repeat([0, 1], 3)
     groups = Groups.of(range(6), [0, 0, 1, 1, 2, 2])
     x, y = np.repeat([1.0, 2.0], 3), np.arange(6.0)

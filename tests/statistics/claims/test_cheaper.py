@@ -12,7 +12,7 @@ def groups(conditions):
 
 
 @pytest.mark.parametrize(("ratio", "verdict"), [(60, "holds"), (10.3, "unclear"), (2, "fails")])
-def test_margin_is_cheaper(ratio, verdict):
+def test_the_verdict_follows_the_ratio_of_costs(ratio, verdict):
     generator = np.random.default_rng(0)
     margin = np.exp(generator.normal(size=96) * 0.2) * 0.01
     trace = margin * ratio * np.exp(generator.normal(size=96) * 0.3)
@@ -27,7 +27,7 @@ def test_margin_is_cheaper(ratio, verdict):
     assert told in other.explanation
 
 
-def test_of_conditions_drawn_at_random_it_has_the_interval_of_order_statistics():
+def test_randomly_drawn_conditions_have_an_interval_of_order_statistics():
     generator = np.random.default_rng(0)
     ratio = np.repeat(20 * np.exp(generator.normal(size=6) * 0.1), 24)
     claim = margin_is_cheaper(
@@ -38,7 +38,7 @@ def test_of_conditions_drawn_at_random_it_has_the_interval_of_order_statistics()
     assert claim.p_value == pytest.approx(2 / 64)
 
 
-def test_over_a_grid_a_median_speaks_of_this_grid_only():
+def test_a_median_over_a_grid_is_in_the_scope_of_this_grid():
     ratio = np.repeat(np.linspace(20, 30, 6), 24)
     levels = {"width": groups(6).condition[groups(6).trial].tolist()}
     design = Design.of(levels, groups(6))

@@ -24,7 +24,7 @@ def judged(sam_slope, usual_slope=-1.0, error=0.0, threshold=0.5, names=("usual"
     )
 
 
-def test_the_number_is_the_ratio_of_slopes():
+def test_the_estimate_is_the_ratio_of_slopes():
     claim = judged(-0.8)
     _, way, *_ = PLACES
     generator = np.random.default_rng(0)
@@ -37,19 +37,19 @@ def test_the_number_is_the_ratio_of_slopes():
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.0, -3.0])
-def test_it_holds_where_a_slope_is_lost_flipped_or_multiplied(slope):
+def test_the_claim_holds_if_a_slope_vanishes_flips_or_grows(slope):
     claim = judged(slope)
     assert claim.reads == "holds for conditions like these"
     assert "the number shown is for sam" in claim.explanation
 
 
-def test_it_fails_where_every_slope_survives():
+def test_the_claim_fails_if_every_slope_survives():
     claim = judged(-1.0)
     assert claim.verdict == "fails"
     assert 0.5 < claim.estimate.low < claim.estimate.high < 2
 
 
-def test_without_a_relation_in_the_usual_training_there_is_nothing_to_lose():
+def test_the_claim_is_unclear_without_a_relation_in_the_usual_training():
     claim = judged(0.0, usual_slope=0.0)
     assert claim.verdict == "unclear"
     assert "not significantly negative, so the study shows no relation to lose" in claim.explanation
@@ -57,7 +57,7 @@ def test_without_a_relation_in_the_usual_training_there_is_nothing_to_lose():
     assert "with usual the slope is not significantly different from 0" in claim.explanation
 
 
-def test_of_two_settings_it_speaks_of_this_grid():
+def test_two_settings_are_in_the_scope_of_this_grid():
     claim = ways(2, [1, -1], seeds=8)(np.random.default_rng(0))
     assert claim.reads == "holds in this grid"
 
@@ -71,7 +71,7 @@ def test_of_two_settings_it_speaks_of_this_grid():
         ({"threshold": 1.5}, "between 0 and 1, got 1.5"),
     ],
 )
-def test_why_there_is_no_verdict(options, reason):
+def test_a_missing_verdict_gives_a_reason(options, reason):
     claim = judged(-1.0, **options)
     assert (claim.verdict, claim.estimate.value) == ("unclear", None)
     assert reason in claim.explanation

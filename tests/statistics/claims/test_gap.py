@@ -27,7 +27,7 @@ def judged(margin, trace, gap, error_gap=None, **options):
     return judge(margin, trace, gaps, GROUPS, design=DRAWN, **options)
 
 
-def test_the_number_is_the_signed_difference(networks):
+def test_the_estimate_is_the_signed_difference_of_taus(networks):
     good, trace, gap, _ = networks
     claim = judged(good, trace, gap)
     found = [tau(one, gap, GROUPS)(np.ones((1, N)))[0] for one in (good, trace)]
@@ -36,7 +36,7 @@ def test_the_number_is_the_signed_difference(networks):
     assert claim.p_value <= 0.05
 
 
-def test_it_needs_every_gap(networks):
+def test_the_claim_holds_only_with_both_gaps(networks):
     good, trace, gap, noise = networks
     claim = judged(good, trace, gap, error_gap=noise)
     assert claim.verdict != "holds"
@@ -44,7 +44,7 @@ def test_it_needs_every_gap(networks):
     assert "with the error gap τ is" in claim.explanation
 
 
-def test_a_margin_of_the_wrong_sign_fails_however_strong(networks):
+def test_a_margin_of_the_wrong_sign_fails_even_if_strong(networks):
     good, trace, gap, _ = networks
     claim = judged(-good, trace, gap)
     assert claim.verdict == "fails"
@@ -55,17 +55,17 @@ def test_a_margin_of_the_wrong_sign_fails_however_strong(networks):
     assert "of the wrong sign" not in judged(good, trace, gap).explanation
 
 
-def test_a_better_trace_fails_it(networks):
+def test_the_claim_fails_if_the_trace_predicts_better(networks):
     _, trace, gap, noise = networks
     assert judged(noise, gap + 0.01 * trace, gap).verdict == "fails"
 
 
-def test_no_relation_at_all_is_unclear(networks):
+def test_the_claim_is_unclear_without_any_relation(networks):
     *_, gap, noise = networks
     assert judged(noise, np.roll(noise, 7), gap).verdict == "unclear"
 
 
-def test_what_is_swept_is_held_fixed_beside(networks):
+def test_an_estimate_with_swept_hyperparameters_held_fixed_is_shown(networks):
     """Margin and trace follow the gap through the condition's own hyperparameter alone."""
     generator = np.random.default_rng(0)
     rate = np.repeat(np.exp(generator.normal(size=10)), 4)
@@ -86,7 +86,7 @@ def test_what_is_swept_is_held_fixed_beside(networks):
     assert beside.sentence in claim.explanation
 
 
-def test_networks_that_are_not_finite_are_counted(networks):
+def test_nonfinite_networks_are_counted(networks):
     good, trace, gap, _ = networks
     good[0], trace[1], gap[2] = np.nan, np.inf, np.nan
     claim = judged(good, trace, gap)
@@ -94,7 +94,7 @@ def test_networks_that_are_not_finite_are_counted(networks):
     assert "Left out: 3 networks without a finite margin, trace or gap." in claim.explanation
 
 
-def test_without_values_it_is_unclear():
+def test_the_claim_is_unclear_without_values():
     nothing = np.full(N, np.nan)
     claim = judged(nothing, nothing, nothing)
     assert claim.verdict == "unclear"

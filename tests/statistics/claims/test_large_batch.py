@@ -24,7 +24,7 @@ def batch_study(grows_with):
     }
 
 
-def test_large_batches_that_only_lack_updates():
+def test_the_claim_holds_if_large_batches_only_lack_updates():
     claim = large_batch_needs_time(**batch_study("updates"))
     assert claim.reads == "holds in this grid"
     assert 0.8 < claim.estimate.low < 1 < claim.estimate.high < 1.2
@@ -38,7 +38,7 @@ def test_large_batches_that_only_lack_updates():
     assert "the error gap" not in claim.explanation
 
 
-def test_the_interval_is_fiellers_of_the_last_common_updates():
+def test_the_interval_is_fiellers_at_the_last_common_updates():
     study = batch_study("updates")
     claim = large_batch_needs_time(**study)
     updates, size, margin = (np.array(study[name]) for name in ("updates", "batch_size", "margin"))
@@ -57,18 +57,18 @@ def test_half_the_margin_at_every_number_of_updates_fails():
     assert batches(1, 0.5)(np.random.default_rng(0)).verdict == "fails"
 
 
-def test_large_batches_that_lack_nothing_fail_it():
+def test_the_claim_fails_if_large_batches_never_lag():
     claim = large_batch_needs_time(**batch_study("epochs"))
     assert claim.verdict == "fails"
 
 
-def test_a_tighter_bound_is_harder():
+def test_a_tighter_threshold_makes_the_claim_unclear():
     claim = large_batch_needs_time(**batch_study("updates"), threshold=0.001)
     assert claim.verdict == "unclear"
     assert "Margins that differ by at most 0.1 % count as equal." in claim.explanation
 
 
-def test_no_common_updates_are_unclear():
+def test_the_claim_is_unclear_without_common_updates():
     study = batch_study("updates")
     study["updates"] = study["updates"] * np.array(study["batch_size"]) ** 6
     claim = large_batch_needs_time(**study)
@@ -77,7 +77,7 @@ def test_no_common_updates_are_unclear():
     assert "without common snapshots: 16 and 64" in claim.explanation
 
 
-def test_one_batch_size_is_unclear():
+def test_the_claim_is_unclear_with_one_batch_size():
     study = batch_study("updates")
     study["batch_size"] = [16.0] * 54
     claim = large_batch_needs_time(**study)
@@ -85,7 +85,7 @@ def test_one_batch_size_is_unclear():
     assert "fewer than two batch sizes" in claim.explanation
 
 
-def test_margins_that_are_not_surely_positive_have_no_ratio():
+def test_the_claim_is_unclear_unless_margins_are_surely_positive():
     study = batch_study("updates")
     study["margin"] = np.random.default_rng(0).normal(size=54)
     claim = large_batch_needs_time(**study)

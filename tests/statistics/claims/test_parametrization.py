@@ -11,7 +11,7 @@ def judged(trace_change, margin_change, others=None):
     return flatness_depends_on_parametrization(*changes, groups, others or {})
 
 
-def test_a_trace_that_moves_beside_a_margin_that_does_not_holds():
+def test_the_claim_holds_if_the_trace_changes_and_the_margin_does_not():
     claim = judged([0.5, 0.52, 0.48, 0.51], [0, 1e-9, 0, 0], {"sam_sharpness": 0.4})
     assert claim.verdict == "holds"
     assert claim.estimate.value == 0.505
@@ -19,14 +19,14 @@ def test_a_trace_that_moves_beside_a_margin_that_does_not_holds():
     assert "For further measures the median changes are sam_sharpness: 40 %." in claim.explanation
 
 
-def test_the_interval_of_a_change_stays_where_changes_lie():
+def test_the_interval_of_a_relative_change_stays_within_0_and_1():
     claim = judged([0.05, 0.9, 0.3, 0.99], [0] * 4)
     assert claim.estimate.low == 0
     assert claim.estimate.high == 1
     assert claim.verdict == "unclear"
 
 
-def test_it_fails_if_the_margin_moves_too_or_the_trace_does_not():
+def test_the_claim_fails_if_the_margin_changes_or_the_trace_does_not():
     moved = judged([0.5, 0.52, 0.48, 0.51], [0, 0.2, 0, 0])
     assert moved.verdict == "fails"
     assert "at most 20 %" in moved.explanation
@@ -40,7 +40,7 @@ def test_networks_that_cannot_be_rescaled_are_counted():
     assert "Left out: 2 networks without a layer to rescale" in claim.explanation
 
 
-def test_without_an_audit_or_with_two_networks_it_is_unclear():
+def test_the_claim_is_unclear_without_audits_or_with_two_networks():
     claim = judged([], [])
     assert claim.verdict == "unclear"
     assert claim.explanation == "No network has been audited yet; run the command audit."

@@ -27,11 +27,11 @@ def judge(world, simulations):
 
 
 @pytest.mark.parametrize("world", SLICED, ids=lambda world: f"{world.claim}-{world.name}")
-def test_verdicts_are_seldom_wrong_and_find_what_is_true(world):
+def test_verdicts_are_rarely_wrong_and_usually_find_the_truth(world):
     judge(world, 40)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("world", EVERY_WORLD, ids=lambda world: f"{world.claim}-{world.name}")
-def test_in_a_thousand_studies(world):
+def test_verdicts_are_rarely_wrong_in_a_thousand_studies(world):
     judge(world, 1000)

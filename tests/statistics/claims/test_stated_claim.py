@@ -26,7 +26,7 @@ PAIR = np.random.default_rng(0).normal(size=(2, 24)) + np.repeat(
         ("median", np.median(np.median(PAIR[0].reshape(8, 3), axis=1))),
     ],
 )
-def test_each_has_its_value_and_reaches_beyond_its_conditions(statistic, expected):
+def test_each_statistic_has_its_value_and_generalizes_beyond_its_conditions(statistic, expected):
     found = infer_statistic(statistic, Compared(PAIR, GROUPS), DRAWN, excluded=2)
     assert found.estimate.value == pytest.approx(expected, abs=1e-12)
     assert found.estimate.low < expected < found.estimate.high
@@ -43,14 +43,14 @@ def test_kendall_compares_networks_of_different_conditions():
 
 
 @pytest.mark.parametrize("statistic", ["pearson", "spearman", "kendall"])
-def test_what_is_given_is_held_fixed(statistic):
+def test_given_columns_are_held_fixed(statistic):
     given = np.repeat(np.random.default_rng(1).normal(size=8), 3)[None]
     free = infer_statistic(statistic, Compared(PAIR, GROUPS), DRAWN).estimate.value
     held = infer_statistic(statistic, Compared(PAIR, GROUPS), DRAWN, given).estimate.value
     assert abs(held) < abs(free)
 
 
-def test_rows_of_one_stratum_are_compared():
+def test_only_rows_of_one_stratum_are_compared():
     stratum = np.arange(24) % 3
     compared = Compared(PAIR + 100 * stratum, GROUPS, stratum)
     found = infer_statistic("spearman", compared, DRAWN)
@@ -70,14 +70,14 @@ def test_rows_of_one_stratum_are_compared():
         ("kendall", np.zeros((2, 6)), "no two networks of different conditions"),
     ],
 )
-def test_what_is_undefined_says_why(statistic, table, reason):
+def test_an_undefined_statistic_gives_a_reason(statistic, table, reason):
     groups = Groups(np.arange(table.shape[1]), np.arange(table.shape[1]) // 2)
     found = infer_statistic(statistic, Compared(table, groups), Design())
     assert found.estimate.value is None
     assert reason in found.estimate.reason
 
 
-def test_two_values_have_a_ceiling():
+def test_a_column_of_two_values_limits_the_rank_correlation():
     x = np.repeat([0.0, 1.0], 12)
     table = np.stack([x, np.arange(24.0)])
     names = {0: "sam", 1: "margin"}

@@ -32,7 +32,7 @@ def batch_sizes(study):
     return Design.of({"batch size": (2.0 ** (4 + condition)).tolist()}, study["groups"])
 
 
-def test_flatness_that_tracks_margin_holds():
+def test_the_claim_holds_if_flatness_tracks_margin():
     study = flatness_study(noise=0.05)
     claim = flatness_tracks_margin(**study)
     assert claim.verdict == "holds"
@@ -49,7 +49,7 @@ def test_flatness_that_tracks_margin_holds():
     assert claim.without[0] < claim.estimate.value < claim.without[1]
 
 
-def test_of_six_conditions_it_speaks_of_others():
+def test_six_drawn_conditions_widen_the_scope_to_conditions_like_these():
     study = flatness_study(noise=0.05, conditions=6)
     design = Design.drawn_one_by_one(study["groups"])
     claim = flatness_tracks_margin(**study, design=design)
@@ -58,7 +58,7 @@ def test_of_six_conditions_it_speaks_of_others():
     assert claim.p_value < 0.05
 
 
-def test_the_known_confounders_are_held_fixed_beside():
+def test_an_estimate_with_known_confounders_held_fixed_is_shown():
     study = flatness_study(noise=0.05)
     design = batch_sizes(study)
     claim = flatness_tracks_margin(**study, design=design)
@@ -75,7 +75,7 @@ def test_the_known_confounders_are_held_fixed_beside():
     assert beside.sentence in claim.explanation
 
 
-def test_what_the_confounders_explain_holds_as_stated_only():
+def test_a_relation_explained_by_confounders_holds_as_stated_only():
     """Margin and trace follow the loss, and beyond it nothing joins them."""
     study = flatness_study(noise=0.05)
     generator = np.random.default_rng(1)
@@ -87,7 +87,7 @@ def test_what_the_confounders_explain_holds_as_stated_only():
     assert claim.against == claim.beside
 
 
-def test_too_few_conditions_to_hold_them_fixed_are_named():
+def test_too_few_conditions_to_hold_columns_fixed_are_reported():
     study = flatness_study(noise=0.05, conditions=3)
     condition = study["groups"].condition[study["groups"].trial]
     levels = {"loss": list(map(str, condition))}
@@ -98,7 +98,7 @@ def test_too_few_conditions_to_hold_them_fixed_are_named():
     assert told in claim.explanation
 
 
-def test_networks_that_did_not_learn_are_left_out_beside():
+def test_an_estimate_without_networks_that_did_not_learn_is_shown():
     study = flatness_study(noise=0.05)
     learned = study["groups"].trial < 9
     claim = flatness_tracks_margin(**study, learned=learned)
@@ -129,7 +129,7 @@ def architectures(inside, offset):
     return {**study, "kinds": np.array(["cnn", "mlp"])[kind].tolist()}
 
 
-def test_a_trend_between_architectures_is_none_inside_them():
+def test_a_trend_between_architectures_does_not_count_within_them():
     claim = flatness_tracks_margin(**architectures(inside=1, offset=(8, -8)))
     assert claim.verdict == "fails"
     assert claim.estimate.value > 0.9
@@ -139,13 +139,13 @@ def test_a_trend_between_architectures_is_none_inside_them():
     assert "for mlp; pooled over all −0.8" in claim.explanation
 
 
-def test_a_trend_inside_architectures_is_not_hidden_by_what_lies_between():
+def test_a_trend_within_architectures_is_not_hidden_by_their_differences():
     claim = flatness_tracks_margin(**architectures(inside=-1, offset=(8, 8)))
     assert claim.verdict == "holds"
     assert "pooled over all 0.8" in claim.explanation
 
 
-def test_ranks_and_the_interval_of_independent_rows_stand_beside():
+def test_rank_correlation_and_the_interval_of_independent_rows_are_shown():
     study = flatness_study(noise=0.05)
     claim = flatness_tracks_margin(**study)
     small = study["train_error"] <= 0.1
@@ -156,18 +156,18 @@ def test_ranks_and_the_interval_of_independent_rows_stand_beside():
     assert f"Over all snapshots, Spearman’s ρ is {number(rho)}." in claim.explanation
 
 
-def test_flatness_without_margin_fails():
+def test_the_claim_fails_if_flatness_ignores_margin():
     claim = flatness_tracks_margin(**flatness_study(noise=3.0))
     assert claim.verdict == "fails"
 
 
-def test_an_interval_across_the_threshold_is_unclear():
+def test_the_claim_is_unclear_if_the_interval_contains_the_threshold():
     claim = flatness_tracks_margin(**flatness_study(noise=0.42))
     assert claim.estimate.low < -0.8 < claim.estimate.high
     assert claim.verdict == "unclear"
 
 
-def test_what_the_logarithm_cannot_take_is_named():
+def test_values_without_a_logarithm_are_left_out_and_named():
     study = flatness_study(noise=0.05)
     study["hessian_trace"][7], study["hessian_trace"][15] = 0.0, -1.0
     study["hessian_trace"][23], study["margin"][31] = np.nan, np.inf
@@ -179,7 +179,7 @@ def test_what_the_logarithm_cannot_take_is_named():
     )
 
 
-def test_few_snapshots_or_one_condition_are_unclear():
+def test_the_claim_is_unclear_with_few_snapshots_or_conditions():
     study = flatness_study(noise=0.01)
     study["train_error"][9:] = 1.0
     assert flatness_tracks_margin(**study).verdict == "unclear"
@@ -191,7 +191,7 @@ def test_few_snapshots_or_one_condition_are_unclear():
     assert "from 2 conditions" in claim.explanation
 
 
-def test_a_study_without_traces_is_unclear():
+def test_the_claim_is_unclear_without_traces():
     study = flatness_study(noise=0.01)
     study["hessian_trace"][:] = np.nan
     claim = flatness_tracks_margin(**study)

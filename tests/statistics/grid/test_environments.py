@@ -4,7 +4,7 @@ from orchestrator.statistics.grid.environments import Environments
 from orchestrator.statistics.grid.hyperparameter_grid import Grid
 
 
-def test_every_pair_of_conditions_that_differ_in_one_thing():
+def test_environments_are_all_pairs_of_conditions_with_one_difference():
     grid = Grid.of({"batch": [16, 16, 64, 64, 16, 64], "width": [1, 1, 1, 1, 2, 2]})
     found = Environments.of(grid)
     assert len(found) == 4  # 16 and 64 at both widths, 1 and 2 at both batch sizes
@@ -21,7 +21,7 @@ def test_every_pair_of_conditions_that_differ_in_one_thing():
     np.testing.assert_array_equal(found.sums(np.ones(len(found.trial))), [len(p) for p in pairs])
 
 
-def test_a_grid_of_one_condition_has_none():
+def test_a_grid_of_one_condition_has_no_environments():
     found = Environments.of(Grid.of({"batch": [16, 16]}))
     assert len(found) == 0
     assert found.sums(np.zeros((3, 0))).shape == (3, 0)

@@ -17,7 +17,7 @@ def layout(seeds):
     return LEVEL[condition].tolist(), Groups.of(range(len(condition)), condition.tolist())
 
 
-def test_is_omega_squared_of_the_one_way_layout():
+def test_the_share_is_omega_squared_of_the_one_way_layout():
     """Conditions are the levels: ω² = (SSB − (k − 1) MSE) / (SST + MSE)."""
     values = np.array([3.0, 4.0, 6.0, 7.0, 8.0, 9.5, 1.0, 4.0])
     factor = [0, 0, 0, 1, 1, 1, 2, 2]
@@ -31,7 +31,7 @@ def test_is_omega_squared_of_the_one_way_layout():
 
 
 @pytest.mark.parametrize("level", [0.95, 0.9])
-def test_the_interval_leaves_out_zero_where_the_test_of_levels_finds_something(level):
+def test_the_interval_excludes_zero_exactly_if_the_f_test_is_significant(level):
     generator = np.random.default_rng(0)
     found_something = 0
     for _ in range(100):
@@ -44,7 +44,7 @@ def test_the_interval_leaves_out_zero_where_the_test_of_levels_finds_something(l
     assert 10 < found_something < 90
 
 
-def test_the_ends_are_where_noncentral_f_leaves_half_of_the_rest():
+def test_the_ends_invert_the_noncentral_f_distribution():
     rows = np.array([[1.0, 2.0, 3.0], [5.0, 7.0, 6.0], [2.0, 2.5, 4.0]])
     factor = np.repeat(range(3), 3).tolist()
     found = factor_share(rows.ravel(), factor, Groups.of(range(9), factor))
@@ -68,7 +68,7 @@ def test_many_networks_and_large_effects_have_an_interval():
 
 @with_simulations(200, 4000)
 @pytest.mark.parametrize("effect", [0.0, 1.0, 4.0])
-def test_covers_the_truth_and_is_not_biased(effect, simulations):
+def test_the_interval_covers_the_truth_and_the_estimate_is_unbiased(effect, simulations):
     generator = np.random.default_rng(1)
     means = effect * np.array([0, 1, 0.3])
     factor, groups = layout(3)
@@ -84,7 +84,7 @@ def test_covers_the_truth_and_is_not_biased(effect, simulations):
     assert np.mean(values) == pytest.approx(truth, abs=0.03)
 
 
-def test_snapshots_count_by_the_mean_of_their_trial():
+def test_snapshots_count_through_the_mean_of_their_trial():
     generator = np.random.default_rng(2)
     factor, groups = layout(2)
     values = generator.normal(size=12)
@@ -97,7 +97,7 @@ def test_snapshots_count_by_the_mean_of_their_trial():
     assert (again.n, again.n_groups) == (36, 12)
 
 
-def test_other_hyperparameters_are_in_neither_part():
+def test_other_hyperparameters_do_not_change_the_share():
     generator = np.random.default_rng(3)
     factor, groups = layout(3)
     values = generator.normal(size=18) + np.array(factor)
@@ -106,14 +106,14 @@ def test_other_hyperparameters_are_in_neither_part():
     assert found[0].value == pytest.approx(found[1].value, abs=1e-9)
 
 
-def test_less_than_chance_is_reported_as_it_is():
+def test_a_share_below_chance_is_reported_as_negative():
     found = factor_share([0, 10, 1, 9.5], [0, 0, 1, 1], Groups.of(range(4), [0, 0, 1, 1]))
     assert found.value < 0
     assert found.low == found.value
     assert 0 <= found.high < 1
 
 
-def test_no_noise_at_all():
+def test_without_noise_the_share_is_1():
     groups = Groups.of(range(4), [0, 0, 1, 1])
     found = factor_share([1, 1, 2, 2], [0, 0, 1, 1], groups)
     assert (found.value, found.low, found.high) == (1, 1, 1)
@@ -122,7 +122,7 @@ def test_no_noise_at_all():
     assert almost.high <= 1
 
 
-def test_rows_that_are_not_finite_are_counted():
+def test_nonfinite_rows_are_counted():
     factor, groups = layout(3)
     values = np.random.default_rng(4).normal(size=18)
     values[0], values[7] = np.nan, np.inf
@@ -139,13 +139,13 @@ def test_rows_that_are_not_finite_are_counted():
         ([2.0, 2.0, 2.0, 2.0], [0, 0, 1, 1], [0, 0, 1, 1], "nothing varies"),
     ],
 )
-def test_says_why_there_is_no_share(values, factor, condition, reason):
+def test_a_missing_share_gives_a_reason(values, factor, condition, reason):
     found = factor_share(values, factor, Groups.of(range(len(values)), condition))
     assert found.value is None
     assert reason in found.reason
 
 
-def test_a_condition_has_one_level():
+def test_a_condition_with_two_levels_is_refused():
     with pytest.raises(ValueError, match="two levels of the factor"):
         factor_share([1, 2, 3], [0, 1, 1], Groups.of(range(3), [0, 0, 1]))
 
@@ -154,7 +154,7 @@ def test_a_condition_has_one_level():
     ("f", "freedom", "noncentrality"),
     [(3.0, (2, 6), 0.0), (8.0, (2, 6), 20.0), (300.0, (3, 50), 900.0), (5e4, (2, 400), 1.0e5)],
 )
-def test_the_noncentral_f_distribution_is_scipys(f, freedom, noncentrality):
+def test_the_noncentral_f_distribution_equals_scipy(f, freedom, noncentrality):
     expected = stats.ncf.cdf(f, *freedom, noncentrality)
     assert 0.01 < expected < 0.999
     assert noncentral_f(f, freedom, noncentrality) == pytest.approx(expected, abs=1e-9)

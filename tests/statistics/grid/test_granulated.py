@@ -43,7 +43,7 @@ def noisy():
     return x, x + generator.integers(0, 7, len(seed)), columns, seed
 
 
-def test_with_the_seed_as_an_axis_psi_equals_loops(noisy):
+def test_psi_with_the_seed_as_an_axis_equals_brute_force(noisy):
     x, y, columns, seed = noisy
     result = granulated_kendall(x, y, Grid.of(columns), seed, "axis", resampling=FEW)
     expected = by_hand(x, y, columns, seed)
@@ -54,7 +54,7 @@ def test_with_the_seed_as_an_axis_psi_equals_loops(noisy):
     assert [one.groups for one in result.axes] == [24, 36, 18]
 
 
-def test_with_averaged_seeds_psi_is_that_of_the_means(noisy):
+def test_psi_with_averaged_seeds_is_computed_from_means(noisy):
     x, y, columns, seed = noisy
     result = granulated_kendall(x, y, Grid.of(columns), seed, resampling=FEW)
     means = {name: column[::3] for name, column in columns.items()}
@@ -65,7 +65,7 @@ def test_with_averaged_seeds_psi_is_that_of_the_means(noisy):
     assert result.overall.low < result.overall.value < result.overall.high
 
 
-def test_averaged_resamples_are_those_of_resampled_trials():
+def test_intervals_with_averaged_seeds_equal_those_of_resampled_trials():
     """Where each condition has two seeds, a resample takes one of the two."""
     columns, seed = full_grid((3,), 2)
     x, y = np.array([1.0, 5, 2, 3, 4, 4]), np.array([1.0, 2, 4, 3, 5, 0])
@@ -82,7 +82,7 @@ def test_averaged_resamples_are_those_of_resampled_trials():
 
 @with_simulations(100, 2000)
 @pytest.mark.parametrize("seeds", ["averaged", "axis"])
-def test_intervals_cover_what_studies_of_other_seeds_find_on_average(seeds, simulations):
+def test_intervals_cover_the_mean_of_studies_with_other_seeds(seeds, simulations):
     shape = (3, 3, 2)
     columns, seed = full_grid(shape, 3)
     grid, generator = Grid.of(columns), np.random.default_rng(5)
@@ -103,7 +103,7 @@ def test_intervals_cover_what_studies_of_other_seeds_find_on_average(seeds, simu
     assert_covers(covered, simulations, widest=0.985)
 
 
-def test_one_hyperparameter_can_make_the_pooled_tau_and_not_the_granulated():
+def test_one_hyperparameter_can_determine_the_pooled_but_not_the_granulated_tau():
     columns, seed = full_grid((4, 4), 3)
     first = np.array(columns["axis_0"])
     noise = np.random.default_rng(0).normal(size=(2, len(seed)))
@@ -113,7 +113,7 @@ def test_one_hyperparameter_can_make_the_pooled_tau_and_not_the_granulated():
     assert abs(result.axes[1].estimate.value) < 0.5
 
 
-def test_a_measure_that_ignores_an_axis_has_psi_zero_there_or_none():
+def test_a_measure_that_ignores_an_axis_has_psi_zero_or_undefined_there():
     columns, seed = full_grid((3, 3), 1)
     x, y = np.array(columns["axis_0"], dtype=float), np.arange(9.0)
     with_a = granulated_kendall(x, y, Grid.of(columns), seed, resampling=FEW).axes[1]
@@ -134,20 +134,20 @@ def test_groups_of_one_in_an_incomplete_grid_are_counted():
     assert grid.n_missing == 2
 
 
-def test_an_axis_of_one_level_is_no_axis():
+def test_an_axis_of_one_level_is_ignored():
     grid = Grid.of({"width": [1, 2, 3], "depth": [1, 1, 1]})
     result = granulated_kendall([1, 2, 3], [1, 3, 2], grid, [0] * 3, resampling=FEW)
     assert [one.axis for one in result.axes] == ["width"]
 
 
-def test_rows_that_are_not_finite_are_counted():
+def test_nonfinite_rows_are_counted():
     columns, seed = full_grid((3,), 2)
     x = np.array([1, np.inf, 2, 2, np.nan, np.nan])
     result = granulated_kendall(x, np.arange(6.0), Grid.of(columns), seed, resampling=FEW)
     assert (result.overall.value, result.overall.n, result.overall.n_excluded) == (1, 2, 3)
 
 
-def test_nothing_finite_has_no_psi():
+def test_psi_is_undefined_without_finite_values():
     columns, seed = full_grid((3,), 2)
     nothing = np.full(6, np.nan)
     for seeds in ("averaged", "axis"):
@@ -156,14 +156,14 @@ def test_nothing_finite_has_no_psi():
         assert result.overall.n_excluded == 6
 
 
-def test_few_seeds_have_no_interval():
+def test_two_seeds_give_no_interval():
     columns, seed = full_grid((3,), 2)
     x = np.arange(6.0)
     result = granulated_kendall(x, x, Grid.of(columns), seed, "axis", resampling=FEW)
     assert (result.overall.value, result.overall.reason) == (1, "no interval from 2 seeds")
 
 
-def test_a_trial_given_twice_is_an_error():
+def test_a_trial_given_twice_is_refused():
     grid = Grid.of({"width": [1, 1, 2]})
     with pytest.raises(ValueError, match="two rows of one seed"):
         granulated_kendall([1, 2, 3], [1, 2, 3], grid, [0, 0, 0])
@@ -173,7 +173,7 @@ def test_a_trial_given_twice_is_an_error():
         within_kendall([1, 2], [1, 2], Groups.of(["t", "t"], ["c", "c"]))
 
 
-def test_inside_conditions_tau_is_that_of_the_seeds():
+def test_within_conditions_tau_compares_the_seeds():
     generator = np.random.default_rng(2)
     condition = np.repeat(np.arange(5), [4, 3, 3, 1, 4])
     x, y = generator.normal(size=(2, 15)) + 10 * condition

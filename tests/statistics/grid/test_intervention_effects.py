@@ -33,7 +33,7 @@ class Studied:
         )
 
 
-def test_tells_what_each_intervention_moves():
+def test_effects_state_what_each_intervention_moves():
     study = Studied(trials=150)
     found = study.effects()
     assert [one.name for one in found.effects] == ["sam", "smoothing", "decay"]
@@ -44,7 +44,7 @@ def test_tells_what_each_intervention_moves():
     assert [one.moves for one in study.effects().effects] == ["y only", "both", "neither"]
 
 
-def test_few_networks_leave_it_open():
+def test_few_networks_leave_the_effect_unclear():
     found = Studied(trials=3).effects()
     assert found.effects[2].moves == "unclear"
 
@@ -65,7 +65,7 @@ def test_shifts_are_differences_of_means_in_standard_deviations():
         assert one.shift_difference.value == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_interval_of_a_shift_is_about_students():
+def test_the_interval_of_a_shift_agrees_with_students():
     study = Studied(trials=30)
     found = study.effects(Resampling(resamples=4000)).effects[0].x_shift
     rows = [study.x[np.array(study.ways) == way] for way in ("sam", "usual")]
@@ -76,7 +76,7 @@ def test_the_interval_of_a_shift_is_about_students():
     assert found.high == pytest.approx(expected.high / spread, abs=0.05)
 
 
-def test_shares_say_how_much_training_explains_of_each():
+def test_shares_are_those_of_the_way_of_training():
     study = Studied()
     found = study.effects()
     assert found.x_share == factor_share(study.x, study.ways, study.groups)
@@ -84,7 +84,7 @@ def test_shares_say_how_much_training_explains_of_each():
     assert found.x_share.low > 0.2
 
 
-def test_change_combines_the_intervals_of_two_correlations():
+def test_a_change_combines_the_intervals_of_two_correlations():
     generator = np.random.default_rng(5)
     study = Studied()
     sam = np.array(study.ways) == "sam"
@@ -106,7 +106,7 @@ def test_change_combines_the_intervals_of_two_correlations():
 
 
 @with_simulations(100, 4000)
-def test_change_covers_the_truth(simulations):
+def test_the_interval_of_a_change_covers_the_truth(simulations):
     """True r is −0.8 in the reference and 0 under the other way; few seeds in three conditions."""
     generator = np.random.default_rng(6)
     ways = np.repeat(["usual", "other"], 12)
@@ -123,7 +123,7 @@ def test_change_covers_the_truth(simulations):
     assert_covers(hits, simulations, widest=0.99)
 
 
-def test_rows_that_are_not_finite_are_counted():
+def test_nonfinite_rows_are_counted():
     study = Studied(trials=10)
     study.x[0], study.y[1] = np.nan, np.inf
     found = study.effects()
@@ -133,7 +133,7 @@ def test_rows_that_are_not_finite_are_counted():
     assert (found.reference.n, one.x_shift.n) == (8, 18)
 
 
-def test_an_intervention_without_finite_rows_says_so():
+def test_an_intervention_without_finite_rows_gives_a_reason():
     study = Studied(trials=5)
     study.x[5:10] = np.nan
     found = study.effects().effects[0]
@@ -142,7 +142,7 @@ def test_an_intervention_without_finite_rows_says_so():
     assert found.change.reason.startswith("0 rows")
 
 
-def test_a_measure_that_never_varies_inside_is_in_no_units():
+def test_a_measure_constant_within_ways_has_no_shift():
     study = Studied(trials=5)
     study.x = np.repeat([0.0, 1.0, 2.0, 3.0], 5)
     found = study.effects().effects[0]
@@ -152,7 +152,7 @@ def test_a_measure_that_never_varies_inside_is_in_no_units():
     assert found.moves == "unclear"
 
 
-def test_ways_of_a_single_network_have_no_verdict():
+def test_ways_of_a_single_network_are_unclear():
     groups = Groups.of(range(5), range(5))
     ways = ["usual"] * 4 + ["sam"]
     found = intervention_effects([1, 2, 3, 5, 9], [2, 1, 4, 3, 0], ways, "usual", groups, FEW)
@@ -163,7 +163,7 @@ def test_ways_of_a_single_network_have_no_verdict():
     assert "seed spread is unknown" in found.x_share.reason
 
 
-def test_refuses_what_makes_no_sense():
+def test_missing_references_and_unequal_lengths_are_refused():
     groups = Groups.of(range(3), range(3))
     with pytest.raises(ValueError, match="no row of the reference 'usual', got"):
         intervention_effects([1, 2, 3], [1, 2, 3], ["a", "b", "b"], "usual", groups)

@@ -29,14 +29,14 @@ class Studied:
         return compare_interventions(self.x, self.y, self.ways, "usual", self.groups)
 
 
-def test_one_line_for_all_ways_of_training():
+def test_interventions_along_one_common_line_do_not_weaken_the_relation():
     found = Studied(moved=0).compared()
     assert found.reference.value == pytest.approx(found.across.value, abs=0.02)
     assert found.weakening.low < 0.01
     assert not any(one.moves.endswith("only") for one in found.effects)
 
 
-def test_an_intervention_that_moves_one_of_them_weakens_what_is_left():
+def test_an_intervention_on_one_quantity_weakens_the_relation():
     study = Studied(moved=-5)
     found = study.compared()
     usual = np.array(study.ways) == "usual"
@@ -52,13 +52,13 @@ def test_an_intervention_that_moves_one_of_them_weakens_what_is_left():
     assert found.y_share.high < 0.5
 
 
-def test_an_intervention_that_undoes_the_relation_weakens_it_too():
+def test_an_intervention_that_removes_the_relation_weakens_it():
     found = Studied(moved=0, follows=False).compared()
     assert abs(found.effects[0].correlation.value) < 0.5
     assert found.weakening.low > 0.1
 
 
-def test_the_reference_may_have_no_rows():
+def test_a_reference_without_rows_gives_a_reason():
     study = Studied(moved=0)
     found = compare_interventions(study.x, study.y, study.ways, "adamw", study.groups)
     assert found.effects == ()
@@ -67,14 +67,14 @@ def test_the_reference_may_have_no_rows():
     assert (found.x_share, found.y_share) == (None, None)
 
 
-def test_rows_that_are_not_finite_are_counted():
+def test_nonfinite_rows_are_counted():
     study = Studied(moved=0)
     study.x[0], study.y[1] = np.nan, np.inf
     found = study.compared()
     assert (found.weakening.n, found.weakening.n_excluded) == (len(study.x) - 2, 2)
 
 
-def test_one_way_of_training_says_nothing():
+def test_a_single_way_of_training_gives_a_reason():
     study = Studied(moved=0)
     found = compare_interventions(study.x, study.y, ["usual"] * len(study.x), "usual", study.groups)
     assert found.weakening.value is None

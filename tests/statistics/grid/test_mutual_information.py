@@ -22,7 +22,7 @@ def gap():
 
 
 @pytest.mark.parametrize("mode", ["jiang", "pgdl"])
-def test_a_perfect_measure_stands_out_and_a_useless_one_does_not(mode, gap):
+def test_a_perfect_measure_is_significant_and_a_useless_one_is_not(mode, gap):
     perfect = conditional_information(gap, gap, GRID, mode, 99)
     assert perfect.value == pytest.approx(1, abs=1e-10)
     assert perfect.null.p_value == 0.01
@@ -35,11 +35,11 @@ def test_a_perfect_measure_stands_out_and_a_useless_one_does_not(mode, gap):
     assert 0.3 < np.mean([one.null.p_value for one in useless]) < 0.7
 
 
-def test_information_has_no_sign(gap):
+def test_information_ignores_the_sign(gap):
     assert conditional_information(-gap, gap, GRID, "jiang", 9).value == pytest.approx(1)
 
 
-def test_the_measure_is_judged_given_the_worst_set(gap):
+def test_the_value_is_the_minimum_over_sets_of_hyperparameters(gap):
     """A measure that is a hyperparameter tells nothing once that one is known."""
     width = np.array([float(row[0] == "b") for row in ROWS])
     result = conditional_information(width, 0.5 * width + gap, GRID, "jiang", 19)
@@ -50,7 +50,7 @@ def test_the_measure_is_judged_given_the_worst_set(gap):
     assert result.value == pytest.approx(0, abs=1e-12)
 
 
-def test_ties_are_dropped_and_counted_in_one_mode_only(gap):
+def test_ties_are_dropped_and_counted_in_jiang_mode_only(gap):
     tied = np.round(gap, 1)
     jiang = conditional_information(tied, gap, GRID, "jiang", 9)
     pgdl = conditional_information(tied, gap, GRID, "pgdl", 9)
@@ -68,14 +68,14 @@ def test_seeds_are_averaged_first(gap):
     assert again.n == 12
 
 
-def test_constant_measures(gap):
+def test_a_constant_measure_is_undefined_or_zero(gap):
     jiang = conditional_information(np.ones(12), gap, GRID, "jiang", 9)
     assert (jiang.value, jiang.null, jiang.n_tied) == (None, None, 132)
     assert jiang.reason == "no set of hyperparameters leaves the order of the target open"
     assert conditional_information(np.ones(12), gap, GRID, "pgdl", 9).value == 0
 
 
-def test_what_is_missing_is_said(gap):
+def test_missing_values_and_levels_are_reported(gap):
     measure = gap.copy()
     measure[3] = np.inf
     pgdl = conditional_information(measure, gap, GRID, "pgdl", 9)
@@ -90,7 +90,7 @@ def test_what_is_missing_is_said(gap):
     assert one.reason == "the PGDL score needs at least two hyperparameters"
 
 
-def test_a_score_that_is_not_a_number_says_why(gap):
+def test_an_undefined_score_gives_a_reason(gap):
     rows = list(itertools.product((1, 11, 111), (1, 11), (2, 3)))
     grid = Grid.of({str(place): column for place, column in enumerate(zip(*rows, strict=True))})
     result = conditional_information(gap, gap, grid, "pgdl", 9)
@@ -98,14 +98,14 @@ def test_a_score_that_is_not_a_number_says_why(gap):
     assert "collide" in result.reason
 
 
-def test_equal_seeds_give_equal_nulls(gap):
+def test_equal_seeds_give_equal_null_distributions(gap):
     noise = np.random.default_rng(1).random(12)
     once = conditional_information(noise, gap, GRID, "jiang", 20, seed=1)
     assert once == conditional_information(noise, gap, GRID, "jiang", 20, seed=1)
     assert once.null != conditional_information(noise, gap, GRID, "jiang", 20, seed=2).null
 
 
-def test_wrong_arguments(gap):
+def test_unequal_lengths_and_zero_permutations_are_refused(gap):
     with pytest.raises(ValueError, match="3 values, 12 grid rows"):
         conditional_information(gap[:3], gap[:3], GRID)
     with pytest.raises(ValueError, match="permutations must be at least 1"):

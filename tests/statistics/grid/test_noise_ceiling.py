@@ -24,7 +24,7 @@ def simulated(generator, between, within, conditions, seeds):
     return values.ravel(), np.repeat(np.arange(conditions), seeds)
 
 
-def test_the_published_example():
+def test_the_ceiling_equals_the_published_example():
     found = noise_ceiling(RATINGS.ravel(), np.repeat(np.arange(6), 4))
     assert found.reliability.value == pytest.approx(0.17, abs=0.005)
     assert (found.reliability.low, found.reliability.high) == pytest.approx((-0.13, 0.72), abs=0.01)
@@ -33,7 +33,7 @@ def test_the_published_example():
 
 
 @pytest.mark.filterwarnings("ignore:The inplace keyword")  # pingouin's own
-def test_equals_pingouin():
+def test_the_reliability_equals_pingouin():
     pandas, pingouin = pytest.importorskip("pandas"), pytest.importorskip("pingouin")
     condition = np.repeat(np.arange(8), 5)
     values = 0.4 * condition + np.random.default_rng(3).normal(size=40)
@@ -47,7 +47,7 @@ def test_equals_pingouin():
     assert (found.low, found.high) == pytest.approx(tuple(ends), abs=0.0051)  # It rounds them.
 
 
-def test_recovers_known_variance_components_without_bias():
+def test_known_variance_components_are_recovered_without_bias():
     generator = np.random.default_rng(0)
     between, within = 2.0, 1.0
     found = [noise_ceiling(*simulated(generator, between, within, 400, 3)) for _ in range(20)]
@@ -58,7 +58,7 @@ def test_recovers_known_variance_components_without_bias():
 
 @with_simulations(200, 4000)
 @pytest.mark.parametrize(("between", "within"), [(0.0, 1.0), (1.0, 1.0), (3.0, 1.0)])
-def test_interval_covers_the_truth(between, within, simulations):
+def test_the_interval_covers_the_truth(between, within, simulations):
     generator = np.random.default_rng(1)
     truth = between**2 / (between**2 + within**2)
     covered = 0
@@ -68,7 +68,7 @@ def test_interval_covers_the_truth(between, within, simulations):
     assert_covers(covered, simulations)
 
 
-def test_no_function_of_the_condition_explains_more():
+def test_no_function_of_the_condition_explains_more_than_the_ceiling():
     """Even the best one, the mean of many other seeds, stays at the ceiling."""
     generator = np.random.default_rng(2)
     effects = generator.normal(size=300)
@@ -80,13 +80,13 @@ def test_no_function_of_the_condition_explains_more():
     assert best == pytest.approx(ceiling.value, abs=0.03)
 
 
-def test_less_between_than_within_is_reported_as_it_is():
+def test_variance_below_chance_is_reported_as_negative():
     found = noise_ceiling([0, 10, 0, 10, 1, 9], [0, 0, 1, 1, 2, 2])
     assert found.reliability.value < 0
     assert (found.correlation.value, found.between) == (0, 0)
 
 
-def test_no_noise_at_all():
+def test_without_noise_the_reliability_is_1():
     found = noise_ceiling([1, 1, 2, 2, 5, 5], [0, 0, 1, 1, 2, 2])
     reliability = found.reliability
     assert (reliability.value, reliability.low, reliability.high) == (1, 1, 1)
@@ -109,13 +109,13 @@ def test_single_trials_and_missing_values_are_left_out_and_counted():
         ([], [], "fewer than two conditions"),
     ],
 )
-def test_says_why_there_is_no_ceiling(values, condition, reason):
+def test_a_missing_ceiling_gives_a_reason(values, condition, reason):
     found = noise_ceiling(values, condition)
     assert found.reliability.value is None
     assert reason in found.correlation.reason
 
 
-def test_reliability_of_a_noisy_measure_and_what_it_does_to_correlations():
+def test_the_reliability_of_a_noisy_measure_predicts_its_attenuation():
     generator = np.random.default_rng(3)
     true = generator.normal(size=20_000)
     noisy = true + 0.5 * generator.normal(size=20_000)
@@ -132,7 +132,7 @@ def test_reliability_of_a_noisy_measure_and_what_it_does_to_correlations():
     assert attenuation(-0.5, 0.5) == 0
 
 
-def test_mean_squares_are_those_of_the_analysis_of_variance():
+def test_mean_squares_equal_those_of_the_analysis_of_variance():
     groups = [[1.0, 2.0, 4.0], [3.0, 7.0], [5.0, 5.5, 8.0, 9.0]]
     f = stats.f_oneway(*groups).statistic
     sizes = np.array([3, 2, 4])
@@ -144,11 +144,11 @@ def test_mean_squares_are_those_of_the_analysis_of_variance():
 
 
 @pytest.mark.parametrize("error", [np.inf, 1e200])
-def test_an_estimate_that_is_worth_nothing_leaves_no_reliability(error):
+def test_a_useless_estimate_has_zero_reliability(error):
     assert measure_reliability([1, 2, 4], [0.1, 0.1, error]) == 0
 
 
-def test_disattenuating_recovers_the_correlation_without_errors():
+def test_disattenuation_recovers_the_correlation_without_errors():
     generator = np.random.default_rng(4)
     n, errors = 20_000, (0.7, 0.4)
     x, noise = generator.normal(size=(2, n))
@@ -170,7 +170,7 @@ def test_disattenuating_recovers_the_correlation_without_errors():
     assert abs(observed.value) <= attenuation(*shares)
 
 
-def test_disattenuating_says_what_it_cannot_do():
+def test_an_impossible_disattenuation_gives_a_reason():
     r = Estimate(0.9, 0.8, None, 0.95, 10, 10, 1)
     beyond = disattenuated(r, 0.5, 0.5)
     assert (beyond.value, beyond.low, beyond.high) == pytest.approx((1.8, 1.6, None))

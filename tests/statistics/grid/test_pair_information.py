@@ -15,7 +15,7 @@ def tied():
     return grid, *np.random.default_rng(0).integers(0, 5, (2, 10)).astype(float)
 
 
-def test_every_set_equals_entropies_counted_by_loops(tied):
+def test_the_information_of_every_set_equals_brute_force(tied):
     grid, x, y = tied
     scorer = JiangInformation(y, grid)
     expected = jiang_information(x, y, grid.codes.tolist())
@@ -25,7 +25,7 @@ def test_every_set_equals_entropies_counted_by_loops(tied):
     assert scorer.compared(x) == untied.sum()
 
 
-def test_a_set_that_leaves_nothing_open_is_undefined():
+def test_a_set_that_determines_the_target_is_undefined():
     two = Grid.of({"a": [0, 0, 1, 1], "b": [0, 1, 0, 1]})
     values = JiangInformation(np.arange(4.0), two).values(np.array([[3.0, 1, 2, 0]]))[0]
     np.testing.assert_array_equal(np.isnan(values), [False, False, False, True])

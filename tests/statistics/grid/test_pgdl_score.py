@@ -24,13 +24,13 @@ def score(x, y, levels):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_score_is_that_of_the_loops_to_the_last_bit(seed):
+def test_the_score_equals_brute_force_to_the_last_bit(seed):
     generator = np.random.default_rng(seed)
     x, y = generator.integers(0, 4 if seed % 2 else 1000, (2, 12)).astype(float)
     assert score(x, y, LETTERS) == pgdl_score(x, y, LETTERS)
 
 
-def test_perfect_reversed_useless_and_constant_measures():
+def test_perfect_reversed_useless_and_constant_measures_have_known_scores():
     """Random gaps of 12 networks (2 × 2 × 3) and of 36 (2 × 2 × 3 × 3)."""
     for levels, reverse, useless in (
         (LETTERS, 0.77, 0.166),
@@ -46,7 +46,7 @@ def test_perfect_reversed_useless_and_constant_measures():
         assert np.mean(found, axis=0) == pytest.approx([reverse, useless], abs=0.01)
 
 
-def test_two_hyperparameters_score_nothing():
+def test_two_hyperparameters_score_zero():
     gap = np.arange(6.0)
     assert score(gap, gap, LETTERS[1:]) == 0
 
@@ -57,7 +57,7 @@ def test_levels_that_collide_as_text_make_sets_undefined():
     assert score(x, y, COLLIDING) == pgdl_score(x, y, COLLIDING) > 0
 
 
-def test_the_smallest_depends_on_where_the_nan_stands():
+def test_the_smallest_value_depends_on_the_place_of_a_nan():
     assert PgdlInformation.smallest(np.array([0.1, math.nan, 0.3])) == 0.3
     assert math.isnan(PgdlInformation.smallest(np.array([0.1, math.nan])))
     assert PgdlInformation.smallest(np.array([math.nan, 0.3, 0.2])) == 0.2

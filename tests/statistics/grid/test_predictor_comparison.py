@@ -24,7 +24,7 @@ def networks():
     return good, bad, gap
 
 
-def test_compares_sizes_whatever_the_signs(networks):
+def test_the_advantage_compares_magnitudes_of_tau(networks):
     good, bad, gap = networks
     found = compare_predictors(good, bad, gap, GROUPS)
     first, second = (stats.kendalltau(measure, gap).statistic for measure in (good, bad))
@@ -33,14 +33,14 @@ def test_compares_sizes_whatever_the_signs(networks):
     assert 0 < found.advantage.low < found.advantage.value < found.advantage.high <= 1
 
 
-def test_a_measure_and_its_copy_differ_by_nothing(networks):
+def test_a_measure_and_its_rescaled_copy_have_no_difference(networks):
     good, _, gap = networks
     found = compare_predictors(good, -2 * good + 1, gap, GROUPS).advantage
     assert found.value == pytest.approx(0, abs=1e-15)
     assert (found.low, found.high) == pytest.approx((0, 0), abs=1e-12)
 
 
-def test_measures_that_err_together_are_told_apart(networks):
+def test_measures_with_common_errors_have_a_narrow_interval_of_the_difference(networks):
     """The difference is known better than the two intervals, taken apart, would say."""
     good, _, gap = networks
     noise = np.random.default_rng(4).normal(size=N)
@@ -49,7 +49,7 @@ def test_measures_that_err_together_are_told_apart(networks):
     assert found.advantage.high - found.advantage.low < 0.6 * min(widths)
 
 
-def test_rows_that_are_not_finite_are_left_out_of_both(networks):
+def test_nonfinite_rows_are_left_out_for_both(networks):
     good, bad, gap = networks
     good, bad, gap = good.copy(), bad.copy(), gap.copy()
     good[0], bad[1], gap[2] = np.nan, np.inf, np.nan
@@ -61,7 +61,7 @@ def test_rows_that_are_not_finite_are_left_out_of_both(networks):
     ("rows", "constant", "reason"),
     [(3, False, "at least 4"), (N, True, "constant")],
 )
-def test_says_why_there_is_no_comparison(networks, rows, constant, reason):
+def test_a_missing_comparison_gives_a_reason(networks, rows, constant, reason):
     good, bad, gap = (column[:rows] for column in networks)
     bad = np.zeros(rows) if constant else bad
     groups = GROUPS.select(np.arange(N) < rows)
@@ -88,7 +88,7 @@ def grid_study():
 
 
 @pytest.mark.parametrize("seeds", ["averaged", "axis"])
-def test_granulated_compares_sizes_of_psi(grid_study, seeds):
+def test_the_granulated_advantage_compares_magnitudes_of_psi(grid_study, seeds):
     good, follower, gap = grid_study
     found = compare_granulated(good, follower, gap, GRID, SEED, seeds, resampling=FEW)
     for one, measure in ((found.first, good), (found.second, follower)):
@@ -99,7 +99,7 @@ def test_granulated_compares_sizes_of_psi(grid_study, seeds):
     assert 0 < found.advantage.low < expected < found.advantage.high <= 1
 
 
-def test_granulated_tells_apart_what_pooled_tau_does_not():
+def test_granulated_tau_separates_measures_that_pooled_tau_does_not():
     """A measure that only knows the batch size can look good where that drives the gap."""
     generator = np.random.default_rng(1)
     gap = 3 * np.log2(BATCHES) - np.log2(WIDTHS) + 0.1 * generator.normal(size=len(SEED))
@@ -113,7 +113,7 @@ def test_granulated_tells_apart_what_pooled_tau_does_not():
     assert granulated.advantage.value < 0
 
 
-def test_granulated_resamples_are_joint(grid_study):
+def test_granulated_resamples_are_drawn_jointly(grid_study):
     good, _, gap = grid_study
     good = good + np.random.default_rng(3).normal(size=len(good))
     one, _ = granulated_resamples(np.stack([good, gap]), GRID, SEED, resampling=FEW)
@@ -124,7 +124,7 @@ def test_granulated_resamples_are_joint(grid_study):
     assert (found.value, found.low, found.high) == pytest.approx((0, 0, 0), abs=1e-12)
 
 
-def test_granulated_leaves_out_the_same_rows_of_both(grid_study):
+def test_granulated_comparisons_leave_out_the_same_rows_for_both(grid_study):
     good, follower, gap = grid_study
     good[0], follower[1], gap[2] = np.nan, np.inf, np.nan
     found = compare_granulated(good, follower, gap, GRID, SEED, resampling=FEW)
@@ -132,7 +132,7 @@ def test_granulated_leaves_out_the_same_rows_of_both(grid_study):
     assert (found.advantage.n_excluded, found.first.n) == (3, 11)  # One condition has no seed left.
 
 
-def test_granulated_says_why_there_is_no_comparison(grid_study):
+def test_a_missing_granulated_comparison_gives_a_reason(grid_study):
     good, follower, gap = grid_study
     found = compare_granulated(np.full(36, np.nan), follower, gap, GRID, SEED, resampling=FEW)
     assert found.advantage.value is None

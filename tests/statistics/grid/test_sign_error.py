@@ -47,7 +47,7 @@ def by_loops(x, y, n):
 
 
 @pytest.mark.parametrize("test_examples", [None, 1_000, 10_000])
-def test_equals_loops(measured, test_examples):
+def test_the_sign_error_equals_brute_force(measured, test_examples):
     x, y = measured
     expected = {
         key: value for key, value in by_loops(x, y, test_examples).items() if value[1] >= 12 - 1e-9
@@ -76,13 +76,13 @@ def test_equals_loops(measured, test_examples):
             assert one.worst.axis == axis
 
 
-def test_a_hundredth_and_a_half_of_gap_is_within_the_noise_of_ten_thousand_examples():
+def test_gaps_within_sampling_noise_have_a_small_weight():
     weights = hoeffding_weight([0.015, -0.02, 0.03, 0.0], 10_000)
     assert weights == pytest.approx([0.12, 0.53192, 0.96, 0], abs=5e-3)
     assert weights[1] == pytest.approx(0.53192, abs=5e-6)
 
 
-def test_mean_is_half_of_one_minus_tau():
+def test_the_mean_is_half_of_one_minus_tau():
     """One hyperparameter, one trial a condition: environments are the pairs of τ_a."""
     generator = np.random.default_rng(1)
     x, y = generator.integers(0, 6, (2, 12)).astype(float)
@@ -92,7 +92,7 @@ def test_mean_is_half_of_one_minus_tau():
     assert found.overall.mean.value == pytest.approx((1 - tau) / 2, abs=1e-15)
 
 
-def test_perfect_reversed_and_constant_measures(measured):
+def test_perfect_reversed_and_constant_measures_have_known_errors(measured):
     _, y = measured
     assert sign_error(y, y, GRID, None).overall.worst.error == 0
     assert sign_error(-y, y, GRID, None).overall.mean.value == 1
@@ -100,7 +100,7 @@ def test_perfect_reversed_and_constant_measures(measured):
     assert (constant.mean.value, constant.worst.error) == (0.5, 0.5)
 
 
-def test_interval_holds_the_mean(measured):
+def test_the_interval_contains_the_mean(measured):
     mean = sign_error(*measured, GRID, None).overall.mean
     assert 0 <= mean.low < mean.value < mean.high <= 1
     assert mean.p_value is None
@@ -126,14 +126,14 @@ def test_cdf_is_the_share_of_environments(measured):
     assert found.cdf([0.1], "width") == pytest.approx([np.mean(np.array(widths) <= 0.1)])
 
 
-def test_what_is_not_finite_is_counted(measured):
+def test_nonfinite_rows_are_counted(measured):
     x, y = measured
     x[0], y[1] = np.nan, np.inf
     mean = sign_error(x, y, GRID, None, fewest_effective=1).overall.mean
     assert (mean.n_excluded, mean.n_groups) == (2, len(ROWS) - 2)
 
 
-def test_refuses_what_makes_no_sense(measured):
+def test_invalid_lengths_and_counts_are_refused(measured):
     x, y = measured
     with pytest.raises(ValueError, match="grid rows"):
         sign_error(x[1:], y[1:], GRID, None)

@@ -81,7 +81,7 @@ def test_equal_seeds_give_equal_resamples():
     assert (groups.weights(20, seed=3) != groups.weights(20, seed=4)).any()
 
 
-def test_all_snapshots_of_a_trial_go_together():
+def test_all_snapshots_of_a_trial_are_drawn_together():
     groups = Groups.of(["t", "t", "u"], ["c", "c", "c"])
     np.testing.assert_array_equal(groups.trial, [0, 0, 1])
     np.testing.assert_allclose(groups.sums(np.array([1.0, 2.0, 5.0])), [3, 5])
@@ -101,7 +101,7 @@ def test_labels_must_be_consistent():
         Groups.of(["t", "t"], ["c"])
 
 
-def test_student_interval_on_its_scales():
+def test_student_intervals_equal_the_formula_on_each_scale():
     resampled = np.array([1.0, 2.0, 3.0])
     quantile = stats.t.ppf(0.975, 4)
     assert student_interval(2.0, resampled, 4, LINEAR) == pytest.approx(
@@ -116,7 +116,7 @@ def test_student_interval_on_its_scales():
     assert -1 <= low < 0.9 < high <= 1
 
 
-def test_no_interval_without_freedom_or_with_too_many_undefined_resamples():
+def test_there_is_no_interval_without_freedom_or_with_undefined_resamples():
     resampled = np.array([0.1, 0.2, np.nan, 0.3])
     assert student_interval(0.2, resampled, 3) == (None, None)
     assert student_interval(0.2, resampled[:2], 0) == (None, None)
@@ -124,7 +124,7 @@ def test_no_interval_without_freedom_or_with_too_many_undefined_resamples():
     assert student_interval(0.5, mostly, 3)[0] is not None
 
 
-def test_the_p_value_is_one_minus_the_level_whose_interval_ends_at_zero():
+def test_the_p_value_is_the_level_at_which_the_interval_ends_at_zero():
     resampled = np.array([0.2, 0.5, 0.3, 0.6, 0.4])
     for scale in (LINEAR, fisher()):
         p_value = student_p_value(0.4, resampled, 4, scale)
@@ -139,7 +139,7 @@ def test_resamples_that_do_not_vary_have_no_p_value():
     assert student_p_value(0.5, np.array([0.1, np.nan]), 4) is None
 
 
-def test_a_resample_of_exactly_one_does_not_make_the_interval_endless():
+def test_a_resample_of_exactly_1_does_not_make_the_interval_infinite():
     resampled = np.array([0.7, 0.8, 0.9, 1.0])
     low, high = student_interval(0.85, resampled, 8, fisher(0.02))
     assert -0.2 < low < 0.85 < high < 1

@@ -15,7 +15,7 @@ def study(conditions, seeds=3):
     return values, Groups(np.arange(len(condition)), condition)
 
 
-def test_over_enough_conditions_it_reaches_beyond_them():
+def test_enough_conditions_widen_the_scope_beyond_them():
     values, groups = study(8)
     found = infer(mean_over(values, groups), groups, Design.drawn_one_by_one(groups), rows=24)
     expected = stats.ttest_1samp(values.reshape(8, 3).mean(axis=1), 0)
@@ -30,7 +30,7 @@ def test_over_enough_conditions_it_reaches_beyond_them():
     assert found.here.high - found.here.low < ends[1] - ends[0]
 
 
-def test_over_few_conditions_it_speaks_of_this_grid():
+def test_few_conditions_limit_the_scope_to_this_grid():
     values, groups = study(4)
     found = infer(mean_over(values, groups), groups, Design.drawn_one_by_one(groups))
     assert found.scope == "in this grid"
@@ -41,7 +41,7 @@ def test_over_few_conditions_it_speaks_of_this_grid():
     assert found.without[0] < found.estimate.value < found.without[1]
 
 
-def test_ends_stay_where_values_lie():
+def test_the_interval_stays_within_the_limits():
     values, groups = study(4)
     found = infer(mean_over(values, groups), groups, Design(), limits=(-0.1, 0.1))
     assert (found.estimate.low, found.estimate.high) == (-0.1, 0.1)
@@ -55,7 +55,7 @@ def test_ends_stay_where_values_lie():
         (2, 1, "no interval from 2 trials"),
     ],
 )
-def test_too_little_has_a_reason(conditions, seeds, reason):
+def test_too_few_trials_give_a_reason(conditions, seeds, reason):
     values, groups = study(conditions, seeds)
     found = infer(mean_over(values, groups), groups, Design(), undefined="undefined")
     assert found.estimate.reason == reason
@@ -71,7 +71,7 @@ def test_a_perfect_correlation_has_no_interval():
         assert "no interval" in found.estimate.reason
 
 
-def test_a_trial_alone_among_others_is_pooled_with_the_fewest():
+def test_single_trials_are_pooled_with_the_smallest_condition():
     groups = Groups(np.arange(6), np.array([0, 0, 0, 1, 1, 2]))
     values = np.array([1.0, 2, 3, 5, 7, 9])
     found = infer(mean_over(values, groups), groups, Design())

@@ -14,14 +14,14 @@ VALUES = np.array([1.0, 2.0, 4.0, 3.0, 7.0, 8.0, 12.0])
 STRATA = [np.array([0, 1, 2]), np.array([3, 4, 5, 6])]
 
 
-def test_weights_leave_each_out_and_keep_the_weight_of_its_stratum():
+def test_each_weight_leaves_one_out_and_keeps_the_weight_of_its_stratum():
     weights = jackknife_weights(STRATA)
     np.testing.assert_array_equal(np.diag(weights), 0)
     np.testing.assert_allclose(weights[:, :3].sum(axis=1), 3)
     np.testing.assert_allclose(weights[0], [0, 1.5, 1.5, 1, 1, 1, 1])
 
 
-def test_interval_of_one_mean_is_students():
+def test_the_interval_of_one_mean_is_students():
     weights = jackknife_weights([np.arange(7)])
     low, high = jackknife_interval(VALUES.mean(), weights @ VALUES / 7, [np.arange(7)], 0.9)
     expected = stats.t.interval(0.9, 6, VALUES.mean(), stats.sem(VALUES))
@@ -29,7 +29,7 @@ def test_interval_of_one_mean_is_students():
 
 
 @pytest.mark.parametrize("size", [2, 3, 5])
-def test_interval_of_a_difference_of_means_is_welchs(size):
+def test_the_interval_of_a_difference_of_means_is_welchs(size):
     strata = [np.arange(size), np.arange(size, 7)]
     first, second = (VALUES[members] for members in strata)
     weights = jackknife_weights(strata)
@@ -43,11 +43,11 @@ def test_without_spread_the_interval_is_a_point():
     assert jackknife_interval(2.0, np.full(7, 2.0), STRATA, 0.95) == (2.0, 2.0)
 
 
-def test_undefined_without_some_trial():
+def test_the_interval_is_undefined_if_one_resample_is():
     assert jackknife_interval(2.0, np.array([1, np.nan, 2.0]), STRATA[:1], 0.95) == (None, None)
 
 
-def test_a_single_trial_has_no_jackknife():
+def test_a_stratum_of_a_single_trial_is_refused():
     with pytest.raises(ValueError, match="one trial"):
         jackknife_weights([np.array([0, 1]), np.array([2])])
 
@@ -56,7 +56,7 @@ def mean_of(values):
     return lambda weights: weights @ values / weights.sum(axis=1)
 
 
-def test_over_conditions_the_interval_of_a_mean_is_students():
+def test_the_interval_of_a_mean_over_conditions_is_students():
     spread = leave_out_conditions(mean_of(VALUES), np.arange(7))
     expected = stats.ttest_1samp(VALUES, 2.0)
     assert spread.interval(0.9) == pytest.approx(tuple(expected.confidence_interval(0.9)))
@@ -65,13 +65,13 @@ def test_over_conditions_the_interval_of_a_mean_is_students():
     assert spread.without == pytest.approx(without)
 
 
-def test_over_trials_too():
+def test_the_interval_of_a_mean_over_trials_is_students():
     spread = leave_out_trials(mean_of(VALUES), [np.arange(7)])
     expected = stats.t.interval(0.95, 6, VALUES.mean(), stats.sem(VALUES))
     assert spread.interval() == pytest.approx(expected)
 
 
-def test_levels_of_a_grid_are_left_out_as_well():
+def test_levels_of_a_grid_are_left_out_too():
     values = np.random.default_rng(0).normal(size=12)
     axes = [np.repeat(np.arange(4), 3), np.tile(np.arange(3), 4)]
     spread = leave_out_conditions(mean_of(values), np.arange(12), axes)
@@ -83,13 +83,13 @@ def test_levels_of_a_grid_are_left_out_as_well():
     assert spread.freedom == pytest.approx(freedom)
 
 
-def test_an_axis_with_a_level_for_each_condition_changes_nothing():
+def test_an_axis_with_one_level_per_condition_changes_nothing():
     plain = leave_out_conditions(mean_of(VALUES), np.arange(7))
     levels = leave_out_conditions(mean_of(VALUES), np.arange(7), [np.arange(7)])
     assert levels.interval() == pytest.approx(plain.interval())
 
 
-def test_both_the_value_and_the_value_without_its_bias_must_pass():
+def test_the_bounds_include_the_value_with_and_without_its_bias():
     square = lambda weights: mean_of(VALUES)(weights) ** 2  # noqa: E731
     spread = leave_out_conditions(square, np.arange(7))
     unbiased = VALUES.mean() ** 2 - VALUES.var(ddof=1) / 7  # Exact, as bias goes with 1/n.
@@ -97,7 +97,7 @@ def test_both_the_value_and_the_value_without_its_bias_must_pass():
 
 
 @pytest.mark.parametrize("scale", [LINEAR, fisher(1e-9)])
-def test_p_inverts_the_interval(scale):
+def test_p_values_invert_the_interval(scale):
     values = np.tanh(np.random.default_rng(3).normal(size=7))
     spread = leave_out_conditions(mean_of(values), np.arange(7), scale=scale)
     low, high = spread.interval()
@@ -106,7 +106,7 @@ def test_p_inverts_the_interval(scale):
         assert (low > threshold) == (spread.p_above(threshold) < 0.025)
 
 
-def test_without_spread_or_undefined_there_is_none():
+def test_there_is_no_spread_if_it_is_zero_or_undefined():
     assert leave_out_conditions(mean_of(np.ones(4)), np.arange(4)) is None
     assert leave_out_conditions(mean_of(VALUES[:1]), np.zeros(1, dtype=int)) is None
     undefined = lambda weights: np.where(weights[:, 0] > 0, 1.0, np.nan)  # noqa: E731

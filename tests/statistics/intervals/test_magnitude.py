@@ -13,7 +13,7 @@ from orchestrator.statistics.intervals.median import median
 EXTREMES = (2.0**1010, 2.0**-1000)
 
 
-def test_usual_numbers_stay_as_they_are():
+def test_ordinary_numbers_are_left_unchanged():
     values = np.array([1e-30, -3.0, 1e30])
     assert power_of_two(values) == 0
     assert usual(values) is not values
@@ -22,14 +22,14 @@ def test_usual_numbers_stay_as_they_are():
 
 
 @pytest.mark.parametrize("factor", EXTREMES)
-def test_others_are_brought_near_one_without_rounding(factor):
+def test_extreme_numbers_are_scaled_near_1_without_rounding(factor):
     values = np.array([0.3, -7.0]) * factor
     scaled, power = usual(values), power_of_two(values)
     assert 0.5 <= np.abs(scaled).max() < 1
     assert [back(float(one), power) for one in scaled] == values.tolist()
 
 
-def test_beyond_all_numbers_is_infinite():
+def test_numbers_beyond_the_range_become_infinite():
     assert back(2.0, 1024) == math.inf
     assert back(-2.0, 1024) == -math.inf
     assert back(None, 3) is None

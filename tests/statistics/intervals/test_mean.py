@@ -6,7 +6,7 @@ from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.mean import mean
 
 
-def test_interval_is_about_students_where_rows_are_trials():
+def test_the_interval_agrees_with_students_if_rows_are_trials():
     generator = np.random.default_rng(0)
     values = 1e6 + generator.normal(size=40)
     found = mean(values, Groups.of(range(40), [0] * 40))
@@ -15,7 +15,7 @@ def test_interval_is_about_students_where_rows_are_trials():
     assert (found.low, found.high) == pytest.approx(expected, abs=0.05)
 
 
-def test_snapshots_of_a_trial_are_not_independent():
+def test_snapshots_of_a_trial_do_not_count_as_independent():
     generator = np.random.default_rng(1)
     of_trial = generator.normal(size=10)
     once = mean(of_trial, Groups.of(range(10), [0] * 10))
@@ -24,7 +24,7 @@ def test_snapshots_of_a_trial_are_not_independent():
     assert copied.n == 200
 
 
-def test_what_is_not_finite_is_counted():
+def test_nonfinite_values_are_counted():
     groups = Groups.of(range(4), [0] * 4)
     found = mean([1, np.nan, np.inf, 3], groups)
     assert (found.n, found.n_excluded, found.value) == (2, 2, 2)

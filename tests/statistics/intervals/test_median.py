@@ -13,13 +13,13 @@ from orchestrator.statistics.intervals.median import OrderStatistics, median, me
 from orchestrator.statistics.intervals.resampling import DEFAULT
 
 
-def test_median_of_odd_and_even_numbers_of_rows():
+def test_the_median_of_odd_and_even_numbers_of_rows_is_exact():
     groups = Groups.of(range(5), [0] * 5)
     assert median([5, 1, 9, 3, 7], groups).value == 5
     assert median([5, 1, 9, 3, np.nan], groups).value == 4
 
 
-def test_interval_covers_the_median_and_grows_with_the_spread_of_trials():
+def test_the_interval_contains_the_median_and_grows_with_the_spread_of_trials():
     generator = np.random.default_rng(0)
     groups = Groups.of(np.repeat(range(12), 8).tolist(), np.repeat(range(4), 24).tolist())
     effects = np.repeat(generator.normal(size=12), 8)
@@ -43,7 +43,7 @@ def test_each_resample_is_the_median_of_its_rows():
     assert (found.low, found.high) == pytest.approx(expected, rel=1e-12)
 
 
-def test_what_is_not_finite_is_counted():
+def test_nonfinite_values_are_counted():
     groups = Groups.of(range(4), [0] * 4)
     estimate = median([1, np.nan, np.inf, 3], groups)
     assert (estimate.n, estimate.n_excluded, estimate.value) == (2, 2, 2)
@@ -64,11 +64,11 @@ def test_order_statistics_cover_the_median_exactly(size):
         assert (order.p_below(threshold) <= 0.025) == (high < threshold)
 
 
-def test_five_conditions_have_no_such_interval():
+def test_five_conditions_are_too_few_for_order_statistics():
     assert OrderStatistics(np.arange(5.0)).interval() == (-np.inf, np.inf)
 
 
-def test_trials_and_conditions_count_alike():
+def test_trials_and_conditions_have_equal_weights():
     groups = Groups(np.array([0, 0, 0, 0, 1, 2, 3]), np.array([0, 0, 1, 2]))
     values = np.array([1.0, 1, 1, 1, 9, 2, 30])
     found = median_of_conditions(values, groups, Design())
@@ -76,7 +76,7 @@ def test_trials_and_conditions_count_alike():
     assert found.without == (3.5, 17.5)
 
 
-def test_with_few_conditions_freedom_is_that_of_the_middle_ones():
+def test_with_few_conditions_the_freedom_is_that_of_the_middle_condition():
     generator = np.random.default_rng(0)
     groups = Groups(np.arange(15), np.repeat(np.arange(3), [3, 5, 7]))
     values = np.repeat([0.0, 10.0, 20.0], [3, 5, 7]) + generator.normal(size=15)

@@ -9,11 +9,11 @@ from orchestrator.statistics.intervals.multiplicity import benjamini_hochberg, h
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
 
-def test_holm_by_hand():
+def test_holm_equals_the_values_worked_out_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
 
 
-def test_the_example_of_benjamini_and_hochberg():
+def test_the_published_example_of_benjamini_and_hochberg_is_reproduced():
     """Fifteen endpoints of a trial (1995, section 4): Bonferroni finds three, theirs finds four."""
     p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240]
     p += [0.4262, 0.5719, 0.6528, 0.7590, 1.0]
@@ -22,7 +22,7 @@ def test_the_example_of_benjamini_and_hochberg():
     assert benjamini_hochberg(p)[3] == pytest.approx(0.0095 * 15 / 4)
 
 
-def test_equals_statsmodels():
+def test_adjusted_p_values_equal_statsmodels():
     multitest = pytest.importorskip("statsmodels.stats.multitest")
     p = np.random.default_rng(0).uniform(size=40) ** 3
     for method, adjust in (("holm", holm), ("fdr_bh", benjamini_hochberg)):
@@ -55,13 +55,13 @@ def test_benjamini_hochberg_rejects_what_the_step_up_procedure_rejects(p):
 
 
 @given(P_VALUES)
-def test_adjusting_never_makes_smaller_and_holm_is_the_stricter(p):
+def test_adjusting_never_lowers_a_p_value_and_holm_is_the_stricter(p):
     assert (holm(p) >= benjamini_hochberg(p) - 1e-12).all()
     assert (benjamini_hochberg(p) >= np.array(p) - 1e-12).all()
 
 
 @pytest.mark.parametrize("adjust", [holm, benjamini_hochberg])
-def test_tests_that_were_not_made_do_not_count(adjust):
+def test_missing_p_values_do_not_count(adjust):
     table = np.array([[0.01, np.nan], [0.04, 0.03]])
     adjusted = adjust(table)
     assert np.isnan(adjusted[0, 1])

@@ -41,7 +41,7 @@ def residual(column, controls, weight):
 
 @pytest.mark.parametrize("by_stratum", [False, True])
 @pytest.mark.parametrize("controls", [0, 1])
-def test_correlation_by_weighted_least_squares(study, by_stratum, controls):
+def test_correlation_equals_weighted_least_squares(study, by_stratum, controls):
     columns, groups, stratum = study
     given = columns[: 2 + controls]
     found = over_conditions.correlation(given, groups, stratum if by_stratum else None)(
@@ -58,7 +58,7 @@ def test_correlation_by_weighted_least_squares(study, by_stratum, controls):
         assert value == pytest.approx(expected, abs=1e-12)
 
 
-def test_of_balanced_rows_it_is_the_usual_r():
+def test_correlation_of_balanced_rows_equals_scipy():
     x, y = np.random.default_rng(1).normal(size=(2, 24))
     groups = Groups(np.repeat(np.arange(12), 2), np.repeat(np.arange(4), 3))
     found = over_conditions.correlation(np.stack([x, y]), groups)(np.ones((1, 12)))
@@ -67,7 +67,7 @@ def test_of_balanced_rows_it_is_the_usual_r():
     assert ranked[0] == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
 
 
-def test_inside_conditions_trial_means_are_correlated(study):
+def test_within_conditions_trial_means_are_correlated(study):
     columns, groups, _ = study
     found = over_conditions.correlation_within(columns[:2], groups)(
         np.concatenate([EVERYTHING, WITHOUT])
@@ -80,7 +80,7 @@ def test_inside_conditions_trial_means_are_correlated(study):
 
 
 @pytest.mark.parametrize("by_stratum", [False, True])
-def test_tau_by_all_pairs_of_different_conditions(study, by_stratum):
+def test_tau_compares_all_pairs_of_different_conditions(study, by_stratum):
     columns, groups, stratum = study
     x, y = np.round(columns[:2])  # With ties.
     found = over_conditions.tau(x, y, groups, stratum if by_stratum else None)(
@@ -102,7 +102,7 @@ def test_tau_by_all_pairs_of_different_conditions(study, by_stratum):
         assert value == pytest.approx(agreement / np.sqrt(untied_x * untied_y), abs=1e-12)
 
 
-def test_of_single_networks_tau_is_kendalls():
+def test_tau_of_single_networks_is_kendalls():
     x, y = np.round(np.random.default_rng(1).normal(size=(2, 20)), 1)
     groups = Groups(np.arange(20), np.arange(20))
     found = over_conditions.tau(x, y, groups)(np.ones((1, 20)))
@@ -110,7 +110,7 @@ def test_of_single_networks_tau_is_kendalls():
 
 
 @pytest.mark.parametrize("by_stratum", [False, True])
-def test_ranks_are_those_of_copies_of_rows(by_stratum):
+def test_weighted_ranks_equal_those_of_repeated_rows(by_stratum):
     """A trial that counts three times ranks as three equal rows do."""
     generator = np.random.default_rng(2)
     table, stratum = np.round(generator.normal(size=(2, 10)), 1), np.arange(10) % 2
@@ -133,7 +133,7 @@ def test_ranks_are_those_of_copies_of_rows(by_stratum):
     assert found[0] == pytest.approx(expected, abs=1e-12)
 
 
-def test_means_of_conditions_count_alike(study):
+def test_means_of_conditions_have_equal_weights(study):
     columns, groups, _ = study
     found = over_conditions.mean_over(1e9 + columns[0], groups)(
         np.concatenate([EVERYTHING, WITHOUT])
@@ -144,7 +144,7 @@ def test_means_of_conditions_count_alike(study):
     np.testing.assert_allclose(found - 1e9, [of_condition.mean(), *expected], atol=1e-6)
 
 
-def test_what_does_not_vary_is_undefined():
+def test_statistics_of_constant_columns_are_undefined():
     groups = Groups(np.arange(6), np.arange(6) // 2)
     table = np.stack([np.ones(6), np.arange(6.0)])
     weights = np.ones((1, 6))

@@ -11,7 +11,7 @@ def by_level(factor):
     return [np.flatnonzero(factor == level) for level in np.unique(factor)]
 
 
-def test_share_is_that_of_the_analysis_of_variance_less_chance():
+def test_the_share_is_that_of_the_analysis_of_variance_minus_chance():
     values = np.array([1.0, 2.0, 4.0, 3.0, 6.0, 8.0, 9.0])
     factor = level_codes(["a", "a", "a", "b", "b", "b", "b"])
     first, second = values[:3], values[3:]
@@ -32,7 +32,7 @@ def test_conditions_of_a_level_do_not_count_as_chance():
     assert found == pytest.approx(8 * 0.5**2 / (8 * (0.5**2 + 1)))
 
 
-def test_levels_that_differ_by_chance_have_no_share_on_average():
+def test_levels_that_differ_by_chance_have_zero_share_on_average():
     generator = np.random.default_rng(0)
     factor = level_codes([0, 0, 0, 1, 1, 1])
     found = [
@@ -46,7 +46,7 @@ def test_levels_that_differ_by_chance_have_no_share_on_average():
     assert np.mean(uncorrected) > 0.15
 
 
-def test_growth_that_all_trials_share_is_part_of_the_whole():
+def test_growth_common_to_all_trials_counts_in_the_total():
     factor = level_codes(["a", "a", "b", "b"])
     step = np.array([0.0, 0.0, 2.0, 2.0])[:, None]
     once = np.ones((1, 4))
@@ -56,7 +56,7 @@ def test_growth_that_all_trials_share_is_part_of_the_whole():
     assert shares(step + np.array([0.0, 4.0]), factor, strata, once)[0] == pytest.approx(8 / 40)
 
 
-def test_weights_act_like_repeated_trials():
+def test_weights_equal_repeated_trials():
     generator = np.random.default_rng(0)
     values, factor = generator.normal(size=(5, 3)), level_codes(["a", "a", "b", "b", "b"])
     weights = np.array([[2.0, 1.0, 0.0, 3.0, 1.0]])
@@ -67,12 +67,12 @@ def test_weights_act_like_repeated_trials():
     )
 
 
-def test_where_nothing_varies_there_is_no_share():
+def test_the_share_of_constant_values_is_undefined():
     factor = level_codes([1, 1, 2, 2])
     assert np.isnan(shares(np.full((4, 1), 0.1), factor, by_level(factor), np.ones((1, 4)))[0])
 
 
-def test_single_trials_leave_chance_unknown():
+def test_single_trials_leave_chance_uncorrected():
     found = shares(
         np.array([[1.0], [2.0]]), level_codes([1, 2]), by_level(np.arange(2)), ALL[:, :2]
     )

@@ -18,7 +18,7 @@ def test_interpolation_is_linear_in_the_logarithm_of_time():
     assert np.isnan(table[1, 0])
 
 
-def test_common_range_is_from_the_latest_start_to_the_earliest_end():
+def test_the_common_range_reaches_from_the_latest_start_to_the_earliest_end():
     assert CURVES.covered(np.array([0, 1])) == (10, 100)
     assert CURVES.covered(np.array([0])) == (1, 100)
     assert CURVES.covered(np.array([1, 2])) is None
@@ -26,7 +26,7 @@ def test_common_range_is_from_the_latest_start_to_the_earliest_end():
     assert CURVES.covered(np.array([], dtype=int)) is None
 
 
-def test_log_spaced_times_end_exactly():
+def test_log_spaced_times_end_exactly_at_the_limits():
     points = log_spaced(3.0, 1000.0, 7)
     assert (points[0], points[-1]) == (3.0, 1000.0)
     assert np.ptp(np.diff(np.log(points))) == pytest.approx(0, abs=1e-12)

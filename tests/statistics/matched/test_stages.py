@@ -13,7 +13,7 @@ def trained(ends, conditions):
     return time, np.log10(time), groups
 
 
-def test_interpolates_in_the_logarithm_of_time():
+def test_values_are_interpolated_in_the_logarithm_of_time():
     time, value, groups = trained([3, 3, 3], [0, 0, 1])
     found = at_matched_times({"value": value, "twice": 2 * value}, time, groups)
     assert found.stages == pytest.approx(np.geomspace(1, 1000, POINTS))
@@ -23,20 +23,20 @@ def test_interpolates_in_the_logarithm_of_time():
     assert (found.groups.trials, found.groups.conditions, found.left_out) == (3, 2, 0)
 
 
-def test_leaves_out_times_that_too_few_reach():
+def test_times_that_too_few_trials_reach_are_left_out():
     time, value, groups = trained([3, 3, 6, 6], [0, 1, 2, 2])
     found = at_matched_times({"value": value}, time, groups, points=7)
     assert found.stages == (1, 10, 100, 1000)
     assert found.left_out == 3
 
 
-def test_leaves_out_times_of_a_single_condition():
+def test_times_of_a_single_condition_are_left_out():
     time, value, groups = trained([2, 4, 4, 4], [0, 1, 1, 1])
     found = at_matched_times({"value": value}, time, groups, points=5)
     assert found.stages == (1, 10, 100)
 
 
-def test_a_trial_counts_where_all_columns_are_known():
+def test_a_trial_counts_only_where_all_columns_are_known():
     time, value, groups = trained([2, 2, 2, 2], [0, 0, 1, 1])
     other = value.copy()
     other[groups.trial == 3] = np.nan
@@ -47,13 +47,13 @@ def test_a_trial_counts_where_all_columns_are_known():
     assert found.left_out == 1
 
 
-def test_nothing_measured_after_the_start():
+def test_values_measured_only_at_the_start_give_no_stages():
     groups = Groups.of([0, 1], [0, 1])
     found = at_matched_times({"value": np.ones(2)}, np.zeros(2), groups)
     assert (found.stages, len(found.stratum), found.groups.trials) == ((), 0, 0)
 
 
-def test_equal_stages_are_compared():
+def test_only_equal_stages_are_compared():
     groups = Groups.of([0, 1, 2, 0, 1, 3], [0, 0, 1, 0, 0, 1])
     stage = np.array([0.5, 0.5, 0.5, 0.1, 0.1, 0.1])
     value = np.array([1, 2, 3, 4, np.nan, 6.0])

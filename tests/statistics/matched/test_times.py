@@ -49,7 +49,7 @@ def test_margins_that_grow_with_epochs_differ_at_matched_updates_only():
     assert matched.difference.high < 0
 
 
-def test_pairs_without_common_updates_are_named_and_do_not_count():
+def test_pairs_without_common_updates_are_reported_and_excluded():
     far = study(lambda updates, epochs, size: np.log(updates), batch_sizes=(16, 64, 4096))
     matched = compare_matched_times(**far)
     comparable = {pair.levels: pair.comparable for pair in matched.pairs}
@@ -59,7 +59,7 @@ def test_pairs_without_common_updates_are_named_and_do_not_count():
     assert pair.epochs == (1, 32)
 
 
-def test_without_any_overlap_nothing_is_compared():
+def test_without_a_common_range_nothing_is_compared():
     far = study(lambda updates, epochs, size: np.log(updates), batch_sizes=(16, 4096))
     matched = compare_matched_times(**far)
     assert matched.at_epochs is None
@@ -77,7 +77,7 @@ def test_trials_with_a_single_finite_snapshot_are_left_out_and_counted():
     assert matched.difference.low > 0
 
 
-def test_snapshots_before_the_first_update_do_not_count():
+def test_snapshots_before_the_first_update_are_excluded():
     early = study(lambda updates, epochs, size: np.log(updates))
     early["updates"][::6] = 0
     matched = compare_matched_times(**early)
@@ -112,7 +112,7 @@ def true_difference(by_updates):
 @with_simulations(40, 2000)
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("by_updates", [0.5, 1.0])
-def test_intervals_cover_the_difference(by_updates, seeds, simulations):
+def test_the_interval_covers_the_difference(by_updates, seeds, simulations):
     truth, generator = true_difference(by_updates)
     generator = copy.deepcopy(generator)
     found = [simulated_difference(generator, by_updates, seeds) for _ in range(simulations)]
@@ -120,14 +120,14 @@ def test_intervals_cover_the_difference(by_updates, seeds, simulations):
     assert_covers(covered, simulations, widest=0.985)
 
 
-def test_a_single_seed_leaves_the_difference_of_shares_without_an_interval():
+def test_a_single_seed_gives_a_difference_without_an_interval():
     matched = compare_matched_times(**study(lambda updates, epochs, size: np.log(updates), seeds=1))
     assert matched.difference.value is not None
     assert matched.difference.low is None
     assert "single trial" in matched.difference.reason
 
 
-def test_single_trials_of_several_conditions_are_pooled_inside_their_level():
+def test_single_trials_are_pooled_within_their_level():
     content = study(lambda updates, epochs, size: np.log(updates), seeds=3)
     trials = content["groups"].trials
     content["groups"] = Groups(content["groups"].trial, np.arange(trials))
@@ -145,7 +145,7 @@ def at_equal_updates(content, setting=None):
     )
 
 
-def test_large_batches_arrive_where_small_ones_are_given_the_updates():
+def test_large_batches_catch_up_when_given_the_same_updates():
     found = at_equal_updates(study(lambda updates, epochs, size: np.log(updates)))
     assert found.levels == (16, 256)
     assert found.times == (32 * 1024 / 256,)  # The last that batch size 256 made.
@@ -154,7 +154,7 @@ def test_large_batches_arrive_where_small_ones_are_given_the_updates():
     np.testing.assert_allclose(found.value[compared], np.log(found.times[0]), atol=0.2)
 
 
-def test_large_batches_that_stay_behind():
+def test_large_batches_that_stay_behind_show_a_difference():
     found = at_equal_updates(study(lambda updates, epochs, size: np.log(updates) - size / 256))
     small = np.nanmean(found.value[~found.large])
     assert np.nanmean(found.value[found.large]) - small == pytest.approx(16 / 256 - 1, abs=0.15)
@@ -168,7 +168,7 @@ def test_each_setting_has_its_own_last_common_time():
     assert at_equal_updates(content, setting).times == (128.0, 256.0, 384.0)
 
 
-def test_without_common_updates_or_levels_there_is_nothing_to_compare():
+def test_without_common_updates_or_levels_nothing_is_compared():
     grow = lambda updates, epochs, size: np.log(updates)  # noqa: E731
     apart = at_equal_updates(study(grow, batch_sizes=(16, 4096)))
     assert apart.times == ()
