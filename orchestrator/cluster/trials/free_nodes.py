@@ -39,8 +39,8 @@ def measurers_beside(trials: Iterable[tuple[Bundle, frozenset[str]]], measurer: 
     """Return the maximum number of measurers that leave room for each trial on any placement.
 
     Measurers keep their resources between work items. One more measurer than this could be placed
-    such that a trial finds no node as long as the measurers live. The number is infinite if
-    measurers book nothing or no trial waits.
+    such that a trial finds no node as long as the measurers live, or fits on no node itself. The
+    number is infinite if measurers book nothing or no trial waits.
 
     Args:
         trials: Resources that each trial books, and ids of the nodes that it avoids as long as
@@ -55,9 +55,15 @@ def measurers_beside(trials: Iterable[tuple[Bundle, frozenset[str]]], measurer: 
     rooms = []
     for trial, away in trials:
         nodes = nodes_that_can_hold(trial, away) or nodes_that_can_hold(trial)
-        # Measurers that fit beside the trial, plus the one that blocks this node for it.
-        rooms.append(max(0, sum(_beside(node, trial, taken) + 1 for node in nodes) - 1))
-    return min(rooms, default=inf)
+        rooms.append(max(0, sum(_blocking(node, trial, taken) for node in nodes) - 1))
+    placeable = sum(int(_fit(node, taken)) for node in nodes_that_can_hold(taken))
+    return min(placeable, *rooms) if rooms else inf
+
+
+def _blocking(node: Bundle, trial: Bundle, taken: Bundle) -> float:
+    """Return how many measurers keep a trial from a node; infinite if so many do not fit."""
+    enough = _beside(node, trial, taken) + 1
+    return enough if _fit(node, taken) >= enough else inf
 
 
 def _beside(there: Bundle, trial: Bundle, taken: Bundle) -> int:

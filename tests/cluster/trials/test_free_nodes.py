@@ -73,9 +73,7 @@ def placements(measurers, nodes, each):
     each=st.integers(1, 3),
     away=st.sets(st.integers(0, 2)),
 )
-def test_no_placement_of_the_measurers_keeps_a_trial_out_and_one_more_could(
-    nodes, trial, each, away
-):
+def test_the_number_of_measurers_is_the_largest_that_never_blocks_a_trial(nodes, trial, each, away):
     with pytest.MonkeyPatch.context() as patched:
         cluster_of(patched, *({"CPU": float(cores)} for cores in nodes))
         kept_away = frozenset(chr(ord("a") + number) for number in away)
@@ -94,5 +92,11 @@ def test_no_placement_of_the_measurers_keeps_a_trial_out_and_one_more_could(
     if max(open_to_it) < trial:
         assert found == 0
         return
-    assert always_fits(found)
-    assert not always_fits(found + 1) or not placements(found + 1, nodes, each)
+    assert all(map(always_fits, range(int(found) + 1)))
+    assert not placements(found + 1, nodes, each) or not always_fits(found + 1)
+
+
+def test_a_node_without_room_for_a_measurer_is_always_free_for_a_trial(monkeypatch):
+    cluster_of(monkeypatch, {"CPU": 1.0}, {"CPU": 2.0}, {"CPU": 1.0})
+    assert measurers_beside([({"CPU": 1.0}, frozenset("ab"))], {"CPU": 2.0}) == 1
+    assert measurers_beside([({"CPU": 1.0}, frozenset("ac"))], {"CPU": 2.0}) == 0
