@@ -12,6 +12,8 @@ from orchestrator.statistics.intervals.estimate import BoolArray, FloatArray, In
 Variant = Literal["a", "b"]
 """Of Kendall's τ: ``a`` counts ties as 0, ``b`` corrects for them."""
 
+_CELLS_AT_ONCE = 4_000_000
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -86,6 +88,12 @@ class Pairs:
         """
         if not len(self.starts):
             return np.zeros((len(x), 0))
+        step = max(1, _CELLS_AT_ONCE // len(self.first))
+        if len(x) > step:
+            blocks = [slice(start, start + step) for start in range(0, len(x), step)]
+            return np.concatenate(
+                [self.taus(x[rows], y[rows], weights[rows], variant) for rows in blocks]
+            )
         sign_x = np.sign(x[:, self.first] - x[:, self.second])
         sign_y = np.sign(y[:, self.first] - y[:, self.second])
         weight = weights[:, self.first] * weights[:, self.second]

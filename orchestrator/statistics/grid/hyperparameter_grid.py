@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,18 +23,22 @@ class Grid:
         axes: Names of the hyperparameters.
         levels: Levels of each axis, in order of appearance.
         codes: Shape (n, axes), the index of each row's level in ``levels``.
+        joint: Axes that stand for several hyperparameters drawn at random together. Two of their
+            levels differ in all of these, so conditions are not compared along them.
     """
 
     axes: tuple[str, ...]
     levels: tuple[tuple[object, ...], ...]
     codes: IntArray
+    joint: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, columns: Mapping[str, Sequence[object]]) -> Grid:
+    def of(cls, columns: Mapping[str, Sequence[object]], joint: Collection[str] = ()) -> Grid:
         """Derive the grid from the rows.
 
         Args:
             columns: Name of each hyperparameter → its level in each row, any hashable labels.
+            joint: As in the attribute; names that are no axis are ignored.
 
         Raises:
             ValueError: If ``columns`` is empty, or the columns differ in length.
@@ -44,7 +48,7 @@ class Grid:
             raise ValueError(f"a grid needs columns of one length, got lengths {sorted(lengths)}")
         levels = tuple(tuple(dict.fromkeys(column)) for column in columns.values())
         codes = np.stack([level_codes(column) for column in columns.values()], axis=1)
-        return cls(tuple(columns), levels, codes)
+        return cls(tuple(columns), levels, codes, frozenset(joint) & frozenset(columns))
 
     @property
     def rows(self) -> int:
@@ -68,8 +72,12 @@ class Grid:
 
     @property
     def varying(self) -> tuple[int, ...]:
-        """Indices of the axes with at least two levels."""
-        return tuple(place for place, levels in enumerate(self.levels) if len(levels) > 1)
+        """Indices of the axes along which conditions are compared: single, of several levels."""
+        return tuple(
+            place
+            for place, (axis, levels) in enumerate(zip(self.axes, self.levels, strict=True))
+            if len(levels) > 1 and axis not in self.joint
+        )
 
     def order(self, *further: Sequence[object]) -> IntArray:
         """Return row positions sorted by level, then by further labels (see ``row_order``)."""
@@ -86,7 +94,7 @@ class Grid:
             axis: [levels[code] for code in kept[:, place]]
             for place, (axis, levels) in enumerate(zip(self.axes, self.levels, strict=True))
         }
-        return Grid.of(columns)
+        return Grid.of(columns, self.joint)
 
     def label(self, codes: IntArray) -> dict[str, object]:
         """Return the level of each axis, by name, for one row of codes."""

@@ -138,7 +138,7 @@ def conditional_information(
     nothing = ConditionalInformation(None, mode, (), None, len(codes), n_excluded, 0, 0)
     if reason := _why_not(inner, mode):
         return replace(nothing, reason=reason)
-    conditions = Grid(inner.axes, inner.levels, codes)
+    conditions = Grid(inner.axes, inner.levels, codes, inner.joint)
     scorer = (JiangInformation if mode == "jiang" else PgdlInformation)(target, conditions)
     generator = np.random.default_rng(stream_seed(seed, "permutation"))
     shuffled = generator.permuted(np.tile(measure, (permutations, 1)), axis=1)

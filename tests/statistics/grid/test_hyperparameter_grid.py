@@ -43,3 +43,11 @@ def test_levels_of_different_types_are_distinct():
 def test_columns_must_have_equal_lengths(columns):
     with pytest.raises(ValueError, match="columns of one length"):
         Grid.of(columns)
+
+
+def test_conditions_are_not_compared_along_an_axis_of_jointly_drawn_values():
+    columns = {"drawn": [0, 0, 1, 1, 2], "width": [8, 16, 8, 16, 16]}
+    grid = Grid.of(columns, joint=["drawn", "no axis"])
+    assert grid.varying == (1,)
+    assert grid.joint == grid.select(np.array([0, 1, 2])).joint == {"drawn"}
+    assert len(grid.conditions) == 5
