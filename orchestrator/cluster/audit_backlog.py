@@ -10,13 +10,11 @@ from typing import Any
 from orchestrator.cluster.backlog_reading import read_audited, read_last_checkpoints
 from orchestrator.cluster.work_items import AuditItem
 from orchestrator.results import ResultsFolder, committed_snapshots
-from orchestrator.study.claim_options import BuiltInClaim
+from orchestrator.study.claim_options import BuiltInClaim, claim_with_audits
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
-CLAIM = "flatness_depends_on_parametrization"
-"""The claim that needs audits; a study with this claim is audited during its run."""
 TRIALS_PER_CONDITION = 2
 """One trial alone would not show how much trials of a condition differ."""
 
@@ -64,8 +62,8 @@ def missing_audits(
 
 
 def claimed_audits(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) -> AuditBacklog:
-    """Return the missing audits that the study's claim needs, or none without that claim."""
-    claim = study.built_in_claim(CLAIM)
+    """Return the missing audits that the study's claim needs, or none without such a claim."""
+    claim = claim_with_audits(study.claims)
     if claim is None:
         return AuditBacklog([], {})
     return missing_audits(folder, study, trials, *_limits(claim))
@@ -84,7 +82,7 @@ def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial])
         study: The study.
         trials: Trials of the study.
     """
-    if (claim := study.built_in_claim(CLAIM)) is None:
+    if (claim := claim_with_audits(study.claims)) is None:
         return 0
     wanted = len(_choose(trials, *_limits(claim)))
     if folder is None:

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.cluster.audit_backlog import CLAIM, audits_left, last_snapshots
+from orchestrator.cluster.audit_backlog import audits_left, last_snapshots
 from orchestrator.cluster.backlog_reading import measure_versions, read_audited
 from orchestrator.reporting.data.completeness import read_progress
 from orchestrator.reporting.data.open_results import open_source
@@ -16,6 +16,8 @@ from orchestrator.study.trials import expand_trials
 from tests.cluster.conftest import SMALL_STUDY
 from tests.cluster.in_process import run_in_process
 from tests.results.conftest import at, measure_row, study_json
+
+CLAIM = "flatness_depends_on_parametrization"
 
 
 @pytest.fixture

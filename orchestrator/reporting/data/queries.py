@@ -111,40 +111,6 @@ def _as_hue(column: str | None) -> str:
     return f", {identifier(column)} AS hue" if column else ""
 
 
-PAIRED_SECONDS = Query(
-    "paired_seconds",
-    "seconds of the Hessian trace and of the margins on the same snapshot",
-    "WITH trace AS (\n"
-    "    SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures\n"
-    "    WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')\n"
-    "        AND variant IN\n"
-    "            ('exact', 'sampled_factors', 'control_variate', 'hutchinson', 'hutch++')\n"
-    "    QUALIFY row_number() OVER (\n"
-    "        PARTITION BY checkpoint_id ORDER BY variant <> 'exact', variant, request) = 1\n"
-    "), margin AS (\n"
-    "    SELECT checkpoint_id, seconds FROM measures\n"
-    "    WHERE measure = 'margin_mean' AND variant = 'raw' AND split = 'train'\n"
-    "        AND status IN ('ok', 'nonfinite')\n"
-    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
-    "), probe AS (\n"
-    "    -- If the relative error is never reached, all requested probes are drawn.\n"
-    "    SELECT checkpoint_id,\n"
-    "        seconds / regexp_extract(request, 'probes=([0-9]+)', 1)::DOUBLE AS probe_seconds\n"
-    "    FROM measures\n"
-    "    WHERE measure = 'hessian_trace' AND variant = 'hutchinson' AND status = 'ok'\n"
-    "        AND request LIKE '%probes=%'\n"
-    "        AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1) <> ''\n"
-    "        AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1)::DOUBLE < 1e-4\n"
-    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
-    ")\n"
-    "SELECT trial_id, condition_id, trace.variant AS method,\n"
-    "    trace.seconds AS trace_seconds, margin.seconds AS margin_seconds, probe_seconds\n"
-    "FROM trace JOIN margin USING (checkpoint_id)\n"
-    "    JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)\n"
-    "    LEFT JOIN probe USING (checkpoint_id)\n"
-    "ORDER BY trial_id, trace.step",
-)
-
 MEASURE_COST = Query(
     "measure_cost",
     "seconds of each request, per snapshot and in total",
@@ -289,23 +255,6 @@ BARRIERS = Query(
     "SELECT condition_id, split, quantity, barrier FROM connectivity ORDER BY ALL",
 )
 
-REPARAMETRIZED = Query(
-    "reparametrized",
-    "relative change of the trace under layer rescaling, and of the margin also under permutation",
-    "SELECT trial_id, condition_id,\n"
-    "    coalesce(\n"
-    "        max(relative_change) FILTER (measure = 'hessian_trace' AND variant = 'exact'\n"
-    "            AND change = 'layer_rescaling'),\n"
-    "        max(relative_change) FILTER (measure = 'hessian_trace'\n"
-    "            AND change = 'layer_rescaling')) AS trace_change,\n"
-    "    max(relative_change) FILTER (measure = 'margin_mean' AND variant = 'raw'\n"
-    "        AND split = 'train') AS margin_change\n"
-    "FROM audit JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)\n"
-    "WHERE change IN ('layer_rescaling', 'unit_permutation')\n"
-    "GROUP BY checkpoint_id, trial_id, condition_id\n"
-    "ORDER BY trial_id, checkpoint_id",
-)
-
 UNAUDITED = Query(
     "unaudited",
     "number of conditions with trained networks, none of them audited",
@@ -336,18 +285,6 @@ def unaudited_networks(most: int) -> Query:
         ")",
     )
 
-
-FURTHER_REPARAMETRIZED = Query(
-    "further_reparametrized",
-    "median relative change under layer rescaling, for other flatness measures and normalized "
-    "margins",
-    "SELECT measure, variant, median(relative_change) AS change\n"
-    "FROM audit JOIN measure_catalog USING (measure)\n"
-    "WHERE change = 'layer_rescaling' AND status = 'ok' AND split = 'train'\n"
-    "    AND measure <> 'hessian_trace' AND direction <> 'neutral'\n"
-    "    AND (family = 'flatness' OR (measure = 'margin_mean' AND variant <> 'raw'))\n"
-    "GROUP BY measure, variant ORDER BY change DESC, measure, variant",
-)
 
 MACHINES = Query(
     "machines",

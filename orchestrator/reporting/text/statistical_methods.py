@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from orchestrator.reporting.claims.built_in import BUILT_IN
 from orchestrator.reporting.data.gap_predictors import GAPS
 from orchestrator.statistics.intervals.bootstrap import LEVEL, RESAMPLES
-from orchestrator.statistics.matched.times import POINTS
 from orchestrator.statistics.study_design import FEWEST_CONDITIONS
+from orchestrator.study.claim_options import CLAIM_NEEDS
 
 Paragraph = tuple[str, str]
 
@@ -131,37 +132,6 @@ _OF_FIGURES: tuple[tuple[str, Paragraph], ...] = (
         ),
     ),
 )
-_OF_CLAIMS: dict[str, Paragraph] = {
-    "margin_is_cheaper": (
-        "Medians",
-        f"With {FEWEST_CONDITIONS} or more conditions, the median of the conditions’ medians has "
-        "the exact interval of order statistics; for a grid it applies to this grid only. With "
-        "fewer conditions, the interval comes from a bootstrap over trials on a logarithmic scale, "
-        "with the degrees of freedom of the one or two middle conditions.",
-    ),
-    "margin_predicts_gap_at_least_as_well": (
-        "Signed rank correlations",
-        "τ_b over pairs of networks of different conditions. For every gap, the claim requires "
-        "−τ(margin) − τ(trace) above its threshold, τ(margin) below 0, and τ(trace) above 0.",
-    ),
-    "flatness_is_an_epiphenomenon": (
-        "Slopes",
-        "Each way of training has its own least-squares line of log10 trace on margin (analysis "
-        "of covariance). The ratio of a slope to that of the usual training has Fieller’s "
-        "interval: all ρ for which slope − ρ · usual slope could be 0. Conditions that differ "
-        "only in the way of training are left out together.",
-    ),
-    "large_batch_needs_time": (
-        "Matched time",
-        "For each setting of all other hyperparameters, the largest and the smallest batch size "
-        "are compared at the last update, and at the last epoch, that all their networks reached. "
-        "Values between snapshots are interpolated linearly in the logarithm of time. The ratio "
-        "of mean margins has Fieller’s interval; margins count as equal if the interval lies "
-        "within the bounds (two one-sided tests, Schuirmann 1987). Shares of variance are those "
-        "of batch size within points of time, minus the part expected by chance (ω²), relative to "
-        f"all variance over networks and time, at {POINTS} logarithmically spaced times.",
-    ),
-}
 
 
 def describe_statistics(figures: Collection[str], claims: Collection[str]) -> list[Paragraph]:
@@ -176,5 +146,5 @@ def describe_statistics(figures: Collection[str], claims: Collection[str]) -> li
         _INTERVALS,
         *([_CLAIMS] if claims else []),
         *(paragraph for key, paragraph in _OF_FIGURES if key in figures),
-        *(paragraph for name, paragraph in _OF_CLAIMS.items() if name in claims),
+        *filter(None, (BUILT_IN[name].methods for name in CLAIM_NEEDS if name in claims)),
     ]
