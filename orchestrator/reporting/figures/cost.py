@@ -8,31 +8,24 @@ import altair as alt
 
 from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.data.queries import MEASURE_COST, TRAINING_COST
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import logarithmic
-from orchestrator.reporting.figures.theme import (
-    INK,
-    OKABE_ITO,
-    WIDE,
-    data,
-    themed,
-)
+from orchestrator.reporting.figures.theme import INK, OKABE_ITO, WIDE, data, themed
 
-_KEY = "cost"
-_TITLE = "Cost of measuring compared with training"
 _COLUMNS = ("what", "kind", "n", "low", "middle", "high", "total")
 _KINDS = {"measure": "measuring a snapshot", "training": "training a network"}
 _ROW_HEIGHT = 24
 _LABEL = 220
 
 
-def cost_figure(source: Source) -> Figure:
+@ReportFigure("cost", "Cost of measuring compared with training", place=100)
+def cost_figure(source: Source) -> Drawn:
     """Plot the seconds of each request per snapshot, and the seconds of training."""
     queries = (MEASURE_COST, TRAINING_COST)
     measuring, training = (source.rows(query).tuples() for query in queries)
     if not measuring:
-        reason = "No stored measurement took any time, so no costs can be compared."
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+        raise Missing("No stored measurement took any time, so no costs can be compared.", *queries)
     rows = [dict(zip(_COLUMNS, row, strict=True)) for row in (*training, *measuring)]
     measured = sum(row["total"] for row in rows if row["kind"] == "measure")
     trained = sum(row["total"] or 0 for row in rows if row["what"] == "training, whole network")
@@ -43,9 +36,7 @@ def cost_figure(source: Source) -> Figure:
         else f"Measuring took {_duration(measured)} in total; no training time is recorded yet."
     )
     dearest, cheapest = measuring[0], measuring[-1]
-    return Figure(
-        _KEY,
-        _TITLE,
+    return Drawn(
         caption=(
             "Median seconds per snapshot for each request, and per network for training; lines "
             f"span the 10th to the 90th percentile. {beside} Shared work, such as the forward "

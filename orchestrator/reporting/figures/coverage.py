@@ -19,13 +19,12 @@ from orchestrator.reporting.data.coverage_queries import (
 )
 from orchestrator.reporting.data.hue import Hue, level_text, varied_columns
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import counts
 from orchestrator.reporting.figures.theme import INK, OKABE_ITO, WIDE, data, themed
 from orchestrator.statistics.claim import counted
 
-_KEY = "coverage"
-_TITLE = "Coverage: trials and measurements"
 _NOT_BEGUN = "not started"
 _MISSING = "not measured yet"
 _ROW_HEIGHT = 24
@@ -36,7 +35,8 @@ Part = tuple[str, str, int]
 """A row of a panel, one outcome, and the number of trials or snapshots with that outcome."""
 
 
-def coverage_figure(source: Source, hue: Hue | None) -> Figure:
+@ReportFigure("coverage", "Coverage: trials and measurements", place=110)
+def coverage_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot trials by outcome and snapshots by the result of each request; list flagged trials."""
     training = source.study.get("training", {})
     target = training.get("stop", {}).get("train_loss")
@@ -48,7 +48,7 @@ def coverage_figure(source: Source, hue: Hue | None) -> Figure:
     trials = list(_trials(source.rows(by_level).tuples(), hue))
     if not trials:
         reason = f"None of {counted(progress.expected_trials, 'trial')} has started."
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+        raise Missing(reason, *queries)
     not_begun = progress.expected_trials - sum(count for *_, count in trials)
     if not_begun > 0:
         trials.append((_NOT_BEGUN, _NOT_BEGUN, not_begun))
@@ -56,9 +56,7 @@ def coverage_figure(source: Source, hue: Hue | None) -> Figure:
     for request, missing in progress.unmeasured.items():
         answers += [(request, _MISSING, missing)] if missing else []
     rows = source.rows(apart)
-    return Figure(
-        _KEY,
-        _TITLE,
+    return Drawn(
         caption=_caption(trials, answers, len(rows)),
         alternative=(
             f"Stacked bars. Trials: {_told(trials)}. "

@@ -6,26 +6,17 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import choose_curves, loss_planes, loss_slices
+from orchestrator.reporting.data.curve_queries import loss_planes, loss_slices
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
 from orchestrator.reporting.figures.scales import Span, linear, logarithmic
-from orchestrator.reporting.figures.theme import (
-    SHAPES,
-    WIDE,
-    data,
-    hue_color,
-    hue_shape,
-    themed,
-)
-from orchestrator.statistics.claim import counted
+from orchestrator.reporting.figures.theme import SHAPES, WIDE, data, hue_color, hue_shape, themed
+from orchestrator.statistics.claim import counted, joined
 
 REQUEST = "loss_slice"
-_LINE_KEY, _PLANE_KEY = "loss-slices", "loss-planes"
-_LINE_TITLE = "Loss along a random direction"
-_PLANE_TITLE = "Loss on a random plane"
 _DIRECTION = (
     "Directions are random, with each filter scaled to the norm of the network’s own filter (Li et "
     "al., arXiv:1712.09913), so that distance 1 is one norm of each filter. All networks use the "
@@ -35,12 +26,16 @@ _MOST_PANELS = 6
 _PANEL = 180
 
 
-def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
+@ReportFigure(
+    "loss-slices",
+    "Loss along a random direction",
+    place=150,
+    request=REQUEST,
+    dimensions=1,
+)
+def loss_slices_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot the loss along one direction, over the networks of each level."""
-    chosen = choose_curves(source, REQUEST, "dimensions=1")
-    if chosen is None:
-        reason = not_yet(REQUEST)
-        return Figure(_LINE_KEY, _LINE_TITLE, missing=reason)
+    chosen = curves_of(source, REQUEST, dimensions=1)
     hue, left_out = narrowed(hue, len(SHAPES))
     query = loss_slices(chosen, hue)
     records = list(by_level(source.rows(query), hue))
@@ -48,7 +43,7 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
     positive = [record for record in usable if record["low"] > 0]
     if not positive:
         reason = f"No final network has a {REQUEST} with a finite, positive loss."
-        return Figure(_LINE_KEY, _LINE_TITLE, queries=(chosen.query, query), missing=reason)
+        raise Missing(reason, chosen.query, query)
     lost = len(records) - len(positive)
     sentences = [
         "Training loss, logarithmic, over the distance from the final networks along one "
@@ -60,10 +55,8 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
         left_out,
         chosen.remark,
     ]
-    return Figure(
-        _LINE_KEY,
-        _LINE_TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_line_alternative(positive, hue),
         queries=(chosen.query, query),
         table=_line_table(records, hue),
@@ -71,19 +64,17 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
     )
 
 
-def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
+@ReportFigure("loss-planes", "Loss on a random plane", place=160, request=REQUEST, dimensions=2)
+def loss_planes_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot the loss on a plane through one network of each level."""
-    chosen = choose_curves(source, REQUEST, "dimensions=2")
-    if chosen is None:
-        reason = not_yet(REQUEST, "dimensions: 2")
-        return Figure(_PLANE_KEY, _PLANE_TITLE, missing=reason)
+    chosen = curves_of(source, REQUEST, dimensions=2)
     hue, left_out = narrowed(hue, _MOST_PANELS)
     query = loss_planes(chosen, hue)
     found = finite(by_level(source.rows(query), hue), "x", "y", "loss")
     records = [record for record in found if record["loss"] > 0]
     if not records:
         reason = f"No final network has a {REQUEST} with a finite, positive loss."
-        return Figure(_PLANE_KEY, _PLANE_TITLE, queries=(chosen.query, query), missing=reason)
+        raise Missing(reason, chosen.query, query)
     of_level = f"of its {hue.title}" if hue else "of all networks"
     sentences = [
         "Training loss, as colour on a logarithmic scale, on a plane through one final network per "
@@ -92,10 +83,8 @@ def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
         left_out,
         chosen.remark,
     ]
-    return Figure(
-        _PLANE_KEY,
-        _PLANE_TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_plane_alternative(records, hue),
         queries=(chosen.query, query),
         table=_plane_table(records, hue),

@@ -6,15 +6,12 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import (
-    choose_curves,
-    final_margins,
-    margins_along_training,
-)
+from orchestrator.reporting.data.curve_queries import final_margins, margins_along_training
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
 from orchestrator.reporting.figures.scales import PERCENTS, linear, logarithmic
 from orchestrator.reporting.figures.theme import (
     INK,
@@ -26,10 +23,9 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
+from orchestrator.statistics.claim import joined
 
 REQUEST = "margin_distribution"
-_KEY = "margin-distribution"
-_TITLE = "Distribution of the training margins"
 _MOST_PANELS = 6
 _QUANTILES = ("q05", "q25", "q50", "q75", "q95")
 _PANEL_HEIGHT = 150
@@ -38,18 +34,22 @@ _EDGE = 0.05
 """Share of examples that may lie beyond either end of the axis, which outliers would stretch."""
 
 
-def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
+@ReportFigure(
+    "margin-distribution",
+    "Distribution of the training margins",
+    place=120,
+    request=REQUEST,
+)
+def margin_distribution_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot shares of examples by margin in final networks, and bands of quantiles over epochs."""
-    chosen = choose_curves(source, "margin_quantiles")
-    if chosen is None:
-        return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
+    chosen = curves_of(source, REQUEST, "margin_quantiles")
     hue, left_out = narrowed(hue, _MOST_PANELS)
     queries = (final_margins(chosen, hue), margins_along_training(chosen, hue))
     rows = [by_level(source.rows(query), hue) for query in queries]
     final, along = finite(rows[0], "margin", "low", "high"), finite(rows[1], *_QUANTILES)
     if not final:
         reason = f"No final network has a {REQUEST} with finite values."
-        return Figure(_KEY, _TITLE, queries=(chosen.query, *queries), missing=reason)
+        raise Missing(reason, chosen.query, *queries)
     unit = "" if chosen.variant == "raw" else f", divided by {chosen.variant.replace('_', ' ')}"
     sentences = [
         "Top: cumulative share of training examples by margin "
@@ -65,10 +65,8 @@ def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
         left_out,
         chosen.remark,
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_alternative(final, along, hue),
         queries=(chosen.query, *queries),
         table=_table(final, along, hue),

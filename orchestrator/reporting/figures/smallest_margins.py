@@ -9,33 +9,35 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.reporting.data.curve_queries import choose_curves, smallest_margins
+from orchestrator.reporting.data.curve_queries import smallest_margins
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.pictures import is_signal, picture_addresses, picture_size
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
 from orchestrator.reporting.figures.scales import Span, linear
 from orchestrator.reporting.figures.theme import OKABE_ITO, data, themed
-from orchestrator.statistics.claim import counted, number
+from orchestrator.statistics.claim import counted, joined, number
 
 REQUEST = "margin_distribution"
-_KEY = "smallest-margins"
-_TITLE = "Training examples with the smallest margins"
 _MOST = 12
 _PICTURE = 88
 _SIGNAL_WIDTH, _SIGNAL_HEIGHT = 130, 70
 
 
-def smallest_margins_figure(source: Source) -> Figure:
+@ReportFigure(
+    "smallest-margins",
+    "Training examples with the smallest margins",
+    place=130,
+    request=REQUEST,
+)
+def smallest_margins_figure(source: Source) -> Drawn:
     """Draw the examples that most final networks have among their smallest margins."""
-    chosen = choose_curves(source, "smallest_margins")
-    if chosen is None:
-        return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
+    chosen = curves_of(source, REQUEST, "smallest_margins")
     query = smallest_margins(chosen, _MOST)
     rows = source.rows(query)
     examples = [dict(zip(rows.columns, row, strict=True)) for row in rows.tuples()]
     if not examples:
-        reason = f"No final network has a {REQUEST} with finite values."
-        return Figure(_KEY, _TITLE, queries=(chosen.query, query), missing=reason)
+        raise Missing(f"No final network has a {REQUEST} with finite values.", chosen.query, query)
     queries, table = (chosen.query, query), _table(examples)
     panels = _panels(examples)
     if not panels:
@@ -43,7 +45,7 @@ def smallest_margins_figure(source: Source) -> Figure:
             "The examples are not pictures or signals, or are missing from the table examples, "
             f"which {REQUEST} of final networks fills. The table of this figure lists them."
         )
-        return Figure(_KEY, _TITLE, queries=queries, table=table, missing=reason)
+        raise Missing(reason, *queries, table=table)
     trials = examples[0]["trials"]
     hidden = len(examples) - len(panels)
     sentences = [
@@ -56,10 +58,8 @@ def smallest_margins_figure(source: Source) -> Figure:
         f"{counted(hidden, 'example')} can’t be drawn." if hidden else "",
         chosen.remark,
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_alternative(examples),
         queries=queries,
         table=table,

@@ -7,15 +7,12 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import (
-    choose_curves,
-    spectral_densities,
-    top_eigenvalues,
-)
+from orchestrator.reporting.data.curve_queries import spectral_densities, top_eigenvalues
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
 from orchestrator.reporting.figures.scales import LEAST, MOST, logarithmic, symmetric_logarithmic
 from orchestrator.reporting.figures.theme import (
     INK,
@@ -26,10 +23,9 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
+from orchestrator.statistics.claim import joined
 
 REQUEST = "hessian_spectral_density"
-_KEY = "spectral-density"
-_TITLE = "Density of the Hessian’s eigenvalues"
 _MOST_LEVELS = len(SHAPES)
 _MOST_DECADES = 9
 _LOWEST_MARK, _MARK_STEP = 0.05, 0.05  # Shares of the axis' length.
@@ -37,19 +33,22 @@ _UPPER_END = 0.8
 """Fraction of a level's range above which its largest eigenvalues lie; these set the axis floor."""
 
 
-def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
+@ReportFigure(
+    "spectral-density",
+    "Density of the Hessian’s eigenvalues",
+    place=140,
+    request=REQUEST,
+)
+def spectral_density_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot densities averaged over the networks of each level, with the largest eigenvalue."""
-    chosen = choose_curves(source, REQUEST)
-    if chosen is None:
-        reason = not_yet(REQUEST)
-        return Figure(_KEY, _TITLE, missing=reason)
+    chosen = curves_of(source, REQUEST)
     hue, left_out = narrowed(hue, _MOST_LEVELS)
     query = spectral_densities(chosen, hue)
     found = by_level(source.rows(query), hue)
     records = finite(found, "eigenvalue", "density", "low", "high")
     if not any(LEAST <= record["density"] <= MOST for record in records):
         reason = f"No final network has a {REQUEST} with finite, positive values."
-        return Figure(_KEY, _TITLE, queries=(chosen.query, query), missing=reason)
+        raise Missing(reason, chosen.query, query)
     queries = [chosen.query, query]
     tops: list[dict[str, Any]] = []
     if source.has("hessian_eigenvalue_1"):
@@ -77,10 +76,8 @@ def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
         left_out,
         chosen.remark,
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_alternative(records, tops, hue),
         queries=tuple(queries),
         table=_table(records, tops, hue),
