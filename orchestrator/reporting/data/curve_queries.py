@@ -1,6 +1,6 @@
-"""Queries on the curves: spectral densities, loss slices and distributions of margins.
+"""The choice of the curves that a figure draws, and SQL for the networks that have them.
 
-As in ``queries``, everything is aggregated in SQL, so figures do not grow with the study.
+Figures aggregate curves in SQL, so they do not grow with the study.
 """
 
 # ruff: noqa: S608 - names are our own, or quoted.
@@ -13,12 +13,6 @@ from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
 from orchestrator.reporting.data.queries import Query, identifier
 from orchestrator.statistics.claim import counted
-
-DENSITY_POINTS = 200
-MOST_SLICE_POINTS = 101
-MOST_PLANE_POINTS = 31
-MOST_EPOCHS = 40
-MOST_QUANTILES = 101
 
 
 @dataclass(frozen=True)
@@ -78,204 +72,17 @@ def choose_curves(source: Source, curve: str, variant: str | None = None) -> Cho
     return Chosen(curve, request, found, remark, query)
 
 
-def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
-    """Return the query for densities averaged over networks, at common points per level."""
-    return Query(
-        "spectral_densities",
-        "density of the Hessian’s eigenvalues, averaged over the final networks of each level",
-        f"WITH densities AS (\n"
-        f"    SELECT level, x, value, len(x) AS n\n"
-        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id)\n"
-        f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
-        "), ranges AS (\n"
-        "    SELECT level, min(x[1]) AS low, max(x[-1]) AS high FROM densities GROUP BY level\n"
-        "), points AS (\n"
-        f"    SELECT level, low + (high - low) * i / {DENSITY_POINTS - 1} AS eigenvalue\n"
-        f"    FROM ranges, range({DENSITY_POINTS}) AS grid(i)\n"
-        "), places AS (\n"
-        "    SELECT points.level AS level, eigenvalue, value, n,\n"
-        "        (eigenvalue - x[1]) / (x[-1] - x[1]) * (n - 1) AS place\n"
-        "    FROM points JOIN densities ON points.level IS NOT DISTINCT FROM densities.level\n"
-        "), interpolated AS (\n"
-        "    -- Beyond its grid, five widths from the outermost eigenvalues, a density is 0.\n"
-        "    SELECT level, eigenvalue, CASE WHEN place BETWEEN 0 AND n - 1 THEN\n"
-        "        value[floor(place)::INT + 1] * (1 - place + floor(place))\n"
-        "        + value[ceil(place)::INT + 1] * (place - floor(place)) ELSE 0 END AS density\n"
-        "    FROM places\n"
-        ")\n"
-        "SELECT level, eigenvalue, avg(density) AS density, min(density) AS low,\n"
-        "    max(density) AS high, count(*) AS networks\n"
-        "FROM interpolated GROUP BY level, eigenvalue ORDER BY level NULLS LAST, eigenvalue",
-    )
-
-
-def top_eigenvalues(hue: Hue | None) -> Query:
-    """Return the query for the largest measured eigenvalue, over final networks per level."""
-    return Query(
-        "top_eigenvalues",
-        "largest eigenvalue of the Hessian over the final networks of each level",
-        "WITH largest AS (\n"
-        f"    SELECT {_level(hue)} AS level, hessian_eigenvalue_1 AS eigenvalue\n"
-        "    FROM wide SEMI JOIN final USING (checkpoint_id)\n"
-        ")\n"
-        "SELECT level, avg(eigenvalue) AS eigenvalue, min(eigenvalue) AS low,\n"
-        "    max(eigenvalue) AS high, count(*) AS networks\n"
-        "FROM largest WHERE isfinite(largest.eigenvalue)\n"
-        "GROUP BY level ORDER BY level NULLS LAST",
-    )
-
-
-def loss_slices(chosen: Chosen, hue: Hue | None) -> Query:
-    """Return the query for losses along a line, over the final networks of each level."""
-    return Query(
-        "loss_slices",
-        "training loss along a filter-normalized direction, over the final networks of each level",
-        "WITH slices AS (\n"
-        f"    SELECT level, len(x) AS n,\n"
-        "        unnest(x) AS distance, unnest(value) AS loss, unnest(range(len(x))) AS point\n"
-        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id)\n"
-        f"    WHERE {chosen.condition}\n"
-        ")\n"
-        "SELECT level, distance, median(loss) AS loss, min(loss) AS low, max(loss) AS high,\n"
-        "    count(*) AS networks\n"
-        "FROM slices\n"
-        f"WHERE isfinite(loss) AND abs(point - n // 2) % ceil(n / {MOST_SLICE_POINTS})::INT = 0\n"
-        "GROUP BY level, distance ORDER BY level NULLS LAST, distance",
-    )
-
-
-def loss_planes(chosen: Chosen, hue: Hue | None) -> Query:
-    """Return the query for losses on a plane, of one network per level."""
-    return Query(
-        "loss_planes",
-        "training loss on a plane, of the network with the median training loss of each level",
-        "WITH planes AS (\n"
-        f"    SELECT trial_id, level, train_loss, x, y, value,\n"
-        "        sqrt(len(x))::INT AS n, median(train_loss) OVER (PARTITION BY level) AS middle\n"
-        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id, trial_id)\n"
-        f"    WHERE {chosen.condition}\n"
-        "), representatives AS (\n"
-        "    SELECT * FROM planes QUALIFY row_number() OVER (\n"
-        "        PARTITION BY level ORDER BY abs(train_loss - middle), trial_id) = 1\n"
-        "), points AS (\n"
-        "    SELECT * EXCLUDE (x, y, value), unnest(x) AS x, unnest(y) AS y,\n"
-        "        unnest(value) AS loss, unnest(range(len(x))) AS point,\n"
-        f"        ceil(n / {MOST_PLANE_POINTS})::INT AS stride\n"
-        "    FROM representatives\n"
-        ")\n"
-        "SELECT level, trial_id, x, y, loss FROM points\n"
-        "WHERE isfinite(loss) AND abs(point % n - n // 2) % stride = 0\n"
-        "    AND abs(point // n - n // 2) % stride = 0\n"
-        "ORDER BY level NULLS LAST, y, x",
-    )
-
-
-def final_margins(chosen: Chosen, hue: Hue | None) -> Query:
-    """Return the query for quantiles of margins, averaged over final networks per level."""
-    return Query(
-        "final_margins",
-        "quantiles of the training margins, averaged over the final networks of each level",
-        "WITH quantiles AS (\n"
-        f"    SELECT level, len(x) AS n,\n"
-        "        unnest(x) AS share, unnest(value) AS margin, unnest(range(len(x))) AS point\n"
-        f"    FROM curves JOIN {_networks(hue)} USING (checkpoint_id)\n"
-        f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
-        ")\n"
-        "SELECT level, share, avg(margin) AS margin, min(margin) AS low, max(margin) AS high,\n"
-        "    count(*) AS networks\n"
-        "FROM quantiles\n"
-        f"WHERE point % ceil(n / {MOST_QUANTILES})::INT = 0 OR point = n - 1\n"
-        "GROUP BY level, share ORDER BY level NULLS LAST, share",
-    )
-
-
-def margins_along_training(chosen: Chosen, hue: Hue | None) -> Query:
-    """Return the query for five margin quantiles over epochs, averaged per level."""
-    quantiles = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-    columns = ",\n".join(
-        # Linear interpolation between two stored quantiles.
-        f"    avg(value[floor({p} * (n - 1))::INT + 1] * (1 - {p} * (n - 1) % 1)\n"
-        f"        + value[ceil({p} * (n - 1))::INT + 1] * ({p} * (n - 1) % 1)) AS {name}"
-        for name, p in quantiles.items()
-    )
-    return Query(
-        "margins_along_training",
-        "quantiles of the training margins per epoch, if half of a level’s networks have them",
-        "WITH distributions AS (\n"
-        f"    SELECT trial_id, level, epoch, value, len(x) AS n\n"
-        f"    FROM curves JOIN {_networks(hue, 'gap')} USING (checkpoint_id, trial_id)\n"
-        f"    WHERE {chosen.condition} AND curves.status = 'ok' AND epoch > 0\n"
-        "        AND trial_status = 'completed'\n"
-        "), epochs AS (\n"
-        "    SELECT level, epoch, count(*) AS networks,\n"
-        f"{columns}\n"
-        "    FROM distributions GROUP BY level, epoch\n"
-        "), levels AS (\n"
-        "    SELECT level, count(DISTINCT trial_id) AS trials FROM distributions GROUP BY level\n"
-        ")\n"
-        "SELECT epochs.* FROM epochs JOIN levels\n"
-        "    ON epochs.level IS NOT DISTINCT FROM levels.level\n"
-        "WHERE 2 * networks >= trials\n"
-        "QUALIFY (row_number() OVER (PARTITION BY epochs.level ORDER BY epoch) - 1)\n"
-        f"    % ceil(count(*) OVER (PARTITION BY epochs.level) / {MOST_EPOCHS})::INT = 0\n"
-        "ORDER BY level NULLS LAST, epoch",
-    )
-
-
-def smallest_margins(chosen: Chosen, most: int) -> Query:
-    """Return the query for examples most often among the smallest margins of final networks."""
-    prediction = Chosen(
-        "smallest_margin_predictions", chosen.request, chosen.variant, "", chosen.query
-    )
-    return Query(
-        "smallest_margins",
-        "training examples that are among the smallest margins of the most final networks",
-        "WITH named AS (\n"
-        "    SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data,\n"
-        "        unnest(x)::BIGINT AS example, unnest(value) AS margin\n"
-        "    FROM curves JOIN (SELECT checkpoint_id, trial_id, params_json FROM final)\n"
-        "        USING (checkpoint_id, trial_id)\n"
-        f"    WHERE {chosen.condition}\n"
-        "), predicted AS (\n"
-        "    SELECT trial_id, unnest(x)::BIGINT AS example, unnest(value) AS class\n"
-        "    FROM curves SEMI JOIN final USING (checkpoint_id)\n"
-        f"    WHERE {prediction.condition}\n"
-        "), networks AS (\n"
-        "    SELECT data, count(DISTINCT trial_id) AS trials FROM named GROUP BY data\n"
-        "    -- The number of an example depends on the subset and the noise.\n"
-        "    ORDER BY trials DESC, data LIMIT 1\n"
-        "), votes AS (\n"
-        "    SELECT data, example, class, count(*) AS votes\n"
-        "    FROM named JOIN predicted USING (trial_id, example)\n"
-        "    WHERE isfinite(margin) GROUP BY data, example, class\n"
-        "), winners AS (\n"
-        "    SELECT * FROM votes QUALIFY row_number() OVER (\n"
-        "        PARTITION BY data, example ORDER BY votes DESC, class) = 1\n"
-        "), counts AS (\n"
-        "    SELECT data, example, count(*) AS networks, avg(margin) AS margin\n"
-        "    FROM named WHERE isfinite(margin) GROUP BY data, example\n"
-        ")\n"
-        "SELECT example, label, class::BIGINT AS prediction, votes, counts.networks AS networks,\n"
-        "    trials, margin, shape, inputs\n"
-        "FROM counts JOIN networks USING (data) JOIN winners USING (data, example)\n"
-        "LEFT JOIN (\n"
-        "    SELECT * REPLACE (json_extract(data, '$')::VARCHAR AS data)\n"
-        "    FROM examples WHERE split = 'train'\n"
-        ") USING (data, example)\n"
-        f"ORDER BY counts.networks DESC, margin, example LIMIT {most}",
-    )
-
-
-def _level(hue: Hue | None) -> str:
+def level_sql(hue: Hue | None) -> str:
+    """Return SQL for the level of a snapshot's network."""
     return identifier(hue.column) if hue else "'all'"
 
 
-def _networks(hue: Hue | None, view: str = "final") -> str:
+def networks_sql(hue: Hue | None, view: str = "final") -> str:
     """Return SQL for a view of snapshots without the study's own columns, whose names can clash."""
     return (
         "(\n"
         "        SELECT checkpoint_id, trial_id, epoch, train_loss, status AS trial_status,\n"
-        f"            {_level(hue)} AS level\n"
+        f"            {level_sql(hue)} AS level\n"
         f"        FROM {view}\n"
         "    )"
     )

@@ -6,7 +6,7 @@ order their rows, so that identical results give identical reports.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from orchestrator.results import IS_FINAL
@@ -61,22 +61,6 @@ def snapshots(columns: Iterable[str]) -> Query:
     )
 
 
-def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query:
-    """Return the query for the headline correlation, without intervals, in SQL alone."""
-    values = ", ".join(f"({threshold:g})" for threshold in thresholds)
-    name = identifier(measure)
-    return Query(
-        f"correlation_{measure}",
-        f"correlation of log {measure} and mean margin by training error",
-        "SELECT threshold, count(*) AS snapshots,\n"
-        f"    corr(log10({name}), margin_mean) AS pearson_r\n"
-        f"FROM wide, (VALUES {values}) AS thresholds(threshold)\n"
-        f"WHERE step > 0 AND train_error <= threshold AND {name} > 0\n"
-        f"    AND isfinite({name}) AND isfinite(margin_mean)\n"
-        "GROUP BY threshold ORDER BY threshold DESC",
-    )
-
-
 def scatter(measures: Iterable[str], hue: str | None) -> Query:
     """Return the query for points to draw: all snapshots, or a fixed sample if many."""
     names = "".join(f", {identifier(name)}" for name in measures) + _as_hue(hue)
@@ -110,36 +94,6 @@ def _as_hue(column: str | None) -> str:
     """Return SQL for a hyperparameter's column of ``wide``, renamed to ``hue``."""
     return f", {identifier(column)} AS hue" if column else ""
 
-
-MEASURE_COST = Query(
-    "measure_cost",
-    "seconds of each request, per snapshot and in total",
-    "WITH requests AS (\n"
-    "    SELECT checkpoint_id, request, any_value(seconds) AS seconds\n"
-    "    FROM measures WHERE status IN ('ok', 'nonfinite') GROUP BY checkpoint_id, request\n"
-    ")\n"
-    "SELECT request AS what, 'measure' AS kind, count(*) AS n,\n"
-    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
-    "    quantile_cont(seconds, 0.9) AS high, sum(seconds ORDER BY seconds) AS total\n"
-    "FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what",
-)
-
-TRAINING_COST = Query(
-    "training_cost",
-    "seconds of training per network, per epoch and in total",
-    "WITH spent AS (\n"
-    "    SELECT 'training, whole network' AS what, train_seconds AS seconds FROM trials\n"
-    "    UNION ALL\n"
-    "    SELECT 'training, one epoch', train_seconds / epochs FROM trials WHERE epochs > 0\n"
-    "    UNION ALL\n"
-    "    SELECT 'evaluation, whole network', evaluation_seconds FROM trials\n"
-    ")\n"
-    "SELECT what, 'training' AS kind, count(*) AS n,\n"
-    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
-    "    quantile_cont(seconds, 0.9) AS high,\n"
-    "    CASE WHEN what LIKE '%whole network' THEN sum(seconds ORDER BY seconds) END AS total\n"
-    "FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC",
-)
 
 TRIAL_OUTCOMES = Query(
     "trial_outcomes",

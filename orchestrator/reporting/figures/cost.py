@@ -7,7 +7,7 @@ from typing import Any
 import altair as alt
 
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.data.queries import MEASURE_COST, TRAINING_COST
+from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import logarithmic
@@ -17,6 +17,35 @@ _COLUMNS = ("what", "kind", "n", "low", "middle", "high", "total")
 _KINDS = {"measure": "measuring a snapshot", "training": "training a network"}
 _ROW_HEIGHT = 24
 _LABEL = 220
+MEASURE_COST = Query(
+    "measure_cost",
+    "seconds of each request, per snapshot and in total",
+    "WITH requests AS (\n"
+    "    SELECT checkpoint_id, request, any_value(seconds) AS seconds\n"
+    "    FROM measures WHERE status IN ('ok', 'nonfinite') GROUP BY checkpoint_id, request\n"
+    ")\n"
+    "SELECT request AS what, 'measure' AS kind, count(*) AS n,\n"
+    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
+    "    quantile_cont(seconds, 0.9) AS high, sum(seconds ORDER BY seconds) AS total\n"
+    "FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what",
+)
+
+TRAINING_COST = Query(
+    "training_cost",
+    "seconds of training per network, per epoch and in total",
+    "WITH spent AS (\n"
+    "    SELECT 'training, whole network' AS what, train_seconds AS seconds FROM trials\n"
+    "    UNION ALL\n"
+    "    SELECT 'training, one epoch', train_seconds / epochs FROM trials WHERE epochs > 0\n"
+    "    UNION ALL\n"
+    "    SELECT 'evaluation, whole network', evaluation_seconds FROM trials\n"
+    ")\n"
+    "SELECT what, 'training' AS kind, count(*) AS n,\n"
+    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
+    "    quantile_cont(seconds, 0.9) AS high,\n"
+    "    CASE WHEN what LIKE '%whole network' THEN sum(seconds ORDER BY seconds) END AS total\n"
+    "FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC",
+)
 
 
 @ReportFigure("cost", "Cost of measuring compared with training", place=100)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
 
 from orchestrator.reporting.data.gap_predictors import GAPS
-from orchestrator.reporting.data.network_queries import at_milestones, at_times, final_networks
+from orchestrator.reporting.data.network_queries import MOST_COMPARED, final_networks
 from orchestrator.reporting.data.open_results import Rows, Source
+from orchestrator.reporting.data.queries import Query, identifier
 from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, measured
 from orchestrator.reporting.figures.scales import CORRELATIONS
@@ -29,6 +31,44 @@ _MEASURES = {"margin_mean": "mean margin", "hessian_trace": "Hessian trace"}
 _DESIGNS = ("trained networks", "same train loss", "same updates", "same epoch")
 _ROW_HEIGHT = 64
 Found = tuple[str, str, str, Estimate, int]
+
+
+_FEW_TRIALS = (
+    "(SELECT trial_id FROM trials\n"  # noqa: S608 - a number of ours
+    f"    QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED})"
+)
+
+
+def at_milestones(measures: Iterable[str]) -> Query:
+    """Return the query for the snapshot at which each trial reached each requested loss."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    sql = (
+        "SELECT trial_id, condition_id, reached.train_loss_milestone, loss_gap, "  # noqa: S608
+        f"error_gap{names}\n"
+        "FROM wide\n"
+        "JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached\n"
+        "    USING (checkpoint_id)\n"
+        f"SEMI JOIN {_FEW_TRIALS} USING (trial_id)\n"
+        "ORDER BY trial_id, reached.train_loss_milestone DESC"
+    )
+    about = (
+        "the snapshot at which each trial reached each training loss, for at most "
+        f"{MOST_COMPARED} trials, chosen by a hash"
+    )
+    return Query("at_milestones", about, sql)
+
+
+def at_times(measures: Iterable[str]) -> Query:
+    """Return the query for snapshots of completed trials, to compare at one update or epoch."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "at_times",
+        f"snapshots of at most {MOST_COMPARED} completed trials, chosen by a hash",
+        f"SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}\n"
+        f"FROM wide SEMI JOIN {_FEW_TRIALS} USING (trial_id)\n"
+        "WHERE step > 0 AND status = 'completed'\n"
+        "ORDER BY trial_id, step",
+    )
 
 
 @ReportFigure(

@@ -1,14 +1,17 @@
 """Loss around final networks, along a line and on a plane."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import loss_planes, loss_slices
+from orchestrator.reporting.data.curve_queries import Chosen, networks_sql
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
 from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
@@ -24,6 +27,53 @@ _DIRECTION = (
 )
 _MOST_PANELS = 6
 _PANEL = 180
+MOST_SLICE_POINTS = 101
+MOST_PLANE_POINTS = 31
+
+
+def loss_slices(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for losses along a line, over the final networks of each level."""
+    return Query(
+        "loss_slices",
+        "training loss along a filter-normalized direction, over the final networks of each level",
+        "WITH slices AS (\n"
+        f"    SELECT level, len(x) AS n,\n"
+        "        unnest(x) AS distance, unnest(value) AS loss, unnest(range(len(x))) AS point\n"
+        f"    FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)\n"
+        f"    WHERE {chosen.condition}\n"
+        ")\n"
+        "SELECT level, distance, median(loss) AS loss, min(loss) AS low, max(loss) AS high,\n"
+        "    count(*) AS networks\n"
+        "FROM slices\n"
+        f"WHERE isfinite(loss) AND abs(point - n // 2) % ceil(n / {MOST_SLICE_POINTS})::INT = 0\n"
+        "GROUP BY level, distance ORDER BY level NULLS LAST, distance",
+    )
+
+
+def loss_planes(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for losses on a plane, of one network per level."""
+    return Query(
+        "loss_planes",
+        "training loss on a plane, of the network with the median training loss of each level",
+        "WITH planes AS (\n"
+        f"    SELECT trial_id, level, train_loss, x, y, value,\n"
+        "        sqrt(len(x))::INT AS n, median(train_loss) OVER (PARTITION BY level) AS middle\n"
+        f"    FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id, trial_id)\n"
+        f"    WHERE {chosen.condition}\n"
+        "), representatives AS (\n"
+        "    SELECT * FROM planes QUALIFY row_number() OVER (\n"
+        "        PARTITION BY level ORDER BY abs(train_loss - middle), trial_id) = 1\n"
+        "), points AS (\n"
+        "    SELECT * EXCLUDE (x, y, value), unnest(x) AS x, unnest(y) AS y,\n"
+        "        unnest(value) AS loss, unnest(range(len(x))) AS point,\n"
+        f"        ceil(n / {MOST_PLANE_POINTS})::INT AS stride\n"
+        "    FROM representatives\n"
+        ")\n"
+        "SELECT level, trial_id, x, y, loss FROM points\n"
+        "WHERE isfinite(loss) AND abs(point % n - n // 2) % stride = 0\n"
+        "    AND abs(point // n - n // 2) % stride = 0\n"
+        "ORDER BY level NULLS LAST, y, x",
+    )
 
 
 @ReportFigure(

@@ -1,14 +1,17 @@
 """Distribution of the training margins, of final networks and over training."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import final_margins, margins_along_training
+from orchestrator.reporting.data.curve_queries import Chosen, networks_sql
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
 from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
@@ -32,6 +35,60 @@ _PANEL_HEIGHT = 150
 _TENTHS = "round(datum.share * 100) % 10 === 0"
 _EDGE = 0.05
 """Share of examples that may lie beyond either end of the axis, which outliers would stretch."""
+MOST_EPOCHS = 40
+MOST_QUANTILES = 101
+
+
+def final_margins(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for quantiles of margins, averaged over final networks per level."""
+    return Query(
+        "final_margins",
+        "quantiles of the training margins, averaged over the final networks of each level",
+        "WITH quantiles AS (\n"
+        f"    SELECT level, len(x) AS n,\n"
+        "        unnest(x) AS share, unnest(value) AS margin, unnest(range(len(x))) AS point\n"
+        f"    FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)\n"
+        f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
+        ")\n"
+        "SELECT level, share, avg(margin) AS margin, min(margin) AS low, max(margin) AS high,\n"
+        "    count(*) AS networks\n"
+        "FROM quantiles\n"
+        f"WHERE point % ceil(n / {MOST_QUANTILES})::INT = 0 OR point = n - 1\n"
+        "GROUP BY level, share ORDER BY level NULLS LAST, share",
+    )
+
+
+def margins_along_training(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for five margin quantiles over epochs, averaged per level."""
+    quantiles = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+    columns = ",\n".join(
+        # Linear interpolation between two stored quantiles.
+        f"    avg(value[floor({p} * (n - 1))::INT + 1] * (1 - {p} * (n - 1) % 1)\n"
+        f"        + value[ceil({p} * (n - 1))::INT + 1] * ({p} * (n - 1) % 1)) AS {name}"
+        for name, p in quantiles.items()
+    )
+    return Query(
+        "margins_along_training",
+        "quantiles of the training margins per epoch, if half of a level’s networks have them",
+        "WITH distributions AS (\n"
+        f"    SELECT trial_id, level, epoch, value, len(x) AS n\n"
+        f"    FROM curves JOIN {networks_sql(hue, 'gap')} USING (checkpoint_id, trial_id)\n"
+        f"    WHERE {chosen.condition} AND curves.status = 'ok' AND epoch > 0\n"
+        "        AND trial_status = 'completed'\n"
+        "), epochs AS (\n"
+        "    SELECT level, epoch, count(*) AS networks,\n"
+        f"{columns}\n"
+        "    FROM distributions GROUP BY level, epoch\n"
+        "), levels AS (\n"
+        "    SELECT level, count(DISTINCT trial_id) AS trials FROM distributions GROUP BY level\n"
+        ")\n"
+        "SELECT epochs.* FROM epochs JOIN levels\n"
+        "    ON epochs.level IS NOT DISTINCT FROM levels.level\n"
+        "WHERE 2 * networks >= trials\n"
+        "QUALIFY (row_number() OVER (PARTITION BY epochs.level ORDER BY epoch) - 1)\n"
+        f"    % ceil(count(*) OVER (PARTITION BY epochs.level) / {MOST_EPOCHS})::INT = 0\n"
+        "ORDER BY level NULLS LAST, epoch",
+    )
 
 
 @ReportFigure(

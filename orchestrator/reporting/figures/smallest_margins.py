@@ -1,5 +1,7 @@
 """The training examples with the smallest margins in final networks, drawn where possible."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 import math
@@ -9,8 +11,9 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.reporting.data.curve_queries import smallest_margins
+from orchestrator.reporting.data.curve_queries import Chosen
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.pictures import is_signal, picture_addresses, picture_size
 from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
@@ -22,6 +25,50 @@ REQUEST = "margin_distribution"
 _MOST = 12
 _PICTURE = 88
 _SIGNAL_WIDTH, _SIGNAL_HEIGHT = 130, 70
+
+
+def smallest_margins(chosen: Chosen, most: int) -> Query:
+    """Return the query for examples most often among the smallest margins of final networks."""
+    prediction = Chosen(
+        "smallest_margin_predictions", chosen.request, chosen.variant, "", chosen.query
+    )
+    return Query(
+        "smallest_margins",
+        "training examples that are among the smallest margins of the most final networks",
+        "WITH named AS (\n"
+        "    SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data,\n"
+        "        unnest(x)::BIGINT AS example, unnest(value) AS margin\n"
+        "    FROM curves JOIN (SELECT checkpoint_id, trial_id, params_json FROM final)\n"
+        "        USING (checkpoint_id, trial_id)\n"
+        f"    WHERE {chosen.condition}\n"
+        "), predicted AS (\n"
+        "    SELECT trial_id, unnest(x)::BIGINT AS example, unnest(value) AS class\n"
+        "    FROM curves SEMI JOIN final USING (checkpoint_id)\n"
+        f"    WHERE {prediction.condition}\n"
+        "), networks AS (\n"
+        "    SELECT data, count(DISTINCT trial_id) AS trials FROM named GROUP BY data\n"
+        "    -- The number of an example depends on the subset and the noise.\n"
+        "    ORDER BY trials DESC, data LIMIT 1\n"
+        "), votes AS (\n"
+        "    SELECT data, example, class, count(*) AS votes\n"
+        "    FROM named JOIN predicted USING (trial_id, example)\n"
+        "    WHERE isfinite(margin) GROUP BY data, example, class\n"
+        "), winners AS (\n"
+        "    SELECT * FROM votes QUALIFY row_number() OVER (\n"
+        "        PARTITION BY data, example ORDER BY votes DESC, class) = 1\n"
+        "), counts AS (\n"
+        "    SELECT data, example, count(*) AS networks, avg(margin) AS margin\n"
+        "    FROM named WHERE isfinite(margin) GROUP BY data, example\n"
+        ")\n"
+        "SELECT example, label, class::BIGINT AS prediction, votes, counts.networks AS networks,\n"
+        "    trials, margin, shape, inputs\n"
+        "FROM counts JOIN networks USING (data) JOIN winners USING (data, example)\n"
+        "LEFT JOIN (\n"
+        "    SELECT * REPLACE (json_extract(data, '$')::VARCHAR AS data)\n"
+        "    FROM examples WHERE split = 'train'\n"
+        ") USING (data, example)\n"
+        f"ORDER BY counts.networks DESC, margin, example LIMIT {most}",
+    )
 
 
 @ReportFigure(

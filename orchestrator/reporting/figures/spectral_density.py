@@ -1,5 +1,7 @@
 """Density of the Hessian eigenvalues of final networks, by batch size."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 import math
@@ -7,9 +9,10 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import spectral_densities, top_eigenvalues
+from orchestrator.reporting.data.curve_queries import Chosen, level_sql, networks_sql
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
 from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
@@ -31,6 +34,54 @@ _MOST_DECADES = 9
 _LOWEST_MARK, _MARK_STEP = 0.05, 0.05  # Shares of the axis' length.
 _UPPER_END = 0.8
 """Fraction of a level's range above which its largest eigenvalues lie; these set the axis floor."""
+DENSITY_POINTS = 200
+
+
+def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for densities averaged over networks, at common points per level."""
+    return Query(
+        "spectral_densities",
+        "density of the Hessian’s eigenvalues, averaged over the final networks of each level",
+        f"WITH densities AS (\n"
+        f"    SELECT level, x, value, len(x) AS n\n"
+        f"    FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)\n"
+        f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
+        "), ranges AS (\n"
+        "    SELECT level, min(x[1]) AS low, max(x[-1]) AS high FROM densities GROUP BY level\n"
+        "), points AS (\n"
+        f"    SELECT level, low + (high - low) * i / {DENSITY_POINTS - 1} AS eigenvalue\n"
+        f"    FROM ranges, range({DENSITY_POINTS}) AS grid(i)\n"
+        "), places AS (\n"
+        "    SELECT points.level AS level, eigenvalue, value, n,\n"
+        "        (eigenvalue - x[1]) / (x[-1] - x[1]) * (n - 1) AS place\n"
+        "    FROM points JOIN densities ON points.level IS NOT DISTINCT FROM densities.level\n"
+        "), interpolated AS (\n"
+        "    -- Beyond its grid, five widths from the outermost eigenvalues, a density is 0.\n"
+        "    SELECT level, eigenvalue, CASE WHEN place BETWEEN 0 AND n - 1 THEN\n"
+        "        value[floor(place)::INT + 1] * (1 - place + floor(place))\n"
+        "        + value[ceil(place)::INT + 1] * (place - floor(place)) ELSE 0 END AS density\n"
+        "    FROM places\n"
+        ")\n"
+        "SELECT level, eigenvalue, avg(density) AS density, min(density) AS low,\n"
+        "    max(density) AS high, count(*) AS networks\n"
+        "FROM interpolated GROUP BY level, eigenvalue ORDER BY level NULLS LAST, eigenvalue",
+    )
+
+
+def top_eigenvalues(hue: Hue | None) -> Query:
+    """Return the query for the largest measured eigenvalue, over final networks per level."""
+    return Query(
+        "top_eigenvalues",
+        "largest eigenvalue of the Hessian over the final networks of each level",
+        "WITH largest AS (\n"
+        f"    SELECT {level_sql(hue)} AS level, hessian_eigenvalue_1 AS eigenvalue\n"
+        "    FROM wide SEMI JOIN final USING (checkpoint_id)\n"
+        ")\n"
+        "SELECT level, avg(eigenvalue) AS eigenvalue, min(eigenvalue) AS low,\n"
+        "    max(eigenvalue) AS high, count(*) AS networks\n"
+        "FROM largest WHERE isfinite(largest.eigenvalue)\n"
+        "GROUP BY level ORDER BY level NULLS LAST",
+    )
 
 
 @ReportFigure(

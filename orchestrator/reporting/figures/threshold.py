@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 from orchestrator.reporting.data.open_results import Rows, Source
-from orchestrator.reporting.data.queries import correlation_by_threshold, snapshots
+from orchestrator.reporting.data.queries import Query, identifier, snapshots
 from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import CORRELATIONS, logarithmic
@@ -34,6 +34,22 @@ FLATNESS = {
 _COLOURS = dict(zip(FLATNESS.values(), (OKABE_ITO[3], OKABE_ITO[4]), strict=True))
 _FEWEST = 6
 _PANELS = {"r": "Pearson’s r", "partial": "Partial r, training loss held fixed"}
+
+
+def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query:
+    """Return the query for the headline correlation, without intervals, in SQL alone."""
+    values = ", ".join(f"({threshold:g})" for threshold in thresholds)
+    name = identifier(measure)
+    return Query(
+        f"correlation_{measure}",
+        f"correlation of log {measure} and mean margin by training error",
+        "SELECT threshold, count(*) AS snapshots,\n"
+        f"    corr(log10({name}), margin_mean) AS pearson_r\n"
+        f"FROM wide, (VALUES {values}) AS thresholds(threshold)\n"
+        f"WHERE step > 0 AND train_error <= threshold AND {name} > 0\n"
+        f"    AND isfinite({name}) AND isfinite(margin_mean)\n"
+        "GROUP BY threshold ORDER BY threshold DESC",
+    )
 
 
 @dataclass(frozen=True)

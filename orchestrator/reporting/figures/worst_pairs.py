@@ -8,8 +8,8 @@ import altair as alt
 import numpy as np
 
 from orchestrator.reporting.data.gap_predictors import GAPS, Predictor, Trained
-from orchestrator.reporting.data.network_queries import TEST_EXAMPLES
 from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import SHARES
@@ -23,6 +23,11 @@ _ALWAYS = ("margin_mean", "hessian_trace")
 _POINTS = np.linspace(0, 1, 51)
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])
 Judged = tuple[Predictor, str, SignError]
+TEST_EXAMPLES = Query(
+    "test_examples",
+    "largest number of test examples that were measured",
+    "SELECT max(n_examples) AS examples FROM measures WHERE split = 'test'",
+)
 
 
 @ReportFigure(
