@@ -150,12 +150,7 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
         for record in records
     ]
     base = alt.Chart(data(drawn)).encode(
-        x=alt.X(
-            "at:Q",
-            title=f"{_TIMES[time]} (logarithmic)",
-            scale=times.scale(),
-            axis=times.axis(),
-        ),
+        x=times.x("at:Q", f"{_TIMES[time]} (logarithmic)"),
         color=hue_color(hue),
         tooltip=[
             *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
@@ -166,10 +161,9 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
             alt.Tooltip("n:Q", title="networks"),
         ],
     )
-    scale, axis = span.scale(), span.axis()
-    y = alt.Y("mean:Q", title=_MEASURES[measure], scale=scale, axis=axis)
+    y = span.y("mean:Q", _MEASURES[measure])
     band = base.mark_area(opacity=0.2, clip=True).encode(
-        y=alt.Y("low:Q", title=_MEASURES[measure], scale=scale, axis=axis), y2="high:Q"
+        y=span.y("low:Q", _MEASURES[measure]), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(y=y)
     dots = base.mark_point(filled=True, size=28, opacity=1).encode(y=y, shape=hue_shape(hue))

@@ -140,13 +140,8 @@ def _points(rows: Rows, labels: list[str], scales: dict[str, Any]) -> Any:
         alt.Chart(data(records))
         .mark_point(size=32, strokeWidth=1.5, opacity=0.8)
         .encode(
-            x=alt.X(
-                "trace:Q",
-                title=TRACE_TITLE,
-                scale=traces.scale(),
-                axis=traces.axis(),
-            ),
-            y=alt.Y("margin:Q", title=MARGIN_TITLE, scale=margins.scale(), axis=margins.axis()),
+            x=traces.x("trace:Q", TRACE_TITLE),
+            y=margins.y("margin:Q", MARGIN_TITLE),
             tooltip=[
                 alt.Tooltip("way:N", title="training"),
                 alt.Tooltip("trace:Q", format=".3~g"),
@@ -191,12 +186,7 @@ def _correlations(correlations: list[Correlation], colours: list[str], shapes: l
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=alt.X(
-            "r:Q",
-            title="Pearson’s r (bottom: all together)",
-            scale=scale,
-            axis=CORRELATIONS.axis(),
-        ),
+        x=CORRELATIONS.x("r:Q", "Pearson’s r (bottom: all together)"),
         shape=alt.Shape(
             "way:N",
             scale=alt.Scale(

@@ -103,12 +103,7 @@ def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
         ],
     )
     seconds = logarithmic([row[end] for row in rows for end in ("low", "high")], 2, most=9)
-    x = alt.X(
-        "low:Q",
-        title="seconds (logarithmic)",
-        scale=seconds.scale(),
-        axis=seconds.axis(),
-    )
+    x = seconds.x("low:Q", "seconds (logarithmic)")
     spread = base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=x, x2="high:Q")
     shape = alt.Shape(
         "kind:N", title="seconds for", scale=alt.Scale(domain=kinds, range=["circle", "square"])

@@ -231,12 +231,7 @@ def _panel(
             scale=alt.Scale(domain=rows),
             axis=alt.Axis(ticks=False, grid=False, labelLimit=_LABEL),
         ),
-        x=alt.X(
-            "from:Q",
-            title=counted_in,
-            scale=span.scale(),
-            axis=span.axis(),
-        ),
+        x=span.x("from:Q", counted_in),
         tooltip=[
             alt.Tooltip("row:N", title=down or "group"),
             alt.Tooltip("outcome:N", title=legend),

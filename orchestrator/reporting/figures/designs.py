@@ -212,7 +212,7 @@ def _chart(found: list[Found]) -> dict[str, Any]:
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=65, opacity=1).encode(
-        x=alt.X("tau:Q", title="Kendall’s τ_b", scale=scale, axis=CORRELATIONS.axis()),
+        x=CORRELATIONS.x("tau:Q", "Kendall’s τ_b"),
         shape=alt.Shape(
             "design:N",
             title="networks compared",

@@ -62,18 +62,8 @@ def flatness_margin_figure(source: Source, hue: Hue | None) -> Drawn:
 def _chart(points: Points, hue: Hue | None) -> Any:
     traces = logarithmic(points.column("hessian_trace"), most=10)
     margins = linear(points.column("margin_mean"), most=9)
-    x = alt.X(
-        "hessian_trace:Q",
-        title=f"{TRACE_TITLE[:-1]}; flatter to the left)",
-        scale=traces.scale(),
-        axis=traces.axis(),
-    )
-    y = alt.Y(
-        "margin_mean:Q",
-        title=MARGIN_TITLE,
-        scale=margins.scale(),
-        axis=margins.axis(),
-    )
+    x = traces.x("hessian_trace:Q", f"{TRACE_TITLE[:-1]}; flatter to the left)")
+    y = margins.y("margin_mean:Q", MARGIN_TITLE)
     faint = f"datum.train_error > {TRAIN_ERROR_THRESHOLD:g}"
     opacity: Any = alt.condition(faint, alt.value(0.3), alt.value(0.9))
     chart = (

@@ -188,12 +188,7 @@ def _chart(
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(
-        x=alt.X(
-            "tau:Q",
-            title="Kendall’s τ_b over trained networks",
-            scale=scale,
-            axis=CORRELATIONS.axis(),
-        ),
+        x=CORRELATIONS.x("tau:Q", "Kendall’s τ_b over trained networks"),
         shape=alt.Shape(
             "gap:N",
             title="rank correlation with the",

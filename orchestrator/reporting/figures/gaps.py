@@ -116,15 +116,8 @@ def _panel(points: Points, measure: str, gap: str, hue: Hue | None, brush: Any) 
         alt.Chart(alt.NamedData(_DATA), name=f"{measure}_{gap}")
         .mark_point(size=36, strokeWidth=1.5)
         .encode(
-            x=alt.X(
-                f"{measure}:Q", title=_MEASURES[measure], scale=across.scale(), axis=across.axis()
-            ),
-            y=alt.Y(
-                f"{gap}:Q",
-                title=f"{_GAPS[gap]}, test − training",
-                scale=up.scale(),
-                axis=up.axis(),
-            ),
+            x=across.x(f"{measure}:Q", _MEASURES[measure]),
+            y=up.y(f"{gap}:Q", f"{_GAPS[gap]}, test − training"),
             stroke=hue_color(hue, alt.Stroke),
             fill=hue_color(hue, alt.Fill),
             shape=hue_shape(hue),

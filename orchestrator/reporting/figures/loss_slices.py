@@ -145,15 +145,9 @@ def loss_planes_figure(source: Source, hue: Hue | None) -> Drawn:
 def _line_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any]:
     losses = logarithmic(record[end] for record in records for end in ("low", "high"))
     distances = linear((record["distance"] for record in records), most=9)
-    scale, axis = losses.scale(), losses.axis()
     title = "training loss (logarithmic)"
     base = alt.Chart(data(records)).encode(
-        x=alt.X(
-            "distance:Q",
-            title="distance, in filter norms",
-            scale=distances.scale(),
-            axis=distances.axis(),
-        ),
+        x=distances.x("distance:Q", "distance, in filter norms"),
         color=hue_color(hue),
         tooltip=[
             *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
@@ -164,10 +158,8 @@ def _line_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any
             alt.Tooltip("networks:Q"),
         ],
     )
-    y = alt.Y("loss:Q", title=title, scale=scale, axis=axis)
-    band = base.mark_area(opacity=0.2).encode(
-        y=alt.Y("low:Q", title=title, scale=scale, axis=axis), y2="high:Q"
-    )
+    y = losses.y("loss:Q", title)
+    band = base.mark_area(opacity=0.2).encode(y=losses.y("low:Q", title), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y)
     dots = base.mark_point(filled=True, size=32, opacity=1).encode(y=y, shape=hue_shape(hue))
     return themed(alt.layer(band, line, dots).properties(width=WIDE - 60, height=330), room=84)

@@ -151,7 +151,6 @@ def _chart(
 def _final_panel(records: list[dict[str, Any]], hue: Hue | None, title: str) -> Any:
     inner = [record["margin"] for record in records if _EDGE <= record["share"] <= 1 - _EDGE]
     margins = linear([0, *inner], most=9)
-    x, axis = margins.scale(), margins.axis()
     y = alt.Y(
         "share:Q",
         title="share of the training examples",
@@ -176,10 +175,10 @@ def _final_panel(records: list[dict[str, Any]], hue: Hue | None, title: str) -> 
         .encode(x="zero:Q")
     )
     band = base.mark_area(opacity=0.2, orient="horizontal", clip=True).encode(
-        x=alt.X("low:Q", title=title, scale=x, axis=axis), x2="high:Q"
+        x=margins.x("low:Q", title), x2="high:Q"
     )
     line = base.mark_line(strokeWidth=2, clip=True).encode(
-        x=alt.X("margin:Q", title=title, scale=x, axis=axis), order="share:Q"
+        x=margins.x("margin:Q", title), order="share:Q"
     )
     dots = base.transform_filter(_TENTHS).mark_point(filled=True, size=36, opacity=1, clip=True)
     dots = dots.encode(x=alt.X("margin:Q"), shape=hue_shape(hue))
@@ -191,12 +190,7 @@ def _band_panel(
 ) -> Any:
     times, margins = logarithmic(epochs), linear([0, *ends])
     base = alt.Chart(data(records)).encode(
-        x=alt.X(
-            "epoch:Q",
-            title="epochs (logarithmic)",
-            scale=times.scale(),
-            axis=times.axis(),
-        ),
+        x=times.x("epoch:Q", "epochs (logarithmic)"),
         tooltip=[
             alt.Tooltip("epoch:Q", title="epochs", format=".3~g"),
             *(
@@ -206,16 +200,15 @@ def _band_panel(
             alt.Tooltip("networks:Q"),
         ],
     )
-    scale, axis = margins.scale(), margins.axis()
     colour = OKABE_ITO[4]
 
     def band(low: str, high: str, opacity: float) -> Any:
         area = base.mark_area(color=colour, opacity=opacity)
-        return area.encode(y=alt.Y(f"{low}:Q", title=title, scale=scale, axis=axis), y2=f"{high}:Q")
+        return area.encode(y=margins.y(f"{low}:Q", title), y2=f"{high}:Q")
 
     line = base.mark_line(
         color=colour, strokeWidth=2, point=alt.OverlayMarkDef(size=22, filled=True, color=colour)
-    ).encode(y=alt.Y("q50:Q", title=title, scale=scale, axis=axis))
+    ).encode(y=margins.y("q50:Q", title))
     zero = (
         alt.Chart(data([{"zero": 0}]))
         .mark_rule(color=INK, opacity=0.6, strokeDash=[2, 3])

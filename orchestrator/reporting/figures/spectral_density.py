@@ -156,12 +156,7 @@ def _chart(
     ends = [record["eigenvalue"] for record in records]
     ends += [top[end] for top in tops for end in ("low", "high")]
     across = symmetric_logarithmic(ends, _linear(records))
-    x = alt.X(
-        "eigenvalue:Q",
-        title="eigenvalue λ (loss / weight²)",
-        scale=across.scale(),
-        axis=across.axis(),
-    )
+    x = across.x("eigenvalue:Q", "eigenvalue λ (loss / weight²)")
     base = alt.Chart(data(drawn)).encode(
         x=x,
         color=hue_color(hue),

@@ -197,12 +197,7 @@ def _panel(
             alt.Tooltip("trials:Q"),
         ],
     )
-    y = alt.Y(
-        "r:Q",
-        title="correlation with mean margin",
-        scale=CORRELATIONS.scale(),
-        axis=CORRELATIONS.axis(),
-    )
+    y = CORRELATIONS.y("r:Q", "correlation with mean margin")
     shapes = [SHAPES[number % len(SHAPES)] for number in range(len(names))]
     zero = (
         alt.Chart(data([{"zero": 0}]))

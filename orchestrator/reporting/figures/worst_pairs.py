@@ -160,18 +160,8 @@ def _panel(found: list[Judged], gap: str, drawn: list[str]) -> Any:
         alt.Chart(data(records))
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
-            x=alt.X(
-                "error:Q",
-                title="sign error at most",
-                scale=SHARES.scale(),
-                axis=SHARES.axis(),
-            ),
-            y=alt.Y(
-                "share:Q",
-                title="share of environments",
-                scale=SHARES.scale(),
-                axis=SHARES.axis(),
-            ),
+            x=SHARES.x("error:Q", "sign error at most"),
+            y=SHARES.y("share:Q", "share of environments"),
             color=alt.Color(
                 "measure:N",
                 title="measure",
