@@ -5,6 +5,7 @@ Each test lists every offender, as ``file: what is wrong``.
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -153,7 +154,8 @@ RUNS_CODE = {
     "runpy": "",
     "code": "",
     "numpy.load": "data/npz.py",  # with allow_pickle=False
-    "importlib.import_module": "study/import_path.py measures/build.py reporting/file_imports.py",
+    # Users' own parts; files of this package.
+    "importlib.import_module": "study/import_path.py measures/build.py registry.py",
 }
 FORBIDDEN_CALLS = {
     *("eval", "exec", "compile", "__import__", "breakpoint"),
@@ -231,6 +233,36 @@ def reads_of_parts(file: str) -> Iterator[str]:
 
 def test_parts_are_opened_in_one_place():
     assert [offender for file in FILES for offender in reads_of_parts(file)] == []
+
+
+# As SQL is written here; a sentence about SQL has none of these.
+SQL = re.compile(
+    r"SELECT\s.*\bFROM\s|\bFROM \w+ (JOIN|SEMI|ANTI|WHERE)\b|\b(GROUP|ORDER|PARTITION) BY\s"
+    r"|\b(CREATE|COPY|UNION ALL|QUALIFY|CASE WHEN)\b",
+    re.DOTALL,
+)
+
+
+def glued_sql(file: str) -> Iterator[str]:
+    """SQL of several lines that is not one string in triple quotes."""
+    texts = [node for node in nodes_of(file) if isinstance(node, ast.JoinedStr)]
+    inside = {id(part) for node in texts for part in node.values}
+    texts += [
+        node
+        for node in nodes_of(file)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside
+    ]
+    lines = text_of(file).encode().splitlines()
+    for node in texts:
+        start = lines[node.lineno - 1][node.col_offset :]
+        content = ast.unparse(node)
+        several = node.end_lineno != node.lineno or "\\n" in content
+        if several and not start.lstrip(b"frFR").startswith(b'"""') and SQL.search(content):
+            yield f"{file}:{node.lineno}: {start.decode()}"
+
+
+def test_sql_of_several_lines_is_in_triple_quotes():
+    assert [offender for file in FILES for offender in glued_sql(file)] == []
 
 
 # Private names of other libraries that tests need: there is no public way to what they give.

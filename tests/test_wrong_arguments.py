@@ -9,7 +9,7 @@ import ray
 from ruamel.yaml import YAML
 
 from orchestrator import load_study
-from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.backlog import Backlog
 from orchestrator.cluster.run import driver
 from orchestrator.results import ResultsFolder, read_study
 from tests.reporting.simulated import draw_only, simulate, study_content

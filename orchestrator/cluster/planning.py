@@ -17,8 +17,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from orchestrator.cluster.audit_backlog import audits_left
-from orchestrator.cluster.backlog_reading import read_backlog
+from orchestrator.cluster.backlog import audits_left, read_backlog
 from orchestrator.cluster.processes.own_code import (
     import_own_parts,
     import_trial_parts,

@@ -58,6 +58,11 @@ class MeasureItem:
         """Id of the snapshot."""
         return str(self.checkpoint["checkpoint_id"])
 
+    @property
+    def trial_id(self) -> str:
+        """Id of the snapshot's trial."""
+        return str(self.checkpoint["trial_id"])
+
 
 @dataclass(frozen=True)
 class AuditItem:
@@ -123,11 +128,14 @@ class MeasureFailure:
         trial_id: Id of the snapshot's trial.
         checkpoint_id: Id of the snapshot.
         reason: Requests and reason of the failure.
+        untrusted: Whether the network failed a trust check that the measure needs. Rows report
+            this, and it is no reason to stop training.
     """
 
     trial_id: str
     checkpoint_id: str
     reason: str
+    untrusted: bool = False
 
     def __str__(self) -> str:
         return f"{self.checkpoint_id}: {self.reason}"
@@ -140,7 +148,7 @@ class Measured:
     Attributes:
         checkpoint_id: Id of the snapshot.
         rows: Number of rows that were stored.
-        failures: Failed requests with their reasons.
+        failures: Requests that failed.
         pid: Id of the measuring process.
         lost: Whether the snapshot was damaged or missing and must be retaken.
         spoilt: Irreversible change to the process, if any; a changed process must not measure
@@ -149,7 +157,7 @@ class Measured:
 
     checkpoint_id: str
     rows: int
-    failures: tuple[str, ...]
+    failures: tuple[MeasureFailure, ...]
     pid: int
     lost: bool = False
     spoilt: str | None = None

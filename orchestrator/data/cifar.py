@@ -18,6 +18,8 @@ from orchestrator.data.files import Layout
 from orchestrator.data.found_files import SourceArrays
 from orchestrator.data.obtain import FileSource, obtain
 from orchestrator.errors import DataError
+from orchestrator.registry import builds
+from orchestrator.study.data_options import BuiltinData
 
 _IMAGE_SHAPE = (3, 32, 32)
 _PIXELS = 3 * 32 * 32
@@ -150,18 +152,19 @@ def parse_python(content: bytes, label_key: str, where: str) -> tuple[Bytes, Byt
     return pixels.reshape(-1, *_IMAGE_SHAPE), np.array(labels, dtype=np.uint8)
 
 
-def load_cifar(name: str, data_dir: str | None) -> SourceArrays:
+@builds(BuiltinData, "cifar10", "cifar100")
+def load_cifar(options: BuiltinData) -> SourceArrays:
     """Read images of shape ``(n, 3, 32, 32)`` from files or archives in either format.
 
     Args:
-        name: ``cifar10`` or ``cifar100`` (with its 100 fine classes).
-        data_dir: Folder to search first.
+        options: ``cifar10`` or ``cifar100`` (with its 100 fine classes), and the folder to search
+            first.
 
     Raises:
         DataError: If the files cannot be obtained, are malformed or are incomplete.
     """
-    dataset = DATASETS[name]
-    located = obtain(dataset.files, data_dir)
+    dataset = DATASETS[options.name]
+    located = obtain(dataset.files, options.data_dir)
     contents = located.read()
     batches = []
     for file in located.layout.files:

@@ -9,17 +9,21 @@ import torch
 
 from orchestrator.data.found_files import SourceArrays
 from orchestrator.data.stratification import stratified_order
+from orchestrator.registry import builds
+from orchestrator.study.data_options import BuiltinData
 
 _TEST_SHARE = 0.2
 _SPLIT_SEED = 0
 _BRIGHTEST = 16.0
 
 
-def load_digits() -> SourceArrays:
+@builds(BuiltinData, "digits")
+def load_digits(options: BuiltinData) -> SourceArrays:
     """Load images of shape ``(1, 8, 8)``: 1,438 for training, 359 for testing.
 
     scikit-learn defines no split. This one is stratified and always the same.
     """
+    del options
     from sklearn.datasets import load_digits as load_bunch
 
     bunch = load_bunch()

@@ -19,6 +19,8 @@ from orchestrator.data.files import Layout
 from orchestrator.data.found_files import SourceArrays
 from orchestrator.data.obtain import FileSource, obtain
 from orchestrator.errors import DataError
+from orchestrator.registry import builds
+from orchestrator.study.data_options import BuiltinData
 
 _UNSIGNED_BYTE = 8
 _FIRST_LABELS = {
@@ -158,20 +160,22 @@ def parse_idx(content: bytes, dimensions: int, where: str) -> NDArray[np.uint8]:
     return np.frombuffer(content, dtype=np.uint8, offset=header).reshape(shape)
 
 
-def load_idx(name: str, data_dir: str | None) -> SourceArrays:
+@builds(BuiltinData, *DATASETS)
+def load_idx(options: BuiltinData) -> SourceArrays:
     """Read images of shape ``(n, 1, height, width)`` from four IDX files.
 
     Args:
-        name: ``mnist``, ``fashion_mnist``, ``kmnist`` or ``emnist``. The last means the split
-            "balanced" (47 classes), with images turned upright.
-        data_dir: Folder to search first.
+        options: ``mnist``, ``fashion_mnist``, ``kmnist`` or ``emnist``, and the folder to search
+            first. The last name means the split "balanced" (47 classes), with images turned
+            upright.
 
     Raises:
         DataError: If the files cannot be obtained, are malformed, or belong to another data set
             (file names are the same for all of these data sets except EMNIST).
     """
+    name = options.name
     dataset = DATASETS[name]
-    located = obtain(dataset.files, data_dir)
+    located = obtain(dataset.files, options.data_dir)
     contents = located.read()
     train_x, train_y, test_x, test_y = (
         parse_idx(contents[file], 3 if "images" in file else 1, f"{located.place}: {file}")

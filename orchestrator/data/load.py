@@ -8,22 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orchestrator.data.cifar import load_cifar
 from orchestrator.data.dataset import Dataset
-from orchestrator.data.digits import load_digits
 from orchestrator.data.found_files import SourceArrays, check_source, holds_integers
-from orchestrator.data.idx import load_idx
 from orchestrator.data.label_noise import noisy_labels
-from orchestrator.data.mnist1d import load_mnist1d
-from orchestrator.data.npz import load_npz
 from orchestrator.data.own_data import load_custom
 from orchestrator.data.standardization import standardize
 from orchestrator.data.stratification import stratified_order
 from orchestrator.errors import DataError
-from orchestrator.study.data_options import BuiltinData, CustomData, NpzData
+from orchestrator.registry import builder_of, import_files
+from orchestrator.study.data_options import CustomData, NpzData
 
 if TYPE_CHECKING:
     from orchestrator.study.data_options import DataOptions
+
+import_files(__package__)
 
 
 def load_dataset(options: DataOptions) -> Dataset:
@@ -47,7 +45,9 @@ def load_dataset(options: DataOptions) -> Dataset:
         DataError: If the data set cannot be obtained, or is unsuitable for training as requested.
         ImportPathError: If the user's own data set cannot be imported.
     """
-    source = _read(options)
+    source: SourceArrays = (
+        load_custom(options) if isinstance(options, CustomData) else builder_of(options)(options)
+    )
     where = options.path if isinstance(options, NpzData) else options.name
     classes = check_source(source, where)
     available = len(source.train_y)
@@ -75,26 +75,6 @@ def load_dataset(options: DataOptions) -> Dataset:
         classes=classes,
         content_hash=source.content_hash(),
     )
-
-
-def _read(options: DataOptions) -> SourceArrays:
-    if isinstance(options, CustomData):
-        return load_custom(options)
-    if isinstance(options, NpzData):
-        return load_npz(options.path)
-    return _read_builtin(options)
-
-
-def _read_builtin(options: BuiltinData) -> SourceArrays:
-    match options.name:
-        case "mnist1d":
-            return load_mnist1d(options.seed)
-        case "digits":
-            return load_digits()
-        case "cifar10" | "cifar100":
-            return load_cifar(options.name, options.data_dir)
-        case "mnist" | "fashion_mnist" | "kmnist" | "emnist":
-            return load_idx(options.name, options.data_dir)
 
 
 def _inputs(array: np.ndarray, scale: float) -> Tensor:

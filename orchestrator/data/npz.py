@@ -12,20 +12,24 @@ from numpy.typing import NDArray
 
 from orchestrator.data.found_files import SourceArrays, from_user
 from orchestrator.errors import DataError
+from orchestrator.registry import builds
+from orchestrator.study.data_options import NpzData
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load_npz(path: str) -> SourceArrays:
+@builds(NpzData)
+def load_npz(options: NpzData) -> SourceArrays:
     """Read ``x_train``, ``y_train``, ``x_test`` and ``y_test``.
 
     Args:
-        path: The file; ``~`` is the home folder.
+        options: The file; ``~`` is the home folder.
 
     Raises:
         DataError: If the file is missing, is not an ``.npz`` file, lacks an array, or contains
             Python objects, which are never unpickled.
     """
+    path = options.path
     file = Path(path).expanduser()
     if not file.is_file():
         raise DataError(f"data.path: {path} is not a file (relative paths start at {Path.cwd()})")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from orchestrator.errors import MeasureError, error_text
 from orchestrator.measures.margins.calibration import best_temperature
-from orchestrator.training.cross_entropy import cross_entropy
+from orchestrator.training.losses.cross_entropy import cross_entropy
 
 Predictor = Callable[[Tensor], Tensor]
 """Function from inputs of shape (n, …) to logits (n, classes), such as an ``nn.Module``."""

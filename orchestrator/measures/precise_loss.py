@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from orchestrator.measures.replaced_operations import ReplacedOperations
-from orchestrator.training.cross_entropy import cross_entropy, log_softmax
 from orchestrator.training.losses import Loss, LossFunction
+from orchestrator.training.losses.cross_entropy import cross_entropy, log_softmax
 
 
 class PerExampleLoss(Protocol):
@@ -26,8 +26,8 @@ class PerExampleLoss(Protocol):
 def precise_loss(loss: PerExampleLoss) -> Loss:
     """Return the same loss without cancellation in PyTorch's cross-entropy and log-softmax.
 
-    Calls of these on logits ``(n, classes)`` are computed by ``training.cross_entropy`` instead.
-    A loss that itself computes 1 − p is not improved.
+    Calls of these on logits ``(n, classes)`` are computed by ``training.losses.cross_entropy``
+    instead. A loss that itself computes 1 − p is not improved.
     """
     function = loss.per_example
     if _is_partial(function, F.cross_entropy, {"label_smoothing", "reduction"}):

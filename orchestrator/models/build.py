@@ -11,19 +11,18 @@ import torch
 from torch import nn
 
 from orchestrator.errors import ModelError, error_text
-from orchestrator.models.cnn import build_cnn
 from orchestrator.models.initialization import initialize
-from orchestrator.models.mlp import build_mlp
 from orchestrator.models.own_model import build_custom
-from orchestrator.models.resnet import build_resnet
-from orchestrator.models.vgg import build_vgg
 from orchestrator.python_numbers import PythonNumbers
 from orchestrator.random_streams import stream_seed
-from orchestrator.study.model_options import CnnOptions, MlpOptions, ResnetOptions, VggOptions
+from orchestrator.registry import builder_of, import_files
+from orchestrator.study.model_options import BuiltInModel
 from orchestrator.study.options import CustomOptions
 
 if TYPE_CHECKING:
     from orchestrator.study.model_options import ModelOptions
+
+import_files(__package__)
 
 
 def build_model(
@@ -62,9 +61,10 @@ def build_model(
                 "tokens, need your own network with an embedding",
             )
         _refuse_oversized(options, input_shape, classes)
-        model = _build_builtin(options, input_shape, classes)
+        model: nn.Module = builder_of(options)(options, input_shape, classes)
         # A separate generator: draws by PyTorch's constructors must not affect the weights.
-        initialize(model, options.activation, torch.Generator().manual_seed(stream))
+        activation = getattr(options, "activation", None)
+        initialize(model, activation, torch.Generator().manual_seed(stream))
         return model
 
 
@@ -73,16 +73,12 @@ def parameter_count(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _refuse_oversized(
-    options: MlpOptions | CnnOptions | ResnetOptions | VggOptions,
-    input_shape: tuple[int, ...],
-    classes: int,
-) -> None:
+def _refuse_oversized(options: BuiltInModel, input_shape: tuple[int, ...], classes: int) -> None:
     """Count the weights before allocating them: running out of memory may kill the process."""
     smaller = "use a smaller width or depth"
     try:
         with torch.device("meta"):
-            weightless = _build_builtin(options, input_shape, classes)
+            weightless = builder_of(options)(options, input_shape, classes)
     except (RuntimeError, OverflowError) as error:
         first = error_text(error).splitlines()[0]
         raise ModelError(f"model: too large to build: {first}", smaller) from error
@@ -94,22 +90,6 @@ def _refuse_oversized(
             f"{there / 2**30:,.0f} GiB of memory",
             smaller,
         )
-
-
-def _build_builtin(
-    options: MlpOptions | CnnOptions | ResnetOptions | VggOptions,
-    input_shape: tuple[int, ...],
-    classes: int,
-) -> nn.Module:
-    match options:
-        case MlpOptions():
-            return build_mlp(options, input_shape, classes)
-        case CnnOptions():
-            return build_cnn(options, input_shape, classes)
-        case ResnetOptions():
-            return build_resnet(options, input_shape, classes)
-        case VggOptions():
-            return build_vgg(options, input_shape, classes)
 
 
 @contextmanager

@@ -8,9 +8,11 @@ from torch import nn
 
 from orchestrator.models.images import require_images
 from orchestrator.models.layers import activation_layer, convolution_layers
+from orchestrator.registry import builds
 from orchestrator.study.model_options import CnnOptions
 
 
+@builds(CnnOptions)
 def build_cnn(options: CnnOptions, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """Build ``depth`` × (convolution, normalization, activation, max-pooling), then linear.
 

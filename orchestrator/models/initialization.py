@@ -10,7 +10,8 @@ from torch import nn
 from orchestrator.models.layers import LEAKY_SLOPE
 from orchestrator.study.model_options import Activation
 
-_GAINS: dict[Activation, float] = {
+_GAINS: dict[Activation | None, float] = {
+    None: 1.0,
     "relu": math.sqrt(2),
     "leaky_relu": math.sqrt(2 / (1 + LEAKY_SLOPE**2)),
     "tanh": 5 / 3,
@@ -19,7 +20,7 @@ _GAINS: dict[Activation, float] = {
 }
 
 
-def initialize(model: nn.Module, activation: Activation, generator: torch.Generator) -> None:
+def initialize(model: nn.Module, activation: Activation | None, generator: torch.Generator) -> None:
     """Reinitialize the weights of linear and convolutional layers in place.
 
     Weights are normal with mean zero and standard deviation gain / √fan-in (He et al.,
@@ -30,7 +31,7 @@ def initialize(model: nn.Module, activation: Activation, generator: torch.Genera
 
     Args:
         model: A network whose last linear layer returns the logits.
-        activation: Activation after the other layers.
+        activation: Activation after the other layers; None has gain 1.
         generator: Source of the random numbers, used in the order of ``model.modules()``.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]

@@ -9,9 +9,11 @@ from torch import nn
 
 from orchestrator.errors import ModelError
 from orchestrator.models.layers import FEWEST_PER_GROUP, activation_layer, normalization_layers
+from orchestrator.registry import builds
 from orchestrator.study.model_options import MlpOptions
 
 
+@builds(MlpOptions)
 def build_mlp(options: MlpOptions, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """Build flatten, ``depth`` × (linear, normalization, activation, dropout), linear.
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from orchestrator.models.images import require_images
 from orchestrator.models.layers import activation_layer, convolution_layers
+from orchestrator.registry import builds
 from orchestrator.study.model_options import ResnetOptions
 
 _STAGES = 3
@@ -51,6 +52,7 @@ class ResidualBlock(nn.Module):
         return activated
 
 
+@builds(ResnetOptions)
 def build_resnet(
     options: ResnetOptions, input_shape: tuple[int, ...], classes: int
 ) -> nn.Sequential:

@@ -8,6 +8,7 @@ from torch import nn
 
 from orchestrator.models.images import require_images
 from orchestrator.models.layers import activation_layer, convolution_layers
+from orchestrator.registry import builds
 from orchestrator.study.model_options import VggOptions
 
 _CONVOLUTIONS_PER_STAGE = {
@@ -20,6 +21,7 @@ _WIDTH_FACTORS = (1, 2, 4, 8, 8)
 _SMALLEST_IMAGE = 2
 
 
+@builds(VggOptions)
 def build_vgg(options: VggOptions, input_shape: tuple[int, ...], classes: int) -> nn.Sequential:
     """Build five stages of convolutions (Simonyan and Zisserman, arXiv:1409.1556, table 1).
 

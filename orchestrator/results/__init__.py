@@ -27,6 +27,7 @@ from orchestrator.results.database.query import sql_text as sql_text
 from orchestrator.results.database.status import StudyStatus as StudyStatus
 from orchestrator.results.database.status import study_status as study_status
 from orchestrator.results.database.table_views import identifier as identifier
+from orchestrator.results.database.table_views import quote as quote
 from orchestrator.results.database.unlearned_networks import did_not_learn as did_not_learn
 from orchestrator.results.folder.commit_records import commit_snapshot as commit_snapshot
 from orchestrator.results.folder.commit_records import committed_snapshots as committed_snapshots
@@ -41,6 +42,9 @@ from orchestrator.results.folder.damage import (
     set_aside_unreadable_records as set_aside_unreadable_records,
 )
 from orchestrator.results.folder.lost_rows import restore_checkpoints as restore_checkpoints
+from orchestrator.results.folder.network_files import read_resume_state as read_resume_state
+from orchestrator.results.folder.network_files import store_snapshot as store_snapshot
+from orchestrator.results.folder.network_files import write_resume_state as write_resume_state
 from orchestrator.results.folder.new_snapshots import NewSnapshots as NewSnapshots
 from orchestrator.results.folder.provenance import code_diff as code_diff
 from orchestrator.results.folder.provenance import collect_provenance as collect_provenance
@@ -62,6 +66,7 @@ from orchestrator.results.store.store_path import StorePath as StorePath
 from orchestrator.results.table_schemas import IS_FINAL as IS_FINAL
 from orchestrator.results.table_schemas import MEASURED as MEASURED
 from orchestrator.results.table_schemas import is_final as is_final
+from orchestrator.results.table_schemas import reason_text as reason_text
 from orchestrator.results.table_schemas import swept_columns as swept_columns
 from orchestrator.results.table_schemas import table_schema as table_schema
 from orchestrator.results.table_schemas import trials_schema as trials_schema

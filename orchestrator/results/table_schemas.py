@@ -157,12 +157,18 @@ class TableKey:
 
 
 MEASURED = "status IN ('ok', 'nonfinite')"
-IS_FINAL = "list_contains(string_split(reason, '; '), 'final')"
+_BETWEEN_REASONS = "; "
+IS_FINAL = f"list_contains(string_split(reason, '{_BETWEEN_REASONS}'), 'final')"
+
+
+def reason_text(reasons: Iterable[str]) -> str:
+    """Return the column ``reason`` of ``checkpoints``: why the snapshot was taken."""
+    return _BETWEEN_REASONS.join(reasons)
 
 
 def is_final(checkpoint: Mapping[str, Any]) -> bool:
     """Whether a row of ``checkpoints`` belongs to the final network of its trial."""
-    return "final" in checkpoint["reason"].split("; ")
+    return "final" in checkpoint["reason"].split(_BETWEEN_REASONS)
 
 
 KEYS = {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag
+from pydantic import Field, PositiveInt
 
-from orchestrator.study.options import CustomOptions, Options, component_tag, name_to_mapping
+from orchestrator.study.options import BuiltIn, CustomOptions, OneOf, Options
 
 
 class _Selection(Options):
@@ -24,7 +24,25 @@ class _Selection(Options):
     seed: int = Field(0, description="Seed of the subset, label noise and generated examples.")
 
 
-class BuiltinData(_Selection):
+class BuiltInDataSet(_Selection, BuiltIn):
+    """Base of the options of every built-in data set.
+
+    Attributes:
+        classes: Number of classes, by name, of data sets whose classes are of equal size. It sets
+            the error above which a network did not learn.
+    """
+
+    classes: ClassVar[dict[str, int]] = {}
+
+
+class CustomData(_Selection, CustomOptions):
+    """A callable that returns ``(x_train, y_train, x_test, y_test)`` as arrays or tensors."""
+
+
+DataOptions = Annotated[BuiltInDataSet | CustomData, OneOf("datasets")]
+
+
+class BuiltinData(BuiltInDataSet):
     """A data set that this package can read.
 
     ``data_dir`` is the folder of its files. It cannot affect results, so it is not part of a
@@ -35,29 +53,14 @@ class BuiltinData(_Selection):
         "mnist1d", "digits", "mnist", "fashion_mnist", "kmnist", "emnist", "cifar10", "cifar100"
     ]
     data_dir: str | None = None
+    classes: ClassVar[dict[str, int]] = {
+        **dict.fromkeys(("mnist1d", "digits", "mnist", "fashion_mnist", "kmnist", "cifar10"), 10),
+        "cifar100": 100,
+    }
 
 
-class NpzData(_Selection):
+class NpzData(BuiltInDataSet):
     """The user's arrays ``x_train``, ``y_train``, ``x_test``, ``y_test`` in one ``.npz``."""
 
     name: Literal["npz"]
     path: str = Field(description="The file; relative paths start at the working directory.")
-
-
-class CustomData(_Selection, CustomOptions):
-    """A callable that returns ``(x_train, y_train, x_test, y_test)`` as arrays or tensors."""
-
-
-def _data_tag(value: Any) -> str | None:
-    tag = component_tag(value, "datasets")
-    builtin = BuiltinData.model_fields["name"].annotation.__args__  # type: ignore[union-attr]
-    return "builtin" if tag in builtin else tag
-
-
-DataOptions = Annotated[
-    Annotated[BuiltinData, Tag("builtin")]
-    | Annotated[NpzData, Tag("npz")]
-    | Annotated[CustomData, Tag("custom")],
-    Discriminator(_data_tag),
-    BeforeValidator(name_to_mapping),
-]

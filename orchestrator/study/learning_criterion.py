@@ -13,13 +13,10 @@ from typing import Any
 
 from pydantic import Field
 
-from orchestrator.study.options import Options
+from orchestrator.study.data_options import BuiltInDataSet
+from orchestrator.study.options import Options, parts_of
 
 SHARE_OF_CONSTANT = 0.5
-_CLASSES = {
-    **dict.fromkeys(("mnist1d", "digits", "mnist", "fashion_mnist", "kmnist", "cifar10"), 10),
-    "cifar100": 100,
-}
 
 
 class LearnedOptions(Options):
@@ -47,5 +44,7 @@ def largest_error(learned: Mapping[str, Any] | None, dataset: str | None) -> flo
     stated = (learned or {}).get("train_error")
     if stated is not None:
         return float(stated)
-    classes = _CLASSES.get(dataset or "")
-    return None if classes is None else SHARE_OF_CONSTANT * (1 - 1 / classes)
+    for options in parts_of(BuiltInDataSet):
+        if dataset in options.classes:
+            return SHARE_OF_CONSTANT * (1 - 1 / options.classes[dataset])
+    return None

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
-from orchestrator.study.options import CustomOptions, Options, component_tag, name_to_mapping
+from orchestrator.study.options import BuiltIn, CustomOptions, OneOf
 
 Activation = Literal["relu", "leaky_relu", "tanh", "gelu", "silu"]
 Normalization = Literal["none", "batch", "group"]
 Dropout = Annotated[float, Field(ge=0, lt=1, description="Probability of dropping a unit.")]
 
 
-class MlpOptions(Options):
+class BuiltInModel(BuiltIn):
+    """Base of the options of every built-in network.
+
+    A network with a field ``activation`` is initialized for that activation.
+    """
+
+
+ModelOptions = Annotated[BuiltInModel | CustomOptions, OneOf("models")]
+
+
+class MlpOptions(BuiltInModel):
     """A multilayer perceptron: ``depth`` hidden layers of ``width`` units."""
 
     name: Literal["mlp"] = "mlp"
@@ -25,7 +35,7 @@ class MlpOptions(Options):
     bias: bool = True
 
 
-class CnnOptions(Options):
+class CnnOptions(BuiltInModel):
     """A plain convolutional network: ``depth`` blocks of convolution, activation, max-pooling."""
 
     name: Literal["cnn"] = "cnn"
@@ -38,7 +48,7 @@ class CnnOptions(Options):
     dropout: Dropout = 0.0
 
 
-class ResnetOptions(Options):
+class ResnetOptions(BuiltInModel):
     """A residual network in the CIFAR style of He et al. (arXiv:1512.03385, section 4.2)."""
 
     name: Literal["resnet"] = "resnet"
@@ -59,7 +69,7 @@ class ResnetOptions(Options):
         return depth
 
 
-class VggOptions(Options):
+class VggOptions(BuiltInModel):
     """A VGG network (arXiv:1409.1556) with one linear layer after the convolutions."""
 
     name: Literal["vgg"] = "vgg"
@@ -68,18 +78,3 @@ class VggOptions(Options):
     activation: Activation = "relu"
     normalization: Normalization = "batch"
     dropout: Dropout = 0.0
-
-
-def _model_tag(value: Any) -> str | None:
-    return component_tag(value, "models")
-
-
-ModelOptions = Annotated[
-    Annotated[MlpOptions, Tag("mlp")]
-    | Annotated[CnnOptions, Tag("cnn")]
-    | Annotated[ResnetOptions, Tag("resnet")]
-    | Annotated[VggOptions, Tag("vgg")]
-    | Annotated[CustomOptions, Tag("custom")],
-    Discriminator(_model_tag),
-    BeforeValidator(name_to_mapping),
-]

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, reduce
 from importlib.metadata import entry_points
-from typing import Any, get_args
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    GetCoreSchemaHandler,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import CoreSchema
 
 _IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+Kind = TypeVar("Kind", bound="Options")
 
 
 class HintedError(ValueError):
@@ -66,6 +81,67 @@ class CustomOptions(Options):
         return dict(self.model_extra or {})
 
 
+class BuiltIn(Options):
+    """Base of the options of built-in parts, which a study file selects by name.
+
+    Each kind of part has a class below this one, without a name. Each part has a class directly
+    below its kind; the type of its field ``name`` is a ``Literal`` with the part's name or names.
+    No other list of parts exists: see :func:`parts_of` and :class:`OneOf`.
+    """
+
+    if TYPE_CHECKING:
+        name: str
+
+
+def parts_of(kind: type[Kind]) -> tuple[type[Kind], ...]:
+    """Return the options of every part of a kind, in the order of their definition.
+
+    Args:
+        kind: A class directly below :class:`BuiltIn`. Any other class is a part by itself.
+    """
+    if issubclass(kind, BuiltIn) and "name" not in kind.model_fields:
+        return tuple(kind.__subclasses__())
+    return (kind,)
+
+
+def names_of(options: type[Options]) -> tuple[str, ...]:
+    """Return the names that select a part: those in its ``Literal``, else ``custom``."""
+    return get_args(options.model_fields["name"].annotation) or ("custom",)
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Annotation of a kind of part: a field then takes any part of that kind, selected by name.
+
+    The parts are read off the annotated classes when the class that has the field is created, so
+    they may be defined later than the annotated type, but in the same file.
+
+    Args:
+        components: Group of entry points with users' own parts, as for :func:`component_tag`; None
+            if a part must be built in.
+    """
+
+    components: str | None = None
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return the schema of the tagged union of all parts."""
+
+        def tag(value: Any) -> str | None:  # pydantic wants a function with a name.
+            return component_tag(value, self.components)
+
+        parts = [part for kind in get_args(source) or (source,) for part in parts_of(kind)]
+        tagged = [Annotated[part, Tag(name)] for part in parts for name in names_of(part)]
+        return handler.generate_schema(
+            Annotated[
+                reduce(or_, tagged),
+                Discriminator(tag),
+                BeforeValidator(name_to_mapping),
+            ]
+        )
+
+
 def is_import_path(name: str) -> bool:
     """Return whether ``name`` has the form ``package.module:attribute``."""
     return _IMPORT_PATH.fullmatch(name) is not None
@@ -77,12 +153,13 @@ def installed_components(kind: str) -> frozenset[str]:
     return frozenset(entry.name for entry in entry_points(group=f"orchestrator.{kind}"))
 
 
-def component_tag(value: Any, kind: str, key: str = "name") -> str | None:
+def component_tag(value: Any, kind: str | None, key: str = "name") -> str | None:
     """Return the union tag of the options in ``value``: a built-in name or ``custom``.
 
     Args:
         value: The raw mapping, or an already validated object.
-        kind: ``models``, ``datasets``, ``losses``, ``optimizers`` or ``measures``.
+        kind: ``models``, ``datasets``, ``losses``, ``optimizers`` or ``measures``; None if users
+            cannot define their own.
         key: The key that contains the name.
 
     Returns:
@@ -92,7 +169,7 @@ def component_tag(value: Any, kind: str, key: str = "name") -> str | None:
     name = value.get(key) if isinstance(value, Mapping) else getattr(value, key, None)
     if not isinstance(name, str):
         return None
-    if is_import_path(name) or name in installed_components(kind):
+    if kind is not None and (is_import_path(name) or name in installed_components(kind)):
         return "custom"
     return name
 

@@ -12,21 +12,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from orchestrator.errors import Problem
+from orchestrator.study.options import Options, parts_of
 from orchestrator.study.yaml_nodes import Place, place_of_key, place_of_value
 
 _POSITIONS = "a list of whole numbers, {every: n} or {log_spaced: n}"
 _SEEDS = "a whole number of at least 1, or a list of distinct seeds of at least 0"
-_DATA_NAMES = (
-    "mnist1d",
-    "digits",
-    "mnist",
-    "fashion_mnist",
-    "kmnist",
-    "emnist",
-    "cifar10",
-    "cifar100",
-    "npz",
-)
 
 
 @dataclass
@@ -172,10 +162,8 @@ def _describe_one(
 
 
 def _names(expected_tags: str) -> list[str]:
-    names: list[str] = []
-    for tag in re.findall(r"'([^']*)'", expected_tags):
-        names += _DATA_NAMES if tag == "builtin" else [tag]
-    return list(dict.fromkeys(name for name in names if name not in {"custom", "stated"}))
+    tags = re.findall(r"'([^']*)'", expected_tags)
+    return [tag for tag in tags if tag not in {"custom", "stated"}]
 
 
 def _keys(
@@ -221,15 +209,14 @@ def _keys(
 def _is_tag(model: type[BaseModel], tag: Any) -> bool:
     name = model.model_fields.get("name")
     named = name is not None and tag in get_args(name.annotation)
-    return named or (tag, model.__name__) in {
-        ("builtin", "BuiltinData"),
-        ("stated", "StatedClaim"),
-    }
+    return named or (tag, model.__name__) == ("stated", "StatedClaim")
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:
     """Return the pydantic models that an annotation allows, including those inside unions."""
     if isinstance(annotation, type) and get_origin(annotation) is None:
+        if issubclass(annotation, Options):
+            return [*parts_of(annotation)]
         return [annotation] if issubclass(annotation, BaseModel) else []
     return [found for part in get_args(annotation) for found in models_of(part)]
 

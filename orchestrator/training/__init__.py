@@ -2,9 +2,10 @@
 
 from orchestrator.training.checkpoint import (
     SnapshotFile,
-    read_resume_state,
+    decode_resume_state,
+    encode_resume_state,
+    encode_snapshot,
     read_snapshot,
-    write_resume_state,
     write_snapshot,
 )
 from orchestrator.training.events import (
@@ -30,10 +31,11 @@ __all__ = [
     "StopReason",
     "UpdateRule",
     "build_loss",
-    "read_resume_state",
+    "decode_resume_state",
+    "encode_resume_state",
+    "encode_snapshot",
     "read_snapshot",
     "train",
     "update_rule_at",
-    "write_resume_state",
     "write_snapshot",
 ]

@@ -1,22 +1,19 @@
 """The two kinds of file that a trial writes: snapshots to measure, and its newest resume state.
 
-Both are safetensors, so reading them never executes code. Both are written under a hidden name in
-the same folder, flushed to disk and renamed, so a file with its final name is complete (on an
-object store, every object is complete). Later damage is detected by SHA-256: the caller keeps the
-hash of a snapshot, and a resume state contains its own.
+Both are safetensors, so reading them never executes code. This file turns them into bytes and
+back; a run stores the bytes in its results folder, where a file appears whole or not at all.
+Later damage is detected by SHA-256: the caller keeps the hash of a snapshot, and a resume state
+contains its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import os
-import tempfile
 from dataclasses import dataclass, fields
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, Protocol
 
 import safetensors
 import safetensors.torch
@@ -25,9 +22,6 @@ from torch import Tensor
 from orchestrator.errors import ResultsError, error_text
 from orchestrator.training.events import ResumeState
 from orchestrator.training.nested import put_together, take_apart
-from orchestrator.training.stored_path import StoredPath
-
-_logger = logging.getLogger(__name__)
 
 _NO_HASH = "0" * 64
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -41,8 +35,19 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "network": (dict,),
     "optimizer": (dict,),
 }
+_NOT_A_STATE = (
+    *(safetensors.SafetensorError, LookupError, TypeError),
+    *(AttributeError, RecursionError),
+)
 _NETWORK, _OPTIMIZER = "network.", "optimizer."
 _SHARED = "shared"
+
+
+class Readable(Protocol):
+    """A path on disk or in an object store."""
+
+    def read_bytes(self) -> bytes:
+        """Return the content; raise ``FileNotFoundError`` if the path does not exist."""
 
 
 @dataclass(frozen=True)
@@ -58,40 +63,53 @@ class SnapshotFile:
     sha256: str
 
 
-def write_snapshot(path: Path | str | StoredPath, state: dict[str, Tensor]) -> SnapshotFile:
-    """Write a state dict, replacing an existing file.
+def encode_snapshot(state: dict[str, Tensor]) -> bytes:
+    """Return the content of a snapshot's file; equal states give equal bytes.
 
     Args:
-        path: Path of the file; its folder is created if needed.
         state: Tensors on any device. A tensor with several names is stored under the first, with
             the others in the file's metadata. Otherwise, tensors must not share memory.
-
-    Raises:
-        OSError: If the file cannot be written; nothing is left behind then.
     """
     first: dict[int, str] = {}
     owners = {name: first.setdefault(id(tensor), name) for name, tensor in state.items()}
     shared = {name: owner for name, owner in owners.items() if name != owner}
-    content = safetensors.torch.save(
+    return safetensors.torch.save(
         {name: tensor for name, tensor in state.items() if name not in shared},
         {_SHARED: json.dumps(shared)} if shared else None,
     )
-    _write(_path(path), content)
+
+
+def write_snapshot(path: Path | str, state: dict[str, Tensor]) -> SnapshotFile:
+    """Write a state dict, for example from a notebook, replacing an existing file.
+
+    A process that is killed meanwhile leaves a truncated file, which :func:`read_snapshot`
+    refuses. Runs write into their results folder instead, whole or not at all.
+
+    Args:
+        path: Path of the file; its folder is created if needed.
+        state: As for :func:`encode_snapshot`.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    path, content = Path(path), encode_snapshot(state)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
     return SnapshotFile(len(content), hashlib.sha256(content).hexdigest())
 
 
-def read_snapshot(path: Path | str | StoredPath, sha256: str | None = None) -> dict[str, Tensor]:
+def read_snapshot(path: str | Readable, sha256: str | None = None) -> dict[str, Tensor]:
     """Read a state dict onto the CPU; names that shared a tensor when written share it again.
 
     Args:
-        path: A file written by :func:`write_snapshot`.
+        path: A file with the content of :func:`encode_snapshot`.
         sha256: Expected hash of the file.
 
     Raises:
         ResultsError: If the file is missing or differs from what was written.
     """
     try:
-        content = _path(path).read_bytes()
+        content = (Path(path) if isinstance(path, str) else path).read_bytes()
     except FileNotFoundError as error:
         raise ResultsError(f"snapshot {path}: no such file") from error
     found = hashlib.sha256(content).hexdigest()
@@ -126,18 +144,12 @@ def _metadata(content: bytes) -> dict[str, str]:
     return metadata
 
 
-def write_resume_state(path: Path | str | StoredPath, state: ResumeState) -> None:
-    """Write a resume state; the previous one is kept under another name.
-
-    Args:
-        path: ``<name>.safetensors``; the previous one becomes ``<name>.previous.safetensors``.
-        state: State to write.
+def encode_resume_state(state: ResumeState) -> bytes:
+    """Return the content of a resume state's file, which includes its own hash.
 
     Raises:
         UserError: If the optimizer's state contains something that cannot be stored.
-        OSError: If the file cannot be written; the previous one then stays in place.
     """
-    path = _path(path)
     optimizer, tensors = take_apart(state.optimizer, "the optimizer's state")
     plain = {
         entry.name: getattr(state, entry.name)
@@ -149,41 +161,18 @@ def write_resume_state(path: Path | str | StoredPath, state: ResumeState) -> Non
     metadata = {"state": json.dumps({**plain, "optimizer": optimizer}), "sha256": _NO_HASH}
     unsigned = safetensors.torch.save(named, metadata)
     digest = hashlib.sha256(unsigned).hexdigest()
-    _write(path, unsigned.replace(_NO_HASH.encode(), digest.encode(), 1), _previous(path))
+    return unsigned.replace(_NO_HASH.encode(), digest.encode(), 1)
 
 
-def read_resume_state(
-    path: Path | str | StoredPath, damaged: Path | StoredPath | None = None
-) -> ResumeState | None:
-    """Read the newest intact resume state.
+def decode_resume_state(content: bytes) -> ResumeState:
+    """Return the resume state in a file's content.
 
-    Damaged files are set aside under ``<name>.damaged``, with a warning in the log.
-
-    Args:
-        path: As for :func:`write_resume_state`.
-        damaged: Folder for damaged files; by default the folder they are in.
-
-    Returns:
-        The resume state; None if no intact one exists.
+    Raises:
+        ValueError: If the content is damaged or not a resume state.
     """
-    path = _path(path)
-    for candidate in (path, _previous(path)):
-        try:
-            return _parse(candidate.read_bytes())
-        except FileNotFoundError:
-            continue
-        except (ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-            aside: Any = (damaged or candidate.parent) / f"{candidate.name}.damaged"
-            aside.parent.mkdir(exist_ok=True)
-            _rename(candidate, aside)
-            _logger.warning("resume state %s: damaged (%s); set aside as %s", path, error, aside)
-    return None
-
-
-def _parse(content: bytes) -> ResumeState:
     try:
         state = _read(content)
-    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+    except _NOT_A_STATE as error:
         raise ValueError(f"it has an unexpected layout: {error!r}") from error
     for entry in fields(state):
         value = getattr(state, entry.name)
@@ -211,46 +200,3 @@ def _read(content: bytes) -> ResumeState:
     tensors = [named[f"{_OPTIMIZER}{index}"] for index in range(count)]
     optimizer = put_together(plain.pop("optimizer"), tensors)
     return ResumeState(**plain, network=network, optimizer=optimizer)
-
-
-def _path(path: Path | str | StoredPath) -> Path | StoredPath:
-    return Path(path) if isinstance(path, str) else path
-
-
-def _previous(path: Path | StoredPath) -> Path | StoredPath:
-    name = PurePath(path.name)
-    return path.parent / f"{name.stem}.previous{name.suffix}"
-
-
-def _rename(path: Path | StoredPath, to: Any) -> None:
-    if isinstance(path, Path):
-        os.replace(path, to)
-    else:
-        path.rename(to)
-
-
-def _write(path: Path | StoredPath, content: bytes, previous: Any = None) -> None:
-    """Write a complete file or none; if ``previous`` is given, move the existing file there."""
-    if not isinstance(path, Path):
-        if previous is not None and path.exists():
-            path.rename(previous)
-        path.write_bytes(content)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            os.replace(path, previous)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

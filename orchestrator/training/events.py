@@ -22,8 +22,8 @@ class Checkpoint:
         step: Updates made so far.
         epoch: Examples seen, as a multiple of the size of the training split.
         examples_seen: Training examples used by the updates so far, counting repetitions.
-        reason: One or more of ``epoch``, ``update``, ``train_loss 0.1`` (the milestone reached)
-            and ``final``, joined by ``"; "``.
+        reasons: One or more of ``epoch``, ``update``, ``train_loss 0.1`` (the milestone reached)
+            and ``final``.
         milestones: The train-loss milestones reached here, highest first.
         train_loss: Mean of the training loss (including label smoothing, for example).
         train_error: Share of examples whose highest logit belongs to another class.
@@ -35,7 +35,7 @@ class Checkpoint:
     step: int
     epoch: float
     examples_seen: int
-    reason: str
+    reasons: tuple[str, ...]
     milestones: tuple[float, ...]
     train_loss: float
     train_error: float

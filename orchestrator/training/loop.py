@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
-from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
 import torch
 
 from orchestrator.data.dataset import Dataset
-from orchestrator.errors import ResultsError, UserError
-from orchestrator.study.positions import planned_steps
-from orchestrator.study.spec import CheckpointOptions, Every, LogSpaced, Positions, TrialConfig
+from orchestrator.errors import ResultsError
+from orchestrator.study.spec import CheckpointOptions, TrialConfig
 from orchestrator.study.training_options import StopOptions
 from orchestrator.training.batches import examples_after
 from orchestrator.training.events import (
@@ -27,6 +24,7 @@ from orchestrator.training.events import (
 )
 from orchestrator.training.learner import Learner
 from orchestrator.training.milestones import EpochReplay
+from orchestrator.training.snapshot_plan import SnapshotPlan
 
 
 def train(
@@ -67,93 +65,68 @@ def train(
         ResultsError: If ``resume`` is the state of another trial.
     """
     stop = config.training.stop
-    n, batch_size = len(dataset.train_y), config.training.batch_size
     learner = Learner(config, seed, dataset, torch.device(device))
     last_epoch = learner.last_step / learner.updates_per_epoch
-    planned_epochs = _planned(checkpoints.epochs, last_epoch, "epochs")
-    planned_updates = _planned(checkpoints.updates, learner.last_step, "updates")
-    state = ResumeState(config.trial_id(seed))
-    if resume is not None:
-        state = _of_trial(config.trial_id(seed), resume)
-        learner.load_state(state.step, state.network, state.optimizer)
-    epoch, stop_reason = state.epoch, state.stop_reason
-    train_seconds, evaluation_seconds = state.train_seconds, state.evaluation_seconds
-    lowest_train_loss = state.lowest_train_loss
+    plan = SnapshotPlan.of(checkpoints, last_epoch, learner.last_step)
+    n = len(dataset.train_y)
+    examples_seen = partial(examples_after, n=n, batch_size=config.training.batch_size)
+    state = _begin(learner, config.trial_id(seed), resume)
 
-    while stop_reason is None:
+    while state.stop_reason is None:
         # Train for an epoch. Epoch 0 is the initial network and has no updates.
-        epoch += 1
+        epoch = state.epoch + 1
         learner.begin_epoch(epoch)
         replay = EpochReplay(learner)
         first = learner.step + 1 if epoch else 0
         epoch_end = epoch * learner.updates_per_epoch
-        seconds_left = math.inf if stop.seconds is None else stop.seconds - train_seconds
-        train_seconds += learner.train_until(min(epoch_end, learner.last_step), seconds_left)
+        seconds_left = math.inf if stop.seconds is None else stop.seconds - state.train_seconds
+        seconds = learner.train_until(min(epoch_end, learner.last_step), seconds_left)
 
-        # Decide whether training ends at the end of this epoch or within it.
-        end = learner.step
+        # Decide where it ends, and which of its steps get a snapshot.
+        end, stop_reason = _end_of_epoch(stop, learner, replay, state.train_seconds + seconds)
         train_loss = replay.metrics(end, "train").loss
-        if not (math.isfinite(train_loss) and learner.is_finite()):
-            stop_reason = "diverged"
-        elif stop.train_loss is not None and train_loss <= stop.train_loss:
-            stop_reason = "train_loss"
-            end = replay.find(stop.train_loss, end)
-            train_loss = replay.metrics(end, "train").loss
-        else:
-            stop_reason = _bound_reached(stop, learner, train_seconds)
-
-        # Collect the steps of this epoch that get a snapshot, and the reasons.
-        reasons: dict[int, list[str]] = defaultdict(list)
-        milestones: dict[int, list[float]] = defaultdict(list)
-        if end == epoch_end and epoch in planned_epochs:
-            reasons[end].append("epoch")
-        for step in range(first, end + 1):
-            if step in planned_updates:
-                reasons[step].append("update")
-        for target in sorted(set(checkpoints.train_loss), reverse=True):
-            if train_loss <= target < lowest_train_loss:
-                step = replay.find(target, end)
-                reasons[step].append(f"train_loss {target:g}")
-                milestones[step].append(target)
-        if stop_reason is not None:
-            reasons[end].append("final")
-        lowest_train_loss = min(lowest_train_loss, train_loss)
-
-        # Yield the events.
-        for step in sorted(reasons):
+        milestones = plan.newly_reached(train_loss, state.lowest_train_loss)
+        reached = {target: replay.find(target, end) for target in milestones}
+        snapshots = plan.of_epoch(
+            epoch,
+            range(first, end + 1),
+            reached,
+            whole=end == epoch_end,
+            final=stop_reason is not None,
+        )
+        for step, grounds in snapshots.items():
             on_train, on_test = replay.metrics(step, "train"), replay.metrics(step, "test")
             replay.go_to(step)
-            examples_seen = examples_after(step, n, batch_size)
             yield Checkpoint(
                 step=step,
-                epoch=examples_seen / n,
-                examples_seen=examples_seen,
-                reason="; ".join(reasons[step]),
-                milestones=tuple(milestones[step]),
+                epoch=examples_seen(step) / n,
+                examples_seen=examples_seen(step),
+                reasons=grounds.reasons,
+                milestones=grounds.milestones,
                 train_loss=on_train.loss,
                 train_error=on_train.error,
                 test_loss=on_test.loss,
                 test_error=on_test.error,
                 state=learner.snapshot(),
             )
+
         replay.go_to(end)
         on_train, on_test = replay.metrics(end, "train"), replay.metrics(end, "test")
-        evaluation_seconds += replay.seconds
+        state = replace(
+            state,
+            epoch=epoch,
+            step=end,
+            train_seconds=state.train_seconds + seconds,
+            evaluation_seconds=state.evaluation_seconds + replay.seconds,
+            lowest_train_loss=min(state.lowest_train_loss, train_loss),
+            stop_reason=stop_reason,
+        )
         if end == epoch_end:
-            state = ResumeState(
-                trial_id=state.trial_id,
-                epoch=epoch,
-                step=end,
-                train_seconds=train_seconds,
-                evaluation_seconds=evaluation_seconds,
-                lowest_train_loss=lowest_train_loss,
-                stop_reason=stop_reason,
-            )
             yield EpochEnd(
                 epoch=epoch,
                 step=end,
-                examples_seen=epoch * n,
-                seconds=train_seconds,
+                examples_seen=examples_seen(end),
+                seconds=state.train_seconds,
                 learning_rate=learner.learning_rate(),
                 train_loss=on_train.loss,
                 train_error=on_train.error,
@@ -162,46 +135,49 @@ def train(
                 resume=partial(_resume_state, state, learner),
             )
 
-    examples_seen = examples_after(learner.step, n, batch_size)
+    seen = examples_seen(learner.step)
     yield Finished(
-        stop_reason=stop_reason,
-        epochs=examples_seen / n,
+        stop_reason=state.stop_reason,
+        epochs=seen / n,
         updates=learner.step,
-        examples_seen=examples_seen,
-        train_seconds=train_seconds,
-        evaluation_seconds=evaluation_seconds,
+        examples_seen=seen,
+        train_seconds=state.train_seconds,
+        evaluation_seconds=state.evaluation_seconds,
     )
 
 
-def _bound_reached(stop: StopOptions, learner: Learner, train_seconds: float) -> StopReason | None:
-    if stop.epochs is not None and learner.step == stop.epochs * learner.updates_per_epoch:
-        return "epochs"
-    if learner.step == stop.updates:
-        return "updates"
-    if stop.seconds is not None and train_seconds >= stop.seconds:
-        return "seconds"
-    return None
-
-
-def _planned(positions: Positions, end: float, key: str) -> Collection[int]:
-    if isinstance(positions, LogSpaced) and end == math.inf:
-        raise UserError(
-            f"checkpoints.{key}: log_spaced needs a known end of training: stop.epochs or "
-            "stop.updates",
-            f"set one of them, or list the {key}",
-        )
-    bound = sys.maxsize - 1 if end == math.inf else int(end)
-    if isinstance(positions, Every):  # A range, as training may be unbounded.
-        return range(positions.every, bound + 1, positions.every)
-    return frozenset(planned_steps(positions, bound))
-
-
-def _of_trial(trial_id: str, state: ResumeState) -> ResumeState:
-    if state.trial_id != trial_id:
+def _begin(learner: Learner, trial_id: str, resume: ResumeState | None) -> ResumeState:
+    """Return the progress at which training begins, without tensors, and move the learner there."""
+    if resume is None:
+        return ResumeState(trial_id)
+    if resume.trial_id != trial_id:
         raise ResultsError(
-            f"resume state: belongs to trial {state.trial_id}, expected trial {trial_id}"
+            f"resume state: belongs to trial {resume.trial_id}, expected trial {trial_id}"
         )
-    return state
+    learner.load_state(resume.step, resume.network, resume.optimizer)
+    return replace(resume, network={}, optimizer={})
+
+
+def _end_of_epoch(
+    stop: StopOptions, learner: Learner, replay: EpochReplay, train_seconds: float
+) -> tuple[int, StopReason | None]:
+    """Return the last step of an epoch, and why training ends there, if it does.
+
+    A stop at a training loss may be at an earlier step than the learner's.
+    """
+    end = learner.step
+    train_loss = replay.metrics(end, "train").loss
+    if not (math.isfinite(train_loss) and learner.is_finite()):
+        return end, "diverged"
+    if stop.train_loss is not None and train_loss <= stop.train_loss:
+        return replay.find(stop.train_loss, end), "train_loss"
+    if stop.epochs is not None and end == stop.epochs * learner.updates_per_epoch:
+        return end, "epochs"
+    if end == stop.updates:
+        return end, "updates"
+    if stop.seconds is not None and train_seconds >= stop.seconds:
+        return end, "seconds"
+    return end, None
 
 
 def _resume_state(state: ResumeState, learner: Learner) -> ResumeState:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 
-from orchestrator.cluster.work_items import Checked, Measured
+from orchestrator.cluster.work_items import Checked, Measured, MeasureFailure
 from orchestrator.errors import StorageError
 
 
@@ -84,7 +84,8 @@ class SpoiltByItsFirst:
         if self.spoilt:
             return Measured(item.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
         self.spoilt = "the function torch.nn.functional.relu"
-        return Measured(item.checkpoint_id, 1, (item.checkpoint_id,), os.getpid(), spoilt="it")
+        failure = MeasureFailure("t", item.checkpoint_id, item.checkpoint_id)
+        return Measured(item.checkpoint_id, 1, (failure,), os.getpid(), spoilt="it")
 
 
 class OnFullDisk:

@@ -6,8 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from orchestrator.cluster.audit_backlog import audits_left, last_snapshots
-from orchestrator.cluster.backlog_reading import measure_versions, read_audited
+from orchestrator.cluster.backlog import (
+    audits_left,
+    last_snapshots,
+    measure_versions,
+    read_audited,
+)
 from orchestrator.reporting.data.completeness import read_progress
 from orchestrator.reporting.data.open_results import open_source
 from orchestrator.results import ResultsFolder, read_study, table_schema, write_part

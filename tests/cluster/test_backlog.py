@@ -5,8 +5,13 @@ from datetime import UTC
 import pytest
 
 import orchestrator
-from orchestrator.cluster.backlog import lost_trials, missing_measures
-from orchestrator.cluster.backlog_reading import Backlog, read_audited, read_backlog
+from orchestrator.cluster.backlog import (
+    Backlog,
+    lost_trials,
+    missing_measures,
+    read_audited,
+    read_backlog,
+)
 from orchestrator.errors import ResultsError
 from orchestrator.results import ResultsFolder, read_study, write_part
 from orchestrator.study.trials import expand_trials

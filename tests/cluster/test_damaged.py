@@ -47,7 +47,7 @@ def test_what_is_damaged_is_kept_aside_and_made_again(undisturbed, small_study, 
     kept = "\n".join(summary.set_aside)
     for name in (
         completed.name,
-        f"{one}.safetensors.damaged",
+        f"resume-{one}.safetensors",
         f"epochs-{other}",
         f"snapshots-{other}-10.safetensors",
         f"measures-{other}-10",

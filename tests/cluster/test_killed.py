@@ -59,7 +59,7 @@ def kill(at, file, **more):
     ],
 )
 def test_a_kill_at_the_worst_moment_changes_no_table(
-    faults, undisturbed, inject, small_study, tmp_path
+    faults, local_ray, undisturbed, inject, small_study, tmp_path
 ):
     inject(*faults)
     assert orchestrator.run(small_study(**TWO_TRIALS), tmp_path / "results", quiet=True).complete

@@ -64,7 +64,7 @@ def test_all_formats_of_cifar10_give_the_same(small: Path) -> None:
     ):
         root = small / form
         write(root / folder, cifar10_files(form))
-        source = load_cifar("cifar10", str(root))
+        source = load_cifar(BuiltinData(name="cifar10", data_dir=str(root)))
         assert (source.train_x.tolist(), source.train_y.tolist()) == expected(BATCHES[:5])
         assert (source.test_x.tolist(), source.test_y.tolist()) == expected(BATCHES[5:])
         hashes.add(load_dataset(BuiltinData(name="cifar10", data_dir=str(root))).content_hash)
@@ -82,7 +82,7 @@ def test_cifar100_has_its_fine_labels(small: Path) -> None:
         {"train": cifar_python(*train, "fine_labels"), "test": cifar_python(*test, "fine_labels")},
     )
     for root in ("b", "p"):
-        source = load_cifar("cifar100", str(small / root))
+        source = load_cifar(BuiltinData(name="cifar100", data_dir=str(small / root)))
         assert (source.train_x.tolist(), source.train_y.tolist()) == expected([train])
         assert (source.test_x.tolist(), source.test_y.tolist()) == expected([test])
 
@@ -95,7 +95,7 @@ def test_archives_are_read_without_unpacking(small: Path) -> None:
             info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    source = load_cifar("cifar10", None)
+    source = load_cifar(BuiltinData(name="cifar10"))
     assert (source.train_x.tolist(), source.train_y.tolist()) == expected(BATCHES[:5])
     assert list((small / "data").iterdir()) == [path]
 
@@ -103,7 +103,7 @@ def test_archives_are_read_without_unpacking(small: Path) -> None:
 def test_the_binary_format_is_preferred(small: Path) -> None:
     write(small / "data/cifar-10-batches-py", dict.fromkeys(cifar10_files("python 3"), b"?"))
     write(small / "data/cifar-10-batches-bin", cifar10_files("binary"))
-    assert len(load_cifar("cifar10", None).train_y) == 5 * PER_BATCH
+    assert len(load_cifar(BuiltinData(name="cifar10")).train_y) == 5 * PER_BATCH
 
 
 def test_a_missing_record_is_noticed(small: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_missing_record_is_noticed(small: Path) -> None:
     files["data_batch_3.bin"] = files["data_batch_3.bin"][:-3073]
     write(small / "data/cifar-10-batches-bin", files)
     with pytest.raises(DataError, match="got 99 training and 20 test images, expected 100 and 20"):
-        load_cifar("cifar10", None)
+        load_cifar(BuiltinData(name="cifar10"))
 
 
 def test_the_real_ones_have_sixty_thousand_images() -> None:
@@ -135,7 +135,7 @@ def test_a_malicious_batch_is_refused(small: Path) -> None:
     files["data_batch_2"] = pickle.dumps({"data": BATCHES[0][0], "labels": Hostile()}, 2)
     write(small / "data/cifar-10-batches-py", files)
     with pytest.raises(DataError, match=r"data_batch_2: cannot be unpickled: refers to \w+\.sys"):
-        load_cifar("cifar10", None)
+        load_cifar(BuiltinData(name="cifar10"))
     assert not (small / "intruder").exists()
 
 
@@ -162,4 +162,4 @@ def test_a_batch_must_be_laid_out_right(batch: Any, message: str) -> None:
 
 def test_files_that_are_nowhere(empty_machine: Path) -> None:
     with pytest.raises(DataError, match="cifar-100-binary\\.tar\\.gz: network is unreachable"):
-        load_cifar("cifar100", None)
+        load_cifar(BuiltinData(name="cifar100"))

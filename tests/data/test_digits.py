@@ -4,10 +4,11 @@ import numpy as np
 from sklearn.datasets import load_digits as load_bunch
 
 from orchestrator.data.digits import load_digits
+from orchestrator.study.data_options import BuiltinData
 
 
 def test_every_digit_is_in_one_split_and_both_are_stratified() -> None:
-    source = load_digits()
+    source = load_digits(BuiltinData(name="digits"))
     assert source.train_x.shape == (1438, 1, 8, 8)
     assert source.test_x.shape == (359, 1, 8, 8)
     bunch = load_bunch()
@@ -22,12 +23,12 @@ def test_every_digit_is_in_one_split_and_both_are_stratified() -> None:
 
 
 def test_the_split_is_always_the_same() -> None:
-    first, second = load_digits(), load_digits()
+    first, second = load_digits(BuiltinData(name="digits")), load_digits(BuiltinData(name="digits"))
     assert first.content_hash() == second.content_hash()
     assert first.test_y[:12].tolist() == [0, 2, 4, 8, 1, 9, 9, 3, 5, 1, 2, 7]
 
 
 def test_pixels_lie_between_zero_and_one() -> None:
-    source = load_digits()
+    source = load_digits(BuiltinData(name="digits"))
     assert source.train_x.max() / source.scale == 1.0
     assert source.train_x.min() == 0.0

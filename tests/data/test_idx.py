@@ -55,7 +55,7 @@ def test_a_data_set_is_read_in_torchvisions_folders(
     folder = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST"}[name]
     train, test = some_images(30, 5, 5), some_images(20, 5, 5)
     write_idx(empty_machine / f"data/{folder}/raw", train, test, compressed=compressed)
-    source = load_idx(name, None)
+    source = load_idx(BuiltinData(name=name))
     assert (source.train_x == train[0][:, None]).all()
     assert (source.test_x == test[0][:, None]).all()
     assert (source.train_y == train[1]).all()
@@ -67,7 +67,7 @@ def test_emnist_is_turned_upright(empty_machine: Path) -> None:
     prefixes = ("emnist-balanced-train", "emnist-balanced-test")
     train, test = some_images(94, 5, 4, classes=47), some_images(47, 5, 4, classes=47)
     write_idx(empty_machine / "data/EMNIST/raw", train, test, prefixes=prefixes)
-    source = load_idx("emnist", None)
+    source = load_idx(BuiltinData(name="emnist"))
     assert source.train_x.shape == (94, 1, 4, 5)
     assert source.train_x[3, 0, 2, 1] == train[0][3, 1, 2]
     assert source.classes == 47
@@ -81,9 +81,9 @@ def test_the_files_of_another_data_set_are_recognized(empty_machine: Path) -> No
     images, _ = some_images(20, 5, 5)
     labels = np.array([5, 0, 4, 1, 9, 2, 1, 3, 1, 4, *range(10)], dtype=np.uint8)
     write_idx(empty_machine / "flat", (images, labels), (images, labels))
-    assert load_idx("mnist", "flat").train_y.tolist() == labels.tolist()
+    assert load_idx(BuiltinData(name="mnist", data_dir="flat")).train_y.tolist() == labels.tolist()
     with pytest.raises(DataError, match="got the files of 'mnist', expected those of 'kmnist'"):
-        load_idx("kmnist", "flat")
+        load_idx(BuiltinData(name="kmnist", data_dir="flat"))
 
 
 def test_as_many_images_as_labels(empty_machine: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_seed_reaches_the_generator(
 
     seeds: list[int] = []
     monkeypatch.setattr("mnist1d.data.make_dataset", make_dataset)
-    load_mnist1d(seed)
+    load_mnist1d(BuiltinData(name="mnist1d", seed=seed))
     assert seeds == [generator_seed]
 
 
@@ -56,5 +56,5 @@ def test_a_failing_generator_puts_the_random_numbers_back(
     monkeypatch.setattr("mnist1d.data.make_dataset", fail)
     before = random.getstate()
     with pytest.raises(MemoryError):
-        load_mnist1d(0)
+        load_mnist1d(BuiltinData(name="mnist1d"))
     assert random.getstate() == before

@@ -32,33 +32,33 @@ def test_arrays_become_a_data_set(tmp_path: Path, save: Any) -> None:
 
 def test_paths_may_start_at_home(empty_machine: Path) -> None:
     np.savez(empty_machine / "mine.npz", **GOOD)
-    assert load_npz("~/mine.npz").train_y.tolist() == [0, 1, 2, 0]
-    assert load_npz("mine.npz").train_y.tolist() == [0, 1, 2, 0]
+    assert load_npz(NpzData(name="npz", path="~/mine.npz")).train_y.tolist() == [0, 1, 2, 0]
+    assert load_npz(NpzData(name="npz", path="mine.npz")).train_y.tolist() == [0, 1, 2, 0]
 
 
 def test_python_objects_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, **{**GOOD, "y_test": np.array([object(), object()])})
     with pytest.raises(DataError, match="y_test: cannot be read: Object arrays cannot be loaded"):
-        load_npz(str(path))
+        load_npz(NpzData(name="npz", path=str(path)))
 
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, x_train=X, y_train=Y, images=X)
     with pytest.raises(DataError, match=r"missing x_test, y_test; found x_train, y_train, images"):
-        load_npz(str(path))
+        load_npz(NpzData(name="npz", path=str(path)))
 
 
 def test_a_missing_file_is_named(empty_machine: Path) -> None:
     with pytest.raises(DataError, match=r"data\.path: nowhere\.npz is not a file"):
-        load_npz("nowhere.npz")
+        load_npz(NpzData(name="npz", path="nowhere.npz"))
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "mine.npy", X)
     with pytest.raises(DataError, match=r"mine\.npy: not an \.npz file"):
-        load_npz(str(tmp_path / "mine.npy"))
+        load_npz(NpzData(name="npz", path=str(tmp_path / "mine.npy")))
 
 
 def test_a_damaged_array_is_refused(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_damaged_array_is_refused(tmp_path: Path) -> None:
     content[content.index(X.tobytes())] ^= 1
     path.write_bytes(content)
     with pytest.raises(DataError, match="x_train: cannot be read: Bad CRC-32"):
-        load_npz(str(path))
+        load_npz(NpzData(name="npz", path=str(path)))
 
 
 def test_members_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_members_that_are_no_arrays_are_refused(tmp_path: Path) -> None:
         for name in GOOD:
             archive.writestr(name, "text")
     with pytest.raises(DataError, match="x_train: not an array"):
-        load_npz(str(path))
+        load_npz(NpzData(name="npz", path=str(path)))
 
 
 def test_what_the_arrays_hold_is_checked(tmp_path: Path) -> None:

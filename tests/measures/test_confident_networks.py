@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from orchestrator.measures import MeasureContext, measure_snapshot
 from orchestrator.measures.precise_loss import PerExampleLoss
-from orchestrator.training.cross_entropy import cross_entropy
+from orchestrator.training.losses.cross_entropy import cross_entropy
 from tests.measures.cases import CROSS_ENTROPY, mlp, random_dataset
 from tests.measures.requested import requests
 

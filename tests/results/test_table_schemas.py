@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import duckdb
 import pyarrow as pa
 import pytest
 
 from orchestrator.errors import ResultsError
 from orchestrator.results.table_schemas import (
+    IS_FINAL,
     KEYS,
     SCHEMA_VERSION,
     TABLES,
+    is_final,
     merge_swept,
+    reason_text,
     swept_columns,
     swept_columns_of,
     table_schema,
@@ -82,3 +86,14 @@ def test_merged_columns_hold_the_values_of_both() -> None:
         "c": str,
         "d": int,
     }
+
+
+@pytest.mark.parametrize(
+    "reasons", [("final",), ("update", "final"), ("epoch", "train_loss 0.1"), ("finally",)]
+)
+def test_python_and_sql_find_the_same_final_networks(reasons: tuple[str, ...]) -> None:
+    text = reason_text(reasons)
+    assert text == "; ".join(reasons)
+    assert is_final({"reason": text}) == ("final" in reasons)
+    found = duckdb.execute(f"SELECT {IS_FINAL} FROM (SELECT ? AS reason)", [text]).fetchone()
+    assert found == ("final" in reasons,)

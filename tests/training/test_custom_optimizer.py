@@ -4,8 +4,8 @@ from torch import nn
 
 from orchestrator.errors import ImportPathError, UserError
 from orchestrator.study.training_options import CustomOptimizer
-from orchestrator.training.custom_optimizer import UserOptimizer
 from orchestrator.training.nested import copy_nested
+from orchestrator.training.optimizers.custom_optimizer import UserOptimizer
 from tests.training.cases import HERE
 
 INPUTS = torch.randn(10, 3, generator=torch.Generator().manual_seed(0))

@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.training.first_order import Adamw, Sgd
-from orchestrator.training.flat_parameters import FlatParameters
+from orchestrator.study.training_options.optimizer_options import AdamwOptions, SgdOptions
 from orchestrator.training.nested import copy_nested
+from orchestrator.training.optimizers.adamw import Adamw
+from orchestrator.training.optimizers.sgd import Sgd
 
 
 def network():
@@ -55,7 +56,7 @@ def train_pytorch(model, optimizer, factors=(1.0, 0.5, 0.25, 1.0, 2.0, 0.1)):
 def test_sgd_is_pytorchs_to_the_last_bit(momentum, nesterov, weight_decay):
     options = {"momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay}
     model = network()
-    found = train_flat(model, Sgd(FlatParameters(model), 0.1, **options))
+    found = train_flat(model, Sgd(SgdOptions(**options), model, 0.1))
     model = network()
     expected = train_pytorch(
         model, torch.optim.SGD(model.parameters(), lr=0.1, foreach=False, **options)
@@ -69,12 +70,11 @@ def test_adamw_is_pytorchs_to_the_last_bit(weight_decay):
     found = train_flat(
         model,
         Adamw(
-            FlatParameters(model),
+            AdamwOptions(
+                name="adamw", beta1=0.8, beta2=0.99, epsilon=1e-6, weight_decay=weight_decay
+            ),
+            model,
             0.01,
-            beta1=0.8,
-            beta2=0.99,
-            epsilon=1e-6,
-            weight_decay=weight_decay,
         ),
     )
     model = network()
@@ -93,12 +93,11 @@ def test_adamw_is_pytorchs_to_the_last_bit(weight_decay):
 @pytest.mark.parametrize("kind", ["sgd", "momentum", "adamw"])
 def test_state_goes_on_and_is_not_changed_by_going_on(kind):
     model = network()
-    flat = FlatParameters(model)
     if kind == "adamw":
-        constants = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0}
-        optimizer = Adamw(flat, 0.1, **constants)
+        optimizer = Adamw(AdamwOptions(name="adamw", weight_decay=0.0), model, 0.1)
     else:
-        optimizer = Sgd(flat, 0.1, momentum=0.9 if kind == "momentum" else 0.0)
+        optimizer = Sgd(SgdOptions(momentum=0.9 if kind == "momentum" else 0.0), model, 0.1)
+    flat = optimizer.parameters
     train_flat(model, optimizer)
     values, state = flat.values.clone(), copy_nested(optimizer.state())
     first = train_flat(model, optimizer)

@@ -64,12 +64,12 @@ def test_events_of_a_run_in_order():
         (EpochEnd, 8),
         (Finished, None),
     ]
-    assert [event.reason for event in checkpoints_of(events)] == [
-        "epoch",
-        "update",
-        "epoch",
-        "update",
-        "final",
+    assert [event.reasons for event in checkpoints_of(events)] == [
+        ("epoch",),
+        ("update",),
+        ("epoch",),
+        ("update",),
+        ("final",),
     ]
     assert finish_of(events).stop_reason == "epochs"
 
@@ -174,7 +174,7 @@ def test_milestones_are_found_within_epochs(batch_size, seed):
     assert len(reached) >= 4
     within = 0
     for target, found in taken:
-        assert f"train_loss {target:g}" in found.reason
+        assert f"train_loss {target:g}" in found.reasons
         assert found.train_loss <= target
         # The first epoch whose end is low enough is the one that is searched.
         assert all(loss > target for step, loss in ends.items() if step < found.step)
@@ -197,21 +197,24 @@ def test_a_milestone_may_be_reached_before_training():
     events = run(configuration(), train_loss=[100.0, 50.0])
     first = checkpoints_of(events)[0]
     assert (first.step, first.milestones) == (0, (100.0, 50.0))
-    assert first.reason == "train_loss 100; train_loss 50"
+    assert first.reasons == ("train_loss 100", "train_loss 50")
 
 
-def test_reasons_are_joined():
+def test_a_step_may_have_several_reasons():
     config = configuration(stop={"epochs": 1})
     last = checkpoints_of(run(config))[-1]
     events = run(config, epochs=[1], updates=[4], train_loss=[last.train_loss])
     (found,) = checkpoints_of(events)
-    assert found.reason == f"epoch; update; train_loss {last.train_loss:g}; final"
+    assert found.reasons == ("epoch", "update", f"train_loss {last.train_loss:g}", "final")
 
 
 def test_stop_at_updates_within_an_epoch():
     events = run(configuration(stop={"updates": 6, "epochs": 4}), epochs={"every": 1})
     assert [event.step for event in epochs_of(events)] == [0, 4]
-    assert [(c.step, c.reason) for c in checkpoints_of(events)] == [(4, "epoch"), (6, "final")]
+    assert [(c.step, c.reasons) for c in checkpoints_of(events)] == [
+        (4, ("epoch",)),
+        (6, ("final",)),
+    ]
     finished = finish_of(events)
     assert (finished.stop_reason, finished.updates) == ("updates", 6)
     assert finished.epochs == pytest.approx(1 + 32 / 60)
@@ -230,7 +233,7 @@ def test_stop_at_a_train_loss_within_an_epoch():
     assert last.step % 30 != 0
     assert last.train_loss <= 0.3
     assert last.milestones == (0.3,)
-    assert last.reason == "update; train_loss 0.3; final"
+    assert last.reasons == ("update", "train_loss 0.3", "final")
     assert [c.step for c in checkpoints_of(events)] == list(range(1, last.step + 1))
     assert epochs_of(events)[-1].step < last.step
     plain = run(config)
@@ -251,7 +254,7 @@ def test_stop_after_seconds():
     assert (finished.stop_reason, finished.updates) == ("seconds", 1)
     assert finished.train_seconds > 1e-9
     assert finished.evaluation_seconds > 0
-    assert [c.reason for c in checkpoints_of(events)] == ["update; final"]
+    assert [c.reasons for c in checkpoints_of(events)] == [("update", "final")]
 
 
 def test_divergence_ends_the_trial_and_is_no_error():
@@ -259,7 +262,7 @@ def test_divergence_ends_the_trial_and_is_no_error():
     events = run(config, epochs={"every": 1}, train_loss=[0.1])
     finished, last = finish_of(events), checkpoints_of(events)[-1]
     assert (finished.stop_reason, finished.updates) == ("diverged", 4)
-    assert last.reason == "epoch; final"
+    assert last.reasons == ("epoch", "final")
     assert not math.isfinite(last.train_loss)
     assert epochs_of(events)[-1].step == 4
 

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.training.evaluation import SplitMetrics
-from orchestrator.training.first_order import FlatOptimizer
 from orchestrator.training.learner import Learner
 from orchestrator.training.milestones import EpochReplay, find_crossing
+from orchestrator.training.optimizers.base import FlatOptimizer
 from tests.training.cases import assert_same_tensors, blobs, configuration
 
 losses = st.lists(st.floats(0.01, 3), min_size=1, max_size=70)

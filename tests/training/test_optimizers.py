@@ -3,10 +3,12 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from orchestrator.study.training_options import OptimizerOptions
-from orchestrator.training.custom_optimizer import UserOptimizer
-from orchestrator.training.first_order import Adamw, Sgd
 from orchestrator.training.optimizers import build_optimizer
-from orchestrator.training.sharpness_aware import SharpnessAware
+from orchestrator.training.optimizers.adamw import Adamw
+from orchestrator.training.optimizers.asam import Asam
+from orchestrator.training.optimizers.custom_optimizer import UserOptimizer
+from orchestrator.training.optimizers.sam import Sam
+from orchestrator.training.optimizers.sgd import Sgd
 
 
 def built(**options):
@@ -32,12 +34,12 @@ def test_adamw():
     assert (made.epsilon, made.weight_decay) == (1e-4, 0.02)
 
 
-@pytest.mark.parametrize(("name", "eta"), [("sam", None), ("asam", 0.02)])
-def test_sam_and_asam(name, eta):
-    options = {"eta": eta} if eta else {}
+@pytest.mark.parametrize(("name", "kind"), [("sam", Sam), ("asam", Asam)])
+def test_sam_and_asam(name, kind):
+    options = {"eta": 0.02} if name == "asam" else {}
     made = built(name=name, rho=0.3, momentum=0.5, nesterov=True, weight_decay=0.03, **options)
-    assert type(made) is SharpnessAware
-    assert (made.rho, made.eta) == (0.3, eta)
+    assert type(made) is kind
+    assert (made.rho, getattr(made, "eta", None)) == (0.3, options.get("eta"))
     assert (made.base.learning_rate, made.base.momentum, made.base.nesterov) == (0.25, 0.5, True)
     assert made.base.weight_decay == 0.03
 

@@ -2,9 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from orchestrator.training.first_order import Sgd
-from orchestrator.training.flat_parameters import FlatParameters
-from orchestrator.training.sharpness_aware import SharpnessAware
+from orchestrator.study.training_options.optimizer_options import AsamOptions, SamOptions
+from orchestrator.training.optimizers import build_optimizer
 
 
 class Bowl(nn.Module):
@@ -24,8 +23,9 @@ class Bowl(nn.Module):
 
 
 def after_one_update(bowl, *, rho, eta=None, factor=1.0, **options):
-    flat = FlatParameters(bowl)
-    optimizer = SharpnessAware(Sgd(flat, 0.1, **options), bowl, rho=rho, eta=eta)
+    sam = SamOptions(name="sam", rho=rho, **options)
+    asam = AsamOptions(name="asam", rho=rho, eta=eta or 0.0, **options)
+    optimizer = build_optimizer(sam if eta is None else asam, bowl, 0.1)
 
     def gradient():
         optimizer.zero_gradients()
@@ -80,7 +80,7 @@ def test_running_statistics_are_those_of_the_first_pass():
     once.load_state_dict(model.state_dict())
     inputs = torch.randn(10, 4)
     once(inputs)
-    optimizer = SharpnessAware(Sgd(FlatParameters(model), 0.1), model, rho=5.0)
+    optimizer = build_optimizer(SamOptions(name="sam", rho=5.0), model, 0.1)
 
     def gradient():
         optimizer.zero_gradients()

@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.backlog import Backlog
 from orchestrator.cluster.compacting import compact_if_many
 from orchestrator.cluster.processes.own_code import import_own_parts
 from orchestrator.cluster.run.rounds import StudyRun, run_rounds

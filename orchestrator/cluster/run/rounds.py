@@ -12,9 +12,14 @@ from dataclasses import dataclass, field, replace
 from math import inf
 from typing import Any
 
-from orchestrator.cluster.audit_backlog import AuditBacklog, claimed_audits
-from orchestrator.cluster.backlog import lost_trials, missing_measures
-from orchestrator.cluster.backlog_reading import Backlog, read_backlog
+from orchestrator.cluster.backlog import (
+    AuditBacklog,
+    Backlog,
+    claimed_audits,
+    lost_trials,
+    missing_measures,
+    read_backlog,
+)
 from orchestrator.cluster.compacting import compacting
 from orchestrator.cluster.processes.session import Slots, bundle, distinct_needs, ray_session
 from orchestrator.cluster.processes.shared_data import SharedData
@@ -234,7 +239,7 @@ def _check(
     limits = [need.timeout for need in distinct_needs(run.study, run.trials.values())]
     timeout = min(run.study.measuring.timeout, *(limit or inf for limit in limits))
     trained = [trial.config for trial in missing.trials.values()]
-    measured = [run.trials[item.checkpoint["trial_id"]].config for item in missing.work_items]
+    measured = [run.trials[item.trial_id].config for item in missing.work_items]
     unchecked = check_shapes(measurers, replaced, trained, [*measured, *missing.checks], timeout)
     store_unchecked(run.folder, run.study, missing.checks, unchecked)
     return unchecked
@@ -271,7 +276,7 @@ def _dispatcher(
 
     def find_work() -> list[MeasureItem]:
         work_items = run.work_items(backlog, new.look(untouched | state.ended))
-        shapes = [measuring_shape(run.trials[o.checkpoint["trial_id"]].config) for o in work_items]
+        shapes = [measuring_shape(run.trials[o.trial_id].config) for o in work_items]
         return [
             replace(item, unchecked=unchecked.get(shape))
             for item, shape in zip(work_items, shapes, strict=True)

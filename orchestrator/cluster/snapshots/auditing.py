@@ -9,12 +9,12 @@ from typing import Any
 
 import ray
 
-from orchestrator.cluster.audit_backlog import (
+from orchestrator.cluster.backlog import (
     TRIALS_PER_CONDITION,
     last_snapshots,
+    measure_versions,
     missing_audits,
 )
-from orchestrator.cluster.backlog_reading import measure_versions
 from orchestrator.cluster.processes.own_code import import_trial_parts
 from orchestrator.cluster.processes.session import Slots, ray_session
 from orchestrator.cluster.processes.shared_data import SharedData

@@ -10,7 +10,7 @@ from typing import Any
 import ray
 import torch
 
-from orchestrator.cluster.audit_backlog import last_snapshots
+from orchestrator.cluster.backlog import last_snapshots
 from orchestrator.cluster.processes.own_code import import_trial_parts
 from orchestrator.cluster.processes.session import ray_session
 from orchestrator.cluster.processes.shared_data import SharedData

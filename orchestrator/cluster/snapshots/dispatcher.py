@@ -93,7 +93,7 @@ class Dispatcher:
         self._workers: list[_Worker] = []
         self._queue: deque[MeasureItem] = deque()
         self._failed_starts = 0  # Consecutive failures.
-        self._measured: set[str] = set()
+        self._measured: dict[str, str] = {}  # Checkpoint id → trial id.
         self._looked_at = 0.0
         self._draining = threading.Event()
         self._stop = threading.Event()
@@ -153,7 +153,7 @@ class Dispatcher:
 
     def has_measured(self, trial_id: str) -> bool:
         """Return whether any snapshot of a trial has been measured."""
-        return any(name.startswith(f"{trial_id}-") for name in list(self._measured))
+        return trial_id in list(self._measured.values())
 
     @property
     def working(self) -> bool:
@@ -299,8 +299,8 @@ class Dispatcher:
                 return
             else:
                 if not measured.lost:  # Otherwise the next scan of the store finds it missing.
-                    self._measured.add(item.checkpoint_id)
-                self.failures += [_failure(item, reason) for reason in measured.failures]
+                    self._measured[item.checkpoint_id] = item.trial_id
+                self.failures += measured.failures
                 if measured.spoilt:
                     worker.work_items.popleft()
                     self._retire(worker, measured.spoilt)
@@ -335,12 +335,11 @@ class Dispatcher:
         self._queue.extendleft(item for _, item in reversed(worker.work_items))
 
     def _give_up(self, item: MeasureItem, reason: str, status: str) -> None:
-        checkpoint = item.checkpoint
         rows = [
             {
-                "trial_id": checkpoint["trial_id"],
+                "trial_id": item.trial_id,
                 "checkpoint_id": item.checkpoint_id,
-                "step": checkpoint["step"],
+                "step": item.checkpoint["step"],
                 "request": request,
                 "measure": request.partition("(")[0],
                 "variant": "",
@@ -352,11 +351,7 @@ class Dispatcher:
         ]
         with storing(self.folder.path):
             write_part(self.folder, "measures", rows, part_name(item))
-        self.failures.append(_failure(item, reason))
-
-
-def _failure(item: MeasureItem, reason: str) -> MeasureFailure:
-    return MeasureFailure(str(item.checkpoint["trial_id"]), item.checkpoint_id, reason)
+        self.failures.append(MeasureFailure(item.trial_id, item.checkpoint_id, reason))
 
 
 def measurer_factory(

@@ -18,9 +18,16 @@ from orchestrator.cluster.processes.worker_process import prepare_process
 from orchestrator.cluster.snapshots.kept_examples import keep_examples, keep_subsets
 from orchestrator.cluster.snapshots.subject import subject
 from orchestrator.cluster.snapshots.trust_checks import ShapeChecks
-from orchestrator.cluster.work_items import Checked, Measured, MeasureItem, part_name
+from orchestrator.cluster.work_items import (
+    Checked,
+    Measured,
+    MeasureFailure,
+    MeasureItem,
+    part_name,
+)
 from orchestrator.errors import ResultsError
 from orchestrator.measures import measure_snapshot
+from orchestrator.measures.trust.finding import objection
 from orchestrator.results import (
     ResultsFolder,
     is_final,
@@ -102,8 +109,16 @@ def _measure(
         keep_examples(folder, config.data, dataset, rows)
     write_part(folder, "curves", [row for row in rows if "curve" in row], part_name(item))
     write_part(folder, "measures", [row for row in rows if "measure" in row], part_name(item))
+    objections = {objection({check}, findings) for check in findings}
     failures = tuple(
-        f"{row['request']}: {row['error']}" for row in rows if row["status"] == "error"
+        MeasureFailure(
+            item.trial_id,
+            item.checkpoint_id,
+            f"{row['request']}: {row['error']}",
+            untrusted=row["error"] in objections,
+        )
+        for row in rows
+        if row["status"] == "error"
     )
     return Measured(item.checkpoint_id, len(rows), failures, os.getpid())
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.backlog import Backlog
 from orchestrator.cluster.snapshots.dispatcher import Dispatcher
 from orchestrator.cluster.trials.run_state import RunState
 from orchestrator.errors import StudyIncomplete
-from orchestrator.measures.trust.finding import UNTRUSTED
 from orchestrator.study.shapes import measuring_shape, training_shape
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
@@ -70,8 +69,7 @@ class Canary:
         """Update the outcome of the canaries."""
         for trial_id in sorted(self.awaited):
             for failure in list(dispatcher.failures):
-                # A failed check of measures is reported in rows and does not stop training.
-                if failure.trial_id == trial_id and f": {UNTRUSTED}" not in failure.reason:
+                if failure.trial_id == trial_id and not failure.untrusted:
                     self.failed, self.reason = trial_id, str(failure)
                     return
             ended = trial_id in state.ended

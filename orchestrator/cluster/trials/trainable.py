@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import socket
@@ -24,20 +25,24 @@ from orchestrator.models import build_model, parameter_count
 from orchestrator.results import (
     ResultsFolder,
     commit_snapshot,
+    read_resume_state,
+    reason_text,
     require_space,
     snapshot_id,
+    store_snapshot,
     storing,
     write_part,
+    write_resume_state,
 )
 from orchestrator.study.spec import CheckpointOptions, TrialConfig
 from orchestrator.training import (
     Checkpoint,
     EpochEnd,
     Finished,
-    read_resume_state,
+    decode_resume_state,
+    encode_resume_state,
+    encode_snapshot,
     train,
-    write_resume_state,
-    write_snapshot,
 )
 from orchestrator.training.process_guard import ProcessState, lasting
 from orchestrator.version import __version__
@@ -215,7 +220,6 @@ def _train(
         config.model, dataset.input_shape, dataset.classes, item.seed, dataset.train_x.dtype
     )
     identity |= {"n_parameters": parameter_count(model), "dataset_hash": dataset.content_hash}
-    resume_path = folder.resume_state(trial_id)
     buffered: dict[str, list[dict[str, Any]]] = {"epochs": [], "checkpoints": []}
     saved, save_seconds = time.monotonic(), 0.0
     for event in train(
@@ -224,7 +228,7 @@ def _train(
         dataset,
         checkpoints,
         device=device,
-        resume=read_resume_state(resume_path, folder.damaged),
+        resume=read_resume_state(folder, trial_id, decode_resume_state),
     ):
         if isinstance(event, Checkpoint):
             row = _store_snapshot(folder, trial_id, event)
@@ -236,7 +240,7 @@ def _train(
                 # Rows first: a resume state must never be ahead of the stored rows.
                 _flush(folder, trial_id, buffered, event.step)
                 started = time.monotonic()
-                write_resume_state(resume_path, event.resume())
+                write_resume_state(folder, trial_id, encode_resume_state(event.resume()))
                 saved = time.monotonic()
                 save_seconds = saved - started
             yield {
@@ -273,24 +277,24 @@ def _train(
 
 
 def _store_snapshot(folder: ResultsFolder, trial_id: str, event: Checkpoint) -> dict[str, Any]:
-    path = folder.snapshot(trial_id, event.step)
     require_space(folder.path, sum(tensor.nbytes for tensor in set(event.state.values())))
-    file = write_snapshot(path, event.state)
+    content = encode_snapshot(event.state)
+    path = store_snapshot(folder, trial_id, event.step, content)
     row = {
         "checkpoint_id": snapshot_id(trial_id, event.step),
         "trial_id": trial_id,
         "step": event.step,
         "epoch": event.epoch,
         "examples_seen": event.examples_seen,
-        "reason": event.reason,
+        "reason": reason_text(event.reasons),
         "milestones": list(event.milestones),
         "train_loss": event.train_loss,
         "train_error": event.train_error,
         "test_loss": event.test_loss,
         "test_error": event.test_error,
         "path": "/".join(path.parts[len(folder.path.parts) :]),
-        "bytes": file.bytes,
-        "sha256": file.sha256,
+        "bytes": len(content),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "written_at": datetime.now(UTC),
     }
     commit_snapshot(folder, row)

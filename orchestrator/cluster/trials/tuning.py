@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from orchestrator.cluster.backlog_reading import read_backlog
+from orchestrator.cluster.backlog import read_backlog
 from orchestrator.cluster.compacting import compacting
 from orchestrator.cluster.processes.session import Slots
 from orchestrator.cluster.processes.shared_data import SharedData

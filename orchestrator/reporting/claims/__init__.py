@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from orchestrator.reporting.file_imports import import_files
+from orchestrator.registry import import_files
 
-import_files(__name__, __path__)  # Each built-in claim registers itself.
+import_files(__name__)  # Each built-in claim registers itself.

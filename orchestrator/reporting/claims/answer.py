@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.reporting.claims.built_in import BUILT_IN
 from orchestrator.reporting.claims.evidence import Judged
+from orchestrator.reporting.claims.judge import JUDGES
 from orchestrator.statistics import Claim
 from orchestrator.statistics.claim import with_interval
 
@@ -35,8 +35,8 @@ def _sentence(claim: Claim) -> str:
 
 
 def _verdict(claim: Claim) -> str:
-    if claim.name in BUILT_IN:
-        return BUILT_IN[claim.name].sentence(claim)
+    if claim.name in JUDGES:
+        return JUDGES[claim.name].sentence(claim)
     number = with_interval(claim.estimate, 2)
     verdict = _VERDICTS[claim.verdict].format(scope=claim.scope)
     return f"{verdict} “{claim.statement}” ({claim.statistic}: {number})."

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from orchestrator.reporting.claims.built_in import BUILT_IN
+from orchestrator.reporting.claims.judge import JUDGES
 from orchestrator.reporting.claims.registration import stated_after_results
 from orchestrator.reporting.claims.stated_claims import judge_stated
 from orchestrator.reporting.data.conditions import Conditions, read_conditions
@@ -110,5 +110,5 @@ def _adjusted(judged: list[Judged]) -> list[Judged]:
 def _judge(source: Source, claim: BuiltInClaim | StatedClaim, conditions: Conditions) -> Judged:
     if isinstance(claim, StatedClaim):
         return Judged(*judge_stated(source, claim, conditions), figure="")
-    built_in = BUILT_IN[claim.name]
-    return Judged(*built_in.judge_results(source, claim, conditions), built_in.figure)
+    judge = JUDGES[claim.name]
+    return Judged(*judge.judge_results(source, claim, conditions), judge.figure)

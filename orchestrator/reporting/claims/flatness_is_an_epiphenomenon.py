@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.reporting.claims.built_in import BuiltIn
+from orchestrator.reporting.claims.judge import Judge
 from orchestrator.reporting.data.network_queries import by_intervention
 from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.reporting.data.queries import Query
@@ -14,7 +14,7 @@ from orchestrator.statistics import Claim, flatness_is_an_epiphenomenon
 from orchestrator.study.design import ranged_columns
 
 
-class FlatnessIsAnEpiphenomenon(BuiltIn, name="flatness_is_an_epiphenomenon"):
+class FlatnessIsAnEpiphenomenon(Judge, name="flatness_is_an_epiphenomenon"):
     """Compares the slope of log trace on margin between ways of training."""
 
     figure = "interventions"

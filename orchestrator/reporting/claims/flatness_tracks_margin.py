@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.reporting.claims.built_in import BuiltIn
+from orchestrator.reporting.claims.judge import Judge
 from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.reporting.data.queries import Query, snapshots
 from orchestrator.reporting.data.ways_of_training import kinds
 from orchestrator.statistics import Claim, flatness_tracks_margin
 
 
-class FlatnessTracksMargin(BuiltIn, name="flatness_tracks_margin"):
+class FlatnessTracksMargin(Judge, name="flatness_tracks_margin"):
     """Correlates trace and margin once the training error is small."""
 
     figure = "threshold"

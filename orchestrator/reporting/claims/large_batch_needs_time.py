@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.reporting.claims.built_in import BuiltIn
+from orchestrator.reporting.claims.judge import Judge
 from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.reporting.data.queries import Query, along_training
 from orchestrator.statistics import Claim, large_batch_needs_time
 from orchestrator.statistics.matched.times import POINTS
 
 
-class LargeBatchNeedsTime(BuiltIn, name="large_batch_needs_time"):
+class LargeBatchNeedsTime(Judge, name="large_batch_needs_time"):
     """Compares margins of batch sizes after as many updates and after as many epochs."""
 
     figure = "training"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.reporting.claims.built_in import BuiltIn
+from orchestrator.reporting.claims.judge import Judge
 from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.reporting.data.queries import Query
 from orchestrator.statistics import Claim, margin_is_cheaper
@@ -14,39 +14,41 @@ from orchestrator.statistics.study_design import FEWEST_CONDITIONS
 PAIRED_SECONDS = Query(
     "paired_seconds",
     "seconds of the Hessian trace and of the margins on the same snapshot",
-    "WITH trace AS (\n"
-    "    SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures\n"
-    "    WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')\n"
-    "        AND variant IN\n"
-    "            ('exact', 'sampled_factors', 'control_variate', 'hutchinson', 'hutch++')\n"
-    "    QUALIFY row_number() OVER (\n"
-    "        PARTITION BY checkpoint_id ORDER BY variant <> 'exact', variant, request) = 1\n"
-    "), margin AS (\n"
-    "    SELECT checkpoint_id, seconds FROM measures\n"
-    "    WHERE measure = 'margin_mean' AND variant = 'raw' AND split = 'train'\n"
-    "        AND status IN ('ok', 'nonfinite')\n"
-    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
-    "), probe AS (\n"
-    "    -- If the relative error is never reached, all requested probes are drawn.\n"
-    "    SELECT checkpoint_id,\n"
-    "        seconds / regexp_extract(request, 'probes=([0-9]+)', 1)::DOUBLE AS probe_seconds\n"
-    "    FROM measures\n"
-    "    WHERE measure = 'hessian_trace' AND variant = 'hutchinson' AND status = 'ok'\n"
-    "        AND request LIKE '%probes=%'\n"
-    "        AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1) <> ''\n"
-    "        AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1)::DOUBLE < 1e-4\n"
-    "    QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1\n"
-    ")\n"
-    "SELECT trial_id, condition_id, trace.variant AS method,\n"
-    "    trace.seconds AS trace_seconds, margin.seconds AS margin_seconds, probe_seconds\n"
-    "FROM trace JOIN margin USING (checkpoint_id)\n"
-    "    JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)\n"
-    "    LEFT JOIN probe USING (checkpoint_id)\n"
-    "ORDER BY trial_id, trace.step",
+    """
+    WITH trace AS (
+        SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures
+        WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')
+            AND variant IN
+                ('exact', 'sampled_factors', 'control_variate', 'hutchinson', 'hutch++')
+        QUALIFY row_number() OVER (
+            PARTITION BY checkpoint_id ORDER BY variant <> 'exact', variant, request) = 1
+    ), margin AS (
+        SELECT checkpoint_id, seconds FROM measures
+        WHERE measure = 'margin_mean' AND variant = 'raw' AND split = 'train'
+            AND status IN ('ok', 'nonfinite')
+        QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1
+    ), probe AS (
+        -- If the relative error is never reached, all requested probes are drawn.
+        SELECT checkpoint_id,
+            seconds / regexp_extract(request, 'probes=([0-9]+)', 1)::DOUBLE AS probe_seconds
+        FROM measures
+        WHERE measure = 'hessian_trace' AND variant = 'hutchinson' AND status = 'ok'
+            AND request LIKE '%probes=%'
+            AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1) <> ''
+            AND regexp_extract(request, 'relative_error=([0-9.e+-]+)', 1)::DOUBLE < 1e-4
+        QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1
+    )
+    SELECT trial_id, condition_id, trace.variant AS method,
+        trace.seconds AS trace_seconds, margin.seconds AS margin_seconds, probe_seconds
+    FROM trace JOIN margin USING (checkpoint_id)
+        JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)
+        LEFT JOIN probe USING (checkpoint_id)
+    ORDER BY trial_id, trace.step
+    """,
 )
 
 
-class MarginIsCheaper(BuiltIn, name="margin_is_cheaper"):
+class MarginIsCheaper(Judge, name="margin_is_cheaper"):
     """Divides the seconds of the Hessian trace by those of the margins."""
 
     figure = "cost"

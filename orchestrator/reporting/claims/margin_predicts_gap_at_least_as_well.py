@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.reporting.claims.built_in import BuiltIn
+from orchestrator.reporting.claims.judge import Judge
 from orchestrator.reporting.data.network_queries import final_networks
 from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.reporting.data.queries import Query
 from orchestrator.statistics import Claim, margin_predicts_gap_at_least_as_well
 
 
-class MarginPredictsGap(BuiltIn, name="margin_predicts_gap_at_least_as_well"):
+class MarginPredictsGap(Judge, name="margin_predicts_gap_at_least_as_well"):
     """Ranks final networks by margin, by Hessian trace and by both gaps."""
 
     figure = "gaps"

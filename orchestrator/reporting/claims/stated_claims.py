@@ -128,19 +128,23 @@ def _query(claim: StatedClaim) -> Query:
     names = ", ".join(identifier(name) for name in dict.fromkeys((*_columns(claim), _LOSS)))
     more, source = "", "wide"
     if claim.design == "final":
-        source += " SEMI JOIN final USING (checkpoint_id)"
+        source = "wide SEMI JOIN final USING (checkpoint_id)"
     elif claim.design == "matched_loss":
         more = "reached.train_loss_milestone, "
-        source += " JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached\n"
-        source += "    USING (checkpoint_id)"
+        source = """wide
+JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached
+    USING (checkpoint_id)"""
     elif claim.design in _TIMES:
         more = "step, epoch, "
     where = f"step > 0 AND ({claim.where})" if claim.where else "step > 0"
     return Query(
         claim.name,
         about,
-        f"SELECT trial_id, condition_id, {more}{names}\nFROM {source}\nWHERE {where}\n"
-        "ORDER BY trial_id, step",
+        f"""\
+SELECT trial_id, condition_id, {more}{names}
+FROM {source}
+WHERE {where}
+ORDER BY trial_id, step""",  # noqa: S608 - names quoted; the condition is the user's own
     )
 
 

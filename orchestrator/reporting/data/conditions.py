@@ -20,8 +20,10 @@ from orchestrator.study.sweep_options import RANDOM
 CONDITIONS = Query(
     "conditions",
     "the hyperparameters of every condition",
-    "SELECT condition_id, min(params_json) AS params_json FROM trials\n"
-    "GROUP BY condition_id ORDER BY condition_id",
+    """
+    SELECT condition_id, min(params_json) AS params_json FROM trials
+    GROUP BY condition_id ORDER BY condition_id
+    """,
 )
 
 

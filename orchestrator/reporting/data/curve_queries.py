@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.data.queries import Query, identifier
+from orchestrator.reporting.data.queries import Query, identifier, quote
 from orchestrator.statistics.claim import counted
 
 
@@ -37,8 +37,8 @@ class Chosen:
     def condition(self) -> str:
         """SQL condition that selects the rows of the curves."""
         return (
-            f"curve = {_quoted(self.curve)} AND request = {_quoted(self.request)} "
-            f"AND variant = {_quoted(self.variant)}"
+            f"curve = {quote(self.curve)} AND request = {quote(self.request)} "
+            f"AND variant = {quote(self.variant)}"
         )
 
 
@@ -50,15 +50,17 @@ def choose_curves(source: Source, curve: str, variant: str | None = None) -> Cho
         curve: Name of the curve.
         variant: Variant of the curve; any by default.
     """
-    only = "" if variant is None else f" AND variant = {_quoted(variant)}"
+    only = "" if variant is None else f" AND variant = {quote(variant)}"
     query = Query(
         f"{curve}_requests",
         f"number of final networks with {curve}, per request",
-        "SELECT request, variant, count(*) AS networks,\n"
-        "    count(*) FILTER (status <> 'ok') AS nonfinite\n"
-        "FROM curves SEMI JOIN final USING (checkpoint_id)\n"
-        f"WHERE curve = {_quoted(curve)}{only}\n"
-        "GROUP BY request, variant ORDER BY networks DESC, request, variant",
+        f"""
+        SELECT request, variant, count(*) AS networks,
+            count(*) FILTER (status <> 'ok') AS nonfinite
+        FROM curves SEMI JOIN final USING (checkpoint_id)
+        WHERE curve = {quote(curve)}{only}
+        GROUP BY request, variant ORDER BY networks DESC, request, variant
+        """,
     )
     rows = source.rows(query).tuples()
     if not rows:
@@ -79,15 +81,8 @@ def level_sql(hue: Hue | None) -> str:
 
 def networks_sql(hue: Hue | None, view: str = "final") -> str:
     """Return SQL for a view of snapshots without the study's own columns, whose names can clash."""
-    return (
-        "(\n"
-        "        SELECT checkpoint_id, trial_id, epoch, train_loss, status AS trial_status,\n"
-        f"            {level_sql(hue)} AS level\n"
-        f"        FROM {view}\n"
-        "    )"
-    )
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("'", "''")
-    return f"'{escaped}'"
+    return f"""(
+                SELECT checkpoint_id, trial_id, epoch, train_loss, status AS trial_status,
+                    {level_sql(hue)} AS level
+                FROM {view}
+            )"""

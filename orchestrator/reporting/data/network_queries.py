@@ -1,5 +1,7 @@
 """Queries that compare whole networks, with one row per network or stage of training."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -16,9 +18,11 @@ def final_networks(measures: Iterable[str]) -> Query:
     return Query(
         "final_networks",
         "the last snapshot of every completed trial",
-        f"SELECT trial_id, condition_id, train_loss, loss_gap, error_gap{names}\n"
-        "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
-        f"ORDER BY md5(trial_id) LIMIT {MOST_RANKED}",
+        f"""
+        SELECT trial_id, condition_id, train_loss, loss_gap, error_gap{names}
+        FROM wide SEMI JOIN final USING (checkpoint_id)
+        ORDER BY md5(trial_id) LIMIT {MOST_RANKED}
+        """,
     )
 
 
@@ -32,9 +36,11 @@ def by_intervention(measures: Iterable[str]) -> Query:
     return Query(
         "by_intervention",
         "every snapshot with the loss, optimizer and regularization of its training",
-        f"SELECT trial_id, condition_id, step, train_error, {', '.join(INTERVENED)}{names}\n"
-        "FROM wide WHERE step > 0\n"
-        "ORDER BY trial_id, step",
+        f"""
+        SELECT trial_id, condition_id, step, train_error, {", ".join(INTERVENED)}{names}
+        FROM wide WHERE step > 0
+        ORDER BY trial_id, step
+        """,
     )
 
 
@@ -43,10 +49,12 @@ MEASURE_COLUMNS = Query(
     "columns of wide that could rank networks: neither on the test split nor neutral; user-defined "
     "functions are not in the catalog and have no direction",
     # Several variants can share a column: an exact trace and an estimate of it.
-    "SELECT DISTINCT column_name, coalesce(family, 'own') AS family, direction\n"
-    "FROM parts.wide_columns LEFT JOIN measure_catalog USING (measure)\n"
-    "WHERE split IS DISTINCT FROM 'test' AND direction IS DISTINCT FROM 'neutral'\n"
-    "ORDER BY family <> 'margin', family <> 'flatness', family, column_name",
+    """
+    SELECT DISTINCT column_name, coalesce(family, 'own') AS family, direction
+    FROM parts.wide_columns LEFT JOIN measure_catalog USING (measure)
+    WHERE split IS DISTINCT FROM 'test' AND direction IS DISTINCT FROM 'neutral'
+    ORDER BY family <> 'margin', family <> 'flatness', family, column_name
+    """,
 )
 
 
@@ -57,18 +65,22 @@ def ranked_networks(measures: Iterable[str]) -> Query:
         "ranked_networks",
         "the last snapshot of every completed trial, with every measure that could rank it; at "
         f"most {MOST_COMPARED}, chosen by a hash",
-        f"SELECT trial_id, condition_id, seed, params_json, loss_gap, error_gap{names}\n"
-        "FROM wide SEMI JOIN final USING (checkpoint_id)\n"
-        f"QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}\n"
-        "ORDER BY trial_id",
+        f"""
+        SELECT trial_id, condition_id, seed, params_json, loss_gap, error_gap{names}
+        FROM wide SEMI JOIN final USING (checkpoint_id)
+        QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}
+        ORDER BY trial_id
+        """,
     )
 
 
 STANDARD_ERRORS_OF_TRAINED = Query(
     "standard_errors_of_trained",
     "estimates on the last snapshot of each completed trial, with their standard errors",
-    "SELECT column_name, trial_id, value, standard_error\n"
-    "FROM parts.measured SEMI JOIN final USING (checkpoint_id)\n"
-    "WHERE standard_error > 0 AND isfinite(value)\n"
-    "ORDER BY column_name, trial_id, value, standard_error",
+    """
+    SELECT column_name, trial_id, value, standard_error
+    FROM parts.measured SEMI JOIN final USING (checkpoint_id)
+    WHERE standard_error > 0 AND isfinite(value)
+    ORDER BY column_name, trial_id, value, standard_error
+    """,
 )

@@ -4,13 +4,17 @@ Queries select from the views of a results folder (``wide``, ``trials``, ``measu
 order their rows, so that identical results give identical reports.
 """
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from textwrap import dedent
 
 from orchestrator.results import IS_FINAL
 from orchestrator.results import identifier as identifier
+from orchestrator.results import quote as quote
 
 MOST_POINTS = 1000
 
@@ -22,17 +26,20 @@ class Query:
     Attributes:
         name: Short name, unique within the report.
         about: Description in one line.
-        sql: A single SELECT (or DESCRIBE) statement.
+        sql: A single SELECT (or DESCRIBE) statement, without the indentation of its source.
     """
 
     name: str
     about: str
     sql: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sql", dedent(self.sql).strip())
+
 
 def columns_of(view: str) -> Query:
     """Return the query for the columns of a view."""
-    sql = f"SELECT column_name FROM (DESCRIBE {view})"  # noqa: S608 - names of our own views
+    sql = f"SELECT column_name FROM (DESCRIBE {view})"
     return Query("columns", f"columns of {view}", sql)
 
 
@@ -40,7 +47,7 @@ def distinct_values(column: str) -> Query:
     """Return the query for the values of a hyperparameter."""
     name = identifier(column)
     order = "ORDER BY value NULLS LAST"
-    sql = f"SELECT DISTINCT {name} AS value FROM trials {order}"  # noqa: S608 - quoted
+    sql = f"SELECT DISTINCT {name} AS value FROM trials {order}"
     return Query("levels", f"values of {column}", sql)
 
 
@@ -54,10 +61,12 @@ def snapshots(columns: Iterable[str]) -> Query:
     return Query(
         "snapshots",
         "every snapshot, with its errors, gaps and measures",
-        "SELECT trial_id, condition_id, step, epoch, status, train_loss, train_error, loss_gap,\n"
-        f"    error_gap{names}\n"
-        "FROM wide WHERE step > 0\n"
-        "ORDER BY trial_id, step",
+        f"""
+        SELECT trial_id, condition_id, step, epoch, status, train_loss, train_error, loss_gap,
+            error_gap{names}
+        FROM wide WHERE step > 0
+        ORDER BY trial_id, step
+        """,
     )
 
 
@@ -68,13 +77,15 @@ def scatter(measures: Iterable[str], hue: str | None) -> Query:
     return Query(
         "points",
         f"at most {MOST_POINTS} measured snapshots, chosen by a hash of their names",
-        "SELECT trial_id, seed, step, epoch, milestones, train_loss, train_error,\n"
-        f"    loss_gap, error_gap{names},\n"
-        f"    {IS_FINAL} AS is_final,\n"
-        "    count(*) OVER () AS n_snapshots\n"
-        f"FROM wide WHERE step > 0 AND {wanted}\n"
-        f"QUALIFY row_number() OVER (ORDER BY md5(checkpoint_id)) <= {MOST_POINTS}\n"
-        "ORDER BY trial_id, step",
+        f"""
+        SELECT trial_id, seed, step, epoch, milestones, train_loss, train_error,
+            loss_gap, error_gap{names},
+            {IS_FINAL} AS is_final,
+            count(*) OVER () AS n_snapshots
+        FROM wide WHERE step > 0 AND {wanted}
+        QUALIFY row_number() OVER (ORDER BY md5(checkpoint_id)) <= {MOST_POINTS}
+        ORDER BY trial_id, step
+        """,
     )
 
 
@@ -84,9 +95,11 @@ def along_training(measures: Iterable[str], hue: str | None) -> Query:
     return Query(
         "along_training",
         "snapshots of completed trials in order of time",
-        f"SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}\n"
-        "FROM wide WHERE step > 0 AND status = 'completed'\n"
-        "ORDER BY trial_id, step",
+        f"""
+        SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}
+        FROM wide WHERE step > 0 AND status = 'completed'
+        ORDER BY trial_id, step
+        """,
     )
 
 
@@ -98,8 +111,10 @@ def _as_hue(column: str | None) -> str:
 TRIAL_OUTCOMES = Query(
     "trial_outcomes",
     "how trials ended",
-    "SELECT status, coalesce(stop_reason, '') AS stop_reason, count(*) AS trials\n"
-    "FROM trials GROUP BY ALL ORDER BY status, stop_reason",
+    """
+    SELECT status, coalesce(stop_reason, '') AS stop_reason, count(*) AS trials
+    FROM trials GROUP BY ALL ORDER BY status, stop_reason
+    """,
 )
 
 FAILED_TRIALS = Query(
@@ -111,96 +126,118 @@ FAILED_TRIALS = Query(
 SEEDS_PER_CONDITION = Query(
     "seeds_per_condition",
     "number of completed trials per condition",
-    "SELECT min(seeds) AS fewest, max(seeds) AS most, count(*) AS conditions FROM (\n"
-    "    SELECT condition_id, count(*) AS seeds FROM trials\n"
-    "    WHERE status = 'completed' GROUP BY condition_id\n"
-    ")",
+    """
+    SELECT min(seeds) AS fewest, max(seeds) AS most, count(*) AS conditions FROM (
+        SELECT condition_id, count(*) AS seeds FROM trials
+        WHERE status = 'completed' GROUP BY condition_id
+    )
+    """,
 )
 
 MILESTONES_REACHED = Query(
     "milestones_reached",
     "number of trials that reached each training loss",
-    "SELECT train_loss_milestone AS milestone, count(DISTINCT trial_id) AS trials\n"
-    "FROM milestones GROUP BY milestone ORDER BY milestone DESC",
+    """
+    SELECT train_loss_milestone AS milestone, count(DISTINCT trial_id) AS trials
+    FROM milestones GROUP BY milestone ORDER BY milestone DESC
+    """,
 )
 
 MEASURE_STATUS = Query(
     "measure_status",
     "values that are not finite, and failed requests",
-    "SELECT request, measure, variant, coalesce(split, '') AS split, status,\n"
-    "    count(*) AS n, min(error) AS example\n"
-    "FROM measures WHERE status <> 'ok' GROUP BY ALL ORDER BY ALL",
+    """
+    SELECT request, measure, variant, coalesce(split, '') AS split, status,
+        count(*) AS n, min(error) AS example
+    FROM measures WHERE status <> 'ok' GROUP BY ALL ORDER BY ALL
+    """,
 )
 
 NOT_POSITIVE_TRACES = Query(
     "not_positive_traces",
     "Hessian traces at or below zero, which have no logarithm",
-    "SELECT count(*) AS n FROM measures\n"
-    "WHERE measure = 'hessian_trace' AND status = 'ok' AND value <= 0",
+    """
+    SELECT count(*) AS n FROM measures
+    WHERE measure = 'hessian_trace' AND status = 'ok' AND value <= 0
+    """,
 )
 
 UNCONVERGED = Query(
     "unconverged",
     "values whose iteration did not converge",
-    "SELECT measure, count(*) AS n, min(error) AS example FROM measures\n"
-    "WHERE variant = 'unconverged' GROUP BY measure ORDER BY measure",
+    """
+    SELECT measure, count(*) AS n, min(error) AS example FROM measures
+    WHERE variant = 'unconverged' GROUP BY measure ORDER BY measure
+    """,
 )
 
 MEASURED_REQUESTS = Query(
     "measured_requests",
     "number of snapshots with a result of each request, in total and of final networks",
-    "SELECT request, count(DISTINCT checkpoint_id) AS snapshots,\n"
-    f"    count(DISTINCT checkpoint_id) FILTER (WHERE {IS_FINAL}) AS final\n"
-    "FROM measures LEFT JOIN checkpoints USING (checkpoint_id)\n"
-    "GROUP BY request ORDER BY request",
+    f"""
+    SELECT request, count(DISTINCT checkpoint_id) AS snapshots,
+        count(DISTINCT checkpoint_id) FILTER (WHERE {IS_FINAL}) AS final
+    FROM measures LEFT JOIN checkpoints USING (checkpoint_id)
+    GROUP BY request ORDER BY request
+    """,
 )
 
 SNAPSHOT_COUNT = Query(
     "snapshot_count",
     "number of snapshots, in total and of final networks",
-    "SELECT count(*) AS snapshots, count(DISTINCT trial_id) AS trials,\n"
-    f"    count(*) FILTER (WHERE {IS_FINAL}) AS final\n"
-    "FROM checkpoints",
+    f"""
+    SELECT count(*) AS snapshots, count(DISTINCT trial_id) AS trials,
+        count(*) FILTER (WHERE {IS_FINAL}) AS final
+    FROM checkpoints
+    """,
 )
 
 STANDARD_ERRORS = Query(
     "standard_errors",
     "median and largest relative standard error of estimates",
-    "SELECT measure, variant, count(*) AS n,\n"
-    "    median(standard_error / abs(value)) AS median_relative_error,\n"
-    "    max(standard_error / abs(value)) AS largest_relative_error\n"
-    "FROM measures WHERE status = 'ok' AND standard_error > 0 AND value <> 0\n"
-    "GROUP BY ALL ORDER BY ALL",
+    """
+    SELECT measure, variant, count(*) AS n,
+        median(standard_error / abs(value)) AS median_relative_error,
+        max(standard_error / abs(value)) AS largest_relative_error
+    FROM measures WHERE status = 'ok' AND standard_error > 0 AND value <> 0
+    GROUP BY ALL ORDER BY ALL
+    """,
 )
 
 CATALOG = Query(
     "measures_taken",
     "measures taken, with their catalog entries",
-    "SELECT measure, coalesce(family, 'own') AS family, symbol, unit, direction, cost, citation\n"
-    "FROM (\n"
-    "    SELECT DISTINCT measure FROM measures\n"
-    "    -- A failure is stored under the name of its request.\n"
-    "    WHERE status IN ('ok', 'nonfinite')\n"
-    "        OR measure IN (SELECT measure FROM measure_catalog)\n"
-    ") LEFT JOIN measure_catalog USING (measure)\n"
-    "ORDER BY family, measure",
+    """
+    SELECT measure, coalesce(family, 'own') AS family, symbol, unit, direction, cost, citation
+    FROM (
+        SELECT DISTINCT measure FROM measures
+        -- A failure is stored under the name of its request.
+        WHERE status IN ('ok', 'nonfinite')
+            OR measure IN (SELECT measure FROM measure_catalog)
+    ) LEFT JOIN measure_catalog USING (measure)
+    ORDER BY family, measure
+    """,
 )
 
 HOW_MEASURED = Query(
     "how_measured",
     "precision, batch-norm mode and examples behind the measures",
-    "SELECT DISTINCT dtype, batch_norm_mode, n_examples, coalesce(split, '') AS split\n"
-    "FROM measures\n"
-    "WHERE status IN ('ok', 'nonfinite') AND n_examples IS NOT NULL ORDER BY ALL",
+    """
+    SELECT DISTINCT dtype, batch_norm_mode, n_examples, coalesce(split, '') AS split
+    FROM measures
+    WHERE status IN ('ok', 'nonfinite') AND n_examples IS NOT NULL ORDER BY ALL
+    """,
 )
 
 FRAGILITY = Query(
     "fragility",
     "how much each measure changes under transformations that should not matter",
-    "SELECT measure, variant, split, snapshots, excluded, layer_rescaling, unit_permutation,\n"
-    "    logit_scale, batch_partition, duplicated_data, float32, data_subset, probe_seed\n"
-    "FROM fragility WHERE split IS DISTINCT FROM 'test'\n"
-    "ORDER BY measure, variant, split",
+    """
+    SELECT measure, variant, split, snapshots, excluded, layer_rescaling, unit_permutation,
+        logit_scale, batch_partition, duplicated_data, float32, data_subset, probe_seed
+    FROM fragility WHERE split IS DISTINCT FROM 'test'
+    ORDER BY measure, variant, split
+    """,
 )
 
 BARRIERS = Query(
@@ -209,13 +246,16 @@ BARRIERS = Query(
     "SELECT condition_id, split, quantity, barrier FROM connectivity ORDER BY ALL",
 )
 
+
 UNAUDITED = Query(
     "unaudited",
     "number of conditions with trained networks, none of them audited",
-    "SELECT count(DISTINCT condition_id) AS conditions FROM final\n"
-    "WHERE condition_id NOT IN (\n"
-    "    SELECT condition_id FROM audit JOIN trials USING (trial_id)\n"
-    ")",
+    """
+    SELECT count(DISTINCT condition_id) AS conditions FROM final
+    WHERE condition_id NOT IN (
+        SELECT condition_id FROM audit JOIN trials USING (trial_id)
+    )
+    """,
 )
 
 
@@ -228,24 +268,28 @@ def unaudited_networks(most: int) -> Query:
     return Query(
         "unaudited_networks",
         f"number of networks still to be audited, with at most {most} per architecture",
-        "SELECT coalesce(sum(greatest(0, least(wanted, trained) - audited)), 0) AS networks\n"  # noqa: S608 - a number
-        "FROM (\n"
-        f"    SELECT {most} AS wanted, count(DISTINCT trial_id) AS trained,\n"
-        "        count(DISTINCT trial_id) FILTER (trial_id IN (SELECT trial_id FROM audit))\n"
-        "            AS audited\n"
-        "    FROM final\n"
-        "    GROUP BY json_extract(params_json, '$.data'), json_extract(params_json, '$.model'),\n"
-        "        json_extract(params_json, '$.training.loss.name')\n"
-        ")",
+        f"""
+        SELECT coalesce(sum(greatest(0, least(wanted, trained) - audited)), 0) AS networks
+        FROM (
+            SELECT {most} AS wanted, count(DISTINCT trial_id) AS trained,
+                count(DISTINCT trial_id) FILTER (trial_id IN (SELECT trial_id FROM audit))
+                    AS audited
+            FROM final
+            GROUP BY json_extract(params_json, '$.data'), json_extract(params_json, '$.model'),
+                json_extract(params_json, '$.training.loss.name')
+        )
+        """,
     )
 
 
 MACHINES = Query(
     "machines",
     "machines and versions that ran trials",
-    "SELECT host, device, python_version, torch_version, orchestrator_version,\n"
-    "    count(*) AS trials, sum(train_seconds) / 3600 AS training_hours\n"
-    "FROM trials GROUP BY ALL ORDER BY ALL",
+    """
+    SELECT host, device, python_version, torch_version, orchestrator_version,
+        count(*) AS trials, sum(train_seconds) / 3600 AS training_hours
+    FROM trials GROUP BY ALL ORDER BY ALL
+    """,
 )
 
 DATASET_NAMES = Query(
@@ -257,6 +301,8 @@ DATASET_NAMES = Query(
 DATASETS = Query(
     "datasets",
     "data sets with their content hashes",
-    "SELECT dataset, dataset_hash, train_size, count(*) AS trials\n"
-    "FROM trials GROUP BY ALL ORDER BY ALL",
+    """
+    SELECT dataset, dataset_hash, train_size, count(*) AS trials
+    FROM trials GROUP BY ALL ORDER BY ALL
+    """,
 )

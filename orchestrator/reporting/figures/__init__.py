@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from altair.utils.schemapi import debug_mode
 
+from orchestrator.registry import import_files
 from orchestrator.reporting.data.gap_predictors import trained_networks
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import Source
@@ -13,9 +14,8 @@ from orchestrator.reporting.figures.figure import Figure as Figure
 from orchestrator.reporting.figures.figure import Table as Table
 from orchestrator.reporting.figures.figure import cell as cell
 from orchestrator.reporting.figures.report_figure import REGISTERED
-from orchestrator.reporting.file_imports import import_files
 
-import_files(__name__, __path__)  # Each figure registers itself.
+import_files(__name__)  # Each figure registers itself.
 
 FIGURES = dict(sorted(REGISTERED.items(), key=lambda one: one[1].place))
 """All figures by their keys, in the order of the report, including those that can't be drawn."""

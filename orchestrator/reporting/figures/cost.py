@@ -20,31 +20,35 @@ _LABEL = 220
 MEASURE_COST = Query(
     "measure_cost",
     "seconds of each request, per snapshot and in total",
-    "WITH requests AS (\n"
-    "    SELECT checkpoint_id, request, any_value(seconds) AS seconds\n"
-    "    FROM measures WHERE status IN ('ok', 'nonfinite') GROUP BY checkpoint_id, request\n"
-    ")\n"
-    "SELECT request AS what, 'measure' AS kind, count(*) AS n,\n"
-    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
-    "    quantile_cont(seconds, 0.9) AS high, sum(seconds ORDER BY seconds) AS total\n"
-    "FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what",
+    """
+    WITH requests AS (
+        SELECT checkpoint_id, request, any_value(seconds) AS seconds
+        FROM measures WHERE status IN ('ok', 'nonfinite') GROUP BY checkpoint_id, request
+    )
+    SELECT request AS what, 'measure' AS kind, count(*) AS n,
+        quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,
+        quantile_cont(seconds, 0.9) AS high, sum(seconds ORDER BY seconds) AS total
+    FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what
+    """,
 )
 
 TRAINING_COST = Query(
     "training_cost",
     "seconds of training per network, per epoch and in total",
-    "WITH spent AS (\n"
-    "    SELECT 'training, whole network' AS what, train_seconds AS seconds FROM trials\n"
-    "    UNION ALL\n"
-    "    SELECT 'training, one epoch', train_seconds / epochs FROM trials WHERE epochs > 0\n"
-    "    UNION ALL\n"
-    "    SELECT 'evaluation, whole network', evaluation_seconds FROM trials\n"
-    ")\n"
-    "SELECT what, 'training' AS kind, count(*) AS n,\n"
-    "    quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,\n"
-    "    quantile_cont(seconds, 0.9) AS high,\n"
-    "    CASE WHEN what LIKE '%whole network' THEN sum(seconds ORDER BY seconds) END AS total\n"
-    "FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC",
+    """
+    WITH spent AS (
+        SELECT 'training, whole network' AS what, train_seconds AS seconds FROM trials
+        UNION ALL
+        SELECT 'training, one epoch', train_seconds / epochs FROM trials WHERE epochs > 0
+        UNION ALL
+        SELECT 'evaluation, whole network', evaluation_seconds FROM trials
+    )
+    SELECT what, 'training' AS kind, count(*) AS n,
+        quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,
+        quantile_cont(seconds, 0.9) AS high,
+        CASE WHEN what LIKE '%whole network' THEN sum(seconds ORDER BY seconds) END AS total
+    FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC
+    """,
 )
 
 

@@ -1,5 +1,7 @@
 """Coverage: outcomes of trials, and measurements of snapshots."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,13 +43,14 @@ Part = tuple[str, str, int]
 
 
 def _outcome(target: float | None) -> str:
-    short = "" if target is None else f"WHEN stop_reason <> 'train_loss' THEN '{SHORT}' "
-    return (
-        f"CASE WHEN status = 'failed' THEN '{FAILED}' "
-        f"WHEN status <> 'completed' THEN '{UNFINISHED}' "
-        f"WHEN stop_reason = 'diverged' THEN '{DIVERGED}' "
-        f"{short}ELSE '{COMPLETED}' END"
-    )
+    short = f"WHEN stop_reason <> 'train_loss' THEN '{SHORT}'" if target is not None else ""
+    return f"""CASE
+                WHEN status = 'failed' THEN '{FAILED}'
+                WHEN status <> 'completed' THEN '{UNFINISHED}'
+                WHEN stop_reason = 'diverged' THEN '{DIVERGED}'
+                {short}
+                ELSE '{COMPLETED}'
+            END"""
 
 
 def outcomes(level: str | None, target: float | None) -> Query:
@@ -61,9 +64,11 @@ def outcomes(level: str | None, target: float | None) -> Query:
     return Query(
         "outcomes",
         "number of trials per outcome",
-        f"WITH ended AS (SELECT {name} AS level, {_outcome(target)} AS outcome FROM trials)\n"  # noqa: S608
-        "SELECT level, outcome, count(*) AS trials\n"
-        "FROM ended GROUP BY ALL ORDER BY level NULLS LAST, outcome",
+        f"""
+        WITH ended AS (SELECT {name} AS level, {_outcome(target)} AS outcome FROM trials)
+        SELECT level, outcome, count(*) AS trials
+        FROM ended GROUP BY ALL ORDER BY level NULLS LAST, outcome
+        """,
     )
 
 
@@ -86,24 +91,26 @@ def set_apart(hyperparameters: Sequence[str], target: float | None, milestones: 
         "set_apart",
         "every trial that failed, is unfinished, did not reach a requested training loss, or has "
         "values that are not finite or failed",
-        "WITH taken AS (\n"  # noqa: S608 - names quoted, numbers
-        "    SELECT trial_id, count(*) AS snapshots FROM checkpoints GROUP BY trial_id\n"
-        "), reached AS (\n"
-        "    SELECT trial_id, count(DISTINCT train_loss_milestone) AS milestones\n"
-        "    FROM milestones GROUP BY trial_id\n"
-        "), lost AS (\n"
-        "    SELECT trial_id, count(*) AS lost_values, min(error) AS first_error\n"
-        "    FROM measures WHERE status <> 'ok' GROUP BY trial_id\n"
-        "), ended AS (\n"
-        f"    SELECT trial_id{settings}, seed, error, {_outcome(target)} AS outcome FROM trials\n"
-        ")\n"
-        f"SELECT trial_id{shown}, seed, outcome, coalesce(snapshots, 0) AS snapshots,\n"
-        f"    {milestones} - coalesce(milestones, 0) AS missed,\n"
-        "    coalesce(lost_values, 0) AS lost_values, coalesce(error, first_error) AS error\n"
-        "FROM ended LEFT JOIN taken USING (trial_id) LEFT JOIN reached USING (trial_id)\n"
-        "    LEFT JOIN lost USING (trial_id)\n"
-        f"WHERE outcome <> '{COMPLETED}' OR missed > 0 OR lost_values > 0\n"
-        "ORDER BY trial_id",
+        f"""
+        WITH taken AS (
+            SELECT trial_id, count(*) AS snapshots FROM checkpoints GROUP BY trial_id
+        ), reached AS (
+            SELECT trial_id, count(DISTINCT train_loss_milestone) AS milestones
+            FROM milestones GROUP BY trial_id
+        ), lost AS (
+            SELECT trial_id, count(*) AS lost_values, min(error) AS first_error
+            FROM measures WHERE status <> 'ok' GROUP BY trial_id
+        ), ended AS (
+            SELECT trial_id{settings}, seed, error, {_outcome(target)} AS outcome FROM trials
+        )
+        SELECT trial_id{shown}, seed, outcome, coalesce(snapshots, 0) AS snapshots,
+            {milestones} - coalesce(milestones, 0) AS missed,
+            coalesce(lost_values, 0) AS lost_values, coalesce(error, first_error) AS error
+        FROM ended LEFT JOIN taken USING (trial_id) LEFT JOIN reached USING (trial_id)
+            LEFT JOIN lost USING (trial_id)
+        WHERE outcome <> '{COMPLETED}' OR missed > 0 OR lost_values > 0
+        ORDER BY trial_id
+        """,
     )
 
 
@@ -111,15 +118,17 @@ ANSWERED = Query(
     "answered",
     "number of snapshots on which each request gave only finite values, some that are not finite, "
     "or failed",
-    "WITH answers AS (\n"  # noqa: S608 - words of ours
-    "    SELECT request, CASE\n"
-    f"        WHEN bool_or(status NOT IN ('ok', 'nonfinite')) THEN '{NOT_MEASURED}'\n"
-    f"        WHEN bool_or(status = 'nonfinite') THEN '{NOT_FINITE}'\n"
-    f"        ELSE '{MEASURED}' END AS answer\n"
-    "    FROM measures GROUP BY request, checkpoint_id\n"
-    ")\n"
-    "SELECT request, answer, count(*) AS snapshots FROM answers\n"
-    "GROUP BY ALL ORDER BY request, answer",
+    f"""
+    WITH answers AS (
+        SELECT request, CASE
+            WHEN bool_or(status NOT IN ('ok', 'nonfinite')) THEN '{NOT_MEASURED}'
+            WHEN bool_or(status = 'nonfinite') THEN '{NOT_FINITE}'
+            ELSE '{MEASURED}' END AS answer
+        FROM measures GROUP BY request, checkpoint_id
+    )
+    SELECT request, answer, count(*) AS snapshots FROM answers
+    GROUP BY ALL ORDER BY request, answer
+    """,
 )
 
 

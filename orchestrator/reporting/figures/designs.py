@@ -1,5 +1,7 @@
 """The same correlations under four designs, which differ in the networks they compare."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 import itertools
@@ -33,29 +35,28 @@ _ROW_HEIGHT = 64
 Found = tuple[str, str, str, Estimate, int]
 
 
-_FEW_TRIALS = (
-    "(SELECT trial_id FROM trials\n"  # noqa: S608 - a number of ours
-    f"    QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED})"
-)
+_FEW_TRIALS = f"""(
+            SELECT trial_id FROM trials
+            QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}
+        )"""
 
 
 def at_milestones(measures: Iterable[str]) -> Query:
     """Return the query for the snapshot at which each trial reached each requested loss."""
     names = "".join(f", {identifier(name)}" for name in measures)
-    sql = (
-        "SELECT trial_id, condition_id, reached.train_loss_milestone, loss_gap, "  # noqa: S608
-        f"error_gap{names}\n"
-        "FROM wide\n"
-        "JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached\n"
-        "    USING (checkpoint_id)\n"
-        f"SEMI JOIN {_FEW_TRIALS} USING (trial_id)\n"
-        "ORDER BY trial_id, reached.train_loss_milestone DESC"
-    )
-    about = (
+    return Query(
+        "at_milestones",
         "the snapshot at which each trial reached each training loss, for at most "
-        f"{MOST_COMPARED} trials, chosen by a hash"
+        f"{MOST_COMPARED} trials, chosen by a hash",
+        f"""
+        SELECT trial_id, condition_id, reached.train_loss_milestone, loss_gap, error_gap{names}
+        FROM wide
+        JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached
+            USING (checkpoint_id)
+        SEMI JOIN {_FEW_TRIALS} USING (trial_id)
+        ORDER BY trial_id, reached.train_loss_milestone DESC
+        """,
     )
-    return Query("at_milestones", about, sql)
 
 
 def at_times(measures: Iterable[str]) -> Query:
@@ -64,10 +65,12 @@ def at_times(measures: Iterable[str]) -> Query:
     return Query(
         "at_times",
         f"snapshots of at most {MOST_COMPARED} completed trials, chosen by a hash",
-        f"SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}\n"
-        f"FROM wide SEMI JOIN {_FEW_TRIALS} USING (trial_id)\n"
-        "WHERE step > 0 AND status = 'completed'\n"
-        "ORDER BY trial_id, step",
+        f"""
+        SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}
+        FROM wide SEMI JOIN {_FEW_TRIALS} USING (trial_id)
+        WHERE step > 0 AND status = 'completed'
+        ORDER BY trial_id, step
+        """,
     )
 
 

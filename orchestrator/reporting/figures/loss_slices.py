@@ -36,17 +36,19 @@ def loss_slices(chosen: Chosen, hue: Hue | None) -> Query:
     return Query(
         "loss_slices",
         "training loss along a filter-normalized direction, over the final networks of each level",
-        "WITH slices AS (\n"
-        f"    SELECT level, len(x) AS n,\n"
-        "        unnest(x) AS distance, unnest(value) AS loss, unnest(range(len(x))) AS point\n"
-        f"    FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)\n"
-        f"    WHERE {chosen.condition}\n"
-        ")\n"
-        "SELECT level, distance, median(loss) AS loss, min(loss) AS low, max(loss) AS high,\n"
-        "    count(*) AS networks\n"
-        "FROM slices\n"
-        f"WHERE isfinite(loss) AND abs(point - n // 2) % ceil(n / {MOST_SLICE_POINTS})::INT = 0\n"
-        "GROUP BY level, distance ORDER BY level NULLS LAST, distance",
+        f"""
+        WITH slices AS (
+            SELECT level, len(x) AS n,
+                unnest(x) AS distance, unnest(value) AS loss, unnest(range(len(x))) AS point
+            FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)
+            WHERE {chosen.condition}
+        )
+        SELECT level, distance, median(loss) AS loss, min(loss) AS low, max(loss) AS high,
+            count(*) AS networks
+        FROM slices
+        WHERE isfinite(loss) AND abs(point - n // 2) % ceil(n / {MOST_SLICE_POINTS})::INT = 0
+        GROUP BY level, distance ORDER BY level NULLS LAST, distance
+        """,
     )
 
 
@@ -55,24 +57,26 @@ def loss_planes(chosen: Chosen, hue: Hue | None) -> Query:
     return Query(
         "loss_planes",
         "training loss on a plane, of the network with the median training loss of each level",
-        "WITH planes AS (\n"
-        f"    SELECT trial_id, level, train_loss, x, y, value,\n"
-        "        sqrt(len(x))::INT AS n, median(train_loss) OVER (PARTITION BY level) AS middle\n"
-        f"    FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id, trial_id)\n"
-        f"    WHERE {chosen.condition}\n"
-        "), representatives AS (\n"
-        "    SELECT * FROM planes QUALIFY row_number() OVER (\n"
-        "        PARTITION BY level ORDER BY abs(train_loss - middle), trial_id) = 1\n"
-        "), points AS (\n"
-        "    SELECT * EXCLUDE (x, y, value), unnest(x) AS x, unnest(y) AS y,\n"
-        "        unnest(value) AS loss, unnest(range(len(x))) AS point,\n"
-        f"        ceil(n / {MOST_PLANE_POINTS})::INT AS stride\n"
-        "    FROM representatives\n"
-        ")\n"
-        "SELECT level, trial_id, x, y, loss FROM points\n"
-        "WHERE isfinite(loss) AND abs(point % n - n // 2) % stride = 0\n"
-        "    AND abs(point // n - n // 2) % stride = 0\n"
-        "ORDER BY level NULLS LAST, y, x",
+        f"""
+        WITH planes AS (
+            SELECT trial_id, level, train_loss, x, y, value,
+                sqrt(len(x))::INT AS n, median(train_loss) OVER (PARTITION BY level) AS middle
+            FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id, trial_id)
+            WHERE {chosen.condition}
+        ), representatives AS (
+            SELECT * FROM planes QUALIFY row_number() OVER (
+                PARTITION BY level ORDER BY abs(train_loss - middle), trial_id) = 1
+        ), points AS (
+            SELECT * EXCLUDE (x, y, value), unnest(x) AS x, unnest(y) AS y,
+                unnest(value) AS loss, unnest(range(len(x))) AS point,
+                ceil(n / {MOST_PLANE_POINTS})::INT AS stride
+            FROM representatives
+        )
+        SELECT level, trial_id, x, y, loss FROM points
+        WHERE isfinite(loss) AND abs(point % n - n // 2) % stride = 0
+            AND abs(point // n - n // 2) % stride = 0
+        ORDER BY level NULLS LAST, y, x
+        """,
     )
 
 

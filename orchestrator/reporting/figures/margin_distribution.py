@@ -44,50 +44,54 @@ def final_margins(chosen: Chosen, hue: Hue | None) -> Query:
     return Query(
         "final_margins",
         "quantiles of the training margins, averaged over the final networks of each level",
-        "WITH quantiles AS (\n"
-        f"    SELECT level, len(x) AS n,\n"
-        "        unnest(x) AS share, unnest(value) AS margin, unnest(range(len(x))) AS point\n"
-        f"    FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)\n"
-        f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
-        ")\n"
-        "SELECT level, share, avg(margin) AS margin, min(margin) AS low, max(margin) AS high,\n"
-        "    count(*) AS networks\n"
-        "FROM quantiles\n"
-        f"WHERE point % ceil(n / {MOST_QUANTILES})::INT = 0 OR point = n - 1\n"
-        "GROUP BY level, share ORDER BY level NULLS LAST, share",
+        f"""
+        WITH quantiles AS (
+            SELECT level, len(x) AS n,
+                unnest(x) AS share, unnest(value) AS margin, unnest(range(len(x))) AS point
+            FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)
+            WHERE {chosen.condition} AND curves.status = 'ok'
+        )
+        SELECT level, share, avg(margin) AS margin, min(margin) AS low, max(margin) AS high,
+            count(*) AS networks
+        FROM quantiles
+        WHERE point % ceil(n / {MOST_QUANTILES})::INT = 0 OR point = n - 1
+        GROUP BY level, share ORDER BY level NULLS LAST, share
+        """,
     )
 
 
 def margins_along_training(chosen: Chosen, hue: Hue | None) -> Query:
     """Return the query for five margin quantiles over epochs, averaged per level."""
     quantiles = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
-    columns = ",\n".join(
+    columns = ",".join(
         # Linear interpolation between two stored quantiles.
-        f"    avg(value[floor({p} * (n - 1))::INT + 1] * (1 - {p} * (n - 1) % 1)\n"
-        f"        + value[ceil({p} * (n - 1))::INT + 1] * ({p} * (n - 1) % 1)) AS {name}"
+        f"""
+                avg(value[floor({p} * (n - 1))::INT + 1] * (1 - {p} * (n - 1) % 1)
+                    + value[ceil({p} * (n - 1))::INT + 1] * ({p} * (n - 1) % 1)) AS {name}"""
         for name, p in quantiles.items()
     )
     return Query(
         "margins_along_training",
         "quantiles of the training margins per epoch, if half of a level’s networks have them",
-        "WITH distributions AS (\n"
-        f"    SELECT trial_id, level, epoch, value, len(x) AS n\n"
-        f"    FROM curves JOIN {networks_sql(hue, 'gap')} USING (checkpoint_id, trial_id)\n"
-        f"    WHERE {chosen.condition} AND curves.status = 'ok' AND epoch > 0\n"
-        "        AND trial_status = 'completed'\n"
-        "), epochs AS (\n"
-        "    SELECT level, epoch, count(*) AS networks,\n"
-        f"{columns}\n"
-        "    FROM distributions GROUP BY level, epoch\n"
-        "), levels AS (\n"
-        "    SELECT level, count(DISTINCT trial_id) AS trials FROM distributions GROUP BY level\n"
-        ")\n"
-        "SELECT epochs.* FROM epochs JOIN levels\n"
-        "    ON epochs.level IS NOT DISTINCT FROM levels.level\n"
-        "WHERE 2 * networks >= trials\n"
-        "QUALIFY (row_number() OVER (PARTITION BY epochs.level ORDER BY epoch) - 1)\n"
-        f"    % ceil(count(*) OVER (PARTITION BY epochs.level) / {MOST_EPOCHS})::INT = 0\n"
-        "ORDER BY level NULLS LAST, epoch",
+        f"""
+        WITH distributions AS (
+            SELECT trial_id, level, epoch, value, len(x) AS n
+            FROM curves JOIN {networks_sql(hue, "gap")} USING (checkpoint_id, trial_id)
+            WHERE {chosen.condition} AND curves.status = 'ok' AND epoch > 0
+                AND trial_status = 'completed'
+        ), epochs AS (
+            SELECT level, epoch, count(*) AS networks,{columns}
+            FROM distributions GROUP BY level, epoch
+        ), levels AS (
+            SELECT level, count(DISTINCT trial_id) AS trials FROM distributions GROUP BY level
+        )
+        SELECT epochs.* FROM epochs JOIN levels
+            ON epochs.level IS NOT DISTINCT FROM levels.level
+        WHERE 2 * networks >= trials
+        QUALIFY (row_number() OVER (PARTITION BY epochs.level ORDER BY epoch) - 1)
+            % ceil(count(*) OVER (PARTITION BY epochs.level) / {MOST_EPOCHS})::INT = 0
+        ORDER BY level NULLS LAST, epoch
+        """,
     )
 
 

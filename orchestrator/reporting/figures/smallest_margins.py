@@ -35,39 +35,41 @@ def smallest_margins(chosen: Chosen, most: int) -> Query:
     return Query(
         "smallest_margins",
         "training examples that are among the smallest margins of the most final networks",
-        "WITH named AS (\n"
-        "    SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data,\n"
-        "        unnest(x)::BIGINT AS example, unnest(value) AS margin\n"
-        "    FROM curves JOIN (SELECT checkpoint_id, trial_id, params_json FROM final)\n"
-        "        USING (checkpoint_id, trial_id)\n"
-        f"    WHERE {chosen.condition}\n"
-        "), predicted AS (\n"
-        "    SELECT trial_id, unnest(x)::BIGINT AS example, unnest(value) AS class\n"
-        "    FROM curves SEMI JOIN final USING (checkpoint_id)\n"
-        f"    WHERE {prediction.condition}\n"
-        "), networks AS (\n"
-        "    SELECT data, count(DISTINCT trial_id) AS trials FROM named GROUP BY data\n"
-        "    -- The number of an example depends on the subset and the noise.\n"
-        "    ORDER BY trials DESC, data LIMIT 1\n"
-        "), votes AS (\n"
-        "    SELECT data, example, class, count(*) AS votes\n"
-        "    FROM named JOIN predicted USING (trial_id, example)\n"
-        "    WHERE isfinite(margin) GROUP BY data, example, class\n"
-        "), winners AS (\n"
-        "    SELECT * FROM votes QUALIFY row_number() OVER (\n"
-        "        PARTITION BY data, example ORDER BY votes DESC, class) = 1\n"
-        "), counts AS (\n"
-        "    SELECT data, example, count(*) AS networks, avg(margin) AS margin\n"
-        "    FROM named WHERE isfinite(margin) GROUP BY data, example\n"
-        ")\n"
-        "SELECT example, label, class::BIGINT AS prediction, votes, counts.networks AS networks,\n"
-        "    trials, margin, shape, inputs\n"
-        "FROM counts JOIN networks USING (data) JOIN winners USING (data, example)\n"
-        "LEFT JOIN (\n"
-        "    SELECT * REPLACE (json_extract(data, '$')::VARCHAR AS data)\n"
-        "    FROM examples WHERE split = 'train'\n"
-        ") USING (data, example)\n"
-        f"ORDER BY counts.networks DESC, margin, example LIMIT {most}",
+        f"""
+        WITH named AS (
+            SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data,
+                unnest(x)::BIGINT AS example, unnest(value) AS margin
+            FROM curves JOIN (SELECT checkpoint_id, trial_id, params_json FROM final)
+                USING (checkpoint_id, trial_id)
+            WHERE {chosen.condition}
+        ), predicted AS (
+            SELECT trial_id, unnest(x)::BIGINT AS example, unnest(value) AS class
+            FROM curves SEMI JOIN final USING (checkpoint_id)
+            WHERE {prediction.condition}
+        ), networks AS (
+            SELECT data, count(DISTINCT trial_id) AS trials FROM named GROUP BY data
+            -- The number of an example depends on the subset and the noise.
+            ORDER BY trials DESC, data LIMIT 1
+        ), votes AS (
+            SELECT data, example, class, count(*) AS votes
+            FROM named JOIN predicted USING (trial_id, example)
+            WHERE isfinite(margin) GROUP BY data, example, class
+        ), winners AS (
+            SELECT * FROM votes QUALIFY row_number() OVER (
+                PARTITION BY data, example ORDER BY votes DESC, class) = 1
+        ), counts AS (
+            SELECT data, example, count(*) AS networks, avg(margin) AS margin
+            FROM named WHERE isfinite(margin) GROUP BY data, example
+        )
+        SELECT example, label, class::BIGINT AS prediction, votes, counts.networks AS networks,
+            trials, margin, shape, inputs
+        FROM counts JOIN networks USING (data) JOIN winners USING (data, example)
+        LEFT JOIN (
+            SELECT * REPLACE (json_extract(data, '$')::VARCHAR AS data)
+            FROM examples WHERE split = 'train'
+        ) USING (data, example)
+        ORDER BY counts.networks DESC, margin, example LIMIT {most}
+        """,
     )
 
 

@@ -42,29 +42,31 @@ def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
     return Query(
         "spectral_densities",
         "density of the Hessian’s eigenvalues, averaged over the final networks of each level",
-        f"WITH densities AS (\n"
-        f"    SELECT level, x, value, len(x) AS n\n"
-        f"    FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)\n"
-        f"    WHERE {chosen.condition} AND curves.status = 'ok'\n"
-        "), ranges AS (\n"
-        "    SELECT level, min(x[1]) AS low, max(x[-1]) AS high FROM densities GROUP BY level\n"
-        "), points AS (\n"
-        f"    SELECT level, low + (high - low) * i / {DENSITY_POINTS - 1} AS eigenvalue\n"
-        f"    FROM ranges, range({DENSITY_POINTS}) AS grid(i)\n"
-        "), places AS (\n"
-        "    SELECT points.level AS level, eigenvalue, value, n,\n"
-        "        (eigenvalue - x[1]) / (x[-1] - x[1]) * (n - 1) AS place\n"
-        "    FROM points JOIN densities ON points.level IS NOT DISTINCT FROM densities.level\n"
-        "), interpolated AS (\n"
-        "    -- Beyond its grid, five widths from the outermost eigenvalues, a density is 0.\n"
-        "    SELECT level, eigenvalue, CASE WHEN place BETWEEN 0 AND n - 1 THEN\n"
-        "        value[floor(place)::INT + 1] * (1 - place + floor(place))\n"
-        "        + value[ceil(place)::INT + 1] * (place - floor(place)) ELSE 0 END AS density\n"
-        "    FROM places\n"
-        ")\n"
-        "SELECT level, eigenvalue, avg(density) AS density, min(density) AS low,\n"
-        "    max(density) AS high, count(*) AS networks\n"
-        "FROM interpolated GROUP BY level, eigenvalue ORDER BY level NULLS LAST, eigenvalue",
+        f"""
+        WITH densities AS (
+            SELECT level, x, value, len(x) AS n
+            FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)
+            WHERE {chosen.condition} AND curves.status = 'ok'
+        ), ranges AS (
+            SELECT level, min(x[1]) AS low, max(x[-1]) AS high FROM densities GROUP BY level
+        ), points AS (
+            SELECT level, low + (high - low) * i / {DENSITY_POINTS - 1} AS eigenvalue
+            FROM ranges, range({DENSITY_POINTS}) AS grid(i)
+        ), places AS (
+            SELECT points.level AS level, eigenvalue, value, n,
+                (eigenvalue - x[1]) / (x[-1] - x[1]) * (n - 1) AS place
+            FROM points JOIN densities ON points.level IS NOT DISTINCT FROM densities.level
+        ), interpolated AS (
+            -- Beyond its grid, five widths from the outermost eigenvalues, a density is 0.
+            SELECT level, eigenvalue, CASE WHEN place BETWEEN 0 AND n - 1 THEN
+                value[floor(place)::INT + 1] * (1 - place + floor(place))
+                + value[ceil(place)::INT + 1] * (place - floor(place)) ELSE 0 END AS density
+            FROM places
+        )
+        SELECT level, eigenvalue, avg(density) AS density, min(density) AS low,
+            max(density) AS high, count(*) AS networks
+        FROM interpolated GROUP BY level, eigenvalue ORDER BY level NULLS LAST, eigenvalue
+        """,
     )
 
 
@@ -73,14 +75,16 @@ def top_eigenvalues(hue: Hue | None) -> Query:
     return Query(
         "top_eigenvalues",
         "largest eigenvalue of the Hessian over the final networks of each level",
-        "WITH largest AS (\n"
-        f"    SELECT {level_sql(hue)} AS level, hessian_eigenvalue_1 AS eigenvalue\n"
-        "    FROM wide SEMI JOIN final USING (checkpoint_id)\n"
-        ")\n"
-        "SELECT level, avg(eigenvalue) AS eigenvalue, min(eigenvalue) AS low,\n"
-        "    max(eigenvalue) AS high, count(*) AS networks\n"
-        "FROM largest WHERE isfinite(largest.eigenvalue)\n"
-        "GROUP BY level ORDER BY level NULLS LAST",
+        f"""
+        WITH largest AS (
+            SELECT {level_sql(hue)} AS level, hessian_eigenvalue_1 AS eigenvalue
+            FROM wide SEMI JOIN final USING (checkpoint_id)
+        )
+        SELECT level, avg(eigenvalue) AS eigenvalue, min(eigenvalue) AS low,
+            max(eigenvalue) AS high, count(*) AS networks
+        FROM largest WHERE isfinite(largest.eigenvalue)
+        GROUP BY level ORDER BY level NULLS LAST
+        """,
     )
 
 

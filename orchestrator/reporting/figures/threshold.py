@@ -1,5 +1,7 @@
 """Headline figure: correlation of flatness and margin against the training-error threshold."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,12 +45,14 @@ def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query
     return Query(
         f"correlation_{measure}",
         f"correlation of log {measure} and mean margin by training error",
-        "SELECT threshold, count(*) AS snapshots,\n"
-        f"    corr(log10({name}), margin_mean) AS pearson_r\n"
-        f"FROM wide, (VALUES {values}) AS thresholds(threshold)\n"
-        f"WHERE step > 0 AND train_error <= threshold AND {name} > 0\n"
-        f"    AND isfinite({name}) AND isfinite(margin_mean)\n"
-        "GROUP BY threshold ORDER BY threshold DESC",
+        f"""
+        SELECT threshold, count(*) AS snapshots,
+            corr(log10({name}), margin_mean) AS pearson_r
+        FROM wide, (VALUES {values}) AS thresholds(threshold)
+        WHERE step > 0 AND train_error <= threshold AND {name} > 0
+            AND isfinite({name}) AND isfinite(margin_mean)
+        GROUP BY threshold ORDER BY threshold DESC
+        """,
     )
 
 

@@ -25,8 +25,10 @@ FILE = "comparison.html"
 DIFFERING = Query(
     "differing_hyperparameters",
     "hyperparameters that differ between studies; runs on several results folders",
-    "SELECT study, hyperparameter, settings FROM differing_hyperparameters\n"
-    "ORDER BY hyperparameter, study",
+    """
+    SELECT study, hyperparameter, settings FROM differing_hyperparameters
+    ORDER BY hyperparameter, study
+    """,
 )
 
 

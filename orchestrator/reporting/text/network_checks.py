@@ -11,8 +11,10 @@ from orchestrator.statistics.claim import counted
 TRUST_CHECKS = Query(
     "trust_checks",
     "trust checks of each shape of network, with status and reason",
-    "SELECT shape, data, model, loss, spoils, trust_check, status, reason FROM trust_checks\n"
-    "ORDER BY model, data, loss, shape, trust_check",
+    """
+    SELECT shape, data, model, loss, spoils, trust_check, status, reason FROM trust_checks
+    ORDER BY model, data, loss, shape, trust_check
+    """,
 )
 _MOST_REASON = 300
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from orchestrator.reporting.claims.built_in import BUILT_IN
+from orchestrator.reporting.claims.judge import JUDGES
 from orchestrator.reporting.figures import FIGURES
 from orchestrator.statistics.intervals.bootstrap import LEVEL, RESAMPLES
 from orchestrator.statistics.study_design import FEWEST_CONDITIONS
@@ -69,5 +69,5 @@ def describe_statistics(figures: Collection[str], claims: Collection[str]) -> li
         _INTERVALS,
         *([_CLAIMS] if claims else []),
         *filter(None, (one.methods for key, one in FIGURES.items() if key in figures)),
-        *filter(None, (BUILT_IN[name].methods for name in CLAIM_NEEDS if name in claims)),
+        *filter(None, (JUDGES[name].methods for name in CLAIM_NEEDS if name in claims)),
     ]

@@ -24,7 +24,8 @@ from orchestrator.study.measure_options import CustomMeasure
 from orchestrator.study.measured_columns import VALUES_OF, measures_filling, usual_columns
 from orchestrator.study.problems import Source, did_you_mean
 from orchestrator.study.spec import Study
-from orchestrator.study.trials import cell, expand_trials
+from orchestrator.study.sweep import grid
+from orchestrator.study.trials import cell
 
 _MISSING = re.compile(r'Referenced column "((?:[^"]|"")*)" not found')
 _NO_COLUMN = re.compile(r'does not have a column named "((?:[^"]|"")*)"')
@@ -180,8 +181,7 @@ def _named(claim: StatedClaim) -> Iterable[tuple[str, str]]:
 def _swept(study: Study) -> dict[str, type]:
     """Return the study's own columns of ``trials``, typed from their values."""
     columns = swept_columns(study.sweep.paths)
-    conditions = expand_trials(study.model_copy(update={"seeds": 1}))
     return column_types(
-        {columns[path]: cell(value) for path, value in trial.swept.items() if path in columns}
-        for trial in conditions
+        {columns[path]: cell(value) for path, value in point.items() if path in columns}
+        for point in grid(study)
     )

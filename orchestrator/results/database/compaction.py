@@ -105,11 +105,17 @@ def _compact_table(
     try:
         with replacing(target) as temporary:
             database.execute(
-                f"COPY (FROM parts.{table}_latest ORDER BY {', '.join(KEYS[table].sort)}) "
-                f"TO {quote(temporary)} (FORMAT parquet, COMPRESSION {COMPRESSION}, "
-                f"COMPRESSION_LEVEL {COMPRESSION_LEVEL}, ROW_GROUP_SIZE {ROW_GROUP_SIZE}, "
-                f"KV_METADATA {{schema_version: '{SCHEMA_VERSION}', {PLACE}: {quote(place)}, "
-                f"{KEY}: '{BLANK.decode()}'}})"
+                f"""
+                COPY (FROM parts.{table}_latest ORDER BY {", ".join(KEYS[table].sort)})
+                TO {quote(temporary)} (
+                    FORMAT parquet, COMPRESSION {COMPRESSION},
+                    COMPRESSION_LEVEL {COMPRESSION_LEVEL}, ROW_GROUP_SIZE {ROW_GROUP_SIZE},
+                    KV_METADATA {{
+                        schema_version: '{SCHEMA_VERSION}',
+                        {PLACE}: {quote(place)}, {KEY}: '{BLANK.decode()}'
+                    }}
+                )
+                """
             )
             seal(temporary)
             if read_seal(temporary) != Seal(True, place) or not _same(database, table, temporary):
@@ -133,8 +139,10 @@ def _same(database: duckdb.DuckDBPyConnection, table: str, written: Path) -> boo
         for source in (f"parts.{table}_latest", rows)
     ]
     lacking = database.execute(
-        f"SELECT count(*) FROM (SELECT DISTINCT {group} FROM parts.{table}) "
-        f"ANTI JOIN {rows} USING ({group})"
+        f"""
+        SELECT count(*) FROM (SELECT DISTINCT {group} FROM parts.{table})
+        ANTI JOIN {rows} USING ({group})
+        """
     ).fetchone()
     return content[0] == content[1] and lacking == (0,)
 

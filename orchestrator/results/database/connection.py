@@ -250,8 +250,11 @@ def _connect_several(
         connection.execute(f"USE {database}")
         tables[database] = _create_views(connection, folder, of_folder, measure_columns)
     views = connection.execute(
-        "SELECT view_name FROM duckdb_views() WHERE NOT internal AND schema_name = 'main'"
-        f" AND database_name = '{database_of(1)}' ORDER BY view_name"
+        f"""
+        SELECT view_name FROM duckdb_views()
+        WHERE NOT internal AND schema_name = 'main' AND database_name = '{database_of(1)}'
+        ORDER BY view_name
+        """
     ).fetchall()
     labels = study_labels(folders)
     with_study = {view: "study" in _columns(connection, view) for (view,) in views}

@@ -60,8 +60,10 @@ def trials_left_out(folder: ResultsFolder, connection: duckdb.DuckDBPyConnection
     names: set[str] = set()
     counts: Counter[str] = Counter()
     rows = connection.execute(
-        "SELECT trial_id, seed, params_json FROM trials WHERE params_json IS NOT NULL"
-        " ORDER BY condition_id, seed"
+        """
+        SELECT trial_id, seed, params_json FROM trials
+        WHERE params_json IS NOT NULL ORDER BY condition_id, seed
+        """
     ).fetchall()
     for trial_id, seed, params in rows:
         values = found(params)

@@ -124,31 +124,29 @@ def _views(table: str, schema: pa.Schema, latest: str, without: bool = False) ->
 
 def _merged(table: str) -> str:
     group = KEYS[table].group
-    touched = (
-        f"(FROM parts.{table}_fresh UNION ALL "
-        f"(FROM parts.{table}_compacted SEMI JOIN parts.{table}_fresh USING ({group})))"
-    )
-    return (
-        f"(FROM parts.{table}_compacted ANTI JOIN parts.{table}_fresh USING ({group})) "
-        f"UNION ALL ({_once(table, touched)})"
-    )
+    touched = f"""(
+        FROM parts.{table}_fresh
+        UNION ALL (FROM parts.{table}_compacted SEMI JOIN parts.{table}_fresh USING ({group}))
+    )"""
+    return f"""
+        (FROM parts.{table}_compacted ANTI JOIN parts.{table}_fresh USING ({group}))
+        UNION ALL ({_once(table, touched)})
+    """
 
 
 def _once(table: str, rows: str) -> str:
     if table not in KEYS:
         return f"SELECT DISTINCT ON (measure) * FROM {rows}"
     keys = KEYS[table]
-    sql = (
-        f"SELECT * FROM {rows} QUALIFY row_number() OVER "
-        f"(PARTITION BY {', '.join(keys.key)} ORDER BY {keys.preference}) = 1"
-    )
-    if table == "measures":
-        # A failure is stored under its request's name; successes have names of measures.
-        sql += (
-            f" AND ({MEASURED} OR NOT bool_or({MEASURED}) "
-            "OVER (PARTITION BY checkpoint_id, request))"
-        )
-    return sql
+    # A failure is stored under its request's name; successes have names of measures.
+    only = f"""
+        AND ({MEASURED} OR NOT bool_or({MEASURED}) OVER (PARTITION BY checkpoint_id, request))
+    """
+    return f"""
+        SELECT * FROM {rows} QUALIFY row_number() OVER (
+            PARTITION BY {", ".join(keys.key)} ORDER BY {keys.preference}
+        ) = 1 {only if table == "measures" else ""}
+    """
 
 
 def quote(value: str | Path) -> str:

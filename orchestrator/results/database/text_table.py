@@ -1,4 +1,4 @@
-"""Draws rows as a table for terminals."""
+"""Draws rows as a table for terminals, in which a Chinese character takes two places."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
+
+from rich.cells import cell_len, set_cell_size
 
 from orchestrator.terminal import printable
 
@@ -41,7 +43,7 @@ def draw_table(
     cells = [[_cell(value) for value in row] for row in islice(iterator, most_rows)]
     count = len(cells) + sum(1 for _ in iterator)
     sizes = [
-        max(len(name), *(len(line) for row in cells for line in row[index]), 0)
+        max(map(cell_len, [name, *(line for row in cells for line in row[index])]))
         for index, name in enumerate(names)
     ]
     shown = _fitting(sizes, width)
@@ -77,10 +79,10 @@ def _fitting(sizes: Sequence[int], width: int | None) -> int:
 
 
 def _line(cells: Sequence[str], columns: Sequence[tuple[int, int, bool]]) -> str:
-    padded = (
-        cell.rjust(size) if right else cell.ljust(size)
-        for cell, (_, size, right) in zip(cells, columns, strict=True)
-    )
+    padded = []
+    for cell, (_, size, right) in zip(cells, columns, strict=True):
+        space = " " * (size - cell_len(cell))
+        padded.append(space + cell if right else cell + space)
     return _GAP.join(padded).rstrip()
 
 
@@ -99,4 +101,4 @@ def _cell(value: Any) -> list[str]:
 
 
 def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: max(length - 1, 0)] + "…"
+    return text if cell_len(text) <= length else set_cell_size(text, max(length - 1, 0)) + "…"

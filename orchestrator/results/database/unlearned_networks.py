@@ -10,10 +10,10 @@ import duckdb
 
 from orchestrator.study.learning_criterion import largest_error
 
-FINAL_ERRORS = (
-    "SELECT trial_id, final.train_loss, final.train_error, trials.dataset\n"
-    "FROM final JOIN trials USING (trial_id) ORDER BY trial_id"
-)
+FINAL_ERRORS = """
+    SELECT trial_id, final.train_loss, final.train_error, trials.dataset
+    FROM final JOIN trials USING (trial_id) ORDER BY trial_id
+"""
 
 
 def did_not_learn(database: duckdb.DuckDBPyConnection, study: Mapping[str, Any]) -> tuple[str, ...]:

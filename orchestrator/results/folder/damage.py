@@ -30,7 +30,7 @@ def set_aside(folder: ResultsFolder, path: Location) -> Location | None:
     aside = folder.damaged / f"{uuid.uuid4().hex[:8]}-{name}"
     folder.damaged.mkdir(exist_ok=True)
     try:
-        path.rename(aside)  # type: ignore[arg-type]  # Both on disk or both in a store.
+        path.replace(aside)  # type: ignore[arg-type]  # Both on disk or both in a store.
     except FileNotFoundError:
         return None
     sync_directory(path.parent)

@@ -46,14 +46,30 @@ def replacing(path: Location) -> Iterator[Path]:
     sync_directory(path.parent)
 
 
-def write_atomically(path: Location, content: str | bytes) -> None:
-    """Write ``content`` (text as UTF-8) to ``path``, replacing any existing file."""
+def write_atomically(
+    path: Location, content: str | bytes, previous: Location | None = None
+) -> None:
+    """Write ``content`` to ``path``, replacing any existing file.
+
+    Args:
+        path: Path of the file.
+        content: Bytes, or text to be stored as UTF-8.
+        previous: Where an existing file is moved once the new content is written; a crash leaves
+            at least one of the two. By default it is lost.
+    """
     content = content.encode() if isinstance(content, str) else content
     if isinstance(path, StorePath):
+        _keep(path, previous)
         path.write_bytes(content)
         return
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+        _keep(path, previous)
+
+
+def _keep(path: Location, previous: Location | None) -> None:
+    if previous is not None and path.exists():
+        path.replace(previous)  # type: ignore[arg-type]  # Both on disk or both in a store.
 
 
 def sync_directory(path: Location) -> None:

@@ -205,7 +205,7 @@ class StorePath:
             if not missing_ok:
                 raise
 
-    def rename(self, target: StorePath) -> None:
+    def replace(self, target: StorePath) -> None:
         """Copy an object to ``target``, then delete the original; in between, both exist.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -25,9 +26,19 @@ class Curves:
 
     def of(self, trial: int) -> tuple[FloatArray, FloatArray]:
         """Return times and values of one trial in order of time, finite and after the start."""
-        rows = (self.trial == trial) & np.isfinite(self.value) & (self.time > 0)
-        time, first = np.unique(self.time[rows], return_index=True)
-        return time, self.value[rows][first]
+        rows, trials = self._in_order
+        first, end = np.searchsorted(trials, [trial, trial + 1])
+        return self.time[rows[first:end]], self.value[rows[first:end]]
+
+    @cached_property
+    def _in_order(self) -> tuple[IntArray, IntArray]:
+        """Return the rows that count, by trial and time, and the trial of each."""
+        rows = np.flatnonzero(np.isfinite(self.value) & (self.time > 0))
+        rows = rows[np.lexsort([self.time[rows], self.trial[rows]])]
+        trial, time = self.trial[rows], self.time[rows]
+        # The first of several values at one time counts.
+        new = np.r_[True, (trial[1:] != trial[:-1]) | (time[1:] != time[:-1])][: len(rows)]
+        return rows[new], trial[new]
 
     def covered(self, trials: IntArray) -> tuple[float, float] | None:
         """Return the first and last time that every one of ``trials`` covers; None if none.

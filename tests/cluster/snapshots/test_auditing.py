@@ -3,7 +3,7 @@
 import pytest
 
 import orchestrator
-from orchestrator.cluster.audit_backlog import missing_audits
+from orchestrator.cluster.backlog import missing_audits
 from orchestrator.cluster.planning import plan_study
 from orchestrator.cluster.snapshots import auditing
 from orchestrator.results import ResultsFolder, read_study

@@ -14,6 +14,7 @@ from orchestrator.results import ResultsFolder
 from orchestrator.study.plan import plan_text
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.trials import expand_trials
+from tests.cluster import in_process
 from tests.cluster.comparison import rows
 from tests.cluster.in_process import run_in_process
 
@@ -63,9 +64,22 @@ def test_run_refuses_what_spoils_training_before_anything_is_trained(
     assert run_in_process(small_study(**ONE, model=MLP, sweep={}), folder).complete
 
 
-def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(small_study, tmp_path):
+def test_what_spoils_measures_alone_gives_them_rows_with_the_reason(
+    small_study, tmp_path, monkeypatch
+):
+    measure, failures = in_process.measure, []
+
+    def watched(*given):
+        measured = measure(*given)
+        failures.extend(measured.failures)
+        return measured
+
+    monkeypatch.setattr(in_process, "measure", watched)
     study, folder = small_study(**ONE, sweep={"model": [MLP, RANDOM]}), tmp_path / "results"
     summary = run_in_process(study, folder)
+    # A canary with such failures alone does not stop the run.
+    assert failures
+    assert [str(failure) for failure in failures if not failure.untrusted] == []
     assert summary.completed == 2
     found = rows(
         folder,

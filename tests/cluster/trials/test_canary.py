@@ -4,7 +4,7 @@ import pytest
 from ray.tune import register_trainable
 
 import orchestrator
-from orchestrator.cluster.backlog_reading import Backlog
+from orchestrator.cluster.backlog import Backlog
 from orchestrator.cluster.trials.canary import Canary, choose_canaries
 from orchestrator.cluster.trials.gate import Gate
 from orchestrator.cluster.trials.run_state import RunState
@@ -121,7 +121,7 @@ def test_a_failure_stops_all(state, gate, why):
 
 def test_what_a_trust_check_leaves_without_a_value_stops_nothing(state, gate):
     reason = "margin: trust check repeatable failed: it is random"
-    state.dispatcher.failures.append(MeasureFailure("b", "b-10", reason))
+    state.dispatcher.failures.append(MeasureFailure("b", "b-10", reason, untrusted=True))
     assert not gate.must_stop()
 
 

@@ -29,6 +29,19 @@ def test_fixed_queries_run_on_full_and_on_empty_results(query, source, empty):
         assert list(nothing.rows(query).columns) == list(first.columns)
 
 
+def test_queries_are_shown_without_the_indentation_of_their_source():
+    query = Query(
+        "one",
+        "a number",
+        """
+        SELECT 1
+            AS number
+        """,
+    )
+    assert query.sql == "SELECT 1\n    AS number"
+    assert [query.name for query in FIXED if query.sql != query.sql.strip()] == []
+
+
 def test_names_are_unique():
     assert len({query.name for query in FIXED}) == len(FIXED)
 

@@ -64,3 +64,19 @@ def test_names_of_columns_cannot_move_the_cursor() -> None:
     lines = draw(["a\x1b[2J\nb", "\x9b31m", "c"], [("x", "y", 1)], width=25)
     assert lines[0].startswith("a\\x1b[2J b  \\x9b31m")
     assert not any(letter in "\n".join(lines) for letter in "\x1b\x9b")
+
+
+def test_wide_and_combining_characters_keep_columns_aligned() -> None:
+    rows = [("汉字", 1), ("e\u0301te\u0301", 22), ("plain", 3)]
+    assert draw(["name", "n"], rows)[:5] == [
+        "name    n",
+        "─────  ──",
+        "汉字    1",
+        "e\u0301te\u0301    22",
+        "plain   3",
+    ]
+
+
+def test_wide_characters_are_cut_to_the_width_of_the_terminal() -> None:
+    assert draw(["a"], [("汉" * 40,)])[2] == "汉" * 29 + " …"
+    assert draw(["a"], [("汉" * 20,)], width=10)[:3] == ["a", "─────────…", "汉汉汉汉 …"]

@@ -60,12 +60,12 @@ def test_what_is_moved_and_deleted_is_gone(root: StorePath) -> None:
     one, other = root / "t/one", root / "damaged/one"
     one.write_bytes(b"first")
     one.write_bytes(b"second")
-    one.rename(other)
+    one.replace(other)
     assert not one.exists()
     assert other.read_bytes() == b"second"
     other.unlink()
     other.unlink(missing_ok=True)
-    for ask in (other.unlink, other.read_bytes, other.stat, lambda: other.rename(one)):
+    for ask in (other.unlink, other.read_bytes, other.stat, lambda: other.replace(one)):
         with pytest.raises(FileNotFoundError):
             ask()
     assert list(other.iterdir()) == []

@@ -31,3 +31,20 @@ def test_log_spaced_times_end_exactly():
     assert (points[0], points[-1]) == (3.0, 1000.0)
     assert np.ptp(np.diff(np.log(points))) == pytest.approx(0, abs=1e-12)
     np.testing.assert_array_equal(log_spaced(4.0, 4.0, 7), [4.0])
+
+
+def test_each_trial_has_its_rows_in_order_of_time():
+    draw = np.random.default_rng(0)
+    trial, time = draw.integers(0, 9, 200), draw.integers(0, 12, 200).astype(float)
+    value = np.where(draw.random(200) < 0.2, np.nan, draw.normal(size=200))
+    trial[trial == 4] = 5  # A trial without rows.
+    curves = Curves(trial, time, value)
+    for one in range(10):
+        rows = [row for row in range(200) if trial[row] == one and time[row] > 0]
+        first = {}
+        for row in rows:
+            if np.isfinite(value[row]):
+                first.setdefault(time[row], value[row])
+        times, values = curves.of(one)
+        assert dict(zip(times.tolist(), values.tolist(), strict=True)) == first
+        assert (np.diff(times) > 0).all()

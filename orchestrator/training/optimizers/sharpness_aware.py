@@ -1,40 +1,39 @@
-"""SAM and ASAM: descent along the gradient at the sharpest nearby point."""
+"""Sharpness-aware minimization: descent along the gradient at the sharpest nearby point."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from orchestrator.training.first_order import Gradient, Optimizer, Sgd
+from orchestrator.study.training_options.optimizer_options import AsamOptions, SamOptions
+from orchestrator.training.optimizers.base import Gradient, Optimizer
+from orchestrator.training.optimizers.sgd import Sgd
 
 
 class SharpnessAware(Optimizer):
-    """Sharpness-aware minimization around SGD, on flat parameters.
+    """Base of sharpness-aware minimization around SGD, on flat parameters.
 
     An update starts at the parameters w with the loss gradient g (without weight decay) and climbs
-    to w + ε on the same batch. It then updates w with the gradient at w + ε:
-
-    - SAM (Foret et al., arXiv:2010.01412, equation 2): ε = ρ g / ‖g‖
-    - ASAM (Kwon et al., arXiv:2102.11600, section 4): ε = ρ T² g / ‖T g‖, T = |w| + η
+    to w + ε on the same batch. It then updates w with the gradient at w + ε.
 
     All parameters count, including biases and normalizations. Weight decay is the base optimizer's,
     at w. The second pass leaves the network's buffers (running statistics) as the first pass
     set them, and draws new dropout masks.
 
     Args:
-        base: The optimizer that makes the update.
+        options: ρ, and the options of SGD, which makes the update.
         model: The network, whose buffers are protected from a second update.
-        rho: ρ, the radius of the climb.
-        eta: η, for ASAM; None for SAM.
+        learning_rate: Effective learning rate, after scaling with the batch size.
     """
 
     def __init__(
-        self, base: Sgd, model: nn.Module, *, rho: float, eta: float | None = None
+        self, options: SamOptions | AsamOptions, model: nn.Module, learning_rate: float
     ) -> None:
-        self.base, self.model, self.rho, self.eta = base, model, rho, eta
-        self.values = base.values
+        self.base, self.model, self.rho = Sgd(options, model, learning_rate), model, options.rho
+        self.values = self.base.values
 
     def zero_gradients(self) -> None:
         """Clear the gradients of the previous update."""
@@ -46,7 +45,7 @@ class SharpnessAware(Optimizer):
         values = self.base.parameters.values
         with torch.no_grad():
             kept = values.clone()
-            values.add_(self._climb())
+            values.add_(self.climb(values, self.base.parameters.gradients))
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         gradient()
         with torch.no_grad():
@@ -55,14 +54,9 @@ class SharpnessAware(Optimizer):
                 buffer.copy_(before)
         self.base.apply(factor)
 
-    def _climb(self) -> Tensor:
+    @abstractmethod
+    def climb(self, values: Tensor, gradients: Tensor) -> Tensor:
         """Return the vector ε; zero where the gradient is zero."""
-        gradients = self.base.parameters.gradients
-        if self.eta is None:
-            return gradients * (self.rho / _length(gradients))
-        scale = self.base.parameters.values.abs() + self.eta
-        scaled = scale * gradients
-        return scale * scaled * (self.rho / _length(scaled))
 
     def state(self) -> dict[str, Any]:
         """Return the base optimizer's state."""
@@ -73,6 +67,7 @@ class SharpnessAware(Optimizer):
         self.base.load_state(state)
 
 
-def _length(vector: Tensor) -> Tensor:
-    length: Tensor = torch.linalg.vector_norm(vector)
-    return length.clamp_min(torch.finfo(vector.dtype).tiny)
+def length(vector: Tensor) -> Tensor:
+    """Return the Euclidean length of a vector, but at least the smallest normal number."""
+    norm: Tensor = torch.linalg.vector_norm(vector)
+    return norm.clamp_min(torch.finfo(vector.dtype).tiny)

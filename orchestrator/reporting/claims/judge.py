@@ -1,4 +1,4 @@
-"""Built-in claims: what each file of this folder states about one."""
+"""Judges of the built-in claims: what each file of this folder states about one claim."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from orchestrator.statistics import Claim
 from orchestrator.statistics.claim import as_given, with_interval
 from orchestrator.study.claim_options import CLAIM_NEEDS, BuiltInClaim
 
-BUILT_IN: dict[str, BuiltIn] = {}
-"""Every built-in claim, by the name that a study file uses."""
+JUDGES: dict[str, Judge] = {}
+"""The judge of every built-in claim, by the name that a study file uses."""
 
 
-class BuiltIn(ABC):
-    """A built-in claim: its query, its judge and its sentences.
+class Judge(ABC):
+    """The judge of a built-in claim: its query, its verdict and its sentences.
 
-    A subclass registers itself: ``class MarginIsCheaper(BuiltIn, name="margin_is_cheaper")``. The
+    A subclass registers itself: ``class MarginIsCheaper(Judge, name="margin_is_cheaper")``. The
     same name stands in ``study/claim_options.py``, with the columns that the claim needs. A
     function in ``statistics/claims/`` computes the verdict. Sentences may contain ``{scope}`` (the
     conditions that the verdict covers), ``{threshold}`` and ``{number}``. Claims of one study alone
@@ -50,7 +50,7 @@ class BuiltIn(ABC):
     def __init_subclass__(cls, name: str) -> None:
         super().__init_subclass__()
         cls.name = name
-        BUILT_IN[name] = cls()
+        JUDGES[name] = cls()
 
     @abstractmethod
     def query(self, measures: Sequence[str]) -> Query:

@@ -10,9 +10,9 @@ from torch import nn
 from orchestrator.errors import UserError, named_error
 from orchestrator.study.import_path import own_code, resolve_import_path
 from orchestrator.study.training_options import CustomOptimizer
-from orchestrator.training.first_order import Gradient, Optimizer
 from orchestrator.training.flat_parameters import trainable_parameters
 from orchestrator.training.nested import copy_nested
+from orchestrator.training.optimizers.base import Gradient, Optimizer
 
 
 class UserOptimizer(Optimizer):

@@ -7,8 +7,15 @@ its curvature are then 0 or noise, although other classes still have probabiliti
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from orchestrator.registry import builds
+from orchestrator.study.training_options.loss_options import CrossEntropyOptions
+from orchestrator.training.losses.base import Loss, reads_only
 
 
 def log_softmax(logits: Tensor) -> Tensor:
@@ -37,6 +44,7 @@ def log_softmax(logits: Tensor) -> Tensor:
     return gaps - others.log1p()
 
 
+@reads_only
 def cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
     """Return the cross-entropy of each example, as in ``torch.nn.functional.cross_entropy``.
 
@@ -53,3 +61,13 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.
     if label_smoothing:
         own = (1 - label_smoothing) * own + label_smoothing * log_p.mean(1)
     return 0 - own  # Not −own, which may be −0.
+
+
+@builds(CrossEntropyOptions)
+def build_cross_entropy(options: CrossEntropyOptions) -> Loss:
+    """Return cross-entropy, whose mean is PyTorch's for speed."""
+    smoothing = options.label_smoothing
+    return Loss(
+        partial(cross_entropy, label_smoothing=smoothing),
+        partial(F.cross_entropy, label_smoothing=smoothing),
+    )
