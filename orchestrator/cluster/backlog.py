@@ -24,13 +24,11 @@ from orchestrator.results import (
     connect,
     is_final,
 )
-from orchestrator.study.claim_options import BuiltInClaim
+from orchestrator.study.claim_options import BuiltInClaim, claim_with_audits
 from orchestrator.study.shapes import measuring_shape
 from orchestrator.study.spec import Study
 from orchestrator.study.trials import Trial
 
-CLAIM = "flatness_depends_on_parametrization"
-"""The claim that needs audits; a study with this claim is audited during its run."""
 TRIALS_PER_CONDITION = 2
 """One trial alone would not show how much trials of a condition differ."""
 
@@ -270,8 +268,8 @@ def missing_audits(
 
 
 def claimed_audits(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) -> AuditBacklog:
-    """Return the missing audits that the study's claim needs, or none without that claim."""
-    claim = study.built_in_claim(CLAIM)
+    """Return the missing audits that the study's claim needs, or none without such a claim."""
+    claim = claim_with_audits(study.claims)
     if claim is None:
         return AuditBacklog([], {})
     return missing_audits(folder, study, trials, *_limits(claim))
@@ -290,7 +288,7 @@ def audits_left(folder: ResultsFolder | None, study: Study, trials: list[Trial])
         study: The study.
         trials: Trials of the study.
     """
-    if (claim := study.built_in_claim(CLAIM)) is None:
+    if (claim := claim_with_audits(study.claims)) is None:
         return 0
     wanted = len(_choose(trials, *_limits(claim)))
     if folder is None:

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from orchestrator.study.measure_options import short_form
 from orchestrator.study.options import Options
 
-BuiltInName = Literal[
-    "flatness_tracks_margin",
-    "margin_is_cheaper",
-    "flatness_depends_on_parametrization",
-    "margin_predicts_gap_at_least_as_well",
-    "flatness_is_an_epiphenomenon",
-    "large_batch_needs_time",
-]
+
+@dataclass(frozen=True)
+class ClaimNeeds:
+    """What a built-in claim is judged on.
+
+    Attributes:
+        columns: Columns of ``wide``; without one of them the claim stays unclear.
+        audit: Whether runs of a study with this claim audit networks.
+    """
+
+    columns: tuple[str, ...] = ("margin_mean", "hessian_trace")
+    audit: bool = False
+
+
+CLAIM_NEEDS = {
+    "flatness_tracks_margin": ClaimNeeds(),
+    "margin_is_cheaper": ClaimNeeds(),
+    "flatness_depends_on_parametrization": ClaimNeeds(audit=True),
+    "margin_predicts_gap_at_least_as_well": ClaimNeeds(),
+    "flatness_is_an_epiphenomenon": ClaimNeeds(),
+    "large_batch_needs_time": ClaimNeeds(columns=("margin_mean",)),
+}
+"""The name of each built-in claim with its needs; its class is in ``reporting/claims/``."""
+
+if TYPE_CHECKING:
+    BuiltInName = str
+else:
+    BuiltInName = Literal[tuple(CLAIM_NEEDS)]
 Statistic = Literal["pearson", "spearman", "kendall", "mean", "median"]
 Design = Literal["snapshots", "final", "matched_loss", "matched_updates", "matched_epochs"]
 
@@ -40,9 +61,17 @@ class BuiltInClaim(Options):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.networks is not None and self.name != "flatness_depends_on_parametrization":
+        if self.networks is not None and not CLAIM_NEEDS[self.name].audit:
             raise ValueError(f"{self.name} audits no networks; remove the option networks")
         return self
+
+
+def claim_with_audits(claims: Iterable[BuiltInClaim | StatedClaim]) -> BuiltInClaim | None:
+    """Return the first claim that needs audits, or None."""
+    for claim in claims:
+        if isinstance(claim, BuiltInClaim) and CLAIM_NEEDS[claim.name].audit:
+            return claim
+    return None
 
 
 class StatedClaim(Options):
@@ -122,7 +151,7 @@ def _claim_tag(value: Any) -> str | None:
     if not isinstance(name, str):
         return None
     more = set(value) - set(BuiltInClaim.model_fields) if named else isinstance(value, StatedClaim)
-    return name if name in get_args(BuiltInName) or not more else "stated"
+    return name if name in CLAIM_NEEDS or not more else "stated"
 
 
 if TYPE_CHECKING:
@@ -132,7 +161,7 @@ else:
         reduce(
             or_,
             [
-                *(Annotated[BuiltInClaim, Tag(name)] for name in get_args(BuiltInName)),
+                *(Annotated[BuiltInClaim, Tag(name)] for name in CLAIM_NEEDS),
                 Annotated[StatedClaim, Tag("stated")],
             ],
         ),

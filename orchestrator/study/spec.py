@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest
+from orchestrator.study.claim_options import ClaimRequest
 from orchestrator.study.data_options import DataOptions
 from orchestrator.study.learning_criterion import LearnedOptions
 from orchestrator.study.measure_options import MeasureRequest, MeasuringOptions
@@ -158,13 +158,6 @@ class Study(Options):
     def needs_of(self, config: TrialConfig) -> TrialResources:
         """Return the resources that a trial of this configuration may use."""
         return self.resources.trial.of(config.model_dump(mode="json"))
-
-    def built_in_claim(self, name: str) -> BuiltInClaim | None:
-        """Return the built-in claim ``name``, or None if the study does not make it."""
-        for claim in self.claims:
-            if isinstance(claim, BuiltInClaim) and claim.name == name:
-                return claim
-        return None
 
     @property
     def all_measures(self) -> tuple[Any, ...]:

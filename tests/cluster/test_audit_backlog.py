@@ -7,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from orchestrator.cluster.backlog import (
-    CLAIM,
     audits_left,
     last_snapshots,
     measure_versions,
@@ -21,6 +20,8 @@ from orchestrator.study.trials import expand_trials
 from tests.cluster.conftest import SMALL_STUDY
 from tests.cluster.in_process import run_in_process
 from tests.results.conftest import at, measure_row, study_json
+
+CLAIM = "flatness_depends_on_parametrization"
 
 
 @pytest.fixture

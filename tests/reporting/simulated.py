@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures import FIGURE_KEYS, Figure
+from orchestrator.reporting.figures import FIGURES, Figure
 from orchestrator.results import ResultsFolder, write_part
 
 PROVENANCE = {
@@ -41,11 +41,8 @@ CATALOG = [
 
 
 # The figures that a simulated study asks for, and the others.
-UNASKED = {
-    *("interventions", "margin-distribution", "smallest-margins"),
-    *("spectral-density", "loss-slices", "loss-planes"),
-}
-DRAWN = tuple(key for key in FIGURE_KEYS if key not in UNASKED)
+UNASKED = {"interventions", *(key for key, one in FIGURES.items() if one.request)}
+DRAWN = tuple(key for key in FIGURES if key not in UNASKED)
 
 
 def study_content(**changes: Any) -> dict[str, Any]:

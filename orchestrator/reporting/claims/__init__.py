@@ -1,1 +1,7 @@
-"""Judging the claims of a study on its results."""
+"""Claims: the built-in ones, one file each, those stated in a study file, and their verdicts."""
+
+from __future__ import annotations
+
+from orchestrator.registry import import_files
+
+import_files(__name__)  # Each built-in claim registers itself.

@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
+from orchestrator.reporting.claims.judge import JUDGES
 from orchestrator.reporting.claims.registration import stated_after_results
 from orchestrator.reporting.claims.stated_claims import judge_stated
 from orchestrator.reporting.data.conditions import Conditions, read_conditions
-from orchestrator.reporting.data.cost_queries import PAIRED_SECONDS
-from orchestrator.reporting.data.network_queries import (
-    by_intervention,
-    final_networks,
-)
 from orchestrator.reporting.data.open_results import Source, claims_of, open_source
-from orchestrator.reporting.data.queries import (
-    FURTHER_REPARAMETRIZED,
-    REPARAMETRIZED,
-    Query,
-    along_training,
-    snapshots,
-)
-from orchestrator.reporting.data.ways_of_training import kinds, ways_of_training
+from orchestrator.reporting.data.queries import Query
 from orchestrator.results import Location, again_if_compacted
-from orchestrator.statistics import (
-    Claim,
-    flatness_depends_on_parametrization,
-    flatness_is_an_epiphenomenon,
-    flatness_tracks_margin,
-    holm,
-    large_batch_needs_time,
-    margin_is_cheaper,
-    margin_predicts_gap_at_least_as_well,
-)
+from orchestrator.statistics import Claim, holm
 from orchestrator.statistics.claim import counted
 from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
-from orchestrator.study.design import ranged_columns
-
-Options = Mapping[str, Any]
-"""The threshold, if the study sets one."""
 
 WRONG = 0.05
 """Largest share of wrong verdicts in simulated studies."""
-
-MARGIN = "margin_mean"
-TRACE = "hessian_trace"
 
 
 @dataclass(frozen=True)
@@ -138,128 +110,5 @@ def _adjusted(judged: list[Judged]) -> list[Judged]:
 def _judge(source: Source, claim: BuiltInClaim | StatedClaim, conditions: Conditions) -> Judged:
     if isinstance(claim, StatedClaim):
         return Judged(*judge_stated(source, claim, conditions), figure="")
-    options = {} if claim.threshold is None else {"threshold": claim.threshold}
-    return _JUDGES[claim.name](source, conditions, options)
-
-
-def _flatness_tracks_margin(source: Source, conditions: Conditions, options: Options) -> Judged:
-    query = snapshots([*_there(source, MARGIN, TRACE), "model", "loss"])
-    rows = source.rows(query)
-    claim = flatness_tracks_margin(
-        rows.floats(TRACE),
-        rows.floats(MARGIN),
-        rows.floats("train_loss"),
-        rows.floats("train_error"),
-        rows.groups(),
-        design=conditions.design(rows),
-        learned=conditions.learned(rows),
-        kinds=kinds(rows),
-        **options,
-    )
-    return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "threshold")
-
-
-def _margin_is_cheaper(source: Source, conditions: Conditions, options: Options) -> Judged:
-    rows = source.rows(PAIRED_SECONDS)
-    claim = margin_is_cheaper(
-        rows.floats("trace_seconds"),
-        rows.floats("margin_seconds"),
-        rows.groups(),
-        rows["method"],
-        rows.floats("probe_seconds"),
-        design=conditions.design(rows),
-        learned=conditions.learned(rows),
-        **options,
-    )
-    return Judged(_with_missing(claim, source, MARGIN, TRACE), PAIRED_SECONDS, "cost")
-
-
-def _flatness_depends_on_parametrization(source: Source, _: Conditions, options: Options) -> Judged:
-    rows = source.rows(REPARAMETRIZED)
-    claim = flatness_depends_on_parametrization(
-        rows.floats("trace_change"),
-        rows.floats("margin_change"),
-        rows.groups(),
-        {
-            ", ".join(filter(None, (measure, variant))): change
-            for measure, variant, change in source.rows(FURTHER_REPARAMETRIZED).tuples()
-        },
-        **options,
-    )
-    return Judged(_with_missing(claim, source, MARGIN, TRACE), REPARAMETRIZED, "fragility")
-
-
-def _large_batch_needs_time(source: Source, conditions: Conditions, options: Options) -> Judged:
-    query = along_training(_there(source, MARGIN), "batch_size")
-    rows = source.rows(query)
-    claim = large_batch_needs_time(
-        rows.floats(MARGIN),
-        {"loss gap": rows.floats("loss_gap"), "error gap": rows.floats("error_gap")},
-        rows.floats("step"),
-        rows.floats("epoch"),
-        rows.floats("hue").tolist(),
-        rows.groups(),
-        design=conditions.design(rows),
-        learned=conditions.learned(rows),
-        **options,
-    )
-    return Judged(_with_missing(claim, source, MARGIN), query, "training")
-
-
-def _margin_predicts_gap(source: Source, conditions: Conditions, options: Options) -> Judged:
-    query = final_networks(_there(source, MARGIN, TRACE))
-    rows = source.rows(query)
-    claim = margin_predicts_gap_at_least_as_well(
-        rows.floats(MARGIN),
-        rows.floats(TRACE),
-        {"loss gap": rows.floats("loss_gap"), "error gap": rows.floats("error_gap")},
-        rows.groups(),
-        design=conditions.design(rows),
-        learned=conditions.learned(rows),
-        train_loss=rows.floats("train_loss"),
-        **options,
-    )
-    return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "gaps")
-
-
-def _flatness_is_an_epiphenomenon(
-    source: Source, conditions: Conditions, options: Options
-) -> Judged:
-    query = by_intervention(_there(source, MARGIN, TRACE))
-    rows = source.rows(query)
-    ways, plainest = ways_of_training(rows, ranged_columns(source.study))
-    claim = flatness_is_an_epiphenomenon(
-        rows.floats(TRACE),
-        rows.floats(MARGIN),
-        rows.floats("train_error"),
-        ways,
-        plainest,
-        rows.groups(),
-        design=conditions.design(rows),
-        learned=conditions.learned(rows),
-        **options,
-    )
-    return Judged(_with_missing(claim, source, MARGIN, TRACE), query, "interventions")
-
-
-def _there(source: Source, *names: str) -> list[str]:
-    return [name for name in names if source.has(name)]
-
-
-def _with_missing(claim: Claim, source: Source, *measures: str) -> Claim:
-    """Leave a claim unclear if the study lacks a measure, and name the missing measures."""
-    missing = [name for name in measures if not source.has(name)]
-    if not missing:
-        return claim
-    first = f"No snapshot has {' or '.join(missing)} yet, so the claim cannot be judged."
-    return replace(claim, explanation=first, verdict="unclear")
-
-
-_JUDGES: dict[str, Callable[[Source, Conditions, Options], Judged]] = {
-    "flatness_tracks_margin": _flatness_tracks_margin,
-    "margin_is_cheaper": _margin_is_cheaper,
-    "flatness_depends_on_parametrization": _flatness_depends_on_parametrization,
-    "margin_predicts_gap_at_least_as_well": _margin_predicts_gap,
-    "flatness_is_an_epiphenomenon": _flatness_is_an_epiphenomenon,
-    "large_batch_needs_time": _large_batch_needs_time,
-}
+    judge = JUDGES[claim.name]
+    return Judged(*judge.judge_results(source, claim, conditions), judge.figure)

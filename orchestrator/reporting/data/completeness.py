@@ -15,9 +15,7 @@ from orchestrator.reporting.data.queries import (
 )
 from orchestrator.results import asked_requests, expected_trials
 from orchestrator.statistics.claim import counted
-from orchestrator.study.claim_options import BuiltInClaim
-
-_OF_AUDITS = "flatness_depends_on_parametrization"
+from orchestrator.study.claim_options import claim_with_audits
 
 
 @dataclass(frozen=True)
@@ -114,8 +112,8 @@ def read_progress(source: Source) -> Progress:
 
 
 def _unaudited(source: Source) -> str:
-    claim = next((claim for claim in claims_of(source) if claim.name == _OF_AUDITS), None)
-    if not isinstance(claim, BuiltInClaim):
+    claim = claim_with_audits(claims_of(source))
+    if claim is None:
         return ""
     if claim.networks is None:
         conditions = source.rows(UNAUDITED)["conditions"][0]

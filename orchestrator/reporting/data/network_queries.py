@@ -44,51 +44,6 @@ def by_intervention(measures: Iterable[str]) -> Query:
     )
 
 
-_FEW_TRIALS = f"""(
-            SELECT trial_id FROM trials
-            QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}
-        )"""
-
-
-def at_milestones(measures: Iterable[str]) -> Query:
-    """Return the query for the snapshot at which each trial reached each requested loss."""
-    names = "".join(f", {identifier(name)}" for name in measures)
-    return Query(
-        "at_milestones",
-        "the snapshot at which each trial reached each training loss, for at most "
-        f"{MOST_COMPARED} trials, chosen by a hash",
-        f"""
-        SELECT trial_id, condition_id, reached.train_loss_milestone, loss_gap, error_gap{names}
-        FROM wide
-        JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached
-            USING (checkpoint_id)
-        SEMI JOIN {_FEW_TRIALS} USING (trial_id)
-        ORDER BY trial_id, reached.train_loss_milestone DESC
-        """,
-    )
-
-
-def at_times(measures: Iterable[str]) -> Query:
-    """Return the query for snapshots of completed trials, to compare at one update or epoch."""
-    names = "".join(f", {identifier(name)}" for name in measures)
-    return Query(
-        "at_times",
-        f"snapshots of at most {MOST_COMPARED} completed trials, chosen by a hash",
-        f"""
-        SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}
-        FROM wide SEMI JOIN {_FEW_TRIALS} USING (trial_id)
-        WHERE step > 0 AND status = 'completed'
-        ORDER BY trial_id, step
-        """,
-    )
-
-
-TEST_EXAMPLES = Query(
-    "test_examples",
-    "largest number of test examples that were measured",
-    "SELECT max(n_examples) AS examples FROM measures WHERE split = 'test'",
-)
-
 MEASURE_COLUMNS = Query(
     "measure_columns",
     "columns of wide that could rank networks: neither on the test split nor neutral; user-defined "

@@ -8,7 +8,7 @@ order their rows, so that identical results give identical reports.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from textwrap import dedent
 
@@ -66,24 +66,6 @@ def snapshots(columns: Iterable[str]) -> Query:
             error_gap{names}
         FROM wide WHERE step > 0
         ORDER BY trial_id, step
-        """,
-    )
-
-
-def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query:
-    """Return the query for the headline correlation, without intervals, in SQL alone."""
-    values = ", ".join(f"({threshold:g})" for threshold in thresholds)
-    name = identifier(measure)
-    return Query(
-        f"correlation_{measure}",
-        f"correlation of log {measure} and mean margin by training error",
-        f"""
-        SELECT threshold, count(*) AS snapshots,
-            corr(log10({name}), margin_mean) AS pearson_r
-        FROM wide, (VALUES {values}) AS thresholds(threshold)
-        WHERE step > 0 AND train_error <= threshold AND {name} > 0
-            AND isfinite({name}) AND isfinite(margin_mean)
-        GROUP BY threshold ORDER BY threshold DESC
         """,
     )
 
@@ -264,24 +246,6 @@ BARRIERS = Query(
     "SELECT condition_id, split, quantity, barrier FROM connectivity ORDER BY ALL",
 )
 
-REPARAMETRIZED = Query(
-    "reparametrized",
-    "relative change of the trace under layer rescaling, and of the margin also under permutation",
-    """
-    SELECT trial_id, condition_id,
-        coalesce(
-            max(relative_change) FILTER (measure = 'hessian_trace' AND variant = 'exact'
-                AND change = 'layer_rescaling'),
-            max(relative_change) FILTER (measure = 'hessian_trace'
-                AND change = 'layer_rescaling')) AS trace_change,
-        max(relative_change) FILTER (measure = 'margin_mean' AND variant = 'raw'
-            AND split = 'train') AS margin_change
-    FROM audit JOIN (SELECT trial_id, condition_id FROM trials) USING (trial_id)
-    WHERE change IN ('layer_rescaling', 'unit_permutation')
-    GROUP BY checkpoint_id, trial_id, condition_id
-    ORDER BY trial_id, checkpoint_id
-    """,
-)
 
 UNAUDITED = Query(
     "unaudited",
@@ -317,20 +281,6 @@ def unaudited_networks(most: int) -> Query:
         """,
     )
 
-
-FURTHER_REPARAMETRIZED = Query(
-    "further_reparametrized",
-    "median relative change under layer rescaling, for other flatness measures and normalized "
-    "margins",
-    """
-    SELECT measure, variant, median(relative_change) AS change
-    FROM audit JOIN measure_catalog USING (measure)
-    WHERE change = 'layer_rescaling' AND status = 'ok' AND split = 'train'
-        AND measure <> 'hessian_trace' AND direction <> 'neutral'
-        AND (family = 'flatness' OR (measure = 'margin_mean' AND variant <> 'raw'))
-    GROUP BY measure, variant ORDER BY change DESC, measure, variant
-    """,
-)
 
 MACHINES = Query(
     "machines",

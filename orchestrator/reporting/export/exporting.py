@@ -13,14 +13,14 @@ from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.export.latex import latex_table
 from orchestrator.reporting.export.paper import paper_pdf, paper_png, paper_svg
 from orchestrator.reporting.export.table_files import csv_table, markdown_table
-from orchestrator.reporting.figures import FIGURE_KEYS, Figure, Table
+from orchestrator.reporting.figures import FIGURES, Figure, Table
 from orchestrator.reporting.page.html import Page
 from orchestrator.reporting.page.report import read_page
 from orchestrator.results import Location
 from orchestrator.results.store.atomic import write_atomically
 from orchestrator.study.problems import did_you_mean
 
-NAMES = (*FIGURE_KEYS, "claims", "fragility", "barriers")
+NAMES = (*FIGURES, "claims", "fragility", "barriers")
 """Names of everything that can be exported; each is the stem of its files."""
 
 QUERIES = "queries.sql"

@@ -14,7 +14,8 @@ from scipy import stats
 from orchestrator.reporting.data.hue import Hue, level_text
 from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.reporting.data.queries import along_training
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, measured
 from orchestrator.reporting.figures.scales import LEAST, MOST, Span, linear, logarithmic
 from orchestrator.reporting.figures.theme import (
     MARGIN_TITLE,
@@ -26,23 +27,20 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
+from orchestrator.statistics.claim import joined
 from orchestrator.statistics.intervals.estimate import FloatArray, IntArray, positive_log10
 from orchestrator.statistics.intervals.magnitude import back, power_of_two
 from orchestrator.statistics.matched.curves import Curves
 
-_KEY = "training"
-_TITLE = "Margin and flatness along training"
 _MEASURES = {"margin_mean": MARGIN_TITLE, "hessian_trace": TRACE_TITLE}
 _TIMES = {"step": "updates", "epoch": "epochs"}
 _MOST_TIMES = 30
 
 
-def training_figure(source: Source, hue: Hue | None) -> Figure:
+@ReportFigure("training", "Margin and flatness along training", place=90)
+def training_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot means over networks with intervals, at equal updates and at equal epochs."""
-    measures = [name for name in _MEASURES if source.has(name)]
-    if not measures:
-        reason = "No snapshot has a margin_mean or a hessian_trace."
-        return Figure(_KEY, _TITLE, missing=reason)
+    measures = measured(source, _MEASURES)
     query = along_training(measures, hue.column if hue else None)
     rows = source.rows(query)
     records = [
@@ -52,8 +50,7 @@ def training_figure(source: Source, hue: Hue | None) -> Figure:
         for record in _curve_records(rows, measure, time, hue)
     ]
     if not records:
-        reason = "No completed trial has a snapshot with a finite value yet."
-        return Figure(_KEY, _TITLE, queries=(query,), missing=reason)
+        raise Missing("No completed trial has a snapshot with a finite value yet.", query)
     missing = [name for name in _MEASURES if name not in measures]
     by = f" per {hue.title}" if hue else ""
     sentences = [
@@ -64,10 +61,8 @@ def training_figure(source: Source, hue: Hue | None) -> Figure:
         "epochs. Where curves coincide, that measure of time explains the difference.",
         f"No snapshot has a {missing[0]}, so its panels are omitted." if missing else "",
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_alternative(records, measures, hue),
         queries=(query,),
         table=_table(records, hue),
@@ -155,12 +150,7 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
         for record in records
     ]
     base = alt.Chart(data(drawn)).encode(
-        x=alt.X(
-            "at:Q",
-            title=f"{_TIMES[time]} (logarithmic)",
-            scale=times.scale(),
-            axis=times.axis(),
-        ),
+        x=times.x("at:Q", f"{_TIMES[time]} (logarithmic)"),
         color=hue_color(hue),
         tooltip=[
             *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
@@ -171,10 +161,9 @@ def _panel(records: list[dict[str, Any]], hue: Hue | None) -> Any:
             alt.Tooltip("n:Q", title="networks"),
         ],
     )
-    scale, axis = span.scale(), span.axis()
-    y = alt.Y("mean:Q", title=_MEASURES[measure], scale=scale, axis=axis)
+    y = span.y("mean:Q", _MEASURES[measure])
     band = base.mark_area(opacity=0.2, clip=True).encode(
-        y=alt.Y("low:Q", title=_MEASURES[measure], scale=scale, axis=axis), y2="high:Q"
+        y=span.y("low:Q", _MEASURES[measure]), y2="high:Q"
     )
     line = base.mark_line(strokeWidth=2).encode(y=y)
     dots = base.mark_point(filled=True, size=28, opacity=1).encode(y=y, shape=hue_shape(hue))

@@ -8,14 +8,13 @@ from typing import Any
 import altair as alt
 
 from orchestrator.reporting.data.gap_predictors import GAPS, Predictor, Trained
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.theme import INK, data, themed
 from orchestrator.statistics import Estimate, Grid, conditional_information, granulated_kendall
 from orchestrator.statistics.claim import counted
 from orchestrator.statistics.intervals.bootstrap import LEVEL
 
-_KEY = "granulated"
-_TITLE = "Ranking along one hyperparameter at a time"
 _OVERALL = "Ψ, mean"
 _CELL = 60
 _ROW_HEIGHT = 18
@@ -27,7 +26,20 @@ _MOST_CONDITIONS = 64
 Cell = tuple[Predictor, str, str, Estimate, int, int]
 
 
-def granulated_figure(trained: Trained) -> Figure:
+@ReportFigure(
+    "granulated",
+    "Ranking along one hyperparameter at a time",
+    place=60,
+    methods=(
+        "One hyperparameter at a time",
+        "ψ_i is the mean of τ_a over groups of conditions that differ only in hyperparameter "
+        "i, and Ψ is the mean of ψ_i over i. K = min_S I(V_μ; V_g | U_S) / H(V_g | U_S), where "
+        "V_μ and V_g are the signs of the differences in measure and gap over ordered pairs "
+        "without ties. U_S are the levels, in both conditions, of a set S of at most two "
+        "hyperparameters (Jiang et al., arXiv:1912.02178, section 2.2).",
+    ),
+)
+def granulated_figure(trained: Trained) -> Drawn:
     """Plot ψ of every measure along every hyperparameter, and Ψ, for both gaps."""
     queries = (trained.query,)
     conditions = len(set(trained.rows["condition_id"]))
@@ -37,7 +49,7 @@ def granulated_figure(trained: Trained) -> Figure:
             "This figure needs a measure, and trained networks of at least three conditions that "
             "differ in the swept hyperparameters only."
         )
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+        raise Missing(reason, *queries)
     cells = _cells(trained, grid)
     missing = (
         f" The grid lacks {counted(grid.n_missing, 'combination')} of levels; groups of one "
@@ -45,9 +57,7 @@ def granulated_figure(trained: Trained) -> Figure:
         if grid.n_missing
         else ""
     )
-    return Figure(
-        _KEY,
-        _TITLE,
+    return Drawn(
         caption=(
             "Pooled over a grid, a measure can rank networks merely by following one "
             "hyperparameter. Here ψ is the mean of Kendall’s τ_a over groups of conditions that "

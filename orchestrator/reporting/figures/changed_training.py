@@ -12,7 +12,8 @@ from orchestrator.reporting.data.network_queries import by_intervention
 from orchestrator.reporting.data.open_results import Rows, Source, claims_of
 from orchestrator.reporting.data.queries import MOST_POINTS
 from orchestrator.reporting.data.ways_of_training import ways_of_training
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import CORRELATIONS, linear, logarithmic
 from orchestrator.reporting.figures.theme import (
     INK,
@@ -31,14 +32,24 @@ from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD
 from orchestrator.statistics.intervals.estimate import positive_log10
 from orchestrator.study.design import ranged_columns
 
-_KEY = "interventions"
-_TITLE = "Flatness and margin when training is changed"
 _MEASURES = ["margin_mean", "hessian_trace"]
 _ACROSS = "all together"
 Correlation = tuple[str, Estimate]
 
 
-def interventions_figure(source: Source) -> Figure:
+@ReportFigure(
+    "interventions",
+    "Flatness and margin when training is changed",
+    place=30,
+    methods=(
+        "Ways of training",
+        "A shift is a mean minus the mean under the usual training, in standard deviations "
+        "within ways of training. The share of variance that ways of training explain beyond "
+        "seeds is σ²_ways / (σ²_ways + σ²_seeds), with an interval from the noncentral F "
+        "distribution.",
+    ),
+)
+def interventions_figure(source: Source) -> Drawn:
     """Plot trace against margin by way of training, with correlations within and across ways."""
     claimed = "flatness_is_an_epiphenomenon" in {claim.name for claim in claims_of(source)}
     measures = [name for name in _MEASURES if source.has(name)]
@@ -50,7 +61,7 @@ def interventions_figure(source: Source) -> Figure:
             "Loss, optimizer, label smoothing and weight decay are the same for all networks or "
             "drawn from a range, or all snapshots lack margin_mean or hessian_trace."
         )
-        return Figure(_KEY, _TITLE, queries=(query,), missing=reason, asked=claimed)
+        raise Missing(reason, query, asked=claimed)
     small = rows.floats("train_error") <= TRAIN_ERROR_THRESHOLD
     kept = rows.select(small)
     labels = [way for way, keep in zip(ways, small, strict=True) if keep]
@@ -63,13 +74,11 @@ def interventions_figure(source: Source) -> Figure:
     )
     if found.across.value is None:
         reason = f"With a training error of at most {TRAIN_ERROR_THRESHOLD:g}: "
-        return Figure(_KEY, _TITLE, queries=(query,), missing=reason + found.across.reason + ".")
+        raise Missing(f"{reason}{found.across.reason}.", query)
     inside = _inside(found, reference)
     told = "; ".join(f"{name} {with_interval(r, 2)}" for name, r in inside)
     across = with_interval(found.across, 2)
-    return Figure(
-        _KEY,
-        _TITLE,
+    return Drawn(
         caption=(
             f"Snapshots with a training error of at most {TRAIN_ERROR_THRESHOLD:g}, by the way "
             "their network was trained. If the margin determined the flatness, all points would "
@@ -131,13 +140,8 @@ def _points(rows: Rows, labels: list[str], scales: dict[str, Any]) -> Any:
         alt.Chart(data(records))
         .mark_point(size=32, strokeWidth=1.5, opacity=0.8)
         .encode(
-            x=alt.X(
-                "trace:Q",
-                title=TRACE_TITLE,
-                scale=traces.scale(),
-                axis=traces.axis(),
-            ),
-            y=alt.Y("margin:Q", title=MARGIN_TITLE, scale=margins.scale(), axis=margins.axis()),
+            x=traces.x("trace:Q", TRACE_TITLE),
+            y=margins.y("margin:Q", MARGIN_TITLE),
             tooltip=[
                 alt.Tooltip("way:N", title="training"),
                 alt.Tooltip("trace:Q", format=".3~g"),
@@ -182,12 +186,7 @@ def _correlations(correlations: list[Correlation], colours: list[str], shapes: l
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(
-        x=alt.X(
-            "r:Q",
-            title="Pearson’s r (bottom: all together)",
-            scale=scale,
-            axis=CORRELATIONS.axis(),
-        ),
+        x=CORRELATIONS.x("r:Q", "Pearson’s r (bottom: all together)"),
         shape=alt.Shape(
             "way:N",
             scale=alt.Scale(

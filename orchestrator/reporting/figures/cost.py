@@ -6,33 +6,59 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.cost_queries import MEASURE_COST, TRAINING_COST
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import logarithmic
-from orchestrator.reporting.figures.theme import (
-    INK,
-    OKABE_ITO,
-    WIDE,
-    data,
-    themed,
-)
+from orchestrator.reporting.figures.theme import INK, OKABE_ITO, WIDE, data, themed
 
-_KEY = "cost"
-_TITLE = "Cost of measuring compared with training"
 _COLUMNS = ("what", "kind", "n", "low", "middle", "high", "total")
 _KINDS = {"measure": "measuring a snapshot", "training": "training a network"}
 _ROW_HEIGHT = 24
 _LABEL = 220
+MEASURE_COST = Query(
+    "measure_cost",
+    "seconds of each request, per snapshot and in total",
+    """
+    WITH requests AS (
+        SELECT checkpoint_id, request, any_value(seconds) AS seconds
+        FROM measures WHERE status IN ('ok', 'nonfinite') GROUP BY checkpoint_id, request
+    )
+    SELECT request AS what, 'measure' AS kind, count(*) AS n,
+        quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,
+        quantile_cont(seconds, 0.9) AS high, sum(seconds ORDER BY seconds) AS total
+    FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what
+    """,
+)
+
+TRAINING_COST = Query(
+    "training_cost",
+    "seconds of training per network, per epoch and in total",
+    """
+    WITH spent AS (
+        SELECT 'training, whole network' AS what, train_seconds AS seconds FROM trials
+        UNION ALL
+        SELECT 'training, one epoch', train_seconds / epochs FROM trials WHERE epochs > 0
+        UNION ALL
+        SELECT 'evaluation, whole network', evaluation_seconds FROM trials
+    )
+    SELECT what, 'training' AS kind, count(*) AS n,
+        quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,
+        quantile_cont(seconds, 0.9) AS high,
+        CASE WHEN what LIKE '%whole network' THEN sum(seconds ORDER BY seconds) END AS total
+    FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC
+    """,
+)
 
 
-def cost_figure(source: Source) -> Figure:
+@ReportFigure("cost", "Cost of measuring compared with training", place=100)
+def cost_figure(source: Source) -> Drawn:
     """Plot the seconds of each request per snapshot, and the seconds of training."""
     queries = (MEASURE_COST, TRAINING_COST)
     measuring, training = (source.rows(query).tuples() for query in queries)
     if not measuring:
-        reason = "No stored measurement took any time, so no costs can be compared."
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+        raise Missing("No stored measurement took any time, so no costs can be compared.", *queries)
     rows = [dict(zip(_COLUMNS, row, strict=True)) for row in (*training, *measuring)]
     measured = sum(row["total"] for row in rows if row["kind"] == "measure")
     trained = sum(row["total"] or 0 for row in rows if row["what"] == "training, whole network")
@@ -43,9 +69,7 @@ def cost_figure(source: Source) -> Figure:
         else f"Measuring took {_duration(measured)} in total; no training time is recorded yet."
     )
     dearest, cheapest = measuring[0], measuring[-1]
-    return Figure(
-        _KEY,
-        _TITLE,
+    return Drawn(
         caption=(
             "Median seconds per snapshot for each request, and per network for training; lines "
             f"span the 10th to the 90th percentile. {beside} Shared work, such as the forward "
@@ -83,12 +107,7 @@ def _chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
         ],
     )
     seconds = logarithmic([row[end] for row in rows for end in ("low", "high")], 2, most=9)
-    x = alt.X(
-        "low:Q",
-        title="seconds (logarithmic)",
-        scale=seconds.scale(),
-        axis=seconds.axis(),
-    )
+    x = seconds.x("low:Q", "seconds (logarithmic)")
     spread = base.mark_rule(strokeWidth=2, opacity=0.6).encode(x=x, x2="high:Q")
     shape = alt.Shape(
         "kind:N", title="seconds for", scale=alt.Scale(domain=kinds, range=["circle", "square"])

@@ -1,25 +1,23 @@
 """The same correlations under four designs, which differ in the networks they compare."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import altair as alt
 
 from orchestrator.reporting.data.gap_predictors import GAPS
-from orchestrator.reporting.data.network_queries import at_milestones, at_times, final_networks
+from orchestrator.reporting.data.network_queries import MOST_COMPARED, final_networks
 from orchestrator.reporting.data.open_results import Rows, Source
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.data.queries import Query, identifier
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, measured
 from orchestrator.reporting.figures.scales import CORRELATIONS
-from orchestrator.reporting.figures.theme import (
-    INK,
-    OKABE_ITO,
-    SHAPES,
-    WIDE,
-    data,
-    themed,
-)
+from orchestrator.reporting.figures.theme import INK, OKABE_ITO, SHAPES, WIDE, data, themed
 from orchestrator.statistics import (
     Estimate,
     at_matched_stages,
@@ -31,20 +29,64 @@ from orchestrator.statistics.claim import with_interval
 from orchestrator.statistics.intervals.estimate import FloatArray
 from orchestrator.statistics.matched.stages import MatchedRows
 
-_KEY = "designs"
-_TITLE = "The same comparison at matched loss, updates and epochs"
 _MEASURES = {"margin_mean": "mean margin", "hessian_trace": "Hessian trace"}
 _DESIGNS = ("trained networks", "same train loss", "same updates", "same epoch")
 _ROW_HEIGHT = 64
 Found = tuple[str, str, str, Estimate, int]
 
 
-def designs_figure(source: Source) -> Figure:
+_FEW_TRIALS = f"""(
+            SELECT trial_id FROM trials
+            QUALIFY row_number() OVER (ORDER BY md5(trial_id)) <= {MOST_COMPARED}
+        )"""
+
+
+def at_milestones(measures: Iterable[str]) -> Query:
+    """Return the query for the snapshot at which each trial reached each requested loss."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "at_milestones",
+        "the snapshot at which each trial reached each training loss, for at most "
+        f"{MOST_COMPARED} trials, chosen by a hash",
+        f"""
+        SELECT trial_id, condition_id, reached.train_loss_milestone, loss_gap, error_gap{names}
+        FROM wide
+        JOIN (SELECT checkpoint_id, train_loss_milestone FROM milestones) AS reached
+            USING (checkpoint_id)
+        SEMI JOIN {_FEW_TRIALS} USING (trial_id)
+        ORDER BY trial_id, reached.train_loss_milestone DESC
+        """,
+    )
+
+
+def at_times(measures: Iterable[str]) -> Query:
+    """Return the query for snapshots of completed trials, to compare at one update or epoch."""
+    names = "".join(f", {identifier(name)}" for name in measures)
+    return Query(
+        "at_times",
+        f"snapshots of at most {MOST_COMPARED} completed trials, chosen by a hash",
+        f"""
+        SELECT trial_id, condition_id, step, epoch, loss_gap, error_gap{names}
+        FROM wide SEMI JOIN {_FEW_TRIALS} USING (trial_id)
+        WHERE step > 0 AND status = 'completed'
+        ORDER BY trial_id, step
+        """,
+    )
+
+
+@ReportFigure(
+    "designs",
+    "The same comparison at matched loss, updates and epochs",
+    place=80,
+    methods=(
+        "Matched designs",
+        "τ_b over only those pairs of networks that are at the same train loss, update or "
+        "epoch. Values between snapshots are interpolated linearly in the logarithm of time.",
+    ),
+)
+def designs_figure(source: Source) -> Drawn:
     """Plot τ of margin and trace with both gaps, over trained networks and at matched stages."""
-    measures = [name for name in _MEASURES if source.has(name)]
-    if not measures:
-        reason = "No snapshot has a margin_mean or a hessian_trace."
-        return Figure(_KEY, _TITLE, missing=reason)
+    measures = measured(source, _MEASURES)
     queries = (
         final_networks(measures),
         at_milestones(measures),
@@ -52,13 +94,10 @@ def designs_figure(source: Source) -> Figure:
     )
     found = _estimates(source, measures)
     if all(estimate.value is None for *_, estimate, _ in found):
-        reason = "Too few networks have been trained and measured for a comparison."
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+        raise Missing("Too few networks have been trained and measured for a comparison.", *queries)
     disagreeing = _disagreements(found)
     told = "; ".join(disagreeing) if disagreeing else "the designs do not contradict each other"
-    return Figure(
-        _KEY,
-        _TITLE,
+    return Drawn(
         caption=(
             "Kendall’s τ_b with 95 % intervals from a bootstrap over trials within conditions. "
             "Trained networks differ in how far they were trained. Matched designs compare only "
@@ -176,7 +215,7 @@ def _chart(found: list[Found]) -> dict[str, Any]:
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=65, opacity=1).encode(
-        x=alt.X("tau:Q", title="Kendall’s τ_b", scale=scale, axis=CORRELATIONS.axis()),
+        x=CORRELATIONS.x("tau:Q", "Kendall’s τ_b"),
         shape=alt.Shape(
             "design:N",
             title="networks compared",

@@ -8,8 +8,8 @@ import altair as alt
 
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure
 from orchestrator.reporting.figures.points import Points, collect_points, milestone_shape, tooltips
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import linear, logarithmic
 from orchestrator.reporting.figures.theme import (
     MARGIN_TITLE,
@@ -19,23 +19,22 @@ from orchestrator.reporting.figures.theme import (
     hue_color,
     themed,
 )
+from orchestrator.statistics.claim import joined
 from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD
 
-_KEY = "flatness-margin"
-_TITLE = "Margin against flatness"
 _MEASURES = ("margin_mean", "hessian_trace")
 
 
-def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
+@ReportFigure("flatness-margin", "Margin against flatness", place=20)
+def flatness_margin_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot every measured snapshot by its Hessian trace and mean margin."""
     missing = [name for name in _MEASURES if not source.has(name)]
     if missing:
-        reason = f"No snapshot has a {' or a '.join(missing)}."
-        return Figure(_KEY, _TITLE, missing=reason)
+        raise Missing(f"No snapshot has a {' or a '.join(missing)}.")
     points = collect_points(source, hue, _MEASURES)
     if not points.records:
         reason = f"No snapshot has a finite margin and a positive trace. {points.excluded}"
-        return Figure(_KEY, _TITLE, queries=(points.query,), missing=reason.strip())
+        raise Missing(reason.strip(), points.query)
     small = sum(error <= TRAIN_ERROR_THRESHOLD for error in points.column("train_error"))
     colour = f"coloured by {hue.title} and " if hue else ""
     sentences = [
@@ -45,10 +44,8 @@ def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
         points.sampled,
         points.excluded,
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         interaction="Click a colour in the legend to show only its points." if hue else "",
         alternative=(
             f"Scatter plot of {len(points.records)} snapshots: Hessian trace from "
@@ -65,18 +62,8 @@ def flatness_margin_figure(source: Source, hue: Hue | None) -> Figure:
 def _chart(points: Points, hue: Hue | None) -> Any:
     traces = logarithmic(points.column("hessian_trace"), most=10)
     margins = linear(points.column("margin_mean"), most=9)
-    x = alt.X(
-        "hessian_trace:Q",
-        title=f"{TRACE_TITLE[:-1]}; flatter to the left)",
-        scale=traces.scale(),
-        axis=traces.axis(),
-    )
-    y = alt.Y(
-        "margin_mean:Q",
-        title=MARGIN_TITLE,
-        scale=margins.scale(),
-        axis=margins.axis(),
-    )
+    x = traces.x("hessian_trace:Q", f"{TRACE_TITLE[:-1]}; flatter to the left)")
+    y = margins.y("margin_mean:Q", MARGIN_TITLE)
     faint = f"datum.train_error > {TRAIN_ERROR_THRESHOLD:g}"
     opacity: Any = alt.condition(faint, alt.value(0.3), alt.value(0.9))
     chart = (

@@ -17,36 +17,45 @@ from orchestrator.reporting.data.gap_predictors import (
     rank,
 )
 from orchestrator.reporting.data.network_queries import MEASURE_COLUMNS
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import CORRELATIONS
-from orchestrator.reporting.figures.theme import (
-    INK,
-    OKABE_ITO,
-    WIDE,
-    data,
-    themed,
-)
+from orchestrator.reporting.figures.theme import INK, OKABE_ITO, WIDE, data, themed
 from orchestrator.statistics import NoiseCeiling, attenuation
-from orchestrator.statistics.claim import counted, with_interval
+from orchestrator.statistics.claim import counted, joined, with_interval
 
-_KEY = "predictors"
-_TITLE = "How well each measure ranks networks by their gap"
 _ROW_HEIGHT = 22
 _LETTER_WIDTH = 6
 _LEVEL = 0.05
 _RELIABLE = 0.9
 
 
-def predictors_figure(trained: Trained) -> Figure:
+@ReportFigure(
+    "predictors",
+    "How well each measure ranks networks by their gap",
+    place=50,
+    methods=(
+        "Many measures",
+        f"p-values are adjusted over all measures and {len(GAPS)} gaps together by Holm’s "
+        "method (1979, Scandinavian Journal of Statistics 6) and, in the table, also by that "
+        "of Benjamini and Hochberg (1995, Journal of the Royal Statistical Society B 57). The "
+        "noise ceiling is |r| ≤ √ICC(1), drawn as τ = (2/π) arcsin r (Greiner 1909). "
+        "ICC(1) = (MSB − MSW) / (MSB + (k − 1) MSW) uses the mean squares between conditions "
+        "(MSB) and within them (MSW) over k seeds (Shrout and Fleiss 1979, Psychological "
+        "Bulletin 86). A measure estimated with standard error SE has reliability "
+        "1 − E SE² / var over networks, whose square root limits |r| in the same way "
+        "(Spearman 1904, American Journal of Psychology 15).",
+    ),
+)
+def predictors_figure(trained: Trained) -> Drawn:
     """Plot τ of every measure with both gaps, with intervals and the noise ceiling from seeds."""
     queries = (MEASURE_COLUMNS, trained.query)
     if not trained.predictors:
         reason = f"Fewer than {FEWEST_NETWORKS} trained networks have a measure that varies."
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+        raise Missing(reason, *queries)
     rankings, limits = rank(trained), ceilings(trained)
     if all(one.tau.value is None for one in rankings):
-        reason = f"No correlation is defined: {rankings[0].tau.reason}."
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+        raise Missing(f"No correlation is defined: {rankings[0].tau.reason}.", *queries)
     order = _order(rankings)
     best = {gap: _best(rankings, gap) for gap in GAPS}
     told = "; ".join(
@@ -66,10 +75,8 @@ def predictors_figure(trained: Trained) -> Figure:
         _noisy(trained),
         f"Not shown: {counted(trained.more, 'further measure')}." if trained.more else "",
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=(
             f"Forest plot of {counted(len(order), 'measure')}: rank correlation with the loss gap "
             f"and with the error gap, with intervals. Largest |τ|: {told}."
@@ -181,12 +188,7 @@ def _chart(
         x=alt.X("low:Q", scale=scale), x2="high:Q"
     )
     dots = base.mark_point(filled=True, size=45, opacity=1).encode(
-        x=alt.X(
-            "tau:Q",
-            title="Kendall’s τ_b over trained networks",
-            scale=scale,
-            axis=CORRELATIONS.axis(),
-        ),
+        x=CORRELATIONS.x("tau:Q", "Kendall’s τ_b over trained networks"),
         shape=alt.Shape(
             "gap:N",
             title="rank correlation with the",

@@ -9,8 +9,9 @@ import altair as alt
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.network_queries import final_networks
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.points import Points, collect_points, tooltips
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, measured
 from orchestrator.reporting.figures.scales import linear, logarithmic
 from orchestrator.reporting.figures.theme import (
     INK,
@@ -24,25 +25,31 @@ from orchestrator.reporting.figures.theme import (
     themed,
 )
 from orchestrator.statistics import Estimate, kendall
-from orchestrator.statistics.claim import with_interval
+from orchestrator.statistics.claim import joined, with_interval
 
-_KEY = "gaps"
 _DATA = "snapshots"
-_TITLE = "Margin and flatness against the generalization gaps"
 _MEASURES = {"margin_mean": MARGIN_TITLE, "hessian_trace": TRACE_TITLE}
 _GAPS = {"loss_gap": "loss gap", "error_gap": "error gap"}
 
 
-def gaps_figure(source: Source, hue: Hue | None) -> Figure:
+@ReportFigure(
+    "gaps",
+    "Margin and flatness against the generalization gaps",
+    place=40,
+    methods=(
+        "Rank correlations",
+        "Kendall’s τ_b = Σ s / √(pairs untied in x · pairs untied in y), with "
+        "s = sign(x_i − x_j) sign(y_i − y_j), over all pairs of networks (Kendall 1945, "
+        "Biometrika 33). τ_a divides by the number of all pairs instead.",
+    ),
+)
+def gaps_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot both measures against both gaps, whose signs can differ."""
-    measures = [name for name in _MEASURES if source.has(name)]
-    if not measures:
-        reason = "No snapshot has a margin_mean or a hessian_trace."
-        return Figure(_KEY, _TITLE, missing=reason)
+    measures = measured(source, _MEASURES)
     points = collect_points(source, hue, measures)
     if not points.records:
         reason = f"No snapshot can be drawn. {points.excluded}".strip()
-        return Figure(_KEY, _TITLE, queries=(points.query,), missing=reason)
+        raise Missing(reason, points.query)
     query = final_networks(measures)
     ranks = _rank_correlations(source, measures)
     texts = "; ".join(
@@ -59,10 +66,8 @@ def gaps_figure(source: Source, hue: Hue | None) -> Figure:
         points.sampled,
         points.excluded,
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         interaction="Drag over any panel to highlight the same snapshots in all panels.",
         alternative=(
             f"{2 * len(measures)} scatter plots of {len(points.records)} snapshots against the "
@@ -111,15 +116,8 @@ def _panel(points: Points, measure: str, gap: str, hue: Hue | None, brush: Any) 
         alt.Chart(alt.NamedData(_DATA), name=f"{measure}_{gap}")
         .mark_point(size=36, strokeWidth=1.5)
         .encode(
-            x=alt.X(
-                f"{measure}:Q", title=_MEASURES[measure], scale=across.scale(), axis=across.axis()
-            ),
-            y=alt.Y(
-                f"{gap}:Q",
-                title=f"{_GAPS[gap]}, test − training",
-                scale=up.scale(),
-                axis=up.axis(),
-            ),
+            x=across.x(f"{measure}:Q", _MEASURES[measure]),
+            y=up.y(f"{gap}:Q", f"{_GAPS[gap]}, test − training"),
             stroke=hue_color(hue, alt.Stroke),
             fill=hue_color(hue, alt.Fill),
             shape=hue_shape(hue),

@@ -1,31 +1,25 @@
 """Loss around final networks, along a line and on a plane."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import choose_curves, loss_planes, loss_slices
+from orchestrator.reporting.data.curve_queries import Chosen, networks_sql
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
 from orchestrator.reporting.figures.scales import Span, linear, logarithmic
-from orchestrator.reporting.figures.theme import (
-    SHAPES,
-    WIDE,
-    data,
-    hue_color,
-    hue_shape,
-    themed,
-)
-from orchestrator.statistics.claim import counted
+from orchestrator.reporting.figures.theme import SHAPES, WIDE, data, hue_color, hue_shape, themed
+from orchestrator.statistics.claim import counted, joined
 
 REQUEST = "loss_slice"
-_LINE_KEY, _PLANE_KEY = "loss-slices", "loss-planes"
-_LINE_TITLE = "Loss along a random direction"
-_PLANE_TITLE = "Loss on a random plane"
 _DIRECTION = (
     "Directions are random, with each filter scaled to the norm of the network’s own filter (Li et "
     "al., arXiv:1712.09913), so that distance 1 is one norm of each filter. All networks use the "
@@ -33,14 +27,69 @@ _DIRECTION = (
 )
 _MOST_PANELS = 6
 _PANEL = 180
+MOST_SLICE_POINTS = 101
+MOST_PLANE_POINTS = 31
 
 
-def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
+def loss_slices(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for losses along a line, over the final networks of each level."""
+    return Query(
+        "loss_slices",
+        "training loss along a filter-normalized direction, over the final networks of each level",
+        f"""
+        WITH slices AS (
+            SELECT level, len(x) AS n,
+                unnest(x) AS distance, unnest(value) AS loss, unnest(range(len(x))) AS point
+            FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)
+            WHERE {chosen.condition}
+        )
+        SELECT level, distance, median(loss) AS loss, min(loss) AS low, max(loss) AS high,
+            count(*) AS networks
+        FROM slices
+        WHERE isfinite(loss) AND abs(point - n // 2) % ceil(n / {MOST_SLICE_POINTS})::INT = 0
+        GROUP BY level, distance ORDER BY level NULLS LAST, distance
+        """,
+    )
+
+
+def loss_planes(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for losses on a plane, of one network per level."""
+    return Query(
+        "loss_planes",
+        "training loss on a plane, of the network with the median training loss of each level",
+        f"""
+        WITH planes AS (
+            SELECT trial_id, level, train_loss, x, y, value,
+                sqrt(len(x))::INT AS n, median(train_loss) OVER (PARTITION BY level) AS middle
+            FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id, trial_id)
+            WHERE {chosen.condition}
+        ), representatives AS (
+            SELECT * FROM planes QUALIFY row_number() OVER (
+                PARTITION BY level ORDER BY abs(train_loss - middle), trial_id) = 1
+        ), points AS (
+            SELECT * EXCLUDE (x, y, value), unnest(x) AS x, unnest(y) AS y,
+                unnest(value) AS loss, unnest(range(len(x))) AS point,
+                ceil(n / {MOST_PLANE_POINTS})::INT AS stride
+            FROM representatives
+        )
+        SELECT level, trial_id, x, y, loss FROM points
+        WHERE isfinite(loss) AND abs(point % n - n // 2) % stride = 0
+            AND abs(point // n - n // 2) % stride = 0
+        ORDER BY level NULLS LAST, y, x
+        """,
+    )
+
+
+@ReportFigure(
+    "loss-slices",
+    "Loss along a random direction",
+    place=150,
+    request=REQUEST,
+    dimensions=1,
+)
+def loss_slices_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot the loss along one direction, over the networks of each level."""
-    chosen = choose_curves(source, REQUEST, "dimensions=1")
-    if chosen is None:
-        reason = not_yet(REQUEST)
-        return Figure(_LINE_KEY, _LINE_TITLE, missing=reason)
+    chosen = curves_of(source, REQUEST, dimensions=1)
     hue, left_out = narrowed(hue, len(SHAPES))
     query = loss_slices(chosen, hue)
     records = list(by_level(source.rows(query), hue))
@@ -48,7 +97,7 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
     positive = [record for record in usable if record["low"] > 0]
     if not positive:
         reason = f"No final network has a {REQUEST} with a finite, positive loss."
-        return Figure(_LINE_KEY, _LINE_TITLE, queries=(chosen.query, query), missing=reason)
+        raise Missing(reason, chosen.query, query)
     lost = len(records) - len(positive)
     sentences = [
         "Training loss, logarithmic, over the distance from the final networks along one "
@@ -60,10 +109,8 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
         left_out,
         chosen.remark,
     ]
-    return Figure(
-        _LINE_KEY,
-        _LINE_TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_line_alternative(positive, hue),
         queries=(chosen.query, query),
         table=_line_table(records, hue),
@@ -71,19 +118,17 @@ def loss_slices_figure(source: Source, hue: Hue | None) -> Figure:
     )
 
 
-def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
+@ReportFigure("loss-planes", "Loss on a random plane", place=160, request=REQUEST, dimensions=2)
+def loss_planes_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot the loss on a plane through one network of each level."""
-    chosen = choose_curves(source, REQUEST, "dimensions=2")
-    if chosen is None:
-        reason = not_yet(REQUEST, "dimensions: 2")
-        return Figure(_PLANE_KEY, _PLANE_TITLE, missing=reason)
+    chosen = curves_of(source, REQUEST, dimensions=2)
     hue, left_out = narrowed(hue, _MOST_PANELS)
     query = loss_planes(chosen, hue)
     found = finite(by_level(source.rows(query), hue), "x", "y", "loss")
     records = [record for record in found if record["loss"] > 0]
     if not records:
         reason = f"No final network has a {REQUEST} with a finite, positive loss."
-        return Figure(_PLANE_KEY, _PLANE_TITLE, queries=(chosen.query, query), missing=reason)
+        raise Missing(reason, chosen.query, query)
     of_level = f"of its {hue.title}" if hue else "of all networks"
     sentences = [
         "Training loss, as colour on a logarithmic scale, on a plane through one final network per "
@@ -92,10 +137,8 @@ def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
         left_out,
         chosen.remark,
     ]
-    return Figure(
-        _PLANE_KEY,
-        _PLANE_TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_plane_alternative(records, hue),
         queries=(chosen.query, query),
         table=_plane_table(records, hue),
@@ -106,15 +149,9 @@ def loss_planes_figure(source: Source, hue: Hue | None) -> Figure:
 def _line_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any]:
     losses = logarithmic(record[end] for record in records for end in ("low", "high"))
     distances = linear((record["distance"] for record in records), most=9)
-    scale, axis = losses.scale(), losses.axis()
     title = "training loss (logarithmic)"
     base = alt.Chart(data(records)).encode(
-        x=alt.X(
-            "distance:Q",
-            title="distance, in filter norms",
-            scale=distances.scale(),
-            axis=distances.axis(),
-        ),
+        x=distances.x("distance:Q", "distance, in filter norms"),
         color=hue_color(hue),
         tooltip=[
             *([alt.Tooltip("hue:N", title=hue.title)] if hue else []),
@@ -125,10 +162,8 @@ def _line_chart(records: list[dict[str, Any]], hue: Hue | None) -> dict[str, Any
             alt.Tooltip("networks:Q"),
         ],
     )
-    y = alt.Y("loss:Q", title=title, scale=scale, axis=axis)
-    band = base.mark_area(opacity=0.2).encode(
-        y=alt.Y("low:Q", title=title, scale=scale, axis=axis), y2="high:Q"
-    )
+    y = losses.y("loss:Q", title)
+    band = base.mark_area(opacity=0.2).encode(y=losses.y("low:Q", title), y2="high:Q")
     line = base.mark_line(strokeWidth=2).encode(y=y)
     dots = base.mark_point(filled=True, size=32, opacity=1).encode(y=y, shape=hue_shape(hue))
     return themed(alt.layer(band, line, dots).properties(width=WIDE - 60, height=330), room=84)

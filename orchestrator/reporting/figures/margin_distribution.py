@@ -1,20 +1,20 @@
 """Distribution of the training margins, of final networks and over training."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import (
-    choose_curves,
-    final_margins,
-    margins_along_training,
-)
+from orchestrator.reporting.data.curve_queries import Chosen, networks_sql
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
 from orchestrator.reporting.figures.scales import PERCENTS, linear, logarithmic
 from orchestrator.reporting.figures.theme import (
     INK,
@@ -26,30 +26,91 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
+from orchestrator.statistics.claim import joined
 
 REQUEST = "margin_distribution"
-_KEY = "margin-distribution"
-_TITLE = "Distribution of the training margins"
 _MOST_PANELS = 6
 _QUANTILES = ("q05", "q25", "q50", "q75", "q95")
 _PANEL_HEIGHT = 150
 _TENTHS = "round(datum.share * 100) % 10 === 0"
 _EDGE = 0.05
 """Share of examples that may lie beyond either end of the axis, which outliers would stretch."""
+MOST_EPOCHS = 40
+MOST_QUANTILES = 101
 
 
-def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
+def final_margins(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for quantiles of margins, averaged over final networks per level."""
+    return Query(
+        "final_margins",
+        "quantiles of the training margins, averaged over the final networks of each level",
+        f"""
+        WITH quantiles AS (
+            SELECT level, len(x) AS n,
+                unnest(x) AS share, unnest(value) AS margin, unnest(range(len(x))) AS point
+            FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)
+            WHERE {chosen.condition} AND curves.status = 'ok'
+        )
+        SELECT level, share, avg(margin) AS margin, min(margin) AS low, max(margin) AS high,
+            count(*) AS networks
+        FROM quantiles
+        WHERE point % ceil(n / {MOST_QUANTILES})::INT = 0 OR point = n - 1
+        GROUP BY level, share ORDER BY level NULLS LAST, share
+        """,
+    )
+
+
+def margins_along_training(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for five margin quantiles over epochs, averaged per level."""
+    quantiles = {"q05": 0.05, "q25": 0.25, "q50": 0.5, "q75": 0.75, "q95": 0.95}
+    columns = ",".join(
+        # Linear interpolation between two stored quantiles.
+        f"""
+                avg(value[floor({p} * (n - 1))::INT + 1] * (1 - {p} * (n - 1) % 1)
+                    + value[ceil({p} * (n - 1))::INT + 1] * ({p} * (n - 1) % 1)) AS {name}"""
+        for name, p in quantiles.items()
+    )
+    return Query(
+        "margins_along_training",
+        "quantiles of the training margins per epoch, if half of a level’s networks have them",
+        f"""
+        WITH distributions AS (
+            SELECT trial_id, level, epoch, value, len(x) AS n
+            FROM curves JOIN {networks_sql(hue, "gap")} USING (checkpoint_id, trial_id)
+            WHERE {chosen.condition} AND curves.status = 'ok' AND epoch > 0
+                AND trial_status = 'completed'
+        ), epochs AS (
+            SELECT level, epoch, count(*) AS networks,{columns}
+            FROM distributions GROUP BY level, epoch
+        ), levels AS (
+            SELECT level, count(DISTINCT trial_id) AS trials FROM distributions GROUP BY level
+        )
+        SELECT epochs.* FROM epochs JOIN levels
+            ON epochs.level IS NOT DISTINCT FROM levels.level
+        WHERE 2 * networks >= trials
+        QUALIFY (row_number() OVER (PARTITION BY epochs.level ORDER BY epoch) - 1)
+            % ceil(count(*) OVER (PARTITION BY epochs.level) / {MOST_EPOCHS})::INT = 0
+        ORDER BY level NULLS LAST, epoch
+        """,
+    )
+
+
+@ReportFigure(
+    "margin-distribution",
+    "Distribution of the training margins",
+    place=120,
+    request=REQUEST,
+)
+def margin_distribution_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot shares of examples by margin in final networks, and bands of quantiles over epochs."""
-    chosen = choose_curves(source, "margin_quantiles")
-    if chosen is None:
-        return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
+    chosen = curves_of(source, REQUEST, "margin_quantiles")
     hue, left_out = narrowed(hue, _MOST_PANELS)
     queries = (final_margins(chosen, hue), margins_along_training(chosen, hue))
     rows = [by_level(source.rows(query), hue) for query in queries]
     final, along = finite(rows[0], "margin", "low", "high"), finite(rows[1], *_QUANTILES)
     if not final:
         reason = f"No final network has a {REQUEST} with finite values."
-        return Figure(_KEY, _TITLE, queries=(chosen.query, *queries), missing=reason)
+        raise Missing(reason, chosen.query, *queries)
     unit = "" if chosen.variant == "raw" else f", divided by {chosen.variant.replace('_', ' ')}"
     sentences = [
         "Top: cumulative share of training examples by margin "
@@ -65,10 +126,8 @@ def margin_distribution_figure(source: Source, hue: Hue | None) -> Figure:
         left_out,
         chosen.remark,
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_alternative(final, along, hue),
         queries=(chosen.query, *queries),
         table=_table(final, along, hue),
@@ -96,7 +155,6 @@ def _chart(
 def _final_panel(records: list[dict[str, Any]], hue: Hue | None, title: str) -> Any:
     inner = [record["margin"] for record in records if _EDGE <= record["share"] <= 1 - _EDGE]
     margins = linear([0, *inner], most=9)
-    x, axis = margins.scale(), margins.axis()
     y = alt.Y(
         "share:Q",
         title="share of the training examples",
@@ -121,10 +179,10 @@ def _final_panel(records: list[dict[str, Any]], hue: Hue | None, title: str) -> 
         .encode(x="zero:Q")
     )
     band = base.mark_area(opacity=0.2, orient="horizontal", clip=True).encode(
-        x=alt.X("low:Q", title=title, scale=x, axis=axis), x2="high:Q"
+        x=margins.x("low:Q", title), x2="high:Q"
     )
     line = base.mark_line(strokeWidth=2, clip=True).encode(
-        x=alt.X("margin:Q", title=title, scale=x, axis=axis), order="share:Q"
+        x=margins.x("margin:Q", title), order="share:Q"
     )
     dots = base.transform_filter(_TENTHS).mark_point(filled=True, size=36, opacity=1, clip=True)
     dots = dots.encode(x=alt.X("margin:Q"), shape=hue_shape(hue))
@@ -136,12 +194,7 @@ def _band_panel(
 ) -> Any:
     times, margins = logarithmic(epochs), linear([0, *ends])
     base = alt.Chart(data(records)).encode(
-        x=alt.X(
-            "epoch:Q",
-            title="epochs (logarithmic)",
-            scale=times.scale(),
-            axis=times.axis(),
-        ),
+        x=times.x("epoch:Q", "epochs (logarithmic)"),
         tooltip=[
             alt.Tooltip("epoch:Q", title="epochs", format=".3~g"),
             *(
@@ -151,16 +204,15 @@ def _band_panel(
             alt.Tooltip("networks:Q"),
         ],
     )
-    scale, axis = margins.scale(), margins.axis()
     colour = OKABE_ITO[4]
 
     def band(low: str, high: str, opacity: float) -> Any:
         area = base.mark_area(color=colour, opacity=opacity)
-        return area.encode(y=alt.Y(f"{low}:Q", title=title, scale=scale, axis=axis), y2=f"{high}:Q")
+        return area.encode(y=margins.y(f"{low}:Q", title), y2=f"{high}:Q")
 
     line = base.mark_line(
         color=colour, strokeWidth=2, point=alt.OverlayMarkDef(size=22, filled=True, color=colour)
-    ).encode(y=alt.Y("q50:Q", title=title, scale=scale, axis=axis))
+    ).encode(y=margins.y("q50:Q", title))
     zero = (
         alt.Chart(data([{"zero": 0}]))
         .mark_rule(color=INK, opacity=0.6, strokeDash=[2, 3])

@@ -63,6 +63,14 @@ class Span:
         """Return the Vega-Lite axis; ``more`` are further axis properties."""
         return alt.Axis(**{"values": list(self.ticks), "format": self.form, **more})
 
+    def x(self, field: str, title: str) -> alt.X:
+        """Return the channel that draws a field along this horizontal axis."""
+        return alt.X(field, title=title, scale=self.scale(), axis=self.axis())
+
+    def y(self, field: str, title: str) -> alt.Y:
+        """Return the channel that draws a field along this vertical axis."""
+        return alt.Y(field, title=title, scale=self.scale(), axis=self.axis())
+
     def legend(self, **more: Any) -> alt.Legend:
         """Return the Vega-Lite legend of a colour scale; ``more`` are further properties."""
         return alt.Legend(**{"values": list(self.ticks), "format": self.form, **more})

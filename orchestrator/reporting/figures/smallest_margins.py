@@ -1,5 +1,7 @@
 """The training examples with the smallest margins in final networks, drawn where possible."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 import math
@@ -9,33 +11,82 @@ import altair as alt
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.reporting.data.curve_queries import choose_curves, smallest_margins
+from orchestrator.reporting.data.curve_queries import Chosen
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.pictures import is_signal, picture_addresses, picture_size
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
 from orchestrator.reporting.figures.scales import Span, linear
 from orchestrator.reporting.figures.theme import OKABE_ITO, data, themed
-from orchestrator.statistics.claim import counted, number
+from orchestrator.statistics.claim import counted, joined, number
 
 REQUEST = "margin_distribution"
-_KEY = "smallest-margins"
-_TITLE = "Training examples with the smallest margins"
 _MOST = 12
 _PICTURE = 88
 _SIGNAL_WIDTH, _SIGNAL_HEIGHT = 130, 70
 
 
-def smallest_margins_figure(source: Source) -> Figure:
+def smallest_margins(chosen: Chosen, most: int) -> Query:
+    """Return the query for examples most often among the smallest margins of final networks."""
+    prediction = Chosen(
+        "smallest_margin_predictions", chosen.request, chosen.variant, "", chosen.query
+    )
+    return Query(
+        "smallest_margins",
+        "training examples that are among the smallest margins of the most final networks",
+        f"""
+        WITH named AS (
+            SELECT trial_id, json_extract(params_json, '$.data')::VARCHAR AS data,
+                unnest(x)::BIGINT AS example, unnest(value) AS margin
+            FROM curves JOIN (SELECT checkpoint_id, trial_id, params_json FROM final)
+                USING (checkpoint_id, trial_id)
+            WHERE {chosen.condition}
+        ), predicted AS (
+            SELECT trial_id, unnest(x)::BIGINT AS example, unnest(value) AS class
+            FROM curves SEMI JOIN final USING (checkpoint_id)
+            WHERE {prediction.condition}
+        ), networks AS (
+            SELECT data, count(DISTINCT trial_id) AS trials FROM named GROUP BY data
+            -- The number of an example depends on the subset and the noise.
+            ORDER BY trials DESC, data LIMIT 1
+        ), votes AS (
+            SELECT data, example, class, count(*) AS votes
+            FROM named JOIN predicted USING (trial_id, example)
+            WHERE isfinite(margin) GROUP BY data, example, class
+        ), winners AS (
+            SELECT * FROM votes QUALIFY row_number() OVER (
+                PARTITION BY data, example ORDER BY votes DESC, class) = 1
+        ), counts AS (
+            SELECT data, example, count(*) AS networks, avg(margin) AS margin
+            FROM named WHERE isfinite(margin) GROUP BY data, example
+        )
+        SELECT example, label, class::BIGINT AS prediction, votes, counts.networks AS networks,
+            trials, margin, shape, inputs
+        FROM counts JOIN networks USING (data) JOIN winners USING (data, example)
+        LEFT JOIN (
+            SELECT * REPLACE (json_extract(data, '$')::VARCHAR AS data)
+            FROM examples WHERE split = 'train'
+        ) USING (data, example)
+        ORDER BY counts.networks DESC, margin, example LIMIT {most}
+        """,
+    )
+
+
+@ReportFigure(
+    "smallest-margins",
+    "Training examples with the smallest margins",
+    place=130,
+    request=REQUEST,
+)
+def smallest_margins_figure(source: Source) -> Drawn:
     """Draw the examples that most final networks have among their smallest margins."""
-    chosen = choose_curves(source, "smallest_margins")
-    if chosen is None:
-        return Figure(_KEY, _TITLE, missing=not_yet(REQUEST))
+    chosen = curves_of(source, REQUEST, "smallest_margins")
     query = smallest_margins(chosen, _MOST)
     rows = source.rows(query)
     examples = [dict(zip(rows.columns, row, strict=True)) for row in rows.tuples()]
     if not examples:
-        reason = f"No final network has a {REQUEST} with finite values."
-        return Figure(_KEY, _TITLE, queries=(chosen.query, query), missing=reason)
+        raise Missing(f"No final network has a {REQUEST} with finite values.", chosen.query, query)
     queries, table = (chosen.query, query), _table(examples)
     panels = _panels(examples)
     if not panels:
@@ -43,7 +94,7 @@ def smallest_margins_figure(source: Source) -> Figure:
             "The examples are not pictures or signals, or are missing from the table examples, "
             f"which {REQUEST} of final networks fills. The table of this figure lists them."
         )
-        return Figure(_KEY, _TITLE, queries=queries, table=table, missing=reason)
+        raise Missing(reason, *queries, table=table)
     trials = examples[0]["trials"]
     hidden = len(examples) - len(panels)
     sentences = [
@@ -56,10 +107,8 @@ def smallest_margins_figure(source: Source) -> Figure:
         f"{counted(hidden, 'example')} can’t be drawn." if hidden else "",
         chosen.remark,
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_alternative(examples),
         queries=queries,
         table=table,

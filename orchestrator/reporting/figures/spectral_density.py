@@ -1,5 +1,7 @@
 """Density of the Hessian eigenvalues of final networks, by batch size."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
 import math
@@ -7,15 +9,13 @@ from typing import Any
 
 import altair as alt
 
-from orchestrator.reporting.data.curve_queries import (
-    choose_curves,
-    spectral_densities,
-    top_eigenvalues,
-)
+from orchestrator.reporting.data.curve_queries import Chosen, level_sql, networks_sql
 from orchestrator.reporting.data.hue import Hue
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table, not_yet
+from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.figures.figure import Table
 from orchestrator.reporting.figures.levels import by_level, finite, level_title, levels_of, narrowed
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure, curves_of
 from orchestrator.reporting.figures.scales import LEAST, MOST, logarithmic, symmetric_logarithmic
 from orchestrator.reporting.figures.theme import (
     INK,
@@ -26,30 +26,84 @@ from orchestrator.reporting.figures.theme import (
     hue_shape,
     themed,
 )
+from orchestrator.statistics.claim import joined
 
 REQUEST = "hessian_spectral_density"
-_KEY = "spectral-density"
-_TITLE = "Density of the Hessian’s eigenvalues"
 _MOST_LEVELS = len(SHAPES)
 _MOST_DECADES = 9
 _LOWEST_MARK, _MARK_STEP = 0.05, 0.05  # Shares of the axis' length.
 _UPPER_END = 0.8
 """Fraction of a level's range above which its largest eigenvalues lie; these set the axis floor."""
+DENSITY_POINTS = 200
 
 
-def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
+def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
+    """Return the query for densities averaged over networks, at common points per level."""
+    return Query(
+        "spectral_densities",
+        "density of the Hessian’s eigenvalues, averaged over the final networks of each level",
+        f"""
+        WITH densities AS (
+            SELECT level, x, value, len(x) AS n
+            FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)
+            WHERE {chosen.condition} AND curves.status = 'ok'
+        ), ranges AS (
+            SELECT level, min(x[1]) AS low, max(x[-1]) AS high FROM densities GROUP BY level
+        ), points AS (
+            SELECT level, low + (high - low) * i / {DENSITY_POINTS - 1} AS eigenvalue
+            FROM ranges, range({DENSITY_POINTS}) AS grid(i)
+        ), places AS (
+            SELECT points.level AS level, eigenvalue, value, n,
+                (eigenvalue - x[1]) / (x[-1] - x[1]) * (n - 1) AS place
+            FROM points JOIN densities ON points.level IS NOT DISTINCT FROM densities.level
+        ), interpolated AS (
+            -- Beyond its grid, five widths from the outermost eigenvalues, a density is 0.
+            SELECT level, eigenvalue, CASE WHEN place BETWEEN 0 AND n - 1 THEN
+                value[floor(place)::INT + 1] * (1 - place + floor(place))
+                + value[ceil(place)::INT + 1] * (place - floor(place)) ELSE 0 END AS density
+            FROM places
+        )
+        SELECT level, eigenvalue, avg(density) AS density, min(density) AS low,
+            max(density) AS high, count(*) AS networks
+        FROM interpolated GROUP BY level, eigenvalue ORDER BY level NULLS LAST, eigenvalue
+        """,
+    )
+
+
+def top_eigenvalues(hue: Hue | None) -> Query:
+    """Return the query for the largest measured eigenvalue, over final networks per level."""
+    return Query(
+        "top_eigenvalues",
+        "largest eigenvalue of the Hessian over the final networks of each level",
+        f"""
+        WITH largest AS (
+            SELECT {level_sql(hue)} AS level, hessian_eigenvalue_1 AS eigenvalue
+            FROM wide SEMI JOIN final USING (checkpoint_id)
+        )
+        SELECT level, avg(eigenvalue) AS eigenvalue, min(eigenvalue) AS low,
+            max(eigenvalue) AS high, count(*) AS networks
+        FROM largest WHERE isfinite(largest.eigenvalue)
+        GROUP BY level ORDER BY level NULLS LAST
+        """,
+    )
+
+
+@ReportFigure(
+    "spectral-density",
+    "Density of the Hessian’s eigenvalues",
+    place=140,
+    request=REQUEST,
+)
+def spectral_density_figure(source: Source, hue: Hue | None) -> Drawn:
     """Plot densities averaged over the networks of each level, with the largest eigenvalue."""
-    chosen = choose_curves(source, REQUEST)
-    if chosen is None:
-        reason = not_yet(REQUEST)
-        return Figure(_KEY, _TITLE, missing=reason)
+    chosen = curves_of(source, REQUEST)
     hue, left_out = narrowed(hue, _MOST_LEVELS)
     query = spectral_densities(chosen, hue)
     found = by_level(source.rows(query), hue)
     records = finite(found, "eigenvalue", "density", "low", "high")
     if not any(LEAST <= record["density"] <= MOST for record in records):
         reason = f"No final network has a {REQUEST} with finite, positive values."
-        return Figure(_KEY, _TITLE, queries=(chosen.query, query), missing=reason)
+        raise Missing(reason, chosen.query, query)
     queries = [chosen.query, query]
     tops: list[dict[str, Any]] = []
     if source.has("hessian_eigenvalue_1"):
@@ -77,10 +131,8 @@ def spectral_density_figure(source: Source, hue: Hue | None) -> Figure:
         left_out,
         chosen.remark,
     ]
-    return Figure(
-        _KEY,
-        _TITLE,
-        caption=" ".join(sentence for sentence in sentences if sentence),
+    return Drawn(
+        caption=joined(sentences),
         alternative=_alternative(records, tops, hue),
         queries=tuple(queries),
         table=_table(records, tops, hue),
@@ -108,12 +160,7 @@ def _chart(
     ends = [record["eigenvalue"] for record in records]
     ends += [top[end] for top in tops for end in ("low", "high")]
     across = symmetric_logarithmic(ends, _linear(records))
-    x = alt.X(
-        "eigenvalue:Q",
-        title="eigenvalue λ (loss / weight²)",
-        scale=across.scale(),
-        axis=across.axis(),
-    )
+    x = across.x("eigenvalue:Q", "eigenvalue λ (loss / weight²)")
     base = alt.Chart(data(drawn)).encode(
         x=x,
         color=hue_color(hue),

@@ -51,31 +51,33 @@ _LEGEND = {
     "symbolStrokeWidth": 1.5,
     "symbolOpacity": 1,
     "columns": 4,
+    "layout": {"bottom": {"direction": "vertical", "anchor": "start"}},
 }
-CONFIG: dict[str, Any] = {
-    "background": "transparent",
-    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+_CONFIG: dict[str, Any] = {
     "view": {"stroke": None},
     # No ARIA label per mark: hundreds help nobody; the table does.
     "aria": False,
     "axis": _AXIS,
+    "background": "transparent",
+    "concat": {"spacing": 28},
+    "font": "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
     "legend": _LEGEND,
     "title": {"color": INK, "fontSize": 13, "anchor": "start", "fontWeight": 600},
-    "concat": {"spacing": 28},
 }
+alt.theme.register("report", enable=False)(lambda: {"config": _CONFIG})
 
 
 def themed(chart: Any, room: int = 70) -> dict[str, Any]:
     """Return the Vega-Lite specification of a finished chart in the style of the page.
 
+    The theme that the caller has enabled in Altair is neither used nor changed.
+
     Args:
         chart: An Altair chart whose views have a fixed width.
         room: Pixels beside each view for its axis; the page uses it to fit narrow screens.
     """
-    specification: dict[str, Any] = chart.configure(**CONFIG).to_dict()
-    # Valid in Vega-Lite, but missing from Altair's copy of its schema.
-    stacked = {"bottom": {"direction": "vertical", "anchor": "start"}}
-    specification["config"]["legend"]["layout"] = stacked
+    with alt.theme.enable("report"):
+        specification: dict[str, Any] = chart.to_dict()
     # Nothing fetches this URL, but it would look as if the page did.
     del specification["$schema"]
     return {**specification, "usermeta": {"room": room}}

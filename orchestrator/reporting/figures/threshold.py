@@ -1,16 +1,19 @@
 """Headline figure: correlation of flatness and margin against the training-error threshold."""
 
+# ruff: noqa: S608 - names are our own, or quoted.
+
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 
 from orchestrator.reporting.data.open_results import Rows, Source
-from orchestrator.reporting.data.queries import correlation_by_threshold, snapshots
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.data.queries import Query, identifier, snapshots
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import CORRELATIONS, logarithmic
 from orchestrator.reporting.figures.theme import (
     INK,
@@ -32,9 +35,25 @@ FLATNESS = {
 }
 _COLOURS = dict(zip(FLATNESS.values(), (OKABE_ITO[3], OKABE_ITO[4]), strict=True))
 _FEWEST = 6
-_KEY = "threshold"
-_TITLE = "Flatness and margin against the training-error threshold"
 _PANELS = {"r": "Pearson’s r", "partial": "Partial r, training loss held fixed"}
+
+
+def correlation_by_threshold(measure: str, thresholds: Sequence[float]) -> Query:
+    """Return the query for the headline correlation, without intervals, in SQL alone."""
+    values = ", ".join(f"({threshold:g})" for threshold in thresholds)
+    name = identifier(measure)
+    return Query(
+        f"correlation_{measure}",
+        f"correlation of log {measure} and mean margin by training error",
+        f"""
+        SELECT threshold, count(*) AS snapshots,
+            corr(log10({name}), margin_mean) AS pearson_r
+        FROM wide, (VALUES {values}) AS thresholds(threshold)
+        WHERE step > 0 AND train_error <= threshold AND {name} > 0
+            AND isfinite({name}) AND isfinite(margin_mean)
+        GROUP BY threshold ORDER BY threshold DESC
+        """,
+    )
 
 
 @dataclass(frozen=True)
@@ -60,14 +79,25 @@ class Point:
     independent: Estimate
 
 
-def threshold_figure(source: Source) -> Figure:
+@ReportFigure(
+    "threshold",
+    "Flatness and margin against the training-error threshold",
+    place=10,
+    methods=(
+        "Correlations",
+        "Pearson’s r = cov(x, y) / √(var x · var y). A partial r correlates the residuals of "
+        "x and y after linear regression on the quantities held fixed. Within conditions, r "
+        "correlates the deviations of trial means from the mean of their condition. "
+        "Spearman’s ρ is r of mid-ranks. Fisher’s interval, which ignores trials, is "
+        "tanh(arctanh r ± 1.96 / √(n − 3)).",
+    ),
+)
+def threshold_figure(source: Source) -> Drawn:
     """Plot how r(log flatness, mean margin) depends on the training-error threshold."""
     measured = [name for name in FLATNESS if source.has(name)]
     if not source.has("margin_mean") or not measured:
         wanted = "margin_mean" if measured else "hessian_trace or hessian_eigenvalue_1"
-        return Figure(
-            _KEY, _TITLE, missing=f"No snapshot has a {wanted}, so no correlation is defined."
-        )
+        raise Missing(f"No snapshot has a {wanted}, so no correlation is defined.")
     query = snapshots(["margin_mean", *measured])
     rows = source.rows(query)
     points = [
@@ -76,10 +106,8 @@ def threshold_figure(source: Source) -> Figure:
     queries = (query, *(correlation_by_threshold(name, THRESHOLDS) for name in measured))
     if not points:
         reason = f"Fewer than {_FEWEST} snapshots have both a margin and a positive flatness."
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
-    return Figure(
-        _KEY,
-        _TITLE,
+        raise Missing(reason, *queries)
+    return Drawn(
         caption=_caption(points),
         alternative=_alternative(points),
         queries=queries,
@@ -173,12 +201,7 @@ def _panel(
             alt.Tooltip("trials:Q"),
         ],
     )
-    y = alt.Y(
-        "r:Q",
-        title="correlation with mean margin",
-        scale=CORRELATIONS.scale(),
-        axis=CORRELATIONS.axis(),
-    )
+    y = CORRELATIONS.y("r:Q", "correlation with mean margin")
     shapes = [SHAPES[number % len(SHAPES)] for number in range(len(names))]
     zero = (
         alt.Chart(data([{"zero": 0}]))

@@ -8,25 +8,42 @@ import altair as alt
 import numpy as np
 
 from orchestrator.reporting.data.gap_predictors import GAPS, Predictor, Trained
-from orchestrator.reporting.data.network_queries import TEST_EXAMPLES
 from orchestrator.reporting.data.open_results import Source
-from orchestrator.reporting.figures.figure import Figure, Table
+from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.figures.figure import Table
+from orchestrator.reporting.figures.report_figure import Drawn, Missing, ReportFigure
 from orchestrator.reporting.figures.scales import SHARES
 from orchestrator.reporting.figures.theme import OKABE_ITO, PANEL_HEIGHT, PANEL_WIDTH, data, themed
 from orchestrator.statistics import Grid, SignError, sign_error
 from orchestrator.statistics.claim import counted, with_interval
 from orchestrator.statistics.grid.sign_error import FEWEST_EFFECTIVE
 
-_KEY = "environments"
-_TITLE = "Robustness: the worst pair of conditions"
 _MOST_DRAWN = 6
 _ALWAYS = ("margin_mean", "hessian_trace")
 _POINTS = np.linspace(0, 1, 51)
 _DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 4], [1, 3])
 Judged = tuple[Predictor, str, SignError]
+TEST_EXAMPLES = Query(
+    "test_examples",
+    "largest number of test examples that were measured",
+    "SELECT max(n_examples) AS examples FROM measures WHERE split = 'test'",
+)
 
 
-def environments_figure(source: Source, trained: Trained) -> Figure:
+@ReportFigure(
+    "environments",
+    "Robustness: the worst pair of conditions",
+    place=70,
+    methods=(
+        "Sign error",
+        "SE = (1 − sign Δμ · sign Δg) / 2 over pairs of networks of two conditions, and ½ for "
+        "a tie. For the error gap, a pair has weight (w − ½)₊ with "
+        "w = max(0, 1 − 2 exp(−2 n (Δg/2)²))² for n test examples, from Hoeffding’s "
+        "inequality. An environment needs a minimum effective size (Σ w)² / Σ w² (Dziugaite "
+        "et al., arXiv:2010.11924, sections 4 and 5).",
+    ),
+)
+def environments_figure(source: Source, trained: Trained) -> Drawn:
     """Plot the distribution of sign errors over environments for a few measures and both gaps."""
     queries = (trained.query, TEST_EXAMPLES)
     grid = trained.grid
@@ -36,7 +53,7 @@ def environments_figure(source: Source, trained: Trained) -> Figure:
             "This figure needs a measure with an expected order, and trained networks that differ "
             "in a hyperparameter."
         )
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+        raise Missing(reason, *queries)
     (examples,) = source.rows(TEST_EXAMPLES)["examples"] or (None,)
     fewest = _fewest(trained)
     found = [
@@ -49,11 +66,9 @@ def environments_figure(source: Source, trained: Trained) -> Figure:
             "No two conditions that differ in one hyperparameter have gaps that the test set can "
             "distinguish."
         )
-        return Figure(_KEY, _TITLE, queries=queries, missing=reason)
+        raise Missing(reason, *queries)
     drawn = _drawn(found)
-    return Figure(
-        _KEY,
-        _TITLE,
+    return Drawn(
         caption=_caption(found, examples, fewest),
         alternative=(
             "Two step charts, for the loss gap and the error gap: cumulative share of "
@@ -145,18 +160,8 @@ def _panel(found: list[Judged], gap: str, drawn: list[str]) -> Any:
         alt.Chart(data(records))
         .mark_line(interpolate="step-after", strokeWidth=2)
         .encode(
-            x=alt.X(
-                "error:Q",
-                title="sign error at most",
-                scale=SHARES.scale(),
-                axis=SHARES.axis(),
-            ),
-            y=alt.Y(
-                "share:Q",
-                title="share of environments",
-                scale=SHARES.scale(),
-                axis=SHARES.axis(),
-            ),
+            x=SHARES.x("error:Q", "sign error at most"),
+            y=SHARES.y("share:Q", "share of environments"),
             color=alt.Color(
                 "measure:N",
                 title="measure",

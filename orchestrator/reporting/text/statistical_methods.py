@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from orchestrator.reporting.data.gap_predictors import GAPS
+from orchestrator.reporting.claims.judge import JUDGES
+from orchestrator.reporting.figures import FIGURES
 from orchestrator.statistics.intervals.bootstrap import LEVEL, RESAMPLES
-from orchestrator.statistics.matched.times import POINTS
 from orchestrator.statistics.study_design import FEWEST_CONDITIONS
+from orchestrator.study.claim_options import CLAIM_NEEDS
 
 Paragraph = tuple[str, str]
 
@@ -54,114 +55,6 @@ _CLAIMS: Paragraph = (
     "if one part suffices, the smallest times the number of parts. Holm’s method (1979) adjusts "
     "p-values for all claims together.",
 )
-_OF_FIGURES: tuple[tuple[str, Paragraph], ...] = (
-    (
-        "threshold",
-        (
-            "Correlations",
-            "Pearson’s r = cov(x, y) / √(var x · var y). A partial r correlates the residuals of "
-            "x and y after linear regression on the quantities held fixed. Within conditions, r "
-            "correlates the deviations of trial means from the mean of their condition. "
-            "Spearman’s ρ is r of mid-ranks. Fisher’s interval, which ignores trials, is "
-            "tanh(arctanh r ± 1.96 / √(n − 3)).",
-        ),
-    ),
-    (
-        "interventions",
-        (
-            "Ways of training",
-            "A shift is a mean minus the mean under the usual training, in standard deviations "
-            "within ways of training. The share of variance that ways of training explain beyond "
-            "seeds is σ²_ways / (σ²_ways + σ²_seeds), with an interval from the noncentral F "
-            "distribution.",
-        ),
-    ),
-    (
-        "gaps",
-        (
-            "Rank correlations",
-            "Kendall’s τ_b = Σ s / √(pairs untied in x · pairs untied in y), with "
-            "s = sign(x_i − x_j) sign(y_i − y_j), over all pairs of networks (Kendall 1945, "
-            "Biometrika 33). τ_a divides by the number of all pairs instead.",
-        ),
-    ),
-    (
-        "predictors",
-        (
-            "Many measures",
-            f"p-values are adjusted over all measures and {len(GAPS)} gaps together by Holm’s "
-            "method (1979, Scandinavian Journal of Statistics 6) and, in the table, also by that "
-            "of Benjamini and Hochberg (1995, Journal of the Royal Statistical Society B 57). The "
-            "noise ceiling is |r| ≤ √ICC(1), drawn as τ = (2/π) arcsin r (Greiner 1909). "
-            "ICC(1) = (MSB − MSW) / (MSB + (k − 1) MSW) uses the mean squares between conditions "
-            "(MSB) and within them (MSW) over k seeds (Shrout and Fleiss 1979, Psychological "
-            "Bulletin 86). A measure estimated with standard error SE has reliability "
-            "1 − E SE² / var over networks, whose square root limits |r| in the same way "
-            "(Spearman 1904, American Journal of Psychology 15).",
-        ),
-    ),
-    (
-        "granulated",
-        (
-            "One hyperparameter at a time",
-            "ψ_i is the mean of τ_a over groups of conditions that differ only in hyperparameter "
-            "i, and Ψ is the mean of ψ_i over i. K = min_S I(V_μ; V_g | U_S) / H(V_g | U_S), where "
-            "V_μ and V_g are the signs of the differences in measure and gap over ordered pairs "
-            "without ties. U_S are the levels, in both conditions, of a set S of at most two "
-            "hyperparameters (Jiang et al., arXiv:1912.02178, section 2.2).",
-        ),
-    ),
-    (
-        "environments",
-        (
-            "Sign error",
-            "SE = (1 − sign Δμ · sign Δg) / 2 over pairs of networks of two conditions, and ½ for "
-            "a tie. For the error gap, a pair has weight (w − ½)₊ with "
-            "w = max(0, 1 − 2 exp(−2 n (Δg/2)²))² for n test examples, from Hoeffding’s "
-            "inequality. An environment needs a minimum effective size (Σ w)² / Σ w² (Dziugaite "
-            "et al., arXiv:2010.11924, sections 4 and 5).",
-        ),
-    ),
-    (
-        "designs",
-        (
-            "Matched designs",
-            "τ_b over only those pairs of networks that are at the same train loss, update or "
-            "epoch. Values between snapshots are interpolated linearly in the logarithm of time.",
-        ),
-    ),
-)
-_OF_CLAIMS: dict[str, Paragraph] = {
-    "margin_is_cheaper": (
-        "Medians",
-        f"With {FEWEST_CONDITIONS} or more conditions, the median of the conditions’ medians has "
-        "the exact interval of order statistics; for a grid it applies to this grid only. With "
-        "fewer conditions, the interval comes from a bootstrap over trials on a logarithmic scale, "
-        "with the degrees of freedom of the one or two middle conditions.",
-    ),
-    "margin_predicts_gap_at_least_as_well": (
-        "Signed rank correlations",
-        "τ_b over pairs of networks of different conditions. For every gap, the claim requires "
-        "−τ(margin) − τ(trace) above its threshold, τ(margin) below 0, and τ(trace) above 0.",
-    ),
-    "flatness_is_an_epiphenomenon": (
-        "Slopes",
-        "Each way of training has its own least-squares line of log10 trace on margin (analysis "
-        "of covariance). The ratio of a slope to that of the usual training has Fieller’s "
-        "interval: all ρ for which slope − ρ · usual slope could be 0. Conditions that differ "
-        "only in the way of training are left out together.",
-    ),
-    "large_batch_needs_time": (
-        "Matched time",
-        "For each setting of all other hyperparameters, the largest and the smallest batch size "
-        "are compared at the last update, and at the last epoch, that all their networks reached. "
-        "Values between snapshots are interpolated linearly in the logarithm of time. The ratio "
-        "of mean margins has Fieller’s interval; margins count as equal if the interval lies "
-        "within the bounds (two one-sided tests, Schuirmann 1987). Shares of variance are those "
-        "of batch size within points of time, minus the part expected by chance (ω²), relative to "
-        f"all variance over networks and time, at {POINTS} logarithmically spaced times.",
-    ),
-}
 
 
 def describe_statistics(figures: Collection[str], claims: Collection[str]) -> list[Paragraph]:
@@ -175,6 +68,6 @@ def describe_statistics(figures: Collection[str], claims: Collection[str]) -> li
         _DEFINED_GAPS,
         _INTERVALS,
         *([_CLAIMS] if claims else []),
-        *(paragraph for key, paragraph in _OF_FIGURES if key in figures),
-        *(paragraph for name, paragraph in _OF_CLAIMS.items() if name in claims),
+        *filter(None, (one.methods for key, one in FIGURES.items() if key in figures)),
+        *filter(None, (JUDGES[name].methods for name in CLAIM_NEEDS if name in claims)),
     ]

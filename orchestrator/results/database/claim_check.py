@@ -18,7 +18,7 @@ from orchestrator.results.database.connection import connect_to_nothing
 from orchestrator.results.database.read_only_sql import check_only_reads
 from orchestrator.results.database.table_views import identifier
 from orchestrator.results.table_schemas import swept_columns as column_types
-from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
+from orchestrator.study.claim_options import CLAIM_NEEDS, BuiltInClaim, StatedClaim
 from orchestrator.study.columns import swept_columns
 from orchestrator.study.measure_options import CustomMeasure
 from orchestrator.study.measured_columns import VALUES_OF, measures_filling, usual_columns
@@ -54,10 +54,8 @@ def claim_problems(source: Source, study: Study) -> tuple[list[Problem], list[Pr
     swept = _swept(study)
     for number, claim in enumerate(study.claims):
         if isinstance(claim, BuiltInClaim):
-            needed = ["margin"]
-            if claim.name != "large_batch_needs_time":
-                needed.append("hessian_trace")
-            found = [("name", name, [name]) for name in needed]
+            needed = [measures_filling(column) for column in CLAIM_NEEDS[claim.name].columns]
+            found = [("name", measures[0], measures) for measures in needed]
         else:
             checked = _Checked(source, study, swept, number, claim)
             problems += checked.problems

@@ -3,7 +3,7 @@
 import pytest
 
 import orchestrator
-from orchestrator.cluster.backlog import CLAIM, missing_audits
+from orchestrator.cluster.backlog import missing_audits
 from orchestrator.cluster.planning import plan_study
 from orchestrator.cluster.snapshots import auditing
 from orchestrator.results import ResultsFolder, read_study
@@ -16,6 +16,7 @@ AUDITED = (
 )
 
 
+CLAIM = "flatness_depends_on_parametrization"
 MEASURES = ["margin", "hessian_trace"]
 
 

@@ -1,5 +1,4 @@
 import itertools
-from typing import get_args
 
 import pytest
 
@@ -8,9 +7,7 @@ from orchestrator.reporting.claims.evidence import Judged
 from orchestrator.reporting.data.queries import Query
 from orchestrator.statistics import Claim, Estimate
 from orchestrator.statistics.claim import Beside
-from orchestrator.study.claim_options import BuiltInName
-
-NAMES = get_args(BuiltInName)
+from orchestrator.study.claim_options import CLAIM_NEEDS
 
 
 def judged(name, verdict, estimate):
@@ -18,7 +15,7 @@ def judged(name, verdict, estimate):
 
 
 @pytest.mark.parametrize(
-    ("name", "verdict"), list(itertools.product(NAMES, ("holds", "fails", "unclear")))
+    ("name", "verdict"), list(itertools.product(CLAIM_NEEDS, ("holds", "fails", "unclear")))
 )
 def test_every_verdict_has_a_sentence_with_its_number(name, verdict):
     estimate = Estimate(-0.87654, -0.95, -0.81, 0.95, 30, 6, 0)

@@ -3,19 +3,17 @@
 import numpy as np
 import pytest
 
-from orchestrator.reporting.data.curve_queries import (
+from orchestrator.reporting.data.curve_queries import choose_curves
+from orchestrator.reporting.data.hue import choose_hue
+from orchestrator.reporting.data.open_results import open_source
+from orchestrator.reporting.figures.loss_slices import loss_planes, loss_slices
+from orchestrator.reporting.figures.margin_distribution import final_margins, margins_along_training
+from orchestrator.reporting.figures.smallest_margins import smallest_margins
+from orchestrator.reporting.figures.spectral_density import (
     DENSITY_POINTS,
-    choose_curves,
-    final_margins,
-    loss_planes,
-    loss_slices,
-    margins_along_training,
-    smallest_margins,
     spectral_densities,
     top_eigenvalues,
 )
-from orchestrator.reporting.data.hue import choose_hue
-from orchestrator.reporting.data.open_results import open_source
 from tests.reporting.simulated import EPOCHS, simulate
 from tests.reporting.simulated_curves import curve_study, with_curves
 

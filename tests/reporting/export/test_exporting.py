@@ -7,7 +7,7 @@ from orchestrator.errors import ExportError, ResultsError
 from orchestrator.reporting.data.hue import choose_hue
 from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.export import FORMATS, NAMES, write_export
-from orchestrator.reporting.figures import FIGURE_KEYS
+from orchestrator.reporting.figures import FIGURES
 from orchestrator.reporting.figures.gaps import gaps_figure
 from tests.reporting.simulated import DRAWN, UNASKED, draw_only, simulate, study_content
 from tests.reporting.text.test_fragility import audited
@@ -137,7 +137,7 @@ def test_missing_figures_are_listed_with_their_reason(without_trace, empty, tmp_
     assert "flatness-margin is not available: No snapshot has a hessian_trace" in some.text()
     none = write_export(empty, tmp_path / "b", formats=["svg", "md"])
     assert none.files == ("claims.md", "queries.sql")
-    assert set(none.missing) == {*FIGURE_KEYS, "fragility", "barriers"}
+    assert set(none.missing) == {*FIGURES, "fragility", "barriers"}
 
 
 def test_names_from_studies_and_data_are_escaped(tmp_path):

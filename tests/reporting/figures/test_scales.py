@@ -139,3 +139,12 @@ def test_values_beyond_the_axis_are_drawn_at_its_end():
     assert linear([0, 1e308]).scale().to_dict()["clamp"]
     assert logarithmic([1e-310, 1]).scale().to_dict()["clamp"]
     assert "clamp" not in linear([0, 1e299]).scale().to_dict()
+
+
+def test_channels_have_the_scale_and_the_axis_of_their_span():
+    span = linear([0.0, 1.0])
+    for channel in (span.x("a:Q", "the title"), span.y("a:Q", "the title")):
+        drawn = channel.to_dict()
+        assert (drawn["field"], drawn["title"]) == ("a", "the title")
+        assert drawn["scale"] == span.scale().to_dict()
+        assert drawn["axis"] == span.axis().to_dict()

@@ -47,6 +47,15 @@ def test_charts_contain_no_address_and_use_the_colour_of_the_page():
     assert chart["config"]["axis"]["labelColor"] == "currentColor"
 
 
+def test_a_theme_that_the_caller_enabled_stays_and_has_no_effect():
+    chart = alt.Chart(alt.Data(values=[{"x": 1}])).mark_point().encode(x="x:Q")
+    plain = themed(chart)
+    with alt.theme.enable("dark"):
+        assert themed(chart) == plain
+        assert alt.theme.active == "dark"
+    assert plain["config"]["legend"]["layout"]["bottom"]["direction"] == "vertical"
+
+
 def test_charts_contain_six_digits():
     assert rounded([{"x": 1234.56789, "name": "a", "n": 12345678, "none": None}]) == [
         {"x": 1234.57, "name": "a", "n": 12345678, "none": None}

@@ -11,7 +11,7 @@ import pytest
 from orchestrator.errors import ResultsError
 from orchestrator.reporting import write_report
 from orchestrator.reporting.data.open_results import open_source
-from orchestrator.reporting.figures import FIGURE_KEYS
+from orchestrator.reporting.figures import FIGURES
 from orchestrator.reporting.page.report import compose
 from tests.reporting.simulated import DRAWN, simulate, study_content
 from tests.reporting.simulated_curves import curve_study, with_curves, with_examples
@@ -285,7 +285,7 @@ def test_curves_are_drawn_without_loading_anything(tmp_path):
     page = written(path)
     parsed = Parsed(without_scripts(page))
     assert parsed.problems == []
-    asked = [key for key in FIGURE_KEYS if key != "interventions"]
+    asked = [key for key in FIGURES if key != "interventions"]
     assert drawn(page) == asked
     assert all(address.startswith("data:image/png") for address in parsed.loads)
     assert f"<h3>Figure {len(asked)}. Loss on a random plane</h3>" in page

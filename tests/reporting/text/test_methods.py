@@ -1,5 +1,5 @@
 from orchestrator.reporting.data.open_results import open_source
-from orchestrator.reporting.figures import FIGURE_KEYS
+from orchestrator.reporting.figures import FIGURES
 from orchestrator.reporting.text.methods import describe_methods
 from tests.reporting.simulated import simulate, study_content
 
@@ -32,7 +32,7 @@ def test_methods_are_described_from_the_study(source):
 
 
 def test_only_statistics_of_drawn_figures_are_described(source):
-    every = paragraphs(source, FIGURE_KEYS)
+    every = paragraphs(source, FIGURES)
     assert "(1 − sign Δμ · sign Δg) / 2" in every["Sign error"]
     assert "arXiv:1912.02178" in every["One hyperparameter at a time"]
     assert "Holm" in every["Many measures"]

@@ -1,8 +1,15 @@
-"""Queries for the seconds that training and measures took."""
+"""The claim that margins cost far less than flatness, on snapshots with both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from orchestrator.reporting.claims.judge import Judge
+from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.reporting.data.queries import Query
+from orchestrator.statistics import Claim, margin_is_cheaper
+from orchestrator.statistics.study_design import FEWEST_CONDITIONS
 
 PAIRED_SECONDS = Query(
     "paired_seconds",
@@ -41,36 +48,42 @@ PAIRED_SECONDS = Query(
     """,
 )
 
-MEASURE_COST = Query(
-    "measure_cost",
-    "seconds of each request, per snapshot and in total",
-    """
-    WITH requests AS (
-        SELECT checkpoint_id, request, any_value(seconds) AS seconds
-        FROM measures WHERE status IN ('ok', 'nonfinite') GROUP BY checkpoint_id, request
-    )
-    SELECT request AS what, 'measure' AS kind, count(*) AS n,
-        quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,
-        quantile_cont(seconds, 0.9) AS high, sum(seconds ORDER BY seconds) AS total
-    FROM requests WHERE seconds > 0 GROUP BY request ORDER BY middle DESC, what
-    """,
-)
 
-TRAINING_COST = Query(
-    "training_cost",
-    "seconds of training per network, per epoch and in total",
-    """
-    WITH spent AS (
-        SELECT 'training, whole network' AS what, train_seconds AS seconds FROM trials
-        UNION ALL
-        SELECT 'training, one epoch', train_seconds / epochs FROM trials WHERE epochs > 0
-        UNION ALL
-        SELECT 'evaluation, whole network', evaluation_seconds FROM trials
+class MarginIsCheaper(Judge, name="margin_is_cheaper"):
+    """Divides the seconds of the Hessian trace by those of the margins."""
+
+    figure = "cost"
+    holds = (
+        "Margins are far cheaper than flatness {scope}: a Hessian trace takes {number} times as "
+        "many seconds."
     )
-    SELECT what, 'training' AS kind, count(*) AS n,
-        quantile_cont(seconds, 0.1) AS low, median(seconds) AS middle,
-        quantile_cont(seconds, 0.9) AS high,
-        CASE WHEN what LIKE '%whole network' THEN sum(seconds ORDER BY seconds) END AS total
-    FROM spent WHERE seconds > 0 GROUP BY what ORDER BY what DESC
-    """,
-)
+    fails = (
+        "Margins are not {threshold} times cheaper {scope}: a Hessian trace takes {number} times "
+        "as many seconds."
+    )
+    unclear = (
+        "Whether margins are {threshold} times cheaper than a Hessian trace remains unclear: "
+        "{number}."
+    )
+    methods = (
+        "Medians",
+        f"With {FEWEST_CONDITIONS} or more conditions, the median of the conditions’ medians has "
+        "the exact interval of order statistics; for a grid it applies to this grid only. With "
+        "fewer conditions, the interval comes from a bootstrap over trials on a logarithmic scale, "
+        "with the degrees of freedom of the one or two middle conditions.",
+    )
+
+    def query(self, measures: Sequence[str]) -> Query:
+        """Return the query for the seconds of both on the same snapshots."""
+        return PAIRED_SECONDS
+
+    def judge(self, source: Source, rows: Rows, **given: Any) -> Claim:
+        """Judge the ratio of seconds."""
+        return margin_is_cheaper(
+            rows.floats("trace_seconds"),
+            rows.floats("margin_seconds"),
+            rows.groups(),
+            rows["method"],
+            rows.floats("probe_seconds"),
+            **given,
+        )
