@@ -265,6 +265,24 @@ def test_sql_of_several_lines_is_in_triple_quotes():
     assert [offender for file in FILES for offender in glued_sql(file)] == []
 
 
+def unordered_averages(text: str) -> Iterator[str]:
+    """Averages in SQL whose rounding depends on the threads: those without ORDER BY."""
+    for found in re.finditer(r"\b(avg|stddev_samp)\(", text):
+        depth, end = 1, found.end()
+        while depth:
+            depth += {"(": 1, ")": -1}.get(text[end], 0)
+            end += 1
+        if "ORDER BY" not in text[found.start() : end]:
+            yield text[found.start() : end]
+
+
+def test_averages_in_sql_add_in_one_order():
+    files = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.sql")]
+    texts = {str(file): list(unordered_averages(file.read_text("utf-8"))) for file in files}
+    assert {file: found for file, found in texts.items() if found} == {}
+    assert list(unordered_averages("avg(a + (b)), avg(a ORDER BY a)")) == ["avg(a + (b))"]
+
+
 # Private names of other libraries that tests need: there is no public way to what they give.
 FOREIGN_PRIVATE = {
     "_forward_hooks": "whether a module's hooks were removed",

@@ -100,3 +100,15 @@ def test_a_large_study_is_reported_and_exported(tmp_path, measures, axes, condit
             check_chart(figure.chart)
     assert "</html>" in render(page)
     assert write_export(tmp_path / "r", tmp_path / "exported").files
+
+
+def test_conditions_drawn_at_random_are_not_compared_along_one_hyperparameter(tmp_path):
+    write_results(tmp_path / "r", large_study(2, 2, conditions=8, seeds=2))
+    with open_source(tmp_path / "r") as source:
+        figures = {figure.key: figure for figure in compose(source).figures}
+    for key in ("granulated", "environments"):
+        assert figures[key].missing.startswith("All hyperparameters were drawn at random together")
+    write_results(tmp_path / "one", large_study(2, 1, conditions=8, seeds=2))
+    with open_source(tmp_path / "one") as source:
+        figures = {figure.key: figure for figure in compose(source).figures}
+    assert figures["granulated"].chart is not None

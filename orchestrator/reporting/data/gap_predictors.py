@@ -27,6 +27,7 @@ from orchestrator.statistics import (
     noise_ceiling,
 )
 from orchestrator.statistics.intervals.estimate import FloatArray
+from orchestrator.study.design import design_axes
 
 GAPS = {"loss_gap": "loss gap", "error_gap": "error gap"}
 FEWEST_NETWORKS = 6
@@ -79,6 +80,7 @@ class Trained:
         predictors: Measures that vary over the networks, at most ``MOST_PREDICTORS``.
         more: Number of further measures, which are left out.
         axes: Axis of the grid on which the networks differ → level of each network.
+        joint: Those of ``axes`` that stand for several hyperparameters drawn at random together.
         reliability: Measure → share of its variance that is not estimation error; only for
             estimated measures.
     """
@@ -88,6 +90,7 @@ class Trained:
     predictors: tuple[Predictor, ...]
     more: int
     axes: Mapping[str, tuple[str, ...]]
+    joint: frozenset[str]
     reliability: Mapping[str, float]
 
     @property
@@ -95,9 +98,19 @@ class Trained:
         """Grid of the networks; None if it has no axis or does not separate all conditions."""
         if not self.axes:
             return None
-        grid = Grid.of(self.axes)
+        grid = Grid.of(self.axes, self.joint)
         whole = len(grid.conditions) == len(set(self.rows["condition_id"]))
         return grid if whole else None
+
+    @property
+    def why_no_single_difference(self) -> str:
+        """Why no two conditions of a grid differ in one hyperparameter only, or ""."""
+        if self.grid is None or self.grid.varying:
+            return ""
+        return (
+            "All hyperparameters were drawn at random together, so no two conditions differ in one "
+            "of them only."
+        )
 
 
 def trained_networks(source: Source) -> Trained:
@@ -121,6 +134,9 @@ def trained_networks(source: Source) -> Trained:
         tuple(varying[:MOST_PREDICTORS]),
         len(varying) - len(varying[:MOST_PREDICTORS]),
         grid_axes(source.study, rows["params_json"]),
+        frozenset(
+            axis.title for axis in design_axes(source.study) if axis.drawn and len(axis.paths) > 1
+        ),
         _reliabilities(source),
     )
 

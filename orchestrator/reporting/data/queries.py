@@ -287,7 +287,7 @@ MACHINES = Query(
     "machines and versions that ran trials",
     """
     SELECT host, device, python_version, torch_version, orchestrator_version,
-        count(*) AS trials, sum(train_seconds) / 3600 AS training_hours
+        count(*) AS trials, sum(train_seconds ORDER BY train_seconds) / 3600 AS training_hours
     FROM trials GROUP BY ALL ORDER BY ALL
     """,
 )

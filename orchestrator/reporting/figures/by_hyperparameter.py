@@ -44,6 +44,8 @@ def granulated_figure(trained: Trained) -> Drawn:
     queries = (trained.query,)
     conditions = len(set(trained.rows["condition_id"]))
     grid = trained.grid
+    if reason := trained.why_no_single_difference:
+        raise Missing(reason, *queries)
     if grid is None or not trained.predictors or conditions < _FEWEST_CONDITIONS:
         reason = (
             "This figure needs a measure, and trained networks of at least three conditions that "
@@ -70,8 +72,8 @@ def granulated_figure(trained: Trained) -> Drawn:
         ),
         alternative=(
             f"Heat map of {counted(len(trained.predictors), 'measure')} by "
-            f"{', '.join(trained.axes)} and their mean, for the loss "
-            "gap and for the error gap; the numbers are in the table."
+            f"{', '.join(grid.axes[place] for place in grid.varying)} and their mean, for the "
+            "loss gap and for the error gap; the numbers are in the table."
         ),
         queries=queries,
         table=_table([*cells, *_information(trained, grid)]),

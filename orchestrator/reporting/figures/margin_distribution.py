@@ -51,8 +51,8 @@ def final_margins(chosen: Chosen, hue: Hue | None) -> Query:
             FROM curves JOIN {networks_sql(hue)} USING (checkpoint_id)
             WHERE {chosen.condition} AND curves.status = 'ok'
         )
-        SELECT level, share, avg(margin) AS margin, min(margin) AS low, max(margin) AS high,
-            count(*) AS networks
+        SELECT level, share, avg(margin ORDER BY margin) AS margin, min(margin) AS low,
+            max(margin) AS high, count(*) AS networks
         FROM quantiles
         WHERE point % ceil(n / {MOST_QUANTILES})::INT = 0 OR point = n - 1
         GROUP BY level, share ORDER BY level NULLS LAST, share
@@ -67,7 +67,8 @@ def margins_along_training(chosen: Chosen, hue: Hue | None) -> Query:
         # Linear interpolation between two stored quantiles.
         f"""
                 avg(value[floor({p} * (n - 1))::INT + 1] * (1 - {p} * (n - 1) % 1)
-                    + value[ceil({p} * (n - 1))::INT + 1] * ({p} * (n - 1) % 1)) AS {name}"""
+                    + value[ceil({p} * (n - 1))::INT + 1] * ({p} * (n - 1) % 1)
+                    ORDER BY trial_id) AS {name}"""
         for name, p in quantiles.items()
     )
     return Query(

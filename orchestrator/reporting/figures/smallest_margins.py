@@ -58,7 +58,7 @@ def smallest_margins(chosen: Chosen, most: int) -> Query:
             SELECT * FROM votes QUALIFY row_number() OVER (
                 PARTITION BY data, example ORDER BY votes DESC, class) = 1
         ), counts AS (
-            SELECT data, example, count(*) AS networks, avg(margin) AS margin
+            SELECT data, example, count(*) AS networks, avg(margin ORDER BY margin) AS margin
             FROM named WHERE isfinite(margin) GROUP BY data, example
         )
         SELECT example, label, class::BIGINT AS prediction, votes, counts.networks AS networks,

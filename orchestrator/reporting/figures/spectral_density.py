@@ -63,7 +63,7 @@ def spectral_densities(chosen: Chosen, hue: Hue | None) -> Query:
                 + value[ceil(place)::INT + 1] * (place - floor(place)) ELSE 0 END AS density
             FROM places
         )
-        SELECT level, eigenvalue, avg(density) AS density, min(density) AS low,
+        SELECT level, eigenvalue, avg(density ORDER BY density) AS density, min(density) AS low,
             max(density) AS high, count(*) AS networks
         FROM interpolated GROUP BY level, eigenvalue ORDER BY level NULLS LAST, eigenvalue
         """,
@@ -80,7 +80,7 @@ def top_eigenvalues(hue: Hue | None) -> Query:
             SELECT {level_sql(hue)} AS level, hessian_eigenvalue_1 AS eigenvalue
             FROM wide SEMI JOIN final USING (checkpoint_id)
         )
-        SELECT level, avg(eigenvalue) AS eigenvalue, min(eigenvalue) AS low,
+        SELECT level, avg(eigenvalue ORDER BY eigenvalue) AS eigenvalue, min(eigenvalue) AS low,
             max(eigenvalue) AS high, count(*) AS networks
         FROM largest WHERE isfinite(largest.eigenvalue)
         GROUP BY level ORDER BY level NULLS LAST

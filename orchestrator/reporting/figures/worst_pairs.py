@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import altair as alt
@@ -48,6 +49,8 @@ def environments_figure(source: Source, trained: Trained) -> Drawn:
     queries = (trained.query, TEST_EXAMPLES)
     grid = trained.grid
     directed = [one for one in trained.predictors if one.directed]
+    if reason := trained.why_no_single_difference:
+        raise Missing(reason, *queries)
     if grid is None or not directed:
         reason = (
             "This figure needs a measure with an expected order, and trained networks that differ "
@@ -82,8 +85,7 @@ def environments_figure(source: Source, trained: Trained) -> Drawn:
 
 def _fewest(trained: Trained) -> float:
     """Return the least effective size: twelve pairs of trials, or all that the seeds allow."""
-    conditions = list(trained.rows["condition_id"])
-    seeds = max((conditions.count(one) for one in set(conditions)), default=0)
+    seeds = max(Counter(trained.rows["condition_id"]).values(), default=0)
     return float(min(FEWEST_EFFECTIVE, max(1, seeds**2 // 2)))
 
 

@@ -165,9 +165,11 @@ summaries AS (
     SELECT
         condition_id, quantity,
         count(*) AS n,
-        avg(value) AS mean,
+        -- In one order, so that equal values have equal sums on any number of threads.
+        avg(value ORDER BY value) AS mean,
         CASE WHEN any_value(scale) = 0 AND count(*) > 1 THEN 0
-            ELSE any_value(scale) * stddev_samp(value / nullif(scale, 0)) END AS sd
+            ELSE any_value(scale) * stddev_samp(value / nullif(scale, 0) ORDER BY value)
+        END AS sd
     FROM scaled GROUP BY condition_id, quantity
 ),
 conditions AS (
