@@ -277,7 +277,7 @@ def unordered_averages(text: str) -> Iterator[str]:
 
 
 def test_averages_in_sql_add_in_one_order():
-    files = [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.sql")]
+    files = [*PACKAGE.rglob("*/**/*.py"), *PACKAGE.rglob("*.sql")]
     texts = {str(file): list(unordered_averages(file.read_text("utf-8"))) for file in files}
     assert {file: found for file, found in texts.items() if found} == {}
     assert list(unordered_averages("avg(a + (b)), avg(a ORDER BY a)")) == ["avg(a + (b))"]
