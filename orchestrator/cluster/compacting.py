@@ -56,7 +56,7 @@ def compacting(folder: ResultsFolder) -> Iterator[None]:
 def _compact(folder: ResultsFolder, stop: threading.Event) -> None:
     while not stop.wait(LOOK_SECONDS):
         try:
-            folder.look()
+            folder.refresh()
             compact_if_many(folder, PARTS_MEANWHILE)
         # Not fatal: the next reader or writer will report it.
         except (OrchestratorError, OSError) as error:

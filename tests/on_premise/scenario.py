@@ -117,7 +117,7 @@ def run_and_lose_a_worker(readme: Readme, results: Path, worker: Host) -> None:
     worker.cut_power()
     say(f"cut the power of {worker.name}; {before} of {TRIALS} trials are completed")
 
-    say(f"during the run, from the laptop:\n{readme.type('look')}")
+    say(f"during the run, from the laptop:\n{readme.type('status')}")
     assert "</html>" in readme.laptop.run("cat ~/margin-study/report.html")
 
     def over() -> bool:

@@ -275,7 +275,7 @@ def _dispatcher(
     untouched = run.trials.keys() - state.trials.keys()
 
     def find_work() -> list[MeasureItem]:
-        work_items = run.work_items(backlog, new.look(untouched | state.ended))
+        work_items = run.work_items(backlog, new.poll(untouched | state.ended))
         shapes = [measuring_shape(run.trials[o.trial_id].config) for o in work_items]
         return [
             replace(item, unchecked=unchecked.get(shape))

@@ -98,7 +98,7 @@ def drawn_trace(
     if draws < 2:
         raise ValueError(f"a standard error needs at least 2 draws, got {draws}")
     whole, parts = _Moments(), {name: _Moments() for name in context.parameters}
-    look = FEWEST_PROBES
+    next_check = FEWEST_PROBES
     for index in range(draws):
         by_name = squared_gradient_norms(context, _Drawn(context, draw, index))
         whole.add(torch.stack(list(by_name.values())).sum(0))
@@ -106,8 +106,8 @@ def drawn_trace(
             parts[name].add(values)
         if not whole.mean.isfinite().all():
             break
-        if index + 1 == look and index + 1 < draws:
-            look *= 2
+        if index + 1 == next_check and index + 1 < draws:
+            next_check *= 2
             found = whole.estimate()
             if found.standard_error <= relative_error * abs(found.value):
                 break

@@ -134,13 +134,13 @@ def probe_means(
     if probes < 2:
         raise ValueError(f"a standard error needs at least 2 probes, got {probes}")
     found: list[Sequence[float]] = []
-    look = FEWEST_PROBES
+    next_check = FEWEST_PROBES
     for index in range(probes):
         found.append(sample(index))
         if not all(map(isfinite, found[-1])):
             return [TraceEstimate(nan, nan, len(found)) for _ in found[-1]]
-        if len(found) == look:
-            look *= 2
+        if len(found) == next_check:
+            next_check *= 2
             estimates = _estimates(found)[:deciding]
             if all(e.standard_error <= relative_error * abs(e.value) for e in estimates):
                 break

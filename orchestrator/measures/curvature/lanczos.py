@@ -9,7 +9,7 @@ from torch import Tensor
 
 from orchestrator.measures.curvature.krylov import Tridiagonal, Tridiagonalization
 
-_LOOK_EVERY = 5  # Iterations between checks of the Ritz values.
+_CHECK_EVERY = 5  # Iterations between checks of the Ritz values.
 # Residuals below this multiple of the largest eigenvalue's rounding cannot be improved.
 _ROUNDINGS = 10
 
@@ -88,8 +88,8 @@ def lanczos(
     exhaustive = iterations >= space.dimension
     for size in range(1, steps + 1):
         matrix = space.first(size)
-        look = matrix.invariant or size % _LOOK_EVERY == 0
-        if look and not exhaustive and _finished(matrix, top, smallest, tolerance):
+        check = matrix.invariant or size % _CHECK_EVERY == 0
+        if check and not exhaustive and _finished(matrix, top, smallest, tolerance):
             break
     complete = matrix.size == space.dimension
     values, residuals = _ritz(matrix)

@@ -77,7 +77,7 @@ def compact(path: Result, *, least_parts: int = 2) -> list[Compacted]:
     """
     folder = path if isinstance(path, ResultsFolder) else ResultsFolder.open(path)
     with folder.lock():
-        folder.look()
+        folder.refresh()
         parts = whole_parts(folder)
         with connect_to_parts(folder, parts) as database:
             # Larger sorts spill to the results folder, because /tmp may be small or in memory.

@@ -110,7 +110,7 @@ def connect(
     several = not isinstance(path, str | Path | StorePath | ResultsFolder)
     folders = open_folders(path)
     for folder in folders:
-        folder.look()
+        folder.refresh()
     parts = [whole_parts(folder) for folder in folders]
     with _closed_on_error(_new_connection()) as connection:
         if several:

@@ -30,7 +30,7 @@ class NewSnapshots:
         self._open = set(trial_ids)
         self._told = set(known)
 
-    def look(self, ended: Collection[str]) -> list[dict[str, Any]]:
+    def poll(self, ended: Collection[str]) -> list[dict[str, Any]]:
         """Return the rows of snapshots committed since the last poll, by trial and step.
 
         Args:

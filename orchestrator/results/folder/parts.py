@@ -46,7 +46,7 @@ class Tables(Protocol):
     path: Location
     mirror: Mirror | None
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Update the local copies of an object store."""
 
     def table(self, table: str) -> Location:
@@ -94,7 +94,7 @@ def whole_parts(folder: Tables) -> dict[str, list[Part]]:
         found = _examined(folder)
         copies = [part for part in _damaged(found) if _is_copy_alone(folder, part)]
         if copies:
-            folder.look()
+            folder.refresh()
             found = _examined(folder)
     except OSError as error:
         raise ResultsError(
@@ -138,7 +138,7 @@ def damaged_parts(folder: Tables) -> list[Location]:
     Raises:
         OSError: If a part cannot be read for a reason other than damage.
     """
-    folder.look()
+    folder.refresh()
     damaged = _damaged(_examined(folder))
     return [part.origin for part in damaged if not _is_copy_alone(folder, part)]
 

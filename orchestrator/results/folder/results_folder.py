@@ -219,10 +219,10 @@ class ResultsFolder:
         return self.path / table
 
     def readable(self, table: str) -> Path:
-        """Return the local folder of a table's parts, as of the last :meth:`look`."""
+        """Return the local folder of a table's parts, as of the last :meth:`refresh`."""
         return self.here / table
 
-    def look(self) -> None:
+    def refresh(self) -> None:
         """Update the local copies of all tables if the folder is in an object store."""
         if self.mirror is not None:
             self.mirror.pull([self.mirror.origin / table for table in TABLES], "*.parquet")
@@ -310,12 +310,12 @@ class ResultsFolder:
         """Whether the folder has result tables although the study's own file is gone."""
         if any((self.table(table) / SCHEMA_FILE).is_file() for table in TABLES):
             return True
-        self.look()
+        self.refresh()
         return bool(identity_of(self))
 
     def _studies_of_trials(self) -> set[str]:
         """Return the study names in the rows of trials; used if the study's own file is gone."""
-        self.look()
+        self.refresh()
         parts = undamaged_parts(self, "trials")
         columns = (pq.read_table(part.path, columns=["study"])["study"] for part in parts)
         return {name for column in columns for name in column.to_pylist()}
@@ -333,7 +333,7 @@ class ResultsFolder:
         missing = [table for table in TABLES if self.stored_schema(table) is None]
         if not missing:
             return
-        self.look()
+        self.refresh()
         identity = self._schema_files.results or identity_of(self)
         for table in missing:
             parts = undamaged_parts(self, table)

@@ -21,26 +21,26 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> ResultsFolder:
 
 def test_each_snapshot_is_returned_once(folder: ResultsFolder) -> None:
     new = NewSnapshots(folder, {"a", "b", "c"})
-    assert new.look(set()) == []
+    assert new.poll(set()) == []
     rows = [take(folder, "a", 1), take(folder, "a", 2), take(folder, "b", 1)]
     take(folder, "of another study", 1)
-    assert new.look(set()) == rows
-    assert new.look(set()) == []
+    assert new.poll(set()) == rows
+    assert new.poll(set()) == []
     later = take(folder, "a", 3)
-    assert new.look(set()) == [later]
+    assert new.poll(set()) == [later]
 
 
 def test_snapshots_taken_before_a_trial_ended_are_found(folder: ResultsFolder) -> None:
     new = NewSnapshots(folder, {"a"})
     row = take(folder, "a", 1)
     # It ended and took its last snapshot between two looks.
-    assert new.look({"a"}) == [row]
+    assert new.poll({"a"}) == [row]
 
 
 def test_a_missing_folder_of_snapshots_is_empty(folder: ResultsFolder) -> None:
     if isinstance(folder.snapshots, Path):
         folder.snapshots.rmdir()
-    assert NewSnapshots(folder, {"a"}).look({"a"}) == []
+    assert NewSnapshots(folder, {"a"}).poll({"a"}) == []
 
 
 def test_ended_trials_are_not_polled_again(
@@ -57,11 +57,11 @@ def test_ended_trials_are_not_polled_again(
         take(folder, trial_id, 1)
     new = NewSnapshots(folder, {"a", "b", "c", "not begun"})
     for ended in (set("a"), set("ab"), set("abc"), set()):
-        new.look(ended)
+        new.poll(ended)
     assert looked_at == [set("abc"), set("bc"), set("c"), set()]
 
 
 def test_known_snapshots_are_not_returned(folder: ResultsFolder) -> None:
     take(folder, "a", 1)
     row = take(folder, "a", 2)
-    assert NewSnapshots(folder, {"a"}, known={"a-1"}).look(set()) == [row]
+    assert NewSnapshots(folder, {"a"}, known={"a-1"}).poll(set()) == [row]

@@ -33,7 +33,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def pull(mirror: Mirror) -> dict[str, bytes]:
-    """All copies, after a look."""
+    """All copies, after a refresh."""
     mirror.pull([mirror.origin / "t", mirror.origin / "u", mirror.origin / "none"], "*.parquet")
     files = [path for path in mirror.path.rglob("*") if path.is_file() and path.name != ".lock"]
     return {str(path.relative_to(mirror.path)): path.read_bytes() for path in files}
