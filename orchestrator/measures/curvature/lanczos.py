@@ -66,6 +66,13 @@ def lanczos(
     to its own size, as the smallest is often a thousandth of the largest. Nearly vanishing
     values, with no reliable digit, count as converged at ten roundings of the largest.
 
+    A small residual proves that *some* eigenvalue is near. Early in a run it can be one below the
+    largest, whose eigenvector the start vector hardly contains. The smallest eigenvalue takes so
+    long that this does not matter. Without it, the largest must therefore be converged at two
+    checks in a row, five iterations apart: they were then within ``tolerance`` · λ of the true ones
+    in at least 98 % of runs on every spectrum that was simulated, and otherwise in 88 %
+    (``tests/measures/curvature/test_lanczos.py``).
+
     If β vanishes, the space is invariant and the run continues from a random vector orthogonal
     to it. This finds repeated eigenvalues if A has few distinct ones (low rank, a multiple of the
     identity). Otherwise a Krylov space contains a single direction of each eigenspace and cannot
@@ -86,11 +93,14 @@ def lanczos(
     """
     steps = min(iterations, space.dimension)
     exhaustive = iterations >= space.dimension
+    finished = False
     for size in range(1, steps + 1):
         matrix = space.first(size)
         check = matrix.invariant or size % _CHECK_EVERY == 0
-        if check and not exhaustive and _finished(matrix, top, smallest, tolerance):
-            break
+        if check and not exhaustive:
+            before, finished = finished, _finished(matrix, top, smallest, tolerance)
+            if finished and (before or smallest):
+                break
     complete = matrix.size == space.dimension
     values, residuals = _ritz(matrix)
     return LanczosResult(

@@ -38,6 +38,9 @@ class HessianSpectrumOptions(MeasureOptions):
     tolerance: PositiveFloat = Field(
         1e-3, description="Largest residual norm, relative to its eigenvalue."
     )
+    smallest: bool = Field(
+        True, description="Whether to find the smallest eigenvalue, too, which takes longest."
+    )
 
 
 class EdgeOfStabilityOptions(MeasureOptions):

@@ -204,3 +204,16 @@ def test_entries_name_every_eigenvalue():
 def test_fewer_iterations_than_eigenvalues_are_refused():
     with pytest.raises(MeasureError, match="3 iterations cannot give the 5 largest"):
         HessianSpectrum(options_of(top=5, iterations=3))
+
+
+def test_without_the_smallest_eigenvalue_the_largest_are_the_same():
+    def found(smallest):
+        context = learned_context()
+        return {one.measure: one.value for one in spectrum_of(context, top=2, smallest=smallest)}
+
+    both, largest = found(True), found(False)
+    assert set(both) - set(largest) == {"hessian_eigenvalue_min"}
+    for name, value in largest.items():
+        assert value == pytest.approx(both[name], rel=2e-3)
+    entries = HessianSpectrum(options_of(top=2, smallest=False)).entries
+    assert [entry.measure for entry in entries] == [*largest, RATIO]

@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from orchestrator.measures.curvature.krylov import Tridiagonalization
 from orchestrator.measures.curvature.lanczos import lanczos
 from orchestrator.measures.symmetric_operator import SymmetricOperator
+from tests.binomial import assert_at_least, with_simulations
 from tests.measures.curvature.spectra import with_spectrum
 
 
@@ -98,6 +101,41 @@ def test_the_largest_eigenvalue_alone_takes_fewer_iterations():
     both, largest = (run(matrix, iterations=200, smallest=smallest) for smallest in (True, False))
     assert largest.iterations < both.iterations
     assert largest.values[0].item() == pytest.approx(10.0, rel=1e-6)
+
+
+@functools.cache
+def spectra_whose_largest_is_hard_to_find():
+    """Eigenvalues close to the largest, which a start vector may contain more of."""
+    draw, dimension = np.random.default_rng(0), 1500
+    bulk = 0.05 * np.abs(draw.standard_normal(dimension - 3))
+    negative = -0.15 * np.abs(draw.standard_normal(dimension - 10))
+    return {
+        "three close": np.concatenate([bulk, [0.95, 0.97, 1.0]]),
+        "one above an even bulk": np.concatenate([np.linspace(0, 1, dimension - 1), [1.05]]),
+        "the end of a thin tail": draw.beta(2, 5, dimension),
+        "ten over a negative bulk": np.concatenate([negative, np.linspace(1, 10, 10)]),
+    }
+
+
+def share_found(values, smallest, simulations):
+    """Share of starts whose largest value is within the tolerance of the largest eigenvalue."""
+    matrix = SymmetricOperator(
+        lambda v: torch.from_numpy(values) * v, len(values), dtype=torch.float64
+    )
+    largest, hits = values.max(), 0
+    for seed in range(simulations):
+        found = run(matrix, seed, tolerance=0.02, smallest=smallest)
+        assert found.values[0] <= largest + 1e-9
+        hits += bool(found.values[0] >= largest * (1 - 0.02))
+    return hits
+
+
+@with_simulations(60, 1000)
+@pytest.mark.parametrize("spectrum", sorted(spectra_whose_largest_is_hard_to_find()))
+def test_the_largest_eigenvalue_alone_is_found_from_nearly_every_start(spectrum, simulations):
+    values = spectra_whose_largest_is_hard_to_find()[spectrum]
+    hits = share_found(values, False, simulations)
+    assert_at_least(0.98, hits, simulations)
 
 
 def test_as_many_iterations_as_dimensions_are_exact_with_multiplicities():
