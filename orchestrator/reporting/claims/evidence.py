@@ -81,17 +81,13 @@ def expected_wrong(judged: Sequence[Judged]) -> str:
     if not verdicts:
         return ""
     here = sum(c.verdict != "unclear" and c.scope == "in this grid" for c in findings)
-    alone = (
-        f" {'All' if here == verdicts else f'{here} of them'} apply to this grid only, with other "
-        "seeds."
-        if here
-        else ""
-    )
+    who = ("It" if verdicts == 1 else "All") if here == verdicts else f"{here} of them"
+    alone = f" {who} appl{'ies' if here == 1 else 'y'} to this grid only, with other seeds."
     return (
-        f"{counted(verdicts, 'verdict')} on {counted(len(findings), 'claim')}: at most "
-        f"{WRONG * verdicts:.2g} of them are expected to be wrong, even if every truth lies "
-        "exactly at its threshold (see Verdict rates under Methods). Each claim also gives Holm’s "
-        f"p-value, which bounds the chance of any wrong verdict on this page.{alone}"
+        f"{counted(verdicts, 'verdict')} on {counted(len(findings), 'claim')}: the expected number "
+        f"of wrong verdicts is at most {WRONG * verdicts:.2g}, even if every truth lies exactly at "
+        "its threshold (see Verdict rates under Methods). Each claim also gives Holm’s p-value, "
+        f"which bounds the chance of any wrong verdict on this page.{alone if here else ''}"
     )
 
 

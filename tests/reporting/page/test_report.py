@@ -75,7 +75,7 @@ def test_the_page_contains_every_required_part(text):
         "Do flat minima and large margins tell the same story?",
         "Flatness tracks the margin in this grid",
         "✓ holds in this grid",
-        "2 verdicts on 3 claims: at most 0.1 of them are expected to be wrong",
+        "2 verdicts on 3 claims: the expected number of wrong verdicts is at most 0.1, even if",
         "All apply to this grid only, with other seeds.",
         "With one condition left out at a time, it ranges from −0.9",
         "Holm’s p over the claims on this page: ",
