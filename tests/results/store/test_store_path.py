@@ -4,6 +4,7 @@ import os
 import pickle
 import re
 import socket
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path, PurePosixPath
@@ -171,6 +172,15 @@ def test_unusable_credentials_are_named(monkeypatch: pytest.MonkeyPatch, tmp_pat
     refused(azure, "neither AZURE_STORAGE_KEY nor AZURE_STORAGE_SAS_TOKEN is set")
     monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2019-12-12&sig=hunter2")
     refused(azure, "cannot be reached .Failed to establish")
+
+
+def test_without_azures_client_the_hint_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "orchestrator.results.store.azure_blobs", None)
+    with pytest.raises(ResultsError, match="az://results: Azure's client is not installed") as told:
+        StorePath("results/x", "account=absent", "az").exists()
+    assert ".[azure]" in str(told.value.hint)
 
 
 def test_what_the_store_refuses_is_one_sentence(
