@@ -7,7 +7,6 @@ object before writing it, and it aborts the process if it finds no credentials.
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,10 +20,9 @@ from pyarrow import fs
 from orchestrator.errors import ResultsError
 
 CONNECT_SECONDS = 5.0
-CONTACT_SECONDS = 30.0  # Not every client gives up when nothing answers.
 HASTY_ATTEMPTS = 3  # A few seconds in all.
 PATIENT_ATTEMPTS = 7  # About half a minute in all: the waits double.
-HASTY_LIMIT = timedelta(seconds=2)
+HASTY_LIMIT = timedelta(seconds=2)  # Google's client waits two minutes for a silent store.
 PATIENT_LIMIT = timedelta(seconds=30)
 HASTY_RETRIES, PATIENT_RETRIES = 1, 3
 
@@ -37,7 +35,7 @@ _UNREACHABLE = re.compile(
 )
 _NO_BUCKET = "AWS Error NO_SUCH_BUCKET"
 _NO_CONTAINER = "Azure Error: [ContainerNotFound]"
-_NO_ANSWER = f"AWS Error NETWORK_CONNECTION Details: no answer within {CONTACT_SECONDS:g} s"
+_NOT_FOUND = ("NO_SUCH_KEY", "RESOURCE_NOT_FOUND")
 _REASONS = {
     "NO_SUCH_BUCKET": "the bucket does not exist",
     "ContainerNotFound": "the container does not exist",
@@ -70,6 +68,8 @@ class ObjectStore:
         no_bucket: The client's words for a bucket that does not exist.
         lists_folders: Whether a listing of a folder includes the folders in it. Google's client
             lists only objects.
+        reads_streams: Whether an object is read as one stream. Google's client cannot read an
+            object that was replaced since it was opened as a file.
     """
 
     example: str
@@ -80,6 +80,7 @@ class ObjectStore:
     required: tuple[str, ...] = ()
     no_bucket: str = _NO_BUCKET
     lists_folders: bool = True
+    reads_streams: bool = False
 
 
 @lru_cache(maxsize=16)
@@ -93,27 +94,10 @@ def connect(scheme: str, bucket: str, query: str) -> tuple[Any, Any]:
             raises ``pyarrow.ArrowException`` for unusable credentials.
     """
     store = STORES[scheme]
-    outcome: list[Any] = []
-
-    def contact() -> None:
-        try:
-            clients = store.clients(bucket, dict(parse_qsl(query)))
-            outcome[:] = clients, clients[0].get_file_info(bucket).type
-        except Exception as error:
-            outcome[:] = [error]
-
-    # A daemon, so that a store that never answers does not keep the process alive.
-    thread = threading.Thread(target=contact, name="contact", daemon=True)
-    thread.start()
-    thread.join(CONTACT_SECONDS)
-    if not outcome:
-        raise OSError(_NO_ANSWER)
-    if isinstance(outcome[0], Exception):
-        raise outcome[0]
-    clients, kind = outcome
-    if kind == fs.FileType.NotFound:
+    clients = store.clients(bucket, dict(parse_qsl(query)))
+    if clients[0].get_file_info(bucket).type == fs.FileType.NotFound:
         raise OSError(store.no_bucket)
-    return clients  # type: ignore[no-any-return]
+    return clients
 
 
 def is_refusal(error: Exception) -> bool:
@@ -123,7 +107,7 @@ def is_refusal(error: Exception) -> bool:
 
 def is_not_found(error: Exception) -> bool:
     """Whether an error of ``pyarrow.fs`` says that the object does not exist."""
-    return isinstance(error, FileNotFoundError) or error_code(error) == "NO_SUCH_KEY"
+    return isinstance(error, FileNotFoundError) or error_code(error) in _NOT_FOUND
 
 
 def error_code(error: Exception) -> str:
@@ -215,6 +199,7 @@ STORES: Mapping[str, ObjectStore] = {
         "`gcloud auth application-default login`",
         clients=_gs,
         lists_folders=False,
+        reads_streams=True,
     ),
     "az": ObjectStore(
         example="az://container/prefix?account=NAME",

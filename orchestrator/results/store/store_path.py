@@ -167,6 +167,9 @@ class StorePath:
         Raises:
             FileNotFoundError: If the object does not exist.
         """
+        if STORES[self.scheme].reads_streams:
+            with _told(self), self.filesystem.open_input_stream(self.key) as stream:
+                return bytes(stream.read())
         with _told(self), self.filesystem.open_input_file(self.key) as file:
             try:
                 return bytes(file.read(file.size()))  # Without the size, one request per 256 kB.
