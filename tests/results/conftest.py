@@ -43,7 +43,12 @@ azurite = pytest.mark.skipif(
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Try what is tried with a store with each kind of store."""
     if "object_store" in metafunc.fixturenames:
-        kinds = ["s3", "gs", pytest.param("az", marks=[pytest.mark.full, azurite])]
+        later = [pytest.mark.slow] if metafunc.module.__name__.endswith("test_on_store") else []
+        kinds = [
+            "s3",
+            pytest.param("gs", marks=later),
+            pytest.param("az", marks=[pytest.mark.full, azurite]),
+        ]
         metafunc.parametrize("object_store", kinds, indirect=True, scope="session")
 
 
