@@ -103,8 +103,8 @@ def run(
 
     Args:
         path: The study file.
-        results: The results folder, or an address ``s3://bucket/prefix`` in an object store;
-            ``results/<study>`` by default.
+        results: The results folder, or an address in an object store (``s3://bucket/prefix``,
+            ``gs://bucket/prefix`` or ``az://container/prefix``); ``results/<study>`` by default.
         overrides: As for :func:`load_study`.
         address: Address of a Ray cluster, ``"auto"`` or ``host:port``; None runs on this machine.
         quiet: Whether to hide progress.

@@ -23,7 +23,7 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
-Results = Annotated[str, typer.Argument(help="A folder, or s3://bucket/…", metavar="RESULTS")]
+Results = Annotated[str, typer.Argument(help="Folder, s3://, gs:// or az://", metavar="RESULTS")]
 SeveralResults = Annotated[
     list[str], typer.Argument(help="One or more results folders.", metavar="RESULTS")
 ]
@@ -33,7 +33,7 @@ Overrides = Annotated[
 ]
 ResultsOption = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--results", metavar="DIR", help="Folder or s3:// (default: results/<study>)."),
+    typer.Option("--results", metavar="DIR", help="Folder or address (default: results/<study>)."),
 ]
 Address = Annotated[
     Optional[str],  # noqa: UP045

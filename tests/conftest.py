@@ -22,7 +22,7 @@ import torch
 from hypothesis import settings
 
 from tests import minutes
-from tests.object_store import CREDENTIALS, ObjectStore
+from tests.object_store import CREDENTIALS, AzureStore, GoogleStore, ObjectStore
 
 # Before any Ray starts, so that its workers get them too. Real credentials are never used.
 os.environ.update(CREDENTIALS)
@@ -74,9 +74,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def object_store():
-    """An S3-compatible server, started on first use."""
-    store = ObjectStore()
+def object_store(request):
+    """A server, by default an S3-compatible one, started on first use."""
+    kind = getattr(request, "param", "s3")
+    store = {"s3": ObjectStore, "gs": GoogleStore, "az": AzureStore}[kind]()
     yield store
     store.stop()
 

@@ -10,12 +10,13 @@ import pytest
 import orchestrator
 from orchestrator.errors import ResultsError, StorageError
 from orchestrator.results import ResultsFolder
-from orchestrator.results.store import store_path
+from orchestrator.results.store import object_stores
 from tests.cluster.comparison import assert_equal_results
 from tests.cluster.conftest import TWO_TRIALS
 from tests.cluster.in_process import run_in_process
 from tests.cluster.test_interruption import LONGER, finish, start, wait_until
-from tests.object_store import ObjectStore
+from tests.object_store import CREDENTIALS, ObjectStore
+from tests.results.conftest import azurite
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -28,6 +29,11 @@ def records(url):
     return [path for path in snapshots.objects(recursive=True) if path.suffix == ".json"]
 
 
+@pytest.mark.parametrize(
+    "object_store",
+    ["s3", "gs", pytest.param("az", marks=[pytest.mark.full, azurite])],
+    indirect=True,
+)
 def test_a_study_on_a_store_has_the_same_tables_as_on_a_disk(
     undisturbed, object_store, store_url, small_study, tmp_path
 ):
@@ -51,7 +57,19 @@ def test_a_study_on_a_store_has_the_same_tables_as_on_a_disk(
     assert again.trained == 2
     assert len(again.set_aside) == 5
     assert all(path.startswith(str(folder.path).partition("?")[0]) for path in again.set_aside)
-    assert_equal_results(object_store.copy(store_url, tmp_path / "copy"), undisturbed)
+    copy = object_store.copy(store_url, tmp_path / "copy")
+    assert_equal_results(copy, undisturbed)
+
+    # Nor do the pickles that Tune writes, some in hexadecimal, have credentials.
+    secrets = [
+        CREDENTIALS[name].encode() for name in ("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_KEY")
+    ]
+    written = [path.read_bytes() for path in copy.rglob("*") if path.is_file()]
+    assert any(b"AzureBlobs".hex().encode() in each for each in written) == (
+        object_store.scheme == "az"
+    )
+    for secret in secrets:
+        assert not any(secret in each or secret.hex().encode() in each for each in written)
 
 
 @pytest.mark.full
@@ -73,7 +91,7 @@ def test_a_lost_store_ends_the_run_soon_with_one_sentence(
     local_ray, small_study, tmp_path, monkeypatch, paced
 ):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(store_path, "PATIENT_ATTEMPTS", 4)  # The driver gives up after seconds.
+    monkeypatch.setattr(object_stores, "PATIENT_ATTEMPTS", 4)  # The driver gives up after seconds.
     # These workers were started before the variable of ``paced`` was set.
     study = small_study(**{**LONGER, "model": {**LONGER["model"], "pace": str(paced)}})
     store = ObjectStore()

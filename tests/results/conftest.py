@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.results import ResultsFolder, commit_snapshot, connect, write_part
 from orchestrator.results.table_schemas import KEYS
+from tests.object_store import AzureStore
 
 START = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -33,6 +34,22 @@ TRIALS = {
     "b0": ("B", 0, 64, ((0.9, 0.9, 0.4, 0.5), (0.2, 0.3, 0.1, 0.1))),
     "b1": ("B", 1, 64, ((0.8, 0.9, 0.4, 0.5), (0.2, 0.4, 0.1, 0.3))),
 }
+
+azurite = pytest.mark.skipif(
+    AzureStore.missing, reason="azurite-blob is not installed: npm install --global azurite"
+)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Try what is tried with a store with each kind of store."""
+    if "object_store" in metafunc.fixturenames:
+        later = [pytest.mark.slow] if metafunc.module.__name__.endswith("test_on_store") else []
+        kinds = [
+            "s3",
+            pytest.param("gs", marks=later),
+            pytest.param("az", marks=[pytest.mark.full, azurite]),
+        ]
+        metafunc.parametrize("object_store", kinds, indirect=True, scope="session")
 
 
 def at(minutes: float) -> datetime:

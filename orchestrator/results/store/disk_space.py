@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from orchestrator.errors import StorageError
-from orchestrator.results.store.store_path import Location, StorePath, is_refusal, refusal
+from orchestrator.results.store.object_stores import is_refusal
+from orchestrator.results.store.store_path import Location, StorePath, refusal
 
 RESERVE_BYTES = 32 * 1024 * 1024
 """Kept free for rows, Tune's own files and the report, which are small."""

@@ -2,7 +2,8 @@
 
 Built on ``pyarrow.fs``. A store has neither folders nor renames. A folder exists while an object
 exists below it. An object appears whole when its writing ends. A rename is a copy followed by a
-deletion. Reads see all earlier writes, as S3 and compatible stores guarantee.
+deletion. Reads see all earlier writes, as S3 and compatible stores, Google Cloud Storage and Azure
+Blob Storage guarantee.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -21,22 +21,16 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from pyarrow import fs
 
 from orchestrator.errors import ResultsError, StorageError
+from orchestrator.results.store.object_stores import (
+    STORES,
+    Failures,
+    connect,
+    error_code,
+    is_not_found,
+    reason,
+)
 
-CONNECT_SECONDS = 5.0
-HASTY_ATTEMPTS = 3  # A few seconds in all.
-PATIENT_ATTEMPTS = 7  # About half a minute in all: the waits double.
-_OPTIONS = ("endpoint_override", "region", "scheme")
-_ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")  # pyarrow itself reads neither.
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
-_CODE = re.compile(r"AWS Error ([A-Z_]+)")
-_REASONS = {
-    "NO_SUCH_BUCKET": "the bucket does not exist",
-    "ACCESS_DENIED": "access denied",
-    "INVALID_ACCESS_KEY_ID": "the access key is unknown",
-    "INVALID_CLIENT_TOKEN_ID": "the access key is unknown",
-    "SIGNATURE_DOES_NOT_MATCH": "the secret key is wrong",
-    "EXPIRED_TOKEN": "the credentials have expired",
-}
 
 
 class Stat(NamedTuple):
@@ -44,7 +38,8 @@ class Stat(NamedTuple):
 
     Attributes:
         st_size: Size in bytes.
-        st_mtime_ns: Time of writing in nanoseconds, by the store's clock, exact to the second.
+        st_mtime_ns: Time of writing in nanoseconds, by the store's clock, exact to the second
+            or better.
     """
 
     st_size: int
@@ -53,7 +48,7 @@ class Stat(NamedTuple):
 
 @dataclass(frozen=True)
 class StorePath:
-    """A path in an S3 object store. Every method that contacts the store costs 1 or 2 requests.
+    """A path in an object store. Every method that contacts the store costs 1 or 2 requests.
 
     Raises:
         StorageError: From every method that contacts the store, if the store cannot be reached or
@@ -62,25 +57,27 @@ class StorePath:
     Attributes:
         key: Bucket and key, ``bucket/prefix/name``.
         query: Options of the address, ``endpoint_override=…``.
+        scheme: The store's name in :data:`STORES`.
     """
 
     key: str
     query: str = ""
+    scheme: str = "s3"
 
     def __str__(self) -> str:
-        return f"s3://{self.key}" + (f"?{self.query}" if self.query else "")
+        return f"{self.scheme}://{self.key}" + (f"?{self.query}" if self.query else "")
 
     @property
     def filesystem(self) -> Any:
         """The store as a ``pyarrow.fs`` file system; retries for half a minute."""
         with _told(self):
-            return _connect(self.parts[0], self.query)[1]
+            return connect(self.scheme, self.parts[0], self.query)[1]
 
     @property
     def hasty_filesystem(self) -> Any:
         """The store as a file system for dispensable files; retries for a few seconds."""
         with _told(self):
-            return _connect(self.parts[0], self.query)[0]
+            return connect(self.scheme, self.parts[0], self.query)[0]
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -155,7 +152,10 @@ class StorePath:
 
     def iterdir(self) -> Iterator[StorePath]:
         """Iterate over the entries of this folder; a missing folder has none."""
-        return (self._at(info.path) for info in self._list(recursive=False))
+        if STORES[self.scheme].lists_folders:
+            return (self._at(info.path) for info in self._list(recursive=False))
+        below = (path.relative_to(self).parts[0] for path in self.objects(recursive=True))
+        return (self / name for name in dict.fromkeys(below))
 
     def glob(self, pattern: str) -> Iterator[StorePath]:
         """Iterate over the entries of this folder whose names match ``pattern``."""
@@ -167,12 +167,15 @@ class StorePath:
         Raises:
             FileNotFoundError: If the object does not exist.
         """
+        if STORES[self.scheme].reads_streams:
+            with _told(self), self.filesystem.open_input_stream(self.key) as stream:
+                return bytes(stream.read())
         with _told(self), self.filesystem.open_input_file(self.key) as file:
             try:
                 return bytes(file.read(file.size()))  # Without the size, one request per 256 kB.
             except OSError as error:
                 # Reported for an object deleted since it was opened.
-                if _code(error) == "INTERNAL_FAILURE" and not self.exists():
+                if error_code(error) == "INTERNAL_FAILURE" and not self.exists():
                     raise FileNotFoundError(str(self)) from error
                 raise
 
@@ -212,13 +215,14 @@ class StorePath:
             FileNotFoundError: If the object does not exist.
         """
         with _told(self):
-            self.filesystem.move(self.key, target.key)
+            self.filesystem.copy_file(self.key, target.key)
+            self.filesystem.delete_file(self.key)
 
     def mkdir(self, parents: bool = False, exist_ok: bool = False) -> None:
         """Do nothing: a folder exists as soon as an object exists below it."""
 
     def _at(self, key: str) -> StorePath:
-        return StorePath(key, self.query)
+        return replace(self, key=key)
 
     def _info(self) -> Any:
         with _told(self):
@@ -238,47 +242,56 @@ Location = Path | StorePath
 def locate(place: str | Path | StorePath) -> Location:
     """Return the path that ``place`` names; the path must be valid but need not exist.
 
-    For an address ``s3://bucket/prefix``, the endpoint is set in the address
-    (``?endpoint_override=…``), ``$AWS_ENDPOINT_URL_S3`` or ``$AWS_ENDPOINT_URL``. It becomes part
-    of the path, so that every node of a cluster contacts the same store. On disk, symbolic links
-    are resolved.
+    An address is ``s3://bucket/prefix``, ``gs://bucket/prefix`` or ``az://container/prefix``. Its
+    options (``?endpoint_override=…``) are in the address or in variables of the environment, see
+    :data:`STORES`. They become part of the path, so that every node of a cluster contacts the same
+    store. On disk, symbolic links are resolved.
 
     Raises:
         ResultsError: If the path is not valid.
     """
     if isinstance(place, StorePath):
         return place
-    scheme = _URL.match(str(place))
-    if scheme is None:
+    address = _URL.match(str(place))
+    if address is None:
         return _absolute(place)
     if isinstance(place, Path):
         raise ResultsError(f"{place}: an address converted to a Path", "pass it as a string")
-    if scheme[1] != "s3":
+    scheme = address[1]
+    if scheme not in STORES:
         raise ResultsError(
-            f"{place}: stores of the kind {scheme[1]}:// are not supported",
-            "use a folder or s3://bucket/prefix (for other S3-compatible stores, add "
-            "?endpoint_override=https://…)",
+            f"{place}: stores of the kind {scheme}:// are not supported",
+            f"use a folder or {', '.join(store.example for store in STORES.values())} (for "
+            "S3-compatible stores, add ?endpoint_override=https://…)",
         )
-    url = urlsplit(place)
+    store, url = STORES[scheme], urlsplit(place)
+    where = f"{scheme}://{url.netloc}{url.path}"
     if "@" in url.netloc:
         raise ResultsError(
-            f"s3://…@{url.netloc.rpartition('@')[2]}{url.path}: "
+            f"{scheme}://…@{url.netloc.rpartition('@')[2]}{url.path}: "
             "credentials are not allowed in an address",
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use ~/.aws/credentials",
+            f"set {store.credentials}",
         )
     options = dict(parse_qsl(url.query, keep_blank_values=True))
-    wrong = sorted(options.keys() - set(_OPTIONS))
+    wrong = sorted(options.keys() - set(store.options))
     if wrong or not url.netloc or url.fragment:
         what = f"unknown option {wrong[0]!r}" if wrong else "not an address for results"
         raise ResultsError(
-            f"s3://{url.netloc}{url.path}: {what}",
-            f"use s3://bucket/prefix, optionally with ? and any of {', '.join(_OPTIONS)}",
+            f"{where}: {what}",
+            f"use {store.example}, optionally with any of the options {', '.join(store.options)}",
         )
-    endpoint = next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
-    if endpoint:
-        options.setdefault("endpoint_override", endpoint)
-    key = f"{url.netloc}{url.path}".strip("/")
-    return StorePath(key, urlencode(sorted(options.items()), safe=":/"))
+    for option, names in store.environment.items():
+        value = next((os.environ[name] for name in names if os.environ.get(name)), None)
+        if value:
+            options.setdefault(option, value)
+    for option in store.required:
+        if not options.get(option):
+            raise ResultsError(
+                f"{where}: the {option} is missing",
+                f"use {store.example} or set {store.environment[option][0]}",
+            )
+    query = urlencode(sorted(options.items()), safe=":/")
+    return StorePath(f"{url.netloc}{url.path}".strip("/"), query, scheme)
 
 
 def _absolute(path: str | Path) -> Path:
@@ -293,62 +306,21 @@ def _absolute(path: str | Path) -> Path:
     return resolved
 
 
-@lru_cache(maxsize=16)
-def _connect(bucket: str, query: str) -> tuple[Any, Any]:
-    """Return a hasty and a patient file system."""
-    options = dict(parse_qsl(query))
-    scheme, separator, host = options.get("endpoint_override", "").rpartition("://")
-    region = options.get("region")
-    if region is None and not host:
-        region = fs.resolve_s3_region(bucket)
-    # A wrong address should fail soon; a store that was reached once is retried for longer.
-    hasty, patient = (
-        fs.S3FileSystem(
-            endpoint_override=host or None,
-            scheme=scheme if separator else options.get("scheme", "https"),
-            region=region,
-            connect_timeout=CONNECT_SECONDS,
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
-            allow_delayed_open=True,  # One request instead of three for small objects.
-        )
-        for attempts in (HASTY_ATTEMPTS, PATIENT_ATTEMPTS)
-    )
-    if hasty.get_file_info(bucket).type == fs.FileType.NotFound:
-        raise OSError("AWS Error NO_SUCH_BUCKET")
-    return hasty, patient
-
-
 @contextmanager
 def _told(path: StorePath) -> Iterator[None]:
     """Raise a :class:`StorageError` where the store refuses a request."""
     try:
         yield
-    except FileNotFoundError as error:
-        raise FileNotFoundError(str(path)) from error
-    except OSError as error:
-        if _code(error) == "NO_SUCH_KEY":
+    except Failures as error:
+        if is_not_found(error):
             raise FileNotFoundError(str(path)) from error
         raise refusal(path, error) from error
 
 
-def is_refusal(error: OSError) -> bool:
-    """Whether an error of ``pyarrow.fs`` is a response of the store."""
-    return bool(_code(error))
-
-
-def refusal(path: StorePath, error: OSError) -> StorageError:
+def refusal(path: StorePath, error: Exception) -> StorageError:
     """Return a one-sentence error for a request that the store refused."""
-    text, code = str(error), _code(error)
-    reason = _REASONS.get(code) or re.sub(r"\s*\(Request ID: \w+\)", "", text.splitlines()[0])
-    if code == "NETWORK_CONNECTION":
-        reason = f"cannot be reached ({text.rpartition('Details: ')[2]})"
     return StorageError(
-        f"{path}: object store error: {reason}",
-        "check the address, your credentials and the network, then run the same command again to "
-        "resume; finished work is kept",
+        f"{path}: object store error: {reason(error)}",
+        f"check the address, your credentials (set {STORES[path.scheme].credentials}) and the "
+        "network, then run the same command again to resume; finished work is kept",
     )
-
-
-def _code(error: OSError) -> str:
-    found = _CODE.search(str(error))
-    return found[1] if found else ""

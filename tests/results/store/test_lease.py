@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -122,7 +123,7 @@ class Outages:
     def through(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def reached(path: StorePath, *content: bytes) -> Any:
             if self.since is not None:
-                path = StorePath(path.key, "endpoint_override=http://127.0.0.1:9")
+                path = replace(path, query=re.sub(r":\d+", ":9", path.query))
             try:
                 found = method(path, *content)
             except StorageError:

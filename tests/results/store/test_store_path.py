@@ -2,12 +2,20 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
+import socket
+import sys
+import threading
+import time
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
 from orchestrator.errors import ResultsError, StorageError
+from orchestrator.results.store import object_stores
 from orchestrator.results.store.store_path import StorePath, locate
 
 TREE = ("a.json", "t/_schema.parquet", "t/one.parquet", "t/two.parquet", "s/x/1.json", "s/x/2.bin")
@@ -71,10 +79,15 @@ def test_moved_and_deleted_objects_are_gone(root: StorePath) -> None:
     assert list(other.iterdir()) == []
 
 
-def test_a_large_object_is_uploaded_completely(root: StorePath) -> None:
-    content = os.urandom(12 * 2**20)
-    (root / "large").write_bytes(memoryview(content))
-    assert (root / "large").read_bytes() == content
+def test_an_object_stays_as_it_was_until_the_new_one_is_whole(root: StorePath) -> None:
+    new = os.urandom(12 * 2**20)
+    (root / "one").write_bytes(b"first")
+    stream = (root / "one").filesystem.open_output_stream((root / "one").key)
+    stream.write(memoryview(new))  # Sent in parts.
+    assert (root / "one").read_bytes() == b"first"
+    assert [stat.st_size for stat in root.objects().values()] == [5]
+    stream.close()
+    assert (root / "one").read_bytes() == new
 
 
 @pytest.mark.parametrize(
@@ -84,14 +97,17 @@ def test_a_large_object_is_uploaded_completely(root: StorePath) -> None:
         ("s3://bucket", "bucket", ""),
         ("s3://b/a b/c?region=eu-central-1", "b/a b/c", "region=eu-central-1"),
         ("s3://b/x?endpoint_override=h:1&scheme=http", "b/x", "endpoint_override=h:1&scheme=http"),
+        ("gs://bucket/a b/c", "bucket/a b/c", ""),
+        ("gs://b/x?endpoint_override=http://h:1", "b/x", "endpoint_override=http://h:1"),
+        ("az://container/x/?account=me", "container/x", "account=me"),
     ],
 )
 def test_addresses_are_parsed_and_printed(
     address: str, key: str, query: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_STORAGE_ACCOUNT"):
         monkeypatch.delenv(name, raising=False)
-    assert locate(address) == StorePath(key, query)
+    assert locate(address) == StorePath(key, query, address[:2])
     assert locate(str(locate(address))) == locate(address)
 
 
@@ -101,12 +117,23 @@ def test_the_environment_may_specify_the_endpoint(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example")
     assert str(locate("s3://b/x")) == "s3://b/x?endpoint_override=https://s3.example"
     assert "own" in str(locate("s3://b/x?endpoint_override=https://own.example"))
+    assert str(locate("gs://b/x")) == "gs://b/x"
+
+
+def test_the_environment_may_name_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT", raising=False)
+    with pytest.raises(ResultsError, match="az://c/x: the account is missing") as told:
+        locate("az://c/x")
+    assert "?account=NAME or set AZURE_STORAGE_ACCOUNT" in str(told.value.hint)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "ours")
+    assert str(locate("az://c/x")) == "az://c/x?account=ours"
+    assert str(locate("az://c/x?account=own")) == "az://c/x?account=own"
 
 
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("gs://bucket/x", "kind gs://"),
+        ("abfss://bucket@me.dfs.core.windows.net/x", "kind abfss://"),
         ("file:///tmp/x", "kind file://"),
         ("s3://", "not an address"),
         ("s3:///x", "not an address"),
@@ -114,6 +141,9 @@ def test_the_environment_may_specify_the_endpoint(monkeypatch: pytest.MonkeyPatc
         ("s3://b/x?acces_key=1", "unknown option 'acces_key'"),
         (Path("s3://b/x"), "an address converted to a Path"),
         ("s3://me:hunter2@b/x", "credentials are not allowed in an address"),
+        ("gs://me:hunter2@b/x", "credentials are not allowed in an address"),
+        ("gs://b/x?region=eu", "unknown option 'region'"),
+        ("az://c/x?account=me&sig=hunter2", "unknown option 'sig'"),
         ("s3://b/x?secret_key=hunter2", "unknown option 'secret_key'"),
     ],
 )
@@ -121,6 +151,65 @@ def test_wrong_addresses_are_refused_without_repeating_secrets(address: Any, mes
     with pytest.raises(ResultsError, match=message) as told:
         locate(address)
     assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.full  # It waits for minutes.
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_a_store_that_never_answers_is_given_up(scheme: str) -> None:
+    started = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        query = f"account=me&endpoint_override=http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(StorageError, match="object store error: "):
+            StorePath("results/x", query, scheme).exists()
+    assert time.monotonic() - started < (180 if scheme == "gs" else 60)
+
+
+def test_what_is_read_while_it_is_replaced_or_deleted_is_whole_or_missing(root: StorePath) -> None:
+    contents = [bytes([number]) * 1000 for number in range(20)]
+    (root / "one").write_bytes(contents[0])
+
+    def replace_often() -> None:
+        for content in contents:
+            (root / "one").write_bytes(content)
+        (root / "one").unlink()
+
+    def read_often() -> None:
+        while True:
+            assert (root / "one").read_bytes() in contents
+
+    writer = threading.Thread(target=replace_often)
+    writer.start()
+    with pytest.raises(FileNotFoundError):
+        read_often()
+    writer.join()
+
+
+def test_unusable_credentials_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refused(path: StorePath, reason: str) -> None:
+        with pytest.raises(StorageError, match=f"object store error: {reason}") as told:
+            path.exists()
+        assert "hunter2" not in str(told.value)
+
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    cannot = "no usable credentials were found .Cannot open credentials file .*none.json"
+    refused(StorePath("results/x", "", "gs"), cannot)
+    monkeypatch.setattr(object_stores, "HASTY_RETRIES", 0)
+    azure = StorePath("results/x", "account=me&endpoint_override=http://127.0.0.1:9", "az")
+    monkeypatch.setenv("AZURE_STORAGE_KEY", "hunter2")
+    refused(azure, "AZURE_STORAGE_KEY is not the Base64 text of a key")
+    monkeypatch.delenv("AZURE_STORAGE_KEY")
+    refused(azure, "neither AZURE_STORAGE_KEY nor AZURE_STORAGE_SAS_TOKEN is set")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=2019-12-12&sig=hunter2")
+    refused(azure, "cannot be reached .Failed to establish")
+
+
+def test_without_azures_client_the_hint_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "orchestrator.results.store.azure_blobs", None)
+    with pytest.raises(ResultsError, match="az://results: Azure's client is not installed") as told:
+        StorePath("results/x", "account=absent", "az").exists()
+    assert ".[azure]" in str(told.value.hint)
 
 
 def test_refusals_of_the_store_are_reported_in_one_sentence(
@@ -136,9 +225,11 @@ def test_refusals_of_the_store_are_reported_in_one_sentence(
             assert told.value.message.startswith(f"{path}: object store error: ")
             assert "\n" not in told.value.message
 
-    refused(StorePath("no-such-bucket/x", root.query), "the bucket does not exist", asks)
-    nobody = StorePath("results/x", "endpoint_override=http://127.0.0.1:9")
-    refused(nobody, r"cannot be reached \(Failed to connect to 127.0.0.1", asks[:1])
+    missing = replace(root, key="no-such-bucket/x")
+    refused(missing, "the (bucket|container) does not exist", asks)
+    nobody = replace(root, query=re.sub(r":\d+", ":9", root.query))
+    monkeypatch.setattr(object_stores, "HASTY_LIMIT", timedelta(seconds=1))
+    refused(nobody, r"cannot be reached \((Failed to|Could not) (connect|establish)", asks[:1])
     object_store.look_at_credentials(True)
     try:
         refused(root / "x", "access denied|the access key is unknown", asks)
