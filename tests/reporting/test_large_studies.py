@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from orchestrator.reporting.data.hue import MOST_LEVELS, choose_hue
 from orchestrator.reporting.data.open_results import open_source
 from orchestrator.reporting.export import write_export
 from orchestrator.reporting.page.html import render
@@ -100,6 +101,15 @@ def test_a_large_study_is_reported_and_exported(tmp_path, measures, axes, condit
             check_chart(figure.chart)
     assert "</html>" in render(page)
     assert write_export(tmp_path / "r", tmp_path / "exported").files
+
+
+def test_a_hyperparameter_with_more_levels_than_a_reader_can_tell_apart_is_no_hue(tmp_path):
+    write_results(tmp_path / "many", large_study(0, 2, conditions=MOST_LEVELS + 1, seeds=1))
+    with open_source(tmp_path / "many") as source:
+        assert choose_hue(source) is None
+    write_results(tmp_path / "few", large_study(0, 2, conditions=MOST_LEVELS, seeds=1))
+    with open_source(tmp_path / "few") as source:
+        assert choose_hue(source).title == "a00"
 
 
 def test_conditions_drawn_at_random_are_not_compared_along_one_hyperparameter(tmp_path):

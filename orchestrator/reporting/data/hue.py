@@ -12,6 +12,9 @@ from orchestrator.study.design import design_axes
 
 MOST_NAMED = 7
 """With more levels than this, colours come from a continuous scale."""
+MOST_LEVELS = 100
+"""A hyperparameter with more levels is no hue: no reader can tell them apart, and Vega fails on
+scales of thousands."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,15 @@ class Hue:
 
 
 def choose_hue(source: Source) -> Hue | None:
-    """Choose batch size if it varies, else the first swept hyperparameter that does, else None."""
+    """Choose batch size if it varies, else the first swept hyperparameter that does, else None.
+
+    Those with more than ``MOST_LEVELS`` levels are passed over.
+    """
     for column in varied_columns(source):
         values = source.rows(distinct_values(column))["value"]
         levels = tuple(dict.fromkeys(map(level_text, values)))
-        return Hue(source.trial_columns[column], column.replace("_", " "), levels, column)
+        if len(levels) <= MOST_LEVELS:
+            return Hue(source.trial_columns[column], column.replace("_", " "), levels, column)
     return None
 
 
