@@ -24,7 +24,7 @@ BUCKET = "results"
 # That of everybody's Azurite.
 ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-# What the servers are asked with; that of S3 takes any, unless it is told to look closer.
+# Credentials of the requests. The S3 server checks them only if told to (check_credentials).
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "no-secret-at-all",
@@ -79,9 +79,9 @@ class ObjectStore:
     def content(self, name):
         return self._client().get_object(Bucket=BUCKET, Key=name)["Body"].read()
 
-    def look_at_credentials(self, look):
-        """Refuse whom the server does not know (it knows nobody), or let everybody in."""
-        self._ask("POST", "/moto-api/reset-auth", b"0" if look else b"inf")
+    def check_credentials(self, check):
+        """Refuse unknown credentials (all are), or accept any."""
+        self._ask("POST", "/moto-api/reset-auth", b"0" if check else b"inf")
 
     def stop(self):
         self.process.kill()
@@ -118,8 +118,8 @@ class GoogleStore(ObjectStore):
     def content(self, name):
         return self._ask("GET", f"/storage/v1/b/{BUCKET}/o/{quote(name, safe='')}?alt=media")
 
-    def look_at_credentials(self, look):
-        self._ask("GET", f"/refuse/{int(look)}")
+    def check_credentials(self, check):
+        self._ask("GET", f"/refuse/{int(check)}")
 
 
 class AzureStore(ObjectStore):
@@ -145,11 +145,11 @@ class AzureStore(ObjectStore):
     def content(self, name):
         return self._ask_signed("GET", f"/{BUCKET}/{quote(name)}")
 
-    def look_at_credentials(self, look):
-        """Azurite knows one key; be somebody else."""
+    def check_credentials(self, check):
+        """Use another key than the one that Azurite knows."""
         from orchestrator.results.store import object_stores
 
-        os.environ["AZURE_STORAGE_KEY"] = "AAAA" + KEY[4:] if look else KEY
+        os.environ["AZURE_STORAGE_KEY"] = "AAAA" + KEY[4:] if check else KEY
         object_stores.connect.cache_clear()
 
     def stop(self):

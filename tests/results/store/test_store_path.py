@@ -230,8 +230,8 @@ def test_refusals_of_the_store_are_reported_in_one_sentence(
     nobody = replace(root, query=re.sub(r":\d+", ":9", root.query))
     monkeypatch.setattr(object_stores, "HASTY_LIMIT", timedelta(seconds=1))
     refused(nobody, r"cannot be reached \((Failed to|Could not) (connect|establish)", asks[:1])
-    object_store.look_at_credentials(True)
+    object_store.check_credentials(True)
     try:
         refused(root / "x", "access denied|the access key is unknown", asks)
     finally:
-        object_store.look_at_credentials(False)
+        object_store.check_credentials(False)
