@@ -15,6 +15,7 @@ PAIRED_SECONDS = Query(
     "paired_seconds",
     "seconds of the Hessian trace and of the margins on the same snapshot",
     """
+    -- As for values: the exact trace, then most examples, then the newest.
     WITH trace AS (
         SELECT checkpoint_id, trial_id, step, variant, seconds FROM measures
         WHERE measure = 'hessian_trace' AND status IN ('ok', 'nonfinite')
@@ -22,12 +23,16 @@ PAIRED_SECONDS = Query(
                 ('exact', 'sampled_factors', 'control_variate', 'hutchinson', 'hutch++',
                  'xtrace')
         QUALIFY row_number() OVER (
-            PARTITION BY checkpoint_id ORDER BY variant <> 'exact', variant, request) = 1
+            PARTITION BY checkpoint_id
+            ORDER BY variant <> 'exact', n_examples DESC NULLS LAST, variant,
+                written_at DESC, request) = 1
     ), margin AS (
         SELECT checkpoint_id, seconds FROM measures
         WHERE measure = 'margin_mean' AND variant = 'raw' AND split = 'train'
             AND status IN ('ok', 'nonfinite')
-        QUALIFY row_number() OVER (PARTITION BY checkpoint_id ORDER BY request) = 1
+        QUALIFY row_number() OVER (
+            PARTITION BY checkpoint_id
+            ORDER BY n_examples DESC NULLS LAST, written_at DESC, request) = 1
     ), probe AS (
         -- If the relative error is never reached, all requested probes are drawn.
         SELECT checkpoint_id,

@@ -11,8 +11,8 @@ sums M1 of their rows are found by sorting, in time n log² n, and with d = w �
 
 where the last term needs only the trials whose d is not 0. This is exact, and used where at most
 half of the trials have such a d, as when some are left out. Resamples change most weights; for
-these, τ is linearized in d, which changes their spread by about 1 %, less than a thousand resamples
-leave open (``tests/statistics/association/test_concordance.py``).
+these, τ is linearized in d, which changes their spread by up to 2 %, about as much as a thousand
+resamples leave open (``tests/statistics/association/test_concordance.py``).
 """
 
 from __future__ import annotations

@@ -156,3 +156,16 @@ def test_the_default_number_of_probes_is_priced_if_a_fixed_number_was_used(tmp_p
     # Half the seconds for two probes: a hundred cost 25 times the trace.
     assert np.isclose(usual, 25 * claim.estimate.value, rtol=0.01)
     assert "Hutchinson probes" not in plain.explanation
+
+
+def test_costs_are_those_of_the_request_on_most_examples(tmp_path):
+    def measured_twice(rows):
+        for row in [row for row in rows["measures"] if row["measure"] == "margin_mean"]:
+            few = {"request": "a request on one example", "n_examples": 1, "seconds": 1e6}
+            rows["measures"].append({**row, **few})
+            row["n_examples"] = 1000
+
+    study = study_content(claims=["margin_is_cheaper"])
+    (claim,) = check_claims(simulate(tmp_path / "r", study=study, change=measured_twice))
+    (plain,) = check_claims(simulate(tmp_path / "plain", study=study))
+    assert claim.estimate == plain.estimate
