@@ -71,13 +71,6 @@ def import_trial_parts(config: TrialConfig) -> None:
                     resolve_import_path(name, kind)
 
 
-def has_own_parts(study: Study, trials: Iterable[Trial]) -> bool:
-    """Return whether the study names any of the user's own parts."""
-    return any(isinstance(options, CustomMeasure) for options in study.all_measures) or any(
-        own_parts_of(trial.config) for trial in trials
-    )
-
-
 def copy_code(study: Study, trials: Iterable[Trial], to: Path) -> None:
     """Copy the code that workers on other machines need into one folder.
 
