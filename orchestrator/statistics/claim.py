@@ -29,11 +29,15 @@ class Beside:
         what: The difference, such as ``with training loss and batch size held fixed``.
         estimate: The number.
         holding: Whether its value lies where the claim would hold; None without a value.
+        brief: A shorter form of ``what``, for headlines; "" if there is none.
+        fixed: What is held fixed; empty if the estimate differs in something else.
     """
 
     what: str
     estimate: Estimate
     holding: bool | None
+    brief: str = ""
+    fixed: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:

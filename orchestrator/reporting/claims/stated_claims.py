@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from orchestrator.errors import QueryError
+from orchestrator.reporting.claims.verdict_scale import Scale
 from orchestrator.reporting.data.conditions import Conditions
 from orchestrator.reporting.data.network_queries import MOST_COMPARED, MOST_RANKED
 from orchestrator.reporting.data.open_results import Rows, Source
@@ -45,6 +46,15 @@ _STATISTICS = {
     "mean": "Mean over conditions of {x}",
     "median": "Median over conditions of the median {x}",
 }
+
+SYMBOLS: dict[str, tuple[str, Scale]] = {
+    "pearson": ("r = {}", "correlation"),
+    "spearman": ("ρ = {}", "correlation"),
+    "kendall": ("τ = {}", "correlation"),
+    "mean": ("mean {}", "linear"),
+    "median": ("median {}", "linear"),
+}
+"""Form of each statistic's number, and the scale on which it is compared with a threshold."""
 
 
 def judge_stated(source: Source, claim: StatedClaim, conditions: Conditions) -> tuple[Claim, Query]:

@@ -10,16 +10,19 @@ from typing import Any
 import jinja2
 
 from orchestrator.errors import ExportError
+from orchestrator.reporting.claims.answer import Answer, in_words, number_of
 from orchestrator.reporting.claims.evidence import Judged
+from orchestrator.reporting.claims.verdict_scale import bar_of
 from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures import Figure, cell
+from orchestrator.reporting.page.arrangement import arrange
 from orchestrator.reporting.page.svg import embedded_json, scripts, static_svg
+from orchestrator.reporting.text.facts import Fact
 from orchestrator.reporting.text.how_to_reproduce import Provenance
 from orchestrator.reporting.text.methods import Methods
 from orchestrator.reporting.text.section import Section
 from orchestrator.results import Location
 from orchestrator.results.store.atomic import write_atomically
-from orchestrator.statistics import Estimate
 from orchestrator.statistics.claim import counted, number, with_interval
 
 _MARKS = {"holds": "✓", "fails": "✗", "unclear": "?"}
@@ -33,8 +36,8 @@ class Page:
         name: Name of the study.
         question: Question of the study, or "".
         unfinished: Sentence on missing work, or "" if the study is finished.
-        answer: Paragraph that answers the question.
-        counts: Sentence with the numbers of completed trials and snapshots.
+        answer: The answer to the question.
+        facts: What the answer rests on, and what went wrong.
         claims: Claims of the study with their verdicts.
         multiplicity: Sentences on the expected number of wrong verdicts, or "".
         figures: Figures, including missing ones with the reason.
@@ -49,8 +52,8 @@ class Page:
     name: str
     question: str
     unfinished: str
-    answer: str
-    counts: str
+    answer: Answer
+    facts: Sequence[Fact]
     claims: Sequence[Judged]
     multiplicity: str
     figures: Sequence[Figure]
@@ -64,11 +67,13 @@ class Page:
 
 def render(page: Page) -> str:
     """Render the page as HTML."""
-    figures = [figure for figure in page.figures if figure.shown]
+    arranged = arrange(page.figures, page.claims)
+    figures = arranged.in_order
     return fill_template(
         "page.html",
         figures,
         page=page,
+        arranged=arranged,
         numbers={figure.key: number for number, figure in enumerate(figures, 1)},
     )
 
@@ -87,9 +92,13 @@ def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
         keep_trailing_newline=True,
         loader=jinja2.FunctionLoader(_resource),
     )
+    environment.filters["bar"] = lambda judged: bar_of(judged.claim, judged.scale)
+    environment.filters["capitalized"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["cell"] = cell
     environment.filters["counted"] = counted
-    environment.filters["interval"] = _interval
+    environment.filters["in_words"] = in_words
+    environment.filters["interval"] = with_interval
+    environment.filters["number_of"] = number_of
     environment.filters["span"] = _span
     environment.filters["probability"] = _probability
     drawn = [figure for figure in figures if figure.chart is not None]
@@ -119,10 +128,6 @@ def write_page(path: Location, page: str) -> None:
         write_atomically(path, page)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _interval(estimate: Estimate) -> str:
-    return with_interval(estimate)
 
 
 def _span(ends: tuple[float, float]) -> str:

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from orchestrator.reporting.claims.answer import answer
 from orchestrator.reporting.claims.evidence import expected_wrong, judge_claims
-from orchestrator.reporting.data.completeness import Progress, read_progress
+from orchestrator.reporting.data.completeness import read_progress
 from orchestrator.reporting.data.open_results import Source, open_source
 from orchestrator.reporting.figures import all_figures
 from orchestrator.reporting.page.html import Page, render, write_page
 from orchestrator.reporting.text.barriers import describe_barriers
+from orchestrator.reporting.text.facts import collect_facts
 from orchestrator.reporting.text.fragility import describe_fragility
 from orchestrator.reporting.text.how_to_reproduce import collect_report_provenance
 from orchestrator.reporting.text.limitations import find_limitations
 from orchestrator.reporting.text.methods import describe_methods
 from orchestrator.results import Location, ResultsFolder, again_if_compacted
-from orchestrator.statistics.claim import counted
 
 
 def write_report(
@@ -67,7 +67,7 @@ def compose(source: Source) -> Page:
         question=str(source.study.get("question", "")),
         unfinished=progress.sentence,
         answer=answer(claims),
-        counts=_counts(progress),
+        facts=collect_facts(source, progress),
         claims=claims,
         multiplicity=expected_wrong(claims),
         figures=figures,
@@ -77,11 +77,4 @@ def compose(source: Source) -> Page:
         provenance=provenance,
         queries=tuple(asked.values()),
         written_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-
-
-def _counts(progress: Progress) -> str:
-    return (
-        f"{counted(progress.completed, 'completed trial')}, "
-        f"{counted(progress.snapshots, 'snapshot')}."
     )
