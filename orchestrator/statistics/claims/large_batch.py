@@ -127,7 +127,7 @@ def large_batch_needs_time(
         p_value=p_value if found.spread is not None else None,
         without=found.without,
         beside=beside,
-        parts=f"After the same number of epochs the ratio, expected below {as_given(bounds[0])}, is "
+        parts=f"After the same number of epochs, expected below {as_given(bounds[0])}, it is "
         f"{with_interval(epochs_ratio.inference.estimate, 2)}",
     )
 
