@@ -49,6 +49,11 @@ class Judged:
     late: str = ""
 
 
+def stated_figure(name: str) -> str:
+    """Return the key of the figure of a claim that the study states itself."""
+    return f"claim-{name}"
+
+
 @again_if_compacted
 def check_claims(results: str | Location, *, everything: bool = False) -> list[Claim]:
     """Judge the claims of the study.
@@ -114,7 +119,7 @@ def _judge(source: Source, claim: BuiltInClaim | StatedClaim, conditions: Condit
     if isinstance(claim, StatedClaim):
         judged, query = judge_stated(source, claim, conditions)
         symbol, scale = SYMBOLS[claim.statistic]
-        return Judged(judged, query, "", judged.statement, symbol, scale)
+        return Judged(judged, query, stated_figure(claim.name), judged.statement, symbol, scale)
     judge = JUDGES[claim.name]
     judged, query = judge.judge_results(source, claim, conditions)
     symbol = judge.symbol or judge.number

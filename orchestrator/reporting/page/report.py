@@ -10,6 +10,7 @@ from orchestrator.reporting.claims.evidence import expected_wrong, judge_claims
 from orchestrator.reporting.data.completeness import read_progress
 from orchestrator.reporting.data.open_results import Source, open_source
 from orchestrator.reporting.figures import all_figures
+from orchestrator.reporting.figures.stated_claim import stated_claim_figures
 from orchestrator.reporting.page.html import Page, render, write_page
 from orchestrator.reporting.text.barriers import describe_barriers
 from orchestrator.reporting.text.facts import collect_facts
@@ -54,7 +55,7 @@ def compose(source: Source) -> Page:
     """Collect the content of the report."""
     progress = read_progress(source)
     claims = judge_claims(source)
-    figures = all_figures(source)
+    figures = [*all_figures(source), *stated_claim_figures(source, claims)]
     drawn = {figure.key for figure in figures if figure.chart is not None}
     methods = describe_methods(source, drawn)
     sections = (describe_fragility(source), describe_barriers(source))

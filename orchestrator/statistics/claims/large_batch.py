@@ -10,6 +10,7 @@ from orchestrator.statistics.beside import reach_sentences, stand_beside
 from orchestrator.statistics.claim import (
     Claim,
     any_of,
+    as_given,
     joined,
     judge,
     left_out,
@@ -126,6 +127,8 @@ def large_batch_needs_time(
         p_value=p_value if found.spread is not None else None,
         without=found.without,
         beside=beside,
+        parts=f"After the same number of epochs, expected below {as_given(bounds[0])}, it is "
+        f"{with_interval(epochs_ratio.inference.estimate, 2)}",
     )
 
 
