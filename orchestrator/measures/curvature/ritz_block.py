@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import hypot, inf
@@ -107,20 +106,21 @@ def completed(
     Raises:
         FloatingPointError: If A v is not finite.
     """
-    products, rest = 0, inf
-    for place in itertools.count():
+    products, rounds, rest = 0, 0, inf
+    while True:
         errors = _errors(block, highest, rest)
         left = A.shape[0] - len(block.values)
         if left == 0 or products >= iterations or _within(errors, limits(block.values), count):
             return Completed(block, errors if left else torch.zeros_like(errors), products)
         scale = block.values.abs().max().item()
-        space = Tridiagonalization(A, start=start(place), outside=block.vectors, scale=scale)
+        space = Tridiagonalization(A, start=start(rounds), outside=block.vectors, scale=scale)
 
         def enough(rest: float, block: RitzBlock = block) -> bool:
             return _within(_errors(block, highest, rest), limits(block.values), count)
 
+        rounds += 1
         most = min(left, iterations - products)
-        matrix, rest = _searched(space, left, most, limits, enough, risk / 2 ** (place + 1))
+        matrix, rest = _searched(space, left, most, limits, enough, risk / 2**rounds)
         products += matrix.size
         if enough(rest):
             return Completed(block, _errors(block, highest, rest), products)
@@ -133,7 +133,6 @@ def completed(
             space.couplings(matrix.size) @ rotation[:, :keep],
             torch.linalg.vector_norm(residuals[:keep]).item(),
         )
-    raise AssertionError
 
 
 def _searched(
