@@ -72,11 +72,13 @@ class AuditItem:
         checkpoint: Its row in the table ``checkpoints``.
         seed: Seed of its trial.
         config: Configuration of its trial.
+        measured: Its stored values, as rows of the table ``measures``.
     """
 
     checkpoint: Mapping[str, Any]
     seed: int
     config: TrialConfig
+    measured: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)

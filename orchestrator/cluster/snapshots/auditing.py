@@ -49,8 +49,8 @@ def audit_study(
 ) -> list[str]:
     """Run the missing audits and store them in the table ``audit``.
 
-    All measures of the study are recomputed in float64 on the study's measured examples, without
-    a change and after each change.
+    All measures of the study are recomputed in float64 on the study's measured examples after each
+    change. Values without a change are those stored, or are measured if they were not in float64.
 
     Args:
         location: Results folder, locked during the call.
@@ -118,7 +118,7 @@ def _audit_snapshot(
         settings = study.measuring.model_copy(update={"dtype": "float64"})
         required = required_checks(study.all_measures)
         findings = network_findings(config, dataset, settings, required, device)
-    found = audit(network, study.requests, findings=findings)
+    found = audit(network, study.requests, findings=findings, measured=item.measured)
     rows = audit_rows(found, checkpoint, measure_versions(study))
     write_part(results, "audit", rows, str(checkpoint["checkpoint_id"]))
 
