@@ -141,9 +141,9 @@ def leave_out_trials(
     if not strata or min(len(members) for members in strata) < 2:
         return None
     trials = sum(len(members) for members in strata)
-    weights = jackknife_weights(strata)
     step = max(1, _CELLS_AT_ONCE // trials)
-    parts = [statistic(weights[start : start + step]) for start in range(0, trials, step)]
+    blocks = [np.arange(start, min(start + step, trials)) for start in range(0, trials, step)]
+    parts = [statistic(jackknife_weights(strata, block)) for block in blocks]
     found = scale.forward(np.concatenate([statistic(np.ones((1, trials))), *parts]))
     if not np.isfinite(found).all():
         return None
@@ -183,23 +183,29 @@ def _blocks(conditions: int) -> IntArray:
     return np.asarray(order % MOST_LEFT_OUT, dtype=np.int64)
 
 
-def jackknife_weights(strata: Sequence[IntArray]) -> FloatArray:
-    """Return trial weights with one trial left out per row: shape (trials, trials).
+def jackknife_weights(strata: Sequence[IntArray], left_out: IntArray | None = None) -> FloatArray:
+    """Return trial weights with one trial left out per row.
 
     Args:
         strata: The trials of each stratum, at least two; each of 0 to trials − 1 occurs once.
+        left_out: Shape (r,), the trial to leave out in each row; by default every trial in turn.
+
+    Returns:
+        Shape (r, trials).
 
     Raises:
         ValueError: If a stratum has a single trial.
     """
-    trials = sum(len(members) for members in strata)
-    weights = np.ones((trials, trials))
-    for members in strata:
-        size = len(members)
-        if size < 2:
-            raise ValueError("a stratum of one trial cannot be jackknifed")
-        weights[np.ix_(members, members)] = size / (size - 1)
-    np.fill_diagonal(weights, 0.0)
+    sizes = np.array([len(members) for members in strata])
+    if (sizes < 2).any():
+        raise ValueError("a stratum of one trial cannot be jackknifed")
+    stratum = np.empty(sizes.sum(), dtype=np.int64)
+    for number, members in enumerate(strata):
+        stratum[members] = number
+    rows = np.arange(len(stratum)) if left_out is None else left_out
+    raised = (sizes / (sizes - 1))[stratum]
+    weights = np.where(stratum[rows, None] == stratum, raised, 1.0)
+    weights[np.arange(len(rows)), rows] = 0.0
     return weights
 
 
