@@ -95,8 +95,9 @@ class Compared:
             inner = Groups(trial, condition)
             for start in range(0, len(rows), _ROWS_AT_ONCE):
                 some = rows[start : start + _ROWS_AT_ONCE]
-                for total, signs in zip(sums, self.signs(some[:, None], rows), strict=True):
-                    np.add.at(total, self.groups.trial[some], inner.sums(signs.T).T)
+                of_some = Groups(self.groups.trial[some], condition)
+                signs = self.signs(some[:, None], rows)
+                sums += [of_some.sums(inner.sums(one.T).T) for one in signs]
         counted = np.outer(self.share, self.share)
         if self.across:
             counted *= condition[:, None] != condition
