@@ -145,24 +145,29 @@ class _Sorted:
     def tau(self, weights: FloatArray) -> FloatArray:
         """Return τ for each row of trial weights."""
         change = weights - 1
-        few = 2 * np.count_nonzero(change, axis=1) <= weights.shape[1]
+        changed = change != 0
+        few = 2 * changed.sum(axis=1) <= weights.shape[1]
         found = np.empty(len(weights))
-        sums = np.array([self._exact(row) for row in change[few]]).reshape(-1, 3)
-        found[few] = _ratio(sums.T, self._least)
         found[~few] = self._linear(change[~few])
+        change, changed = change[few], changed[few]
+        sums = self._total[:, None] + 2 * self._by_trial @ change.T
+        condition = self._pairs.groups.condition
+        first = condition[np.argmax(changed, axis=1)]
+        # Across conditions, no pair of rows of one condition counts.
+        several = (changed & (condition != first[:, None])).any(axis=1)
+        for row in np.flatnonzero(several | (not self._pairs.across)):
+            sums[:, row] += self._second_order(change[row])
+        found[few] = _ratio(sums, self._least)
         return found
 
-    def _exact(self, change: FloatArray) -> FloatArray:
-        """Return the three sums over pairs, with the weights 1 + ``change`` of trials: (3,)."""
+    def _second_order(self, change: FloatArray) -> FloatArray:
+        """Return the weighted sums over the pairs of rows whose weights change: shape (3,)."""
         of_rows = change[self._pairs.groups.trial]
         rows = np.flatnonzero(of_rows)
         weight = (self._share * of_rows)[rows]
-        sums: FloatArray = self._total + 2 * self._by_trial @ change
-        condition = self._pairs.groups.condition[change != 0]
-        if self._pairs.across and (condition == condition[:1]).all():
-            return sums  # No pair of these rows counts.
-        few = len(rows) <= _FEW_ROWS
-        sums += self._pairwise(rows, weight) if few else self._sums(rows, weight) @ weight
+        if len(rows) <= _FEW_ROWS:
+            return self._pairwise(rows, weight)
+        sums: FloatArray = self._sums(rows, weight) @ weight
         return sums
 
     def _pairwise(self, rows: IntArray, weight: FloatArray) -> FloatArray:

@@ -104,14 +104,23 @@ def leave_out_conditions(
     if conditions < 2:
         return None
     blocks = [_blocks(conditions), *(np.unique(axis, return_inverse=True)[1] for axis in axes)]
-    masks = [np.arange(block.max() + 1)[:, None] != block for block in blocks]
-    weights = np.concatenate([np.ones((1, conditions)), *masks])[:, condition]
-    found = scale.forward(statistic(weights))
+    sizes = [int(block.max()) + 1 for block in blocks]
+    # What each row leaves out: nothing, then each number of each kind of block.
+    number = np.concatenate([[-1], *(np.arange(size) for size in sizes)])
+    kind = np.concatenate([[0], np.repeat(np.arange(len(sizes)), sizes)])
+    of_trials = np.stack(blocks)[:, condition]
+    step = max(1, _CELLS_AT_ONCE // len(condition))
+    chunks = [slice(start, start + step) for start in range(0, len(number), step)]
+    parts = [
+        statistic((number[rows, None] != of_trials[kind[rows]]).astype(np.float64))
+        for rows in chunks
+    ]
+    found = scale.forward(np.concatenate(parts))
     if not np.isfinite(found).all():
         return None
     power = power_of_two(found)
     found = np.ldexp(found, -power)
-    value, *left_out = np.split(found, np.cumsum([1, *(len(mask) for mask in masks[:-1])]))
+    value, *left_out = np.split(found, np.cumsum([1, *sizes[:-1]]))
     cells, *levels = (_variance(one) for one in left_out)
     freedom = len(left_out[0]) - 1.0
     variance = cells
