@@ -29,7 +29,7 @@ from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 
 MOST_DENSE = 1000
 _ROWS_AT_ONCE = 512
-_FEW_ROWS = 256
+FEW_ROWS = 256
 _ROUNDING = 1e-12
 
 
@@ -165,7 +165,7 @@ class _Sorted:
         of_rows = change[self._pairs.groups.trial]
         rows = np.flatnonzero(of_rows)
         weight = (self._share * of_rows)[rows]
-        if len(rows) <= _FEW_ROWS:
+        if len(rows) <= FEW_ROWS:
             return self._pairwise(rows, weight)
         sums: FloatArray = self._sums(rows, weight) @ weight
         return sums

@@ -59,7 +59,7 @@ def test_matrices_pairs_and_sorting_give_tau_of_all_pairs(variant, across, ties,
     expected = brute_force(compared, weights)
     np.testing.assert_allclose(compared.tau()(weights), expected, atol=1e-12)
     np.testing.assert_allclose(compared.tau(most_dense=0)(weights), expected, atol=1e-12)
-    monkeypatch.setattr("orchestrator.statistics.association.concordance._FEW_ROWS", 0)
+    monkeypatch.setattr("orchestrator.statistics.association.concordance.FEW_ROWS", 0)
     np.testing.assert_allclose(compared.tau(most_dense=0)(weights), expected, atol=1e-12)
 
 
