@@ -2,7 +2,7 @@
 
     python benchmarks/report.py [--trials 12 200 2000 10000] [--measures 12] [--peer COMMIT]
 
-The script writes the results of studies without training anything: a grid of one to four
+The script writes the results of studies without training anything: a grid of one to three
 hyperparameters, eight snapshots of every network, and measures that depend on margin and loss as
 real ones do. It then writes each report in a process of its own and prints its wall seconds,
 CPU seconds, peak of resident memory and the size of the page. With ``--peer``, each report is also
