@@ -16,7 +16,8 @@ from orchestrator.reporting.claims.verdict_scale import bar_of
 from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures import Figure, cell
 from orchestrator.reporting.page.arrangement import arrange
-from orchestrator.reporting.page.svg import embedded_json, scripts, static_svg
+from orchestrator.reporting.page.drawings import Drawings
+from orchestrator.reporting.page.svg import embedded_json
 from orchestrator.reporting.text.facts import Fact
 from orchestrator.reporting.text.how_to_reproduce import Provenance
 from orchestrator.reporting.text.methods import Methods
@@ -65,27 +66,39 @@ class Page:
     written_at: str
 
 
-def render(page: Page) -> str:
-    """Render the page as HTML."""
+def render(page: Page, drawings: Drawings | None = None) -> str:
+    """Render the page as HTML.
+
+    Args:
+        page: The content of the page.
+        drawings: Drawings that have been begun; by default, every figure is drawn here.
+    """
     arranged = arrange(page.figures, page.claims)
     figures = arranged.in_order
     return fill_template(
         "page.html",
         figures,
+        drawings,
         page=page,
         arranged=arranged,
         numbers={figure.key: number for number, figure in enumerate(figures, 1)},
     )
 
 
-def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
+def fill_template(
+    name: str, figures: Sequence[Figure], drawings: Drawings | None = None, **content: Any
+) -> str:
     """Render a self-contained HTML file; text from the data or the study is escaped.
 
     Args:
         name: Name of a template that extends ``layout.html``.
         figures: Figures on the page, whose drawings and specifications are embedded.
+        drawings: Drawings that have been begun; by default, every figure is drawn here.
         **content: Other variables of the template.
     """
+    if drawings is None:
+        with Drawings() as drawings:
+            return fill_template(name, figures, drawings, **content)
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -105,14 +118,11 @@ def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
     return environment.get_template(name).render(
         figures=figures,
         marks=_MARKS,
-        drawings={
-            figure.key: static_svg(figure.chart or {}, figure.key, figure.alternative)
-            for figure in drawn
-        },
+        drawings={figure.key: drawings.svg(figure) for figure in drawn},
         specifications={figure.key: embedded_json(figure.chart) for figure in drawn},
         style=_resource("style.css"),
         script=_resource("page.js"),
-        bundle=scripts() if drawn else "",
+        bundle=drawings.scripts() if drawn else "",
         **content,
     )
 
