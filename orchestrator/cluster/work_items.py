@@ -85,6 +85,7 @@ class AuditItem:
         checkpoint: Its row in the table ``checkpoints``.
         seed: Seed of its trial.
         config: Configuration of its trial.
+        measured: Its stored values, as rows of the table ``measures``.
         attempts: Number of measurers that died on it.
     """
 
@@ -92,6 +93,7 @@ class AuditItem:
     checkpoint: Mapping[str, Any]
     seed: int
     config: TrialConfig
+    measured: tuple[Mapping[str, Any], ...] = ()
     attempts: int = 0
 
     @property

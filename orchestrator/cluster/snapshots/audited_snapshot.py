@@ -42,7 +42,7 @@ def audit_snapshot(
         settings = study.measuring.model_copy(update={"dtype": "float64"})
         required = required_checks(study.all_measures)
         findings = network_findings(config, dataset, settings, required, device)
-    found = audit(network, study.requests, findings=findings)
+    found = audit(network, study.requests, findings=findings, measured=item.measured)
     rows = audit_rows(found, checkpoint, measure_versions(study))
     write_part(folder, "audit", rows, item.name)
     return len(rows)

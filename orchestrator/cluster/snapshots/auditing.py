@@ -25,8 +25,8 @@ def audit_study(
 ) -> list[str]:
     """Run the missing audits and store them in the table ``audit``.
 
-    All measures of the study are recomputed in float64 on the study's measured examples, without
-    a change and after each change.
+    All measures of the study are recomputed in float64 on the study's measured examples after each
+    change. Values without a change are those stored, or are measured if they were not in float64.
 
     Args:
         location: Results folder, locked during the call.
