@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from orchestrator.cluster.backlog import measure_versions
-from orchestrator.cluster.snapshots.auditing import audit_rows
+from orchestrator.cluster.snapshots.audited_snapshot import audit_rows
 from orchestrator.measures.audit import CHANGES, Audited, audit, relative_change
 from orchestrator.measures.runner import measure_snapshot
 from orchestrator.results import ResultsFolder, connect, write_part
