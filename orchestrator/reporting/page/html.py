@@ -36,7 +36,7 @@ class Page:
     Attributes:
         name: Name of the study.
         question: Question of the study, or "".
-        unfinished: Sentence on missing work, or "" if the study is finished.
+        missing: What the study lacks, or "" if it is finished.
         answer: The answer to the question.
         facts: What the answer rests on, and what went wrong.
         claims: Claims of the study with their verdicts.
@@ -52,7 +52,7 @@ class Page:
 
     name: str
     question: str
-    unfinished: str
+    missing: str
     answer: Answer
     facts: Sequence[Fact]
     claims: Sequence[Judged]
@@ -66,12 +66,13 @@ class Page:
     written_at: str
 
 
-def render(page: Page, drawings: Drawings | None = None) -> str:
+def render(page: Page, drawings: Drawings | None = None, *, watched: bool = False) -> str:
     """Render the page as HTML.
 
     Args:
         page: The content of the page.
         drawings: Drawings that have been begun; by default, every figure is drawn here.
+        watched: Whether the page will be written again as results arrive.
     """
     arranged = arrange(page.figures, page.claims)
     figures = arranged.in_order
@@ -80,6 +81,7 @@ def render(page: Page, drawings: Drawings | None = None) -> str:
         figures,
         drawings,
         page=page,
+        watched=watched,
         arranged=arranged,
         numbers={figure.key: number for number, figure in enumerate(figures, 1)},
     )

@@ -84,7 +84,7 @@ def compose(source: Source, complete: Callable[[Figure], object] = bool) -> Page
     return Page(
         name=str(source.study["study"]),
         question=str(source.study.get("question", "")),
-        unfinished=progress.sentence,
+        missing=progress.missing,
         answer=answer(claims),
         facts=collect_facts(source, progress),
         claims=claims,

@@ -235,7 +235,7 @@ def test_the_report_of_an_interrupted_study_says_so(tmp_path):
 
     with open_source(simulate(tmp_path / "r", change=interrupt)) as source:
         page = compose(source)
-    assert page.unfinished.startswith("This study is not finished: 3 of 12 trials are completed")
+    assert page.missing.startswith("3 of 12 trials are completed")
     assert [figure.key for figure in page.figures if figure.chart] == [
         "threshold",
         "flatness-margin",
