@@ -188,7 +188,7 @@ def test_a_run_stopped_by_the_clock_ends_like_an_undisturbed_one_once_it_is_resu
         assert "the time is over; left: 4 trials to train" in output
         assert "failed" not in output
         again = f"run {study} --results '{stopped}' --for 30s"
-        assert output.rstrip().endswith(f"report.html\nresume with:\n  python -m orchestrator {again}")
+        assert output.rstrip().endswith(f"resume with:\n  python -m orchestrator {again}")
         assert not list(stopped.rglob(".*.tmp"))
 
         paced.unlink()
