@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
@@ -23,6 +22,9 @@ app = typer.Typer(
 )
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
+StudyFiles = Annotated[
+    list[Path], typer.Argument(help="One or more study files (YAML).", metavar="STUDY")
+]
 Results = Annotated[str, typer.Argument(help="Folder, s3://, gs:// or az://", metavar="RESULTS")]
 SeveralResults = Annotated[
     list[str], typer.Argument(help="One or more results folders.", metavar="RESULTS")
@@ -50,14 +52,7 @@ Price = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-class Format(StrEnum):
-    """Formats of ``query``."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    markdown = "markdown"
-    parquet = "parquet"
+Format = Literal["table", "csv", "json", "markdown", "parquet"]
 
 
 def _print_version(wanted: bool) -> None:
@@ -81,26 +76,27 @@ def _options(
 
 
 @app.command()
-def validate(study: StudyFile, set_: Overrides = None) -> None:
-    """Check a study file. If invalid, list every error with its location and exit with code 2."""
-    from orchestrator.checked_study import checked_study
-    from orchestrator.study.design import describe_design
-    from orchestrator.study.trials import expand_trials
+def validate(
+    studies: StudyFiles,
+    set_: Overrides = None,
+    format_: Annotated[Literal["text", "concise"], typer.Option("--format", "-f")] = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Check study files. If one is invalid, list every error with its place and exit with code 2.
 
-    checked, warnings = checked_study(study, set_ or ())
-    for warning in warnings:
-        print(f"warning: {printable(str(warning))}", file=sys.stderr)
-    trials = expand_trials(checked)
-    conditions = len({trial.condition_id for trial in trials})
-    nouns = ("trial", "condition", "seed", "measure")
-    numbers = (len(trials), conditions, len(checked.seed_list), len(checked.measures))
-    counts = [
-        f"{count} {noun}{'s' * (count != 1)}" for count, noun in zip(numbers, nouns, strict=True)
-    ]
-    final = len(checked.final_measures)
-    more = f", {final} more for final networks" if final else ""
-    fine = "{}: OK. {} ({} × {}), {} per snapshot{}.".format(study, *counts, more)
-    _say("\n".join([fine, *describe_design(checked.model_dump(mode="json"))]))
+    With --format concise, each finding is one line: FILE:LINE:COLUMN: code: what is wrong.
+    """
+    from orchestrator.screens.findings import findings_json, findings_of
+
+    found = [findings_of(path, set_ or ()) for path in studies]
+    if as_json:
+        _say(findings_json(found))
+    else:
+        concise = format_ == "concise"
+        texts = [one.concise() if concise else one.text() for one in found]
+        _say(("\n" if concise else "\n\n").join(filter(None, texts)))
+    if any(one.study is None for one in found):
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -284,7 +280,7 @@ def query(
             help="One or more results folders, then SQL, a .sql file, or - for stdin.",
         ),
     ],
-    format_: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
+    format_: Annotated[Format, typer.Option("--format", "-f")] = "table",
 ) -> None:
     """Query results in SQL (DuckDB). Read-only.
 
@@ -296,7 +292,7 @@ def query(
     ask(
         results[0] if len(results) == 1 else results,
         sql_text(sql, results),
-        lambda rows: write_result(rows, format_.value, sys.stdout, width=_width()),
+        lambda rows: write_result(rows, format_, sys.stdout, width=_width()),
     )
 
 
@@ -384,7 +380,8 @@ def schema() -> None:
 
 
 def _say(text: str) -> None:
-    print(printable(text))
+    if text:
+        print(printable(text))
 
 
 def _listed(text: str | None) -> list[str] | None:
