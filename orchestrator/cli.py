@@ -312,17 +312,25 @@ def report(
         bool,
         typer.Option("--everything", help="Include values removed from the grid (one folder)."),
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Rewrite it as results arrive (one folder).")
+    ] = False,
 ) -> None:
     """Write one self-contained HTML file and print its path.
 
     One results folder gives its report; several give a comparison of their claims.
     """
     import orchestrator
-    from orchestrator.reporting import check_claims
+    from orchestrator.reporting import check_claims, watch_report
     from orchestrator.statistics.claim import with_interval
 
     one = results[0] if len(results) == 1 else results
-    _say(str(orchestrator.report(one, output, everything=everything)))
+    if watch:
+        if len(results) > 1:
+            raise typer.BadParameter("watches one results folder", param_hint="--watch")
+        watch_report(results[0], output, everything=everything, tell=_say)
+    else:
+        _say(str(orchestrator.report(one, output, everything=everything)))
     if check:
         found = ((folder, check_claims(folder, everything=everything)) for folder in results)
         claims = [(folder, claim) for folder, several in found for claim in several]
