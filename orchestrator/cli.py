@@ -9,6 +9,20 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from orchestrator.command_arguments import (
+    Address,
+    AsJson,
+    Format,
+    Overrides,
+    Price,
+    Quiet,
+    Results,
+    ResultsOption,
+    RetryFailed,
+    SeveralResults,
+    StudyFile,
+    StudyFiles,
+)
 from orchestrator.interrupted import told_how_to_go_on
 from orchestrator.terminal import printable
 
@@ -20,39 +34,6 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
-StudyFiles = Annotated[
-    list[Path], typer.Argument(help="One or more study files (YAML).", metavar="STUDY")
-]
-Results = Annotated[str, typer.Argument(help="Folder, s3://, gs:// or az://", metavar="RESULTS")]
-SeveralResults = Annotated[
-    list[str], typer.Argument(help="One or more results folders.", metavar="RESULTS")
-]
-Overrides = Annotated[
-    Optional[list[str]],  # noqa: UP045 - typer reads it
-    typer.Option("--set", metavar="PATH=VALUE", help="Override one value; may be repeated."),
-]
-ResultsOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--results", metavar="DIR", help="Folder or address (default: results/<study>)."),
-]
-Address = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="A Ray cluster: 'auto' or host:port. Default: this machine."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Also retry failures from earlier runs.")
-]
-Price = Annotated[
-    Optional[float],  # noqa: UP045
-    typer.Option(min=0, metavar="PRICE", help="In any currency; adds the cost of the study."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-Format = Literal["table", "csv", "json", "markdown", "parquet"]
 
 
 def _print_version(wanted: bool) -> None:
