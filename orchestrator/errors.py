@@ -113,8 +113,9 @@ class Problem:
         lines = [f"{kind}[{self.code}]: {self._what}", f" --> {self.where}"]
         if self.source is not None and self.column is not None:
             number = self.line
-            line = self.source.rstrip().replace("\t", " ")
-            shown, start = _cut(line, self.column - 1)
+            shown, start = self.source.rstrip().replace("\t", " "), self.column - 1
+            if number is not None:
+                shown, start = _cut(shown, start)
             wrong = shown[start : start + self.width]
             caret = " " * _columns(shown[:start]) + "^" * max(1, _columns(wrong))
             if number is None:  # An option; the line above shows it.

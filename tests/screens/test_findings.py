@@ -170,6 +170,14 @@ def test_long_lines_are_cut_around_the_caret():
     assert line[start : start + caret.count("^")] == "wrong"
 
 
+def test_carets_stand_under_the_wrong_text_of_long_options():
+    option = "--set " + "a" * 200 + "=wrong"
+    problem = Problem(option, "", "x", None, option, option.index("wrong") + 1, width=5)
+    _, place, caret = problem.text().splitlines()
+    assert place[caret.index("^") :] == "wrong"
+    assert caret.endswith(" ^^^^^")
+
+
 def test_carets_stand_under_wide_characters():
     problem = Problem("f:1:5", "", "x", None, "日本: 値段", 5, width=2)
     *_, caret = problem.text().splitlines()
