@@ -12,6 +12,7 @@ import typer
 from orchestrator.command_arguments import (
     Address,
     AsJson,
+    For,
     Format,
     Overrides,
     Price,
@@ -23,7 +24,7 @@ from orchestrator.command_arguments import (
     StudyFile,
     StudyFiles,
 )
-from orchestrator.interrupted import told_how_to_go_on
+from orchestrator.interrupted import this_command, told_how_to_go_on
 from orchestrator.terminal import printable
 
 app = typer.Typer(
@@ -137,12 +138,8 @@ def run(
     set_: Overrides = None,
     address: Address = None,
     retry_failed: RetryFailed = False,
-    canary: Annotated[
-        bool,
-        typer.Option(
-            help="On larger grids, first run one canary trial per shape; stop if one fails."
-        ),
-    ] = True,
+    canary: Annotated[bool, typer.Option(help="Stop if the first trial of a shape fails.")] = True,
+    for_: For = None,
     quiet: Quiet = False,
 ) -> None:
     """Train and measure everything missing, then write the report. Run again to resume."""
@@ -158,11 +155,13 @@ def run(
             quiet=quiet,
             retry_failed=retry_failed,
             canary=canary,
+            time_limit=for_,
         )
     _say(summary.text())
     _say(f"report: {orchestrator.report(folder)}")
-    if not summary.complete:
-        raise typer.Exit(1)
+    if summary.left:
+        _say(f"resume with:\n  {this_command()}")
+    raise typer.Exit(summary.exit_code)
 
 
 @app.command()

@@ -31,6 +31,10 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Also retry failures from earlier runs.")
 ]
+For = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--for", metavar="TIME", help="End in good order after this time: 8h, 90min."),
+]
 Price = Annotated[
     Optional[float],  # noqa: UP045
     typer.Option(min=0, metavar="PRICE", help="In any currency; adds the cost of the study."),
