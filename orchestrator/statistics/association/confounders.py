@@ -15,6 +15,7 @@ from orchestrator.statistics.association.partial import useful_controls
 from orchestrator.statistics.claim import counted
 from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import FloatArray, IntArray, positive_log10
+from orchestrator.statistics.intervals.magnitude import usual
 from orchestrator.statistics.study_design import Axis, Design
 
 LOSS = "training loss"
@@ -93,7 +94,12 @@ def _columns(axis: Axis, conditions: IntArray) -> list[FloatArray]:
 
 
 def residuals(columns: FloatArray, given: FloatArray) -> FloatArray:
-    """Return the residuals of each column after a linear fit on the given columns."""
+    """Return the residuals of each column after a linear fit on the given columns.
+
+    Columns of unusual magnitude are scaled first, so only unit-free statistics of them are valid.
+    """
+    columns, given = (np.array([usual(one) for one in table]) for table in (columns, given))
+    given = given.reshape(-1, columns.shape[1])
     fit = np.concatenate([np.ones((1, given.shape[1])), given]).T
     left: FloatArray = columns - (fit @ np.linalg.lstsq(fit, columns.T, rcond=None)[0]).T
     # The residual of a column that the fit explains is rounding error.

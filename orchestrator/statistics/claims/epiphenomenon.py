@@ -38,6 +38,7 @@ from orchestrator.statistics.intervals.estimate import (
 )
 from orchestrator.statistics.intervals.inference import infer
 from orchestrator.statistics.intervals.jackknife import Statistic
+from orchestrator.statistics.intervals.magnitude import power_of_two
 from orchestrator.statistics.intervals.over_conditions import row_shares
 from orchestrator.statistics.intervals.ratio import Ratio, infer_ratio
 from orchestrator.statistics.study_design import Design
@@ -84,6 +85,8 @@ def flatness_is_an_epiphenomenon(
     small = train_error <= TRAIN_ERROR_THRESHOLD
     log_trace = positive_log10(hessian_trace)
     used = small & all_finite(log_trace, margin)
+    # Ratios of slopes have no unit.
+    margin = np.ldexp(np.where(used, margin, 0.0), -power_of_two(margin[used]))
     labels = np.array(intervention, dtype=object)
     inner = groups.select(used)
     present = [name for name in dict.fromkeys(labels[used].tolist()) if name != reference]

@@ -160,7 +160,7 @@ def _signs(found: Mapping[str, _Compared]) -> str:
 def _compare(columns: FloatArray, groups: Groups, design: Design, excluded: int) -> _Compared:
     n = columns.shape[1]
     undefined = (
-        f"{n} networks; a comparison needs at least {_FEWEST_NETWORKS}"
+        f"{counted(n, 'network')}; a comparison needs at least {_FEWEST_NETWORKS}"
         if n < _FEWEST_NETWORKS
         else "a column is constant"
     )

@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.random_streams import stream_seed
+from orchestrator.statistics.claim import counted
 from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.grid.pair_information import LARGEST_SET, JiangInformation
 from orchestrator.statistics.grid.pgdl_score import PgdlInformation
@@ -169,7 +170,7 @@ def _why_not(grid: Grid, mode: Mode) -> str:
     """Return why the grid allows no K, or "" if it does."""
     conditions = len(grid.conditions)
     if conditions < _FEWEST_CONDITIONS:
-        return f"{conditions} conditions; at least {_FEWEST_CONDITIONS} are needed"
+        return f"{counted(conditions, 'condition')}; at least {_FEWEST_CONDITIONS} are needed"
     if mode == "jiang":
         return ""
     if len(grid.axes) < LARGEST_SET:

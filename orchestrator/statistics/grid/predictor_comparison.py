@@ -11,6 +11,7 @@ import numpy.typing as npt
 from orchestrator.statistics.association.concordance import Compared
 from orchestrator.statistics.association.pairs import Variant
 from orchestrator.statistics.association.ranking import kendall
+from orchestrator.statistics.claim import counted
 from orchestrator.statistics.grid.granulated import Seeds, granulated_kendall, granulated_resamples
 from orchestrator.statistics.grid.hyperparameter_grid import Grid
 from orchestrator.statistics.intervals.bootstrap import (
@@ -72,7 +73,7 @@ def compare_predictors(
         return Comparison(taus[0], taus[1], advantage)
 
     if n < _FEWEST_ROWS:
-        return missing(f"{n} networks; a comparison needs at least {_FEWEST_ROWS}")
+        return missing(f"{counted(n, 'network')}; a comparison needs at least {_FEWEST_ROWS}")
     for tau in taus:
         if tau.value is None:
             return missing(tau.reason)
