@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,23 +17,23 @@ from orchestrator.statistics.claims.tracking import TRAIN_ERROR_THRESHOLD
 from orchestrator.statistics.study_design import Axis
 from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
 
-BUDGET = 900_000
-"""Bytes of the page for the explorer's data."""
+ROOM = 900_000
+"""Bytes for which the number of snapshots is chosen, before other parts of the page are known."""
 _BYTES_PER_VALUE = 9
 _MOST_LISTED = 6
 
 
 @dataclass(frozen=True)
 class Explorer:
-    """The explorer of a report.
+    """The explorer as a page has room for it.
 
     Attributes:
         content: What ``explorer.js`` reads, as JSON content: columns, rows, axes, views, the chart.
-        query: Query for the rows.
+        query: Query for the rows, with all columns.
         snapshots: Number of snapshots shown.
         columns: Number of columns on offer.
         sampled: A sentence on the sample, or "".
-        left_out: A sentence on columns that did not fit, or "".
+        left_out: A sentence on columns and hyperparameters that did not fit, or "".
     """
 
     content: dict[str, Any]
@@ -44,49 +44,99 @@ class Explorer:
     left_out: str
 
 
-def explore(source: Source, budget: int = BUDGET) -> Explorer | None:
-    """Collect the content of the explorer; None without a snapshot.
+@dataclass(frozen=True)
+class Explorable:
+    """All that the explorer could show.
 
-    Columns are kept in the order of :func:`~.quantities.quantities` until they fill the budget,
-    after the levels of all swept axes, which every interval needs.
+    Attributes:
+        base: Content that every explorer needs.
+        columns: All columns, the most important first.
+        axes: The swept axes; ``number`` and perhaps ``level`` of each condition.
+        before_axes: Number of columns that are more important than the axes.
+        query: Query for the rows.
+        sample: The snapshots shown.
+    """
+
+    base: Mapping[str, Any]
+    columns: Sequence[dict[str, Any]]
+    axes: Sequence[dict[str, Any]]
+    before_axes: int
+    query: Query
+    sample: SnapshotSample
+
+    def fit(self, budget: int) -> Explorer:
+        """Keep what fits into a number of bytes, in the order of importance.
+
+        Columns before the axes are always kept, since views of claims need them, as are the axes
+        of a grid, since every interval needs them. Axes drawn at random
+        that do not fit cannot be held fixed; one axis with their combinations replaces them.
+        """
+        left = budget - size_of(self.base)
+        axes = [axis for axis in self.axes if not axis["drawn"]]
+        drawn = [axis for axis in self.axes if axis["drawn"]]
+        columns, rest = list(self.columns[: self.before_axes]), self.columns[self.before_axes :]
+        left -= size_of(axes) + size_of(columns)
+        cut = []
+        for part, kept in ((drawn, axes), (rest, columns)):
+            for one in part:
+                size = size_of(one)
+                if size <= left:
+                    kept.append(one)
+                    left -= size
+                else:
+                    cut.append(str(one["name"]))
+        if any(axis not in axes for axis in drawn):
+            axes.append(_combined(drawn))
+        names = {column["name"] for column in columns}
+        views = [view for view in self.base["views"] if _used(view) <= names]
+        content = {**self.base, "columns": columns, "axes": axes, "views": views}
+        left_out = _cut(list(dict.fromkeys(cut)))
+        return Explorer(
+            content, self.query, self.sample.shown, len(columns), self.sample.sentence, left_out
+        )
+
+
+def explore(source: Source, room: int = ROOM) -> Explorable | None:
+    """Collect what the explorer can show; None without a snapshot.
 
     Args:
         source: The results.
-        budget: Bytes of data to embed.
+        room: Bytes of data that a page can have if nothing else is large; see ``ROOM``.
     """
     offered = quantities(source)
-    sample = choose_snapshots(source, budget // (_BYTES_PER_VALUE * len(offered)))
+    sample = choose_snapshots(source, room // (_BYTES_PER_VALUE * len(offered)))
     if not sample.shown:
         return None
     query = _query(offered, sample)
     rows = source.rows(query)
     groups = rows.groups()
-    axes = _axes(read_conditions(source), rows)
-    kept, cut, spent = [], [], size_of(axes)
-    for quantity in offered:
-        column = encoded(quantity, rows[quantity.name], groups)
-        size = size_of(column)
-        if spent + size > budget:
-            cut.append(quantity.name)
-            continue
-        spent += size
-        kept.append(column)
-    names = {column["name"] for column in kept}
-    content = {
-        "columns": kept,
+    trials = dict(sorted(zip(groups.trial.tolist(), rows["trial_id"], strict=True)))
+    base = {
         "trial": groups.trial.tolist(),
         "condition": groups.condition.tolist(),
-        "trials": list(
-            dict(sorted(zip(groups.trial.tolist(), rows["trial_id"], strict=True))).values()
-        ),
-        "axes": axes,
+        "trials": list(trials.values()),
         "outcome": offered[0].name,
         "kind": offered[2].name,
         "where": sample.where,
-        "views": [view for view in _views(source, offered) if _used(view) <= names],
+        "views": _views(source, offered),
         "chart": explorer_chart(),
     }
-    return Explorer(content, query, sample.shown, len(kept), sample.sentence, _cut(cut))
+    return Explorable(
+        base,
+        [encoded(one, rows[one.name], groups) for one in offered],
+        _axes(read_conditions(source), rows),
+        next(place for place, one in enumerate(offered) if one.name == "train_error") + 1,
+        query,
+        sample,
+    )
+
+
+def _combined(axes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return one axis whose levels are the combinations of the levels of several."""
+    settings = zip(*(axis.get("level", axis["number"]) for axis in axes), strict=True)
+    codes: dict[Any, int] = {}
+    level = [codes.setdefault(setting, len(codes)) for setting in settings]
+    return {"name": "", "drawn": True, "level": level}
 
 
 def _query(offered: Sequence[Quantity], sample: SnapshotSample) -> Query:
@@ -154,6 +204,7 @@ def _cut(names: Sequence[str]) -> str:
     listed = ", ".join(names[:_MOST_LISTED])
     more = f" and {len(names) - _MOST_LISTED} more" if len(names) > _MOST_LISTED else ""
     return (
-        f"Columns that did not fit into this page: {listed}{more}. Those that claims name come "
-        "first, then losses, errors and time, hyperparameters, and other measures by name."
+        f"Columns and hyperparameters that did not fit into this page: {listed}{more}. Those that "
+        "claims name come first, then training loss and error, hyperparameters drawn at random, "
+        "other losses, errors and times, other hyperparameters, and other measures by name."
     )

@@ -371,7 +371,7 @@ function holdable(data) {
   const found = [];
   const loss = data.byName.get("train_loss");
   if (loss) found.push({ name: "training loss", column: loss, log: true });
-  data.axes.forEach((axis) => found.push({ name: axis.name, axis }));
+  data.axes.filter((axis) => axis.number).forEach((axis) => found.push({ name: axis.name, axis }));
   for (const [name, log] of data.views.flatMap((view) => view.given || [])) {
     const column = data.byName.get(name);
     const label = (log ? "log10 " : "") + column.label;

@@ -14,7 +14,8 @@ from orchestrator.reporting.claims.answer import Answer, in_words, number_of
 from orchestrator.reporting.claims.evidence import Judged
 from orchestrator.reporting.claims.verdict_scale import bar_of
 from orchestrator.reporting.data.queries import Query
-from orchestrator.reporting.explorer.exploring import Explorer
+from orchestrator.reporting.explorer.exploring import Explorable, Explorer
+from orchestrator.reporting.explorer.quantities import size_of
 from orchestrator.reporting.figures import Figure, cell
 from orchestrator.reporting.page.arrangement import arrange
 from orchestrator.reporting.page.drawings import Drawings
@@ -27,6 +28,10 @@ from orchestrator.results import Location
 from orchestrator.results.store.atomic import write_atomically
 from orchestrator.statistics.claim import counted, number, with_interval
 
+_MOST_BYTES = 2_950_000
+"""Size of a page that the explorer may fill; the rest up to 3 MB is for escapes in its data."""
+_LEAST_EXPLORER = 150_000
+"""Bytes that the explorer has in any case."""
 _MARKS = {"holds": "✓", "fails": "✗", "unclear": "?"}
 
 
@@ -46,7 +51,7 @@ class Page:
         methods: The methods section.
         sections: Further tables, such as the audit's.
         limitations: Sentences on the limitations of the study.
-        explorer: The explorer, or None without a snapshot.
+        explorer: What the explorer can show, or None without a snapshot.
         provenance: The provenance section.
         queries: All queries that were run, without duplicates.
         written_at: Time at which the report was written.
@@ -63,7 +68,7 @@ class Page:
     methods: Methods
     sections: Sequence[Section]
     limitations: Sequence[str]
-    explorer: Explorer | None
+    explorer: Explorable | None
     provenance: Provenance
     queries: Sequence[Query]
     written_at: str
@@ -77,19 +82,31 @@ def render(page: Page, drawings: Drawings | None = None, *, watched: bool = Fals
         drawings: Drawings that have been begun; by default, every figure is drawn here.
         watched: Whether the page will be written again as results arrive.
     """
+    if drawings is None:
+        with Drawings() as drawings:
+            return render(page, drawings, watched=watched)
     arranged = arrange(page.figures, page.claims)
     figures = arranged.in_order
-    return fill_template(
-        "page.html",
-        figures,
-        drawings,
-        page.explorer is not None,
-        page=page,
-        watched=watched,
-        explorer_script=_resource("explorer.js"),
-        arranged=arranged,
-        numbers={figure.key: number for number, figure in enumerate(figures, 1)},
-    )
+
+    def filled(explorer: Explorer | None) -> str:
+        return fill_template(
+            "page.html",
+            figures,
+            drawings,
+            explorer is not None,
+            page=page,
+            watched=watched,
+            explored=explorer,
+            explorer_script=_resource("explorer.js"),
+            arranged=arranged,
+            numbers={figure.key: number for number, figure in enumerate(figures, 1)},
+        )
+
+    if page.explorer is None:
+        return filled(None)
+    least = page.explorer.fit(0)
+    rest = len(filled(least).encode()) - size_of(least.content)
+    return filled(page.explorer.fit(max(_LEAST_EXPLORER, _MOST_BYTES - rest)))
 
 
 def fill_template(

@@ -110,7 +110,7 @@ def test_a_view_of_a_claim_shows_its_numbers(tmp_path, change, learning_rates):
     study = study_content(sweep=sweep, claims=claims)
     path = simulate(tmp_path / "r", study=study, learning_rates=learning_rates, change=change)
     with open_source(path) as source:
-        content = explore(source).content
+        content = explore(source).fit(10**9).content
         judged = [one.claim for one in judge_claims(source)]
     own = evaluate("data.views.map((view) => shownOf(viewOfClaim(data, view)))", content)
     fixing = "const all = ['training loss', ...data.axes.map((axis) => axis.name)]; "
@@ -159,7 +159,7 @@ VIEW = (
 
 def test_every_row_that_is_not_shown_is_counted_with_its_reason(spoiled):
     with open_source(spoiled) as source:
-        content = explore(source).content
+        content = explore(source).fit(10**9).content
     got = evaluate(f"shownOf({VIEW % ('', '')})", content)
     assert got["n"] == 96 - 7 == len(got["chart"]["data"]["values"])
     assert got["left"] == (
@@ -183,7 +183,7 @@ def test_every_row_that_is_not_shown_is_counted_with_its_reason(spoiled):
 )
 def test_the_sql_returns_the_rows_shown(spoiled, filters):
     with open_source(spoiled) as source:
-        content = explore(source).content
+        content = explore(source).fit(10**9).content
         got = evaluate(f"shownOf({VIEW % (filters, repr('training loss'))})", content)
         returned = source.connection.sql(got["sql"]).fetchall()
     assert 0 < len(returned) == got["n"]
@@ -201,6 +201,6 @@ def test_text_from_a_study_is_quoted_in_sql(tmp_path):
     path = simulate(tmp_path / "r", change=rename)
     view = VIEW % ("['architecture_and_loss', '=', `" + name + ", none`]", "")
     with open_source(path) as source:
-        content = explore(source).content
+        content = explore(source).fit(10**9).content
         got = evaluate(f"shownOf({view})", content)
         assert len(source.connection.sql(got["sql"]).fetchall()) == got["n"] == 5 * 8

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -28,7 +29,7 @@ def values(content, name):
 
 
 def test_the_columns_are_those_of_wide_to_six_digits(source):
-    found = explore(source).content
+    found = explore(source).fit(10**9).content
     rows = source.connection.sql(
         "SELECT trial_id, hessian_trace, batch_size, train_error FROM wide "
         "WHERE step > 0 ORDER BY trial_id, step"
@@ -39,32 +40,52 @@ def test_the_columns_are_those_of_wide_to_six_digits(source):
     assert {one["by"] for one in found["columns"]} == {"row", "trial", "condition"}
 
 
-def test_columns_that_claims_name_are_kept_when_the_budget_is_small(source):
-    everything = explore(source)
-    budget = size_of(everything.content["columns"]) // 2
-    found = explore(source, budget)
-    assert size_of(found.content["columns"]) + size_of(found.content["axes"]) <= budget + 200
+def test_the_most_important_columns_are_kept_when_the_budget_is_small(source):
+    explorable = explore(source)
+    everything = explorable.fit(10**9)
+    assert everything.left_out == ""
+    assert everything.columns == len(explorable.columns)
+    budget = size_of(everything.content) // 2
+    found = explorable.fit(budget)
+    assert size_of(found.content) <= budget
     names = {one["name"] for one in found.content["columns"]}
     assert {"hessian_trace", "margin_mean", "train_error", "outcome"} <= names
     assert found.columns == len(names) < everything.columns
-    assert "seed" in found.left_out
-    assert "weight_norm" not in names
-    assert everything.left_out == ""
+    cut = [one["name"] for one in explorable.columns if one["name"] not in names]
+    assert f"did not fit into this page: {', '.join(cut[:6])}" in found.left_out
+    least = explorable.fit(0).content
+    assert {"hessian_trace", "margin_mean", "train_error"} <= {
+        one["name"] for one in least["columns"]
+    }
+    assert least["views"] == everything.content["views"]
+
+
+def test_axes_drawn_at_random_that_do_not_fit_are_replaced_by_their_combinations(source):
+    explorable = explore(source)
+    axes = [
+        {"name": name, "drawn": True, "number": number}
+        for name, number in (("a", [0.1, 0.1, 0.3, 0.1]), ("b", [1.0, 2.0, 1.0, 1.0]))
+    ]
+    explorable = replace(explorable, axes=axes)
+    assert explorable.fit(10**9).content["axes"] == axes
+    found = explorable.fit(0)
+    assert found.content["axes"] == [{"name": "", "drawn": True, "level": [0, 1, 2, 0]}]
+    assert " a, b, " in found.left_out
 
 
 def test_a_sample_is_stated_and_contains_every_condition(source, monkeypatch):
     monkeypatch.setattr(snapshot_sample, "FEWEST_SNAPSHOTS", 10)
-    found = explore(source, budget=100)
-    assert found.snapshots == len(found.content["trial"]) == 10
-    assert set(found.content["condition"]) == {0, 1, 2, 3}
-    assert found.sampled.startswith("A sample of 10 of 96 snapshots")
-    assert "It contains every condition." in found.sampled
-    assert explore(source, budget=100) == found
+    found = explore(source, room=100)
+    assert found.sample.shown == len(found.base["trial"]) == 10
+    assert set(found.base["condition"]) == {0, 1, 2, 3}
+    assert found.fit(0).sampled.startswith("A sample of 10 of 96 snapshots")
+    assert "It contains every condition." in found.fit(0).sampled
+    assert explore(source, room=100) == found
 
 
 def test_a_sample_smaller_than_the_number_of_conditions_says_so(source, monkeypatch):
     monkeypatch.setattr(snapshot_sample, "MOST_SNAPSHOTS", 3)
-    assert "1 of 4 conditions are not in it" in explore(source).sampled
+    assert "1 of 4 conditions are not in it" in explore(source).sample.sentence
 
 
 def test_networks_that_failed_or_did_not_learn_are_marked(tmp_path):
@@ -78,7 +99,7 @@ def test_networks_that_failed_or_did_not_learn_are_marked(tmp_path):
                 row["train_error"], row["train_loss"] = error, loss
 
     with open_source(simulate(tmp_path / "r", change=spoil)) as source:
-        found = explore(source).content
+        found = explore(source).fit(10**9).content
         outcome = dict(zip(found["trial"], values(found, "outcome"), strict=True))
         named = {found["trials"][one]: said for one, said in outcome.items()}
         assert {one for one, said in named.items() if said == "did not learn"} == set(
