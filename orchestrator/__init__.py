@@ -98,6 +98,7 @@ def run(
     quiet: bool = False,
     retry_failed: bool = False,
     canary: bool = True,
+    time_limit: str | float | None = None,
 ) -> RunSummary:
     """Train and measure everything a study still lacks. Run again to resume or extend it.
 
@@ -113,6 +114,11 @@ def run(
         canary: Whether to train one canary trial per shape first, if the grid has more trials
             than can train in parallel. If a canary or a measure of its first snapshot fails, no
             other trial starts, and running trials stop at their next resume state.
+        time_limit: Time after which the run ends early, in seconds or as text, such as ``"8h"``.
+            No trial or measurement starts then, and running trials stop at their next resume
+            state (at most 30 s later). Trials start in a balanced order: the first seed of every
+            condition, then the second, and so on. The summary states the work that is ``left``;
+            the same call resumes it.
 
     Raises:
         UserError: If the study, its data, its resources or its results folder are invalid.
@@ -120,7 +126,11 @@ def run(
         StudyIncomplete: If a canary trial or a measure of its first snapshot failed.
     """
     from orchestrator.cluster.run.driver import run_study
+    from orchestrator.durations import seconds_in
 
+    if time_limit is not None:
+        unit = "" if isinstance(time_limit, str) else "s"
+        time_limit = seconds_in(f"{time_limit}{unit}", "the time limit (--for)")
     study = load_study(path, overrides)
     return run_study(
         study,
@@ -131,6 +141,7 @@ def run(
         quiet=quiet,
         retry_failed=retry_failed,
         canary=canary,
+        time_limit=time_limit,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from orchestrator.interrupted import told_how_to_go_on
+from orchestrator.interrupted import this_command, told_how_to_go_on
 from orchestrator.terminal import printable
 
 app = typer.Typer(
@@ -41,6 +41,10 @@ Address = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
 RetryFailed = Annotated[
     bool, typer.Option("--retry-failed", help="Also retry failures from earlier runs.")
+]
+For = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--for", metavar="TIME", help="End in good order after this time: 8h, 90min."),
 ]
 Price = Annotated[
     Optional[float],  # noqa: UP045
@@ -152,12 +156,8 @@ def run(
     set_: Overrides = None,
     address: Address = None,
     retry_failed: RetryFailed = False,
-    canary: Annotated[
-        bool,
-        typer.Option(
-            help="On larger grids, first run one canary trial per shape; stop if one fails."
-        ),
-    ] = True,
+    canary: Annotated[bool, typer.Option(help="Stop if the first trial of a shape fails.")] = True,
+    for_: For = None,
     quiet: Quiet = False,
 ) -> None:
     """Train and measure everything missing, then write the report. Run again to resume."""
@@ -173,11 +173,13 @@ def run(
             quiet=quiet,
             retry_failed=retry_failed,
             canary=canary,
+            time_limit=for_,
         )
     _say(summary.text())
     _say(f"report: {orchestrator.report(folder)}")
-    if not summary.complete:
-        raise typer.Exit(1)
+    if summary.left:
+        _say(f"resume with:\n  {this_command()}")
+    raise typer.Exit(summary.exit_code)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""``run`` as a process of its own: killed, interrupted, left by its terminal, and run again."""
+"""``run`` as a process of its own: killed, interrupted, stopped by the clock, and run again."""
 
 import fcntl
 import json
@@ -30,11 +30,12 @@ LONGER = {
     "seeds": 2,
     "measures": ["margin", "gradient_norm"],
 }
-INTERRUPTED = 130
+INTERRUPTED, WORK_LEFT = 130, 4
 
 
-def start(study, folder, **more):
+def start(study, folder, *options, **more):
     command = [sys.executable, "-m", "orchestrator", "run", str(study), "--results", str(folder)]
+    command += options
     root = str(Path(orchestrator.__file__).parents[1])
     output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     return subprocess.Popen(
@@ -174,6 +175,27 @@ def test_killed_and_interrupted_runs_end_like_an_undisturbed_one(
 
     assert not left_by_ray()
     assert_equal_results(disturbed, made_once(**LONGER))
+
+
+def test_a_run_stopped_by_the_clock_ends_like_an_undisturbed_one_once_it_is_resumed(
+    made_once, small_study, tmp_path, paced
+):
+    study, stopped = small_study(**LONGER), tmp_path / "stopped by the clock"
+    with nothing_left():
+        process = start(study, stopped, "--for", "30s")  # Paced, it takes minutes on any machine.
+        output, _ = process.communicate(timeout=600)
+        assert process.returncode == WORK_LEFT, output
+        assert "the time is over; left: 4 trials to train" in output
+        assert "failed" not in output
+        again = f"run {study} --results '{stopped}' --for 30s"
+        assert output.rstrip().endswith(f"resume with:\n  python -m orchestrator {again}")
+        assert not list(stopped.rglob(".*.tmp"))
+
+        paced.unlink()
+        output = finish(start(study, stopped, "--for", "1d"))
+        assert "4 of 4 trials completed, 4 trained" in output
+        assert output.rstrip().endswith("report.html")
+    assert_equal_results(stopped, made_once(**LONGER))
 
 
 def test_a_wrong_study_gives_one_message_and_exit_code_2(tmp_path):

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from orchestrator.cluster.compacting import compact_if_many
 from orchestrator.cluster.processes.own_code import import_own_parts
 from orchestrator.cluster.run.rounds import StudyRun, run_rounds
 from orchestrator.cluster.run.summary import RunSummary
+from orchestrator.cluster.run.work_left import WorkLeft
 from orchestrator.cluster.snapshots.lost_examples import restore_examples
+from orchestrator.cluster.trials.balanced_order import balanced_order
 from orchestrator.measures import catalog
 from orchestrator.results import (
     Location,
@@ -52,6 +55,7 @@ def run_study(
     quiet: bool = False,
     retry_failed: bool = False,
     canary: bool = True,
+    time_limit: float | None = None,
 ) -> RunSummary:
     """Train and measure everything that ``study`` lacks at ``location``.
 
@@ -64,6 +68,7 @@ def run_study(
         quiet: Whether to hide progress.
         retry_failed: Whether to retry failures from earlier runs.
         canary: Whether to run one canary trial per shape first on larger grids.
+        time_limit: Seconds after which the run ends early. Trials then start in a balanced order.
 
     Returns:
         Summary of completed and failed work.
@@ -78,7 +83,10 @@ def run_study(
         KeyboardInterrupt: On Ctrl-C or SIGTERM, after everything has stopped.
     """
     started = time.monotonic()
-    trials = {trial.trial_id: trial for trial in expand_trials(study)}
+    ordered = expand_trials(study)
+    if time_limit is not None:
+        ordered = balanced_order(ordered, study.seed_list)
+    trials = {trial.trial_id: trial for trial in ordered}
     import_own_parts(study, trials.values())  # Fail now, not after hours of training.
     folder = ResultsFolder(location)
     aside = damaged_files(folder)
@@ -96,7 +104,14 @@ def run_study(
         )
         with folder.lock():
             run = StudyRun(
-                study, folder, trials, address, quiet, retry_failed=retry_failed, canary=canary
+                study,
+                folder,
+                trials,
+                address,
+                quiet,
+                retry_failed=retry_failed,
+                canary=canary,
+                until=inf if time_limit is None else started + time_limit,
             )
             return _carry_out(run, started, aside)
 
@@ -173,8 +188,9 @@ def _carry_out(run: StudyRun, started: float, aside: set[Location]) -> RunSummar
 
 def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
     summary.completed = len(run.trials.keys() & backlog.completed)
+    left = summary.left or WorkLeft(frozenset(), frozenset())
     if run.training:
-        for trial_id in run.trials.keys() - backlog.completed:
+        for trial_id in run.trials.keys() - backlog.completed - left.trials:
             summary.failed_trials[trial_id] = backlog.failures.get(trial_id, "did not finish")
     unmeasured = backlog.unmeasured_snapshots(run.study)
     for checkpoint_id, trial_id in sorted(backlog.checkpoints.items()):
@@ -184,7 +200,8 @@ def _sum_up(run: StudyRun, backlog: Backlog, summary: RunSummary) -> None:
             for request in run.study.requests
             if trial_id in run.trials and request in failed
         ]
-        if trial_id in run.trials and checkpoint_id in unmeasured:
+        waits = trial_id in left.trials or checkpoint_id in left.snapshots
+        if trial_id in run.trials and checkpoint_id in unmeasured and not waits:
             hint = "" if run.training else _TRAINED_AGAIN
             summary.failed_measures.append(f"{checkpoint_id}: its snapshot is gone{hint}")
     if not run.training:

@@ -7,6 +7,7 @@ failed and left alone.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -25,6 +26,7 @@ from orchestrator.cluster.processes.session import Slots, bundle, distinct_needs
 from orchestrator.cluster.processes.shared_data import SharedData
 from orchestrator.cluster.run.progress_display import show_progress, tell
 from orchestrator.cluster.run.summary import RunSummary
+from orchestrator.cluster.run.work_left import WorkLeft
 from orchestrator.cluster.snapshots.dispatcher import Dispatcher, work_off
 from orchestrator.cluster.snapshots.measurer_pool import MeasurerPool, measurer_pool
 from orchestrator.cluster.snapshots.trust_checks import check_shapes, lost_checks, store_unchecked
@@ -64,6 +66,7 @@ class StudyRun:
         training: Whether to train trials; if not, only stored snapshots are measured.
         retry_failed: Whether to retry failures from earlier runs.
         canary: Whether the failure of a shape's first trial stops a larger grid.
+        until: Time on the monotonic clock at which the run ends early, with work left.
     """
 
     study: Study
@@ -74,6 +77,12 @@ class StudyRun:
     training: bool = True
     retry_failed: bool = False
     canary: bool = False
+    until: float = inf
+
+    @property
+    def time_is_over(self) -> bool:
+        """Whether the run ends early now."""
+        return time.monotonic() >= self.until
 
     def work_items(self, backlog: Backlog, snapshots: list[dict[str, Any]]) -> list[MeasureItem]:
         """Return the work items for some snapshots."""
@@ -103,7 +112,7 @@ class Missing:
 
 
 def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
-    """Train, measure and audit until nothing is missing or nothing more can be done.
+    """Train, measure and audit until nothing more can be done or the time is over.
 
     Args:
         run: Task of the run.
@@ -133,17 +142,29 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
         nodes = FailingNodes()
         with measurer_pool(run.folder, run.study, data, slots) as pool:
             for _ in range(MOST_ROUNDS):
-                if not missing:
+                if not missing or run.time_is_over:
                     break
                 train_and_measure(run, missing, known, data, slots, pool, nodes, summary)
                 set_aside_damaged_parts(run.folder)
                 known = backlog = read_backlog(run.folder, run.study)
                 missing = _missing(run, backlog)
             summary.failing_nodes = nodes.summary()
-            summary.failed_audits = work_off(
-                run.audits().work_items, run.folder, pool, tell(quiet=run.quiet)
-            )
+            if not run.time_is_over:
+                audits, progress = run.audits().work_items, tell(quiet=run.quiet)
+                summary.failed_audits = work_off(
+                    audits, run.folder, pool, progress, until=run.until
+                )
+    if run.time_is_over:
+        summary.left = _left(run, missing)
     return backlog
+
+
+def _left(run: StudyRun, missing: Missing) -> WorkLeft | None:
+    """Return the work that is left, if any."""
+    snapshots = frozenset(item.checkpoint_id for item in missing.work_items)
+    audits = len(run.audits().work_items)
+    left = WorkLeft(frozenset(missing.trials), snapshots, audits, len(missing.checks))
+    return left or None
 
 
 def _missing(run: StudyRun, backlog: Backlog) -> Missing:
@@ -205,6 +226,7 @@ def train_and_measure(
             trial_id: bundle(run.study.needs_of(trial.config))
             for trial_id, trial in missing.trials.items()
         },
+        until=run.until,
     )
     unchecked: dict[str, str] = {}
     dispatcher = state.dispatcher = _dispatcher(run, backlog, slots, pool, state, unchecked)
@@ -217,12 +239,12 @@ def train_and_measure(
             lambda measurers: unchecked.update(_check(run, missing, measurers, dispatcher.replaced))
         )
         with show_progress(state, quiet=run.quiet):
-            if missing.trials:
+            if missing.trials and not gate.closing():
                 train_trials(run.study, run.folder, backlog.attempts, data, slots, state, gate)
             gate.raise_cause()
             dispatcher.allow(slots.most_measurers)
             with compacting(run.folder):
-                dispatcher.drain()
+                dispatcher.drain(until=run.until)
     finally:
         dispatcher.stop()
         summary.trained += len(state.trained)

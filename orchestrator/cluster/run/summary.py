@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from orchestrator.cluster.run.progress_display import duration
+from orchestrator.cluster.run.work_left import WorkLeft
 
 MOST_FAILURES_SHOWN = 10
 _CURVES = re.compile(r"/damaged/\w+-curves-compact-")
@@ -25,6 +26,7 @@ class RunSummary:
         failed_audits: Failed audits with their reasons.
         set_aside: Damaged files that were set aside.
         failing_nodes: Hosts avoided after repeated deaths of trial processes.
+        left: Work that is left because the time of the run was over, if any.
         seconds: Wall time.
     """
 
@@ -37,12 +39,21 @@ class RunSummary:
     failed_audits: list[str] = field(default_factory=list)
     set_aside: list[str] = field(default_factory=list)
     failing_nodes: list[str] = field(default_factory=list)
+    left: WorkLeft | None = None
     seconds: float = 0.0
 
     @property
     def complete(self) -> bool:
         """Whether every trial is completed and every snapshot measured."""
-        return self.completed == self.trials and not (self.failed_measures or self.failed_audits)
+        failed = self.failed_measures or self.failed_audits
+        return self.completed == self.trials and not (failed or self.left)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command: 0 if complete, 4 if work is left, 1 after failures."""
+        if self.left:
+            return 4
+        return 0 if self.complete else 1
 
     def text(self) -> str:
         """Return the summary as text for people."""
@@ -58,6 +69,8 @@ class RunSummary:
             lines[MOST_FAILURES_SHOWN + 1 :] = [f"  and {more} more; see `status`"]
         if self.failed_trials or self.failed_measures:
             lines.append("  failures are retried only with --retry-failed")
+        if self.left:
+            lines.append(f"  the time is over; left: {self.left.text()}")
         lines += [f"  failing host, avoided: {text}" for text in self.failing_nodes]
         lines += [f"  damaged, set aside{_remade(path)}: {path}" for path in self.set_aside]
         return "\n".join(lines)

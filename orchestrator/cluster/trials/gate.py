@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from math import inf
 from typing import Any
 
 from orchestrator.cluster.trials.canary import Canary
@@ -21,15 +20,11 @@ class Gate:
     Args:
         state: Progress of the run, with its trials in the order in which they start.
         canary: Trials that run first, if any.
-        until: Time on the monotonic clock after which nothing starts and running trials end.
     """
 
-    def __init__(
-        self, state: RunState, canary: Canary | None = None, *, until: float = inf
-    ) -> None:
+    def __init__(self, state: RunState, canary: Canary | None = None) -> None:
         self.canary = canary
         self._state = state
-        self._until = until
         ahead = () if canary is None else (id_ for id_ in state.trials if canary.of.get(id_) == id_)
         self._waiting = dict.fromkeys([*ahead, *state.trials])
         self._checked_at = time.monotonic()
@@ -51,7 +46,7 @@ class Gate:
 
     def closing(self) -> bool:
         """Return whether nothing more starts, because a canary failed or the time is over."""
-        if self._closing_since is None and (self._time_is_over() or self._canary_failed()):
+        if self._closing_since is None and (self._state.time_is_over or self._canary_failed()):
             self._closing_since = time.monotonic()
         return self._closing_since is not None
 
@@ -85,9 +80,6 @@ class Gate:
             raise self._state.storage
         if self.canary is not None and self.canary.failed is not None:
             raise self.canary.error(self._state.failed, not_started=len(self._waiting))
-
-    def _time_is_over(self) -> bool:
-        return time.monotonic() >= self._until
 
     def _canary_failed(self) -> bool:
         if self.canary is None or self._state.dispatcher is None:

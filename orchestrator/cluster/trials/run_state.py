@@ -6,6 +6,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from ray import tune
@@ -38,6 +39,7 @@ class RunState:
         nodes: Nodes where trial processes died.
         bundles: Resources that each trial's process books, by trial id.
         untried: Ids of trials that Tune gave up because a process died before they started in it.
+        until: Time on the monotonic clock at which the run ends early.
         started_at: Start of the run on the monotonic clock, in seconds.
     """
 
@@ -56,6 +58,7 @@ class RunState:
     nodes: FailingNodes = field(default_factory=FailingNodes)
     bundles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     untried: set[str] = field(default_factory=set)
+    until: float = inf
     started_at: float = field(default_factory=time.monotonic)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -99,7 +102,14 @@ class RunState:
         """Block the trials while too many snapshots wait to be measured (back-pressure)."""
         dispatcher = self.dispatcher
         while dispatcher is not None and dispatcher.working and dispatcher.waiting > self.limit:
+            if self.time_is_over:
+                break
             time.sleep(BACK_PRESSURE_CHECK_SECONDS)
+
+    @property
+    def time_is_over(self) -> bool:
+        """Whether the run ends early now."""
+        return time.monotonic() >= self.until
 
     def seconds_left(self) -> float | None:
         """Estimate the seconds until the last trial ends; None if no trial times are known.

@@ -44,8 +44,9 @@ def test_a_dispatcher_that_failed_stops_training(state):
 
 def test_nothing_starts_and_trials_end_at_their_resume_states_once_the_time_is_over(state):
     state.trials = {"one": None, "two": None}
-    assert Gate(state, until=inf).next_trial() == "one"
-    checked = Gate(state, until=-inf)
+    checked = Gate(state)
+    assert checked.next_trial() == "one"
+    state.until = -inf
     assert checked.next_trial() is None
     assert checked.may_end({"resumable": True})
     assert not checked.may_end({"resumable": False})
