@@ -10,6 +10,7 @@ const FEWEST_LEFT = 3; // conditions that a fit on swept columns must leave free
 const MOST_HELD = 60; // columns held fixed
 const MOST_COLOURS = 7; // above, numbers get a continuous scale
 const MOST_PANELS = 12;
+const VIRIDIS = { name: "viridis", extent: [0.15, 0.9] }; // visible on dark and on light
 
 // ---- Statistics: pure functions of numbers
 
@@ -560,10 +561,10 @@ function completed(data, view, selected, width) {
     encoding.color.title = encoding.tooltip[2].title = colour.label;
     if (levels.length > MOST_COLOURS && !colour.levels) {
       encoding.color.type = encoding.tooltip[2].type = "quantitative";
-      encoding.color.scale = { scheme: "viridis" };
+      encoding.color.scale = { scheme: VIRIDIS };
     } else {
       encoding.color.scale.domain = levels;
-      if (levels.length > MOST_COLOURS) encoding.color.scale = { domain: levels, scheme: "viridis" };
+      if (levels.length > MOST_COLOURS) encoding.color.scale = { domain: levels, scheme: VIRIDIS };
     }
   } else {
     encoding.color = { value: encoding.color.scale.range[4] };
