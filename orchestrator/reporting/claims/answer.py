@@ -43,9 +43,9 @@ def answer(judged: Sequence[Judged]) -> Answer:
     return Answer(_lead(first.claim), _evidence(first), _counted(others))
 
 
-def in_words(claim: Claim) -> str:
+def in_words(judged: Judged) -> str:
     """Describe a verdict in one or two sentences; contradicting estimates come first."""
-    told = _verdict(claim)
+    claim, told = judged.claim, _verdict(judged)
     if not claim.against:
         return told
     against = "; ".join(
@@ -111,16 +111,14 @@ def _counted(claims: Sequence[Claim]) -> str:
     return f"Of {counted(len(claims), 'other claim')}, {'; '.join(parts)}."
 
 
-def _verdict(claim: Claim) -> str:
+def _verdict(judged: Judged) -> str:
+    claim = judged.claim
     if claim.name in JUDGES:
         return JUDGES[claim.name].sentence(claim)
-    number = with_interval(claim.estimate, 2)
+    known = claim.estimate.value is not None
+    number = number_of(judged) if known else claim.estimate.reason
     verdict = _VERDICTS[claim.verdict].format(scope=claim.scope)
-    return f"{verdict} “{claim.statement}” ({claim.statistic}: {number})."
+    return f"“{claim.statement}” {verdict}: {number}."
 
 
-_VERDICTS = {
-    "holds": "This claim holds {scope}:",
-    "fails": "This claim fails {scope}:",
-    "unclear": "This claim remains unclear:",
-}
+_VERDICTS = {"holds": "holds {scope}", "fails": "fails {scope}", "unclear": "remains unclear"}

@@ -20,7 +20,7 @@ def judged(name, verdict, estimate):
 )
 def test_every_verdict_has_a_sentence_with_its_number(name, verdict):
     estimate = Estimate(-0.87654, -0.95, -0.81, 0.95, 30, 6, 0)
-    sentence = in_words(judged(name, verdict, estimate).claim)
+    sentence = in_words(judged(name, verdict, estimate))
     assert "−0.87" in sentence or "−0.88" in sentence
     assert "[−0.95" in sentence
     assert sentence.endswith(".")
@@ -38,12 +38,12 @@ def test_every_verdict_has_a_sentence_with_its_number(name, verdict):
 def test_the_sentence_states_the_threshold_of_the_study(name, verdict, told):
     estimate = Estimate(0.5, 0.4, 0.6, 0.95, 30, 6, 0)
     claim = Claim(name, "", "", estimate, -0.9, verdict, "")
-    assert told in in_words(claim)
+    assert told in in_words(Judged(claim, Query("", "", ""), ""))
 
 
 def test_a_missing_estimate_gives_its_reason():
     nothing = Estimate(None, None, None, 0.95, 0, 0, 0, "no finite value")
-    sentence = in_words(judged("margin_is_cheaper", "unclear", nothing).claim)
+    sentence = in_words(judged("margin_is_cheaper", "unclear", nothing))
     assert sentence.endswith("remains unclear: no finite value.")
 
 
@@ -52,26 +52,25 @@ def test_a_study_without_claims_is_answered_as_such():
 
 
 @pytest.mark.parametrize(
-    ("verdict", "begin"),
+    ("verdict", "told"),
     [
-        ("holds", "This claim holds in this grid:"),
-        ("fails", "This claim fails in this grid:"),
-        ("unclear", "This claim remains unclear:"),
+        ("holds", "holds in this grid"),
+        ("fails", "fails in this grid"),
+        ("unclear", "remains unclear"),
     ],
 )
-def test_claims_stated_by_the_study_are_quoted(verdict, begin):
+def test_claims_stated_by_the_study_are_quoted(verdict, told):
     estimate = Estimate(0.5, 0.4, 0.6, 0.95, 30, 6, 0)
     claim = Claim("mine", "Wide is good", "Mean of x", estimate, 0, verdict, "")
-    sentence = in_words(claim)
-    assert sentence.startswith(begin)
-    assert "“Wide is good” (Mean of x: 0.50 [0.40, 0.60])" in sentence
+    sentence = in_words(Judged(claim, Query("", "", ""), "", symbol="mean {}"))
+    assert sentence == f"“Wide is good” {told}: mean 0.50 [0.40, 0.60]."
 
 
 def test_the_sentence_states_the_scope_of_a_claim():
     estimate = Estimate(-0.9, -0.95, -0.85, 0.95, 30, 6, 0)
-    for name, text in (("flatness_tracks_margin", "tracks the margin "), ("mine", "claim holds ")):
+    for name, text in (("flatness_tracks_margin", "tracks the margin "), ("mine", "” holds ")):
         claim = Claim(name, "", "", estimate, -0.8, "holds", "", scope="for conditions like these")
-        assert f"{text}for conditions like these" in in_words(claim)
+        assert f"{text}for conditions like these" in in_words(Judged(claim, Query("", "", ""), ""))
 
 
 def test_what_a_claim_does_not_survive_is_stated_first():
@@ -82,7 +81,7 @@ def test_what_a_claim_does_not_survive_is_stated_first():
     claim = Claim(
         *("flatness_tracks_margin", "", "", estimate, -0.8, "holds", ""), beside=(against,)
     )
-    told = in_words(claim)
+    told = in_words(Judged(claim, Query("", "", ""), ""))
     assert told.startswith(
         "With training loss held fixed, the estimate is 0.57 [0.20, 0.80], so the following holds "
         "as stated only. Flatness tracks"
