@@ -97,7 +97,7 @@ def render(page: Page, drawings: Drawings | None = None, *, watched: bool = Fals
             page=page,
             watched=watched,
             explored=explorer,
-            explorer_script=_resource("explorer.js"),
+            explorer_script=_resource("explorer_statistics.js") + _resource("explorer.js"),
             arranged=arranged,
             numbers={figure.key: number for number, figure in enumerate(figures, 1)},
         )

@@ -1,4 +1,4 @@
-"""Runs functions of ``explorer.js`` in Node, where there is one."""
+"""Runs functions of the explorer in Node, where there is one."""
 
 import json
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 NODE = shutil.which("node")
 needs_node = pytest.mark.skipif(NODE is None, reason="no JavaScript engine (node) is installed")
-SCRIPT = resources.files("orchestrator.reporting.page").joinpath("explorer.js")
+PAGE = resources.files("orchestrator.reporting.page")
 
 _ESTIMATE = """
 function shownOf(view) {
@@ -28,7 +28,8 @@ function shownOf(view) {
 
 def evaluate(expression, content=None, **given):
     """The value of an expression over ``data``, the decoded content, and ``given``."""
-    code = SCRIPT.read_text(encoding="utf-8") + _ESTIMATE
+    scripts = ("explorer_statistics.js", "explorer.js")
+    code = "".join(PAGE.joinpath(name).read_text(encoding="utf-8") for name in scripts) + _ESTIMATE
     code += "".join(f"const {name} = {json.dumps(value)};\n" for name, value in given.items())
     code += f"const data = {'decode' if content else ''}({json.dumps(content)});\n"
     code += f"console.log(JSON.stringify({expression}));\n"

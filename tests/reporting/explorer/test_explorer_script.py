@@ -1,4 +1,4 @@
-"""The statistics of ``explorer.js`` are those of the claims."""
+"""The statistics of the explorer in JavaScript are those of the claims."""
 
 import numpy as np
 import pytest
