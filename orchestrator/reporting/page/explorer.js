@@ -24,13 +24,6 @@ function decode(data) {
   return { ...data, axes, byName: columns, ofRow: condition };
 }
 
-// Why a value cannot be drawn, or "".
-function trouble(value, log) {
-  if (value === null) return "missing";
-  if (!Number.isFinite(value)) return "not finite";
-  return log && value <= 0 ? "not positive, so without a logarithm" : "";
-}
-
 const COMPARISONS = {
   "≤": (a, b) => a <= b,
   "≥": (a, b) => a >= b,
@@ -175,28 +168,6 @@ function sqlOf(data, view, selected) {
     conditions.map((one) => `\n    AND ${one}`).join("") +
     "\nORDER BY trial_id, step"
   );
-}
-
-// ---- Words
-
-const number = (value) => value.toFixed(3).replace("-", "−");
-const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
-
-function estimateText(found) {
-  const base = `${counted(found.n, "snapshot")} of ${counted(found.trials, "network")} in ${counted(found.conditions, "condition")}`;
-  if (Number.isNaN(found.r)) return `No correlation over ${base}: ${found.reason}.`;
-  const interval = found.interval
-    ? ` [${found.interval.map(number).join(", ")}] ${found.scope}`
-    : ` without an interval (${found.reason})`;
-  const fixed = [...new Set(found.fixed)].join(", ");
-  const how = (found.within ? ", within architectures and losses" : "") + (fixed && `, with ${fixed} held fixed`);
-  return `r = ${number(found.r)}${interval}${how}; ${base}.`;
-}
-
-function leftOutText(selected) {
-  const parts = [...selected.left].map(([reason, count]) => `${counted(count, "snapshot")} (${reason})`);
-  if (selected.hidden) parts.unshift(`${counted(selected.hidden, "snapshot")} (filtered)`);
-  return parts.length ? `Not shown: ${parts.join(", ")}.` : "All snapshots are shown.";
 }
 
 // ---- Chart: Altair's specification, completed with rows, titles and scales

@@ -318,3 +318,32 @@ function correlate(rows, axes) {
   const fixed = useful.map((column) => column.name);
   return { ...count, r, interval, scope, reason, fixed, within: totals.length > 1 };
 }
+
+// ---- Words
+
+const number = (value) => value.toFixed(3).replace("-", "−");
+const counted = (count, noun) => `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
+
+function estimateText(found) {
+  const base = `${counted(found.n, "snapshot")} of ${counted(found.trials, "network")} in ${counted(found.conditions, "condition")}`;
+  if (Number.isNaN(found.r)) return `No correlation over ${base}: ${found.reason}.`;
+  const interval = found.interval
+    ? ` [${found.interval.map(number).join(", ")}] ${found.scope}`
+    : ` without an interval (${found.reason})`;
+  const fixed = [...new Set(found.fixed)].join(", ");
+  const how = (found.within ? ", within architectures and losses" : "") + (fixed && `, with ${fixed} held fixed`);
+  return `r = ${number(found.r)}${interval}${how}; ${base}.`;
+}
+
+function leftOutText(selected) {
+  const parts = [...selected.left].map(([reason, count]) => `${counted(count, "snapshot")} (${reason})`);
+  if (selected.hidden) parts.unshift(`${counted(selected.hidden, "snapshot")} (filtered)`);
+  return parts.length ? `Not shown: ${parts.join(", ")}.` : "All snapshots are shown.";
+}
+
+// Why a value cannot be drawn, or "".
+function trouble(value, log) {
+  if (value === null) return "missing";
+  if (!Number.isFinite(value)) return "not finite";
+  return log && value <= 0 ? "not positive, so without a logarithm" : "";
+}
