@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.errors import Problem, StudyFileError
+from orchestrator.study.advice import advice_on
+from orchestrator.study.problems import in_order
 from orchestrator.study.spec import Study
-from orchestrator.study.study_file import read_study_file
+from orchestrator.study.study_file import examine
 
 
 def checked_study(
@@ -25,12 +27,14 @@ def checked_study(
     Raises:
         StudyFileError: If the file is invalid; lists every problem.
     """
-    source, study = read_study_file(path, overrides)
-    if not study.claims:
-        return study, ()
-    from orchestrator.results import claim_problems  # Only claims need DuckDB.
+    examined = examine(path, overrides)
+    study, problems = examined.study, examined.problems
+    warnings: list[Problem] = []
+    if study is not None and study.claims:
+        from orchestrator.results import claim_problems  # Only claims need DuckDB.
 
-    problems, warnings = claim_problems(source, study)
-    if problems:
+        of_claims, warnings = claim_problems(examined.source, study)
+        problems = in_order([*problems, *of_claims])
+    if study is None or problems:
         raise StudyFileError(problems)
-    return study, warnings
+    return study, in_order([*warnings, *advice_on(examined.source, study)])

@@ -9,6 +9,21 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
+from orchestrator.command_arguments import (
+    Address,
+    AsJson,
+    For,
+    Format,
+    Overrides,
+    Price,
+    Quiet,
+    Results,
+    ResultsOption,
+    RetryFailed,
+    SeveralResults,
+    StudyFile,
+    StudyFiles,
+)
 from orchestrator.interrupted import this_command, told_how_to_go_on
 from orchestrator.terminal import printable
 
@@ -20,40 +35,6 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-StudyFile = Annotated[Path, typer.Argument(help="The study file (YAML).", metavar="STUDY")]
-Results = Annotated[str, typer.Argument(help="Folder, s3://, gs:// or az://", metavar="RESULTS")]
-SeveralResults = Annotated[
-    list[str], typer.Argument(help="One or more results folders.", metavar="RESULTS")
-]
-Overrides = Annotated[
-    Optional[list[str]],  # noqa: UP045 - typer reads it
-    typer.Option("--set", metavar="PATH=VALUE", help="Override one value; may be repeated."),
-]
-ResultsOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--results", metavar="DIR", help="Folder or address (default: results/<study>)."),
-]
-Address = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option(help="A Ray cluster: 'auto' or host:port. Default: this machine."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress.")]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Also retry failures from earlier runs.")
-]
-For = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--for", metavar="TIME", help="End in good order after this time: 8h, 90min."),
-]
-Price = Annotated[
-    Optional[float],  # noqa: UP045
-    typer.Option(min=0, metavar="PRICE", help="In any currency; adds the cost of the study."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-Format = Literal["table", "csv", "json", "markdown", "parquet"]
 
 
 def _print_version(wanted: bool) -> None:
@@ -77,26 +58,27 @@ def _options(
 
 
 @app.command()
-def validate(study: StudyFile, set_: Overrides = None) -> None:
-    """Check a study file. If invalid, list every error with its location and exit with code 2."""
-    from orchestrator.checked_study import checked_study
-    from orchestrator.study.design import describe_design
-    from orchestrator.study.trials import expand_trials
+def validate(
+    studies: StudyFiles,
+    set_: Overrides = None,
+    format_: Annotated[Literal["text", "concise"], typer.Option("--format", "-f")] = "text",
+    as_json: AsJson = False,
+) -> None:
+    """Check study files. If one is invalid, list every error with its place and exit with code 2.
 
-    checked, warnings = checked_study(study, set_ or ())
-    for warning in warnings:
-        print(f"warning: {printable(str(warning))}", file=sys.stderr)
-    trials = expand_trials(checked)
-    conditions = len({trial.condition_id for trial in trials})
-    nouns = ("trial", "condition", "seed", "measure")
-    numbers = (len(trials), conditions, len(checked.seed_list), len(checked.measures))
-    counts = [
-        f"{count} {noun}{'s' * (count != 1)}" for count, noun in zip(numbers, nouns, strict=True)
-    ]
-    final = len(checked.final_measures)
-    more = f", {final} more for final networks" if final else ""
-    fine = "{}: OK. {} ({} × {}), {} per snapshot{}.".format(study, *counts, more)
-    _say("\n".join([fine, *describe_design(checked.model_dump(mode="json"))]))
+    With --format concise, each finding is one line: FILE:LINE:COLUMN: code: what is wrong.
+    """
+    from orchestrator.screens.findings import findings_json, findings_of
+
+    found = [findings_of(path, set_ or ()) for path in studies]
+    if as_json:
+        _say(findings_json(found))
+    else:
+        concise = format_ == "concise"
+        texts = [one.concise() if concise else one.text() for one in found]
+        _say(("\n" if concise else "\n\n").join(filter(None, texts)))
+    if any(one.study is None for one in found):
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -386,7 +368,8 @@ def schema() -> None:
 
 
 def _say(text: str) -> None:
-    print(printable(text))
+    if text:
+        print(printable(text))
 
 
 def _listed(text: str | None) -> list[str] | None:

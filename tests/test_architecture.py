@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "results": {"study"},
     "statistics": set(),
     "reporting": {"study", "results", "statistics"},
+    "screens": {"study", "results", "reporting", "statistics"},
     "cluster": {"study", "data", "models", "training", "measures", "results"},
 }
 HEAVY = {

@@ -54,7 +54,7 @@ def refused(*arguments, **options):
     done = orchestrator(*arguments, **options)
     assert done.returncode == 2
     assert "Traceback" not in done.stdout + done.stderr
-    return done.stderr
+    return done.stderr or done.stdout  # The findings of `validate` are its result.
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,17 @@ def test_the_package_runs_as_a_program():
     assert "Train a grid of networks" in in_a_process("--help").stdout
     done = in_a_process("status", "nowhere")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: ")
+    assert done.stderr.startswith("error[no-results]: nowhere: does not exist\n  = help: ")
+
+
+def test_several_studies_are_validated_in_one_call():
+    assert fine("validate", QUICKSTART, "-f", "concise") == ""
+    told = refused("validate", QUICKSTART, "nowhere.yaml")
+    first, *_, last = told.splitlines()
+    assert first.startswith(f"{QUICKSTART}: 20 trials (20 conditions × 1 seed)")
+    assert last == "nowhere.yaml: 1 error, 0 warnings"
+    content = json.loads(refused("validate", QUICKSTART, "nowhere.yaml", "--json"))
+    assert [file["valid"] for file in content["files"]] == [True, False]
 
 
 def test_version_needs_no_subcommand():

@@ -34,3 +34,17 @@ def test_every_link_in_the_documentation_has_a_target():
             if not target.exists() or (anchor and anchor[1:] not in anchors(target)):
                 missing.append(f"{page.name}: {path}{anchor}")
     assert missing == []
+
+
+def test_every_error_code_is_explained():
+    """Codes are headings of the troubleshooting page, and each heading is a code."""
+    sources = [path.read_text("utf-8") for path in (ROOT / "orchestrator").rglob("*.py")]
+    codes = {
+        code for text in sources for code in re.findall(r'\bcode(?:: str)? ?= ?"([a-z-]+)"', text)
+    }
+    codes |= {
+        code for text in sources for code in re.findall(r'code = [^\n]*, "([a-z-]+)"$', text, re.M)
+    }
+    codes |= {code for text in sources for code in re.findall(r'"error\[([a-z-]+)\]', text)}
+    page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    assert set(re.findall(r"^### (.+)$", page, re.MULTILINE)) == codes - {"study"}

@@ -45,7 +45,7 @@ def _with_measure(study: Study, text: str, *, final: bool) -> Study:
         asked = plain(read_yaml(text))
     except YamlTextError as error:
         what = f"is not valid YAML: {error.what}"
-        raise StudyFileError([Problem(where, "", what, error.hint)]) from None
+        raise StudyFileError([Problem(where, "", what, error.hint, code="yaml")]) from None
     content: dict[str, Any] = {
         **study.model_dump(mode="json"),
         "measures": [asked],

@@ -80,4 +80,4 @@ def _child(node: Any, key: Any, text: str, path: str) -> Any:
 
 
 def _refuse(text: str, path: str, what: str, hint: str | None = None) -> StudyFileError:
-    return StudyFileError([Problem(f"--set {text}", path, what, hint)])
+    return StudyFileError([Problem(f"--set {text}", path, what, hint, code="override")])

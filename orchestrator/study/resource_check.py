@@ -34,7 +34,9 @@ def check_resources(source: Source, study: Study) -> list[Problem]:
                 did_you_mean(path, known) or "use dotted paths as under sweep, such as model.width"
             )
             problems.append(
-                source.problem((*where, path), "no trial has this path", hint, at_key=True)
+                source.problem(
+                    (*where, path), "no trial has this path", hint, code="unknown-key", at_key=True
+                )
             )
         if not unknown and not any(map(override.fits, configs)):
             hints = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,7 +13,7 @@ from orchestrator.study.options import CustomOptions
 from orchestrator.study.problems import Source, describe, did_you_mean, models_of, short
 from orchestrator.study.spec import LogSpaced, Study, TrialConfig
 from orchestrator.study.sweep import base_content, grid, with_values
-from orchestrator.study.sweep_options import RANDOM, Choice, axis_paths, by_path
+from orchestrator.study.sweep_options import RANDOM, Choice, Sweep, axis_paths, by_path
 
 MOST_TRIALS = 100_000
 _WHOLE = "use integer: [a, b] or log_integer: [a, b] to draw whole numbers"
@@ -29,7 +29,21 @@ def check_sweep(source: Source, study: Study) -> list[Problem]:
 
 def check_axes(source: Source, study: Study) -> list[Problem]:
     """Return the problems of each axis alone; fast for grids of any size."""
-    return _check_shape(source, study) or _check_size(source, study) or _check_values(source, study)
+    wrong, problems = _check_shape(source, study)
+    if too_many := _check_size(source, study):
+        return problems + too_many
+    return problems + _check_values(source, _without(study, wrong))
+
+
+def _without(study: Study, keys: Set[str]) -> Study:
+    """Return ``study`` without some keys of its sweep."""
+    if not keys:
+        return study
+    search = study.sweep.random
+    content: dict[str, Any] = {k: v for k, v in study.sweep.listed.items() if k not in keys}
+    if search is not None and (of := {k: v for k, v in search.of.items() if k not in keys}):
+        content[RANDOM] = search.model_copy(update={"of": of})
+    return study.model_copy(update={"sweep": Sweep.model_validate(content)})
 
 
 def _keys(study: Study) -> Iterator[tuple[Where, str]]:
@@ -39,32 +53,45 @@ def _keys(study: Study) -> Iterator[tuple[Where, str]]:
         yield from ((("sweep", RANDOM, "of", key), key) for key in study.sweep.random.of)
 
 
-def _check_shape(source: Source, study: Study) -> list[Problem]:
+def _check_shape(source: Source, study: Study) -> tuple[set[str], list[Problem]]:
+    """Return the problems of the keys and the rows of each axis, and the keys that have some."""
     problems: list[Problem] = []
+    wrong: set[str] = set()
     seen: dict[str, str] = {}
     for where, key in _keys(study):
         for path in axis_paths(key):
             if path in seen:
                 what = f"{path} is swept twice, also in {seen[path]!r}"
-                problems.append(source.problem(where, what, at_key=True))
+                problems.append(source.problem(where, what, code="duplicate", at_key=True))
+                wrong.add(key)
             seen[path] = key if where[1] == key else f"{RANDOM}: {key}"
             unknown = _unknown(path)
             if unknown is not None:
-                problems.append(source.problem(where, *unknown, at_key=True))
+                what, hint, part = unknown
+                problems.append(
+                    source.problem(where, what, hint, code="unknown-key", at_key=True, within=part)
+                )
+                wrong.add(key)
     for key, values in study.sweep.listed.items():
         if not values:
             problems.append(source.problem(("sweep", key), "is an empty list: nothing to sweep"))
-        problems += _check_rows(source, ("sweep", key), key, values)
+            wrong.add(key)
+        rows = list(_check_rows(source, ("sweep", key), key, values))
+        wrong.update([key] * len(rows))
+        problems += rows
     if study.sweep.random is not None:
         for key, distribution in study.sweep.random.of.items():
             where = ("sweep", RANDOM, "of", key)
             if isinstance(distribution, Choice):
-                problems += _check_rows(source, (*where, "choice"), key, distribution.choice)
+                rows = list(_check_rows(source, (*where, "choice"), key, distribution.choice))
+                wrong.update([key] * len(rows))
+                problems += rows
             elif len(axis_paths(key)) > 1:
                 hint = "give each path its own distribution, or use choice with lists of values"
                 what = "couples paths, which only choice can draw"
                 problems.append(source.problem(where, what, hint, at_key=True))
-    return problems
+                wrong.add(key)
+    return wrong, problems
 
 
 def _check_rows(source: Source, where: Where, key: str, rows: tuple[Any, ...]) -> Iterator[Problem]:
@@ -73,7 +100,7 @@ def _check_rows(source: Source, where: Where, key: str, rows: tuple[Any, ...]) -
     for index, row in enumerate(rows if width > 1 else ()):
         if not isinstance(row, list | tuple) or len(row) != width:
             what = f"expected a list of {width} values, got {row!r}"
-            yield source.problem((*where, index), what)
+            yield source.problem((*where, index), what, code="wrong-type")
 
 
 def _check_size(source: Source, study: Study) -> list[Problem]:
@@ -88,17 +115,19 @@ def _check_size(source: Source, study: Study) -> list[Problem]:
         f"expected at most {MOST_TRIALS:,}"
     )
     at: Where = ("sweep",) if conditions > seeds else ("seeds",)
+    code = "too-many"
     if drawn > max(seeds, conditions // drawn):
-        return [source.problem(("sweep", RANDOM, "conditions"), what, "draw fewer conditions")]
-    return [source.problem(at, what, "split it into several studies", at_key=True)]
+        at = ("sweep", RANDOM, "conditions")
+        return [source.problem(at, what, "draw fewer conditions", code=code)]
+    return [source.problem(at, what, "split it into several studies", code=code, at_key=True)]
 
 
-def _unknown(path: str) -> tuple[str, str | None] | None:
-    """Return the problem of a dotted path and a hint; None if the path exists."""
+def _unknown(path: str) -> tuple[str, str, str] | None:
+    """Return the problem of a dotted path, a hint and its wrong part; None if the path exists."""
     models: list[type[BaseModel]] = [TrialConfig]
     done: list[str] = []
     if path in {"seed", "seeds"}:
-        return "seeds cannot be swept", "write `seeds:` next to `sweep:`"
+        return "seeds cannot be swept", "write `seeds:` next to `sweep:`", path
     for part in path.split("."):
         fields = [model.model_fields[part] for model in models if part in model.model_fields]
         if not fields:
@@ -107,7 +136,7 @@ def _unknown(path: str) -> tuple[str, str | None] | None:
             known = list(dict.fromkeys(name for model in models for name in model.model_fields))
             place = f" in {'.'.join(done)}" if done else ""
             hint = did_you_mean(part, known) or f"available: {', '.join(known)}"
-            return f"unknown path {path!r}: no {part!r}{place}", hint
+            return f"unknown path {path!r}: no {part!r}{place}", hint, part
         models = [found for field in fields for found in models_of(field.annotation)]
         done.append(part)
     return None
@@ -168,17 +197,24 @@ def _blame(
     error: ValidationError,
     drew: str,
 ) -> list[Problem]:
-    """Return the errors of one configuration, located at the swept value."""
+    """Return the errors of one configuration, at the swept value or the wrong key of its path."""
     problems = []
+    key_at = at[:4] if at[1] == RANDOM else at[:2]
     blank = Source(source.name, "", {})
     for problem in describe(blank, error, TrialConfig):
         inside = [path for path in paths if (problem.path + ".").startswith(path + ".")]
         item = [paths.index(inside[0])] if inside and len(paths) > 1 else []
         what = problem.what if inside else f"{problem.path}: {problem.what}"
+        if problem.code == "unknown-key" and problem.path in paths:
+            part, code = problem.path.rpartition(".")[2], problem.code
+            problems.append(
+                source.problem(key_at, what, problem.hint, code=code, at_key=True, within=part)
+            )
+            continue
         rest = problem.path[len(inside[0]) + 1 :] if inside else ""
         where = [*at, *item, *(rest.split(".") if rest else [])]
         hint = _WHOLE if drew and "whole number" in what else problem.hint
-        problems.append(source.problem(where, drew + what, hint))
+        problems.append(source.problem(where, drew + what, hint, code=problem.code))
     return problems
 
 
@@ -196,9 +232,9 @@ def _check_grid(source: Source, study: Study) -> list[Problem]:
         condition = config.condition_id()
         if condition in seen:
             what = f"the same condition occurs twice: {seen[condition]} and {point}"
-            if study.sweep.random is not None:
-                return [source.problem(("sweep", RANDOM), what, _ALIKE, at_key=True)]
-            return [source.problem(("sweep",), what, "remove one", at_key=True)]
+            drawn = study.sweep.random is not None
+            at, hint = (("sweep", RANDOM), _ALIKE) if drawn else (("sweep",), "remove one")
+            return [source.problem(at, what, hint, code="duplicate", at_key=True)]
         seen[condition] = point
         problems = _check_positions(source, study, config, point)
         if problems:

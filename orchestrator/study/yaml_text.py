@@ -57,6 +57,25 @@ def read_yaml(text: str) -> Any:
         raise YamlTextError(f"is not valid YAML: {_first_line(str(error))}") from None
 
 
+def token_ends(text: str) -> dict[tuple[int, int], tuple[int, int]]:
+    """Return where each key, value and collection of valid YAML ends, by where it starts.
+
+    Places are 0-based lines and columns. Where several start, the shortest counts, such as the
+    first key of a mapping.
+    """
+    ends: dict[tuple[int, int], tuple[int, int]] = {}
+    left = [YAML().compose(text)]
+    while left:
+        node = left.pop()
+        start = (node.start_mark.line, node.start_mark.column)
+        end = (node.end_mark.line, node.end_mark.column)
+        ends[start] = min(end, ends.get(start, end))
+        if isinstance(node.value, list):
+            for part in node.value:
+                left += part if isinstance(part, tuple) else [part]
+    return ends
+
+
 def _first_line(text: str) -> str:
     return text.strip().partition("\n")[0] or "is not valid YAML"
 

@@ -204,6 +204,6 @@ def test_a_wrong_study_gives_one_message_and_exit_code_2(tmp_path):
     process = start(study, tmp_path / "results")
     output, _ = process.communicate(timeout=600)
     assert process.returncode == 2
-    assert "unknown name 'mpl'" in output
+    assert "there is no model 'mpl'" in output
     assert "Traceback" not in output
     assert not (tmp_path / "results").exists()

@@ -63,8 +63,12 @@ def test_claims_that_contradict_themselves_are_refused(changes, message):
 @pytest.mark.parametrize(
     ("claims", "place", "message"),
     [
-        ("[flatnes_tracks_margin]", "5:10: claims.0", "did you mean 'flatness_tracks_margin'"),
-        ("[{margin_is_cheaper: {thresold: 3}}]", "5:31: claims.0.margin_is_cheaper", "'threshold'"),
+        ("[flatnes_tracks_margin]", "5:10", "did you mean 'flatness_tracks_margin'"),
+        (
+            "[{margin_is_cheaper: {thresold: 3}}]",
+            "claims.0.margin_is_cheaper.thresold",
+            "'threshold'",
+        ),
         ("[{mine: {x: a, y: b, above: 0}}]", "claims.0.mine.statement", "is missing"),
         ("[{mine: {statement: s, x: a, y: b}}]", "claims.0.mine", "either above or below"),
         ("[large_batch_needs_time, large_batch_needs_time]", "claims", "different names"),

@@ -19,6 +19,7 @@ sweep: {{model.n: [1, 2], "model.λ": [0.5]}}
 measures: [{measures}]
 claims:
   - mine: {{statement: It is so, {claim}, above: 0}}
+seeds: 2
 """
 
 
@@ -56,7 +57,7 @@ def test_claims_on_measured_values_raise_no_warning(tmp_path, claim):
             "x: margin_mean, y: loss_gap, where: train_error < 1",
         ),
         ("x: margin_mean, y: loss_gap, where: train_error <", 69, "syntax error", None),
-        ("x: margin_mean, y: loss_gap, given: [nn]", 69, "nn", None),
+        ("x: margin_mean, y: loss_gap, given: [nn]", 70, "nn", None),
         ("x: n, statistic: mean, query: 'SELEC 1'", 63, "syntax error", None),
         ("x: n, statistic: mean, query: 'DROP TABLE trials'", 63, "only reads", None),
         ("x: n, statistic: mean, query: 'SELECT trial_id FROM final'", 36, "no column 'n'", None),
@@ -85,7 +86,8 @@ def test_claims_on_unmeasured_values_raise_a_warning(tmp_path):
     _, (warning,) = checked_study(path)
     assert "sam_sharpness" in warning.what
     assert warning.where.endswith("study.yaml:8:36")
-    path.write_text(path.read_text("utf-8") + "  - flatness_tracks_margin\n", "utf-8")
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("seeds", "  - flatness_tracks_margin\nseeds"), "utf-8")
     assert [one.hint[:17] for one in checked_study(path)[1]] == [
         "add sam_sharpness",
         "add hessian_trace",

@@ -36,7 +36,7 @@ def test_adding_no_measures_leaves_the_study_unchanged():
     ("text", "message"),
     [
         ("hessian_trce", "did you mean 'hessian_trace'"),
-        ("{sam_sharpness: {rh: 0.1}}", "rh: unknown key 'rh'"),
+        ("{sam_sharpness: {rh: 0.1}}", "measure 'sam_sharpness' has no key 'rh'"),
         ("{sam_sharpness: {rho: -1}}", "rho: should be greater than 0, got -1"),
         ("[a, b", "is not valid YAML"),
         ("", "needs a name"),

@@ -30,37 +30,37 @@ measures: [margin, {hessian_trace: {probes: 32}}]
 
 # What is replaced, by what, and the line:column, path, message and hint that must come.
 WRONG = [
-    ("study: good", "study: good\nsweeep: {}", "2:1", "sweeep", "unknown key", "'sweep'"),
+    ("study: good", "study: good\nsweeep: {}", "2:1", "sweeep", "a study has no key", "'sweep'"),
     ("study: good\n", "", "1:1", "study", "is missing", ""),
     ("study: good", "study: 'a b'", "1:8", "study", "letters, digits", ""),
-    ("mnist1d", "mnst1d", "2:1", "data", "unknown name 'mnst1d'", "'mnist1d'"),
+    ("mnist1d", "mnst1d", "2:14", "data.name", "no data set 'mnst1d'", "'mnist1d'"),
     ("name: mnist1d", "name: npz", "2:1", "data.path", "is missing", ""),
-    ("name: mlp", "name: mpl", "3:1", "model", "unknown name 'mpl'", "'mlp'"),
-    ("width: 8}", "widht: 8}", "3:20", "model.widht", "unknown key", "'width'"),
+    ("name: mlp", "name: mpl", "3:15", "model.name", "no model 'mpl'", "'mlp'"),
+    ("width: 8}", "widht: 8}", "3:20", "model.widht", "no key", "'width'"),
     ("width: 8}", "width: -8}", "3:27", "model.width", "greater than 0, got -8", ""),
     ("width: 8}", "width: wide}", "3:27", "model.width", "whole number, got 'wide'", ""),
     ("width: 8}", "activation: rleu}", "3:32", "model.activation", "expected 'relu'", "'relu'"),
     ("{epochs: 3}", "{seconds: 9}", "13:3", "checkpoints.epochs", "stop.epochs or", "list the"),
     ("batch_size: 32", "batch_size: 1.5", "5:15", "training.batch_size", "whole number", ""),
-    ("batch_size: 32", "bach_size: 32", "5:3", "training.bach_size", "unknown key", "'batch_size'"),
-    ("name: sgd", "name: sdg", "6:3", "training.optimizer", "unknown name 'sdg'", "'sgd'"),
-    ("learning_rate: 0.1", "lr: 0.1", "6:26", "training.optimizer.lr", "unknown key", ""),
+    ("batch_size: 32", "bach_size: 32", "5:3", "training.bach_size", "no key", "'batch_size'"),
+    ("name: sgd", "name: sdg", "6:21", "training.optimizer", "no optimizer 'sdg'", "'sgd'"),
+    ("learning_rate: 0.1", "lr: 0.1", "6:26", "training.optimizer.lr", "no key 'lr'", ""),
     ("learning_rate: 0.1", "nesterov: true", "6:3", "training.optimizer", "momentum", ""),
-    ("{epochs: 3}", "{epoch: 3}", "7:10", "training.stop.epoch", "unknown key", "'epochs'"),
+    ("{epochs: 3}", "{epoch: 3}", "7:10", "training.stop.epoch", "no key", "'epochs'"),
     ("{epochs: 3}", "{train_loss: 0.1}", "7:3", "training.stop", "may never be reached", ""),
     ("{epochs: 3}", "{epochs: .inf}", "7:18", "training.stop.epochs", "finite number", ""),
     ("[16, 64]", "[16, x]", "9:29", "sweep.training.batch_size.1", "whole number", ""),
     ("[16, 64]", "[]", "9:24", "sweep.training.batch_size", "empty list", ""),
     ("[16, 64]", "[16, 16]", "8:1", "sweep", "occurs twice", ""),
-    ("training.batch_size: [", "training.batchsize: [", "9:3", "", "unknown path", "'batch_size'"),
+    ("training.batch_size: [", "training.batchsize: [", "9:12", "", "unknown path", "'batch_size'"),
     ("training.batch_size: [", "seed: [", "9:3", "", "seeds cannot be swept", "seeds:"),
     ("[16, 2]]", "[16]]", "10:40", "", "list of 2 values", ""),
     ("[16, 2]]", "[16, -2]]", "10:45", "", "greater than or equal to 0", ""),
     ("seeds: 2", "seeds: many", "11:8", "seeds", "whole number of at least 1", ""),
     ("seeds: 2", "seeds: [1, 1]", "11:8", "seeds", "each only once", ""),
     ("log_spaced: 3", "logspaced: 3", "13:3", "checkpoints.epochs", "{log_spaced: n}", ""),
-    ("[margin", "[margn", "14:12", "measures.0", "unknown name 'margn'", "'margin'"),
-    ("probes: 32", "probs: 32", "14:37", "probs", "unknown key", "'probes'"),
+    ("[margin", "[margn", "14:12", "measures.0", "no measure 'margn'", "'margin'"),
+    ("probes: 32", "probs: 32", "14:37", "probs", "no key", "'probes'"),
     ("seeds: 2", "seeds: 2\nseeds: 3", "12:1", "", "duplicate key", ""),
     ("seeds: 2", "seeds: &a 2", "11:8", "", "anchors", ""),
     ("seeds: 2", "seeds: [2", "12:12", "", "expected", ""),
@@ -112,8 +112,8 @@ def test_wrong_files_exit_with_code_2_and_name_the_line(write, old, new, place, 
     assert hint in (first.hint or "")
 
     result = CliRunner().invoke(app, ["validate", str(file)])
-    assert isinstance(result.exception, UserError)
-    assert result.exception.exit_code == 2
+    assert result.exit_code == 2
+    assert f"error[{first.code}]: " in result.stdout
 
 
 def test_all_errors_are_reported_together(write):
@@ -126,7 +126,7 @@ def test_all_errors_are_reported_together(write):
 @pytest.mark.parametrize(
     ("override", "what"),
     [
-        ("training.epohcs=5", "unknown key"),
+        ("training.epohcs=5", "no key"),
         ("training.batch_size=x", "whole number"),
         ("training.batch_size", "expected path=value"),
         ("=5", "expected path=value"),
@@ -173,7 +173,9 @@ def test_an_oversized_grid_is_refused_before_expansion(write):
     text = GOOD.replace("{name: mlp, width: 8}", "{name: 'no_such_package.m:Net'}")
     head, _, tail = text.partition("sweep:\n")
     tail = tail[tail.index("seeds") :]
-    with pytest.raises(StudyFileError, match=r"8:1: sweep: 1,000,000,000,000 conditions × 2 seeds"):
+    with pytest.raises(
+        StudyFileError, match=r"sweep: 1,000,000,000,000 conditions × 2 seeds[^\n]*\n.*8:1\n"
+    ):
         load_study(write(head + "\n".join(["sweep:", *axes, tail])))
 
 
@@ -181,7 +183,7 @@ def test_oversized_files_are_refused_unread(tmp_path):
     path = tmp_path / "study.yaml"
     with path.open("wb") as file:
         file.truncate(100 << 20)  # Sparse: it takes no room.
-    with pytest.raises(StudyFileError, match=r"study\.yaml:1:1: is larger than"):
+    with pytest.raises(StudyFileError, match=r"is larger than .*\n.*study\.yaml:1:1$"):
         load_study(path)
 
 

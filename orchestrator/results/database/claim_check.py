@@ -68,6 +68,7 @@ def claim_problems(source: Source, study: Study) -> tuple[list[Problem], list[Pr
                         _keys(source, number, field),
                         f"claim {claim.name}: {what} is not measured in this study",
                         f"add {measures[0]} to measures; it can also be measured later",
+                        code="not-measured",
                     )
                 )
     return problems, warnings
@@ -154,20 +155,29 @@ class _Checked:
             return False
         what = f"the column {column!r} exists only if a custom measure provides it"
         keys = _keys(self._source, self._number, field)
-        self.warnings.append(self._source.problem(keys, what, self._similar(column, known)))
+        hint = self._similar(column, known)
+        self.warnings.append(self._source.problem(keys, what, hint, code="not-measured"))
         return True
 
     def _unknown(self, field: str, column: str, known: Sequence[str], what: str) -> None:
         hint = self._similar(column, known) or "list the columns: `query RESULTS 'DESCRIBE wide'`"
-        self._refuse(field, f"{what} {column!r}", hint)
+        self._refuse(field, f"{what} {column!r}", hint, code="unknown-column", within=column)
 
     def _similar(self, column: str, known: Sequence[str]) -> str | None:
         asked = (options.name for options in self._study.all_measures)
         return did_you_mean(column.lower(), [*known, *usual_columns([*asked, *VALUES_OF])])
 
-    def _refuse(self, field: str, what: str, hint: str | None) -> None:
+    def _refuse(
+        self,
+        field: str,
+        what: str,
+        hint: str | None,
+        *,
+        code: str = "sql",
+        within: str | None = None,
+    ) -> None:
         keys = _keys(self._source, self._number, field)
-        self.problems.append(self._source.problem(keys, what, hint))
+        self.problems.append(self._source.problem(keys, what, hint, code=code, within=within))
 
 
 def _named(claim: StatedClaim) -> Iterable[tuple[str, str]]:

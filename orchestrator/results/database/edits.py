@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from orchestrator.errors import ResultsError
+from orchestrator.errors import OtherStudyError, ResultsError
 from orchestrator.results.database.connection import again_if_compacted, connect
 from orchestrator.results.folder.results_folder import ResultsFolder
 from orchestrator.results.folder.stored_study import read_study
@@ -138,7 +138,7 @@ def refuse_contradictions(folder: ResultsFolder, study: Study, trials: Iterable[
             )
     contradictions = compare_study(folder, study, trials).contradictions
     if contradictions:
-        raise ResultsError(
+        raise OtherStudyError(
             f"{folder.path}: finished trials contradict the current study:\n"
             + "\n".join(f"    {change}" for change in contradictions),
             "undo the change, or give the study its own folder with --results; "

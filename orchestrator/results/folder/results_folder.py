@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orchestrator.errors import ResultsError
+from orchestrator.errors import NoResultsError, OtherStudyError, ResultsError
 from orchestrator.results.folder.parts import identity_of, undamaged_parts
 from orchestrator.results.folder.place import Place
 from orchestrator.results.folder.provenance import archive_diff, record_run
@@ -148,7 +148,7 @@ class ResultsFolder:
         folder = cls(path)
         if not folder.resolved.is_file():
             what = "is not a results folder" if folder.path.exists() else "does not exist"
-            raise ResultsError(f"{path}: {what}", _nearby(folder.path))
+            raise NoResultsError(f"{path}: {what}", _nearby(folder.path))
         folder.stored_study()
         for table in TABLES:
             if table not in ADDED_TABLES and not (folder.table(table) / SCHEMA_FILE).is_file():
@@ -294,7 +294,7 @@ class ResultsFolder:
         if self.resolved.is_file() or self._has_tables():
             stored = {self.study_name} if self.resolved.is_file() else self._studies_of_trials()
             if stored - {name}:
-                raise ResultsError(
+                raise OtherStudyError(
                     f"{self.path}: contains the results of study {min(stored)!r}, not {name!r}",
                     "choose another folder with --results, or restore the study's old name",
                 )

@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from orchestrator.errors import ResultsError, StorageError
+from orchestrator.errors import InUseError, StorageError
 from orchestrator.results.store.lock import LockHolder
 from orchestrator.results.store.store_path import Stat, StorePath
 
@@ -113,7 +113,7 @@ class StoreLease:
                 )
             for path, stat in found.items():
                 if first_seen.setdefault(path, stat) != stat:
-                    raise ResultsError(
+                    raise InUseError(
                         f"{self._folder}: in use by {_holder(path) or 'another process'}",
                         "wait for it to finish or stop it; only one run at a time may write here",
                     )

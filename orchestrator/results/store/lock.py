@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from orchestrator.errors import ResultsError
+from orchestrator.errors import InUseError, ResultsError
 from orchestrator.results.store.atomic import write_atomically
 from orchestrator.results.store.file_locks import require_file_locks
 
@@ -63,7 +63,7 @@ class FolderLock:
         try:
             self._lock.acquire()
         except Timeout:
-            raise ResultsError(
+            raise InUseError(
                 f"{self._folder}: in use by {self._read_holder() or 'another process'}",
                 "wait for it to finish or stop it; only one run at a time may write here",
             ) from None
