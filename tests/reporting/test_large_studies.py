@@ -99,7 +99,10 @@ def test_a_large_study_is_reported_and_exported(tmp_path, measures, axes, condit
         assert (figure.chart is None) == bool(figure.missing)
         if figure.chart is not None:
             check_chart(figure.chart)
-    assert "</html>" in render(page)
+    text = render(page)
+    assert "</html>" in text
+    assert len(text.encode()) <= 3_000_000
+    assert page.explorer is not None
     assert write_export(tmp_path / "r", tmp_path / "exported").files
 
 

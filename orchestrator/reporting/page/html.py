@@ -14,6 +14,8 @@ from orchestrator.reporting.claims.answer import Answer, in_words, number_of
 from orchestrator.reporting.claims.evidence import Judged
 from orchestrator.reporting.claims.verdict_scale import bar_of
 from orchestrator.reporting.data.queries import Query
+from orchestrator.reporting.explorer.exploring import Explorable, Explorer
+from orchestrator.reporting.explorer.quantities import size_of
 from orchestrator.reporting.figures import Figure, cell
 from orchestrator.reporting.page.arrangement import arrange
 from orchestrator.reporting.page.drawings import Drawings
@@ -26,6 +28,10 @@ from orchestrator.results import Location
 from orchestrator.results.store.atomic import write_atomically
 from orchestrator.statistics.claim import counted, number, with_interval
 
+_MOST_BYTES = 2_950_000
+"""Size of a page that the explorer may fill; the rest up to 3 MB is for escapes in its data."""
+_LEAST_EXPLORER = 150_000
+"""Bytes that the explorer has in any case."""
 _MARKS = {"holds": "✓", "fails": "✗", "unclear": "?"}
 
 
@@ -45,6 +51,7 @@ class Page:
         methods: The methods section.
         sections: Further tables, such as the audit's.
         limitations: Sentences on the limitations of the study.
+        explorer: What the explorer can show, or None without a snapshot.
         provenance: The provenance section.
         queries: All queries that were run, without duplicates.
         written_at: Time at which the report was written.
@@ -61,6 +68,7 @@ class Page:
     methods: Methods
     sections: Sequence[Section]
     limitations: Sequence[str]
+    explorer: Explorable | None
     provenance: Provenance
     queries: Sequence[Query]
     written_at: str
@@ -74,21 +82,39 @@ def render(page: Page, drawings: Drawings | None = None, *, watched: bool = Fals
         drawings: Drawings that have been begun; by default, every figure is drawn here.
         watched: Whether the page will be written again as results arrive.
     """
+    if drawings is None:
+        with Drawings() as drawings:
+            return render(page, drawings, watched=watched)
     arranged = arrange(page.figures, page.claims)
     figures = arranged.in_order
-    return fill_template(
-        "page.html",
-        figures,
-        drawings,
-        page=page,
-        watched=watched,
-        arranged=arranged,
-        numbers={figure.key: number for number, figure in enumerate(figures, 1)},
-    )
+
+    def filled(explorer: Explorer | None) -> str:
+        return fill_template(
+            "page.html",
+            figures,
+            drawings,
+            explorer is not None,
+            page=page,
+            watched=watched,
+            explored=explorer,
+            explorer_script=_resource("explorer_statistics.js") + _resource("explorer.js"),
+            arranged=arranged,
+            numbers={figure.key: number for number, figure in enumerate(figures, 1)},
+        )
+
+    if page.explorer is None:
+        return filled(None)
+    least = page.explorer.fit(0)
+    rest = len(filled(least).encode()) - size_of(least.content)
+    return filled(page.explorer.fit(max(_LEAST_EXPLORER, _MOST_BYTES - rest)))
 
 
 def fill_template(
-    name: str, figures: Sequence[Figure], drawings: Drawings | None = None, **content: Any
+    name: str,
+    figures: Sequence[Figure],
+    drawings: Drawings | None = None,
+    explorable: bool = False,
+    **content: Any,
 ) -> str:
     """Render a self-contained HTML file; text from the data or the study is escaped.
 
@@ -96,11 +122,12 @@ def fill_template(
         name: Name of a template that extends ``layout.html``.
         figures: Figures on the page, whose drawings and specifications are embedded.
         drawings: Drawings that have been begun; by default, every figure is drawn here.
+        explorable: Whether the page has an explorer, which needs the scripts of drawings.
         **content: Other variables of the template.
     """
     if drawings is None:
         with Drawings() as drawings:
-            return fill_template(name, figures, drawings, **content)
+            return fill_template(name, figures, drawings, explorable, **content)
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -111,6 +138,7 @@ def fill_template(
     environment.filters["capitalized"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["cell"] = cell
     environment.filters["counted"] = counted
+    environment.filters["embedded"] = embedded_json
     environment.filters["in_words"] = in_words
     environment.filters["interval"] = with_interval
     environment.filters["number_of"] = number_of
@@ -124,7 +152,7 @@ def fill_template(
         specifications={figure.key: embedded_json(figure.chart) for figure in drawn},
         style=_resource("style.css"),
         script=_resource("page.js"),
-        bundle=drawings.scripts() if drawn else "",
+        bundle=drawings.scripts() if drawn or explorable else "",
         **content,
     )
 

@@ -11,6 +11,7 @@ from orchestrator.reporting.claims.answer import answer
 from orchestrator.reporting.claims.evidence import expected_wrong, judge_claims
 from orchestrator.reporting.data.completeness import read_progress
 from orchestrator.reporting.data.open_results import Source, open_source
+from orchestrator.reporting.explorer.exploring import explore
 from orchestrator.reporting.figures import Figure, all_figures
 from orchestrator.reporting.figures.stated_claim import stated_claim_figures
 from orchestrator.reporting.page.drawings import Drawings
@@ -78,6 +79,7 @@ def compose(source: Source, complete: Callable[[Figure], object] = bool) -> Page
     methods = describe_methods(source, drawn)
     sections = (describe_fragility(source), describe_barriers(source))
     limitations = find_limitations(source, progress)
+    explorer = explore(source)
     provenance = collect_report_provenance(source)
     shown = [query for figure in figures for query in figure.queries]
     asked = {query.sql: query for query in (*shown, *source.asked)}
@@ -93,6 +95,7 @@ def compose(source: Source, complete: Callable[[Figure], object] = bool) -> Page
         methods=methods,
         sections=sections,
         limitations=limitations,
+        explorer=explorer,
         provenance=provenance,
         queries=tuple(asked.values()),
         written_at=datetime.now(UTC).isoformat(timespec="seconds"),

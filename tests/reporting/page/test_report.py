@@ -126,9 +126,11 @@ def drawn(page):
 
 def test_charts_are_embedded_as_data_with_one_script_bundle(text):
     blocks = re.findall(r'<script type="application/json" id="([^"]+)">(.*?)</script>', text)
-    assert {name for name, _ in blocks} == {f"specification-{key}" for key in DRAWN}
-    assert len(blocks) == len(DRAWN)
-    for _, block in blocks:
+    *figures, (last, _) = blocks
+    assert {name for name, _ in figures} == {f"specification-{key}" for key in DRAWN}
+    assert last == "explorer-data"
+    assert len(figures) == len(DRAWN)
+    for _, block in figures:
         specification = json.loads(block)
         assert "$schema" not in specification
         assert "url" not in json.dumps(specification)
@@ -205,7 +207,8 @@ def test_text_from_data_or_study_is_escaped(tmp_path):
     parsed = Parsed(page)
     assert parsed.problems == []
     assert "img" not in parsed.tags
-    assert parsed.tags.count("script") == len(drawn(page)) + 2
+    # The bundle and two scripts of the page, the data of the explorer, and each specification.
+    assert parsed.tags.count("script") == len(drawn(page)) + 4
     assert drawn(page) == [
         "flatness-margin",
         "threshold",

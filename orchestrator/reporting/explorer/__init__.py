@@ -1,0 +1,1 @@
+"""The report's explorer: what a reader can plot, hold fixed and correlate without Python."""
