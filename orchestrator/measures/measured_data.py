@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import get_args
 
 import torch
@@ -61,6 +62,12 @@ class MeasuredData:
                 inputs, labels = inputs[chosen.to(inputs.device)], labels[chosen.to(labels.device)]
             self._positions[split] = torch.arange(len(labels)) if chosen is None else chosen
             self.pairs[split] = inputs.to(device), labels.to(device)
+
+    def in_dtype(self, dtype: torch.dtype) -> MeasuredData:
+        """Return the same examples in passes of the same size with real inputs in ``dtype``."""
+        other = copy(self)
+        other.dtype = dtype
+        return other
 
     def __call__(self, split: Split) -> tuple[Tensor, Tensor]:
         """Return the measured examples of ``split``: unconverted inputs, and labels."""

@@ -59,6 +59,44 @@ def test_single_precision_agrees_with_double_within_its_precision(name: str) -> 
     assert single.loss_value("train") == pytest.approx(double.loss_value("train"), rel=1e-6)
 
 
+@pytest.mark.parametrize("name", ["mlp", "cnn", "residual_batch_norm", "tied"])
+def test_the_hessian_in_another_precision_is_that_of_the_converted_network(name: str) -> None:
+    double, single = case(name).context(), case(name).context(dtype=torch.float32)
+    operator = double.hessian_in(torch.float32)
+    vector = single.probe(0)
+    assert (operator.dtype, operator.size) == (torch.float32, double.n_parameters)
+    torch.testing.assert_close(operator @ vector, single.hessian @ vector, rtol=1e-4, atol=1e-5)
+    back = single.hessian_in(torch.float64)
+    torch.testing.assert_close(back @ double.probe(0), double.hessian @ double.probe(0))
+    assert double.gradient("train").dtype == torch.float64
+
+
+def test_the_network_is_converted_once_and_dropped_with_the_shared_results() -> None:
+    context = case("mlp").context()
+    assert context.hessian_in(torch.float64).product == context.hessian.product
+    first, second = (context.hessian_in(torch.float32).product.__self__ for _ in range(2))
+    assert first is second
+    assert context.shrink_passes()
+    third = context.hessian_in(torch.float32).product.__self__
+    assert third is not first
+    assert third.data.examples_per_pass == context.data.examples_per_pass < 1000
+
+
+class Double(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x + torch.zeros(5, dtype=torch.float64))
+
+
+def test_a_network_that_runs_in_one_precision_only_has_no_hessian_in_another() -> None:
+    context = MeasureContext(Double(), random_dataset((5,), 9, 3), CROSS_ENTROPY)
+    with pytest.raises(MeasureError, match="float32"):
+        context.hessian_in(torch.float32)
+
+
 @pytest.mark.parametrize("name", ["mlp", "cnn", "unused_parameter"])
 def test_the_loss_at_a_displacement_agrees_with_brute_force(name: str) -> None:
     context = case(name).context(examples_per_pass=4)
