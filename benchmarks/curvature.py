@@ -37,10 +37,10 @@ from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset
 from orchestrator.measures import MeasureContext, exact_trace
-from orchestrator.measures.curvature.hessian_krylov import hessian_krylov_space
+from orchestrator.measures.curvature.hessian_krylov import extreme_eigenvalues
 from orchestrator.measures.curvature.hutchinson import hutchinson
-from orchestrator.measures.curvature.lanczos import lanczos
 from orchestrator.models import build_model
+from orchestrator.study.measure_options.curvature import HessianSpectrumOptions
 from orchestrator.study.model_options import CnnOptions, MlpOptions, ModelOptions, ResnetOptions
 from orchestrator.study.training_options import CrossEntropyOptions
 from orchestrator.training import build_loss
@@ -153,7 +153,10 @@ def _curvlinops(s: Subject) -> Any:
 def top_here(s: Subject, iterations: int) -> float:
     """Run Lanczos as ``hessian_spectrum`` does."""
     context = s.context()
-    found = lanczos(hessian_krylov_space(context, 0), iterations=iterations, tolerance=0.0)
+    options = HessianSpectrumOptions(
+        name="hessian_spectrum", top=1, smallest=False, iterations=iterations, tolerance=1e-12
+    )
+    found = extreme_eigenvalues(context, options)
     return found.values[0].item()
 
 

@@ -111,8 +111,8 @@ def run(
         retry_failed: Whether to retry failures from earlier runs. By default they stay failed;
             interrupted or lost work is always redone.
         canary: Whether to train one canary trial per shape first, if the grid has more trials
-            than can train in parallel. If a canary or a measure of its first snapshot fails, the
-            other trials do not start.
+            than can train in parallel. If a canary or a measure of its first snapshot fails, no
+            other trial starts, and running trials stop at their next resume state.
 
     Raises:
         UserError: If the study, its data, its resources or its results folder are invalid.

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
@@ -50,14 +49,7 @@ Price = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-class Format(StrEnum):
-    """Formats of ``query``."""
-
-    table = "table"
-    csv = "csv"
-    json = "json"
-    markdown = "markdown"
-    parquet = "parquet"
+Format = Literal["table", "csv", "json", "markdown", "parquet"]
 
 
 def _print_version(wanted: bool) -> None:
@@ -284,7 +276,7 @@ def query(
             help="One or more results folders, then SQL, a .sql file, or - for stdin.",
         ),
     ],
-    format_: Annotated[Format, typer.Option("--format", "-f")] = Format.table,
+    format_: Annotated[Format, typer.Option("--format", "-f")] = "table",
 ) -> None:
     """Query results in SQL (DuckDB). Read-only.
 
@@ -296,7 +288,7 @@ def query(
     ask(
         results[0] if len(results) == 1 else results,
         sql_text(sql, results),
-        lambda rows: write_result(rows, format_.value, sys.stdout, width=_width()),
+        lambda rows: write_result(rows, format_, sys.stdout, width=_width()),
     )
 
 
@@ -316,17 +308,25 @@ def report(
         bool,
         typer.Option("--everything", help="Include values removed from the grid (one folder)."),
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Rewrite it as results arrive (one folder).")
+    ] = False,
 ) -> None:
     """Write one self-contained HTML file and print its path.
 
     One results folder gives its report; several give a comparison of their claims.
     """
     import orchestrator
-    from orchestrator.reporting import check_claims
+    from orchestrator.reporting import check_claims, watch_report
     from orchestrator.statistics.claim import with_interval
 
     one = results[0] if len(results) == 1 else results
-    _say(str(orchestrator.report(one, output, everything=everything)))
+    if watch:
+        if len(results) > 1:
+            raise typer.BadParameter("watches one results folder", param_hint="--watch")
+        watch_report(results[0], output, everything=everything, tell=_say)
+    else:
+        _say(str(orchestrator.report(one, output, everything=everything)))
     if check:
         found = ((folder, check_claims(folder, everything=everything)) for folder in results)
         claims = [(folder, claim) for folder, several in found for claim in several]

@@ -73,6 +73,12 @@ def test_version_needs_no_subcommand():
     assert fine("--version") == f"{__version__}\n"
 
 
+def test_a_finished_study_is_watched_until_its_report_is_written(results, tmp_path):
+    told = fine("report", results, "--watch", "--output", tmp_path / "own.html")
+    assert told.endswith(f"{tmp_path / 'own.html'}: the study is finished\n")
+    assert "one results folder" in refused("report", results, results, "--watch")
+
+
 def test_help_names_every_command():
     told = fine("--help")
     for command in (

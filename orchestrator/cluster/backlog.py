@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from orchestrator.cluster.audit_baselines import read_baselines
 from orchestrator.cluster.work_items import AuditItem, MeasureItem
 from orchestrator.measures import build_measure
 from orchestrator.results import (
@@ -264,7 +265,13 @@ def missing_audits(
             found.work_items.append(AuditItem(checkpoint, trial.seed, trial.config))
         else:
             found.gone[checkpoint["checkpoint_id"]] = trial.trial_id
-    return found
+    names = {item.checkpoint["checkpoint_id"] for item in found.work_items}
+    measured = read_baselines(folder, names, measure_versions(study))
+    work_items = [
+        replace(item, measured=measured.get(item.checkpoint["checkpoint_id"], ()))
+        for item in found.work_items
+    ]
+    return replace(found, work_items=work_items)
 
 
 def claimed_audits(folder: ResultsFolder, study: Study, trials: Iterable[Trial]) -> AuditBacklog:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from orchestrator.study.resource_options import TrialResources
 from orchestrator.study.spec import TrialConfig
@@ -46,6 +46,7 @@ class MeasureItem:
         unchecked: Reason to skip the trust checks of its network, if any.
     """
 
+    task: ClassVar = "measure"
     checkpoint: dict[str, Any]
     seed: int
     config: TrialConfig
@@ -63,6 +64,18 @@ class MeasureItem:
         """Id of the snapshot's trial."""
         return str(self.checkpoint["trial_id"])
 
+    @property
+    def name(self) -> str:
+        """Id of the snapshot."""
+        return self.checkpoint_id
+
+    def retried(self) -> list[MeasureItem]:
+        """Return work items for another attempt, one per request: this isolates the failing one."""
+        return [
+            replace(self, requests=(request,), attempts=self.attempts + 1)
+            for request in self.requests
+        ]
+
 
 @dataclass(frozen=True)
 class AuditItem:
@@ -72,11 +85,30 @@ class AuditItem:
         checkpoint: Its row in the table ``checkpoints``.
         seed: Seed of its trial.
         config: Configuration of its trial.
+        measured: Its stored values, as rows of the table ``measures``.
+        attempts: Number of measurers that died on it.
     """
 
+    task: ClassVar = "audit"
     checkpoint: Mapping[str, Any]
     seed: int
     config: TrialConfig
+    measured: tuple[Mapping[str, Any], ...] = ()
+    attempts: int = 0
+
+    @property
+    def name(self) -> str:
+        """Id of the snapshot."""
+        return str(self.checkpoint["checkpoint_id"])
+
+    @property
+    def trial_id(self) -> str:
+        """Id of the snapshot's trial."""
+        return str(self.checkpoint["trial_id"])
+
+    def retried(self) -> list[AuditItem]:
+        """Return the work item for another attempt."""
+        return [replace(self, attempts=self.attempts + 1)]
 
 
 @dataclass(frozen=True)
@@ -88,17 +120,33 @@ class PairItem:
         config: Configuration of its trials.
         one: Row of the first snapshot in the table ``checkpoints``.
         other: Row of the second snapshot in the table ``checkpoints``.
+        attempts: Number of measurers that died on it.
     """
 
+    task: ClassVar = "connectivity"
     condition_id: str
     config: TrialConfig
     one: Mapping[str, Any]
     other: Mapping[str, Any]
+    attempts: int = 0
 
     @property
     def name(self) -> str:
         """Ids of both snapshots, joined by a hyphen."""
         return f"{self.one['checkpoint_id']}-{self.other['checkpoint_id']}"
+
+    @property
+    def trial_id(self) -> str:
+        """Id of the first snapshot's trial."""
+        return str(self.one["trial_id"])
+
+    def retried(self) -> list[PairItem]:
+        """Return the work item for another attempt."""
+        return [replace(self, attempts=self.attempts + 1)]
+
+
+WorkItem = MeasureItem | AuditItem | PairItem
+"""Something that a measurer does: its method ``task`` is called with the item."""
 
 
 Refusal = tuple[str, str | None]
@@ -122,12 +170,12 @@ class Checked:
 
 @dataclass(frozen=True)
 class MeasureFailure:
-    """A request that failed on a snapshot, or several requests that were given up together.
+    """A request that failed on a snapshot, or a work item that was given up.
 
     Attributes:
         trial_id: Id of the snapshot's trial.
-        checkpoint_id: Id of the snapshot.
-        reason: Requests and reason of the failure.
+        checkpoint_id: Id of the snapshot, or the name of the work item.
+        reason: What failed and why.
         untrusted: Whether the network failed a trust check that the measure needs. Rows report
             this, and it is no reason to stop training.
     """
@@ -146,11 +194,12 @@ class Measured:
     """The result of one work item.
 
     Attributes:
-        checkpoint_id: Id of the snapshot.
+        checkpoint_id: Name of the work item; of a measurement, the id of the snapshot.
         rows: Number of rows that were stored.
         failures: Requests that failed.
         pid: Id of the measuring process.
         lost: Whether the snapshot was damaged or missing and must be retaken.
+        refused: Whether nothing was done, because the process was already spoilt.
         spoilt: Irreversible change to the process, if any; a changed process must not measure
             anything else.
     """
@@ -160,6 +209,7 @@ class Measured:
     failures: tuple[MeasureFailure, ...]
     pid: int
     lost: bool = False
+    refused: bool = False
     spoilt: str | None = None
 
 

@@ -8,7 +8,7 @@ is reported with its standard error, so that sampling noise is not mistaken for 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -129,6 +129,7 @@ def audit(
     changes: Sequence[Change] = CHANGES,
     *,
     findings: Findings | None = None,
+    measured: Iterable[Mapping[str, Any]] = (),
 ) -> Iterator[AuditRow]:
     """Measure a network as it is, then once after each change, and compare value by value.
 
@@ -138,6 +139,8 @@ def audit(
         changes: Changes to apply.
         findings: Findings of the trust checks, as for :func:`measure_snapshot`. By default the
             network is checked once, before the changes.
+        measured: Values of the network as it is, if known: rows of :func:`measure_snapshot` in
+            float64, with all rows of a request. Other requests are measured.
 
     Yields:
         One row per value and change. A change that does not exist for this network yields a
@@ -146,7 +149,10 @@ def audit(
     context = subject.context()
     if findings is None:
         findings = context_findings(context, required_checks(requests.values()))
-    before = _by_key(context, requests, findings)
+    before = {_key(row): row for row in measured if row["request"] in requests}
+    known = {request for request, *_ in before}
+    unknown = {request: options for request, options in requests.items() if request not in known}
+    before |= _by_key(context, unknown, findings)
     for change in changes:
         made = _CHANGES[change](subject)
         if made.context is None:
@@ -264,10 +270,14 @@ def _by_key(
 ) -> dict[_Key, Mapping[str, Any]]:
     """Return the rows of values by request, measure, variant and split, without curves."""
     return {
-        (row["request"], row["measure"], row["variant"], row["split"]): row
+        _key(row): row
         for row in measure_snapshot(context, requests, findings=findings)
         if "measure" in row
     }
+
+
+def _key(row: Mapping[str, Any]) -> _Key:
+    return row["request"], row["measure"], row["variant"], row["split"]
 
 
 def relative_change(before: float, after: float) -> float:

@@ -26,8 +26,11 @@ def unit_of(values: Iterable[float]) -> float:
 
 def norm(vector: Tensor) -> float:
     """Return ‖v‖₂ in float64, without overflow or underflow of the squares."""
-    v = vector.detach().to(torch.float64)
+    v = vector.detach()
     if not v.numel():
         return 0.0
+    if v.dtype == torch.float32:  # Squares of all float32 numbers are within the range of float64.
+        return float(torch.linalg.vector_norm(v, dtype=torch.float64).item())
+    v = v.to(torch.float64)
     unit = unit_of([v.abs().max().item()])
     return float(unit * torch.linalg.vector_norm(v / unit).item())

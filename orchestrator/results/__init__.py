@@ -46,11 +46,12 @@ from orchestrator.results.folder.network_files import read_resume_state as read_
 from orchestrator.results.folder.network_files import store_snapshot as store_snapshot
 from orchestrator.results.folder.network_files import write_resume_state as write_resume_state
 from orchestrator.results.folder.new_snapshots import NewSnapshots as NewSnapshots
+
+# The folder and its files
+from orchestrator.results.folder.parts import versions_of_parts as versions_of_parts
 from orchestrator.results.folder.provenance import code_diff as code_diff
 from orchestrator.results.folder.provenance import collect_provenance as collect_provenance
 from orchestrator.results.folder.provenance import read_runs as read_runs
-
-# The folder and its files
 from orchestrator.results.folder.results_folder import ResultsFolder as ResultsFolder
 from orchestrator.results.folder.stored_study import asked_requests as asked_requests
 from orchestrator.results.folder.stored_study import described_study as described_study

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -45,8 +46,9 @@ def stand_beside(
         learned: Shape (n,), whether the network of each row learned; None if unknown.
     """
 
-    def beside(what: str, estimate: Estimate) -> Beside:
-        return Beside(what, estimate, None if estimate.value is None else holds(estimate.value))
+    def beside(what: str, estimate: Estimate, **held_fixed: Any) -> Beside:
+        holding = None if estimate.value is None else holds(estimate.value)
+        return Beside(what, estimate, holding, **held_fixed)
 
     found = []
     if train_loss is not None and used.any():
@@ -56,7 +58,7 @@ def stand_beside(
             estimate = estimated(fixable, held.columns)
             if held.reason:
                 estimate = _without_value(estimate, held.reason)
-            found.append(beside(held.what, estimate))
+            found.append(beside(held.what, estimate, brief=held.brief, fixed=held.names))
     if learned is not None and not learned[used].all():
         found.append(beside(LEARNED, estimated(used & learned, None)))
     return tuple(found)

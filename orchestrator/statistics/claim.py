@@ -29,11 +29,15 @@ class Beside:
         what: The difference, such as ``with training loss and batch size held fixed``.
         estimate: The number.
         holding: Whether its value lies where the claim would hold; None without a value.
+        brief: A shorter form of ``what``, for headlines; "" if there is none.
+        fixed: What is held fixed; empty if the estimate differs in something else.
     """
 
     what: str
     estimate: Estimate
     holding: bool | None
+    brief: str = ""
+    fixed: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -64,6 +68,8 @@ class Claim:
         without: The smallest and the largest value with any one condition left out.
         beside: Further estimates, which may qualify the verdict.
         check: Whether the claim only checks a theorem, and so is not a finding.
+        parts: For a claim of several parts, the others than this number, as a sentence without a
+            full stop.
     """
 
     name: str
@@ -80,6 +86,23 @@ class Claim:
     without: tuple[float, float] | None = None
     beside: tuple[Beside, ...] = ()
     check: bool = False
+    parts: str = ""
+
+    @property
+    def decided_by(self) -> str:
+        """What decided the verdict if the interval alone would give another one, else ""."""
+        low, high = self.estimate.low, self.estimate.high
+        sides = {lies(end, self.threshold, self.side, self.upper) for end in (low, high)}
+        if low is None or high is None or self._crossed(low, high):
+            sides = {True, False}
+        alone = "unclear" if len(sides) > 1 else ("holds" if True in sides else "fails")
+        return "" if alone == self.verdict else self.parts
+
+    def _crossed(self, low: float, high: float) -> bool:
+        """Whether a bound lies inside the interval."""
+        return any(
+            bound is not None and low < bound < high for bound in (self.threshold, self.upper)
+        )
 
     @property
     def criterion(self) -> str:

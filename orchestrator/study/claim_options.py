@@ -21,10 +21,12 @@ class ClaimNeeds:
     Attributes:
         columns: Columns of ``wide``; without one of them the claim stays unclear.
         audit: Whether runs of a study with this claim audit networks.
+        hyperparameters: Columns of ``trials`` that the claim is about.
     """
 
     columns: tuple[str, ...] = ("margin_mean", "hessian_trace")
     audit: bool = False
+    hyperparameters: tuple[str, ...] = ()
 
 
 CLAIM_NEEDS = {
@@ -33,7 +35,7 @@ CLAIM_NEEDS = {
     "flatness_depends_on_parametrization": ClaimNeeds(audit=True),
     "margin_predicts_gap_at_least_as_well": ClaimNeeds(),
     "flatness_is_an_epiphenomenon": ClaimNeeds(),
-    "large_batch_needs_time": ClaimNeeds(columns=("margin_mean",)),
+    "large_batch_needs_time": ClaimNeeds(columns=("margin_mean",), hyperparameters=("batch_size",)),
 }
 """The name of each built-in claim with its needs; its class is in ``reporting/claims/``."""
 

@@ -92,14 +92,11 @@ class Paced(nn.Module):
         return self.layers(x.flatten(1))
 
 
-class Logs(nn.Module):
+class Logs(Paced):
     """A network that notes, as its training begins, its width and the threads it is given."""
 
-    def __init__(self, input_shape, classes, width, log):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(int(torch.tensor(input_shape).prod()), width), nn.Linear(width, classes)
-        )
+    def __init__(self, input_shape, classes, width, log, pace=""):
+        super().__init__(input_shape, classes, width, pace)
         self.width, self.log, self.begun = width, Path(log), False
 
     def forward(self, x):
@@ -107,7 +104,7 @@ class Logs(nn.Module):
             self.begun = True
             with self.log.open("a") as file:
                 file.write(f"{self.width} {torch.get_num_threads()}\n")
-        return self.layers(x.flatten(1))
+        return super().forward(x)
 
 
 class DiesOnNode(nn.Module):

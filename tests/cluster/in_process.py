@@ -6,9 +6,9 @@ decides, before and after, what is missing is the project's own code; only the w
 """
 
 from contextlib import contextmanager, nullcontext
+from math import inf
 
 import pytest
-import ray
 import torch
 
 import orchestrator
@@ -16,6 +16,8 @@ from orchestrator.cluster.processes.session import Slots
 from orchestrator.cluster.run import rounds
 from orchestrator.cluster.snapshots import auditing
 from orchestrator.cluster.snapshots import connectivity as connecting
+from orchestrator.cluster.snapshots.audited_snapshot import audit_snapshot
+from orchestrator.cluster.snapshots.connected_pair import connect_pair
 from orchestrator.cluster.snapshots.measurer import measure
 from orchestrator.cluster.snapshots.trust_checks import ShapeChecks
 from orchestrator.cluster.trials.trainable import run_trial
@@ -48,10 +50,9 @@ def workers_in_process():
         for module in (rounds, auditing, connecting):
             patched.setattr(module, "ray_session", lambda *_: nullcontext(Slots(1, 1, 1, 1)))
             patched.setattr(module, "SharedData", Data)
+            patched.setattr(module, "measurer_pool", _no_measurers)
+            patched.setattr(module, "work_off", _work_off)
         patched.setattr(rounds, "train_and_measure", _train_and_measure)
-        patched.setattr(auditing, "run_tasks", _run_tasks)
-        patched.setattr(connecting, "run_tasks", _run_tasks)
-        patched.setattr(ray, "get_gpu_ids", list)
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # As workers do.
         try:
@@ -60,7 +61,11 @@ def workers_in_process():
             torch.set_num_threads(threads)
 
 
-def _train_and_measure(run, missing, backlog, data, slots, nodes, summary):
+def _no_measurers(folder, study, data, slots):
+    return nullcontext((study, data))
+
+
+def _train_and_measure(run, missing, backlog, data, slots, pool, nodes, summary):
     checks, measured = ShapeChecks(run.folder, run.study, data, "cpu"), set()
 
     def measure_missing(work_items):
@@ -88,12 +93,14 @@ def _train_and_measure(run, missing, backlog, data, slots, nodes, summary):
     summary.measured += len(measured)
 
 
-def _run_tasks(what, task, work_items, folder, study, trials, data, slots, progress):
+def _work_off(work_items, folder, pool, progress, until=inf):
+    study, data = pool
     failures = []
-    for number, (name, item) in enumerate(work_items.items(), 1):
+    for number, item in enumerate(work_items, 1):
+        work = audit_snapshot if item.task == "audit" else connect_pair
         try:
-            task(item, str(folder.path), study.model_dump_json(), data, 1)
+            work(item, folder, study, data, "cpu")
         except Exception as error:  # Whatever a worker would have sent back.
-            failures.append(f"{name}: {what}: {error}".partition("\n")[0])
-        progress(f"{what} {number}/{len(work_items)}")
+            failures.append(f"{item.name}: {item.task}: {error}".partition("\n")[0])
+        progress(f"{item.task} {number}/{len(work_items)}")
     return failures

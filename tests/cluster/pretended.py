@@ -65,10 +65,34 @@ class DiesAsItStarts:
 
 
 class Idle:
-    """A measurer that is given nothing to do."""
+    """A measurer that does nothing, or nothing that ends."""
 
     def ready(self):
         return None
+
+    def audit(self, item):
+        threading.Event().wait()
+
+
+class AuditsAll:
+    """A measurer that measures, and audits until a snapshot named ``b`` spoils it."""
+
+    def __init__(self):
+        self.spoilt = None
+
+    def ready(self):
+        return None
+
+    def measure(self, item):
+        return Measured(item.name, rows=1, failures=(), pid=os.getpid())
+
+    def audit(self, item):
+        if self.spoilt:
+            return Measured(item.name, 0, (), os.getpid(), refused=True, spoilt=self.spoilt)
+        if item.name == "b":
+            self.spoilt = "it failed"
+            raise ValueError("damaged")
+        return Measured(item.name, rows=1, failures=(), pid=os.getpid())
 
 
 class SpoiltByItsFirst:

@@ -8,6 +8,7 @@ import ray
 
 from orchestrator.cluster.snapshots import trust_checks as trust
 from orchestrator.cluster.snapshots.dispatcher import Dispatcher
+from orchestrator.cluster.snapshots.measurer_pool import MeasurerPool
 from orchestrator.cluster.snapshots.trust_checks import check_shapes
 from orchestrator.errors import ModelError
 from orchestrator.results import ResultsFolder
@@ -34,10 +35,10 @@ def checked(tmp_path, widths, measured=()):
     """Check, then measure two snapshots; the log of the checks and what could not be checked."""
     actor = ray.remote(num_cpus=0)(Checks)
     listed = iter([[item("a"), item("b")]])
+    pool = MeasurerPool(lambda: actor.remote(tmp_path / "log"), most=1)
     dispatcher = Dispatcher(
-        ResultsFolder(tmp_path), lambda: next(listed, []), lambda: actor.remote(tmp_path / "log"),
-        reserved=1, most=1, timeout=60.0,
-    )  # fmt: skip
+        ResultsFolder(tmp_path), lambda: next(listed, []), pool, reserved=1, timeout=60.0
+    )
     unchecked = {}
 
     def check(measurers):
@@ -49,6 +50,7 @@ def checked(tmp_path, widths, measured=()):
         dispatcher.drain()
     finally:
         dispatcher.stop()
+        pool.end_all()
     assert dispatcher.measured == 2
     assert dispatcher.failures == []
     log = [line.split() for line in (tmp_path / "log").read_text().splitlines()]

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from orchestrator.cluster.backlog import measure_versions
-from orchestrator.cluster.snapshots.auditing import audit_rows
+from orchestrator.cluster.snapshots.audited_snapshot import audit_rows
 from orchestrator.measures.audit import CHANGES, Audited, audit, relative_change
+from orchestrator.measures.runner import measure_snapshot
 from orchestrator.results import ResultsFolder, connect, write_part
 from orchestrator.study.spec import Study
 from tests.measures.cases import case
@@ -56,6 +57,20 @@ def relative(rows, change, measure, variant="", split="train"):
 def test_every_transformation_is_applied_to_every_value(rows):
     assert tuple(rows) == CHANGES
     assert len({len(values) for values in rows.values()}) == 1
+
+
+def test_known_values_are_compared_instead_of_being_measured_again(rows):
+    requests = {request: STUDY.requests[request] for request in ("norms", "margin")}
+    known = list(measure_snapshot(subject().context(), requests))
+    norms = [row for row in known if row["request"] == "norms" and "measure" in row]
+    moved = [{**row, "value": 7.0} for row in norms]
+    other = {**norms[0], "request": "of another study"}
+    found = list(audit(subject(), requests, ["unit_permutation"], measured=[*moved, other]))
+    for row in found:
+        before = rows["unit_permutation"][row.measure, row.variant, row.split]
+        assert row.changed == before.changed
+        assert row.original == (7.0 if row.request == "norms" else before.original)
+    assert {row.request for row in found} == {"norms", "margin"}
 
 
 def test_margins_are_invariant_to_rescaling_and_permutation(rows):

@@ -56,4 +56,5 @@ def test_the_examples_are_on_a_page_and_pass_their_tests(tmp_path):
     assert "12 final networks. Kendall’s τ_b of norm and loss is " in page
     assert "<dt>Norm of the weights</dt>" in page
     assert "Whether margins grow with the weights remains unclear: τ = 1.000" in page
-    assert '<article class="claim unclear" id="claim-margin_grows_with_norm">' in page
+    assert '<section class="claim" id="claim-margin_grows_with_norm">' in page
+    assert "Unclear:</strong> Margins grow with the weights, τ = 1.00" in page

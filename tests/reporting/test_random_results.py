@@ -4,6 +4,7 @@ import json
 import math
 import re
 
+import altair as alt
 import pytest
 
 from orchestrator.reporting.data.open_results import open_source
@@ -31,6 +32,8 @@ def parts(value):
 
 def check_chart(chart):
     json.dumps(chart, allow_nan=False)
+    # The schema lacks a part of the theme's configuration that Vega-Lite documents.
+    alt.TopLevelSpec.validate({name: one for name, one in chart.items() if name != "config"})
     for encoding in parts({name: one for name, one in chart.items() if name != "datasets"}):
         scale = encoding.get("scale")
         domain = scale.get("domain") if isinstance(scale, dict) else None

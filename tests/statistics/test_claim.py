@@ -109,3 +109,39 @@ def test_one_sided_p_values_decide_and_are_doubled(p_for, p_against, expected):
 def test_the_p_value_of_any_of_several_statements_is_adjusted():
     assert any_of([0.01, 0.5, 0.4]) == pytest.approx(0.03)
     assert any_of([0.9, 0.8]) == 1.0
+
+
+def of_parts(verdict, low, high, side="above", threshold=0.0, upper=None):
+    return Claim(
+        *("mine", "", "", estimate(None, low, high), threshold, verdict, ""),
+        side=side,
+        upper=upper,
+        parts="the sign is wrong",
+    )
+
+
+@pytest.mark.parametrize(
+    ("alone", "low", "high", "side", "upper"),
+    [
+        ("holds", 0.1, 0.2, "above", None),
+        ("fails", -0.2, -0.1, "above", None),
+        ("unclear", -0.1, 0.1, "above", None),
+        ("unclear", None, None, "above", None),
+        ("holds", -0.2, -0.1, "below", None),
+        ("fails", 0.1, 0.2, "below", None),
+        ("holds", 0.1, 0.2, "between", 1.0),
+        ("fails", 1.1, 1.2, "between", 1.0),
+        ("unclear", -0.1, 1.2, "between", 1.0),
+        ("unclear", 0.9, 1.2, "between", 1.0),
+        ("holds", 1.1, 1.2, "outside", 1.0),
+        ("holds", -0.2, -0.1, "outside", 1.0),
+        ("fails", 0.1, 0.2, "outside", 1.0),
+        ("unclear", -0.1, 1.2, "outside", 1.0),
+    ],
+)
+def test_a_verdict_that_the_interval_alone_would_not_give_names_the_other_part(
+    alone, low, high, side, upper
+):
+    for verdict in ("holds", "fails", "unclear"):
+        told = of_parts(verdict, low, high, side, upper=upper).decided_by
+        assert told == ("" if verdict == alone else "the sign is wrong")

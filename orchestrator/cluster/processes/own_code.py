@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 from orchestrator.errors import ImportPathError
-from orchestrator.measures import build_measure
 from orchestrator.study.import_path import resolve_import_path
 from orchestrator.study.measure_options import CustomMeasure
 from orchestrator.study.options import CustomOptions, is_import_path
@@ -36,6 +35,8 @@ def import_own_parts(study: Study, trials: Iterable[Trial]) -> frozenset[str]:
         ImportPathError: If an import path or entry point cannot be used.
         MeasureError: If a measure of the user's own cannot be built.
     """
+    from orchestrator.measures import build_measure  # Processes that train need no measures.
+
     parts: set[tuple[str, str]] = set()
     for trial in trials:
         parts |= own_parts_of(trial.config)
@@ -69,13 +70,6 @@ def import_trial_parts(config: TrialConfig) -> None:
             if kind != "datasets":  # Only the driver reads data sets.
                 with suppress(ImportPathError):
                     resolve_import_path(name, kind)
-
-
-def has_own_parts(study: Study, trials: Iterable[Trial]) -> bool:
-    """Return whether the study names any of the user's own parts."""
-    return any(isinstance(options, CustomMeasure) for options in study.all_measures) or any(
-        own_parts_of(trial.config) for trial in trials
-    )
 
 
 def copy_code(study: Study, trials: Iterable[Trial], to: Path) -> None:

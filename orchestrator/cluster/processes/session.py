@@ -37,6 +37,8 @@ _QUIET = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     # Five log files per trial that are never read: results go to Parquet.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    # With a search algorithm of one's own, Tune would start one process after the other.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000",
     # Tune's experiment state: rewritten constantly, never restored from.
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",

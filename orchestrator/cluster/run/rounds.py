@@ -25,8 +25,8 @@ from orchestrator.cluster.processes.session import Slots, bundle, distinct_needs
 from orchestrator.cluster.processes.shared_data import SharedData
 from orchestrator.cluster.run.progress_display import show_progress, tell
 from orchestrator.cluster.run.summary import RunSummary
-from orchestrator.cluster.snapshots.auditing import run_audits
-from orchestrator.cluster.snapshots.dispatcher import Dispatcher, measurer_factory
+from orchestrator.cluster.snapshots.dispatcher import Dispatcher, work_off
+from orchestrator.cluster.snapshots.measurer_pool import MeasurerPool, measurer_pool
 from orchestrator.cluster.snapshots.trust_checks import check_shapes, lost_checks, store_unchecked
 from orchestrator.cluster.trials.canary import Canary, choose_canaries
 from orchestrator.cluster.trials.failing_nodes import FailingNodes
@@ -63,7 +63,7 @@ class StudyRun:
         quiet: Whether to hide progress.
         training: Whether to train trials; if not, only stored snapshots are measured.
         retry_failed: Whether to retry failures from earlier runs.
-        canary: Whether canary trials run first on larger grids.
+        canary: Whether the failure of a shape's first trial stops a larger grid.
     """
 
     study: Study
@@ -131,23 +131,18 @@ def run_rounds(run: StudyRun, summary: RunSummary) -> Backlog:
     with ray_session(run.address, run.study, run.trials.values(), run.folder) as slots:
         data = SharedData(trial.config.data for trial in run.trials.values())
         nodes = FailingNodes()
-        for _ in range(MOST_ROUNDS):
-            if not missing:
-                break
-            train_and_measure(run, missing, known, data, slots, nodes, summary)
-            set_aside_damaged_parts(run.folder)
-            known = backlog = read_backlog(run.folder, run.study)
-            missing = _missing(run, backlog)
-        summary.failing_nodes = nodes.summary()
-        summary.failed_audits = run_audits(
-            run.audits().work_items,
-            run.folder,
-            run.study,
-            run.trials.values(),
-            data,
-            slots,
-            tell(quiet=run.quiet),
-        )
+        with measurer_pool(run.folder, run.study, data, slots) as pool:
+            for _ in range(MOST_ROUNDS):
+                if not missing:
+                    break
+                train_and_measure(run, missing, known, data, slots, pool, nodes, summary)
+                set_aside_damaged_parts(run.folder)
+                known = backlog = read_backlog(run.folder, run.study)
+                missing = _missing(run, backlog)
+            summary.failing_nodes = nodes.summary()
+            summary.failed_audits = work_off(
+                run.audits().work_items, run.folder, pool, tell(quiet=run.quiet)
+            )
     return backlog
 
 
@@ -178,6 +173,7 @@ def train_and_measure(
     backlog: Backlog,
     data: SharedData,
     slots: Slots,
+    pool: MeasurerPool,
     nodes: FailingNodes,
     summary: RunSummary,
 ) -> None:
@@ -189,6 +185,7 @@ def train_and_measure(
         backlog: Stored state at the time of the scan.
         data: The study's data sets.
         slots: Slots of the cluster.
+        pool: The measurers.
         nodes: Updated with the nodes where trials failed.
         summary: Updated with the completed work.
 
@@ -210,9 +207,11 @@ def train_and_measure(
         },
     )
     unchecked: dict[str, str] = {}
-    dispatcher = state.dispatcher = _dispatcher(run, backlog, data, slots, state, unchecked)
+    dispatcher = state.dispatcher = _dispatcher(run, backlog, slots, pool, state, unchecked)
     gate = Gate(state, _canary(run, missing, backlog, slots))
     try:
+        if missing.trials:
+            pool.shrink(slots.measurers)  # A round before this one may have had more.
         # Measurers before trials: training takes every free slot.
         dispatcher.start(
             lambda measurers: unchecked.update(_check(run, missing, measurers, dispatcher.replaced))
@@ -249,22 +248,21 @@ def _canary(run: StudyRun, missing: Missing, backlog: Backlog, slots: Slots) -> 
     """Return canaries if not all trials fit in parallel and some shape is not known to work."""
     if not run.canary or len(missing.trials) <= slots.trials:
         return None
-    ahead = choose_canaries(run.study, run.trials, missing.trials, backlog)
-    others = len(missing.trials) - len(ahead)
-    if not (ahead and others):
+    canary_of = choose_canaries(run.study, run.trials, missing.trials, backlog)
+    if not canary_of or len(set(canary_of.values())) == len(missing.trials):
         return None
 
     def to_measure(trial_id: str) -> bool:
         return bool(run.work_items(backlog, committed_snapshots(run.folder, {trial_id})))
 
-    return Canary(set(ahead), others, to_measure)
+    return Canary(canary_of, to_measure)
 
 
 def _dispatcher(
     run: StudyRun,
     backlog: Backlog,
-    data: Any,
     slots: Slots,
+    pool: MeasurerPool,
     state: RunState,
     unchecked: Mapping[str, str],
 ) -> Dispatcher:
@@ -285,16 +283,8 @@ def _dispatcher(
     return Dispatcher(
         run.folder,
         find_work,
-        measurer_factory(
-            run.folder,
-            run.study.model_dump_json(),
-            data,
-            cpus=slots.measurer_cpus,
-            gpus=measurer.gpus,
-            custom=measurer.custom,
-        ),
+        pool,
         reserved=slots.measurers,
-        most=slots.most_measurers,
         timeout=run.study.measuring.timeout,
         room=lambda: measurers_beside(state.places(), booked),
     )

@@ -7,25 +7,16 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import ray
-import torch
-
 from orchestrator.cluster.backlog import last_snapshots
-from orchestrator.cluster.processes.own_code import import_trial_parts
 from orchestrator.cluster.processes.session import ray_session
 from orchestrator.cluster.processes.shared_data import SharedData
-from orchestrator.cluster.processes.worker_process import prepare_process
-from orchestrator.cluster.snapshots.parallel_tasks import Progress, run_tasks
-from orchestrator.cluster.snapshots.subject import subject
+from orchestrator.cluster.snapshots.dispatcher import Progress, work_off
+from orchestrator.cluster.snapshots.measurer_pool import measurer_pool
 from orchestrator.cluster.work_items import PairItem
 from orchestrator.errors import ResultsError
-from orchestrator.measures import linear_connectivity
-from orchestrator.measures.sharpness.linear_connectivity import barrier, why_no_barrier
-from orchestrator.models import named_as
-from orchestrator.results import ResultsFolder, connect, read_study, write_part
-from orchestrator.study.spec import Study, TrialConfig
+from orchestrator.results import ResultsFolder, connect, read_study
+from orchestrator.study.spec import TrialConfig
 from orchestrator.study.trials import Trial, expand_trials
-from orchestrator.training import read_snapshot
 
 
 def connect_study(
@@ -55,14 +46,13 @@ def connect_study(
         )
     with folder.lock():
         done = _stored(folder)
-        missing = {pair.name: pair for pair in pairs if pair.name not in done}
+        missing = [pair for pair in pairs if pair.name not in done]
         if not missing:
             return []
         with ray_session(address, study, trials, folder) as slots:
-            data = SharedData(pair.config.data for pair in missing.values())
-            return run_tasks(
-                "connectivity", _connect_pair, missing, folder, study, trials, data, slots, progress
-            )
+            data = SharedData(pair.config.data for pair in missing)
+            with measurer_pool(folder, study, data, slots) as pool:
+                return work_off(missing, folder, pool, progress)
 
 
 def _pairs(folder: ResultsFolder, trials: Iterable[Trial]) -> list[PairItem]:
@@ -82,43 +72,3 @@ def _stored(folder: ResultsFolder) -> set[str]:
             "SELECT DISTINCT checkpoint_id || '-' || other_checkpoint_id FROM connectivity"
         ).fetchall()
     return {name for (name,) in rows}
-
-
-def _connect_pair(
-    item: PairItem, folder: str, study_json: str, data: SharedData, threads: int
-) -> None:
-    prepare_process(threads)
-    results, study = ResultsFolder.open(folder), Study.model_validate_json(study_json)
-    device = "cuda" if ray.get_gpu_ids() else "cpu"
-    config, settings = item.config, study.measuring
-    import_trial_parts(config)
-    dataset = data.load(config.data, device)
-    one, other = (
-        read_snapshot(results.path / row["path"], row["sha256"]) for row in (item.one, item.other)
-    )
-    network = subject(config, 0, dataset, settings, device, one)
-    context = network.context(getattr(torch, settings.dtype))
-    found = linear_connectivity(context, named_as(network.model.state_dict(), other))
-    curves = {
-        ("train", "loss"): found.train_losses,
-        ("train", "error"): found.train_errors,
-        ("test", "loss"): found.test_losses,
-        ("test", "error"): found.test_errors,
-    }
-    rows = [
-        {
-            "condition_id": item.condition_id,
-            "trial_id": item.one["trial_id"],
-            "other_trial_id": item.other["trial_id"],
-            "checkpoint_id": item.one["checkpoint_id"],
-            "other_checkpoint_id": item.other["checkpoint_id"],
-            "split": split,
-            "quantity": quantity,
-            "barrier": barrier(found.alphas, values),
-            "alpha": list(found.alphas),
-            "value": list(values),
-            "reason": why_no_barrier(found.alphas, values),
-        }
-        for (split, quantity), values in curves.items()
-    ]
-    write_part(results, "connectivity", rows, item.name)

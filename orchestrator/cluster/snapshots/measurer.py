@@ -1,10 +1,10 @@
-"""The measurer: a process that keeps data sets and networks in memory and measures snapshots."""
+"""The measurer: a process that keeps data sets in memory and measures and audits snapshots."""
 
 from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,14 +15,19 @@ import torch
 from orchestrator.cluster.processes.own_code import import_trial_parts
 from orchestrator.cluster.processes.shared_data import SharedData
 from orchestrator.cluster.processes.worker_process import prepare_process
+from orchestrator.cluster.snapshots.audited_snapshot import audit_snapshot
+from orchestrator.cluster.snapshots.connected_pair import connect_pair
 from orchestrator.cluster.snapshots.kept_examples import keep_examples, keep_subsets
 from orchestrator.cluster.snapshots.subject import subject
 from orchestrator.cluster.snapshots.trust_checks import ShapeChecks
 from orchestrator.cluster.work_items import (
+    AuditItem,
     Checked,
     Measured,
     MeasureFailure,
     MeasureItem,
+    PairItem,
+    WorkItem,
     part_name,
 )
 from orchestrator.errors import ResultsError
@@ -143,11 +148,29 @@ class Measurer:
 
     def measure(self, item: MeasureItem) -> Measured:
         """Measure one snapshot, unless an earlier one spoilt this process."""
+        common = self.folder, self.study, self.data, self.device, self.checks
+        return self._unless_spoilt(item, lambda: measure(item, *common))
+
+    def audit(self, item: AuditItem) -> Measured:
+        """Audit one snapshot, unless an earlier one spoilt this process."""
+        return self._unless_spoilt(item, lambda: self._alone(item, audit_snapshot))
+
+    def connectivity(self, item: PairItem) -> Measured:
+        """Compare two snapshots, unless an earlier one spoilt this process."""
+        return self._unless_spoilt(item, lambda: self._alone(item, connect_pair))
+
+    def _alone(self, item: AuditItem | PairItem, work: Callable[..., int]) -> Measured:
+        """Do some work that stores rows, and reset the process."""
+        with _reset_at_end(item.config, self.device) as changes:
+            rows = work(item, self.folder, self.study, self.data, self.device)
+        return Measured(item.name, rows, (), os.getpid(), spoilt=lasting(changes))
+
+    def _unless_spoilt(self, item: WorkItem, work: Callable[[], Measured]) -> Measured:
         if self.spoilt:  # The dispatcher hands the work item to another measurer.
-            return Measured(item.checkpoint_id, 0, (), os.getpid(), spoilt=self.spoilt)
+            return Measured(item.name, 0, (), os.getpid(), refused=True, spoilt=self.spoilt)
         self.spoilt = "a work item failed in it"  # Overwritten below on success.
         with storing(self.folder.path):
-            measured = measure(item, self.folder, self.study, self.data, self.device, self.checks)
+            measured = work()
         self.spoilt = measured.spoilt
         return measured
 

@@ -1,48 +1,78 @@
-"""Decisions on whether training must stop and whether the trials behind the canaries may start."""
+"""Decisions on which trial starts next, which trials end early, and whether training must stop."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from math import inf
+from typing import Any
 
 from orchestrator.cluster.trials.canary import Canary
 from orchestrator.cluster.trials.run_state import RunState
 
 STRANDED_CHECK_SECONDS = 5.0
+CLOSING_SECONDS = 30.0
+"""Seconds that running trials get to reach their next resume state before they are stopped."""
 
 
 class Gate:
-    """The decision for Tune, between any two of its events, whether trials may continue or start.
+    """The decisions for Tune, between any two of its events, on how training continues.
 
     Args:
-        state: Progress of the run.
+        state: Progress of the run, with its trials in the order in which they start.
         canary: Trials that run first, if any.
+        until: Time on the monotonic clock after which nothing starts and running trials end.
     """
 
-    def __init__(self, state: RunState, canary: Canary | None = None) -> None:
+    def __init__(
+        self, state: RunState, canary: Canary | None = None, *, until: float = inf
+    ) -> None:
         self.canary = canary
         self._state = state
+        self._until = until
+        ahead = () if canary is None else (id_ for id_ in state.trials if canary.of.get(id_) == id_)
+        self._waiting = dict.fromkeys([*ahead, *state.trials])
         self._checked_at = time.monotonic()
         self._stranded = False
+        self._closing_since: float | None = None
+
+    def next_trial(self) -> str | None:
+        """Return the id of the trial that starts next; None if none is left or may start.
+
+        Canaries are first, then trials whose shape is known to work. Only if no others are left
+        does a trial start beside the canary of its shape.
+        """
+        if self.closing() or not self._waiting:
+            return None
+        sure = (id_ for id_ in self._waiting if self.canary is None or self.canary.clears(id_))
+        chosen: str = next(sure, next(iter(self._waiting)))
+        del self._waiting[chosen]
+        return chosen
+
+    def closing(self) -> bool:
+        """Return whether nothing more starts, because a canary failed or the time is over."""
+        if self._closing_since is None and (self._time_is_over() or self._canary_failed()):
+            self._closing_since = time.monotonic()
+        return self._closing_since is not None
+
+    def may_end(self, report: Mapping[str, Any]) -> bool:
+        """Return whether a trial with this report ends early, at its resume state."""
+        return bool(report.get("resumable")) and self.closing()
 
     def must_stop(self) -> bool:
-        """Return whether training must stop: storage, the dispatcher or a canary failed.
+        """Return whether all trials must stop now: storage or the dispatcher failed.
 
-        It must also stop if a trial waits for a lost node; the next round places the trial again.
+        They must also stop if one waits for a lost node, because the next round places it again,
+        or if trials have not reached a resume state ``CLOSING_SECONDS`` after the last start.
         """
         dispatcher = self._state.dispatcher
         if self._state.storage is not None or (dispatcher and dispatcher.error is not None):
             return True
         if self._a_trial_is_stranded():
             return True
-        if self.canary is None:
+        if not self.closing() or self._closing_since is None:
             return False
-        if dispatcher is not None:
-            self.canary.update(self._state, dispatcher)
-        return self.canary.failed is not None
-
-    def others_may_start(self) -> bool:
-        """Return whether every canary is known to work."""
-        return self.canary is None or (not self.must_stop() and not self.canary.awaited)
+        return time.monotonic() - self._closing_since > CLOSING_SECONDS
 
     def raise_cause(self) -> None:
         """Raise the error that stopped the trials early, if any.
@@ -54,7 +84,16 @@ class Gate:
         if self._state.storage is not None:
             raise self._state.storage
         if self.canary is not None and self.canary.failed is not None:
-            raise self.canary.error(self._state.failed)
+            raise self.canary.error(self._state.failed, not_started=len(self._waiting))
+
+    def _time_is_over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def _canary_failed(self) -> bool:
+        if self.canary is None or self._state.dispatcher is None:
+            return False
+        self.canary.update(self._state, self._state.dispatcher)
+        return self.canary.failed is not None
 
     def _a_trial_is_stranded(self) -> bool:
         """Return whether a trial waits for a lost node; checked every few seconds."""

@@ -101,13 +101,13 @@ class TrialTrainable(tune.Trainable):  # type: ignore[misc]
             yield {"trial_id": item.trial_id, "done": True, **why}
 
     def step(self) -> dict[str, Any]:
-        """Train for about two seconds, or to the end, and report the trial's progress."""
+        """Train for about two seconds, to a resume state or to the end, and report progress."""
         if self.spoilt:  # ``TrialScheduler`` makes Tune start a new process for the next trial.
             raise RuntimeError(f"an earlier trial changed this process: {self.spoilt}")
         deadline = time.monotonic() + REPORT_SECONDS
         report: dict[str, Any] = {}
         for report in self.work:
-            if report["done"] or time.monotonic() > deadline:
+            if report["done"] or report["resumable"] or time.monotonic() > deadline:
                 break
         self.spoilt = report.get(SPOILT)
         return report
@@ -128,9 +128,10 @@ def run_trial(
 
     Yields:
         Progress of the trial after each event: ``trial_id``, ``epoch``, ``updates``,
-        ``train_seconds`` and ``done``. The last report also has ``status`` (``completed`` or
-        ``failed``), ``error`` and ``spoilt``, the change that makes this process unfit for another
-        trial, if any.
+        ``train_seconds``, ``resumable`` (whether its resume state was just written) and ``done``.
+        The last report has no ``resumable``, but ``status`` (``completed`` or ``failed``),
+        ``error`` and ``spoilt``, the change that makes this process unfit for another trial, if
+        any.
 
     Raises:
         StorageError: If results cannot be stored.
@@ -236,7 +237,8 @@ def _train(
         elif isinstance(event, EpochEnd):
             buffered["epochs"] += _epoch_rows(trial_id, event)
             since = time.monotonic() - saved
-            if since > max(RESUME_SECONDS, save_seconds / RESUME_SHARE):
+            save = since > max(RESUME_SECONDS, save_seconds / RESUME_SHARE)
+            if save:
                 # Rows first: a resume state must never be ahead of the stored rows.
                 _flush(folder, trial_id, buffered, event.step)
                 started = time.monotonic()
@@ -248,6 +250,7 @@ def _train(
                 "epoch": event.epoch,
                 "updates": event.step,
                 "train_seconds": event.seconds,
+                "resumable": save,
                 "done": False,
             }
         elif isinstance(event, Finished):

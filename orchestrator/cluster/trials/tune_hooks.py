@@ -12,7 +12,7 @@ from typing import Any
 from ray import cloudpickle, tune
 from ray.exceptions import RayActorError
 from ray.tune.schedulers import FIFOScheduler
-from ray.tune.search import BasicVariantGenerator
+from ray.tune.search import Searcher
 
 from orchestrator.cluster.trials.failing_nodes import node_of
 from orchestrator.cluster.trials.gate import Gate
@@ -44,6 +44,19 @@ class TrialScheduler(_NotPickled, FIFOScheduler):  # type: ignore[misc]
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Set a trial's resources and placement, by which Tune then queues it."""
         trial.update_resources(self._state.placement(trial.config["trial_id"]))
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Return the waiting trial that gets a free process: one without a process if there is any.
+
+        Otherwise, Tune would give a free process to a trial whose own process is still starting,
+        and kill that one before it did anything. If all waiting trials have asked for processes,
+        the first gets the free one, because the free process may occupy the slot that the other
+        waits for.
+        """
+        queue, served = tune_controller._pending_trials_list, tune_controller._trial_to_actor
+        waiting = [trial for trial in queue if trial in tune_controller._pending_trials]
+        without = (trial for trial in waiting if trial not in served)
+        return next(without, next(iter(waiting), None))
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Prevent reuse of a spoilt process; called before Tune decides on reuse."""
@@ -93,49 +106,54 @@ class RunCallback(_NotPickled, tune.Callback):  # type: ignore[misc]
         self._state.end(trial_id)
 
 
-class CanaryFirst(_NotPickled, BasicVariantGenerator):  # type: ignore[misc]
-    """A search algorithm that hands Tune the canaries first, and other trials once these work.
+class NextTrial(_NotPickled, Searcher):  # type: ignore[misc]
+    """A search algorithm that hands Tune a trial whenever a slot is free.
 
     Args:
-        gate: Decides whether the other trials may start.
-        ahead: Number of canaries.
+        gate: Decides which trial starts next.
         most: Maximum number of trials in parallel.
     """
 
-    def __init__(self, gate: Gate, ahead: int, most: int) -> None:
-        super().__init__(max_concurrent=most)
-        self.ahead, self.handed_out = ahead, 0
-        self._gate = gate
+    def __init__(self, gate: Gate, most: int) -> None:
+        super().__init__()
+        self._gate, self._most = gate, most
+        self._running: set[str] = set()
 
-    def next_trial(self) -> Any:
-        """Return the next trial, or None if none is left or none may start now."""
-        if self.handed_out >= self.ahead:
-            if self._gate.must_stop():
-                self.set_finished()
-            if not self._gate.others_may_start():
-                return None
-        trial = super().next_trial()
-        self.handed_out += trial is not None
-        return trial
+    def suggest(self, trial_id: str) -> Any:
+        """Return the configuration of the next trial; None if every slot is taken.
 
-    def get_state(self) -> dict[str, Any]:
-        """Return the state for Tune to pickle: nothing."""
-        return {}
+        Args:
+            trial_id: Tune's own id for the trial.
+        """
+        if len(self._running) >= self._most:
+            return None
+        chosen = self._gate.next_trial()
+        if chosen is None:
+            return Searcher.FINISHED
+        self._running.add(trial_id)
+        return {"trial_id": chosen}
+
+    def on_trial_complete(self, trial_id: str, *args: Any, **kwargs: Any) -> None:
+        """Free the slot of a trial that ended or failed."""
+        self._running.discard(trial_id)
+
+    def save_to_dir(self, *args: Any, **kwargs: Any) -> None:
+        """Save nothing: the results folder is the only memory."""
 
 
 class StopWhenUseless(_NotPickled, tune.Stopper):  # type: ignore[misc]
-    """A stopper that ends all trials once training must stop.
+    """A stopper that ends trials early, one by one or all together.
 
     Args:
-        gate: Decides whether training must stop.
+        gate: Decides which trials end.
     """
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Return False: a single trial is never ended."""
-        return False
+        """Return whether a single trial ends early, at its resume state."""
+        return self._gate.may_end(result)
 
     def stop_all(self) -> bool:
         """Return whether training must stop; called by Tune between any two events."""

@@ -18,7 +18,7 @@ from orchestrator.cluster.trials.gate import Gate
 from orchestrator.cluster.trials.run_state import RunState
 from orchestrator.cluster.trials.trainable import TrialTrainable
 from orchestrator.cluster.trials.tune_hooks import (
-    CanaryFirst,
+    NextTrial,
     RunCallback,
     StopWhenUseless,
     TrialScheduler,
@@ -49,7 +49,7 @@ def train_trials(
         data: Data sets of the study.
         slots: Slots of the cluster.
         state: Lists the trials and receives their progress.
-        gate: Decides which trials may start and continue.
+        gate: Decides which trial starts next and which end early.
     """
     work_items = {
         trial_id: TrialItem(
@@ -62,9 +62,6 @@ def train_trials(
         )
         for trial_id, trial in state.trials.items()
     }
-    ahead = sorted(gate.canary.awaited) if gate.canary is not None else []
-    # Canaries first, then the other trials in their own order.
-    work_items = {id_: work_items[id_] for id_ in dict.fromkeys([*ahead, *work_items])}
     with compacting(folder):
         results = build_tuner(folder, study, work_items, data, slots, state, gate).fit()
     errors = {r.config["trial_id"]: r.error for r in results if r.error is not None and r.config}
@@ -102,9 +99,8 @@ def build_tuner(
         data: Data sets of the trials.
         slots: Limits the number of trials in parallel.
         state: Decides where each trial runs, and receives its progress.
-        gate: Decides whether trials may start and continue.
+        gate: Decides which trial starts next and which end early.
     """
-    ahead = 0 if gate.canary is None else len(gate.canary.awaited)
     trainable = tune.with_parameters(
         TrialTrainable,
         work_items=work_items,
@@ -117,11 +113,11 @@ def build_tuner(
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
     return tune.Tuner(
         trainable,
-        param_space={"trial_id": tune.grid_search(list(work_items))},
         tune_config=tune.TuneConfig(
+            num_samples=len(work_items),
             reuse_actors=True,
             scheduler=TrialScheduler(state),
-            search_alg=CanaryFirst(gate, ahead or len(work_items), slots.trials),
+            search_alg=NextTrial(gate, slots.trials),
             trial_dirname_creator=_trial_name,
             trial_name_creator=_trial_name,
         ),

@@ -8,7 +8,8 @@ from math import inf, nan
 from orchestrator.errors import error_text
 from orchestrator.measures.base import CatalogEntry, Measure, Value
 from orchestrator.measures.context import MeasureContext
-from orchestrator.measures.curvature.hessian_spectrum import eigenvalue, spectrum_run
+from orchestrator.measures.curvature.hessian_krylov import extreme_eigenvalues
+from orchestrator.measures.curvature.hessian_spectrum import eigenvalue
 from orchestrator.measures.trust.finding import SECOND_DERIVATIVES
 from orchestrator.study.measure_options.curvature import (
     EdgeOfStabilityOptions,
@@ -58,7 +59,7 @@ class EdgeOfStability(Measure, options=EdgeOfStabilityOptions):
 
     needs = frozenset({"gradient_graph", "krylov_space"})
     requires = SECOND_DERIVATIVES
-    version = 4
+    version = 5
     entries = (
         CatalogEntry(
             measure=EDGE,
@@ -99,7 +100,7 @@ class EdgeOfStability(Measure, options=EdgeOfStabilityOptions):
             return
         threshold = stability_threshold(rule)
         try:
-            largest = eigenvalue(spectrum_run(context, self.options), EDGE, 0)
+            largest = eigenvalue(extreme_eigenvalues(context, self.options), EDGE, 0)
         except FloatingPointError as error:
             yield Value(EDGE, nan, reason=error_text(error))
         else:

@@ -2,147 +2,178 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from orchestrator.measures.curvature.krylov import Tridiagonal, Tridiagonalization
+from orchestrator.measures.curvature.eigenvalue_bounds import beyond
+from orchestrator.measures.curvature.krylov import Tridiagonalization
+from orchestrator.measures.curvature.ritz_block import (
+    CHECK_EVERY,
+    Completed,
+    RitzBlock,
+    completed,
+    orthonormal,
+)
+from orchestrator.measures.symmetric_operator import SymmetricMatrix
 
-_CHECK_EVERY = 5  # Iterations between checks of the Ritz values.
-# Residuals below this multiple of the largest eigenvalue's rounding cannot be improved.
+RISK = 0.005
+"""Probability that an error is too small, for each of two reasons."""
+# Errors below this multiple of the rounding of the largest eigenvalue cannot be improved.
 _ROUNDINGS = 10
 
 
 @dataclass(frozen=True)
-class LanczosResult:
-    """Part of the spectrum of A found by one run.
+class Extremes:
+    """The largest eigenvalues λ_1 ≥ … ≥ λ_k, and the smallest if requested.
 
     Attributes:
-        values: All Ritz values θ, descending, shape ``(m,)``, float64. Each of the largest is a
-            lower bound of the corresponding eigenvalue (Cauchy interlacing), and the smallest is
-            an upper bound of the smallest eigenvalue.
-        residuals: ‖A y − θ y‖ of each Ritz pair; an eigenvalue lies within this distance of θ.
-        limits: Residual up to which each value counts as converged.
+        values: The largest, descending, then the smallest, shape ``(k,)`` or ``(k + 1,)``, float64.
+            Up to rounding, no λ_j is below its value, nor is the smallest above its own.
+        errors: Largest distances to the eigenvalues of the same rank, each with a certainty of
+            99 % over random starts.
+        limits: Errors up to which the values count as converged.
         rounding: Size up to which a value is indistinguishable from zero.
-        diagonal: Diagonal of the tridiagonal matrix, shape ``(m,)``, in iteration order.
-        off_diagonal: Its off-diagonal, shape ``(m − 1,)``; 0 after a complete invariant subspace.
-        complete: Whether the run covered the whole space, so that every value is exact.
+        products: Number of products with A.
+        vectors: Orthonormal Ritz vectors, shape ``(dimension, len(values))``; None if the values
+            come from the dense matrix.
     """
 
     values: Tensor
-    residuals: Tensor
+    errors: Tensor
     limits: Tensor
     rounding: float
-    diagonal: Tensor
-    off_diagonal: Tensor
-    complete: bool
-
-    @property
-    def iterations(self) -> int:
-        """Number of products with A."""
-        return len(self.values)
+    products: int
+    vectors: Tensor | None = None
 
     @property
     def converged(self) -> Tensor:
-        """Which of ``values`` have converged, shape ``(m,)``."""
-        return self.residuals <= self.limits
+        """Which of ``values`` have converged."""
+        return self.errors <= self.limits
 
 
 def lanczos(
+    A: SymmetricMatrix,
     space: Tridiagonalization,
+    start: Callable[[int], Tensor],
     *,
     top: int = 1,
     smallest: bool = True,
     iterations: int = 100,
     tolerance: float = 1e-3,
-) -> LanczosResult:
+) -> Extremes:
     """Find the ``top`` largest eigenvalues (algebraic, not by magnitude) and the smallest.
 
-    A is projected onto its Krylov space. The start vector must not be orthogonal to the
-    eigenvectors sought (a random one is not). An eigenpair (θ, s) of T gives the Ritz pair (θ, V s)
-    of A with the residual β |s_m| (Parlett, The Symmetric Eigenvalue Problem, chapter 13). The run
-    ends once each requested value has a residual of at most ``tolerance`` · |θ|. This is relative
-    to its own size, as the smallest is often a thousandth of the largest. Nearly vanishing
-    values, with no reliable digit, count as converged at ten roundings of the largest.
-
-    A small residual proves that *some* eigenvalue is near. Early in a run it can be one below the
-    largest, whose eigenvector the start vector hardly contains. The smallest eigenvalue takes so
-    long that this does not matter. Without it, the largest must therefore be converged at two
-    checks in a row, five iterations apart: they were then within ``tolerance`` · λ of the true ones
-    in at least 98 % of runs on every spectrum that was simulated, and otherwise in 88 %
-    (``tests/measures/curvature/test_lanczos.py``).
-
-    If β vanishes, the space is invariant and the run continues from a random vector orthogonal
-    to it. This finds repeated eigenvalues if A has few distinct ones (low rank, a multiple of the
-    identity). Otherwise a Krylov space contains a single direction of each eigenspace and cannot
-    reveal multiplicities: the values are correct, but repetitions may be missing. With
-    ``iterations`` ≥ ``dimension`` the whole space is covered, and all values are exact, with
-    their multiplicities.
+    A is projected onto its Krylov space. An eigenpair (θ, s) of T gives the Ritz pair (θ, V s) of A
+    with the residual β |s_m| (Parlett, The Symmetric Eigenvalue Problem, chapter 13). The error of
+    the largest value and that of the smallest follow from the random start
+    (:mod:`~orchestrator.measures.curvature.eigenvalue_bounds`). If more than one of the largest is
+    requested, a second Krylov space in the complement of their Ritz vectors finds what is repeated
+    or was left out (:mod:`~orchestrator.measures.curvature.ritz_block`). Both end as soon as each
+    error is at most ``tolerance`` · |θ|. This is relative to its own size, as the smallest is often
+    a thousandth of the largest. Nearly vanishing values, with no reliable digit, count as converged
+    at ten roundings of the largest.
 
     Args:
-        space: The Krylov space of A, grown as needed. Its initial size does not affect the
-            result.
-        top: Number of largest eigenvalues that must converge.
-        smallest: Whether the smallest eigenvalue must also converge.
-        iterations: Maximum number of products with A.
-        tolerance: Residual at which to stop, relative to its |θ|.
+        A: The matrix or operator.
+        space: Its Krylov space, whose start vector was Gaussian, grown as needed. Its initial
+            size does not affect the result.
+        start: Returns Gaussian vectors number 0, 1, …, independent of the space, shape
+            ``(dimension,)``.
+        top: Number of largest eigenvalues, at most ``dimension``.
+        smallest: Whether the smallest eigenvalue is requested, too.
+        iterations: Maximum number of products with A for the space, and for its complement.
+        tolerance: Error at which to stop, relative to |θ|.
 
     Raises:
         FloatingPointError: If A v is not finite.
     """
+
+    def limits(values: Tensor) -> Tensor:
+        return (tolerance * values.abs()).clamp_min(rounding)
+
+    rounding = 0.0
     steps = min(iterations, space.dimension)
-    exhaustive = iterations >= space.dimension
-    finished = False
     for size in range(1, steps + 1):
+        if size % CHECK_EVERY and size < steps and not space.first(size).invariant:
+            continue
         matrix = space.first(size)
-        check = matrix.invariant or size % _CHECK_EVERY == 0
-        if check and not exhaustive:
-            before, finished = finished, _finished(matrix, top, smallest, tolerance)
-            if finished and (before or smallest):
-                break
-    complete = matrix.size == space.dimension
-    values, residuals = _ritz(matrix)
-    return LanczosResult(
-        values=values.flip(0),
-        residuals=torch.zeros_like(values) if complete else residuals.flip(0),
-        limits=_limits(matrix, values, tolerance).flip(0),
-        rounding=_rounding(matrix, values),
-        diagonal=torch.tensor(matrix.diagonal, dtype=torch.float64),
-        off_diagonal=torch.tensor(matrix.off_diagonal, dtype=torch.float64),
-        complete=complete,
+        values, residuals, rotation = matrix.ritz()
+        rounding = _ROUNDINGS * space.precision * values.abs().max().item()
+        over = beyond(matrix, values, space.dimension, risk=RISK)
+        under = beyond(matrix, -values, space.dimension, risk=RISK) if smallest else 0.0
+        settled = int(torch.cumprod((residuals <= limits(values)).int(), 0).sum())
+        if matrix.invariant or (
+            over <= limits(values[:1]).item()
+            and under <= limits(values[-1:]).item()
+            and (top == 1 or min(settled, matrix.size - 1) >= top)
+        ):
+            break
+    highest = values[0].item() + over
+    enough = matrix.invariant or settled >= top
+    taken = _taken(values, residuals, top, limits) if top > 1 and enough else min(top, matrix.size)
+    vectors = orthonormal(space.vectors(rotation[:, :taken]))
+    block = RitzBlock(values[:taken], vectors, torch.linalg.vector_norm(residuals[:taken]).item())
+    found = Completed(block, highest - block.values, 0)
+    if top > 1 and enough:
+        found = completed(
+            A,
+            block,
+            highest,
+            count=top,
+            limits=limits,
+            iterations=iterations,
+            start=start,
+            risk=RISK,
+        )
+    largest, vectors, errors = found.block.values[:top], found.block.vectors[:, :top], found.errors
+    if smallest:
+        largest = torch.cat([largest, values[-1:]])
+        vectors = torch.cat([vectors, space.vectors(rotation[:, -1:])], dim=1)
+        errors = torch.cat([errors[:top], torch.tensor([under], dtype=torch.float64)])
+    return Extremes(
+        values=largest,
+        errors=errors[: len(largest)],
+        limits=limits(largest),
+        rounding=rounding,
+        products=matrix.size + found.products,
+        vectors=vectors,
     )
 
 
-def _ritz(matrix: Tridiagonal, first: int = 0) -> tuple[Tensor, Tensor]:
-    """Return Ritz values, ascending, and their residuals."""
-    values, vectors = matrix.eigensystem(first)
-    return values, matrix.beta * vectors[-1].abs()
+def _taken(values: Tensor, residuals: Tensor, top: int, limits: Callable[[Tensor], Tensor]) -> int:
+    """Return how many Ritz vectors to leave out of the second space.
+
+    The more of them, the lower the eigenvalues that remain, so the bound of these falls below λ_k
+    sooner. But the residuals of those taken must not matter at that distance.
+    """
+    if len(values) <= top:
+        return len(values)
+    least = values[top - 1]
+    together = residuals.square().cumsum(0)
+    allowed = 0.25 * limits(least) * (least - values).clamp_min(0)
+    fit = torch.nonzero(together[top - 1 : -1] <= allowed[top:])
+    return top + (int(fit[-1]) if len(fit) else 0)
 
 
-def _limits(matrix: Tridiagonal, values: Tensor, tolerance: float) -> Tensor:
-    """Return the residuals up to which Ritz values count as converged."""
-    return (tolerance * values.abs()).clamp_min(_rounding(matrix, values))
+def dense_spectrum(A: SymmetricMatrix, *, top: int = 1, smallest: bool = True) -> Extremes:
+    """Return eigenvalues of A from all of its columns, exact with their multiplicities.
 
+    Args:
+        A: The matrix or operator, small enough to be stored.
+        top: Number of largest eigenvalues, at most ``dimension``.
+        smallest: Whether the smallest eigenvalue is requested, too.
 
-def _rounding(matrix: Tridiagonal, values: Tensor) -> float:
-    return float(_ROUNDINGS * matrix.precision * values.abs().max().item())
-
-
-def _finished(matrix: Tridiagonal, top: int, smallest: bool, tolerance: float) -> bool:
-    values, residuals = _ritz(matrix)
-    limits = _limits(matrix, values, tolerance)
-    converged = residuals <= limits
-    if len(values) <= top or not converged[-top:].all() or (smallest and not converged[0]):
-        return False
-    if matrix.invariant and matrix.block == 0:
-        return False  # The complement of the subspace is still unexplored.
-    if matrix.block == 0:
-        return True
-    # After a restart, earlier values have converged. The run is finished when the new subspace's
-    # own extremes have converged and add nothing to the requested values.
-    values_here, residuals_here = _ritz(matrix, matrix.block)
-    if smallest and residuals_here[0] > limits[0]:
-        return False
-    known = residuals_here[-1] <= limits[-top]
-    return bool(known and values_here[-1] <= values[-top] + limits[-top])
+    Raises:
+        FloatingPointError: If A is not finite.
+    """
+    matrix = (A @ torch.eye(A.shape[0], dtype=A.dtype, device=A.device)).to(torch.float64)
+    if not matrix.isfinite().all():
+        raise FloatingPointError("the operator's product with a vector is not finite")
+    values = torch.linalg.eigvalsh((matrix + matrix.T) / 2).flip(0).cpu()
+    rounding = _ROUNDINGS * torch.finfo(A.dtype).eps * values.abs().max().item()
+    values = torch.cat([values[:top], values[-1:]]) if smallest else values[:top]
+    exact = torch.zeros_like(values)
+    return Extremes(values, exact, exact, rounding, A.shape[0])

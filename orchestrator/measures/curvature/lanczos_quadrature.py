@@ -15,12 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import pi, sqrt
+from math import inf, pi, sqrt
 
 import torch
 from torch import Tensor
 
-from orchestrator.measures.curvature.krylov import Tridiagonalization
+from orchestrator.measures.curvature.krylov import ROUNDINGS, Tridiagonal
+from orchestrator.measures.scaling import norm
+from orchestrator.measures.symmetric_operator import SymmetricMatrix
 
 
 @dataclass(frozen=True)
@@ -42,19 +44,68 @@ class Quadrature:
         return float(self.weights @ (self.nodes / unit) ** order)
 
 
-def lanczos_quadrature(space: Tridiagonalization, iterations: int) -> Quadrature:
-    """Return the quadrature of the start vector of a Krylov space.
+def lanczos_quadrature(A: SymmetricMatrix, starts: Tensor, iterations: int) -> list[Quadrature]:
+    """Return one quadrature per start vector.
+
+    The vectors advance together, one product of A with all of them per iteration. They are not
+    orthogonalized against earlier ones: nodes that rounding makes appear twice share the weight of
+    one, so sums over nodes stay accurate (Knizhnerman 1996; Chen and others, arXiv:2105.06595).
 
     Args:
-        space: The Krylov space of A, grown as needed.
-        iterations: Maximum number of products with A. Fewer are used if the vector lies in a
-            smaller invariant subspace, whose quadrature is exact for every f.
+        A: The matrix or operator, whose precision is also that of the vectors.
+        starts: Nonzero vectors in columns, shape ``(dimension, k)``.
+        iterations: Number of products with A per vector. If a vector lies in a smaller invariant
+            subspace, its quadrature has fewer nodes and is exact for every f.
 
     Raises:
         FloatingPointError: If A v is not finite.
     """
-    nodes, vectors = space.first_block(min(iterations, space.dimension)).eigensystem()
-    return Quadrature(nodes, vectors[0].square(), space.dimension)
+    rows = starts.T.to(A.dtype).contiguous()
+    lengths = _lengths(rows)
+    before = torch.zeros_like(rows)
+    rounding = torch.finfo(A.dtype).eps, torch.finfo(torch.float64).eps * sqrt(len(starts))
+    scale = torch.zeros_like(lengths)
+    alphas: list[Tensor] = []
+    betas: list[Tensor] = []
+    for place in range(min(iterations, len(starts))):
+        rows = rows / torch.where(lengths > 0, lengths, inf).to(A.dtype)
+        rest = (A @ rows.T).T
+        if betas:
+            rest = rest - betas[-1].to(A.dtype) * before
+        alphas.append(_products(rows, rest))
+        rest = rest - alphas[-1].to(A.dtype) * rows
+        lengths = _lengths(rest)
+        if not (lengths.isfinite() & alphas[-1].isfinite()).all():
+            raise FloatingPointError(
+                f"the operator's product with a vector is not finite (iteration {place + 1})"
+            )
+        scale = torch.maximum(scale, torch.maximum(alphas[-1].abs(), lengths))
+        lengths = torch.where(lengths > ROUNDINGS * max(rounding) * scale, lengths, 0)
+        betas.append(lengths)
+        if not lengths.any():
+            break
+        before, rows = rows, rest
+    diagonals, sides = (torch.cat(entries, dim=1).tolist() for entries in (alphas, betas))
+    return [_gauss(*pair, len(starts)) for pair in zip(diagonals, sides, strict=True)]
+
+
+def _products(rows: Tensor, others: Tensor) -> Tensor:
+    """Return the inner products of pairs of rows in float64, shape ``(k, 1)``."""
+    pairs = zip(rows, others, strict=True)
+    return torch.stack([torch.dot(a.double(), b.double()) for a, b in pairs])[:, None]
+
+
+def _lengths(rows: Tensor) -> Tensor:
+    """Return the lengths of the rows in float64, shape ``(k, 1)``."""
+    lengths = [[norm(row)] for row in rows]
+    return torch.tensor(lengths, dtype=torch.float64, device=rows.device)
+
+
+def _gauss(diagonal: list[float], betas: list[float], dimension: int) -> Quadrature:
+    """Return the Gauss quadrature of T, which ends where the space becomes invariant."""
+    size = betas.index(0) + 1 if 0 in betas else len(betas)
+    nodes, _, vectors = Tridiagonal(diagonal[:size], betas[:size]).ritz()
+    return Quadrature(nodes.flip(0), vectors[0].square().flip(0), dimension)
 
 
 def error_over_starts(samples: Tensor, squares: Tensor, dimension: int) -> Tensor:

@@ -9,13 +9,14 @@ import numpy as np
 
 from orchestrator.reporting.claims.judge import JUDGES
 from orchestrator.reporting.claims.registration import stated_after_results
-from orchestrator.reporting.claims.stated_claims import judge_stated
+from orchestrator.reporting.claims.stated_claims import SYMBOLS, judge_stated
+from orchestrator.reporting.claims.verdict_scale import Scale
 from orchestrator.reporting.data.conditions import Conditions, read_conditions
 from orchestrator.reporting.data.open_results import Source, claims_of, open_source
 from orchestrator.reporting.data.queries import Query
 from orchestrator.results import Location, again_if_compacted
 from orchestrator.statistics import Claim, holm
-from orchestrator.statistics.claim import counted
+from orchestrator.statistics.claim import as_given, counted
 from orchestrator.study.claim_options import BuiltInClaim, StatedClaim
 
 WRONG = 0.05
@@ -30,6 +31,9 @@ class Judged:
         claim: The claim and its verdict.
         query: Query behind the claim.
         figure: Key of the figure that shows the claim; ``fragility`` is the audit's table.
+        short: The claim in a few words.
+        symbol: Form of its number, ``r = {}``.
+        scale: Scale on which its number is compared with the threshold.
         holm: p-value of the claim, adjusted by Holm's method over all claims of the study except
             checks; None for a check or without an interval.
         late: Sentence if the claim was stated after the first results, or "".
@@ -38,8 +42,16 @@ class Judged:
     claim: Claim
     query: Query
     figure: str
+    short: str = ""
+    symbol: str = "{}"
+    scale: Scale = "linear"
     holm: float | None = None
     late: str = ""
+
+
+def stated_figure(name: str) -> str:
+    """Return the key of the figure of a claim that the study states itself."""
+    return f"claim-{name}"
 
 
 @again_if_compacted
@@ -105,6 +117,11 @@ def _adjusted(judged: list[Judged]) -> list[Judged]:
 
 def _judge(source: Source, claim: BuiltInClaim | StatedClaim, conditions: Conditions) -> Judged:
     if isinstance(claim, StatedClaim):
-        return Judged(*judge_stated(source, claim, conditions), figure="")
+        judged, query = judge_stated(source, claim, conditions)
+        symbol, scale = SYMBOLS[claim.statistic]
+        return Judged(judged, query, stated_figure(claim.name), judged.statement, symbol, scale)
     judge = JUDGES[claim.name]
-    return Judged(*judge.judge_results(source, claim, conditions), judge.figure)
+    judged, query = judge.judge_results(source, claim, conditions)
+    symbol = judge.symbol or judge.number
+    short = judge.short.format(threshold=as_given(judged.threshold))
+    return Judged(judged, query, judge.figure, short, symbol, judge.scale)

@@ -47,7 +47,9 @@ FURTHER_REPARAMETRIZED = Query(
 class FlatnessDependsOnParametrization(Judge, name="flatness_depends_on_parametrization"):
     """Compares both measures before and after changes that leave the function unchanged."""
 
+    short = "Rescaling layers changes the trace, not the margin"
     figure = "fragility"
+    symbol = "change {}"
     holds = (
         "The reparametrization check passes: with the function unchanged, the Hessian trace has "
         "a relative change of {number}, and the margin does not change."

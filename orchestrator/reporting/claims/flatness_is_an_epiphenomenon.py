@@ -17,7 +17,9 @@ from orchestrator.study.design import ranged_columns
 class FlatnessIsAnEpiphenomenon(Judge, name="flatness_is_an_epiphenomenon"):
     """Compares the slope of log trace on margin between ways of training."""
 
+    short = "Trained otherwise, flatness no longer follows the margin as before"
     figure = "interventions"
+    symbol = "slope × {}"
     number = "slope {} times the usual one"
     holds = (
         "Flatness is an epiphenomenon of the way of training {scope}: under another loss, "

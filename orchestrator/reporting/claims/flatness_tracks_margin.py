@@ -15,7 +15,9 @@ from orchestrator.statistics import Claim, flatness_tracks_margin
 class FlatnessTracksMargin(Judge, name="flatness_tracks_margin"):
     """Correlates trace and margin once the training error is small."""
 
+    short = "Flat minima are large margins once training error is small"
     figure = "threshold"
+    scale = "correlation"
     number, digits = "r = {}", 3
     holds = (
         "Flatness tracks the margin {scope}: where the training error is at most 0.1, the "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+from orchestrator.reporting.claims.verdict_scale import Scale
 from orchestrator.reporting.data.conditions import Conditions
 from orchestrator.reporting.data.open_results import Rows, Source
 from orchestrator.reporting.data.queries import Query
@@ -29,7 +30,11 @@ class Judge(ABC):
 
     Attributes:
         name: Name in study files.
+        short: The claim in at most a dozen words, for the first screen of the report; it may
+            contain ``{threshold}``.
         figure: Key of the figure, or of the section, that shows the claim.
+        symbol: Form of the estimate on the first screen; by default ``number``.
+        scale: Scale on which the estimate is compared with its threshold.
         number: Form of the estimate in sentences; it may contain ``{criterion}``.
         digits: Decimals of the estimate in sentences.
         holds: Sentence for a claim that holds.
@@ -39,7 +44,10 @@ class Judge(ABC):
     """
 
     name: ClassVar[str]
+    short: ClassVar[str]
     figure: ClassVar[str]
+    symbol: ClassVar[str] = ""
+    scale: ClassVar[Scale] = "linear"
     number: ClassVar[str] = "{}"
     digits: ClassVar[int] = 2
     holds: ClassVar[str]

@@ -15,7 +15,10 @@ from orchestrator.statistics.matched.times import POINTS
 class LargeBatchNeedsTime(Judge, name="large_batch_needs_time"):
     """Compares margins of batch sizes after as many updates and after as many epochs."""
 
+    short = "Large batches merely lack updates"
     figure = "training"
+    symbol = "{} times"
+    scale = "ratio"
     holds = (
         "Large batches merely lack updates {scope}: after equally many updates their margins are "
         "{number} times those of small batches, and after equally many epochs they are smaller."

@@ -57,7 +57,10 @@ PAIRED_SECONDS = Query(
 class MarginIsCheaper(Judge, name="margin_is_cheaper"):
     """Divides the seconds of the Hessian trace by those of the margins."""
 
+    short = "Margins take at least {threshold} times less time than a Hessian trace"
     figure = "cost"
+    symbol = "{} times"
+    scale = "ratio"
     holds = (
         "Margins are far cheaper than flatness {scope}: a Hessian trace takes {number} times as "
         "many seconds."

@@ -15,7 +15,9 @@ from orchestrator.statistics import Claim, margin_predicts_gap_at_least_as_well
 class MarginPredictsGap(Judge, name="margin_predicts_gap_at_least_as_well"):
     """Ranks final networks by margin, by Hessian trace and by both gaps."""
 
+    short = "Margins rank generalization gaps at least as well as the trace does"
     figure = "gaps"
+    symbol = "Δ|τ| = {}"
     number = "difference of τ {}, claimed {criterion}"
     holds = (
         "Larger margins go with smaller generalization gaps {scope}, at least as closely as "

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from orchestrator.errors import QueryError
+from orchestrator.reporting.claims.verdict_scale import Scale
 from orchestrator.reporting.data.conditions import Conditions
 from orchestrator.reporting.data.network_queries import MOST_COMPARED, MOST_RANKED
 from orchestrator.reporting.data.open_results import Rows, Source
@@ -46,6 +47,15 @@ _STATISTICS = {
     "median": "Median over conditions of the median {x}",
 }
 
+SYMBOLS: dict[str, tuple[str, Scale]] = {
+    "pearson": ("r = {}", "correlation"),
+    "spearman": ("ρ = {}", "correlation"),
+    "kendall": ("τ = {}", "correlation"),
+    "mean": ("mean {}", "linear"),
+    "median": ("median {}", "linear"),
+}
+"""Form of each statistic's number, and the scale on which it is compared with a threshold."""
+
 
 def judge_stated(source: Source, claim: StatedClaim, conditions: Conditions) -> tuple[Claim, Query]:
     """Read the columns of a claim, compute its estimate and judge it.
@@ -53,9 +63,9 @@ def judge_stated(source: Source, claim: StatedClaim, conditions: Conditions) -> 
     An error in a claim's SQL or columns leaves the claim unclear and gives the reason, so that
     the report is still written.
     """
-    query = _query(claim)
+    query = claim_query(claim)
     try:
-        rows = _rows(source, query)
+        rows = claim_rows(source, query)
     except QueryError as error:
         reason = error.message.split("\n")[0]
         nothing = _nothing("the query of the claim cannot be run")
@@ -121,7 +131,8 @@ def _columns(claim: StatedClaim) -> list[str]:
     return list(dict.fromkeys(filter(None, (claim.x, claim.y, *claim.given))))
 
 
-def _query(claim: StatedClaim) -> Query:
+def claim_query(claim: StatedClaim) -> Query:
+    """Return the query for the rows that a stated claim is judged on."""
     about = f"rows behind the claim {claim.name}"
     if claim.query:
         return Query(claim.name, about, claim.query.strip().rstrip(";"))
@@ -149,7 +160,12 @@ ORDER BY trial_id, step""",  # noqa: S608 - names quoted; the condition is the u
 
 
 @again_if_compacted
-def _rows(source: Source, query: Query) -> Rows:
+def claim_rows(source: Source, query: Query) -> Rows:
+    """Run the query of a stated claim.
+
+    Raises:
+        QueryError: If its SQL cannot be run.
+    """
     # SQL from outside runs on a connection that can read only these results.
     names, fetched = ask(
         source.folder.path,

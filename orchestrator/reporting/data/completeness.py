@@ -62,8 +62,8 @@ class Progress:
         return not (self.outstanding or missing or self.unaudited)
 
     @property
-    def sentence(self) -> str:
-        """Sentences on missing work, or "" if the study is finished."""
+    def missing(self) -> str:
+        """What is missing, as part of a sentence; "" if the study is finished."""
         if self.finished:
             return ""
         parts = []
@@ -78,10 +78,7 @@ class Progress:
             )
         if self.unaudited:
             parts.append(self.unaudited)
-        return (
-            f"This study is not finished: {'; '.join(parts)}. All results below are "
-            "preliminary. Run the study again to resume."
-        )
+        return "; ".join(parts)
 
 
 def read_progress(source: Source) -> Progress:

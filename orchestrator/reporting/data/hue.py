@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.reporting.data.open_results import Source
+from orchestrator.reporting.data.open_results import Source, claims_of
 from orchestrator.reporting.data.queries import distinct_values
+from orchestrator.study.claim_options import CLAIM_NEEDS, BuiltInClaim, StatedClaim
 from orchestrator.study.columns import path_columns
 from orchestrator.study.design import design_axes
 
@@ -35,16 +36,31 @@ class Hue:
 
 
 def choose_hue(source: Source) -> Hue | None:
-    """Choose batch size if it varies, else the first swept hyperparameter that does, else None.
+    """Choose the hyperparameter that the study's claims are about, else the one with most levels.
 
-    Those with more than ``MOST_LEVELS`` levels are passed over.
+    Only those that vary are considered, and none with more than ``MOST_LEVELS`` levels. Among
+    equals the first in the order of the sweep is chosen, batch size before all.
     """
+    found = []
     for column in varied_columns(source):
         values = source.rows(distinct_values(column))["value"]
         levels = tuple(dict.fromkeys(map(level_text, values)))
         if len(levels) <= MOST_LEVELS:
-            return Hue(source.trial_columns[column], column.replace("_", " "), levels, column)
-    return None
+            title = column.replace("_", " ")
+            found.append(Hue(source.trial_columns[column], title, levels, column))
+    claimed = {name for claim in claims_of(source) for name in _claimed(claim)}
+    return max(
+        found,
+        key=lambda hue: (bool(claimed & {hue.column, hue.of_trial}), len(hue.levels)),
+        default=None,
+    )
+
+
+def _claimed(claim: BuiltInClaim | StatedClaim) -> tuple[str, ...]:
+    """Return the columns that a claim is about."""
+    if isinstance(claim, StatedClaim):
+        return (claim.x, claim.y, *claim.given)
+    return CLAIM_NEEDS[claim.name].hyperparameters
 
 
 def varied_columns(source: Source) -> tuple[str, ...]:

@@ -28,6 +28,8 @@ from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.estimate import FloatArray
 from orchestrator.study.claim_options import BuiltInClaim, ClaimRequest, StatedClaim
 
+_MOST_KEPT = 100_000
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -98,6 +100,7 @@ class Source:
         trial_columns: Column of ``trials`` → its name in ``wide``.
         left_out: Stored trials that are no longer in the study's grid; no query sees them.
         asked: All queries run so far, for the report's list.
+        kept: SQL of a query → its rows, unless they are many.
     """
 
     folder: ResultsFolder
@@ -108,16 +111,23 @@ class Source:
     trial_columns: Mapping[str, str]
     left_out: LeftOut = field(default_factory=LeftOut)
     asked: list[Query] = field(default_factory=list)
+    kept: dict[str, Rows] = field(default_factory=dict)
 
     def rows(self, query: Query) -> Rows:
-        """Run a query and record it in ``asked``."""
+        """Run a query, unless its rows are kept, and record it in ``asked``."""
         if query not in self.asked:
             self.asked.append(query)
-        relation = self.connection.sql(query.sql)
-        names = relation.columns
-        fetched = relation.fetchall()
+        if query.sql in self.kept:
+            return self.kept[query.sql]
+        # A relation (``connection.sql``) would plan the query twice.
+        answer = self.connection.execute(query.sql)
+        names = [column[0] for column in answer.description]
+        fetched = answer.fetchall()
         values = list(zip(*fetched, strict=True)) if fetched else [() for _ in names]
-        return Rows(dict(zip(names, values, strict=True)))
+        found = Rows(dict(zip(names, values, strict=True)))
+        if len(fetched) * len(names) <= _MOST_KEPT:
+            self.kept[query.sql] = found
+        return found
 
     def has(self, *columns: str) -> bool:
         """Return whether ``wide`` has all these columns, so whether they were ever measured."""

@@ -49,8 +49,9 @@ def ways_of_training(rows: Rows, ranged: Collection[str] = ()) -> tuple[list[str
             *(str(loss), str(optimizer), rho or 0.0),
         )
 
-    plainest = min(settings, key=remoteness, default=None)
-    names = [name(setting) for setting in settings]
+    plainest = min(dict.fromkeys(settings), key=remoteness, default=None)
+    called = {setting: name(setting) for setting in dict.fromkeys(settings)}
+    names = [called[setting] for setting in settings]
     return names, _USUAL if plainest is None else name(plainest)
 
 

@@ -21,7 +21,8 @@ from orchestrator.results.store.atomic import write_atomically
 from orchestrator.study.problems import did_you_mean
 
 NAMES = (*FIGURES, "claims", "fragility", "barriers")
-"""Names of everything that can be exported; each is the stem of its files."""
+"""Names of what every study can export, each the stem of its files. Every claim that a study states
+itself adds ``claim-NAME``."""
 
 QUERIES = "queries.sql"
 PPI = 300
@@ -103,13 +104,13 @@ def write_export(
         ExportError: If a requested figure or format does not exist, the resolution is out of
             range, or the destination is not writable.
     """
-    names = _known("figure or table", figures, NAMES)
     kinds = _known("format", formats, FORMATS)
     if not 1 <= ppi <= MOST_PPI:
         raise ExportError(f"ppi: got {ppi:g}, expected 1 to {MOST_PPI} pixels per inch")
     page, folder = read_page(results)
     directory = folder.path / "export" if to is None else Path(to)
     parts = {part.name: part for part in _parts(page)}
+    names = _known("figure or table", figures, tuple(parts))
     chosen = [parts[name] for name in names]
     # Draw everything before writing anything.
     files = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from altair.utils.schemapi import debug_mode
@@ -21,8 +22,8 @@ FIGURES = dict(sorted(REGISTERED.items(), key=lambda one: one[1].place))
 """All figures by their keys, in the order of the report, including those that can't be drawn."""
 
 
-def all_figures(source: Source) -> list[Figure]:
-    """Return every figure; one that can't be drawn gives the reason.
+def all_figures(source: Source) -> Iterator[Figure]:
+    """Yield every figure as soon as it is complete; one that can't be drawn gives the reason.
 
     A figure of a single request counts as asked for only if the study makes that request.
     """
@@ -32,11 +33,9 @@ def all_figures(source: Source) -> list[Figure]:
         for key in ("measures", "final_measures")
         for options in source.study.get(key, ())
     ]
-    figures = []
-    with debug_mode(False):  # Each chart is validated only once, when it is finished.
-        for one in FIGURES.values():
+    for one in FIGURES.values():
+        with debug_mode(False):  # Neither charts nor their parts are validated.
             figure = one.draw_with(source=source, hue=hue, trained=trained)
-            if one.request:
-                figure = replace(figure, asked=(one.request, one.dimensions) in asked)
-            figures.append(figure.cut_noted())
-    return figures
+        if one.request:
+            figure = replace(figure, asked=(one.request, one.dimensions) in asked)
+        yield figure.cut_noted()

@@ -119,25 +119,35 @@ def _estimates(source: Source, measures: list[str]) -> list[Found]:
     final = source.rows(final_networks(measures))
     reached = source.rows(at_milestones(measures))
     along = source.rows(at_times(measures))
-    found: list[Found] = []
-    for measure, gap in itertools.product(measures, GAPS):
+    groups, milestones = final.groups(), reached.floats("train_loss_milestone")
+    pairs = list(itertools.product(measures, GAPS))
 
-        def columns(rows: Rows, measure: str = measure, gap: str = gap) -> dict[str, FloatArray]:
-            return {"x": rows.floats(measure), "y": rows.floats(gap)}
+    def columns(rows: Rows, measure: str, gap: str) -> dict[str, FloatArray]:
+        return {"x": rows.floats(measure), "y": rows.floats(gap)}
 
-        milestones, groups = reached.floats("train_loss_milestone"), reached.groups()
-        plain = kendall(final.floats(measure), final.floats(gap), final.groups())
-        matched = [
-            at_matched_stages(columns(reached), milestones, groups),
-            at_matched_times(columns(along), along.floats("step"), along.groups()),
-            at_matched_times(columns(along), along.floats("epoch"), along.groups()),
+    # Design by design: pairs share their resamples, few of which are kept.
+    plain = [
+        (kendall(final.floats(measure), final.floats(gap), groups), 1) for measure, gap in pairs
+    ]
+    at_loss = [
+        at_matched_stages(columns(reached, *pair), milestones, reached.groups()) for pair in pairs
+    ]
+    in_time = [
+        [
+            at_matched_times(columns(along, *pair), along.floats(time), along.groups())
+            for pair in pairs
         ]
-        estimates = [(plain, 1), *((_inside(one), len(one.stages)) for one in matched)]
-        found += [
-            (measure, gap, design, estimate, stages)
-            for design, (estimate, stages) in zip(_DESIGNS, estimates, strict=True)
-        ]
-    return found
+        for time in ("step", "epoch")
+    ]
+    by_design = [
+        plain,
+        *([(_inside(one), len(one.stages)) for one in design] for design in (at_loss, *in_time)),
+    ]
+    return [
+        (measure, gap, design, estimate, stages)
+        for (measure, gap), estimates in zip(pairs, zip(*by_design, strict=True), strict=True)
+        for design, (estimate, stages) in zip(_DESIGNS, estimates, strict=True)
+    ]
 
 
 def _inside(matched: MatchedRows) -> Estimate:

@@ -14,7 +14,6 @@ from orchestrator.reporting.figures.scales import linear, logarithmic
 from orchestrator.reporting.figures.theme import (
     MARGIN_TITLE,
     TRACE_TITLE,
-    WIDE,
     data,
     hue_color,
     themed,
@@ -23,6 +22,8 @@ from orchestrator.statistics.claim import joined
 from orchestrator.statistics.claims import TRAIN_ERROR_THRESHOLD
 
 _MEASURES = ("margin_mean", "hessian_trace")
+HEADLINE_WIDTH = 320
+"""Pixels of the panel, which stands beside the verdicts."""
 
 
 @ReportFigure("flatness-margin", "Margin against flatness", place=20)
@@ -80,4 +81,4 @@ def _chart(points: Points, hue: Hue | None) -> Any:
         visible = alt.when(chosen & alt.datum.train_error.__gt__(TRAIN_ERROR_THRESHOLD))
         opacity = visible.then(alt.value(0.3)).when(chosen).then(alt.value(0.9)).otherwise(dimmed)
         chart = chart.add_params(chosen).encode(opacity=opacity)
-    return themed(chart.properties(width=WIDE - 60, height=360))
+    return themed(chart.properties(width=HEADLINE_WIDTH, height=HEADLINE_WIDTH))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import altair as alt
@@ -100,9 +101,10 @@ def threshold_figure(source: Source) -> Drawn:
         raise Missing(f"No snapshot has a {wanted}, so no correlation is defined.")
     query = snapshots(["margin_mean", *measured])
     rows = source.rows(query)
-    points = [
-        point for name in measured for point in points_by_threshold(rows, name, FLATNESS[name])
-    ]
+    lines = [points_by_threshold(rows, name, FLATNESS[name]) for name in measured]
+    # Threshold by threshold: lines share their resamples, few of which are kept.
+    in_step = list(zip_longest(*lines))
+    points = [point for line in zip(*in_step, strict=True) for point in line if point is not None]
     queries = (query, *(correlation_by_threshold(name, THRESHOLDS) for name in measured))
     if not points:
         reason = f"Fewer than {_FEWEST} snapshots have both a margin and a positive flatness."

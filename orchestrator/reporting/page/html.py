@@ -10,16 +10,20 @@ from typing import Any
 import jinja2
 
 from orchestrator.errors import ExportError
+from orchestrator.reporting.claims.answer import Answer, in_words, number_of
 from orchestrator.reporting.claims.evidence import Judged
+from orchestrator.reporting.claims.verdict_scale import bar_of
 from orchestrator.reporting.data.queries import Query
 from orchestrator.reporting.figures import Figure, cell
-from orchestrator.reporting.page.svg import embedded_json, scripts, static_svg
+from orchestrator.reporting.page.arrangement import arrange
+from orchestrator.reporting.page.drawings import Drawings
+from orchestrator.reporting.page.svg import embedded_json
+from orchestrator.reporting.text.facts import Fact
 from orchestrator.reporting.text.how_to_reproduce import Provenance
 from orchestrator.reporting.text.methods import Methods
 from orchestrator.reporting.text.section import Section
 from orchestrator.results import Location
 from orchestrator.results.store.atomic import write_atomically
-from orchestrator.statistics import Estimate
 from orchestrator.statistics.claim import counted, number, with_interval
 
 _MARKS = {"holds": "✓", "fails": "✗", "unclear": "?"}
@@ -32,9 +36,9 @@ class Page:
     Attributes:
         name: Name of the study.
         question: Question of the study, or "".
-        unfinished: Sentence on missing work, or "" if the study is finished.
-        answer: Paragraph that answers the question.
-        counts: Sentence with the numbers of completed trials and snapshots.
+        missing: What the study lacks, or "" if it is finished.
+        answer: The answer to the question.
+        facts: What the answer rests on, and what went wrong.
         claims: Claims of the study with their verdicts.
         multiplicity: Sentences on the expected number of wrong verdicts, or "".
         figures: Figures, including missing ones with the reason.
@@ -48,9 +52,9 @@ class Page:
 
     name: str
     question: str
-    unfinished: str
-    answer: str
-    counts: str
+    missing: str
+    answer: Answer
+    facts: Sequence[Fact]
     claims: Sequence[Judged]
     multiplicity: str
     figures: Sequence[Figure]
@@ -62,48 +66,65 @@ class Page:
     written_at: str
 
 
-def render(page: Page) -> str:
-    """Render the page as HTML."""
-    figures = [figure for figure in page.figures if figure.shown]
+def render(page: Page, drawings: Drawings | None = None, *, watched: bool = False) -> str:
+    """Render the page as HTML.
+
+    Args:
+        page: The content of the page.
+        drawings: Drawings that have been begun; by default, every figure is drawn here.
+        watched: Whether the page will be written again as results arrive.
+    """
+    arranged = arrange(page.figures, page.claims)
+    figures = arranged.in_order
     return fill_template(
         "page.html",
         figures,
+        drawings,
         page=page,
+        watched=watched,
+        arranged=arranged,
         numbers={figure.key: number for number, figure in enumerate(figures, 1)},
     )
 
 
-def fill_template(name: str, figures: Sequence[Figure], **content: Any) -> str:
+def fill_template(
+    name: str, figures: Sequence[Figure], drawings: Drawings | None = None, **content: Any
+) -> str:
     """Render a self-contained HTML file; text from the data or the study is escaped.
 
     Args:
         name: Name of a template that extends ``layout.html``.
         figures: Figures on the page, whose drawings and specifications are embedded.
+        drawings: Drawings that have been begun; by default, every figure is drawn here.
         **content: Other variables of the template.
     """
+    if drawings is None:
+        with Drawings() as drawings:
+            return fill_template(name, figures, drawings, **content)
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         loader=jinja2.FunctionLoader(_resource),
     )
+    environment.filters["bar"] = lambda judged: bar_of(judged.claim, judged.scale)
+    environment.filters["capitalized"] = lambda text: text[:1].upper() + text[1:]
     environment.filters["cell"] = cell
     environment.filters["counted"] = counted
-    environment.filters["interval"] = _interval
+    environment.filters["in_words"] = in_words
+    environment.filters["interval"] = with_interval
+    environment.filters["number_of"] = number_of
     environment.filters["span"] = _span
     environment.filters["probability"] = _probability
     drawn = [figure for figure in figures if figure.chart is not None]
     return environment.get_template(name).render(
         figures=figures,
         marks=_MARKS,
-        drawings={
-            figure.key: static_svg(figure.chart or {}, figure.key, figure.alternative)
-            for figure in drawn
-        },
+        drawings={figure.key: drawings.svg(figure) for figure in drawn},
         specifications={figure.key: embedded_json(figure.chart) for figure in drawn},
         style=_resource("style.css"),
         script=_resource("page.js"),
-        bundle=scripts() if drawn else "",
+        bundle=drawings.scripts() if drawn else "",
         **content,
     )
 
@@ -119,10 +140,6 @@ def write_page(path: Location, page: str) -> None:
         write_atomically(path, page)
     except OSError as error:
         raise ExportError(f"{path}: cannot be written: {error.strerror or error}") from error
-
-
-def _interval(estimate: Estimate) -> str:
-    return with_interval(estimate)
 
 
 def _span(ends: tuple[float, float]) -> str:

@@ -28,6 +28,13 @@ function fit(specification, width) {
   specification.config.legend.columns = width < 360 ? 1 : 2;
 }
 
+// A page that is written again reloads when its tab is shown again, never while it is being read.
+if (document.querySelector("[data-watched]")) {
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) location.reload();
+  });
+}
+
 document.documentElement.classList.add("scripted");
 for (const figure of document.querySelectorAll("figure[data-key]")) {
   const key = figure.dataset.key;

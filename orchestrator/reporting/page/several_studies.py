@@ -62,7 +62,7 @@ class Comparison:
     Attributes:
         names: Labels of the studies.
         studies: Table with one row per study.
-        unfinished: Study → sentence on its missing work; unfinished studies only.
+        missing: Study → what it lacks; unfinished studies only.
         differing: Table of the hyperparameters that differ between the studies.
         claims: All claims that at least one study states.
         figure: The headline figure, with one line per study.
@@ -73,7 +73,7 @@ class Comparison:
 
     names: Sequence[str]
     studies: Table
-    unfinished: Mapping[str, str]
+    missing: Mapping[str, str]
     differing: Table
     claims: Sequence[ComparedClaim]
     figure: Figure
@@ -131,7 +131,7 @@ def compare(results: Sequence[str | Location]) -> Comparison:
     return Comparison(
         names=names,
         studies=studies,
-        unfinished={name: one.sentence for name, one in progress.items() if one.sentence},
+        missing={name: one.missing for name, one in progress.items() if one.missing},
         differing=_differing(names, differing),
         claims=claims,
         figure=figure,

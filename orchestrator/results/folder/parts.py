@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -109,6 +110,22 @@ def whole_parts(folder: Tables) -> dict[str, list[Part]]:
                 "run the study again, which recreates it",
             )
     return found
+
+
+def versions_of_parts(folder: Tables) -> frozenset[tuple[str, int, int]]:
+    """Return the path, size and time of every part, which differ after any write; none is opened.
+
+    Raises:
+        ResultsError: If the store cannot be reached.
+    """
+    folder.refresh()
+    found = set()
+    for paths in _listed(folder, TABLES).values():
+        for path in paths:
+            with suppress(FileNotFoundError):  # Compaction has just removed it.
+                status = path.stat()
+                found.add((str(path), status.st_size, status.st_mtime_ns))
+    return frozenset(found)
 
 
 def undamaged_parts(folder: Tables, table: str) -> list[Part]:

@@ -10,9 +10,10 @@ sums M1 of their rows are found by sorting, in time n log² n, and with d = w �
     wᵀMw = 1ᵀM1 + 2dᵀM1 + dᵀMd,
 
 where the last term needs only the trials whose d is not 0. This is exact, and used where at most
-half of the trials have such a d, as when some are left out. Resamples change most weights; for
-these, τ is linearized in d, which changes their spread by up to 2 %, about as much as a thousand
-resamples leave open (``tests/statistics/association/test_concordance.py``).
+half of the trials have such a d, as when some are left out. Few rows are compared directly.
+Resamples change most weights; for these, τ is linearized in d, which changes their spread by up to
+2 %, about as much as a thousand resamples leave open
+(``tests/statistics/association/test_concordance.py``).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
 
 MOST_DENSE = 1000
 _ROWS_AT_ONCE = 512
+FEW_ROWS = 256
 _ROUNDING = 1e-12
 
 
@@ -93,8 +95,9 @@ class Compared:
             inner = Groups(trial, condition)
             for start in range(0, len(rows), _ROWS_AT_ONCE):
                 some = rows[start : start + _ROWS_AT_ONCE]
-                for total, signs in zip(sums, self.signs(some[:, None], rows), strict=True):
-                    np.add.at(total, self.groups.trial[some], inner.sums(signs.T).T)
+                of_some = Groups(self.groups.trial[some], condition)
+                signs = self.signs(some[:, None], rows)
+                sums += [of_some.sums(inner.sums(one.T).T) for one in signs]
         counted = np.outer(self.share, self.share)
         if self.across:
             counted *= condition[:, None] != condition
@@ -142,21 +145,39 @@ class _Sorted:
     def tau(self, weights: FloatArray) -> FloatArray:
         """Return τ for each row of trial weights."""
         change = weights - 1
-        few = 2 * np.count_nonzero(change, axis=1) <= weights.shape[1]
+        changed = change != 0
+        few = 2 * changed.sum(axis=1) <= weights.shape[1]
         found = np.empty(len(weights))
-        sums = np.array([self._exact(row) for row in change[few]]).reshape(-1, 3)
-        found[few] = _ratio(sums.T, self._least)
         found[~few] = self._linear(change[~few])
+        change, changed = change[few], changed[few]
+        sums = self._total[:, None] + 2 * self._by_trial @ change.T
+        condition = self._pairs.groups.condition
+        first = condition[np.argmax(changed, axis=1)]
+        # Across conditions, no pair of rows of one condition counts.
+        several = (changed & (condition != first[:, None])).any(axis=1)
+        for row in np.flatnonzero(several | (not self._pairs.across)):
+            sums[:, row] += self._second_order(change[row])
+        found[few] = _ratio(sums, self._least)
         return found
 
-    def _exact(self, change: FloatArray) -> FloatArray:
-        """Return the three sums over pairs, with the weights 1 + ``change`` of trials: (3,)."""
+    def _second_order(self, change: FloatArray) -> FloatArray:
+        """Return the weighted sums over the pairs of rows whose weights change: shape (3,)."""
         of_rows = change[self._pairs.groups.trial]
         rows = np.flatnonzero(of_rows)
         weight = (self._share * of_rows)[rows]
-        second_order: FloatArray = self._sums(rows, weight) @ weight
-        sums: FloatArray = self._total + 2 * self._by_trial @ change + second_order
+        if len(rows) <= FEW_ROWS:
+            return self._pairwise(rows, weight)
+        sums: FloatArray = self._sums(rows, weight) @ weight
         return sums
+
+    def _pairwise(self, rows: IntArray, weight: FloatArray) -> FloatArray:
+        """Return the weighted sums of s, u and v over all pairs of few rows: shape (3,)."""
+        pairs = self._pairs
+        stratum, condition = pairs.stratum[rows], pairs.groups.condition[pairs.groups.trial[rows]]
+        counted = np.outer(weight, weight) * (stratum[:, None] == stratum)
+        if pairs.across:
+            counted *= condition[:, None] != condition
+        return np.array([np.vdot(counted, signs) for signs in pairs.signs(rows[:, None], rows)])
 
     def _linear(self, change: FloatArray) -> FloatArray:
         """Return τ to first order in the change of weights."""

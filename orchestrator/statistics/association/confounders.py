@@ -20,6 +20,7 @@ from orchestrator.statistics.study_design import Axis, Design
 LOSS = "training loss"
 FEWEST_LEFT = 3
 """Fewest conditions that a fit on the swept columns must leave free."""
+_MOST_LISTED = 2
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,15 @@ class Confounders:
     def what(self) -> str:
         """The phrase ``with training loss and batch size held fixed``."""
         return f"with {listed(self.names)} held fixed"
+
+    @property
+    def brief(self) -> str:
+        """The same in a few words: many hyperparameters are not listed."""
+        if len(self.names) <= _MOST_LISTED:
+            return self.what
+        swept = len(self.names) - (LOSS in self.names)
+        loss = f"{LOSS} and " * (LOSS in self.names)
+        return f"with {loss}{counted(swept, 'swept hyperparameter')} held fixed"
 
 
 def known_confounders(train_loss: FloatArray, groups: Groups, design: Design) -> Confounders:

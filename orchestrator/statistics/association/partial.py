@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 from orchestrator.statistics.association.correlation import partial_pearson
 from orchestrator.statistics.intervals.bootstrap import Groups, as_floats
@@ -120,5 +120,5 @@ def useful_controls(
 
 
 def _t_p_value(r: float, freedom: int) -> float:
-    left = max(1 - r * r, np.finfo(np.float64).tiny)
-    return float(2 * stats.t.sf(abs(r) * np.sqrt(freedom / left), freedom))
+    # P(|T| >= t) of Student's t as an incomplete beta function of r, without dividing by 1 - r².
+    return float(special.betaincc(0.5, freedom / 2, min(r * r, 1.0)))

@@ -176,6 +176,8 @@ def flatness_is_an_epiphenomenon(
         p_value=p_value if result.spread is not None else None,
         without=result.without,
         beside=beside,
+        parts="The slope in the usual training, expected below 0, is "
+        f"{with_interval(usual.estimate, 2)}",
     )
 
 

@@ -140,7 +140,21 @@ def margin_predicts_gap_at_least_as_well(
         p_value=p_value if shown.spread is not None else None,
         without=shown.without,
         beside=beside,
+        parts=_signs(found),
     )
+
+
+def _signs(found: Mapping[str, _Compared]) -> str:
+    """Return the sign that the claim needs and that is least supported, with its τ."""
+    signs = [
+        (inference.p_below(0.0) if below else inference.p_above(0.0), name, what, inference)
+        for name, one in found.items()
+        for what, inference, below in (("margins", one.margin, True), ("traces", one.trace, False))
+    ]
+    _, name, what, inference = max(signs, key=lambda sign: sign[0])
+    expected = "below" if what == "margins" else "above"
+    told = with_interval(inference.estimate, 2)
+    return f"τ of {what} and the {name}, expected {expected} 0, is {told}"
 
 
 def _compare(columns: FloatArray, groups: Groups, design: Design, excluded: int) -> _Compared:

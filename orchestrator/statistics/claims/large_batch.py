@@ -10,6 +10,7 @@ from orchestrator.statistics.beside import reach_sentences, stand_beside
 from orchestrator.statistics.claim import (
     Claim,
     any_of,
+    as_given,
     joined,
     judge,
     left_out,
@@ -126,6 +127,8 @@ def large_batch_needs_time(
         p_value=p_value if found.spread is not None else None,
         without=found.without,
         beside=beside,
+        parts=f"After the same number of epochs, expected below {as_given(bounds[0])}, it is "
+        f"{with_interval(epochs_ratio.inference.estimate, 2)}",
     )
 
 
@@ -158,18 +161,19 @@ def _ratio(matched: Matched, setting: IntArray, groups: Groups, design: Design) 
 
 def _means(value: FloatArray, large: BoolArray, setting: IntArray) -> tuple[Statistic, Statistic]:
     """Return the mean over settings of the mean over trials, for large and small batches."""
-    inside = (setting[:, None] == np.unique(setting)).astype(np.float64)
-    members = [inside * role[:, None] for role in (large, ~large)]
+    settings, codes = np.unique(setting, return_inverse=True)
+    of_trials = Groups(codes.reshape(-1), np.arange(len(settings)))
+    roles = (large, ~large)
 
     def mean(place: int) -> Statistic:
         def values(weights: FloatArray) -> FloatArray:
-            counts = [weights @ one for one in members]
+            counts = [of_trials.sums((weights * role).T).T for role in roles]
             there = (counts[0] > 0) & (counts[1] > 0)
-            total = weights @ (members[place] * value[:, None])
+            total = of_trials.sums((weights * (roles[place] * value)).T).T
             means = np.where(there, total / np.where(there, counts[place], 1), 0)
-            settings = there.sum(axis=1)
+            known = there.sum(axis=1)
             found: FloatArray = np.where(
-                settings > 0, means.sum(axis=1) / np.maximum(settings, 1), np.nan
+                known > 0, means.sum(axis=1) / np.maximum(known, 1), np.nan
             )
             return found
 

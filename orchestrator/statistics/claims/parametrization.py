@@ -81,6 +81,7 @@ def flatness_depends_on_parametrization(
         verdict,
         joined(sentences),
         check=True,
+        parts="A margin changed, too",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from orchestrator.statistics.association.pairs import Pairs
 from orchestrator.statistics.grid.hyperparameter_grid import Grid, lines
 from orchestrator.statistics.intervals.estimate import FloatArray, IntArray
+
+_CELLS_AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Environments:
         trial: Shape (pairs,), a trial of the first condition.
         other: Shape (pairs,), a trial of the second condition.
         starts: Shape (environments,), index of the first pair of each environment.
+        sizes: Shape (environments, 2), the number of trials of either condition.
     """
 
     axis: IntArray
@@ -30,6 +34,7 @@ class Environments:
     trial: IntArray
     other: IntArray
     starts: IntArray
+    sizes: IntArray
 
     @classmethod
     def of(cls, grid: Grid) -> Environments:
@@ -53,6 +58,7 @@ class Environments:
             np.concatenate(trial or nothing),
             np.concatenate(other or nothing),
             (np.cumsum(counts) - counts).astype(np.int64),
+            np.stack([sizes[first], sizes[second]], axis=1),
         )
 
     def __len__(self) -> int:
@@ -64,4 +70,35 @@ class Environments:
         if not len(self):
             return np.zeros((*of_pairs.shape[:-1], 0))
         total: FloatArray = np.add.reduceat(of_pairs, self.starts, axis=-1)
+        return total
+
+    def weighted_sums(
+        self, of_pairs: Sequence[FloatArray], places: IntArray, weights: FloatArray
+    ) -> FloatArray:
+        """Sum values over the pairs of some environments, for each row of trial weights.
+
+        The weight of a pair is the product of those of its trials. The pairs of an environment are
+        a matrix M of values, so its sums are the rows of (W M) ∘ V, with W and V the weights of the
+        trials of either condition.
+
+        Args:
+            of_pairs: Values of shape (pairs,), each to be summed.
+            places: Shape (m,), the environments.
+            weights: Shape (r, trials).
+
+        Returns:
+            Shape (values, r, m).
+        """
+        total = np.empty((len(of_pairs), len(weights), len(places)))
+        for one, two in np.unique(self.sizes[places], axis=0).tolist():
+            alike = np.flatnonzero((self.sizes[places] == (one, two)).all(axis=1))
+            step = max(1, _CELLS_AT_ONCE // max(1, len(weights) * max(one, two)))
+            for start in range(0, len(alike), step):
+                some = alike[start : start + step]
+                pairs = self.starts[places[some], None] + np.arange(one * two)
+                first = weights.T[self.trial[pairs[:, ::two]]].swapaxes(1, 2)
+                second = weights.T[self.other[pairs[:, :two]]].swapaxes(1, 2)
+                for sums, values in zip(total, of_pairs, strict=True):
+                    matrices = values[pairs].reshape(-1, one, two)
+                    sums[:, some] = np.einsum("erk,erk->re", first @ matrices, second)
         return total

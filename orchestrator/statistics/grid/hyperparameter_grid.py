@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -55,12 +56,12 @@ class Grid:
         """Number of rows."""
         return len(self.codes)
 
-    @property
+    @cached_property
     def condition(self) -> IntArray:
         """The condition of each row, from 0 in lexicographic order of the codes: shape (n,)."""
         return _numbered(self.codes)
 
-    @property
+    @cached_property
     def conditions(self) -> IntArray:
         """The codes of each condition, in order of its number: shape (conditions, axes)."""
         return np.unique(self.codes, axis=0)

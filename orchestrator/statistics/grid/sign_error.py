@@ -28,7 +28,6 @@ from orchestrator.statistics.intervals.resampling import DEFAULT, Resampling, wi
 FEWEST_EFFECTIVE = 12.0
 QUANTILE = 0.9
 _LEAST_WEIGHT = 0.5
-_CELLS = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -192,7 +191,10 @@ def sign_error(
         )
         for place in np.flatnonzero(large).tolist()
     ]
-    resampled = _resampled(all_of_them, weight, error, groups, resampling)
+    resampled = np.full((resampling.resamples, len(all_of_them)), np.nan)
+    trials = groups.weights(resampling.resamples, resampling.seed)
+    whole, wrong = all_of_them.weighted_sums((weight, error), np.flatnonzero(large), trials)
+    resampled[:, large] = np.where(whole > 0, wrong / np.where(whole > 0, whole, 1), np.nan)
     excluded = int(np.sum(~kept))
 
     def summary(axis: str, members: BoolArray) -> SignErrorSummary:
@@ -213,26 +215,6 @@ def sign_error(
     everything = np.ones(len(all_of_them), dtype=np.bool_)
     axes = tuple(summary(inner.axes[place], all_of_them.axis == place) for place in inner.varying)
     return SignError(summary("", everything), axes, tuple(found))
-
-
-def _resampled(
-    environments: Environments,
-    weight: FloatArray,
-    error: FloatArray,
-    groups: Groups,
-    resampling: Resampling,
-) -> FloatArray:
-    """Return each environment's sign error in each resample: (resamples, environments)."""
-    trials = groups.weights(resampling.resamples, resampling.seed)
-    step = max(1, _CELLS // max(1, len(weight)))
-    parts = []
-    for start in range(0, len(trials), step):
-        some = trials[start : start + step]
-        pairs = some[:, environments.trial] * some[:, environments.other]
-        whole = environments.sums(pairs * weight)
-        share = environments.sums(pairs * error) / np.where(whole > 0, whole, 1)
-        parts.append(np.where(whole > 0, share, np.nan))
-    return np.concatenate(parts)
 
 
 def _mean(

@@ -104,14 +104,23 @@ def leave_out_conditions(
     if conditions < 2:
         return None
     blocks = [_blocks(conditions), *(np.unique(axis, return_inverse=True)[1] for axis in axes)]
-    masks = [np.arange(block.max() + 1)[:, None] != block for block in blocks]
-    weights = np.concatenate([np.ones((1, conditions)), *masks])[:, condition]
-    found = scale.forward(statistic(weights))
+    sizes = [int(block.max()) + 1 for block in blocks]
+    # What each row leaves out: nothing, then each number of each kind of block.
+    number = np.concatenate([[-1], *(np.arange(size) for size in sizes)])
+    kind = np.concatenate([[0], np.repeat(np.arange(len(sizes)), sizes)])
+    of_trials = np.stack(blocks)[:, condition]
+    step = max(1, _CELLS_AT_ONCE // len(condition))
+    chunks = [slice(start, start + step) for start in range(0, len(number), step)]
+    parts = [
+        statistic((number[rows, None] != of_trials[kind[rows]]).astype(np.float64))
+        for rows in chunks
+    ]
+    found = scale.forward(np.concatenate(parts))
     if not np.isfinite(found).all():
         return None
     power = power_of_two(found)
     found = np.ldexp(found, -power)
-    value, *left_out = np.split(found, np.cumsum([1, *(len(mask) for mask in masks[:-1])]))
+    value, *left_out = np.split(found, np.cumsum([1, *sizes[:-1]]))
     cells, *levels = (_variance(one) for one in left_out)
     freedom = len(left_out[0]) - 1.0
     variance = cells
@@ -141,9 +150,9 @@ def leave_out_trials(
     if not strata or min(len(members) for members in strata) < 2:
         return None
     trials = sum(len(members) for members in strata)
-    weights = jackknife_weights(strata)
     step = max(1, _CELLS_AT_ONCE // trials)
-    parts = [statistic(weights[start : start + step]) for start in range(0, trials, step)]
+    blocks = [np.arange(start, min(start + step, trials)) for start in range(0, trials, step)]
+    parts = [statistic(jackknife_weights(strata, block)) for block in blocks]
     found = scale.forward(np.concatenate([statistic(np.ones((1, trials))), *parts]))
     if not np.isfinite(found).all():
         return None
@@ -183,23 +192,29 @@ def _blocks(conditions: int) -> IntArray:
     return np.asarray(order % MOST_LEFT_OUT, dtype=np.int64)
 
 
-def jackknife_weights(strata: Sequence[IntArray]) -> FloatArray:
-    """Return trial weights with one trial left out per row: shape (trials, trials).
+def jackknife_weights(strata: Sequence[IntArray], left_out: IntArray | None = None) -> FloatArray:
+    """Return trial weights with one trial left out per row.
 
     Args:
         strata: The trials of each stratum, at least two; each of 0 to trials − 1 occurs once.
+        left_out: Shape (r,), the trial to leave out in each row; by default every trial in turn.
+
+    Returns:
+        Shape (r, trials).
 
     Raises:
         ValueError: If a stratum has a single trial.
     """
-    trials = sum(len(members) for members in strata)
-    weights = np.ones((trials, trials))
-    for members in strata:
-        size = len(members)
-        if size < 2:
-            raise ValueError("a stratum of one trial cannot be jackknifed")
-        weights[np.ix_(members, members)] = size / (size - 1)
-    np.fill_diagonal(weights, 0.0)
+    sizes = np.array([len(members) for members in strata])
+    if (sizes < 2).any():
+        raise ValueError("a stratum of one trial cannot be jackknifed")
+    stratum = np.empty(sizes.sum(), dtype=np.int64)
+    for number, members in enumerate(strata):
+        stratum[members] = number
+    rows = np.arange(len(stratum)) if left_out is None else left_out
+    raised = (sizes / (sizes - 1))[stratum]
+    weights = np.where(stratum[rows, None] == stratum, raised, 1.0)
+    weights[np.arange(len(rows)), rows] = 0.0
     return weights
 
 

@@ -78,15 +78,16 @@ def correlation_within(columns: FloatArray, groups: Groups) -> Statistic:
         groups: The trial and condition of each row. Weights must agree within conditions.
     """
     means = groups.sums(standardized(columns).T) / np.bincount(groups.trial)[:, None]
-    member = np.eye(int(groups.condition.max(initial=-1)) + 1)[groups.condition].T
-    size = np.maximum(member.sum(axis=1), 1)
-    left = means - (member @ means / size[:, None])[groups.condition]
-    products = np.tensordot(member, left[:, :, None] * left[:, None, :], axes=1)
-    degrees = member.sum(axis=1) - 1
+    number = np.bincount(groups.condition)
+    size = np.maximum(number, 1)
+    of_trials = Groups(groups.condition, np.arange(len(number)))
+    left = means - (of_trials.sums(means) / size[:, None])[groups.condition]
+    products = of_trials.sums(left[:, :, None] * left[:, None, :])
+    degrees = np.maximum(number - 1, 0)
 
     def values(weights: FloatArray) -> FloatArray:
-        kept = weights @ member.T / size
-        total = np.maximum(kept @ np.maximum(degrees, 0), 1)
+        kept = of_trials.sums(weights.T).T / size
+        total = np.maximum(kept @ degrees, 1)
         sums = np.tensordot(kept, products, axes=1) / total[:, None, None]
         return partial_correlation_of(sums)
 

@@ -55,6 +55,54 @@ def shares(
     return np.where(known, (between - chance) / np.where(known, total, 1), np.nan)
 
 
+def shares_left_out(values: FloatArray, factor: IntArray, strata: Sequence[IntArray]) -> FloatArray:
+    """Return the share of :func:`shares` for all trials, and without each: shape (1 + trials,).
+
+    Within its stratum, the others take over the weight of the trial left out, as in
+    :func:`~orchestrator.statistics.intervals.jackknife.jackknife_weights`. The weights of strata,
+    and so of levels, stay the same, and only sums of one stratum change: the time is linear.
+
+    Args:
+        values: Shape (trials, columns), finite.
+        factor: Shape (trials,), from 0.
+        strata: Trials that differ by chance only; each trial is in one stratum of at least two.
+    """
+    values = usual(values)
+    trials, columns = values.shape
+    centred = values - values.mean()
+    # What is left out: first nothing, then each trial in the order of strata.
+    order = np.concatenate(strata)
+    size = np.concatenate([np.full(len(members), len(members)) for members in strata])
+    starts = np.cumsum([0, *(len(members) for members in strata[:-1])])
+    level = factor[order]
+    sums = np.hstack([centred, (centred**2).sum(axis=1)[:, None], (values**2).sum(axis=1)[:, None]])
+    sums = sums[order]
+    of_strata = np.repeat(np.add.reduceat(sums, starts, axis=0), size[starts], axis=0)
+    change = np.vstack([np.zeros(columns + 2), (of_strata - size[:, None] * sums)])
+    change[1:] /= (size - 1)[:, None]
+    moved, squares, raw = change[:, :columns], change[:, columns], change[:, columns + 1]
+    mean = centred.mean(axis=0) + moved / trials
+    total = sums[:, columns].sum() + squares - trials * columns * mean.mean(axis=1) ** 2
+    own = np.concatenate([[-1], level])
+    between = np.zeros(trials + 1)
+    sizes = np.bincount(factor)
+    for one in np.flatnonzero(sizes):
+        inside = centred[factor == one].mean(axis=0) + moved * (own == one)[:, None] / sizes[one]
+        between += sizes[one] * ((inside - mean) ** 2).sum(axis=1)
+    # Sums of squares around the mean of each stratum, complete and without a trial.
+    complete = of_strata[:, columns] - (of_strata[:, :columns] ** 2).sum(axis=1) / size
+    without = of_strata[:, columns] + squares[1:]
+    without -= ((of_strata[:, :columns] + moved[1:]) ** 2).sum(axis=1) / size
+    weight = size / sizes[level] * (1 - sizes[level] / trials) / (size - 1)
+    chance = np.full(trials + 1, np.sum((weight * complete)[starts]))
+    chance[1:] += weight * (without - complete)
+    known = total > 1e-12 * (sums[:, columns + 1].sum() + raw)
+    share = np.where(known, (between - chance) / np.where(known, total, 1), np.nan)
+    found = np.empty(trials + 1)
+    found[0], found[1 + order] = share[0], share[1:]
+    return found
+
+
 def _moments(
     values: FloatArray, members: IntArray | np.ndarray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -45,11 +45,16 @@ class Curves:
 
         A trial covers the time from its first measured snapshot to its last.
         """
-        times = [self.of(int(trial))[0] for trial in trials]
-        if not times or any(len(time) == 0 for time in times):
+        rows, first, end = self._spans(trials)
+        if not len(trials) or (first == end).any():
             return None
-        first, last = max(time[0] for time in times), min(time[-1] for time in times)
-        return (float(first), float(last)) if first <= last else None
+        begin, last = self.time[rows[first]].max(), self.time[rows[end - 1]].min()
+        return (float(begin), float(last)) if begin <= last else None
+
+    def _spans(self, trials: IntArray) -> tuple[IntArray, IntArray, IntArray]:
+        """Return the rows that count, and where those of each given trial begin and end."""
+        rows, ordered = self._in_order
+        return rows, np.searchsorted(ordered, trials), np.searchsorted(ordered, trials, "right")
 
     def at(self, points: FloatArray, trials: IntArray) -> FloatArray:
         """Interpolate values linearly in the logarithm of time.
@@ -62,12 +67,28 @@ class Curves:
             Shape (t, m); NaN outside the time a trial covers. At the time of a snapshot, the
             value is that of the snapshot.
         """
+        rows, first, end = self._spans(trials)
         table = np.full((len(trials), len(points)), np.nan)
-        for row, trial in enumerate(trials):
-            time, value = self.of(int(trial))
-            if len(time):
-                inside = (points >= time[0]) & (points <= time[-1])
-                table[row, inside] = np.interp(np.log(points[inside]), np.log(time), value)
+        there = np.flatnonzero(end > first)
+        sizes = (end - first)[there]
+        if not len(there):
+            return table
+        # The rows of these trials, one trial after the other, and where each begins and ends.
+        begin = np.cumsum(sizes) - sizes
+        last = begin + sizes - 1
+        kept = rows[np.repeat(first[there] - begin, sizes) + np.arange(sizes.sum())]
+        time, value = self.time[kept], self.value[kept]
+        log_time = np.log(time)
+        for place, (point, log_point) in enumerate(zip(points, np.log(points), strict=True)):
+            inside = (time[begin] <= point) & (point <= time[last])
+            before = np.add.reduceat(log_time <= log_point, begin, dtype=np.int64)
+            left = begin + np.maximum(before - 1, 0)
+            right = np.minimum(left + 1, last)
+            between = log_time[right] - log_time[left]
+            share = (log_point - log_time[left]) / np.where(between > 0, between, 1)
+            with np.errstate(over="ignore", invalid="ignore"):  # The difference may overflow.
+                grown = value[left] + share * (value[right] - value[left])
+            table[there, place] = np.where(inside, np.where(share > 0, grown, value[left]), np.nan)
         return table
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from orchestrator.statistics.intervals.bootstrap import LEVEL, Groups
 from orchestrator.statistics.intervals.estimate import BoolArray, Estimate, FloatArray, IntArray
-from orchestrator.statistics.intervals.jackknife import jackknife_interval, jackknife_weights
-from orchestrator.statistics.intervals.variance import level_codes, shares
+from orchestrator.statistics.intervals.jackknife import jackknife_interval
+from orchestrator.statistics.intervals.variance import level_codes, shares, shares_left_out
 from orchestrator.statistics.matched.curves import Curves, log_spaced
 
 POINTS = 16
@@ -98,9 +98,6 @@ def compare_matched_times(
 
     strata = _strata(level_of, inner.condition)
     alone = any(len(members) == 1 for members in strata)
-    weights = np.ones((1, inner.trials))
-    if not alone:
-        weights = np.vstack([weights, jackknife_weights(strata)])
     pairs, found = [], []
     for first, second in itertools.combinations(np.unique(level_of).tolist(), 2):
         trials = np.flatnonzero((level_of == first) | (level_of == second))
@@ -109,17 +106,19 @@ def compare_matched_times(
         if pair.comparable and pair.updates is not None and pair.epochs is not None:
             codes = level_codes(level_of[trials].tolist())
             inside = _strata(codes, inner.condition[trials])
-            found.append(
-                [
-                    shares(
-                        curves.at(log_spaced(*covered, POINTS), trials),
-                        codes,
-                        inside,
-                        weights[:, trials],
-                    )
-                    for curves, covered in ((by_epochs, pair.epochs), (by_updates, pair.updates))
-                ]
-            )
+            both = np.empty((2, 1 + inner.trials))
+            for place, (curves, covered) in enumerate(
+                ((by_epochs, pair.epochs), (by_updates, pair.updates))
+            ):
+                values = curves.at(log_spaced(*covered, POINTS), trials)
+                if alone:
+                    both[place] = shares(values, codes, inside, np.ones((1, len(trials))))
+                else:
+                    # Without a trial of another pair, all of this one is there.
+                    of_pair = shares_left_out(values, codes, inside)
+                    both[place] = of_pair[0]
+                    both[place, 1 + trials] = of_pair[1:]
+            found.append(both)
     if not found:
         reason = _why_nothing(pairs)
         nothing = Estimate(None, None, None, LEVEL, n, inner.trials, excluded, reason)

@@ -34,9 +34,11 @@ class HessianSpectrumOptions(MeasureOptions):
     name: Literal["hessian_spectrum"]
     values = ("hessian_eigenvalue_#", "hessian_eigenvalue_min", "hessian_eigenvalue_ratio")
     top: PositiveInt = Field(5, description="Number of largest eigenvalues.")
-    iterations: PositiveInt = Field(100, description="Maximum number of Lanczos iterations.")
+    iterations: PositiveInt = Field(
+        100, description="Maximum number of Lanczos iterations per start vector."
+    )
     tolerance: PositiveFloat = Field(
-        1e-3, description="Largest residual norm, relative to its eigenvalue."
+        1e-3, description="Largest error of an eigenvalue, relative to it."
     )
     smallest: bool = Field(
         True, description="Whether to find the smallest eigenvalue, too, which takes longest."
@@ -48,9 +50,11 @@ class EdgeOfStabilityOptions(MeasureOptions):
 
     name: Literal["edge_of_stability"]
     values = ("edge_of_stability", "stability_threshold")
-    iterations: int = Field(100, ge=5, description="Maximum number of Lanczos iterations.")
+    iterations: int = Field(
+        100, ge=5, description="Maximum number of Lanczos iterations per start vector."
+    )
     tolerance: PositiveFloat = Field(
-        1e-3, description="Largest residual norm, relative to its eigenvalue."
+        1e-3, description="Largest error of an eigenvalue, relative to it."
     )
 
 

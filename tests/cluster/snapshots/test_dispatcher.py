@@ -4,11 +4,13 @@ import pytest
 import ray
 
 from orchestrator.cluster.snapshots import dispatcher as module
-from orchestrator.cluster.snapshots.dispatcher import Dispatcher
-from orchestrator.cluster.work_items import MeasureItem
+from orchestrator.cluster.snapshots.dispatcher import Dispatcher, work_off
+from orchestrator.cluster.snapshots.measurer_pool import MeasurerPool
+from orchestrator.cluster.work_items import AuditItem, MeasureItem
 from orchestrator.errors import ResourcesError, StorageError
 from orchestrator.results import ResultsFolder, connect
 from tests.cluster.pretended import (
+    AuditsAll,
     DiesAsItStarts,
     DiesOnce,
     Idle,
@@ -36,11 +38,13 @@ def item(name, *requests):
 
 def dispatch(folder, work_items, new_measurer, timeout=60.0):
     listed = iter([list(work_items)])
-    dispatcher = Dispatcher(
-        folder, lambda: next(listed, []), new_measurer, reserved=1, most=1, timeout=timeout
-    )
+    pool = MeasurerPool(new_measurer, most=1)
+    dispatcher = Dispatcher(folder, lambda: next(listed, []), pool, reserved=1, timeout=timeout)
     dispatcher.start()
-    dispatcher.drain()
+    try:
+        assert dispatcher.drain()
+    finally:
+        pool.end_all()
     return dispatcher
 
 
@@ -121,7 +125,7 @@ def test_measurers_give_way_to_trials_if_the_cluster_shrinks(local_ray, tmp_path
         return begun[-1]
 
     dispatcher = Dispatcher(
-        ResultsFolder(tmp_path), list, new_measurer, reserved=3, most=3, timeout=60.0,
+        ResultsFolder(tmp_path), list, MeasurerPool(new_measurer, most=3), reserved=3, timeout=60.0,
         room=lambda: room[0],
     )  # fmt: skip
     dispatcher.start()
@@ -145,9 +149,8 @@ def test_an_error_before_the_first_work_item_leaves_no_measurer(local_ray, tmp_p
     def refuse(measurers):
         raise ResourcesError("refused")
 
-    dispatcher = Dispatcher(
-        ResultsFolder(tmp_path), list, new_measurer, reserved=1, most=1, timeout=60.0
-    )
+    pool = MeasurerPool(new_measurer, most=1)
+    dispatcher = Dispatcher(ResultsFolder(tmp_path), list, pool, reserved=1, timeout=60.0)
     with pytest.raises(ResourcesError, match="refused"):
         dispatcher.start(refuse)
     assert is_alive(begun[0])
@@ -161,6 +164,40 @@ def test_a_full_disk_is_not_charged_to_any_measure(local_ray, tmp_path):
     with pytest.raises(StorageError, match="no space"):
         dispatch(ResultsFolder(tmp_path), [item("a")], actor.remote)
     assert not (tmp_path / "measures").exists()
+
+
+def test_measurers_that_measured_audit_too_and_a_failing_audit_spoils_no_other(local_ray, tmp_path):
+    actor, begun = ray.remote(num_cpus=0)(AuditsAll), []
+
+    def new_measurer():
+        begun.append(actor.remote())
+        return begun[-1]
+
+    pool = MeasurerPool(new_measurer, most=1)
+    listed = iter([[item("a")]])
+    folder, told = ResultsFolder(tmp_path), []
+    dispatcher = Dispatcher(folder, lambda: next(listed, []), pool, reserved=1, timeout=60.0)
+    dispatcher.start()
+    assert dispatcher.drain()
+    audits = [AuditItem({"checkpoint_id": name, "trial_id": "t"}, 0, "{}") for name in "abc"]
+    assert work_off(audits[:1], folder, pool, told.append) == []
+    assert len(begun) == 1
+    # The second fails; its process refuses the third, which another process audits.
+    assert work_off(audits[1:], folder, pool, told.append) == ["b: audit: ValueError: damaged"]
+    assert len(begun) == 2
+    assert told == ["audit 1/1", "audit 1/2", "audit 2/2"]
+    pool.end_all()
+
+
+def test_work_that_is_not_done_in_time_is_given_up_with_its_measurers(local_ray, tmp_path):
+    measurer = ray.remote(num_cpus=0)(Idle).remote()
+    pool = MeasurerPool(lambda: measurer, most=1)
+    audits = [AuditItem({"checkpoint_id": "a", "trial_id": "t"}, 0, "{}")]
+    told = []
+    assert work_off(audits, ResultsFolder(tmp_path), pool, told.append, until=0.0) == []
+    assert told == []
+    while is_alive(measurer):  # Until Ray has ended it.
+        pass
 
 
 @pytest.mark.slow

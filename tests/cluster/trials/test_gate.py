@@ -1,5 +1,6 @@
 """Whether training must stop."""
 
+from math import inf
 from types import SimpleNamespace
 
 import pytest
@@ -22,7 +23,7 @@ def state(monkeypatch):
 def test_training_continues_while_nothing_is_wrong(state):
     checked = Gate(state)
     assert not checked.must_stop()
-    assert checked.others_may_start()
+    assert not checked.closing()
     checked.raise_cause()
 
 
@@ -39,6 +40,17 @@ def test_a_dispatcher_that_failed_stops_training(state):
     assert not Gate(state).must_stop()
     state.dispatcher = SimpleNamespace(error=RuntimeError("broken"))
     assert Gate(state).must_stop()
+
+
+def test_nothing_starts_and_trials_end_at_their_resume_states_once_the_time_is_over(state):
+    state.trials = {"one": None, "two": None}
+    assert Gate(state, until=inf).next_trial() == "one"
+    checked = Gate(state, until=-inf)
+    assert checked.next_trial() is None
+    assert checked.may_end({"resumable": True})
+    assert not checked.may_end({"resumable": False})
+    assert not checked.must_stop()
+    checked.raise_cause()
 
 
 def test_a_trial_waiting_for_a_lost_node_stops_training(state, monkeypatch):

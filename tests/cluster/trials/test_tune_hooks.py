@@ -8,12 +8,13 @@ from ray import cloudpickle, tune
 from ray.exceptions import RayActorError, RayTaskError
 from ray.train._internal.storage import StorageContext
 from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
 
 from orchestrator.cluster.trials.gate import Gate
 from orchestrator.cluster.trials.run_state import RunState
 from orchestrator.cluster.trials.trainable import SPOILT
 from orchestrator.cluster.trials.tune_hooks import (
-    CanaryFirst,
+    NextTrial,
     RunCallback,
     StopWhenUseless,
     TrialScheduler,
@@ -105,6 +106,35 @@ def test_completing_a_trial_without_a_process_does_nothing(state):
     TrialScheduler(state).on_trial_complete(tune, "trial", {SPOILT: "it"})
 
 
+def test_tune_receives_as_many_trials_as_there_are_slots(state):
+    state.trials = dict.fromkeys("abc")
+    search = NextTrial(Gate(state), most=2)
+    assert [search.suggest(name) for name in "123"] == [{"trial_id": "a"}, {"trial_id": "b"}, None]
+    search.on_trial_complete("1", result={})
+    assert [search.suggest(name) for name in "45"] == [{"trial_id": "c"}, None]
+    search.on_trial_complete("2", error=True)
+    assert search.suggest("6") == Searcher.FINISHED
+
+
+@pytest.mark.parametrize(
+    ("pending", "chosen"),
+    [
+        # Tune itself would give it to the first, whose own process is starting, and kill that one.
+        ({"starting", "also starting", "waiting", "later"}, "waiting"),
+        # The free process may occupy the slot that both processes wait for.
+        ({"starting", "also starting"}, "starting"),
+        (set(), None),
+    ],
+)
+def test_a_free_process_goes_to_a_trial_without_one_if_there_is_any(state, pending, chosen):
+    tune = SimpleNamespace(
+        _pending_trials=pending,
+        _pending_trials_list=["begun", "starting", "also starting", "waiting", "later"],
+        _trial_to_actor={"starting": "its process", "also starting": "another"},
+    )
+    assert TrialScheduler(state).choose_trial_to_run(tune) == chosen
+
+
 def test_a_trial_reserves_its_bundle_of_resources(state, trial):
     state.bundles = {"one": {"CPU": 2.0, "GPU": 0.5}}
     TrialScheduler(state).on_trial_add(None, trial)
@@ -115,6 +145,5 @@ def test_the_pickled_hooks_do_not_grow_with_the_study(state):
     state.bundles = {str(number): {"CPU": 1.0} for number in range(10_000)}
     gate = Gate(state)
     hooks = (TrialScheduler(state), RunCallback(state), StopWhenUseless(gate))
-    search = CanaryFirst(gate, ahead=0, most=1)
-    for hook in (*hooks, search, search.get_state()):
+    for hook in (*hooks, NextTrial(gate, most=1)):
         assert len(cloudpickle.dumps(hook)) < 1000

@@ -106,7 +106,7 @@ def test_an_unconverged_eigenvalue_is_marked_with_a_reason():
     )
     edge, threshold = edge_of(context, iterations=5, tolerance=1e-9)
     assert edge.variant == "unconverged"
-    assert edge.reason.startswith("residual ")
+    assert edge.reason.startswith("lower bound: the eigenvalue may be larger by up to ")
     assert (threshold.variant, threshold.reason) == ("", None)
 
 

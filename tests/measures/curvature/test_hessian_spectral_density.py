@@ -12,11 +12,9 @@ from orchestrator.measures.curvature.hessian_spectral_density import (
     HessianSpectralDensity,
     spectral_quadratures,
 )
-from orchestrator.measures.curvature.hessian_spectrum import HessianSpectrum
 from orchestrator.measures.curvature.hessian_trace import HessianTrace
 from orchestrator.study.measure_options.curvature import (
     HessianSpectralDensityOptions,
-    HessianSpectrumOptions,
     HessianTraceOptions,
 )
 from tests.binomial import assert_at_least, assert_covers, with_simulations
@@ -246,28 +244,6 @@ def test_equal_requests_share_one_lanczos_run():
             first, spectral_quadratures(context, probes=3, iterations=4), strict=True
         )
     )
-
-
-def test_eigenvalues_share_the_products_of_the_first_probe():
-    """And neither changes the other's values, whichever comes first."""
-    spectrum = HessianSpectrum(HessianSpectrumOptions(name="hessian_spectrum", top=2))
-    eigenvalues, density = (
-        list(spectrum.compute(case("cnn").context())),
-        measured(case("cnn").context()),
-    )
-    context = case("cnn").context()
-    products = []
-    matvec = context.hessian_vector_product
-    context.hessian_vector_product = lambda v: products.append(1) or matvec(v)
-    assert list(spectrum.compute(context)) == eigenvalues
-    assert 1 < len(products) < 32
-    assert measured(context) == density
-    assert len(products) == 16 * 32
-    assert list(spectrum.compute(context)) == eigenvalues
-    assert len(products) == 16 * 32
-    context = case("cnn").context()
-    assert measured(context) == density
-    assert list(spectrum.compute(context)) == eigenvalues
 
 
 @pytest.mark.parametrize(

@@ -207,7 +207,7 @@ def test_a_study_may_state_claims_of_both_kinds(tmp_path):
         ]
         judged = judge_claims(source)
     assert [one.claim.verdict for one in judged] == ["holds", "holds"]
-    assert [one.figure for one in judged] == ["threshold", ""]
+    assert [one.figure for one in judged] == ["threshold", "claim-flatness_tracks_margin_barely"]
 
 
 def test_an_estimate_with_loss_and_swept_columns_held_fixed_is_shown(source):

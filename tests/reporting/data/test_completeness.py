@@ -13,7 +13,7 @@ def read(path):
 def test_a_finished_study_has_no_sentence_on_completeness(simulated):
     progress = read(simulated)
     assert progress.finished
-    assert progress.sentence == ""
+    assert progress.missing == ""
     assert (progress.completed, progress.snapshots) == (12, 96)
     assert progress.unmeasured == {
         "margin": 0,
@@ -35,8 +35,8 @@ def test_an_unfinished_study_says_what_is_missing(tmp_path):
     assert (progress.completed, progress.failed, progress.outstanding) == (9, 1, 2)
     assert progress.unmeasured["norms"] == 96
     assert not progress.finished
-    assert "9 of 12 trials are completed, 1 failed" in progress.sentence
-    assert "96 of 384 snapshot measurements" in progress.sentence
+    assert "9 of 12 trials are completed, 1 failed" in progress.missing
+    assert "96 of 384 snapshot measurements" in progress.missing
 
 
 def test_requests_for_final_networks_are_expected_only_there(tmp_path):
@@ -56,7 +56,7 @@ def test_requests_for_final_networks_are_expected_only_there(tmp_path):
     progress = read(simulate(tmp_path / "some", study=content, change=without_some))
     assert progress.asked["norms"] == 12
     assert progress.unmeasured["norms"] == 1  # The other is of a network on its way.
-    assert "1 of 300 snapshot measurements" in progress.sentence
+    assert "1 of 300 snapshot measurements" in progress.missing
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_claim_that_needs_audits_reports_missing_ones(networks, missing, tmp_p
     progress = read(simulate(tmp_path / "r", study=study, change=audited))
     assert progress.unaudited == missing
     assert progress.finished == (not missing)
-    assert missing in progress.sentence
+    assert missing in progress.missing
 
 
 def test_measures_that_are_not_installed_are_counted(tmp_path):

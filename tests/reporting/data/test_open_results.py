@@ -31,9 +31,18 @@ def test_empty_results_keep_their_columns(source):
 def test_repeated_queries_are_recorded_once(simulated):
     query = Query("one", "", "SELECT 1 AS one")
     with open_source(simulated) as source:
-        source.rows(query)
-        source.rows(query)
+        first = source.rows(query)
+        assert source.rows(query) is first
         assert source.asked == [query]
+
+
+def test_many_rows_are_not_kept(simulated):
+    query = Query("many", "", "SELECT range AS one FROM range(100001)")
+    with open_source(simulated) as source:
+        first = source.rows(query)
+        again = source.rows(query)
+    assert again is not first
+    assert again["one"] == first["one"] == tuple(range(100_001))
 
 
 def test_only_measured_values_are_columns(source, without_trace):

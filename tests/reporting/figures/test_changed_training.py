@@ -37,13 +37,14 @@ def test_each_way_of_training_and_all_together_are_shown(trained_in_two_ways):
     assert "if the margin determined the flatness" in figure.caption.lower()
 
 
-def test_the_claim_links_to_the_figure(trained_in_two_ways, monkeypatch):
+def test_the_figure_stands_in_the_section_of_its_claim(trained_in_two_ways, monkeypatch):
     draw_only(monkeypatch, interventions_figure)
     with open_source(trained_in_two_ways) as source:
         page = compose(source)
     (judged,) = page.claims
     assert judged.figure == "interventions"
-    assert 'href="#figure-interventions"' in render(page)
+    section = render(page).partition(f'<section class="claim" id="claim-{judged.claim.name}">')[2]
+    assert 'id="figure-interventions"' in section.partition("</section>")[0]
 
 
 def test_the_figure_is_hidden_unless_a_claim_needs_it(source, tmp_path):

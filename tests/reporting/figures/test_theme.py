@@ -66,9 +66,11 @@ def test_nonfinite_numbers_become_null():
     assert rounded([{"x": math.nan, "y": math.inf, "z": -math.inf}]) == [dict.fromkeys("xyz")]
 
 
-def test_a_chart_is_validated_when_it_is_finished():
-    with debug_mode(False):  # As figures are drawn: their parts are not validated.
+def test_a_chart_is_validated_unless_a_report_is_drawn():
+    with debug_mode(False):
         wrong = alt.X("a:Q", scale=alt.Scale(type="nonsense"))
         part = alt.Chart(alt.Data(values=[{"a": 1}])).mark_point().encode(x=wrong)
-        with pytest.raises(SchemaValidationError, match="nonsense"):
-            themed(alt.concat(alt.layer(part)))
+        chart = alt.concat(alt.layer(part))
+        themed(chart)
+    with pytest.raises(SchemaValidationError, match="nonsense"):
+        themed(chart)

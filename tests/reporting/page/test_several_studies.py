@@ -79,7 +79,7 @@ def test_the_comparison_page_is_complete_and_loads_nothing(simulated, other, tmp
     assert Parsed(without_scripts(page)).tags.count("svg") == 1
     for part in (
         "<h1>simulated, other</h1>",
-        "other: This study is not finished",
+        "other is not finished: ",
         "<h3>simulated</h3>",
         "c0ffee",
         "differing_hyperparameters",

@@ -62,7 +62,7 @@ def test_each_condition_has_a_row_with_its_hyperparameters(connected):
 def test_the_page_contains_the_section(connected, monkeypatch):
     draw_only(monkeypatch)
     page = write_report(connected[0]).read_text(encoding="utf-8")
-    assert page.index('id="methods"') < page.index('id="barriers"') < page.index('id="limitations"')
+    assert page.index('id="limitations"') < page.index('id="barriers"') < page.index('id="methods"')
 
 
 def test_the_query_names_hyperparameters_and_seeds(connected):

@@ -64,7 +64,7 @@ def test_the_page_contains_the_section(tmp_path, monkeypatch):
     results = audited(tmp_path / "r")
     page = write_report(results).read_text(encoding="utf-8")
     assert (
-        page.index('id="methods"') < page.index('id="fragility"') < page.index('id="limitations"')
+        page.index('id="limitations"') < page.index('id="fragility"') < page.index('id="methods"')
     )
     assert "FROM fragility" in page
 
@@ -76,7 +76,7 @@ def test_the_claim_is_judged_from_the_audit(tmp_path, monkeypatch):
     (before,) = check_claims(results)
     assert (before.verdict, before.estimate.n) == ("unclear", 0)
     assert "No network has been audited yet" in before.explanation
-    assert "Audit table" not in write_report(results).read_text(encoding="utf-8")
+    assert 'id="fragility"' not in write_report(results).read_text(encoding="utf-8")
 
     rows = []
     for number, change in enumerate((0.31, 0.3, 0.29, None)):
@@ -97,5 +97,5 @@ def test_the_claim_is_judged_from_the_audit(tmp_path, monkeypatch):
     assert (claim.estimate.value, claim.estimate.n, claim.estimate.n_excluded) == (0.3, 3, 1)
     assert "hessian_eigenvalue_1: 60 %; margin_mean, spectral: 20 %" in claim.explanation
     page = write_report(results).read_text(encoding="utf-8")
-    assert '<a href="#fragility">Audit table</a>' in page
+    assert page.index('id="claim-flatness') < page.index('id="fragility"') < page.index('id="limit')
     assert "The reparametrization check passes" in page

@@ -44,7 +44,7 @@ def brute_force(compared, weights):
 @pytest.mark.parametrize("variant", ["a", "b"])
 @pytest.mark.parametrize("across", [False, True])
 @pytest.mark.parametrize("ties", [0, 2])
-def test_matrices_and_sorting_give_tau_of_all_pairs(variant, across, ties):
+def test_matrices_pairs_and_sorting_give_tau_of_all_pairs(variant, across, ties, monkeypatch):
     columns, groups, stratum = rows(1, n=70, trials=24, conditions=8, ties=ties)
     share = np.random.default_rng(2).random(groups.trials)
     compared = Compared.of(
@@ -58,6 +58,8 @@ def test_matrices_and_sorting_give_tau_of_all_pairs(variant, across, ties):
     weights[5, 0] = 0
     expected = brute_force(compared, weights)
     np.testing.assert_allclose(compared.tau()(weights), expected, atol=1e-12)
+    np.testing.assert_allclose(compared.tau(most_dense=0)(weights), expected, atol=1e-12)
+    monkeypatch.setattr("orchestrator.statistics.association.concordance.FEW_ROWS", 0)
     np.testing.assert_allclose(compared.tau(most_dense=0)(weights), expected, atol=1e-12)
 
 

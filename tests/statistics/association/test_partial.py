@@ -153,8 +153,20 @@ def test_a_column_that_is_linear_in_a_control_has_no_value(confounded):
     assert "linear function of the controls" in found.independent.reason
 
 
-def test_a_perfect_relation_has_a_p_value_of_about_zero(confounded):
+@pytest.mark.parametrize("seed", range(20))
+def test_a_perfect_relation_has_a_p_value_of_about_zero(confounded, seed):
     x, _, controls = confounded
-    found = partial_correlation(x, -3 * x + controls["loss"], controls)
-    assert found.estimate.value == pytest.approx(-1, abs=1e-12)
+    slope, share = np.random.default_rng(seed).uniform(-3, 3, size=2)
+    found = partial_correlation(x, slope * x + share * controls["loss"], controls)
+    assert found.estimate.value == pytest.approx(np.sign(slope), abs=1e-12)
     assert 0 <= found.t_p_value < 1e-100
+
+
+def test_the_p_value_is_that_of_students_t(confounded):
+    x, _, controls = confounded
+    noise = np.random.default_rng(1).normal(size=N)
+    for share in (0, 0.001, 0.1, 1, 100):
+        found = partial_correlation(x, share * x + noise, controls)
+        r, freedom = found.estimate.value, N - 2 - len(controls)
+        expected = 2 * stats.t.sf(abs(r) * np.sqrt(freedom / (1 - r * r)), freedom)
+        assert found.t_p_value == pytest.approx(expected, rel=1e-9)

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.association.ranking import kendall, spearman
+from orchestrator.statistics.association.ranking import (
+    kendall,
+    linear_spearman,
+    spearman,
+    weighted_ranks,
+)
 from orchestrator.statistics.intervals.bootstrap import Groups
 from orchestrator.statistics.intervals.resampling import Resampling
 from tests.statistics.references import tau_a
@@ -79,3 +84,60 @@ def test_intervals_of_independent_rows_equal_the_formulas():
 @pytest.mark.parametrize("function", [kendall, spearman])
 def test_constant_columns_have_no_rank_correlation(function):
     assert function([1, 1, 1], [1, 2, 3]).reason == "a column is constant"
+
+
+def exact_rho(columns, weights):
+    """ρ from the mid-ranks under each row of weights."""
+    found = []
+    for weight in weights:
+        ranks = [weighted_ranks(column, weight[None])[0] for column in columns]
+        products = np.cov(ranks, aweights=weight)
+        found.append(products[0, 1] / np.sqrt(products[0, 0] * products[1, 1]))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("digits", [0, 9])
+@pytest.mark.parametrize("strength", [0.0, 1.0, 4.0])
+def test_linearized_spearman_spreads_like_the_exact_one(strength, digits):
+    draw = np.random.default_rng([int(strength), digits])
+    condition, trial = np.arange(800) // 4, np.repeat(np.arange(800), 3)
+    common = (draw.normal(size=200)[condition] + draw.normal(size=800))[trial]
+    columns = np.stack([strength * common + draw.normal(size=2400) for _ in range(2)]).round(digits)
+    groups = Groups(trial, condition)
+    weights = groups.weights(400)
+    value, linear = linear_spearman(columns, groups)
+    assert value == pytest.approx(stats.spearmanr(*columns).statistic, abs=1e-12)
+    exact = exact_rho(columns, weights[:, trial])
+    # The error of a standard deviation from 400 resamples is 3.5 %.
+    assert np.std(linear(weights)) == pytest.approx(np.std(exact), rel=0.035)
+    assert np.corrcoef(exact, linear(weights))[0, 1] > 0.98
+
+
+def test_linearized_spearman_has_the_slope_of_the_exact_one():
+    draw = np.random.default_rng(0)
+    columns = draw.integers(0, 5, (2, 40)).astype(float)
+    trial = np.repeat(np.arange(10), 4)
+    value, linear = linear_spearman(columns, Groups(trial, np.zeros(10, dtype=np.int64)))
+    weights = 1 + 1e-6 * np.eye(10)
+    slope = (exact_rho(columns, weights[:, trial]) - value) / 1e-6
+    np.testing.assert_allclose((linear(weights) - value) / 1e-6, slope, atol=1e-6)
+
+
+def test_linearized_spearman_of_a_constant_is_undefined():
+    columns = np.stack([np.ones(6), np.arange(6.0)])
+    value, linear = linear_spearman(columns, Groups.of(range(6), [0] * 6))
+    assert np.isnan(value)
+    assert np.isnan(linear(np.ones((2, 6)))).all()
+
+
+def test_the_interval_of_many_trials_is_that_of_exact_resamples(monkeypatch):
+    draw = np.random.default_rng(4)
+    x = draw.normal(size=1200)
+    y, groups = x + draw.normal(size=1200), Groups.of(range(1200), (np.arange(1200) // 3).tolist())
+    linear = spearman(x, y, groups)
+    monkeypatch.setattr("orchestrator.statistics.association.ranking.MOST_DENSE", 1200)
+    exact = spearman(x, y, groups)
+    assert linear.value == pytest.approx(exact.value, abs=1e-12)
+    widths = [np.arctanh(one.high) - np.arctanh(one.low) for one in (linear, exact)]
+    assert widths[0] == pytest.approx(widths[1], rel=0.022)
+    assert linear.low != exact.low

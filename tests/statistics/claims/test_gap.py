@@ -53,6 +53,8 @@ def test_a_margin_of_the_wrong_sign_fails_even_if_strong(networks):
         "gap." in claim.explanation
     )
     assert "of the wrong sign" not in judged(good, trace, gap).explanation
+    assert claim.parts.startswith("τ of margins and the ")
+    assert "expected below 0, is 0." in claim.parts
 
 
 def test_the_claim_fails_if_the_trace_predicts_better(networks):

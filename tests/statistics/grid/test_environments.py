@@ -25,3 +25,21 @@ def test_a_grid_of_one_condition_has_no_environments():
     found = Environments.of(Grid.of({"batch": [16, 16]}))
     assert len(found) == 0
     assert found.sums(np.zeros((3, 0))).shape == (3, 0)
+
+
+def test_sums_under_weights_are_those_of_all_pairs():
+    draw = np.random.default_rng(0)
+    for _ in range(30):
+        rows = draw.integers(4, 60)
+        grid = Grid.of({"a": draw.integers(0, 3, rows).tolist(), "b": draw.integers(0, 4, rows)})
+        environments = Environments.of(grid)
+        weights = draw.integers(0, 4, (20, rows)).astype(float)
+        values = draw.random((2, len(environments.trial)))
+        pairs = weights[:, environments.trial] * weights[:, environments.other]
+        places = np.flatnonzero(draw.random(len(environments)) < 0.7)
+        np.testing.assert_allclose(
+            environments.weighted_sums(values, places, weights),
+            np.stack([environments.sums(pairs * one)[:, places] for one in values]),
+            rtol=1e-12,
+            atol=1e-12,
+        )

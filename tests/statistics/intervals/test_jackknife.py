@@ -21,6 +21,11 @@ def test_each_weight_leaves_one_out_and_keeps_the_weight_of_its_stratum():
     np.testing.assert_allclose(weights[0], [0, 1.5, 1.5, 1, 1, 1, 1])
 
 
+def test_some_trials_are_left_out_as_among_all():
+    some = np.array([5, 1])
+    np.testing.assert_array_equal(jackknife_weights(STRATA, some), jackknife_weights(STRATA)[some])
+
+
 def test_the_interval_of_one_mean_is_students():
     weights = jackknife_weights([np.arange(7)])
     low, high = jackknife_interval(VALUES.mean(), weights @ VALUES / 7, [np.arange(7)], 0.9)

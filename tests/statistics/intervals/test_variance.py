@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from orchestrator.statistics.intervals.variance import level_codes, shares
+from orchestrator.statistics.intervals.jackknife import jackknife_weights
+from orchestrator.statistics.intervals.variance import level_codes, shares, shares_left_out
 
 ALL = np.ones((1, 7))
 
@@ -77,3 +78,26 @@ def test_single_trials_leave_chance_uncorrected():
         np.array([[1.0], [2.0]]), level_codes([1, 2]), by_level(np.arange(2)), ALL[:, :2]
     )
     assert found[0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_shares_without_each_trial_are_those_of_jackknife_weights(seed):
+    draw = np.random.default_rng(seed)
+    sizes = draw.integers(2, 6, draw.integers(1, 7))
+    strata = np.split(draw.permutation(sizes.sum()), np.cumsum(sizes)[:-1])
+    factor = np.zeros(sizes.sum(), dtype=np.int64)
+    for members in strata:
+        factor[members] = draw.integers(3)
+    factor = level_codes(factor.tolist())
+    values = 10.0 ** draw.integers(-3, 3) * draw.normal(size=(sizes.sum(), draw.integers(1, 5)))
+    if seed % 4 == 0:
+        values = np.round(values)
+    if seed == 19:
+        values[:] = 0.1
+    weights = np.vstack([np.ones((1, len(values))), jackknife_weights(strata)])
+    np.testing.assert_allclose(
+        shares_left_out(values, factor, strata),
+        shares(values, factor, strata, weights),
+        rtol=1e-9,
+        atol=1e-12,
+    )

@@ -48,3 +48,21 @@ def test_each_trial_has_its_rows_in_order_of_time():
         times, values = curves.of(one)
         assert dict(zip(times.tolist(), values.tolist(), strict=True)) == first
         assert (np.diff(times) > 0).all()
+
+
+def test_all_trials_are_interpolated_as_each_alone():
+    draw = np.random.default_rng(1)
+    for _ in range(50):
+        size = draw.integers(1, 60)
+        time = np.round(4 * draw.uniform(0, 8, size)) / 4
+        value = np.where(draw.random(size) < 0.1, np.nan, draw.normal(size=size))
+        curves = Curves(draw.integers(0, 6, size), time, value)
+        points = np.sort(np.concatenate([draw.uniform(0.1, 9, 4), draw.integers(1, 36, 4) / 4]))
+        trials = draw.permutation(8)
+        expected = np.full((8, 8), np.nan)
+        for row, trial in enumerate(trials):
+            own, of_own = curves.of(int(trial))
+            if len(own):
+                inside = (points >= own[0]) & (points <= own[-1])
+                expected[row, inside] = np.interp(np.log(points[inside]), np.log(own), of_own)
+        np.testing.assert_allclose(curves.at(points, trials), expected, rtol=1e-12, atol=1e-14)
