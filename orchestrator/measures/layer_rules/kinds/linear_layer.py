@@ -45,7 +45,7 @@ class Linear(LayerCall):
         delta = _matrices(delta)
         if "weight" in self.trained:
             a = self.a.expand(len(delta), *self.a.shape)
-            gradients[self.trained["weight"]].add_(torch.bmm(delta.mT, a))
+            gradients[self.trained["weight"]].baddbmm_(delta.mT, a)
         if "bias" in self.trained:
             gradients[self.trained["bias"]].add_(delta.sum(1))
         if not self.needed[0]:
@@ -60,7 +60,7 @@ class Linear(LayerCall):
             return None
         v = directions[self.trained["weight"]]
         delta = self.delta.expand(len(v), *self.delta.shape)
-        gradients[self.trained["weight"]].add_(torch.bmm(delta.mT, _matrices(change)))
+        gradients[self.trained["weight"]].baddbmm_(delta.mT, _matrices(change))
         return [torch.bmm(delta, v).reshape(len(v), *self.axes, -1)]
 
 
