@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, Self, TypeVar, cast, get_args
 
@@ -11,8 +11,12 @@ from torch import Tensor, nn
 
 from orchestrator.data.dataset import Dataset, Split
 from orchestrator.errors import MeasureError
-from orchestrator.measures.derivatives import gradients, require_second_derivatives
+from orchestrator.measures.derivatives import gradients
+from orchestrator.measures.double_backward import DoubleBackward
 from orchestrator.measures.kernels import differentiable_kernels, needs_plain_operations
+from orchestrator.measures.layer_rules.layer_network import LayerNetwork
+from orchestrator.measures.layer_rules.network_pass import NetworkPass
+from orchestrator.measures.layer_rules.verified_network import verified_network
 from orchestrator.measures.measured_data import MeasuredData
 from orchestrator.measures.memory import graph_bytes_per_example, is_out_of_memory
 from orchestrator.measures.network import MeasuredNetwork, in_precision
@@ -25,7 +29,8 @@ from orchestrator.training.process_guard import left_as_found
 T = TypeVar("T")
 
 GRAPH_BYTES = 2**29
-"""Maximum memory for training-gradient graphs kept between products."""
+"""Maximum memory for differentiated passes kept between products."""
+_FEW = 16
 
 
 class LossSurface:
@@ -209,27 +214,37 @@ class LossSurface:
 
         def compute() -> Tensor:
             total = torch.zeros(self.n_parameters, dtype=self.dtype, device=self.device)
-            graphs = self._gradient_graphs() if split == "train" else None
-            for gradient in graphs or self._pass_gradients(split, create_graph=False):
-                total += self.flatten([part.detach() for part in gradient])
+            if split == "train" and (self._kept_passes() or self.layer_network()):
+                for one in self.training_passes():
+                    total += one.gradient
+                if bool(total.isfinite().all()):
+                    return total
+                total.zero_()
+            for x, y in self.data.batches(split):
+                with torch.enable_grad():
+                    loss = self._share_of_loss(x, y, split)
+                    total += self.flatten(gradients([loss], None, self._tensors()))
             return total
 
         return self.shared(("gradient", split), compute)
 
     @property
     def hessian(self) -> SymmetricOperator:
-        """H of the mean training loss, an operator whose products are exact: ``hessian @ v``."""
+        """H of the mean training loss, an operator whose products are exact: ``hessian @ V``."""
         return SymmetricOperator(
-            self.hessian_vector_product, self.n_parameters, self.dtype, self.device
+            self.hessian_vector_product,
+            self.n_parameters,
+            self.dtype,
+            self.device,
+            rows=self.hessian_products,
         )
 
     def hessian_in(self, dtype: torch.dtype) -> SymmetricOperator:
         """Return H of the mean training loss, with products computed in another precision.
 
         In float32, a product takes about half the time of one in float64 and has a relative error
-        of about 1e-6, more for confident networks. Suitable for iterations whose result is verified
-        or corrected in ``self.dtype``; not for values that are reported as exact. The converted
-        copy of the network is shared by all calls.
+        of about 1e-6, more for confident networks: not for values that are reported as exact. The
+        converted copy of the network is shared by all calls.
 
         Args:
             dtype: Precision of the vectors and the products, ``torch.float64`` or
@@ -262,65 +277,96 @@ class LossSurface:
         return other
 
     def hessian_vector_product(self, vector: Tensor) -> Tensor:
-        """Return the exact H v of the mean training loss via ∇⟨∇L, v⟩ (Pearlmutter 1994).
+        """Return the exact H v of the mean training loss for one flat vector, detached.
 
-        Gradient graphs are built once and kept if they take at most ``GRAPH_BYTES`` or one pass
-        is enough. Otherwise they are rebuilt pass by pass, to the same bits.
+        Raises:
+            MeasureError: As :meth:`hessian_products`, or for other shapes.
+        """
+        self.unflatten(vector)  # Refuses other shapes.
+        return self.hessian_products(vector[None])[0]
+
+    def hessian_products(self, rows: Tensor) -> Tensor:
+        """Return the exact H v of the mean training loss for each row v of ``rows``.
+
+        Networks whose layers all have rules (``layer_network``) are differentiated layer by layer,
+        several rows together; all others by ∇⟨∇L, v⟩, one row at a time. A row's product depends
+        on the other rows by rounding only, and not at all without rules. What does not depend on v
+        is computed once and kept if it takes at most ``GRAPH_BYTES`` or one pass is enough.
+        Otherwise it is recomputed pass by pass, to the same bits.
 
         Args:
-            vector: Flat vector of length ``n_parameters``.
+            rows: Shape ``(k, n_parameters)``.
 
         Returns:
-            Flat vector of the same length, detached.
+            The same shape, detached.
 
         Raises:
             MeasureError: If an operation of the network or the loss has no second derivative.
         """
-        total = torch.zeros_like(vector)
-        graphs = self._gradient_graphs()
-        for gradient in graphs or self._pass_gradients("train", create_graph=True):
-            total += self._differentiate(gradient, vector, retain_graph=graphs is not None)
-        return total
+        products = torch.zeros_like(rows)
+        for one in self.training_passes():
+            products += one.hessian(rows)
+        if self.layer_network() is not None and not bool(products.isfinite().all()):
+            products.zero_()  # Rules multiply by zeros what a network leaves out.
+            for one in self._passes(None):
+                products += one.hessian(rows)
+        return products
 
-    def _gradient_graphs(self) -> list[list[Tensor]] | None:
-        """Return each pass's training gradient with its graph; None if too large to keep."""
+    def layer_network(self) -> LayerNetwork | None:
+        """Return the network as layers that all have rules, if it is known and verified."""
 
-        def compute() -> list[list[Tensor]] | None:
-            n = self.data.n_examples("train")
+        def compute() -> LayerNetwork | None:
+            x, y = next(self.data.batches("train"))
+            if self._plain_operations or not x.is_floating_point():
+                return None
+            return verified_network(self.model, self.parameters, self.loss, self.forward, x, y)
+
+        return self.shared("layer_network", compute)
+
+    def training_passes(self) -> Iterable[NetworkPass | DoubleBackward]:
+        """Return the differentiated passes of the training examples, whose products add up.
+
+        They are instances of ``NetworkPass`` if there is a :meth:`layer_network`.
+        """
+        kept = self._kept_passes()
+        return self._passes(self.layer_network()) if kept is None else kept
+
+    def _kept_passes(self) -> list[NetworkPass | DoubleBackward] | None:
+        """Return the differentiated passes; None if too large to keep."""
+
+        def compute() -> list[NetworkPass | DoubleBackward] | None:
             if not self._keep_graphs:
                 return None
+            n, network = self.data.n_examples("train"), self.layer_network()
             if n > self.data.examples_per_pass:
                 x, y = next(self.data.batches("train"))
-                per_example = graph_bytes_per_example(
-                    lambda x, y: self._pass_gradient(x, y, n, create_graph=True), x, y
-                )
-                if n * per_example > GRAPH_BYTES:
+                if network is not None:
+                    few = min(len(y), _FEW)
+                    needed = NetworkPass(network, x[:few], y[:few], self.loss, n).kept_bytes / few
+                else:
+                    needed = graph_bytes_per_example(self._double_backward, x, y)
+                if n * needed > GRAPH_BYTES:
                     return None
-            return list(self._pass_gradients("train", create_graph=True))
+            return list(self._passes(network))
 
         return self.shared("gradient_graph", compute)
 
-    def _pass_gradients(self, split: Split, *, create_graph: bool) -> Iterator[list[Tensor]]:
-        """Yield each pass's contribution to the gradient of the mean over the split."""
-        n = self.data.n_examples(split)
-        for x, y in self.data.batches(split):
-            yield self._pass_gradient(x, y, n, create_graph=create_graph)
+    def _passes(self, network: LayerNetwork | None) -> Iterator[NetworkPass | DoubleBackward]:
+        """Yield each training pass, by rules of layers or with the graph of its gradient."""
+        n = self.data.n_examples("train")
+        for x, y in self.data.batches("train"):
+            if network is None:
+                yield self._double_backward(x, y)
+            else:
+                yield NetworkPass(network, x, y, self.loss, n)
 
-    def _pass_gradient(self, x: Tensor, y: Tensor, n: int, *, create_graph: bool) -> list[Tensor]:
+    def _double_backward(self, x: Tensor, y: Tensor) -> DoubleBackward:
         with torch.enable_grad():
-            loss = self.loss.per_example(self.forward(x), y).sum() / n
-            return gradients([loss], None, self._tensors(), create_graph=create_graph)
+            return DoubleBackward(self._share_of_loss(x, y, "train"), self._tensors())
 
-    def _differentiate(
-        self, gradient: Sequence[Tensor], vector: Tensor, *, retain_graph: bool
-    ) -> Tensor:
-        self.shared("second_derivatives", lambda: require_second_derivatives(gradient))
-        pairs = zip(gradient, self.unflatten(vector), strict=True)
-        used = [(g, v) for g, v in pairs if g.requires_grad]
-        products = gradients(
-            [g for g, _ in used], [v for _, v in used], self._tensors(), retain_graph=retain_graph
-        )
-        return self.flatten(products)
+    def _share_of_loss(self, x: Tensor, y: Tensor, split: Split) -> Tensor:
+        """Return a pass's contribution to the mean loss over the split, with its graph."""
+        return self.loss.per_example(self.forward(x), y).sum() / self.data.n_examples(split)
 
     def _tensors(self) -> list[Tensor]:
         return list(self.parameters.values())

@@ -18,11 +18,16 @@ class SymmetricOperator:
     ``A @ v`` has shape ``(n,)`` for v of shape ``(n,)``, and ``A @ V`` shape ``(n, k)`` for V of
     shape ``(n, k)``, one product per column. Use a dense tensor instead if A fits in memory.
 
+    A column's product depends on the other columns by rounding only, and not at all without
+    ``rows``. Equal matrices give equal bits.
+
     Args:
         product: v ↦ A v for vectors of shape ``(n,)``.
         size: n.
         dtype: Precision of the vectors and the products.
         device: Device of both.
+        rows: V ↦ V A for matrices of shape ``(k, n)``, one product per row, if several are cheaper
+            together; it limits its own memory.
 
     >>> operator = SymmetricOperator(lambda v: 2 * v, 3)
     >>> (operator @ torch.ones(3, 2, dtype=torch.float64)).sum().item()
@@ -33,6 +38,7 @@ class SymmetricOperator:
     size: int
     dtype: torch.dtype = torch.float64
     device: torch.device = _CPU
+    rows: Callable[[Tensor], Tensor] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -47,6 +53,8 @@ class SymmetricOperator:
             )
         if other.ndim == 1:
             return self.product(other)
+        if self.rows is not None and other.shape[1] > 1:
+            return self.rows(other.T.contiguous()).T
         products = torch.empty_like(other)
         for place, column in enumerate(other.unbind(1)):
             products[:, place] = self.product(column.contiguous())

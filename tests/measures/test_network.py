@@ -122,6 +122,7 @@ def test_any_sequence_of_writes_equals_the_same_operations_out_of_place(names, l
     for in_place in (True, False):
         model = seeded(lambda in_place=in_place: Steps([*names, last], in_place))
         context = MeasureContext(model, DATA, CROSS_ENTROPY, dtype=dtype)
+        context.shared("layer_network", lambda: None)  # Rules of layers agree up to rounding only.
         x = in_precision(DATA.train_x, dtype).requires_grad_()
         first = torch.autograd.grad(context.forward(x).square().sum(), x, materialize_grads=True)
         again = torch.autograd.grad(context.forward(x).square().sum(), x, materialize_grads=True)

@@ -177,7 +177,7 @@ def paired_squares(
 def loss_hessian_product(
     loss: PerExampleLoss, logits: Tensor, labels: Tensor, vectors: Tensor
 ) -> Tensor:
-    """Return A_i u_i of each example, shape ``(n, classes)``.
+    """Return A_i u_i of each example, in the shape of ``vectors``.
 
     For softmax cross-entropy it is p ∘ (u − ⟨p, u⟩), with u shifted by its value at the most
     probable class, so that nothing cancels if the other probabilities are tiny.
@@ -187,12 +187,13 @@ def loss_hessian_product(
             logits.
         logits: Shape ``(n, classes)``, detached.
         labels: Shape ``(n,)``.
-        vectors: u, shape ``(n, classes)``.
+        vectors: u, shape ``(n, classes)`` or ``(k, n, classes)``.
     """
     if is_cross_entropy(loss):
         p = logits.softmax(1)
-        u = vectors - vectors.gather(1, p.argmax(1, keepdim=True))
-        return p * (u - (p * u).sum(1, keepdim=True))
+        likeliest = p.argmax(1, keepdim=True).expand(*vectors.shape[:-1], 1)
+        u = vectors - vectors.gather(-1, likeliest)
+        return p * (u - (p * u).sum(-1, keepdim=True))
     logits = logits.detach().requires_grad_()
     with torch.enable_grad():
         total = loss.per_example(logits, labels).sum()
@@ -200,5 +201,8 @@ def loss_hessian_product(
     if not gradient.requires_grad:  # piecewise linear in the logits
         return torch.zeros_like(vectors)
     require_second_derivatives([gradient])
-    (product,) = torch.autograd.grad(gradient, logits, vectors)
-    return product
+    products = [
+        torch.autograd.grad(gradient, logits, u, retain_graph=True)[0]
+        for u in vectors.reshape(-1, *logits.shape)
+    ]
+    return torch.stack(products).reshape(vectors.shape)

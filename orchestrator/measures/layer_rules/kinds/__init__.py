@@ -1,0 +1,1 @@
+"""One file per kind of layer; each registers its rules."""
