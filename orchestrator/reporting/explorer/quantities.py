@@ -26,7 +26,7 @@ _TRAINING = (
 _LOG_DECADES = 1.5
 _TYPES = Query("types", "types of wide", "SELECT column_name, column_type FROM (DESCRIBE wide)")
 _MEASURES = Query(
-    "measure_columns",
+    "explorer_measures",
     "columns of wide with measures",
     "SELECT DISTINCT column_name FROM parts.wide_columns ORDER BY column_name",
 )
