@@ -29,7 +29,6 @@ class Source:
         keywords: Values of its other arguments.
         trained: Places of the layer's trainable parameters in ``Parts``, by attribute.
         needed: For each activation, whether it depends on trainable parameters.
-        in_place: Whether the operation may overwrite its first activation.
     """
 
     function: Callable[..., Any]
@@ -39,7 +38,6 @@ class Source:
     keywords: Mapping[str, Any] = field(default_factory=dict)
     trained: Mapping[str, int] = field(default_factory=dict)
     needed: tuple[bool, ...] = (True,)
-    in_place: bool = False
 
     @property
     def name(self) -> str:

@@ -108,32 +108,36 @@ def test_products_are_refused_after_weights_have_changed(matrix: str) -> None:
         A @ context.probe(0)
 
 
-def grammar_complaint(seed: int) -> str | None:
-    """What is wrong with the rules of a random network; None if it has none or they are right."""
-    drawn = grammar_case(seed)
-    try:
-        context = context_of(drawn)
-        if context.layer_network() is None:
-            return None
-        expected = results(without_rules(context_of(drawn)), 3)
-    except OrchestratorError:
-        return None
-    try:
-        assert_agreement(results(context, 3), expected)
-    except AssertionError as error:
-        return f"{drawn}: {error}"
-    return None
+def assert_random_networks_agree(seeds: range) -> None:
+    """Require agreement wherever there are rules, and rules for at least a quarter."""
+    known, complaints = 0, []
+    for seed in seeds:
+        drawn = grammar_case(seed)
+        try:
+            context = context_of(drawn)
+            if context.layer_network() is None:
+                continue
+            expected = results(without_rules(context_of(drawn)), 3)
+        except OrchestratorError:
+            continue
+        known += 1
+        try:
+            assert_agreement(results(context, 3), expected)
+        except AssertionError as error:
+            complaints.append(f"{drawn}: {error}")
+    assert complaints == []
+    assert known >= len(seeds) / 4
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 def test_no_random_network_has_a_wrong_product() -> None:
-    assert [c for seed in range(GRAMMAR_SLICE) if (c := grammar_complaint(seed))] == []
+    assert_random_networks_agree(range(GRAMMAR_SLICE))
 
 
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore:There is a performance drop:UserWarning")
 def test_no_random_network_of_thousands_has_a_wrong_product() -> None:
-    assert [c for seed in range(GRAMMAR) if (c := grammar_complaint(seed))] == []
+    assert_random_networks_agree(range(GRAMMAR))
 
 
 @pytest.mark.parametrize("name", ["cnn", "tanh", "tied"])
