@@ -98,7 +98,7 @@ def _products(rows: Tensor, others: Tensor) -> Tensor:
 def _lengths(rows: Tensor) -> Tensor:
     """Return the lengths of the rows in float64, shape ``(k, 1)``."""
     lengths = [[norm(row)] for row in rows]
-    return torch.tensor(lengths, dtype=torch.float64, device=rows.device)
+    return torch.tensor(lengths, dtype=torch.float64).to(rows.device)
 
 
 def _gauss(diagonal: list[float], betas: list[float], dimension: int) -> Quadrature:
