@@ -57,13 +57,13 @@ def check(path, seed):
     assert found == []
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(1))
 def test_a_few_random_studies_are_told_in_sound_sentences(tmp_path, seed):
     check(tmp_path / "r", seed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3, 15))
+@pytest.mark.parametrize("seed", range(1, 15))
 def test_more_random_studies_are_told_in_sound_sentences(tmp_path, seed):
     check(tmp_path / "r", seed)
 

@@ -3,7 +3,7 @@ import pytest
 from orchestrator.reporting import watch_report
 from orchestrator.reporting.page import watch
 from orchestrator.results import ResultsFolder, compact, write_part
-from tests.reporting.simulated import simulate
+from tests.reporting.simulated import draw_only, simulate
 
 
 @pytest.fixture
@@ -45,6 +45,7 @@ class Slept(list[float]):
 @pytest.fixture
 def slept(monkeypatch):
     found = Slept()
+    draw_only(monkeypatch)
     monkeypatch.setattr(watch.time, "sleep", found)
     return found
 
