@@ -32,9 +32,9 @@ from orchestrator.measures.example_axis import (
     probe_examples,
     separate_rows,
 )
+from orchestrator.measures.untraced_code import is_modified
 
 _LAYERS = (*get_args(AffineLayer), *get_args(BatchNorm))
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,7 @@ def _plain(module: nn.Module) -> bool:
         and set(own) <= {"weight", "bias"}
         and own.get("weight") is getattr(module, "weight", None)
         and own.get("bias") is getattr(module, "bias", None)
-        and not any(getattr(module, hooks) for hooks in _HOOKS)
-        and "forward" not in vars(module)
+        and not is_modified(module)
         and not (isinstance(module, BatchNorm) and module.running_var is None)
     )
 

@@ -28,7 +28,6 @@ with the network's own on all given examples. ``exactness`` verifies the result 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +44,7 @@ from orchestrator.measures.curvature.piecewise_rules import (
     nodes_among,
 )
 from orchestrator.measures.derivatives import own_derivatives
+from orchestrator.measures.untraced_code import is_modified, untraced
 
 _SAMPLE_EXAMPLES = 3
 
@@ -75,7 +75,7 @@ def prove_piecewise_linear(
     Returns:
         The proof. A network that cannot be traced or run gives a reason, not an exception.
     """
-    for obstacle in _untraced(model):
+    for obstacle in untraced(model):
         return Proof(False, obstacle)
     sample = inputs[torch.arange(_SAMPLE_EXAMPLES, device=inputs.device) % len(inputs)]
     try:
@@ -98,18 +98,6 @@ def prove_piecewise_linear(
     if not agree:
         return Proof(False, "the network's logits differ from those of the torch.fx graph")
     return Proof(True)
-
-
-def _untraced(model: nn.Module) -> Iterator[str]:
-    """Yield code that affects passes or derivatives but is missing from the traced graph."""
-    hooked = any(getattr(model, hooks) for hooks in _HOOKS)
-    if hooked or "forward" in vars(model) or type(model).__call__ is not nn.Module.__call__:
-        yield "the network itself has hooks or a replaced forward pass"
-    if any(getattr(nn.modules.module, f"_global{hooks}") for hooks in _HOOKS):
-        yield "hooks are registered for all modules of the process"
-    for name, parameter in model.named_parameters():
-        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
-            yield f"parameter {name!r} has hooks"
 
 
 def _agree(traced: Tensor, logits: Tensor) -> bool:
@@ -192,7 +180,7 @@ class _Prover(fx.Interpreter):
         rule = MODULE_RULES.get(type(module))
         call.name = f"{type(module).__name__} (layer {str(call.node.target)!r})"
         call.require(rule is not None, "isn't known to be piecewise linear")
-        hooked = any(getattr(module, hooks) for hooks in _HOOKS) or "forward" in vars(module)
+        hooked = is_modified(module)
         call.require(not hooked, "has hooks or a replaced forward pass")
         call.require(not module.training, "is in training mode")
         call.require(len(call.args) == 1 and not call.kwargs, "takes more than one input")
@@ -204,9 +192,6 @@ class _Prover(fx.Interpreter):
             call.require(module.running_mean is not None, "normalizes by batch statistics")
         if rule is not None:
             rule(call)
-
-
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
 def _is_shape(node: fx.Node) -> bool:

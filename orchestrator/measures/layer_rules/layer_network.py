@@ -15,11 +15,11 @@ from orchestrator.measures.layer_rules.layer_call import (
     Source,
     UnknownLayerError,
 )
+from orchestrator.measures.untraced_code import is_modified, untraced
 from orchestrator.registry import import_files
 
 import_files(f"{__package__}.kinds")  # Each rule registers itself.
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 _ARITHMETIC = frozenset(getattr(operator, name) for name in ("add", "sub", "mul", "floordiv"))
 
 
@@ -54,7 +54,7 @@ class LayerNetwork:
     """
 
     def __init__(self, model: nn.Module, parameters: Mapping[str, nn.Parameter]) -> None:
-        for obstacle in untraced(model):
+        for obstacle in _untraced(model):
             raise UnknownLayerError(obstacle)
         self._model = model
         self._places = {id(p): place for place, p in enumerate(parameters.values())}
@@ -132,24 +132,12 @@ class LayerNetwork:
         return {name: self._places[id(p)] for name, p in own.items() if id(p) in self._places}
 
 
-def untraced(model: nn.Module) -> Iterator[str]:
+def _untraced(model: nn.Module) -> Iterator[str]:
     """Yield code that affects passes or derivatives but may be missing from a traced graph."""
-    hooked = any(getattr(model, hooks) for hooks in _HOOKS)
-    if hooked or "forward" in vars(model) or type(model).__call__ is not nn.Module.__call__:
-        yield "the network itself has hooks or a replaced forward pass"
-    if any(getattr(nn.modules.module, f"_global{hooks}") for hooks in _HOOKS):
-        yield "hooks are registered for all modules of the process"
-    for name, parameter in model.named_parameters():
-        if parameter._backward_hooks or parameter._post_accumulate_grad_hooks:
-            yield f"parameter {name!r} has hooks"
+    yield from untraced(model)
     for name, module in model.named_modules():
         if is_modified(module):
             yield f"layer {name!r} has hooks or a replaced forward pass"
-
-
-def is_modified(module: nn.Module) -> bool:
-    """Whether a layer has hooks or a forward pass of its own instance."""
-    return any(getattr(module, hooks) for hooks in _HOOKS) or "forward" in vars(module)
 
 
 def _require_plain(module: nn.Module, name: str) -> None:
