@@ -9,7 +9,7 @@ from tests.statistics.claims.worlds import ways
 PLACES = [one.ravel() for one in np.indices((6, 2, 3, 5))]  # Settings, ways, seeds, snapshots.
 
 
-def judged(sam_slope, usual_slope=-1.0, error=0.0, threshold=0.5, names=("usual", "sam")):
+def judged(sam_slope, usual_slope=-1.0, error=0.0, threshold=0.5, names=("usual", "sam"), unit=1.0):
     generator = np.random.default_rng(0)
     setting, way, seed, _ = PLACES
     margin = generator.normal(size=len(way))
@@ -20,7 +20,7 @@ def judged(sam_slope, usual_slope=-1.0, error=0.0, threshold=0.5, names=("usual"
     design = Design.of({"optimizer": labels, "rate": setting.tolist()}, groups, {"rate"})
     errors = np.full(len(way), error)
     return flatness_is_an_epiphenomenon(
-        10**log_trace, margin, errors, labels, "usual", groups, threshold, design=design
+        10**log_trace, unit * margin, errors, labels, "usual", groups, threshold, design=design
     )
 
 
@@ -34,6 +34,14 @@ def test_the_estimate_is_the_ratio_of_slopes():
     assert claim.estimate.value == pytest.approx(slopes[1] / slopes[0])
     assert claim.criterion == "outside 0.5 to 2"
     assert "In multiples of that slope: with sam 0.8" in claim.explanation
+
+
+@pytest.mark.parametrize("power", [-900, 600, 900])
+def test_the_unit_of_the_margin_does_not_matter(power):
+    usual, scaled = judged(-0.8), judged(-0.8, unit=2.0**power)
+    assert scaled.verdict == usual.verdict
+    assert scaled.estimate.value == pytest.approx(usual.estimate.value, rel=1e-9)
+    assert scaled.estimate.low == pytest.approx(usual.estimate.low, rel=1e-9)
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.0, -3.0])
