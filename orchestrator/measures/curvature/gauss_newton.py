@@ -57,8 +57,8 @@ def gauss_newton(context: MeasureContext) -> SymmetricOperator:
     """Return G of the mean training loss, on flat vectors of length ``n_parameters``.
 
     Networks whose layers all have rules (``LossSurface.layer_network``) are differentiated layer
-    by layer, several columns together. Cost of a product: about 1 gradient with rules, otherwise
-    about 3, and the memory of one pass. Products are detached.
+    by layer, several columns together. Cost of a product: about 3 gradients without rules, less
+    with them, and the memory of one pass. Products are detached.
     """
     return SymmetricOperator(
         lambda vector: _products(context, vector[None])[0],

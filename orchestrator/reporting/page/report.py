@@ -13,7 +13,7 @@ from orchestrator.reporting.data.completeness import read_progress
 from orchestrator.reporting.data.open_results import Source, open_source
 from orchestrator.reporting.explorer.exploring import explore
 from orchestrator.reporting.figures import Figure, all_figures
-from orchestrator.reporting.figures.stated_claim import stated_claim_figures
+from orchestrator.reporting.figures.claim_rows import stated_claim_figures
 from orchestrator.reporting.page.drawings import Drawings
 from orchestrator.reporting.page.html import Page, render, write_page
 from orchestrator.reporting.text.barriers import describe_barriers

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.reporting.claims.evidence import judge_claims
 from orchestrator.reporting.data.open_results import open_source
-from orchestrator.reporting.figures.stated_claim import MOST_POINTS, stated_claim_figures
+from orchestrator.reporting.figures.claim_rows import MOST_POINTS, stated_claim_figures
 from tests.reporting.simulated import simulate, study_content
 
 
